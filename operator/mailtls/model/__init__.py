@@ -1,0 +1,1 @@
+"""Nouns: frozen, slotted dataclasses without behaviour that touches the world."""

@@ -1,0 +1,47 @@
+"""What one port of one pod serves, as a mail client saw it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailtls.model.reason import Finding, Severity
+from mailtls.model.spec import Port
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and how to knock: a pod's address and port, dialled as a client of `server_name` would."""
+
+    pod: str
+    workload: str  # "StatefulSet/postfix"
+    address: str
+    port: Port
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's."""
+
+    leaf_sha256: str  # lower-case hex of the DER leaf
+    extra_roots_pem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The verdict on one target; `findings` are ordered, the first failing one is the reason.
+
+    `served_sha256` and `served_not_after` are None when no certificate was seen. Times are UTC.
+    """
+
+    target: Target
+    checked_at: datetime
+    findings: tuple[Finding, ...] = ()
+    served_sha256: str | None = None
+    served_not_after: datetime | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
+
+    @property
+    def failure(self) -> Finding | None:
+        """The first finding that fails the endpoint, None when what is served is what should be."""
+        return next((found for found in self.findings if found.severity is Severity.FAIL), None)

@@ -1,0 +1,139 @@
+"""Every reason that conditions, events, metric labels and docs share, each with its cause and a fix to try.
+
+The enum and the explanations are one table: `docs/reasons.md` is generated from it and `make check` compares them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """What a finding does to the verdict: `FAIL` makes a condition False, `WARN` is only said."""
+
+    FAIL = "Fail"
+    WARN = "Warn"
+
+
+class Reason(StrEnum):
+    """CamelCase reasons as Kubernetes wants them in conditions; the value is what users see and search for."""
+
+    # good states
+    READY = "Ready"
+    ISSUED = "Issued"
+    STORED = "Stored"
+    ROLLED_OUT = "RolledOut"
+    VERIFIED = "Verified"
+    NO_WORKLOADS = "NoWorkloads"
+    SUSPENDED = "Suspended"
+    # on the way
+    PENDING = "Pending"
+    ISSUING = "Issuing"
+    ROLLING_OUT = "RollingOut"
+    PROBING = "Probing"
+    # the resource
+    INVALID_SPEC = "InvalidSpec"
+    SECRET_CLAIMED = "SecretClaimed"  # noqa: S105 - a reason, no password
+    # why a certificate is due (events and history)
+    SECRET_MISSING = "SecretMissing"  # noqa: S105
+    SECRET_UNREADABLE = "SecretUnreadable"  # noqa: S105
+    KEY_MISMATCH = "KeyMismatch"
+    KEY_POLICY_CHANGED = "KeyPolicyChanged"
+    NAMES_CHANGED = "NamesChanged"
+    ISSUER_CHANGED = "IssuerChanged"
+    RENEWAL_DUE = "RenewalDue"
+    RENEWAL_REQUESTED = "RenewalRequested"
+    # the certificate authority
+    ACME_UNREACHABLE = "AcmeUnreachable"
+    ACME_TLS_UNTRUSTED = "AcmeTlsUntrusted"
+    ACCOUNT_REJECTED = "AccountRejected"
+    EXTERNAL_ACCOUNT_REQUIRED = "ExternalAccountRequired"
+    TERMS_CHANGED = "TermsChanged"
+    ORDER_REJECTED = "OrderRejected"
+    ORDER_FAILED = "OrderFailed"
+    RATE_LIMITED = "RateLimited"
+    ACCOUNT_PAUSED = "AccountPaused"
+    PROFILE_UNKNOWN = "ProfileUnknown"
+    CAA_FORBIDS = "CaaForbids"
+    CHALLENGE_FAILED = "ChallengeFailed"
+    NO_SOLVER = "NoSolver"
+    CREDENTIALS_MISSING = "CredentialsMissing"
+    CHAIN_UNAVAILABLE = "ChainUnavailable"
+    # proofs of control
+    DNS_UPDATE_REFUSED = "DnsUpdateRefused"
+    DNS_UNREACHABLE = "DnsUnreachable"
+    DNS_NOT_PROPAGATED = "DnsNotPropagated"
+    ZONE_NOT_FOUND = "ZoneNotFound"
+    HTTP_SELF_CHECK_FAILED = "HttpSelfCheckFailed"
+    # guarding the Secret
+    CERTIFICATE_KEY_MISMATCH = "CertificateKeyMismatch"
+    CERTIFICATE_NAMES_MISMATCH = "CertificateNamesMismatch"
+    CERTIFICATE_CHAIN_BROKEN = "CertificateChainBroken"
+    CERTIFICATE_DATES_WRONG = "CertificateDatesWrong"
+    CERTIFICATE_WORSE = "CertificateWorse"
+    SECRET_FOREIGN = "SecretForeign"  # noqa: S105
+    # rolling out
+    WORKLOAD_NOT_FOUND = "WorkloadNotFound"
+    SECRET_NOT_MOUNTED = "SecretNotMounted"  # noqa: S105
+    SUB_PATH_MOUNT = "SubPathMount"
+    NO_PODS = "NoPods"
+    POD_NOT_READY = "PodNotReady"
+    FILE_NOT_UPDATED = "FileNotUpdated"
+    RELOAD_FAILED = "ReloadFailed"
+    CONTAINER_NOT_FOUND = "ContainerNotFound"
+    ROLLOUT_TIMEOUT = "RolloutTimeout"
+    CANARY_FAILED = "CanaryFailed"
+    FORBIDDEN = "Forbidden"
+    # what the probe sees
+    DNS_LOOKUP_FAILED = "DnsLookupFailed"
+    CONNECTION_REFUSED = "ConnectionRefused"
+    CONNECT_TIMEOUT = "ConnectTimeout"
+    NETWORK_UNREACHABLE = "NetworkUnreachable"
+    SERVER_BUSY = "ServerBusy"
+    PROBE_REJECTED = "ProbeRejected"
+    NO_BANNER = "NoBanner"
+    PROTOCOL_ERROR = "ProtocolError"
+    IMPLICIT_TLS_ON_STARTTLS_PORT = "ImplicitTlsOnStarttlsPort"
+    PLAINTEXT_ON_IMPLICIT_TLS_PORT = "PlaintextOnImplicitTlsPort"
+    STARTTLS_NOT_ADVERTISED = "StarttlsNotAdvertised"
+    STARTTLS_UNAVAILABLE = "StarttlsUnavailable"
+    STARTTLS_REJECTED = "StarttlsRejected"
+    PLAINTEXT_AFTER_STARTTLS = "PlaintextAfterStarttls"
+    TLS_HANDSHAKE_FAILED = "TlsHandshakeFailed"
+    NO_SHARED_TLS_VERSION = "NoSharedTlsVersion"
+    SERVING_OLD_CERTIFICATE = "ServingOldCertificate"
+    UNEXPECTED_CERTIFICATE = "UnexpectedCertificate"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_NOT_YET_VALID = "CertificateNotYetValid"
+    SELF_SIGNED = "SelfSigned"
+    UNTRUSTED_ROOT = "UntrustedRoot"
+    INCOMPLETE_CHAIN = "IncompleteChain"
+    HOSTNAME_MISMATCH = "HostnameMismatch"
+    WRONG_CERTIFICATE_PURPOSE = "WrongCertificatePurpose"
+    CERTIFICATE_EXPIRING_SOON = "CertificateExpiringSoon"
+    WEAK_CRYPTO = "WeakCrypto"
+    EHLO_AFTER_TLS_FAILED = "EhloAfterTlsFailed"
+    STARTTLS_READVERTISED = "StarttlsReadvertised"
+    AUTH_OFFERED_BEFORE_TLS = "AuthOfferedBeforeTls"
+    AUTH_MISSING = "AuthMissing"
+    # the operator itself
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a reason means to a postmaster, and what to try; both are whole sentences."""
+
+    meaning: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault that a check named.
+
+    `message` is one sentence for a person, with the fix where one is known; it never holds key material.
+    """
+
+    reason: Reason
+    message: str
+    severity: Severity = Severity.FAIL

@@ -1,0 +1,236 @@
+"""What the user wants: a `MailServerTLS` as frozen values, every default filled in.
+
+Only `mailtls.world.spec` makes these from the resource's JSON; nothing else reads `spec`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Names one `MailServerTLS`; what the work queue holds."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class KeyAlgorithm(StrEnum):
+    """Public key algorithms a CA of the web signs."""
+
+    ECDSA = "ECDSA"
+    RSA = "RSA"
+
+
+class Rotation(StrEnum):
+    """Whether a renewal makes a new key (`ALWAYS`) or keeps the stored one (`NEVER`, for pinned keys)."""
+
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class WorkloadKind(StrEnum):
+    """Workload kinds of apps/v1 that can serve the Secret."""
+
+    STATEFUL_SET = "StatefulSet"
+    DEPLOYMENT = "Deployment"
+    DAEMON_SET = "DaemonSet"
+
+
+class Apply(StrEnum):
+    """How a new certificate reaches the pods of a workload."""
+
+    RELOAD = "Reload"
+    ROLLOUT = "Rollout"
+    NONE = "None"
+
+
+class Protocol(StrEnum):
+    """Application protocol spoken before or inside TLS."""
+
+    SMTP = "smtp"
+
+
+class TlsMode(StrEnum):
+    """`START_TLS` begins in clear text (RFC 3207), `IMPLICIT` with the handshake (RFC 8314)."""
+
+    START_TLS = "StartTLS"
+    IMPLICIT = "Implicit"
+
+
+class TlsPolicy(StrEnum):
+    """What a port must be: `OPPORTUNISTIC` may also take plain text, `ENFORCED` must not do without TLS."""
+
+    OPPORTUNISTIC = "Opportunistic"
+    ENFORCED = "Enforced"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of every pod of a workload that must serve the certificate."""
+
+    port: int
+    tls: TlsMode
+    policy: TlsPolicy
+    protocol: Protocol = Protocol.SMTP
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The command that makes the server read its certificate again, run by exec in the pod.
+
+    `container` None means: the first container that mounts the Secret.
+    """
+
+    command: tuple[str, ...]
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload that serves the Secret; the preset (`server`) has filled `reload` and `ports` at parsing."""
+
+    kind: WorkloadKind
+    name: str
+    apply: Apply
+    ports: tuple[Port, ...]
+    reload: Reload | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """One entry of a Secret or ConfigMap; `namespace` is resolved at parsing and never the user's free choice."""
+
+    kind: str  # "Secret" | "ConfigMap"
+    namespace: str
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rfc2136:
+    """A DNS server that takes dynamic updates (RFC 2136) signed with TSIG (RFC 8945).
+
+    `server` is host or host:port (default 53). `zone` None: found by walking the SOA records.
+    """
+
+    server: str
+    tsig_key_name: str
+    tsig_secret: DataRef
+    tsig_algorithm: str = "hmac-sha256"
+    zone: str | None = None
+    ttl: int = 60  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Dns01:
+    """Proof by a TXT record (RFC 8555 section 8.4). `self_check` asks the authoritative servers first."""
+
+    rfc2136: Rfc2136
+    self_check: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Http01:
+    """Proof by a file on port 80 (RFC 8555 section 8.3), answered by the operator behind a Service."""
+
+    self_check: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """A way to prove names. `dns_zones` empty matches every name; among matches the longest zone wins."""
+
+    challenge: Dns01 | Http01
+    dns_zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAccountBinding:
+    """Ties the ACME account to one at the CA (RFC 8555 section 7.3.4)."""
+
+    key_id: str
+    hmac_key: DataRef
+
+
+@dataclass(frozen=True, slots=True)
+class Acme:
+    """The authority to order from and the ways to prove names to it.
+
+    `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
+    user keeps; None: one account per (server, email), shared, kept in the operator's namespace.
+    """
+
+    server: str
+    email: str | None
+    solvers: tuple[Solver, ...]
+    profile: str | None = None
+    preferred_chain: str | None = None
+    ca_bundle: DataRef | None = None
+    external_account_binding: ExternalAccountBinding | None = None
+    account_key: DataRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKeyPolicy:
+    """How private keys are made; `size` in bits (ECDSA: 256 or 384; RSA: 2048, 3072 or 4096)."""
+
+    algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA
+    size: int = 256
+    rotation: Rotation = Rotation.ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """When to renew: by ARI (RFC 9773) where the CA has it, else `before` expiry, else at 2/3 of the lifetime."""
+
+    ari: bool = True
+    before: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Limits of bringing a certificate into the pods; `timeout` is per pod for Reload, per workload for Rollout."""
+
+    timeout: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How often the pods are probed, and which roots besides the system's are trusted."""
+
+    interval: timedelta = timedelta(hours=1)
+    trust: DataRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One `MailServerTLS`, parsed: the only view of a spec that decisions see."""
+
+    key: Key
+    uid: str
+    generation: int
+    created_at: datetime
+    dns_names: tuple[str, ...]
+    secret_name: str
+    acme: Acme
+    private_key: PrivateKeyPolicy = field(default_factory=PrivateKeyPolicy)
+    renewal: Renewal = field(default_factory=Renewal)
+    workloads: tuple[Workload, ...] = ()
+    rollout: Rollout = field(default_factory=Rollout)
+    probe: Probe = field(default_factory=Probe)
+    suspend: bool = False
+    renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
+    probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe
+
+    @property
+    def server_name(self) -> str:
+        """The name clients dial: SNI and identity of the probe."""
+        return self.dns_names[0]

@@ -1,0 +1,93 @@
+"""What decisions may ask of the world: one Protocol per part, so that tests can stand a fake behind each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from mailtls.model.endpoint import Endpoint, Expected, Target
+
+Json = dict[str, Any]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC, with time zone."""
+
+
+class ApiError(Exception):
+    """The API server refused; `status` is the HTTP status, `reason` the Status object's reason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status, self.reason, self.message = status, reason, message
+
+
+class Conflict(ApiError):
+    """409: somebody else wrote first, or the object exists already; observe again."""
+
+
+class Unreachable(Exception):
+    """The API server, the CA or a DNS server did not answer; trying again later is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What a command in a pod said; `exit_code` None when it did not end in time."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+
+class Cluster(Protocol):
+    """The Kubernetes API, as raw JSON over URL paths (`/api/v1/namespaces/x/secrets/y`)."""
+
+    def get(self, path: str) -> Json | None:
+        """Return the object, None when it does not exist."""
+
+    def list(self, path: str, *, label_selector: str = "") -> list[Json]:
+        """Return all items, following continue tokens."""
+
+    def create(self, path: str, body: Json) -> Json:
+        """POST; raises `Conflict` when it exists."""
+
+    def replace(self, path: str, body: Json) -> Json:
+        """PUT; raises `Conflict` when the resourceVersion in `body` is not the newest."""
+
+    def apply(self, path: str, body: Json) -> Json:
+        """Server-side apply with the one field manager `mailtls`, taking conflicts over."""
+
+    def merge(self, path: str, body: Json) -> Json:
+        """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion."""
+
+    def delete(self, path: str, *, uid: str | None = None) -> None:
+        """Delete; success when it is gone already."""
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
+        """Run a command in a container, as `kubectl exec` does; `timeout` in seconds."""
+
+
+class Zone(Protocol):
+    """A DNS zone that takes TXT records; values are sets, so that names can share a record."""
+
+    def present(self, name: str, value: str) -> None:
+        """Add `value` to the TXT set at `name`; adding it again changes nothing."""
+
+    def remove(self, name: str, value: str) -> None:
+        """Remove only `value`; success when it is gone already."""
+
+    def is_visible(self, name: str, value: str) -> bool:
+        """Whether all authoritative servers answer `value`."""
+
+
+class Prober(Protocol):
+    """Connects to mail servers as a client would."""
+
+    def probe(self, targets: Iterable[Target], expected: Expected) -> Sequence[Endpoint]:
+        """Probe all targets concurrently; never raises for what a server does."""
+
+
+Labels = Mapping[str, str]
