@@ -1,0 +1,124 @@
+"""What the probe's evidence proves about each pod; `roll` decides by nothing else."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.workload import PodState, WorkloadState
+
+Evidence = Mapping[tuple[str, int], Endpoint]
+"""By pod name and port number; a pod with several addresses is as good as its worst one (`gather`)."""
+
+UNREACHABLE = frozenset(
+    {
+        Reason.DNS_LOOKUP_FAILED,
+        Reason.CONNECTION_REFUSED,
+        Reason.CONNECT_TIMEOUT,
+        Reason.NETWORK_UNREACHABLE,
+        Reason.SERVER_BUSY,
+        Reason.PROBE_REJECTED,
+        Reason.NO_BANNER,
+        Reason.PROTOCOL_ERROR,
+    }
+)
+"""Faults that end the conversation before TLS: loading a certificate cannot mend them."""
+
+PASSING = frozenset({Reason.POD_NOT_READY, Reason.PROBING, Reason.SERVER_BUSY})
+"""Faults that time mends, so they are worth the whole time-out."""
+
+REFUSED = frozenset(
+    {
+        Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_NOT_YET_VALID,
+        Reason.SELF_SIGNED,
+        Reason.UNTRUSTED_ROOT,
+        Reason.INCOMPLETE_CHAIN,
+        Reason.HOSTNAME_MISMATCH,
+        Reason.WRONG_CERTIFICATE_PURPOSE,
+    }
+)
+"""Why clients turn down the very certificate that is being rolled out: a reason to spare the other pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why one pod does not prove the certificate; `port` None when it is the pod itself."""
+
+    pod: PodState
+    finding: Finding
+    port: int | None = None
+
+    @property
+    def is_curable(self) -> bool:
+        """Whether loading the certificate again may mend it."""
+        return self.finding.reason not in UNREACHABLE | PASSING
+
+
+def targets(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
+    """List what to probe: each port at each address of each ready pod that stays."""
+    return tuple(
+        Target(pod=pod.name, workload=str(state.workload), address=address, port=port, server_name=server_name)
+        for state in states
+        for pod in state.living_pods
+        if pod.ready
+        for port in state.workload.ports
+        for address in pod.addresses
+    )
+
+
+def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
+    """Index endpoints by pod and port, keeping the worst of several addresses."""
+    worst: dict[tuple[str, int], Endpoint] = {}
+    for endpoint in endpoints:
+        where = endpoint.target.pod, endpoint.target.port.port
+        if where not in worst or _badness(endpoint, wanted_sha256) > _badness(worst[where], wanted_sha256):
+            worst[where] = endpoint
+    return worst
+
+
+def _badness(endpoint: Endpoint, wanted_sha256: str) -> tuple[bool, bool]:
+    return not serves(endpoint, wanted_sha256), endpoint.failure is not None
+
+
+def serves(endpoint: Endpoint, wanted_sha256: str) -> bool:
+    """Whether the leaf that was seen is the wanted one; how clients like it is the probe's verdict."""
+    return endpoint.served_sha256 == wanted_sha256
+
+
+def clients_refuse(endpoint: Endpoint, wanted_sha256: str) -> bool:
+    """Whether the wanted leaf is served, and turned down for what it is or how its chain is sent."""
+    failure = endpoint.failure
+    return serves(endpoint, wanted_sha256) and failure is not None and failure.reason in REFUSED
+
+
+def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256: str) -> tuple[Flaw, ...]:
+    """Name what is missing for `pod` to prove the certificate on every port; empty when it is proven."""
+    if not pod.ready:
+        return (Flaw(pod, Finding(Reason.POD_NOT_READY, f"Pod {pod.name} is not ready; see its events and log.")),)
+    if not state.workload.ports:
+        return _unproven_by_annotation(state, pod, wanted_sha256)
+    found = (_flaw(pod, port.port, evidence.get((pod.name, port.port)), wanted_sha256) for port in state.workload.ports)
+    return tuple(flaw for flaw in found if flaw is not None)
+
+
+def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: str) -> Flaw | None:
+    if endpoint is None:
+        return Flaw(pod, Finding(Reason.PROBING, f"Port {port} of pod {pod.name} was not probed yet."), port)
+    if serves(endpoint, wanted_sha256):
+        return None
+    if endpoint.failure is not None:
+        return Flaw(pod, endpoint.failure, port)
+    return Flaw(pod, next(iter(endpoint.findings), _old_certificate(pod, port)), port)
+
+
+def _unproven_by_annotation(state: WorkloadState, pod: PodState, wanted_sha256: str) -> tuple[Flaw, ...]:
+    """Without a port to ask, having been told is all there is to know."""
+    if wanted_sha256 in (pod.told_sha256, state.template_sha256):
+        return ()
+    message = f"Pod {pod.name} has no port to probe and was not told about the certificate yet."
+    return (Flaw(pod, Finding(Reason.SERVING_OLD_CERTIFICATE, message)),)
+
+
+def _old_certificate(pod: PodState, port: int) -> Finding:
+    return Finding(Reason.SERVING_OLD_CERTIFICATE, f"Port {port} of pod {pod.name} does not serve the certificate yet.")

@@ -1,0 +1,88 @@
+"""The steps of a rollout and what one attempt at it remembers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from mailtls.model.reason import Finding
+from mailtls.model.spec import Workload
+from mailtls.model.workload import PodState
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPod:
+    """Tell one pod to load the certificate, then probe it."""
+
+    workload: Workload
+    pod: PodState
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under: a pod that was replaced starts with a clean sheet."""
+        return self.pod.uid
+
+
+@dataclass(frozen=True, slots=True)
+class RestartWorkload:
+    """Have the workload's own controller replace its pods, by its own rules."""
+
+    workload: Workload
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under."""
+        return str(self.workload)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForPods:
+    """Nothing to do but look again at `until`; `finding` says what is awaited."""
+
+    finding: Finding
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFailed:
+    """The rollout stops here, and pods that were not touched yet stay as they are."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOut:
+    """Every port of every pod proves the certificate; `notes` are warnings worth telling."""
+
+    notes: tuple[Finding, ...] = ()
+
+
+RollStep = ReloadPod | RestartWorkload | WaitForPods | RolloutFailed | RolledOut
+
+
+@dataclass(frozen=True, slots=True)
+class RollProgress:
+    """What one attempt at bringing one certificate out remembers; a new attempt starts with a new one.
+
+    Losing it costs nothing but patience: what was told stands in annotations, and what is served is probed again.
+    `retry` allows this attempt to tell pods again that an earlier attempt told in vain. `timeout` bounds each wait
+    for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
+    `acted_at` and `faults` are keyed by a step's `subject`.
+    """
+
+    started_at: datetime
+    timeout: timedelta
+    retry: bool = False
+    settle: timedelta = timedelta(seconds=10)
+    acted_at: Mapping[str, datetime] = field(default_factory=dict)
+    faults: Mapping[str, Finding] = field(default_factory=dict)
+
+    def after(self, step: ReloadPod | RestartWorkload, fault: Finding | None, now: datetime) -> "RollProgress":
+        """Record that `step` was performed at `now`, and what went wrong with it."""
+        faults = {subject: found for subject, found in self.faults.items() if subject != step.subject}
+        if fault is not None:
+            faults[step.subject] = fault
+        return replace(self, acted_at={**self.acted_at, step.subject: now}, faults=faults)
+
+    def deadline(self, subject: str) -> datetime:
+        """When waiting for `subject` ends: a full time-out after this attempt acted on it, or began."""
+        return self.acted_at.get(subject, self.started_at) + self.timeout
