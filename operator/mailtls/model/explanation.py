@@ -1,0 +1,468 @@
+"""What every reason means to a postmaster and what to try: the words behind conditions, events and docs/reasons.md."""
+
+from collections.abc import Mapping
+
+from mailtls.model.reason import Explanation, Reason
+
+_GOOD: Mapping[Reason, Explanation] = {
+    Reason.READY: Explanation(
+        "A valid certificate is stored, and every probed port of every pod serves exactly that certificate.",
+        "Nothing is to be done.",
+    ),
+    Reason.ISSUED: Explanation(
+        "The authority has issued a certificate for the wanted names, and its renewal is not due.",
+        "Nothing is to be done.",
+    ),
+    Reason.STORED: Explanation(
+        "The Secret holds the issued certificate, its chain and the matching private key.",
+        "Nothing is to be done.",
+    ),
+    Reason.ROLLED_OUT: Explanation(
+        "Every pod of every listed workload has been given the stored certificate.",
+        "Nothing is to be done.",
+    ),
+    Reason.VERIFIED: Explanation(
+        "The port was probed as a mail client would use it, and it serves the stored certificate with a chain, name, "
+        "dates and TLS version that clients accept.",
+        "Nothing is to be done.",
+    ),
+    Reason.NO_WORKLOADS: Explanation(
+        "The resource lists no workloads, so that nothing is rolled out and nothing is probed.",
+        "List the StatefulSet, Deployment or DaemonSet of your mail server under spec.workloads to have it reloaded "
+        "and probed.",
+    ),
+    Reason.SUSPENDED: Explanation(
+        "spec.suspend is true: the operator neither issues nor rolls out nor probes for this resource.",
+        "Set spec.suspend to false to go on; a certificate that expires meanwhile is not renewed.",
+    ),
+}
+
+_ON_THE_WAY: Mapping[Reason, Explanation] = {
+    Reason.PENDING: Explanation(
+        "An earlier chapter is not finished yet, so that there is nothing to say about this one.",
+        "Wait, and read the condition before this one if it takes longer than a minute or two.",
+    ),
+    Reason.ISSUING: Explanation(
+        "A certificate is being ordered; status.order and the condition Issued show how far it is.",
+        "Wait; with DNS-01 the authority and the operator have to see the new record first.",
+    ),
+    Reason.ROLLING_OUT: Explanation(
+        "The new certificate is being brought into the pods, one pod after the other.",
+        "Wait; each pod must read the new file and serve it before the next one is touched.",
+    ),
+    Reason.PROBING: Explanation(
+        "The pods' ports are being probed for the first time since the certificate or the pods changed.",
+        "Wait a few seconds.",
+    ),
+}
+
+_RESOURCE: Mapping[Reason, Explanation] = {
+    Reason.INVALID_SPEC: Explanation(
+        "The resource asks for something that cannot be done; the message names the field.",
+        "Correct the field that the message names and apply the resource again.",
+    ),
+    Reason.SECRET_CLAIMED: Explanation(
+        "An older MailServerTLS in this namespace already keeps the Secret that this one names; two of them would "
+        "replace each other's certificate for ever.",
+        "Give this resource another secretName, or delete one of the two resources.",
+    ),
+}
+
+_DUE: Mapping[Reason, Explanation] = {
+    Reason.SECRET_MISSING: Explanation(
+        "The Secret does not exist yet, or somebody deleted it, so that a certificate is ordered.",
+        "Nothing is to be done; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
+    ),
+    Reason.SECRET_UNREADABLE: Explanation(
+        "The Secret holds no certificate or private key that can be read, so that a new one is ordered.",
+        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+    ),
+    Reason.KEY_MISMATCH: Explanation(
+        "The private key in the Secret is not the certificate's, and no server could start with the pair, so that a "
+        "new certificate is ordered.",
+        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+    ),
+    Reason.KEY_POLICY_CHANGED: Explanation(
+        "The stored key is of another algorithm or size than spec.privateKey asks for, so that a new certificate is "
+        "ordered.",
+        "Nothing is to be done.",
+    ),
+    Reason.NAMES_CHANGED: Explanation(
+        "The stored certificate is for other names than spec.dnsNames lists, so that a new one is ordered.",
+        "Nothing is to be done.",
+    ),
+    Reason.ISSUER_CHANGED: Explanation(
+        "The stored certificate came from another authority or another profile than is wanted now, so that a new one "
+        "is ordered.",
+        "Nothing is to be done.",
+    ),
+    Reason.RENEWAL_DUE: Explanation(
+        "The time to renew has come: the one that the authority suggests (ARI), or the one of spec.renewal.",
+        "Nothing is to be done; the old certificate stays in service until the new one is stored.",
+    ),
+    Reason.RENEWAL_REQUESTED: Explanation(
+        "Somebody set the annotation mailtls.dev/renew to a new value, so that a new certificate is ordered now.",
+        "Nothing is to be done; each value of the annotation is heeded once.",
+    ),
+}
+
+_AUTHORITY: Mapping[Reason, Explanation] = {
+    Reason.ACME_UNREACHABLE: Explanation(
+        "The ACME server did not answer, or answered that it is out of service.",
+        "Check that the operator's pod may reach the server's https address (NetworkPolicy, firewall, proxy, DNS); the "
+        "operator tries again by itself.",
+    ),
+    Reason.ACME_TLS_UNTRUSTED: Explanation(
+        "The ACME server's own https certificate is not signed by a root that the operator trusts.",
+        "For a private authority put its root certificate into acme.caBundle; for a public one look for a proxy that "
+        "intercepts TLS.",
+    ),
+    Reason.ACCOUNT_REJECTED: Explanation(
+        "The authority refused the account: its key is unknown or deactivated, or the mail address is not accepted.",
+        "Check acme.email; if the account was deactivated, delete its account Secret or name another "
+        "acme.accountKeySecretRef so that a new account is made.",
+    ),
+    Reason.EXTERNAL_ACCOUNT_REQUIRED: Explanation(
+        "The authority only serves accounts that are bound to one of its customers, or it refused the binding given.",
+        "Get a key ID and an HMAC key from the authority and set acme.externalAccountBinding.",
+    ),
+    Reason.TERMS_CHANGED: Explanation(
+        "The authority wants its terms of service agreed to again by a person before it issues.",
+        "Open the address in the message, agree to the terms, then set the annotation mailtls.dev/renew.",
+    ),
+    Reason.ORDER_REJECTED: Explanation(
+        "The authority does not issue for one of these names, or not for this key or request.",
+        "Read the authority's own words in the message; correct or remove the name that it refuses.",
+    ),
+    Reason.ORDER_FAILED: Explanation(
+        "The authority accepted the order but did not issue in the end.",
+        "Read the authority's own words in the message; the operator places a new order after a growing delay.",
+    ),
+    Reason.RATE_LIMITED: Explanation(
+        "The authority has counted too many orders, failures or certificates for these names or this account.",
+        "Wait until the time in the message; use the authority's staging server for trials, and do not delete the "
+        "Secret or the resource, because that does not reset the limit.",
+    ),
+    Reason.ACCOUNT_PAUSED: Explanation(
+        "The authority has paused this account for these names after many failures.",
+        "Open the address in the message to unpause, correct what made the challenges fail, then set the annotation "
+        "mailtls.dev/renew.",
+    ),
+    Reason.PROFILE_UNKNOWN: Explanation(
+        "The authority has no certificate profile of the name in acme.profile.",
+        "Use one of the profiles that the message lists, or remove acme.profile.",
+    ),
+    Reason.CAA_FORBIDS: Explanation(
+        "A CAA record in DNS names other authorities than this one, or could not be read.",
+        "Add a CAA record for the authority (`0 issue \"letsencrypt.org\"` for Let's Encrypt) to the domain, or use an "
+        "authority that the record names.",
+    ),
+    Reason.CHALLENGE_FAILED: Explanation(
+        "The authority looked for the proof of control over a name and did not find the right answer.",
+        "For DNS-01 check that the zone's public nameservers are the ones that take the updates; for HTTP-01 check "
+        "that port 80 of the name leads to the operator's Service from the internet, over IPv4 and IPv6 alike.",
+    ),
+    Reason.NO_SOLVER: Explanation(
+        "No solver matches one of the names, so that control over it cannot be proven.",
+        "Add a solver without a selector, or one whose dnsZones hold the name; a wildcard needs a dns01 solver.",
+    ),
+    Reason.CREDENTIALS_MISSING: Explanation(
+        "A Secret or ConfigMap that the resource refers to does not exist, or lacks the entry named.",
+        "Create the object and entry that the message names, in the namespace that it names.",
+    ),
+    Reason.CHAIN_UNAVAILABLE: Explanation(
+        "The authority offers no chain that ends at the root named in acme.preferredChain.",
+        "Use one of the roots that the message lists, or remove acme.preferredChain.",
+    ),
+}
+
+_PROOFS: Mapping[Reason, Explanation] = {
+    Reason.DNS_UPDATE_REFUSED: Explanation(
+        "The DNS server refused the dynamic update: the TSIG key, its algorithm or its rights on the zone do not fit.",
+        "Compare key name, algorithm and secret with the server's, and allow the key to write TXT records at "
+        "_acme-challenge names (BIND: update-policy); the server's log names the cause.",
+    ),
+    Reason.DNS_UNREACHABLE: Explanation(
+        "The DNS server that takes the updates, or a nameserver of the zone, did not answer.",
+        "Check the address in the solver, and that the operator's pod may reach port 53 by TCP and UDP.",
+    ),
+    Reason.DNS_NOT_PROPAGATED: Explanation(
+        "The record was written, but not every authoritative nameserver of the zone answers it yet.",
+        "Check that the secondaries are notified and transfer the zone; where some of them cannot be reached from the "
+        "cluster, turn the solver's selfCheck off.",
+    ),
+    Reason.ZONE_NOT_FOUND: Explanation(
+        "The zone that the challenge record belongs into could not be found, or the server does not serve it.",
+        "Set the solver's zone to the zone that the server serves, and check the SOA record of the name.",
+    ),
+    Reason.HTTP_SELF_CHECK_FAILED: Explanation(
+        "The operator asked for its own answer at the name's port 80 and got something else, or nothing.",
+        "Check that the name's address leads to the operator's HTTP-01 Service; where the cluster cannot reach its own "
+        "public address, turn the solver's selfCheck off.",
+    ),
+}
+
+_SECRET: Mapping[Reason, Explanation] = {
+    Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
+        "The authority returned a certificate for another key than the one asked for; it was not stored.",
+        "Nothing is to be done at first, a new order follows; if it happens again, report it to the authority.",
+    ),
+    Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
+        "The authority returned a certificate that lacks a wanted name; it was not stored.",
+        "Check whether the authority or the profile limits the names; a new order follows.",
+    ),
+    Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
+        "The authority returned a chain that is incomplete or out of order; it was not stored, because clients would "
+        "refuse it.",
+        "Report it to the authority; with a private one, correct the chain that it is set up to send.",
+    ),
+    Reason.CERTIFICATE_DATES_WRONG: Explanation(
+        "The authority returned a certificate that is not valid now; it was not stored.",
+        "Check the clocks of the cluster's nodes and of the authority.",
+    ),
+    Reason.CERTIFICATE_WORSE: Explanation(
+        "The stored certificate serves the same names for longer than the new one; it was kept.",
+        "Nothing is to be done; to have the new one all the same, delete the Secret and set the annotation "
+        "mailtls.dev/renew.",
+    ),
+    Reason.SECRET_FOREIGN: Explanation(
+        "A Secret of that name exists and was not made by mailtls, so that it is not overwritten.",
+        "Choose another secretName, or delete the Secret if nobody needs it.",
+    ),
+}
+
+_ROLLING_OUT: Mapping[Reason, Explanation] = {
+    Reason.WORKLOAD_NOT_FOUND: Explanation(
+        "A listed workload does not exist in this namespace.",
+        "Correct kind and name under spec.workloads, or create the workload; the resource must be in its namespace.",
+    ),
+    Reason.SECRET_NOT_MOUNTED: Explanation(
+        "The workload's pods do not mount the Secret, so that a new certificate cannot reach them.",
+        "Add a volume of the Secret to the pod template and mount it as a folder, and let Postfix' "
+        "smtpd_tls_chain_files name the files in it.",
+    ),
+    Reason.SUB_PATH_MOUNT: Explanation(
+        "The Secret is mounted with subPath, and Kubernetes never updates such a file in a running pod.",
+        "Mount the Secret as a folder without subPath, or set apply: Rollout for this workload so that its pods are "
+        "restarted.",
+    ),
+    Reason.NO_PODS: Explanation(
+        "The workload has no pods at present, so that nothing can be reloaded or probed.",
+        "Scale the workload up, or find out with `kubectl describe` why its pods are not created.",
+    ),
+    Reason.POD_NOT_READY: Explanation(
+        "A pod of the workload is not ready, so that the rollout waits rather than takes a second one away.",
+        "Look at the pod with `kubectl describe pod` and `kubectl logs`; for Postfix `postfix check` in it often names "
+        "the cause.",
+    ),
+    Reason.FILE_NOT_UPDATED: Explanation(
+        "The new certificate did not appear in the pod's volume in time.",
+        "Check that the pod's node and kubelet are healthy, and that the container mounts this Secret as a folder.",
+    ),
+    Reason.RELOAD_FAILED: Explanation(
+        "The reload command in the pod failed; the message holds its exit code and output.",
+        "Run it by hand with `kubectl exec`; for Postfix `postfix reload` needs the master process running and the "
+        "rights of root. Set workloads[].reload.command if your image needs another one.",
+    ),
+    Reason.CONTAINER_NOT_FOUND: Explanation(
+        "The pod has no container of the name in reload.container.",
+        "Correct workloads[].reload.container, or remove it: the first container that mounts the Secret is taken then.",
+    ),
+    Reason.ROLLOUT_TIMEOUT: Explanation(
+        "The pods did not finish reloading or restarting within spec.rollout.timeout.",
+        "Look at the workload with `kubectl rollout status` and at its newest pod with `kubectl describe pod`; raise "
+        "rollout.timeout if your mail server needs longer to stop.",
+    ),
+    Reason.CANARY_FAILED: Explanation(
+        "The first pod did not serve the new certificate after its reload, so that the other pods were left alone.",
+        "Read status.endpoints for that pod; the others still serve the old certificate.",
+    ),
+    Reason.FORBIDDEN: Explanation(
+        "The Kubernetes API refused the operator something that it needs, by RBAC or an admission policy.",
+        "Compare the roles with the chart's (`helm upgrade` restores them), and check that the namespace is among "
+        "watchNamespaces if that is set.",
+    ),
+}
+
+_CONNECTING: Mapping[Reason, Explanation] = {
+    Reason.DNS_LOOKUP_FAILED: Explanation(
+        "The name of the mail server could not be resolved.",
+        "Check the DNS record or the Service that the name belongs to.",
+    ),
+    Reason.CONNECTION_REFUSED: Explanation(
+        "Nothing listens on that port of the pod.",
+        "Check that the service is enabled in Postfix' master.cf (smtp, submission, submissions), that inet_interfaces "
+        "is all, and that the port listed under workloads[].ports is the container's port and not the Service's.",
+    ),
+    Reason.CONNECT_TIMEOUT: Explanation(
+        "The port did not answer at all; packets are dropped on the way.",
+        "Allow the operator's pods to reach the mail pods in your NetworkPolicies and firewalls.",
+    ),
+    Reason.NETWORK_UNREACHABLE: Explanation(
+        "There is no route from the operator to the pod's address.",
+        "Check the cluster's network, and whether nodes route both IPv4 and IPv6 if pods have both.",
+    ),
+    Reason.SERVER_BUSY: Explanation(
+        "The server answered that it has no capacity at present (421).",
+        "Raise Postfix' process limit (default_process_limit, or maxproc in master.cf), or exempt the operator's "
+        "address from anvil's limits (smtpd_client_event_limit_exceptions).",
+    ),
+    Reason.PROBE_REJECTED: Explanation(
+        "The server refuses to talk to the operator (554), mostly by a block list, postscreen or an access map.",
+        "Allow the operator's pod addresses in mynetworks, postscreen_access_list or the access map.",
+    ),
+    Reason.NO_BANNER: Explanation(
+        "The port accepts connections but says nothing, and it does not speak TLS either.",
+        "Check that a mail server listens there; if the port expects the PROXY protocol (postscreen_upstream_proxy, "
+        "smtpd_upstream_proxy_protocol), give the probe a port without it.",
+    ),
+    Reason.PROTOCOL_ERROR: Explanation(
+        "The server's answers are not what RFC 5321 has a mail server say.",
+        "Check that the port is the mail server's; the message shows what was answered.",
+    ),
+}
+
+_STARTING_TLS: Mapping[Reason, Explanation] = {
+    Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: Explanation(
+        "The port expects TLS from the first byte, but is listed with STARTTLS.",
+        "Set tls: Implicit for this port if that is meant (465); otherwise remove smtpd_tls_wrappermode=yes from its "
+        "line in master.cf (25 and 587 use STARTTLS).",
+    ),
+    Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: Explanation(
+        "The port greets in clear text, but is listed with implicit TLS.",
+        "Set tls: StartTLS for this port if that is meant; otherwise add -o smtpd_tls_wrappermode=yes to its line in "
+        "master.cf (465, submissions).",
+    ),
+    Reason.STARTTLS_NOT_ADVERTISED: Explanation(
+        "TLS is not supported on this port: the server's EHLO answer does not offer STARTTLS.",
+        "Set smtpd_tls_security_level = may (25) or encrypt (587) and smtpd_tls_chain_files to the mounted key and "
+        "certificate; check that no smtpd_discard_ehlo_keywords and no firewall strips it.",
+    ),
+    Reason.STARTTLS_UNAVAILABLE: Explanation(
+        "STARTTLS is offered but fails for now (454): Postfix could not load its certificate or key, or limits TLS "
+        "sessions of one client.",
+        "Look for `cannot get RSA private key` or `TLS engine` in the mail log, check path and permissions of the "
+        "files, and smtpd_client_new_tls_session_rate_limit.",
+    ),
+    Reason.STARTTLS_REJECTED: Explanation(
+        "STARTTLS is offered but the server refuses the command for good (5xx).",
+        "Check that TLS is not switched off for this port by -o smtpd_tls_security_level=none in master.cf, and look "
+        "into the mail log.",
+    ),
+    Reason.PLAINTEXT_AFTER_STARTTLS: Explanation(
+        "The server sent clear text after it had agreed to start TLS; somebody may be tampering with the connection, "
+        "or the server has a bug.",
+        "Look for a proxy or middlebox between operator and pod, and update the mail server.",
+    ),
+    Reason.TLS_HANDSHAKE_FAILED: Explanation(
+        "The TLS handshake broke off; the message holds OpenSSL's words.",
+        "Look into the mail log at the same second; mostly the certificate files cannot be read or cipher lists "
+        "(smtpd_tls_mandatory_ciphers, tls_high_cipherlist) leave nothing in common.",
+    ),
+    Reason.NO_SHARED_TLS_VERSION: Explanation(
+        "The server and today's clients share no TLS version.",
+        "Allow TLS 1.2 and 1.3: smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
+    ),
+    Reason.EHLO_AFTER_TLS_FAILED: Explanation(
+        "The server did not answer EHLO inside TLS, although RFC 3207 section 4.2 wants it.",
+        "Look into the mail log at the same second; a milter or policy service may fail.",
+    ),
+    Reason.STARTTLS_READVERTISED: Explanation(
+        "The server offers STARTTLS again inside TLS, which RFC 3207 section 4.2 forbids.",
+        "Update the mail server, or look for a proxy that ends TLS in front of it.",
+    ),
+}
+
+_SERVED: Mapping[Reason, Explanation] = {
+    Reason.SERVING_OLD_CERTIFICATE: Explanation(
+        "The port still serves an earlier certificate, although a newer one is stored.",
+        "Reload or restart the pod; check that smtpd_tls_chain_files names the mounted files and no copy of them.",
+    ),
+    Reason.UNEXPECTED_CERTIFICATE: Explanation(
+        "The port serves a certificate that never was in the Secret.",
+        "Let smtpd_tls_chain_files name the files of the mounted Secret, look for -o overrides of it in master.cf and "
+        "for tls_server_sni_maps, and for a proxy in front of the server.",
+    ),
+    Reason.CERTIFICATE_EXPIRED: Explanation(
+        "The served certificate has expired; clients that verify it refuse to connect.",
+        "Read the condition Issued for why no new one came; if a newer one is stored, reload or restart the pod.",
+    ),
+    Reason.CERTIFICATE_NOT_YET_VALID: Explanation(
+        "The served certificate is not valid yet.",
+        "Check the clocks of the cluster's nodes.",
+    ),
+    Reason.SELF_SIGNED: Explanation(
+        "The served certificate is signed by itself, as images do at their first start; clients do not trust it.",
+        "Let smtpd_tls_chain_files name the files of the mounted Secret instead of the image's own.",
+    ),
+    Reason.UNTRUSTED_ROOT: Explanation(
+        "The served chain ends at a root that clients do not trust.",
+        "Use a public authority; if a private or staging one is meant, put its root into spec.probe.trust or the "
+        "installation's trust bundle.",
+    ),
+    Reason.INCOMPLETE_CHAIN: Explanation(
+        "The server does not send the intermediate certificates, so that many clients cannot verify it.",
+        "Serve the whole of tls.crt, which holds the chain: smtpd_tls_chain_files = .../tls.key, .../tls.crt.",
+    ),
+    Reason.HOSTNAME_MISMATCH: Explanation(
+        "The served certificate is not for the name that clients dial.",
+        "Put that name into spec.dnsNames, the one that clients dial first, or correct the MX record.",
+    ),
+    Reason.WRONG_CERTIFICATE_PURPOSE: Explanation(
+        "The served certificate is not meant for servers (its extended key usage lacks serverAuth).",
+        "Have it issued again under a profile for TLS servers.",
+    ),
+    Reason.CERTIFICATE_EXPIRING_SOON: Explanation(
+        "Less than a third of the served certificate's lifetime is left.",
+        "Read the condition Issued: a renewal should have happened or be under way.",
+    ),
+    Reason.WEAK_CRYPTO: Explanation(
+        "The key, the signature or the negotiated cipher is weaker than is good practice today.",
+        "Use ECDSA 256 or RSA 3072 keys (spec.privateKey) and TLS 1.2 or newer with forward secrecy.",
+    ),
+    Reason.AUTH_OFFERED_BEFORE_TLS: Explanation(
+        "The server offers to take passwords before TLS is started, where anybody on the way can read them.",
+        "Set smtpd_tls_auth_only = yes.",
+    ),
+    Reason.AUTH_MISSING: Explanation(
+        "The submission port offers no authentication inside TLS, so that users cannot log in.",
+        "Set smtpd_sasl_auth_enable = yes for it, and check that the SASL service (Dovecot, Cyrus) is reachable.",
+    ),
+}
+
+_OPERATOR: Mapping[Reason, Explanation] = {
+    Reason.INTERNAL_ERROR: Explanation(
+        "The operator met an error that it did not expect; it tries again with growing delays.",
+        "Search the operator's log for this resource, and report what you find with the version that you run.",
+    ),
+}
+
+EXPLANATIONS: Mapping[Reason, Explanation] = {
+    **_GOOD,
+    **_ON_THE_WAY,
+    **_RESOURCE,
+    **_DUE,
+    **_AUTHORITY,
+    **_PROOFS,
+    **_SECRET,
+    **_ROLLING_OUT,
+    **_CONNECTING,
+    **_STARTING_TLS,
+    **_SERVED,
+    **_OPERATOR,
+}
+
+SECTIONS: Mapping[str, tuple[Reason, ...]] = {
+    "All is well": tuple(_GOOD),
+    "On the way": tuple(_ON_THE_WAY),
+    "The resource": tuple(_RESOURCE),
+    "Why a certificate is ordered": tuple(_DUE),
+    "The certificate authority": tuple(_AUTHORITY),
+    "Proving names by DNS or HTTP": tuple(_PROOFS),
+    "Guarding the Secret": tuple(_SECRET),
+    "Bringing the certificate into the pods": tuple(_ROLLING_OUT),
+    "Connecting to a mail port": tuple(_CONNECTING),
+    "Starting TLS": tuple(_STARTING_TLS),
+    "What is served": tuple(_SERVED),
+    "The operator itself": tuple(_OPERATOR),
+}
