@@ -154,7 +154,7 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
     ),
     Reason.CAA_FORBIDS: Explanation(
         "A CAA record in DNS names other authorities than this one, or could not be read.",
-        "Add a CAA record for the authority (`0 issue \"letsencrypt.org\"` for Let's Encrypt) to the domain, or use an "
+        'Add a CAA record for the authority (`0 issue "letsencrypt.org"` for Let\'s Encrypt) to the domain, or use an '
         "authority that the record names.",
     ),
     Reason.CHALLENGE_FAILED: Explanation(
