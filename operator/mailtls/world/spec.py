@@ -1,0 +1,239 @@
+"""Reads a `MailServerTLS`: the only place that knows the JSON of its spec, and that fills in what it leaves out.
+
+The API server has checked the schema of `crds/`; objects that slipped past an older one are refused here with the same
+sentences.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mailtls.model.duration import format_duration, parse_duration
+from mailtls.model.hostname import certificate_name
+from mailtls.model.preset import PRESETS, Preset, Server, default_policy
+from mailtls.model.spec import (
+    Acme,
+    Apply,
+    DataRef,
+    Desired,
+    Dns01,
+    Key,
+    KeyAlgorithm,
+    Port,
+    PrivateKeyPolicy,
+    Probe,
+    Protocol,
+    Reload,
+    Renewal,
+    Rollout,
+    Rotation,
+    TlsMode,
+    TlsPolicy,
+    Workload,
+    WorkloadKind,
+)
+from mailtls.world.authority_spec import acme, bundle_ref, default_acme, object_name
+from mailtls.world.document import InvalidSpec, Node
+from mailtls.world.ports import Json
+
+__all__ = ["KEY_SIZES", "PROBE", "RENEW", "Defaults", "InvalidSpec", "default_acme", "parse", "secret_name"]
+
+RENEW = "mailtls.dev/renew"
+PROBE = "mailtls.dev/probe"
+
+KEY_SIZES = {KeyAlgorithm.ECDSA: (256, 384), KeyAlgorithm.RSA: (3072, 2048, 4096)}  # the first is the default
+
+_LONGEST_SECRET_NAME = 244  # leaves room for `-previous`
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the installation gives to resources that do not say: authority, probe interval, and roots to trust."""
+
+    acme: Acme | None = None
+    probe_interval: timedelta = Probe().interval
+    trust: DataRef | None = None
+
+
+def parse(resource: Json, defaults: Defaults) -> Desired:
+    """Turn the resource into what is wanted; raises `InvalidSpec`, and nothing else, for what cannot be carried out."""
+    metadata, spec = Node("metadata", resource.get("metadata")), Node("spec", resource.get("spec"))
+    namespace = object_name(metadata.at("namespace"))
+    names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
+    authority = acme(spec.at("acme"), namespace, defaults.acme)
+    _check_wildcards(spec.at("dnsNames"), names, authority)
+    return Desired(
+        key=Key(namespace, object_name(metadata.at("name"))),
+        uid=metadata.at("uid").text(),
+        generation=metadata.at("generation").whole(0, 2**63),
+        created_at=metadata.at("creationTimestamp").read(_time),
+        dns_names=names,
+        secret_name=secret_name(resource),
+        acme=authority,
+        private_key=_private_key(spec.at("privateKey")),
+        renewal=_renewal(spec.at("renewal")),
+        workloads=_workloads(spec.at("workloads")),
+        rollout=_rollout(spec.at("rollout")),
+        probe=_probe(spec.at("probe"), namespace, defaults),
+        suspend=spec.at("suspend").flag(default=False),
+        renew_requested=_wish(annotations.at(RENEW)),
+        probe_requested=_wish(annotations.at(PROBE)),
+    )
+
+
+def secret_name(resource: Json) -> str:
+    """Tell which Secret a resource claims, even where the rest of its spec is wrong; raises `InvalidSpec`."""
+    given = Node("spec", resource.get("spec")).at("secretName")
+    name = given if given.is_given else Node(given.path, Node("metadata", resource.get("metadata")).at("name").value)
+    return object_name(name, _LONGEST_SECRET_NAME)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("write a time with its time zone, such as 2026-08-01T12:00:00Z")
+
+
+def _wish(node: Node) -> str | None:
+    """Return an annotation's value, whatever it is: any new value is a wish."""
+    return node.value if isinstance(node.value, str) else None
+
+
+def _dns_names(node: Node) -> tuple[str, ...]:
+    names: list[str] = []
+    for item in node.items(100):
+        name = item.read(certificate_name)
+        if name in names:
+            raise node.refused("a name stands here twice, so remove one of the two")
+        names.append(name)
+    if not names:
+        raise node.refused("name at least one host, such as mx1.example.com")
+    if names[0].startswith("*"):
+        raise node.refused("the first name is the one that mail clients dial, so put a name without a wildcard first")
+    return tuple(names)
+
+
+def _check_wildcards(node: Node, names: Sequence[str], authority: Acme) -> None:
+    """Refuse wildcards that nothing could prove (RFC 8555 section 8.4 knows DNS only for them)."""
+    by_dns = any(isinstance(solver.challenge, Dns01) for solver in authority.solvers)
+    if not by_dns and any(name.startswith("*.") for name in names):
+        raise node.refused(
+            "a wildcard can only be proven by DNS, so add a dns01 solver to acme.solvers, or list each name"
+        )
+
+
+def _private_key(node: Node) -> PrivateKeyPolicy:
+    algorithm, size, rotation = node.at("algorithm"), node.at("size"), node.at("rotation")
+    kind = algorithm.choice(KeyAlgorithm) if algorithm.is_given else PrivateKeyPolicy().algorithm
+    if size.is_given and size.value not in KEY_SIZES[kind]:
+        raise size.refused(_WRONG_SIZE[kind])
+    return PrivateKeyPolicy(
+        algorithm=kind,
+        size=size.whole(256, 4096) if size.is_given else KEY_SIZES[kind][0],
+        rotation=rotation.choice(Rotation) if rotation.is_given else PrivateKeyPolicy().rotation,
+    )
+
+
+_WRONG_SIZE = {
+    KeyAlgorithm.ECDSA: (
+        "an ECDSA key has 256 or 384 bits, so set one of these, leave size out, or set algorithm to RSA"
+    ),
+    KeyAlgorithm.RSA: (
+        "an RSA key has 2048, 3072 or 4096 bits, so set one of these, leave size out, or set algorithm to ECDSA"
+    ),
+}
+
+
+def _renewal(node: Node) -> Renewal:
+    before = node.at("before")
+    return Renewal(
+        ari=node.at("ari").flag(default=Renewal().ari),
+        before=_duration(before, _HOUR, 8760 * _HOUR) if before.is_given else None,
+    )
+
+
+def _rollout(node: Node) -> Rollout:
+    timeout = node.at("timeout")
+    return Rollout(_duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
+
+
+def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
+    interval = node.at("interval")
+    return Probe(
+        interval=_duration(interval, timedelta(minutes=1), 168 * _HOUR)
+        if interval.is_given
+        else defaults.probe_interval,
+        trust=bundle_ref(node.at("trust"), namespace) or defaults.trust,
+    )
+
+
+def _duration(node: Node, least: timedelta, most: timedelta) -> timedelta:
+    duration = node.read(parse_duration)
+    if not least <= duration <= most:
+        raise node.refused(f"write a duration from {format_duration(least)} to {format_duration(most)}")
+    return duration
+
+
+def _workloads(node: Node) -> tuple[Workload, ...]:
+    workloads: dict[str, Workload] = {}
+    for item in node.items(32):
+        workload = _workload(item)
+        if str(workload) in workloads:
+            raise item.refused(f"{workload} stands here twice, so remove one of the two")
+        workloads[str(workload)] = workload
+    return tuple(workloads.values())
+
+
+def _workload(node: Node) -> Workload:
+    server, apply = node.at("server"), node.at("apply")
+    preset = PRESETS[server.choice(Server) if server.is_given else Server.POSTFIX]
+    how = apply.choice(Apply) if apply.is_given else Apply.RELOAD
+    return Workload(
+        kind=node.at("kind").choice(WorkloadKind),
+        name=object_name(node.at("name")),
+        apply=how,
+        ports=_ports(node.at("ports"), preset),
+        reload=_reload(node.at("reload"), preset, how),
+    )
+
+
+def _reload(node: Node, preset: Preset, how: Apply) -> Reload | None:
+    if how is not Apply.RELOAD:
+        if node.is_given:
+            raise node.refused("the command would never run, so remove reload, or set apply to Reload")
+        return None
+    container, words = node.at("container"), node.at("command").items(64)
+    command = tuple(word.argument(4096) for word in words) or preset.reload
+    if not command:
+        raise node.refused(
+            "a generic server's reload command is not known, so set reload.command, or set apply to Rollout"
+        )
+    return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
+
+
+def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
+    ports: dict[int, Port] = {}
+    for item in node.items(16):
+        port = _port(item)
+        if port.port in ports:
+            raise item.refused(f"port {port.port} stands here twice, so remove one of the two")
+        ports[port.port] = port
+    if not ports and not preset.ports:
+        raise node.refused(
+            "the ports of a generic server are not known, so list them, such as {port: 25, tls: StartTLS}"
+        )
+    return tuple(ports.values()) or preset.ports
+
+
+def _port(node: Node) -> Port:
+    number, tls = node.at("port").whole(1, 65535), node.at("tls").choice(TlsMode)
+    protocol, policy = node.at("protocol"), node.at("policy")
+    wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
+    if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
+        raise policy.refused("implicit TLS leaves no room for plain text, so remove policy, or set it to Enforced")
+    return Port(number, tls, wanted, protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP)
