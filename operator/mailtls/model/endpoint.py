@@ -20,10 +20,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's."""
+    """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
+
+    `not_before` of the stored leaf, where given, tells an older certificate from a foreign one.
+    """
 
     leaf_sha256: str  # lower-case hex of the DER leaf
     extra_roots_pem: str = ""
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

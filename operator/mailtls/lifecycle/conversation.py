@@ -1,0 +1,300 @@
+"""Checks on the talk with the server: from the first packet to EHLO inside TLS.
+
+Each names one fault. Faults are told apart by the phase in which the talk ended, never by the kind of error.
+"""
+
+from mailtls.lifecycle.seen import Seen
+from mailtls.model.facts import Fault, Phase, Reply, Stop
+from mailtls.model.reason import Finding, Reason, Severity
+
+_IMPLICIT = "On Postfix set smtpd_tls_wrappermode=yes for this service in master.cf"
+_TRANSIENT = 400
+_PERMANENT = 500
+
+
+def address_is_unknown(seen: Seen) -> Finding | None:
+    """The name to connect to has no address."""
+    stop = _stop(seen, Fault.UNRESOLVED, Phase.CONNECT)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.DNS_LOOKUP_FAILED,
+        f"{seen.target.address} could not be resolved ({stop.detail}): correct its DNS record or the Service.",
+    )
+
+
+def connection_is_refused(seen: Seen) -> Finding | None:
+    """Nothing listens (TCP reset)."""
+    stop = _stop(seen, Fault.REFUSED, Phase.CONNECT)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.CONNECTION_REFUSED,
+        f"Nothing listens on port {seen.port}: start the listener (Postfix: enable the service in master.cf) or "
+        "correct the port.",
+    )
+
+
+def connection_times_out(seen: Seen) -> Finding | None:
+    """Packets vanish on the way."""
+    stop = _stop(seen, Fault.TIMED_OUT, Phase.CONNECT)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.CONNECT_TIMEOUT,
+        f"Port {seen.port} does not answer at all: a NetworkPolicy or firewall may drop the packets, or the pod is "
+        "gone.",
+    )
+
+
+def network_is_unreachable(seen: Seen) -> Finding | None:
+    """There is no route to the address."""
+    stop = _stop(seen, Fault.UNREACHABLE, Phase.CONNECT)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.NETWORK_UNREACHABLE,
+        f"No route leads to {seen.target.address} ({stop.detail}): check the pod network and the address family.",
+    )
+
+
+def server_is_busy(seen: Seen) -> Finding | None:
+    """4xx instead of a welcome; only a warning once the certificate is proven."""
+    reply = _refusal(seen)
+    if reply is None or not _TRANSIENT <= reply.code < _PERMANENT:
+        return None
+    return Finding(
+        Reason.SERVER_BUSY,
+        f"The server asks to come back later ({reply.text}): it is overloaded, starting or limits connections; "
+        "the probe is repeated.",
+        _unless_proven(seen),
+    )
+
+
+def probe_is_rejected(seen: Seen) -> Finding | None:
+    """5xx instead of a welcome; only a warning once the certificate is proven."""
+    reply = _refusal(seen)
+    if reply is None or reply.code < _PERMANENT or _ehlo_is_unknown(reply):
+        return None
+    return Finding(
+        Reason.PROBE_REJECTED,
+        f"The server turns the prober away ({reply.text}): allow the operator's address (Postfix: mynetworks, "
+        "postscreen_access_list).",
+        _unless_proven(seen),
+    )
+
+
+def port_wants_tls_first(seen: Seen) -> Finding | None:
+    """A port configured as StartTLS is silent until a ClientHello comes."""
+    return (
+        Finding(
+            Reason.IMPLICIT_TLS_ON_STARTTLS_PORT,
+            f"Port {seen.port} sends no greeting but answers TLS at once: set `tls: Implicit` for it, or turn "
+            "smtpd_tls_wrappermode off in Postfix (25 and 587 are STARTTLS ports, 465 is implicit, RFC 8314).",
+        )
+        if seen.facts.tls_first
+        else None
+    )
+
+
+def greeting_is_missing(seen: Seen) -> Finding | None:
+    """The connection stands, but nobody greets."""
+    stop = seen.facts.stopped(Phase.GREETING)
+    if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or seen.facts.tls_first:
+        return None
+    return Finding(
+        Reason.NO_BANNER,
+        f"Port {seen.port} accepts connections but sends no greeting ({stop.fault}): the server hangs, is overloaded, "
+        "or expects the PROXY protocol.",
+    )
+
+
+def server_speaks_another_protocol(seen: Seen) -> Finding | None:
+    """What came back is no SMTP, or came out of turn."""
+    stop = seen.facts.stopped(Phase.GREETING, Phase.CAPABILITIES, Phase.STARTTLS)
+    odd = stop and (
+        stop.fault is Fault.GARBLED
+        or (stop.fault is Fault.UNEXPECTED_REPLY and _code(seen, stop) < _TRANSIENT)
+        or (stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and stop.phase is not Phase.GREETING)
+    )
+    if not stop or not odd or seen.facts.session:
+        return None
+    return Finding(
+        Reason.PROTOCOL_ERROR,
+        f"The talk broke off at {stop.phase} ({_told(stop)}): check that an SMTP server listens on port {seen.port} "
+        "and see its log.",
+    )
+
+
+def implicit_port_speaks_plaintext(seen: Seen) -> Finding | None:
+    """A port configured as Implicit answers a ClientHello in clear text."""
+    stop = _stop(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
+    if not stop or not seen.implicit:
+        return None
+    return Finding(
+        Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
+        f"Port {seen.port} must begin with TLS but said «{stop.detail}»: {_IMPLICIT}, or set `tls: StartTLS`.",
+    )
+
+
+def starttls_is_not_advertised(seen: Seen) -> Finding | None:
+    """EHLO lists no STARTTLS, or EHLO itself is unknown."""
+    stop = _stop(seen, Fault.NOT_OFFERED, Phase.STARTTLS)
+    reply = seen.facts.reply(Phase.CAPABILITIES)
+    if not stop and not (reply and _ehlo_is_unknown(reply)):
+        return None
+    said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
+    return Finding(
+        Reason.STARTTLS_NOT_ADVERTISED,
+        f"EHLO {said}, so clients cannot start TLS: set smtpd_tls_security_level=may and smtpd_tls_chain_files in "
+        "Postfix, and look for a middlebox that strips STARTTLS.",
+    )
+
+
+def starttls_is_unavailable(seen: Seen) -> Finding | None:
+    """4xx to STARTTLS: the server wants to, but cannot."""
+    reply = _starttls_refusal(seen)
+    if reply is None or not _TRANSIENT <= reply.code < _PERMANENT:
+        return None
+    return Finding(
+        Reason.STARTTLS_UNAVAILABLE,
+        f"STARTTLS is offered but fails ({reply.text}): in Postfix this is an unreadable, missing or mismatched "
+        "certificate or key file, or a TLS rate limit; its log names the file.",
+    )
+
+
+def starttls_is_rejected(seen: Seen) -> Finding | None:
+    """5xx to STARTTLS."""
+    reply = _starttls_refusal(seen)
+    if reply is None or reply.code < _PERMANENT:
+        return None
+    return Finding(
+        Reason.STARTTLS_REJECTED,
+        f"STARTTLS is offered but refused ({reply.text}): in Postfix 502 means that TLS is off, so check "
+        "smtpd_tls_security_level and that no proxy answers EHLO in its place.",
+    )
+
+
+def plaintext_follows_starttls(seen: Seen) -> Finding | None:
+    """Bytes stand between the 220 and TLS (RFC 3207 section 6, CVE-2011-0411)."""
+    stop = _stop(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
+    if not stop or seen.implicit:
+        return None
+    return Finding(
+        Reason.PLAINTEXT_AFTER_STARTTLS,
+        f"After the 220 to STARTTLS came plain text «{stop.detail}»: somebody injects data on the way, or the server "
+        "or a proxy before it has a bug; update it.",
+    )
+
+
+def handshake_finds_no_version(seen: Seen) -> Finding | None:
+    """The server knows only TLS versions that are given up (RFC 8996)."""
+    stop = _stop(seen, Fault.NO_SHARED_VERSION, Phase.HANDSHAKE)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.NO_SHARED_TLS_VERSION,
+        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): set smtpd_tls_protocols and "
+        "smtpd_tls_mandatory_protocols to >=TLSv1.2 in Postfix.",
+    )
+
+
+def handshake_fails(seen: Seen) -> Finding | None:
+    """TLS was agreed on but does not come about: reset, end, alert or silence."""
+    stop = seen.facts.stopped(Phase.HANDSHAKE)
+    if not stop or stop.fault in {Fault.NOT_TLS, Fault.NO_SHARED_VERSION}:
+        return None
+    return Finding(
+        Reason.TLS_HANDSHAKE_FAILED,
+        f"The TLS handshake failed ({_told(stop)}): see the server's log; often the certificate or key file cannot be "
+        "read, or no cipher is shared.",
+    )
+
+
+def ehlo_in_tls_fails(seen: Seen) -> Finding | None:
+    """TLS stands, but the server does not speak inside it (RFC 3207 section 4.2)."""
+    stop = seen.facts.stopped(Phase.CAPABILITIES_IN_TLS, Phase.GREETING)
+    if stop is None or not seen.facts.session or _has_other_check(seen, stop):
+        return None
+    return Finding(
+        Reason.EHLO_AFTER_TLS_FAILED,
+        f"TLS works but {stop.phase} failed ({_told(stop)}): see the server's log; a client certificate may be "
+        "demanded (smtpd_tls_req_ccert), or the backend behind a TLS proxy is down.",
+    )
+
+
+def starttls_is_offered_in_tls(seen: Seen) -> Finding | None:
+    """STARTTLS is listed again inside TLS (RFC 3207 section 4.2 forbids it)."""
+    if seen.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is None:
+        return None
+    return Finding(
+        Reason.STARTTLS_READVERTISED,
+        "STARTTLS is listed again inside TLS: a TLS proxy may stand before a server that does not know of it.",
+        Severity.WARN,
+    )
+
+
+def auth_is_offered_before_tls(seen: Seen) -> Finding | None:
+    """Passwords may travel in clear text where TLS is enforced (RFC 4954 section 4)."""
+    methods = seen.keyword(Phase.CAPABILITIES, "AUTH")
+    if methods is None or not seen.enforced:
+        return None
+    return Finding(
+        Reason.AUTH_OFFERED_BEFORE_TLS,
+        f"AUTH {methods} is offered before TLS: set smtpd_tls_auth_only=yes (or smtpd_tls_security_level=encrypt) in "
+        "Postfix, so that no password travels in clear text.",
+        Severity.WARN,
+    )
+
+
+def auth_is_lost_in_tls(seen: Seen) -> Finding | None:
+    """AUTH was there before TLS and is gone inside it: nobody can log in safely."""
+    heard = seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    lost = heard and heard.code < _TRANSIENT and heard.keyword("AUTH") is None
+    if not lost or not seen.enforced or seen.keyword(Phase.CAPABILITIES, "AUTH") is None:
+        return None
+    return Finding(
+        Reason.AUTH_MISSING,
+        "AUTH is offered in clear text but not inside TLS: set smtpd_sasl_auth_enable=yes for the TLS service too.",
+    )
+
+
+def _stop(seen: Seen, fault: Fault, phase: Phase) -> Stop | None:
+    stop = seen.facts.stopped(phase)
+    return stop if stop and stop.fault is fault else None
+
+
+def _refusal(seen: Seen) -> Reply | None:
+    """The reply that turned us away before anything about TLS was asked."""
+    stop = seen.facts.stopped(Phase.GREETING, Phase.CAPABILITIES)
+    return seen.facts.reply(stop.phase) if stop and stop.fault is Fault.UNEXPECTED_REPLY else None
+
+
+def _has_other_check(seen: Seen, stop: Stop) -> bool:
+    """Whether a fault of the greeting inside TLS is named by a check of its own: silence or a refusal."""
+    refused = stop.fault is Fault.UNEXPECTED_REPLY and _code(seen, stop) >= _TRANSIENT
+    return stop.phase is Phase.GREETING and (refused or stop.fault in {Fault.TIMED_OUT, Fault.CLOSED})
+
+
+def _starttls_refusal(seen: Seen) -> Reply | None:
+    stop = _stop(seen, Fault.UNEXPECTED_REPLY, Phase.STARTTLS)
+    return seen.facts.reply(Phase.STARTTLS) if stop else None
+
+
+def _ehlo_is_unknown(reply: Reply) -> bool:
+    """A server without ESMTP has no STARTTLS either (RFC 5321 section 4.2.4: 500 and 502 mean not implemented)."""
+    return reply.phase is Phase.CAPABILITIES and reply.code in {500, 502}
+
+
+def _code(seen: Seen, stop: Stop) -> int:
+    reply = seen.facts.reply(stop.phase)
+    return reply.code if reply else 0
+
+
+def _unless_proven(seen: Seen) -> Severity:
+    """A refusal fails the probe as long as no certificate was seen: nothing was proven."""
+    return Severity.WARN if seen.facts.session else Severity.FAIL
+
+
+def _told(stop: Stop) -> str:
+    return f"{stop.fault}: {stop.detail}" if stop.detail else str(stop.fault)

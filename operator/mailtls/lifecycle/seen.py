@@ -1,0 +1,53 @@
+"""What each check of a probe looks at."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailtls.model.endpoint import Expected, Target
+from mailtls.model.facts import Facts, Phase
+from mailtls.model.served import ServedCertificate, read_served
+from mailtls.model.spec import TlsMode, TlsPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One probe's facts beside what was asked for; `chain` is empty when no certificate could be read."""
+
+    target: Target
+    expected: Expected
+    facts: Facts
+    now: datetime
+    chain: tuple[ServedCertificate, ...] = ()
+
+    @classmethod
+    def of(cls, target: Target, expected: Expected, facts: Facts, now: datetime) -> "Seen":
+        """Read the served chain; an unreadable certificate behind the leaf is left to OpenSSL's verdict."""
+        served = [read_served(der) for der in facts.session.chain] if facts.session else []
+        readable = served[:1] != [None]
+        chain = tuple(certificate for certificate in served if certificate) if readable else ()
+        return cls(target, expected, facts, now, chain)
+
+    @property
+    def leaf(self) -> ServedCertificate | None:
+        """The certificate that the server calls its own."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def port(self) -> int:
+        """The port knocked at."""
+        return self.target.port.port
+
+    @property
+    def implicit(self) -> bool:
+        """Whether TLS comes first on this port."""
+        return self.target.port.tls is TlsMode.IMPLICIT
+
+    @property
+    def enforced(self) -> bool:
+        """Whether clients must not do without TLS here."""
+        return self.target.port.policy is TlsPolicy.ENFORCED
+
+    def keyword(self, phase: Phase, name: str) -> str | None:
+        """Parameters of an EHLO keyword in a phase, None when it was not listed or not reached."""
+        reply = self.facts.reply(phase)
+        return reply.keyword(name) if reply else None

@@ -1,0 +1,226 @@
+"""Checks on the certificate that was served: is it the stored one, and would a client trust it."""
+
+from datetime import datetime
+from typing import Final
+
+from mailtls.lifecycle.seen import Seen
+from mailtls.model.facts import Verification
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.served import ServedCertificate
+
+NAMES_SHOWN: Final = 5
+RSA_BITS: Final = 2048
+EC_BITS: Final = 224
+_WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
+_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
+_ISSUER_MISSING: Final = frozenset({2, 20, 21})
+_BUNDLE_UNREADABLE: Final = -1
+_RELOAD: Final = "reload or restart the server and check that it reads the mounted Secret"
+
+
+def older_certificate_is_served(seen: Seen) -> Finding | None:
+    """Another leaf for the same name, no newer than the stored one: the server has not read the new file."""
+    leaf = seen.leaf
+    if leaf is None or _matches(seen, leaf) or not _is_predecessor(seen, leaf):
+        return None
+    return Finding(
+        Reason.SERVING_OLD_CERTIFICATE,
+        f"The server still serves an older certificate for {seen.target.server_name} ({_portrait(leaf)}): {_RELOAD}.",
+    )
+
+
+def foreign_certificate_is_served(seen: Seen) -> Finding | None:
+    """A leaf that never came from this Secret."""
+    leaf = seen.leaf
+    if seen.facts.session is None or (leaf and (_matches(seen, leaf) or _is_predecessor(seen, leaf))):
+        return None
+    shown = f"{leaf.subject}, {_portrait(leaf)}" if leaf else "one that cannot be read"
+    return Finding(
+        Reason.UNEXPECTED_CERTIFICATE,
+        f"The server serves another certificate than the stored one ({shown}): point smtpd_tls_chain_files (Postfix) "
+        "at the mounted Secret and check that the address belongs to this workload.",
+    )
+
+
+def certificate_is_expired(seen: Seen) -> Finding | None:
+    """The last moment of validity is past, for the leaf or for one above it."""
+    leaf, verdict = seen.leaf, _verification(seen)
+    if leaf and leaf.not_after < seen.now:
+        return Finding(
+            Reason.CERTIFICATE_EXPIRED, f"The served certificate expired at {_when(leaf.not_after)}: renew it."
+        )
+    return (
+        Finding(
+            Reason.CERTIFICATE_EXPIRED,
+            f"A certificate above the leaf has expired ({verdict.words}): serve the CA's current chain.",
+        )
+        if verdict.code == _EXPIRED and verdict.depth
+        else None
+    )
+
+
+def certificate_is_not_yet_valid(seen: Seen) -> Finding | None:
+    """The first moment of validity is ahead, for the leaf or for one above it."""
+    leaf, verdict = seen.leaf, _verification(seen)
+    if leaf and leaf.not_before > seen.now:
+        return Finding(
+            Reason.CERTIFICATE_NOT_YET_VALID,
+            f"The served certificate is valid only from {_when(leaf.not_before)} on: check the clocks of this machine "
+            "and of the CA.",
+        )
+    return (
+        Finding(
+            Reason.CERTIFICATE_NOT_YET_VALID,
+            f"A certificate above the leaf is not valid yet ({verdict.words}): check this machine's clock.",
+        )
+        if verdict.code == _NOT_YET_VALID and verdict.depth
+        else None
+    )
+
+
+def certificate_is_self_signed(seen: Seen) -> Finding | None:
+    """Nobody but its own key vouches for the leaf."""
+    return (
+        Finding(
+            Reason.SELF_SIGNED,
+            "The served certificate is self-signed: let the server use the one of the Secret, or trust it by "
+            "`probe.trust`.",
+        )
+        if _verification(seen).code == _SELF_SIGNED
+        else None
+    )
+
+
+def root_is_untrusted(seen: Seen) -> Finding | None:
+    """The chain leads to a root that clients do not know."""
+    verdict = _verification(seen)
+    if verdict.code == _BUNDLE_UNREADABLE:
+        return Finding(Reason.UNTRUSTED_ROOT, f"The bundle of `probe.trust` is unusable: {verdict.words}.")
+    above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
+    if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
+        return None
+    last = seen.chain[-1] if seen.chain else None
+    return Finding(
+        Reason.UNTRUSTED_ROOT,
+        f"The chain ends at «{last.issuer if last else 'an unreadable name'}», which neither the system nor "
+        "`probe.trust` trusts: add a private CA's root to `probe.trust`, or serve the full chain.",
+    )
+
+
+def chain_is_incomplete(seen: Seen) -> Finding | None:
+    """The leaf's issuer was not sent along; browsers may forgive that, mail servers do not."""
+    verdict = _verification(seen)
+    if verdict.code not in _ISSUER_MISSING or verdict.depth > 0:
+        return None
+    issuer = seen.leaf.issuer if seen.leaf else "its issuer"
+    return Finding(
+        Reason.INCOMPLETE_CHAIN,
+        f"The certificate of «{issuer}» is not sent along with the leaf: serve the full chain (tls.crt as it is), or "
+        "add that root to `probe.trust` if it is a private CA's.",
+    )
+
+
+def chain_is_broken(seen: Seen) -> Finding | None:
+    """OpenSSL refuses the chain for another cause than those with a check of their own."""
+    verdict = _verification(seen)
+    named = {0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE} | _ISSUER_MISSING
+    if verdict.code in named:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_CHAIN_BROKEN,
+        f"The served chain does not verify ({verdict.words} at depth {verdict.depth}): serve the chain as the CA gave "
+        "it.",
+    )
+
+
+def name_does_not_match(seen: Seen) -> Finding | None:
+    """No DNS-ID of the leaf is the name that clients dial (RFC 9525 section 6)."""
+    leaf = seen.leaf
+    if leaf is None or leaf.names(seen.target.server_name):
+        return None
+    return Finding(
+        Reason.HOSTNAME_MISMATCH,
+        f"The served certificate names {_shown(leaf.dns_names)} but not {seen.target.server_name}: add the name to "
+        "`dnsNames` or correct the MX record.",
+    )
+
+
+def purpose_is_wrong(seen: Seen) -> Finding | None:
+    """Extended key usage lists purposes, but not servers'."""
+    return (
+        Finding(
+            Reason.WRONG_CERTIFICATE_PURPOSE,
+            "The served certificate is not made for servers (extended key usage lacks serverAuth): reissue it.",
+        )
+        if seen.leaf and not seen.leaf.for_servers
+        else None
+    )
+
+
+def expiry_is_near(seen: Seen) -> Finding | None:
+    """Less than a third of the lifetime is left: a renewal should have happened."""
+    leaf = seen.leaf
+    if leaf is None or not seen.now <= leaf.not_after < seen.now + leaf.lifetime / 3:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_EXPIRING_SOON,
+        f"The served certificate expires at {_when(leaf.not_after)}, with less than a third of its lifetime left: see "
+        "why it is not renewed.",
+        Severity.WARN,
+    )
+
+
+def crypto_is_weak(seen: Seen) -> Finding | None:
+    """Keys, signatures or a cipher that are no longer thought safe (RFC 9325 sections 4 and 5)."""
+    if not seen.facts.session:
+        return None
+    weak = [flaw for certificate in seen.chain for flaw in _flaws(certificate)]
+    if any(mark in seen.facts.session.cipher for mark in _WEAK_CIPHERS):
+        weak.append(f"cipher {seen.facts.session.cipher}")
+    if not weak:
+        return None
+    return Finding(
+        Reason.WEAK_CRYPTO,
+        f"Weak cryptography is in use ({'; '.join(weak[:3])}): use RSA 3072 or ECDSA P-256 keys, SHA-256 and the "
+        "server's default ciphers.",
+        Severity.WARN,
+    )
+
+
+def _flaws(certificate: ServedCertificate) -> list[str]:
+    flaws = []
+    least = {"RSA": RSA_BITS, "ECDSA": EC_BITS}.get(certificate.key_kind, 0)
+    if certificate.key_bits < least:
+        flaws.append(f"{certificate.key_kind} key of {certificate.key_bits} bits in {certificate.subject}")
+    if certificate.signature_hash in {"sha1", "md5"} and not certificate.self_issued:  # roots are trusted by key
+        flaws.append(f"{certificate.signature_hash} signature on {certificate.subject}")
+    return flaws
+
+
+def _matches(seen: Seen, leaf: ServedCertificate) -> bool:
+    return leaf.sha256 == seen.expected.leaf_sha256.lower()
+
+
+def _is_predecessor(seen: Seen, leaf: ServedCertificate) -> bool:
+    newest = seen.expected.not_before
+    return leaf.names(seen.target.server_name) and (newest is None or leaf.not_before <= newest)
+
+
+def _verification(seen: Seen) -> Verification:
+    return seen.facts.session.verification if seen.facts.session else Verification()
+
+
+def _portrait(leaf: ServedCertificate) -> str:
+    validity = f"valid {_when(leaf.not_before)} to {_when(leaf.not_after)}"
+    return f"SHA-256 {leaf.sha256[:16]}…, issued by {leaf.issuer}, {validity}"
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    if not names:
+        return "no DNS name at all (a common name does not count)"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _when(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

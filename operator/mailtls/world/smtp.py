@@ -1,0 +1,202 @@
+"""Probes mail servers over the network: connects, speaks, shakes hands, and hands the facts to a judge."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from OpenSSL import SSL
+
+from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.model.facts import Facts, Fault, Judge, Phase, Stop, quote, shorten
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import TlsMode
+from mailtls.world.dialog import Dialog, SmtpDialog
+from mailtls.world.handshake import HandshakeFailed, TlsClient, TrustStore, client_context
+from mailtls.world.ports import Clock
+from mailtls.world.wire import TlsWire, Wire
+
+_QUIT: Final = b"QUIT\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Patience per phase in seconds, and how many probes run at once."""
+
+    connect: float = 5.0
+    dialog: float = 10.0  # each talk as a whole: before TLS, and inside it
+    handshake: float = 10.0
+    overall: float = 20.0
+    concurrency: int = 50
+
+
+class SmtpProber:
+    """Implements `ports.Prober` for SMTP; thread-safe, each call runs an event loop of its own.
+
+    `judge` is `lifecycle.probe.verdict`, passed in because world and lifecycle do not know each other.
+    """
+
+    def __init__(self, clock: Clock, judge: Judge, limits: Limits | None = None) -> None:
+        self._clock = clock
+        self._judge = judge
+        self._limits = limits or Limits()
+        self._context = client_context()
+
+    def probe(self, targets: Iterable[Target], expected: Expected) -> list[Endpoint]:
+        """Probe all targets concurrently, answer in their order; never raises for what a server does."""
+        asked = list(targets)
+        return asyncio.run(self._sweep(asked, expected)) if asked else []
+
+    async def _sweep(self, targets: list[Target], expected: Expected) -> list[Endpoint]:
+        gate = asyncio.Semaphore(self._limits.concurrency)
+        trust = TrustStore(expected.extra_roots_pem, self._clock.now())
+
+        async def one(target: Target) -> Endpoint:
+            async with gate:
+                return await self._endpoint(target, expected, trust)
+
+        return await asyncio.gather(*(one(target) for target in targets))
+
+    async def _endpoint(self, target: Target, expected: Expected, trust: TrustStore) -> Endpoint:
+        try:
+            facts = await Conversation(target, self._context, trust, self._limits).hold()
+            return self._judge(target, expected, facts, self._clock.now())
+        except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
+            words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")
+            return Endpoint(target, self._clock.now(), (Finding(Reason.INTERNAL_ERROR, words),))
+
+
+class Halt(Exception):
+    """The conversation cannot go on; carries where and why."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(str(stop.fault))
+        self.stop = stop
+
+
+class Conversation:
+    """One probe of one target; the facts grow phase by phase, so that a fault loses nothing seen before it."""
+
+    def __init__(self, target: Target, context: SSL.Context, trust: TrustStore, limits: Limits) -> None:
+        self._target, self._context, self._trust, self._limits = target, context, trust, limits
+        self._deadline = asyncio.get_running_loop().time() + limits.overall
+        self._phase = Phase.CONNECT
+        self._facts = Facts()
+
+    async def hold(self) -> Facts:
+        """Hold the conversation to its end; never raises for what the server or the network does."""
+        try:
+            await self._speak()
+        except Halt as halt:
+            self._facts = replace(self._facts, stop=halt.stop)
+            if self._is_mute(halt.stop):
+                self._facts = replace(self._facts, tls_first=await self._answers_tls_first())
+        return self._facts
+
+    async def _speak(self) -> None:
+        wire, farewell = await self._connect(), _QUIT
+        try:
+            if self._target.port.tls is TlsMode.START_TLS:
+                await self._start_tls(wire)
+            farewell = b""  # nothing in clear from here on
+            tls = await self._handshake(wire)
+            farewell = await self._speak_in_tls(wire, tls)
+        finally:
+            wire.close(farewell)
+
+    async def _connect(self) -> Wire:
+        async with self._during(Phase.CONNECT, self._limits.connect):
+            return await Wire.connect(self._target.address, self._target.port.port)
+
+    async def _start_tls(self, wire: Wire) -> None:
+        dialog = SmtpDialog.before_tls(wire.client_name)
+        await self._talk(wire, dialog)
+        if dialog.surplus:  # sent before our ClientHello, so it cannot be TLS (RFC 3207 section 6)
+            raise Halt(Stop(Phase.HANDSHAKE, Fault.NOT_TLS, quote(dialog.surplus)))
+
+    async def _handshake(self, wire: Wire) -> TlsClient:
+        tls = TlsClient(self._context, self._target.server_name)
+        async with self._during(Phase.HANDSHAKE, self._limits.handshake):
+            await _shake_hands(wire, tls)
+            self._facts = replace(self._facts, session=tls.session(self._trust))
+        return tls
+
+    async def _speak_in_tls(self, wire: Wire, tls: TlsClient) -> bytes:
+        """Talk inside TLS and return the bytes of a polite end."""
+        begin = SmtpDialog.after_starttls if self._target.port.tls is TlsMode.START_TLS else SmtpDialog.inside_tls
+        await self._talk(TlsWire(wire, tls), begin(wire.client_name))
+        return tls.encrypt(_QUIT) + tls.close()
+
+    async def _talk(self, wire: Wire | TlsWire, dialog: Dialog) -> None:
+        try:
+            async with self._during(dialog.phase, self._limits.dialog):
+                await self._exchange(wire, dialog)
+        finally:
+            self._facts = replace(self._facts, replies=(*self._facts.replies, *dialog.replies))
+        if dialog.stop:
+            raise Halt(dialog.stop)
+
+    async def _exchange(self, wire: Wire | TlsWire, dialog: Dialog) -> None:
+        await wire.send(dialog.begin())
+        while not dialog.finished:
+            self._phase = dialog.phase
+            received = await wire.receive()
+            if not received:
+                raise Halt(Stop(dialog.phase, Fault.CLOSED))
+            await wire.send(dialog.receive(received))
+
+    @asynccontextmanager
+    async def _during(self, phase: Phase, patience: float) -> AsyncIterator[None]:
+        """Name whatever goes wrong by the phase it goes wrong in: exception types differ between releases."""
+        self._phase = phase
+        now = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(min(now + patience, self._deadline)):
+                yield
+        except TimeoutError:
+            raise Halt(Stop(self._phase, Fault.TIMED_OUT)) from None
+        except HandshakeFailed as failed:
+            raise Halt(Stop(self._phase, failed.fault, failed.detail)) from None
+        except OSError as error:
+            raise Halt(Stop(self._phase, self._fault(error), shorten(error.strerror or str(error)))) from None
+
+    def _fault(self, error: OSError) -> Fault:
+        if self._phase is not Phase.CONNECT:
+            return Fault.CLOSED
+        if isinstance(error, socket.gaierror):
+            return Fault.UNRESOLVED
+        return Fault.REFUSED if isinstance(error, ConnectionError) else Fault.UNREACHABLE
+
+    def _is_mute(self, stop: Stop) -> bool:
+        """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
+        silent = stop.phase is Phase.GREETING and stop.fault in {Fault.TIMED_OUT, Fault.CLOSED}
+        return silent and self._target.port.tls is TlsMode.START_TLS
+
+    async def _answers_tls_first(self) -> bool:
+        """Connect again and begin with TLS, as on an implicit port; an alert is an answer too."""
+        try:
+            wire = await self._connect()
+            try:
+                await self._handshake_only(wire)
+            finally:
+                wire.close()
+        except Halt as halt:
+            return halt.stop.fault in {Fault.TLS_REFUSED, Fault.NO_SHARED_VERSION}
+        return True
+
+    async def _handshake_only(self, wire: Wire) -> None:
+        async with self._during(Phase.HANDSHAKE, self._limits.handshake):
+            await _shake_hands(wire, TlsClient(self._context, self._target.server_name))
+
+
+async def _shake_hands(wire: Wire, tls: TlsClient) -> None:
+    done = tls.handshake()
+    while not done:
+        await wire.send(tls.outgoing())
+        received = await wire.receive()
+        if not received:
+            raise HandshakeFailed(Fault.CLOSED, "")
+        done = tls.handshake(received)
+    await wire.send(tls.outgoing())
