@@ -1,0 +1,78 @@
+"""Builders for the rollout tests: a workload, its pods and what they are seen to serve."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from mailtls.lifecycle.proof import Evidence, gather
+from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.roll import RollProgress
+from mailtls.model.spec import Apply, Port, Reload, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.workload import PodState, WorkloadState
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+OLD, NEW = "0" * 64, "1" * 64
+SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+SMTPS = Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED)
+
+
+def workload(apply: Apply = Apply.RELOAD, name: str = "postfix", ports: tuple[Port, ...] = (SMTP, SMTPS)) -> Workload:
+    """Make a StatefulSet's place in a spec."""
+    reload = Reload(("postfix", "reload")) if apply is Apply.RELOAD else None
+    return Workload(WorkloadKind.STATEFUL_SET, name, apply, ports, reload)
+
+
+def pod(name: str, *, told: str | None = None, ready: bool = True, ready_at: datetime | None = None) -> PodState:
+    """Make a pod that mounts the certificate."""
+    return PodState(
+        name=name,
+        uid=f"uid-of-{name}",
+        addresses=("198.18.1.7",),
+        ready=ready,
+        told_sha256=told,
+        container="postfix",
+        certificate_path="/tls/tls.crt",
+        ready_at=ready_at,
+    )
+
+
+def state(
+    *pods: PodState,
+    of: Workload | None = None,
+    finding: Finding | None = None,
+    template: str | None = None,
+    rolled: bool = True,
+    wanted: int | None = None,
+) -> WorkloadState:
+    """Make a workload with these pods, as many as it should have unless told otherwise."""
+    return WorkloadState(of or workload(), finding, template, pods, rolled, len(pods) if wanted is None else wanted)
+
+
+def seen(
+    pod_name: str,
+    port: Port,
+    served: str | None,
+    reason: Reason | None = None,
+    severity: Severity = Severity.FAIL,
+) -> Endpoint:
+    """Make the probe's verdict; a served leaf that is not NEW fails as the old certificate unless told otherwise."""
+    if reason is None and served != NEW:
+        reason = Reason.SERVING_OLD_CERTIFICATE
+    findings = (Finding(reason, f"Saw {reason}.", severity),) if reason else ()
+    target = Target(pod_name, "StatefulSet/postfix", "198.18.1.7", port, "mx.example.com")
+    return Endpoint(target, NOW, findings, served)
+
+
+def all_serve(served: str | None, *names: str, reason: Reason | None = None) -> list[Endpoint]:
+    """Make the verdicts for both ports of several pods."""
+    return [seen(name, port, served, reason) for name in names for port in (SMTP, SMTPS)]
+
+
+def evidence(*groups: Iterable[Endpoint]) -> Evidence:
+    """Gather verdicts as reconcile does."""
+    return gather((endpoint for group in groups for endpoint in group), NEW)
+
+
+def progress(*, retry: bool = False, started: timedelta = timedelta(0)) -> RollProgress:
+    """Begin an attempt `started` before NOW, with ten minutes of time."""
+    return RollProgress(NOW - started, timedelta(minutes=10), retry=retry)
