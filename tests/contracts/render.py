@@ -1,0 +1,120 @@
+"""Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
+
+deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values, and
+docs/reasons.md from `mailtls.model.explanation`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "mailtls"
+RULES = CHART / "files" / "alerts.yaml"
+MANIFEST_HEAD = """\
+# The operator for those without Helm: `kubectl apply --server-side -f crds/ -f deploy/mailtls.yaml`.
+# Made from charts/mailtls with its default values; do not edit.
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: mailtls
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+"""
+ALERTS_HEAD = """\
+# Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`.
+# Made from charts/mailtls/files/alerts.yaml with the chart's default thresholds; do not edit.
+"""
+REASONS_HEAD = """\
+# Reasons
+
+Conditions, events, metric labels and `status.endpoints` share these words. Each has its cause and something to try.
+This page is made from `operator/mailtls/model/explanation.py`; do not edit it.
+"""
+
+
+def helm_binary() -> str | None:
+    """Where Helm is: `$HELM`, or the `helm` on the path; None without one."""
+    return shutil.which(os.environ.get("HELM", "helm"))
+
+
+def helm_template(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Render the chart as release `mailtls` in namespace `mailtls`; never touches a cluster."""
+    helm = helm_binary()
+    if helm is None:
+        sys.exit("Helm is missing: install it, or name it in $HELM.")
+    command = [helm, "template", "mailtls", str(CHART), "--namespace", "mailtls", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def chart_defaults() -> dict[str, Any]:
+    """Return the chart's values.yaml."""
+    defaults: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+    return defaults
+
+
+def manifest() -> str:
+    """Return deploy/mailtls.yaml: the chart without the marks of Helm, in a namespace of its own."""
+    done = helm_template("--set", "crds.install=false")
+    done.check_returncode()
+    marks = r"(?m)^(# Source: .*|\s+(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*)\n"
+    text = re.sub(marks, "", done.stdout)
+    return MANIFEST_HEAD + re.sub(r"\n{2,}", "\n", text)
+
+
+def alerts() -> str:
+    """Return deploy/alerts.yaml: the rules with the chart's default thresholds."""
+    text = re.sub(r"(?m)^#.*\n", "", RULES.read_text())
+    for name, value in chart_defaults()["metrics"]["prometheusRule"]["thresholds"].items():
+        text = text.replace(f"${{{name}}}", str(value))
+    return ALERTS_HEAD + text
+
+
+def reasons() -> str:
+    """Return docs/reasons.md: one entry for each reason, in the order in which a certificate lives."""
+    sys.path.insert(0, str(ROOT / "operator"))
+    from mailtls.model.explanation import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script finds the package first
+
+    lines = [REASONS_HEAD]
+    for title, members in SECTIONS.items():
+        lines.append(f"## {title}\n")
+        for reason in members:
+            told = EXPLANATIONS[reason]
+            lines.append(f"### {reason}\n\n{told.meaning}\n\n**What to do:** {told.fix}\n")
+    return "\n".join(lines)
+
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "deploy/mailtls.yaml": manifest,
+    "deploy/alerts.yaml": alerts,
+    "docs/reasons.md": reasons,
+}
+
+
+def outdated(names: Iterable[str] = tuple(GENERATED)) -> list[str]:
+    """Return which of the generated files differ from what they are made from."""
+    return [name for name in names if not (ROOT / name).exists() or (ROOT / name).read_text() != GENERATED[name]()]
+
+
+def main() -> int:
+    """Write or check all generated files."""
+    stale = outdated()
+    if "--check" not in sys.argv[1:]:
+        for name in stale:
+            (ROOT / name).write_text(GENERATED[name]())
+            print(f"wrote {name}")
+        return 0
+    for name in stale:
+        print(f"{name} is out of date: run python tests/contracts/render.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
