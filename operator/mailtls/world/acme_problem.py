@@ -1,0 +1,120 @@
+"""Whatever goes wrong between this client and a CA, as one exception that a reconcile can act on."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import requests
+
+from mailtls.model.problem import Problem, Stage, judge
+from mailtls.model.reason import Finding, Reason
+
+# A CA that asks for more than this has a wrong clock or a wrong header.
+_LONGEST_WAIT = timedelta(days=7)
+
+
+class AcmeProblem(Exception):
+    """The CA, or the way to it, stands between a resource and its certificate.
+
+    `retry_at` is what the CA asked for (None: the caller's own backoff). `transient`: an open order lives on, do not
+    count a failed attempt against it. `needs_person`: trying again by itself changes nothing.
+    """
+
+    def __init__(
+        self,
+        finding: Finding,
+        *,
+        retry_at: datetime | None = None,
+        transient: bool = False,
+        needs_person: bool = False,
+    ) -> None:
+        super().__init__(finding.message)
+        self.finding, self.retry_at = finding, retry_at
+        self.transient, self.needs_person = transient, needs_person
+
+
+class OrderGone(AcmeProblem):
+    """The CA does not know the order, or not as this account's: forget its URL and order anew."""
+
+    def __init__(self, url: str) -> None:
+        message = f"The CA no longer knows the order {url}; a new one follows."
+        super().__init__(Finding(Reason.ORDER_FAILED, message))
+
+
+class Refused(Exception):
+    """The CA answered a request with an error; carries the response, for its headers (RFC 8555 section 6.7)."""
+
+    def __init__(self, problem: Problem, response: requests.Response) -> None:
+        super().__init__(f"{response.status_code} {problem.type}: {problem.detail}")
+        self.problem, self.response = problem, response
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the CA itself failed, so that the same request may succeed later."""
+        return self.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def retry_after(response: requests.Response, now: datetime) -> datetime | None:
+    """Return the time that Retry-After names, in seconds or as an HTTP date (RFC 9110 section 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    named = now + timedelta(seconds=min(int(value), 10**9)) if value.isdecimal() else _http_date(value)
+    return None if named is None else min(named, now + _LONGEST_WAIT)
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        named = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)
+
+
+def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
+    """Translate an error answer; what the CA wrote stands in the message."""
+    verdict = judge(refused.problem, stage)
+    finding, transient = verdict.finding, verdict.transient
+    if refused.is_server_error and not transient:
+        transient = True
+        finding = Finding(
+            Reason.ACME_UNREACHABLE,
+            f"The CA has trouble of its own, the operator tries again: {refused.response.status_code}"
+            f" {refused.problem.detail or refused.response.reason}.",
+        )
+    return AcmeProblem(
+        finding,
+        retry_at=retry_after(refused.response, now),
+        transient=transient,
+        needs_person=verdict.needs_person and not transient,
+    )
+
+
+def from_broken_connection(error: requests.RequestException, url: str) -> AcmeProblem:
+    """Translate a connection that could not be made or broke; the order lives on (RFC 8555 has no say in it)."""
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        message = f"Put the root that signed {url} into spec.acme.caBundle: its certificate is not trusted here."
+        return AcmeProblem(Finding(Reason.ACME_TLS_UNTRUSTED, message), transient=True, needs_person=True)
+    message = f"Let the operator reach {url}: {_cause(error)}."
+    return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
+
+
+def not_acme(url: str) -> AcmeProblem:
+    """Say that something other than an ACME server answered, such as a proxy's page."""
+    message = f"Check that {url} is an ACME directory and no proxy stands before it: the answer is not ACME's."
+    return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
+
+
+def _cause(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer in time"
+    text = str(error)
+    known = {
+        "NameResolutionError": "its name does not resolve",
+        "Connection refused": "the connection is refused",
+        "Network is unreachable": "the network is unreachable",
+        "No route to host": "there is no route to it",
+    }
+    return next((meaning for sign, meaning in known.items() if sign in text), "the connection broke")
