@@ -163,6 +163,23 @@ def test_retry_tells_each_pod_only_once() -> None:
     assert failed_for(found) is Reason.CANARY_FAILED
 
 
+def test_annotation_taken_away_does_not_tell_the_pod_again() -> None:
+    """A tool that removes foreign annotations must not cause reload after reload."""
+    canary = pod("p-0")
+    begun = progress().after(ReloadPod(workload(), canary), None, NOW - LATER)
+    found = next_roll([state(canary)], evidence(all_serve(OLD, "p-0")), NEW, begun, NOW)
+    assert failed_for(found) is Reason.CANARY_FAILED
+
+
+def test_template_annotation_taken_away_does_not_restart_again() -> None:
+    """A tool that reverts the template must not cause restart after restart; the stale pods are reported."""
+    begun = progress().after(RestartWorkload(ROLLOUT), None, NOW)
+    states, seen_now = [state(pod("p-0"), of=ROLLOUT)], evidence(all_serve(OLD, "p-0"))
+    assert awaited(next_roll(states, seen_now, NEW, begun, NOW)) is Reason.SERVING_OLD_CERTIFICATE
+    late = NOW + timedelta(minutes=10)
+    assert failed_for(next_roll(states, seen_now, NEW, begun, late)) is Reason.SERVING_OLD_CERTIFICATE
+
+
 def test_retry_does_not_reload_a_pod_that_refuses_connections() -> None:
     """What is broken before TLS is not mended by a reload."""
     states = [state(pod("p-0", told=NEW))]

@@ -205,10 +205,10 @@ def workload_is_stale(view: View) -> RollStep | None:
 
 
 def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
-    """Reload the first pod that shows something a reload may mend and was not told yet."""
+    """Reload the first pod that shows something a reload may mend; told pods are proven, or were seen through."""
     for pod in state.living_pods:
         found = view.pod_flaws(state, pod)
-        if not found or not found[0].is_curable or view.was_told(pod):
+        if not found or not found[0].is_curable:
             continue
         if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
             return view.wait(found[0].finding, SETTLING_PAUSE)
@@ -217,8 +217,8 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
 
 
 def pods_predate_certificate(view: View, state: WorkloadState) -> RollStep | None:
-    """Restart a workload that has a stale pod and was not restarted for this certificate."""
-    if was_restarted(view, state) or str(state.workload) in view.progress.acted_at:
+    """Restart a workload that has a stale pod, once per attempt even if somebody takes the annotation away."""
+    if str(state.workload) in view.progress.acted_at:
         return None
     if any(flaw.is_curable for flaw in view.flaws(state)):
         return RestartWorkload(state.workload)
