@@ -49,4 +49,4 @@ def _a_label(label: str) -> str:
             return encoded.decode("ascii")
     except UnicodeError:
         pass
-    raise ValueError("this name can be read in more than one way, so write it in ASCII, as xn--...")
+    raise ValueError("this name can be read in more than one way, so write it in ASCII (xn--)")

@@ -21,7 +21,7 @@ DNS_PORT = 53
 HIGHEST_PORT = 65535
 TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 
-_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ENTRY = re.compile(r"[-._a-zA-Z0-9]+")
 _EMAIL = re.compile(r"[A-Za-z0-9!#$&*+/=^_{|}~.-]+@([A-Za-z0-9-]+[.])+[A-Za-z0-9-]+")
 _DNS_SERVER = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
@@ -88,7 +88,9 @@ def bundle_ref(node: Node, namespace: str) -> DataRef | None:
 
 def object_name(node: Node, most: int = 253) -> str:
     """Read the name of an object of the cluster."""
-    return node.matching(_OBJECT_NAME, "write a name of lower-case letters, digits, hyphens and inner dots", most)
+    return node.matching(
+        _OBJECT_NAME, "write a name such as mx-tls, of lower-case letters, digits, hyphens and inner dots", most
+    )
 
 
 def directory_url(node: Node) -> str:
