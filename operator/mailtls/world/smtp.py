@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -127,7 +127,9 @@ class Conversation:
         """Talk inside TLS and return the bytes of a polite end."""
         begin = SmtpDialog.after_starttls if self._target.port.tls is TlsMode.START_TLS else SmtpDialog.inside_tls
         await self._talk(TlsWire(wire, tls), begin(wire.client_name))
-        return tls.encrypt(_QUIT) + tls.close()
+        with suppress(HandshakeFailed):  # all is known by now: a session that breaks here costs only the courtesy
+            return tls.encrypt(_QUIT) + tls.close()
+        return b""
 
     async def _talk(self, wire: Wire | TlsWire, dialog: Dialog) -> None:
         try:

@@ -1,0 +1,126 @@
+"""A small certificate authority that also makes every kind of certificate a server should not serve."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mailtls.model.endpoint import Expected
+
+Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+HOST = "mx1.example.com"
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server is given: certificates leaf first, and the leaf's key."""
+
+    chain: tuple[x509.Certificate, ...]
+    key: Key
+
+    @property
+    def pem(self) -> bytes:
+        """Key and chain in one file, as `ssl` and Postfix read them."""
+        return self.key_pem + self.chain_pem
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key alone."""
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    @property
+    def chain_pem(self) -> bytes:
+        """The chain alone."""
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the leaf."""
+        return sha256(self.chain[0].public_bytes(Encoding.DER)).hexdigest()
+
+    def without_intermediate(self) -> "Served":
+        """The leaf alone, as many an administrator installs it."""
+        return Served(self.chain[:1], self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a leaf should be like; the default is a good one."""
+
+    names: tuple[str, ...] = (HOST,)
+    common_name: str = HOST
+    valid_from: timedelta = -1 * DAY  # relative to now
+    valid_until: timedelta = 89 * DAY
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
+    rsa_bits: int = 0  # 0: ECDSA P-256
+    self_signed: bool = False
+
+
+class Authority:
+    """A root and an intermediate that issue on demand."""
+
+    def __init__(self, name: str = "Test Root") -> None:
+        self._root_key = ec.generate_private_key(ec.SECP256R1())
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        root_name, own_name = _name(name), _name(f"{name} Intermediate")
+        self.root = _authority(root_name, self._root_key, root_name, self._root_key)
+        self.intermediate = _authority(own_name, self._key, root_name, self._root_key)
+
+    @property
+    def roots_pem(self) -> str:
+        """The root, to be trusted."""
+        return self.root.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def bundle_pem(self) -> str:
+        """Intermediate and root, as some CAs hand them out."""
+        return self.intermediate.public_bytes(Encoding.PEM).decode() + self.roots_pem
+
+    def issue(self, wish: Wish | None = None) -> Served:
+        """Make a leaf with its chain."""
+        wish = wish or Wish()
+        key: Key = (
+            rsa.generate_private_key(65537, wish.rsa_bits) if wish.rsa_bits else ec.generate_private_key(ec.SECP256R1())
+        )
+        subject = _name(wish.common_name)
+        signer, issuer = (key, subject) if wish.self_signed else (self._key, self.intermediate.subject)
+        builder = _builder(subject, key.public_key(), issuer, wish)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([wish.usage]), critical=False)
+        if wish.names:
+            names = x509.SubjectAlternativeName([x509.DNSName(name) for name in wish.names])
+            builder = builder.add_extension(names, critical=False)
+        leaf = builder.sign(signer, hashes.SHA256())
+        return Served((leaf,) if wish.self_signed else (leaf, self.intermediate), key)
+
+    def expects(self, served: Served) -> Expected:
+        """What a probe should expect where `served` is the stored certificate."""
+        return Expected(served.sha256, self.roots_pem, served.chain[0].not_valid_before_utc)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(
+    subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, issuer: x509.Name, wish: Wish
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
+        .not_valid_before(now + wish.valid_from)
+        .not_valid_after(now + wish.valid_until)
+    )
+
+
+def _authority(subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, signer: Key) -> x509.Certificate:
+    builder = _builder(subject, key.public_key(), issuer, Wish(valid_from=-365 * DAY, valid_until=3650 * DAY))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(signer, hashes.SHA256())
