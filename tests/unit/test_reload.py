@@ -1,0 +1,260 @@
+"""Telling one pod to load the certificate: wake, wait for the file, run the command."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import ReloadPod
+from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
+from mailtls.model.workload import PodState
+from mailtls.world.ports import ApiError, Conflict, Executed, Unreachable
+from mailtls.world.reload import Interrupted, leaf_sha256, printable, reload_pod
+from unit.kube import FakeCluster
+
+COMMAND = ("postfix", "reload")
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (), Reload(COMMAND))
+POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, container="postfix", certificate_path="/tls.crt")
+POD_PATH = "/api/v1/namespaces/mail/pods/postfix-0"
+NO_CAT = 'OCI runtime exec failed: exec: "cat": executable file not found in $PATH: unknown'
+
+
+@cache
+def certificate(name: str) -> tuple[str, str]:
+    """Make a self-signed certificate; returns PEM and SHA-256."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    start = datetime(2026, 5, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=1))
+    made = builder.sign(key, SHA256())
+    return made.public_bytes(Encoding.PEM).decode(), made.fingerprint(SHA256()).hex()
+
+
+OLD_PEM, OLD = certificate("old")
+NEW_PEM, NEW = certificate("new")
+
+
+def shows(*files: str | Executed, command: Executed | None = None) -> Callable[[Sequence[str]], Executed]:
+    """Answer each `cat` with the next file, the last one for ever, and the reload with `command`."""
+    left = list(files)
+
+    def answer(asked: Sequence[str]) -> Executed:
+        if asked[0] != "cat":
+            return command or Executed(0, "", "")
+        file = left.pop(0) if len(left) > 1 else left[0]
+        return file if isinstance(file, Executed) else Executed(0, file, "")
+
+    return answer
+
+
+def tell(cluster: FakeCluster, pod: PodState = POD, of: Workload = POSTFIX, timeout: float = 3) -> Finding | None:
+    """Tell the pod to load the new certificate."""
+    return reload_pod(cluster, "mail", ReloadPod(of, pod), NEW, timeout=timeout, stopping=threading.Event())
+
+
+def told(finding: Finding | None, *parts: str) -> Reason:
+    """Return the finding's reason after seeing that its message holds all parts."""
+    assert finding is not None
+    for part in parts:
+        assert part in finding.message
+    return finding.reason
+
+
+def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
+    """The command runs only once the container sees the new file."""
+    cluster = FakeCluster(answer=shows(OLD_PEM, "", NEW_PEM + OLD_PEM))
+    assert tell(cluster) is None
+    woken = {"metadata": {"uid": POD.uid, "annotations": {"mailtls.dev/certificate": NEW}}}
+    look = ("execute", "mail/postfix-0/postfix", ("cat", "/tls.crt"))
+    assert cluster.requests == [
+        ("merge", POD_PATH, woken),
+        look,
+        look,
+        look,
+        ("execute", "mail/postfix-0/postfix", COMMAND),
+    ]
+
+
+def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
+    """Writing the same value again would change nothing and wake no kubelet."""
+    cluster = FakeCluster(answer=shows(NEW_PEM))
+    assert tell(cluster, replace(POD, told_sha256=NEW)) is None
+    values = [body["metadata"]["annotations"]["mailtls.dev/certificate"] for verb, _, body in cluster.requests[:2]]
+    assert values == [None, NEW]
+
+
+def test_file_that_never_changes_is_named_and_the_command_not_run() -> None:
+    """Reloading the old file would only look like success."""
+    cluster = FakeCluster(answer=shows(OLD_PEM))
+    assert told(tell(cluster, timeout=0.5), "/tls.crt", "postfix-0") is Reason.FILE_NOT_UPDATED
+    assert all(command != COMMAND for _, _, command in cluster.requests)
+
+
+def test_file_that_cannot_be_read_is_named_with_what_cat_said() -> None:
+    """A wrong path or permission shows in the message."""
+    denied = Executed(1, "", "cat: /tls.crt: Permission denied\n")
+    assert told(tell(FakeCluster(answer=shows(denied)), timeout=0.5), "Permission denied") is Reason.FILE_NOT_UPDATED
+
+
+def test_sub_path_mount_with_the_old_file_is_named_at_once() -> None:
+    """Waiting would be in vain."""
+    cluster = FakeCluster(answer=shows(OLD_PEM))
+    assert told(tell(cluster, replace(POD, sub_path=True), timeout=60), "apply: Rollout") is Reason.SUB_PATH_MOUNT
+    assert cluster.verbs() == ("merge", "execute")
+
+
+def test_sub_path_mount_with_the_new_file_is_reloaded() -> None:
+    """The pod started after the Secret was stored."""
+    assert tell(FakeCluster(answer=shows(NEW_PEM)), replace(POD, sub_path=True)) is None
+
+
+@pytest.mark.parametrize("shown", [Executed(127, "", ""), Executed(126, "", ""), Executed(None, "", NO_CAT)])
+def test_image_without_cat_is_reloaded_after_a_fixed_time(shown: Executed) -> None:
+    """Images without a shell get their time, and the probe has the last word."""
+    cluster = FakeCluster(answer=shows(shown))
+    began_at = time.monotonic()
+    assert tell(cluster, timeout=0.3) is None
+    assert time.monotonic() - began_at >= 0.25
+    assert cluster.verbs() == ("merge", "execute", "execute")
+
+
+def test_container_runtime_refusing_cat_counts_as_an_image_without_it() -> None:
+    """Some runtimes fail the whole exec request instead of the command."""
+
+    def answer(asked: Sequence[str]) -> Executed:
+        if asked[0] == "cat":
+            raise ApiError(500, "InternalError", NO_CAT)
+        return Executed(0, "", "")
+
+    assert tell(FakeCluster(answer=answer), timeout=0.1) is None
+
+
+def test_path_unknown_is_reloaded_after_a_fixed_time() -> None:
+    """A reload container that does not mount the Secret itself cannot show the file."""
+    cluster = FakeCluster()
+    assert tell(cluster, replace(POD, certificate_path=None), timeout=0.1) is None
+    assert cluster.verbs() == ("merge", "execute")
+
+
+def test_failing_command_is_named_with_exit_code_and_output() -> None:
+    """The person sees what the server said."""
+    said = Executed(1, "", "postfix/postfix-script: fatal: the Postfix mail system is not running\n")
+    cluster = FakeCluster(answer=shows(NEW_PEM, command=said))
+    assert told(tell(cluster), "`postfix reload`", "exit code 1", "is not running", "postfix-0") is Reason.RELOAD_FAILED
+
+
+def test_failing_command_that_is_silent_on_stderr_shows_stdout() -> None:
+    """Some programs complain on the wrong stream."""
+    cluster = FakeCluster(answer=shows(NEW_PEM, command=Executed(2, "usage: reload", "")))
+    assert told(tell(cluster), "usage: reload") is Reason.RELOAD_FAILED
+
+
+def test_command_that_does_not_end_is_named() -> None:
+    """A hanging command is a failure, not a success."""
+    cluster = FakeCluster(answer=shows(NEW_PEM, command=Executed(None, "", "")))
+    assert told(tell(cluster), "did not end") is Reason.RELOAD_FAILED
+
+
+def test_command_that_the_image_lacks_is_named() -> None:
+    """A wrong preset shows in the runtime's words."""
+
+    def answer(asked: Sequence[str]) -> Executed:
+        if asked[0] == "cat":
+            return Executed(0, NEW_PEM, "")
+        raise ApiError(500, "InternalError", 'exec: "postfix": executable file not found in $PATH')
+
+    assert told(tell(FakeCluster(answer=answer)), "127", "executable file not found") is Reason.RELOAD_FAILED
+
+
+def test_workload_without_command_is_done_when_the_file_is_there() -> None:
+    """Servers that look at their files by themselves need no more."""
+    cluster = FakeCluster(answer=shows(NEW_PEM))
+    assert tell(cluster, of=replace(POSTFIX, reload=None)) is None
+    assert cluster.verbs() == ("merge", "execute")
+
+
+@pytest.mark.parametrize(("verb", "named"), [("merge", "patch pods"), ("execute", "create pods/exec")])
+def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
+    """RBAC mistakes end in the status, with the rule to add."""
+    cluster = FakeCluster(refuse={verb: ApiError(403, "Forbidden", "no")}, answer=shows(NEW_PEM))
+    assert told(tell(cluster), named, "namespace mail") is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize("refusal", [ApiError(404, "NotFound", ""), Conflict(409, "Conflict", "uid")])
+def test_pod_replaced_meanwhile_is_not_ready(refusal: ApiError) -> None:
+    """A namesake must not be told by mistake, and the next look finds it."""
+    assert told(tell(FakeCluster(refuse={"merge": refusal})), "replaced") is Reason.POD_NOT_READY
+
+
+def test_exec_failing_in_the_api_server_is_named() -> None:
+    """A kubelet that cannot be reached is no reason to crash."""
+    cluster = FakeCluster(refuse={"execute": ApiError(500, "InternalError", "error dialing backend")})
+    assert told(tell(cluster), "error dialing backend") is Reason.RELOAD_FAILED
+
+
+def test_unreachable_api_server_is_raised() -> None:
+    """The same step is taken again when it answers."""
+    with pytest.raises(Unreachable):
+        tell(FakeCluster(refuse={"merge": Unreachable("no route")}))
+
+
+def test_stopping_interrupts_a_long_wait_quickly() -> None:
+    """SIGTERM does not wait for a kubelet."""
+    stopping = threading.Event()
+    timer = threading.Timer(0.3, stopping.set)
+    timer.start()
+    began_at = time.monotonic()
+    with pytest.raises(Interrupted):
+        reload_pod(
+            FakeCluster(answer=shows(OLD_PEM)), "mail", ReloadPod(POSTFIX, POD), NEW, timeout=60, stopping=stopping
+        )
+    assert time.monotonic() - began_at < 2
+    timer.join()
+
+
+def test_stopping_keeps_the_command_from_being_run() -> None:
+    """Nothing new is begun once the operator stops."""
+    stopping = threading.Event()
+
+    def answer(asked: Sequence[str]) -> Executed:
+        stopping.set()
+        return Executed(0, NEW_PEM, "")
+
+    cluster = FakeCluster(answer=answer)
+    with pytest.raises(Interrupted):
+        reload_pod(cluster, "mail", ReloadPod(POSTFIX, POD), NEW, timeout=60, stopping=stopping)
+    assert cluster.verbs() == ("merge", "execute")
+
+
+@pytest.mark.parametrize("text", ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_text_without_a_certificate_has_no_leaf(text: str) -> None:
+    """A half-written or foreign file is just not the one awaited."""
+    assert leaf_sha256(text) is None
+
+
+def test_first_certificate_of_a_chain_is_the_leaf() -> None:
+    """RFC 8446 section 4.4.2: the sender's certificate comes first."""
+    assert leaf_sha256(NEW_PEM + OLD_PEM) == NEW
+    assert OLD != NEW
+
+
+def test_output_is_made_one_bounded_printable_line() -> None:
+    """Escape sequences and floods stay out of conditions."""
+    assert printable("\x1b[31mred\x1b[0m\n\tnext\x00 line") == "[31mred [0m next line"
+    assert len(printable("x" * 5000)) == 300
+
+
+def test_output_with_a_private_key_is_withheld() -> None:
+    """No key material leaves by way of an error message."""
+    assert "MC4C" not in printable("bad key:\n-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----")

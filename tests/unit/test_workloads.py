@@ -1,0 +1,348 @@
+"""Workloads and pods as the API server writes them, read into states."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
+from mailtls.model.workload import WorkloadState
+from mailtls.world.ports import ApiError, Json
+from mailtls.world.workloads import observe, parse, restart_workload, selector
+from unit import kube
+from unit.rolling import NEW
+
+PATH = "/apis/apps/v1/namespaces/mail/statefulsets/postfix"
+COMMAND = ("postfix", "reload")
+
+
+def wanted(
+    apply: Apply = Apply.RELOAD, kind: WorkloadKind = WorkloadKind.STATEFUL_SET, container: str | None = None
+) -> Workload:
+    """Make the workload of the spec."""
+    return Workload(kind, "postfix", apply, (), Reload(COMMAND, container) if apply is Apply.RELOAD else None)
+
+
+def read(spec: Json, of: Workload | None = None) -> WorkloadState:
+    """Read a workload with this pod spec, and one pod made from it."""
+    return parse(of or wanted(), kube.workload(spec=spec), [kube.pod("postfix-0", spec=spec)], "mx-tls")
+
+
+def reason(state: WorkloadState) -> Reason | None:
+    """Return what is wrong with the workload."""
+    return state.finding.reason if state.finding else None
+
+
+def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
+    """All that a rollout wants to know comes from one get and one list."""
+    annotations = {"mailtls.dev/certificate": NEW}
+    cluster = kube.FakeCluster(
+        {PATH: kube.workload(template={"annotations": annotations})},
+        [kube.pod("postfix-10"), kube.pod("postfix-2", annotations=annotations), kube.pod("postfix-0", ready="False")],
+    )
+    found = observe(cluster, "mail", wanted(), "mx-tls")
+    assert cluster.requests == [("get", PATH, None), ("list", "/api/v1/namespaces/mail/pods", "app=postfix")]
+    assert (found.finding, found.template_sha256, found.replicas_wanted) == (None, NEW, 2)
+    assert [pod.name for pod in found.pods] == ["postfix-0", "postfix-2", "postfix-10"]
+    assert [pod.ready for pod in found.pods] == [False, True, True]
+    assert [pod.told_sha256 for pod in found.pods] == [None, NEW, None]
+    first = found.pods[0]
+    assert (first.container, first.certificate_path, first.sub_path) == ("postfix", "/etc/tls/tls.crt", False)
+    assert first.addresses == ("198.18.1.7", "fd00::7")
+    assert first.ready_at == datetime(2026, 5, 1, 11, 0, 5, tzinfo=UTC)
+
+
+def test_missing_workload_is_named_with_its_namespace() -> None:
+    """The message says what is missing where."""
+    found = observe(kube.FakeCluster(), "mail", wanted(), "mx-tls")
+    assert reason(found) is Reason.WORKLOAD_NOT_FOUND
+    assert found.finding is not None
+    assert "StatefulSet/postfix" in found.finding.message
+    assert "namespace mail" in found.finding.message
+
+
+@pytest.mark.parametrize(("verb", "named"), [("get", "get statefulsets"), ("list", "list pods")])
+def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
+    """RBAC mistakes end in the status, with the rule to add."""
+    refusal = ApiError(403, "Forbidden", "no")
+    cluster = kube.FakeCluster({PATH: kube.workload()}, refuse={verb: refusal})
+    found = observe(cluster, "mail", wanted(), "mx-tls")
+    assert reason(found) is Reason.FORBIDDEN
+    assert found.finding is not None
+    assert named in found.finding.message
+
+
+def test_other_refusal_is_raised() -> None:
+    """A server error is no state of the workload."""
+    cluster = kube.FakeCluster(refuse={"get": ApiError(500, "InternalError", "etcd")})
+    with pytest.raises(ApiError):
+        observe(cluster, "mail", wanted(), "mx-tls")
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "labels", "is_owned"),
+    [
+        ("StatefulSet", ("StatefulSet", "postfix", "uid-of-postfix"), {}, True),
+        ("StatefulSet", ("StatefulSet", "postfix", "uid-of-its-predecessor"), {}, False),
+        ("DaemonSet", ("DaemonSet", "postfix", "uid-of-postfix"), {}, True),
+        ("Deployment", ("ReplicaSet", "postfix-5d4f", "u"), {"pod-template-hash": "5d4f"}, True),
+        ("Deployment", ("ReplicaSet", "postfix-relay-5d4f", "u"), {"pod-template-hash": "5d4f"}, False),
+        ("Deployment", ("Job", "postfix-5d4f", "u"), {"pod-template-hash": "5d4f"}, False),
+        ("Deployment", ("ReplicaSet", "postfix-5d4f", "u"), {}, False),
+    ],
+)
+def test_only_pods_of_the_workload_count(
+    kind: str, owner: tuple[str, str, str], labels: dict[str, str], is_owned: bool
+) -> None:
+    """Selectors of other workloads may match the same labels; owners do not lie."""
+    pods = [kube.pod("postfix-x", owner=owner, labels=labels)]
+    found = parse(wanted(kind=WorkloadKind(kind)), kube.workload(), pods, "mx-tls")
+    assert bool(found.pods) is is_owned
+
+
+def test_pod_without_controller_is_left_out() -> None:
+    """A pod started by hand is nobody's."""
+    bare = kube.pod("postfix-debug")
+    del bare["metadata"]["ownerReferences"]
+    assert parse(wanted(), kube.workload(), [bare], "mx-tls").pods == ()
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_dead_pod_is_left_out(phase: str) -> None:
+    """Evicted pods stay in lists for days."""
+    assert parse(wanted(), kube.workload(), [kube.pod("postfix-0", phase=phase)], "mx-tls").pods == ()
+
+
+def test_pod_being_deleted_is_terminating() -> None:
+    """It still serves, but not for long."""
+    leaving = kube.pod("postfix-0", deletionTimestamp="2026-05-01T12:00:00Z")
+    found = parse(wanted(), kube.workload(), [leaving], "mx-tls")
+    assert found.pods[0].terminating
+    assert found.living_pods == ()
+
+
+def test_pod_not_scheduled_yet_has_no_address() -> None:
+    """A pending pod has hardly any status."""
+    pending = kube.pod("postfix-0")
+    pending["status"] = {"phase": "Pending"}
+    found = parse(wanted(), kube.workload(), [pending], "mx-tls").pods[0]
+    assert (found.addresses, found.ready, found.ready_at) == ((), False, None)
+
+
+RENAMED = [{"key": "tls.key", "path": "key.pem"}, {"key": "tls.crt", "path": "mail/cert.pem"}]
+
+
+def projected(*sources: Json) -> Json:
+    """Make a projected volume."""
+    return {"projected": {"sources": list(sources), "defaultMode": 420}}
+
+
+@pytest.mark.parametrize(
+    ("volume", "mount", "path", "sub_path"),
+    [
+        (None, {}, "/etc/tls/tls.crt", False),
+        (None, {"mountPath": "/etc/tls/"}, "/etc/tls/tls.crt", False),
+        ({"secret": {"secretName": "mx-tls", "items": RENAMED}}, {}, "/etc/tls/mail/cert.pem", False),
+        (projected({"configMap": {"name": "mx-tls"}}, {"secret": {"name": "mx-tls"}}), {}, "/etc/tls/tls.crt", False),
+        (projected({"secret": {"name": "mx-tls", "items": RENAMED}}), {}, "/etc/tls/mail/cert.pem", False),
+        (None, {"mountPath": "/etc/cert.pem", "subPath": "tls.crt"}, "/etc/cert.pem", True),
+        (None, {"mountPath": "/etc/cert.pem", "subPathExpr": "tls.crt"}, "/etc/cert.pem", True),
+        (
+            {"secret": {"secretName": "mx-tls", "items": RENAMED}},
+            {"mountPath": "/etc/mail", "subPath": "mail"},
+            "/etc/mail/cert.pem",
+            True,
+        ),
+    ],
+)
+def test_mounted_certificate_is_found_at_its_path(volume: Json | None, mount: Json, path: str, sub_path: bool) -> None:
+    """Volumes, projections, renamed items and sub-paths all lead to one file."""
+    found = read(kube.pod_spec(volume=volume, mount=mount))
+    assert (found.pods[0].certificate_path, found.pods[0].sub_path) == (path, sub_path)
+    assert reason(found) is (Reason.SUB_PATH_MOUNT if sub_path else None)
+
+
+@pytest.mark.parametrize(
+    ("volume", "mount"),
+    [
+        ({"secret": {"secretName": "another"}}, {}),
+        ({"secret": {"secretName": "mx-tls", "items": [{"key": "tls.key", "path": "key.pem"}]}}, {}),
+        (projected({"configMap": {"name": "mx-tls"}}), {}),
+        (projected({"secret": {"name": "another"}}), {}),
+        (None, {"mountPath": "/etc/key.pem", "subPath": "tls.key"}),
+        (None, {"name": "queue"}),
+    ],
+)
+def test_certificate_that_no_container_mounts_is_named(volume: Json | None, mount: Json) -> None:
+    """Before anything is touched, and even while no pod runs."""
+    spec = kube.pod_spec(volume=volume, mount=mount)
+    found = parse(wanted(), kube.workload(spec=spec), [], "mx-tls")
+    assert reason(found) is Reason.SECRET_NOT_MOUNTED
+    assert found.finding is not None
+    assert "Secret mx-tls" in found.finding.message
+
+
+def two_containers() -> Json:
+    """Make a spec where Dovecot mounts the Secret by sub-path and Postfix mounts the whole volume."""
+    spec = kube.pod_spec()
+    sub = [{"name": "tls", "mountPath": "/etc/cert.pem", "subPath": "tls.crt"}]
+    spec["containers"].insert(0, {"name": "dovecot", "volumeMounts": sub})
+    spec["containers"].insert(0, {"name": "logger"})
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("container", "reloaded", "path", "finding"),
+    [
+        (None, "postfix", "/etc/tls/tls.crt", None),
+        ("postfix", "postfix", "/etc/tls/tls.crt", None),
+        ("dovecot", "dovecot", "/etc/cert.pem", Reason.SUB_PATH_MOUNT),
+        ("logger", "logger", None, None),
+        ("nginx", "nginx", None, Reason.CONTAINER_NOT_FOUND),
+    ],
+)
+def test_container_to_reload_is_the_named_one_else_the_first_that_updates(
+    container: str | None, reloaded: str, path: str | None, finding: Reason | None
+) -> None:
+    """A named container wins; without a name one with an updating mount does."""
+    found = read(two_containers(), wanted(container=container))
+    assert (found.pods[0].container, found.pods[0].certificate_path) == (reloaded, path)
+    assert reason(found) is finding
+
+
+def test_unknown_container_message_lists_the_known_ones() -> None:
+    """A typing mistake is mended by choosing from a list."""
+    found = read(two_containers(), wanted(container="nginx"))
+    assert found.finding is not None
+    assert "logger, dovecot, postfix" in found.finding.message
+
+
+def init_container(**more: Any) -> Json:
+    """Make a spec where only an init container mounts the Secret."""
+    spec = kube.pod_spec(mount={"name": "queue"})
+    mounts = [{"name": "tls", "mountPath": "/tls"}]
+    spec["initContainers"] = [{"name": "copy", "volumeMounts": mounts, **more}]
+    return spec
+
+
+def test_init_container_alone_cannot_be_reloaded() -> None:
+    """It has ended long ago."""
+    assert reason(read(init_container())) is Reason.SECRET_NOT_MOUNTED
+
+
+def test_init_container_alone_is_enough_for_a_rollout() -> None:
+    """A fresh pod runs it again."""
+    assert reason(read(init_container(), wanted(Apply.ROLLOUT))) is None
+
+
+def test_sidecar_can_be_reloaded() -> None:
+    """An init container that restarts always lives as long as the pod."""
+    found = read(init_container(restartPolicy="Always"))
+    assert reason(found) is None
+    assert found.pods[0].container == "copy"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"envFrom": [{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "mx-tls"}}]},
+        {"env": [{"name": "A", "value": "b"}, {"name": "C", "valueFrom": {"secretKeyRef": {"name": "mx-tls"}}}]},
+    ],
+)
+def test_secret_in_the_environment_is_enough_for_a_rollout(environment: Json) -> None:
+    """A fresh pod reads it; a running one never does."""
+    spec = {"containers": [{"name": "postfix", **environment}]}
+    assert reason(read(spec, wanted(Apply.ROLLOUT))) is None
+    assert reason(read(spec)) is Reason.SECRET_NOT_MOUNTED
+
+
+def test_sub_path_is_fine_for_a_rollout() -> None:
+    """A fresh pod mounts the fresh file."""
+    spec = kube.pod_spec(mount={"mountPath": "/etc/cert.pem", "subPath": "tls.crt"})
+    assert reason(read(spec, wanted(Apply.ROLLOUT))) is None
+
+
+@pytest.mark.parametrize(("apply", "expected"), [(Apply.ROLLOUT, Reason.SECRET_NOT_MOUNTED), (Apply.NONE, None)])
+def test_secret_nowhere_matters_where_the_operator_acts(apply: Apply, expected: Reason | None) -> None:
+    """With `apply: None` the certificate may come by ways that only the user knows."""
+    assert reason(read({"containers": [{"name": "postfix", "volumeMounts": None}]}, wanted(apply))) is expected
+
+
+def statuses() -> list[Any]:
+    """List status JSON of each kind, by whether its controller has finished."""
+    sts = {"observedGeneration": 3, "readyReplicas": 2, "updateRevision": "b", "currentRevision": "b"}
+    dep = {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+    dae = {"observedGeneration": 3, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2}
+    return [
+        pytest.param("StatefulSet", sts, True, id="stateful-set-done"),
+        pytest.param("StatefulSet", {**sts, "observedGeneration": 2}, False, id="stateful-set-unseen"),
+        pytest.param("StatefulSet", {**sts, "currentRevision": "a"}, False, id="stateful-set-between-revisions"),
+        pytest.param("StatefulSet", {**sts, "readyReplicas": 1}, False, id="stateful-set-not-ready"),
+        pytest.param("Deployment", dep, True, id="deployment-done"),
+        pytest.param("Deployment", {**dep, "observedGeneration": 2}, False, id="deployment-unseen"),
+        pytest.param("Deployment", {**dep, "updatedReplicas": 1}, False, id="deployment-half"),
+        pytest.param("Deployment", {**dep, "replicas": 3}, False, id="deployment-old-pods-left"),
+        pytest.param("Deployment", {**dep, "availableReplicas": 1}, False, id="deployment-not-available"),
+        pytest.param("DaemonSet", dae, True, id="daemon-set-done"),
+        pytest.param("DaemonSet", {**dae, "observedGeneration": 2}, False, id="daemon-set-unseen"),
+        pytest.param("DaemonSet", {**dae, "updatedNumberScheduled": 1}, False, id="daemon-set-half"),
+        pytest.param("DaemonSet", {**dae, "numberAvailable": 1}, False, id="daemon-set-not-available"),
+        pytest.param("DaemonSet", {}, False, id="daemon-set-without-status"),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "status", "rolled"), statuses())
+def test_rollout_of_the_controller_is_judged_like_kubectl_does(kind: str, status: Json, rolled: bool) -> None:
+    """Generation seen, all pods updated, old ones gone, all available."""
+    found = parse(wanted(kind=WorkloadKind(kind)), kube.workload(status=status), [], "mx-tls")
+    assert found.rolled is rolled
+
+
+def test_partitioned_stateful_set_is_rolled_above_its_partition() -> None:
+    """The pods below the partition keep their template by the user's wish."""
+    status = {"observedGeneration": 3, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "b"}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
+    assert parse(wanted(), kube.workload(status=status, updateStrategy=strategy), [], "mx-tls").rolled
+
+
+def test_daemon_set_wants_as_many_pods_as_nodes() -> None:
+    """It has no replicas in its spec."""
+    body = kube.workload(status={"desiredNumberScheduled": 5})
+    assert parse(wanted(kind=WorkloadKind.DAEMON_SET), body, [], "mx-tls").replicas_wanted == 5
+
+
+def test_selector_writes_labels_and_all_four_operators() -> None:
+    """Label selectors of any form can be sent as a query."""
+    expressions = [
+        {"key": "a", "operator": "In", "values": ["x", "y"]},
+        {"key": "b", "operator": "NotIn", "values": ["z"]},
+        {"key": "c", "operator": "Exists"},
+        {"key": "d", "operator": "DoesNotExist"},
+    ]
+    written = selector({"matchLabels": {"app": "postfix", "tier": "mx"}, "matchExpressions": expressions})
+    assert written == "app=postfix,tier=mx,a in (x,y),b notin (z),c,!d"
+
+
+def test_restart_names_the_certificate_in_the_template() -> None:
+    """One patch, the same for the same certificate."""
+    cluster = kube.FakeCluster()
+    assert restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW) is None
+    body = {"spec": {"template": {"metadata": {"annotations": {"mailtls.dev/certificate": NEW}}}}}
+    assert cluster.requests == [("merge", PATH, body)]
+
+
+@pytest.mark.parametrize(("status", "expected"), [(403, Reason.FORBIDDEN), (404, Reason.WORKLOAD_NOT_FOUND)])
+def test_restart_refused_is_a_finding(status: int, expected: Reason) -> None:
+    """What a user can mend is told, not raised."""
+    cluster = kube.FakeCluster(refuse={"merge": ApiError(status, "", "no")})
+    found = restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW)
+    assert found is not None
+    assert found.reason is expected
+
+
+def test_restart_failing_otherwise_is_raised() -> None:
+    """A server error is tried again."""
+    cluster = kube.FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
+    with pytest.raises(ApiError):
+        restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW)
