@@ -1,0 +1,44 @@
+"""Evidence: which endpoints need to be asked now, and when all of them are asked again."""
+
+from datetime import datetime
+
+from mailtls.lifecycle.proof import Evidence, gather, targets
+from mailtls.lifecycle.schedule import next_probe_after
+from mailtls.model.endpoint import Target
+from mailtls.model.observed import Observed
+from mailtls.model.spec import Desired
+
+
+def evidence(seen: Observed) -> Evidence:
+    """What is known of each pod's ports, held against the stored certificate."""
+    certificate = seen.secret.certificate
+    return gather(seen.endpoints, certificate.sha256 if certificate else "")
+
+
+def targets_to_probe(desired: Desired, seen: Observed, now: datetime) -> tuple[Target, ...]:
+    """All targets when a sweep is due, else those that nothing is known of yet (new pods, moved addresses)."""
+    if seen.workloads is None:
+        return ()
+    every = targets(seen.workloads, desired.server_name)
+    if sweep_is_due(desired, seen, now):
+        return every
+    known = {endpoint.target for endpoint in seen.endpoints}
+    return tuple(target for target in every if target not in known)
+
+
+def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether everything is to be asked again: by the interval, after failures sooner, or by annotation."""
+    if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
+        return True
+    due_at = next_probe_at(desired, seen)
+    return due_at is None or now >= due_at
+
+
+def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
+    """When the next sweep is due; None when there was none yet."""
+    if seen.probed_at is None:
+        return None
+    if any(endpoint.failure for endpoint in seen.endpoints):
+        soon = next_probe_after(seen.probes_failed, 0.0)
+        return seen.probed_at + min(soon, desired.probe.interval)
+    return seen.probed_at + desired.probe.interval

@@ -1,0 +1,135 @@
+"""Issue: whether a certificate is due, and if so why. An ordered chain of checks; the first finding is the reason."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from mailtls.model.observed import Observed, Staged
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired
+
+Check = Callable[[Desired, Observed, datetime], Finding | None]
+
+
+def secret_is_missing(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The Secret does not exist yet, or somebody deleted it."""
+    if seen.secret.exists:
+        return None
+    return Finding(Reason.SECRET_MISSING, f"Secret {desired.secret_name} does not exist yet.")
+
+
+def secret_is_unreadable(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The Secret holds no certificate or no key."""
+    if seen.secret.certificate and seen.secret.key_spki_sha256:
+        return None
+    return Finding(
+        Reason.SECRET_UNREADABLE, f"Secret {desired.secret_name} holds no readable certificate with its private key."
+    )
+
+
+def key_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """Certificate and key in the Secret do not belong together: no server could start with them."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.spki_sha256 == seen.secret.key_spki_sha256:
+        return None
+    return Finding(Reason.KEY_MISMATCH, f"The private key in Secret {desired.secret_name} is not the certificate's.")
+
+
+def issuer_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The certificate came from another authority, or under another profile, than is wanted now."""
+    have, want = (seen.secret.acme_server, seen.secret.profile), (desired.acme.server, desired.acme.profile)
+    if have == want:
+        return None
+    before = " profile ".join(each for each in have if each) or "elsewhere"
+    after = " profile ".join(each for each in want if each)
+    return Finding(Reason.ISSUER_CHANGED, f"The certificate came from {before}; {after} is wanted.")
+
+
+def names_differ(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The certificate is for other names than those wanted; the order of names does not matter."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.names == frozenset(desired.dns_names):
+        return None
+    return Finding(Reason.NAMES_CHANGED, f"The certificate is for {', '.join(sorted(certificate.names)) or 'no name'}.")
+
+
+def key_policy_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The key is of another algorithm or size than wanted."""
+    certificate, policy = seen.secret.certificate, desired.private_key
+    if certificate is None or (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size):
+        return None
+    have = f"{certificate.key_algorithm or 'unknown'} {certificate.key_size}"
+    return Finding(Reason.KEY_POLICY_CHANGED, f"The key is {have}; {policy.algorithm} {policy.size} is wanted.")
+
+
+def renewal_is_requested(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """Somebody set the renew annotation to a value that was not acted on yet."""
+    wish = desired.renew_requested
+    if wish is None or wish == seen.secret.handled_renew:
+        return None
+    return Finding(Reason.RENEWAL_REQUESTED, f"Renewal was requested by annotation ({wish[:40]}).")
+
+
+def renewal_is_due(_desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """The time drawn for the renewal has come, or so little lifetime is left that no window counts any more."""
+    certificate, schedule = seen.secret.certificate, seen.schedule
+    if certificate is None:
+        return None
+    last_call = certificate.not_after - (certificate.not_after - certificate.not_before) / 20
+    drawn = schedule.renewal_at if schedule and schedule.sha256 == certificate.sha256 else last_call
+    if now < min(drawn, last_call):
+        return None
+    return Finding(Reason.RENEWAL_DUE, f"The certificate expires on {certificate.not_after:%Y-%m-%d}.")
+
+
+CHECKS: tuple[Check, ...] = (
+    secret_is_missing,
+    secret_is_unreadable,
+    key_differs,
+    issuer_differs,
+    names_differ,
+    key_policy_differs,
+    renewal_is_requested,
+    renewal_is_due,
+)
+
+
+def issuance_is_due(desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """Run the chain; None means that the stored certificate is the one wanted."""
+    return next((found for check in CHECKS if (found := check(desired, seen, now))), None)
+
+
+def usable(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether the stored pair can serve, due or not: it belongs together, covers the names and has not expired."""
+    certificate = seen.secret.certificate
+    return (
+        certificate is not None
+        and certificate.spki_sha256 == seen.secret.key_spki_sha256
+        and certificate.names >= frozenset(desired.dns_names)
+        and certificate.not_after > now
+    )
+
+
+def fits(staged: Staged, desired: Desired) -> bool:
+    """Whether a staged key and its order are for what is wanted now."""
+    return (frozenset(staged.names), staged.acme_server, staged.profile) == (
+        frozenset(desired.dns_names),
+        desired.acme.server,
+        desired.acme.profile,
+    )
+
+
+def is_consumed(staged: Staged, seen: Observed) -> bool:
+    """Whether the staged key already serves: the order it was made for has reached the Secret."""
+    return seen.secret.certificate is not None and seen.secret.certificate.spki_sha256 == staged.spki_sha256
+
+
+def is_held_back(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether earlier failures forbid an attempt now; a changed spec or a new renew annotation lifts that."""
+    attempts = seen.status.attempts
+    if seen.issue_failure is not None:
+        return True
+    if attempts is None or not attempts.failed:
+        return False
+    if (attempts.observed_generation, attempts.observed_renew) != (desired.generation, desired.renew_requested):
+        return False
+    return attempts.next_attempt_at is None or now < attempts.next_attempt_at

@@ -1,0 +1,147 @@
+"""Plan: the chapters in order; the first unmet one yields the next step."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from mailtls.lifecycle import order
+from mailtls.lifecycle.evidence import evidence, next_probe_at, targets_to_probe
+from mailtls.lifecycle.issue import fits, is_consumed, is_held_back, issuance_is_due, usable
+from mailtls.lifecycle.order import Fail
+from mailtls.lifecycle.roll import next_roll
+from mailtls.lifecycle.solver import challenge_type_of
+from mailtls.lifecycle.step import (
+    AdvanceOrder,
+    CloseOrder,
+    GiveUp,
+    LookAtWorkloads,
+    OpenOrder,
+    ProbePods,
+    Rest,
+    ResumeOrder,
+    Roll,
+    ScheduleRenewal,
+    StageKey,
+    Step,
+    StoreCertificate,
+)
+from mailtls.model.observed import Observed
+from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed, RollStep, WaitForPods
+from mailtls.model.spec import Desired
+
+FOREIGN_RECHECK = timedelta(minutes=5)
+
+Chapter = Callable[[Desired, Observed, datetime], Step | None]
+
+
+def next_step(desired: Desired, seen: Observed, now: datetime) -> Step:
+    """Return the one thing to do now; `Rest` when every chapter is met or has to wait."""
+    for chapter in CHAPTERS:
+        step = chapter(desired, seen, now)
+        if step is not None:
+            return step
+    later = (at for at in _times_to_look_again(desired, seen, now) if at is not None and at > now)
+    return Rest(min(later, default=None))
+
+
+def finish_what_is_over(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """An order that has served, failed for good, or is for something no longer wanted, is closed first."""
+    staged, failure = seen.staged, seen.issue_failure
+    if staged is None or not staged.is_open or (failure is not None and not failure.is_final):
+        return None
+    failed = is_held_back(desired, seen, now)
+    unwanted = not fits(staged, desired) or issuance_is_due(desired, seen, now) is None
+    return CloseOrder() if failed or unwanted or is_consumed(staged, seen) else None
+
+
+def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """A suspended resource, one whose Secret is another's, and one whose Secret must not be touched, do nothing."""
+    if desired.suspend or (seen.holder is not None and seen.holder != desired.key):
+        return Rest(None)
+    return Rest(now + FOREIGN_RECHECK) if seen.secret.foreign else None
+
+
+def issue(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """From a due certificate to one that is downloaded; each effect is preceded by a saved intent."""
+    due = issuance_is_due(desired, seen, now)
+    if due is None or is_held_back(desired, seen, now) or _is_waiting(seen, now):
+        return None
+    staged = seen.staged
+    if staged is None or not staged.is_open:
+        return StageKey(due)
+    if seen.chain is not None:
+        return StoreCertificate()
+    if seen.order is not None:
+        return _advance(desired, seen, now)
+    return ResumeOrder(staged.order_url) if staged.order_url else OpenOrder()
+
+
+def _advance(desired: Desired, seen: Observed, now: datetime) -> Step:
+    if seen.order is None:
+        raise AssertionError("an order is advanced only when there is one")
+    action = order.next_action(seen.order, seen.presented, challenge_type_of(desired.acme), now)
+    return GiveUp(action) if isinstance(action, Fail) else AdvanceOrder(action)
+
+
+def schedule(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """Every stored certificate has a time of renewal, asked of the CA again when it said so."""
+    certificate = seen.secret.certificate
+    if certificate is None or seen.secret.acme_server is None:
+        return None
+    is_known = seen.schedule is not None and seen.schedule.sha256 == certificate.sha256
+    if is_known and (seen.ask_ca_again_at is None or now < seen.ask_ca_again_at):
+        return None
+    return ScheduleRenewal()
+
+
+def look(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """The pods are looked at once in a pass, when there is something to prove."""
+    if not desired.workloads or seen.workloads is not None or not usable(desired, seen, now):
+        return None
+    return LookAtWorkloads()
+
+
+def probe(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """What the pods serve is asked of the pods, before and after they are told anything."""
+    targets = targets_to_probe(desired, seen, now)
+    return ProbePods(targets) if targets else None
+
+
+def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """One pod after the other; waiting and failing are not steps but what the report says."""
+    if seen.roll_failure is not None:
+        return None
+    step = _roll_step(seen, now)
+    return Roll(step) if isinstance(step, ReloadPod | RestartWorkload | RolloutFailed) else None
+
+
+CHAPTERS: tuple[Chapter, ...] = (stand_aside, finish_what_is_over, issue, schedule, look, probe, roll)
+
+
+def _is_waiting(seen: Observed, now: datetime) -> bool:
+    return seen.wait_until is not None and now < seen.wait_until
+
+
+def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Iterable[datetime | None]:
+    yield seen.issue_failure.retry_at if seen.issue_failure else None
+    if issuance_is_due(desired, seen, now):
+        yield seen.wait_until
+        yield seen.status.attempts.next_attempt_at if seen.status.attempts else None
+    elif seen.schedule is not None:
+        yield seen.schedule.renewal_at
+        yield seen.ask_ca_again_at
+    if seen.workloads is not None:
+        yield next_probe_at(desired, seen)
+        yield seen.roll_failure.retry_at if seen.roll_failure else None
+        yield _pods_expected_at(seen, now)
+
+
+def _roll_step(seen: Observed, now: datetime) -> RollStep | None:
+    certificate = seen.secret.certificate
+    if seen.workloads is None or certificate is None or seen.progress is None:
+        return None
+    return next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now)
+
+
+def _pods_expected_at(seen: Observed, now: datetime) -> datetime | None:
+    step = _roll_step(seen, now)
+    return step.until if isinstance(step, WaitForPods) and seen.roll_failure is None else None

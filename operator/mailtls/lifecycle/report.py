@@ -1,0 +1,181 @@
+"""Report: turn what is known at the end of a pass into conditions. Every message says what is, or what to do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailtls.lifecycle.evidence import evidence, targets_to_probe
+from mailtls.lifecycle.issue import issuance_is_due, usable
+from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.roll import next_roll
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
+from mailtls.model.spec import Desired
+from mailtls.model.status import Condition, ConditionType, Status, Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a condition says, before it is compared with what it said before."""
+
+    status: Truth
+    reason: Reason
+    message: str
+
+
+def _true(reason: Reason, message: str) -> Verdict:
+    return Verdict(Truth.TRUE, reason, message)
+
+
+def _false(finding: Finding) -> Verdict:
+    return Verdict(Truth.FALSE, finding.reason, finding.message)
+
+
+def _not_yet(message: str) -> Verdict:
+    return Verdict(Truth.UNKNOWN, Reason.PENDING, message)
+
+
+def conditions(desired: Desired, seen: Observed, now: datetime) -> tuple[Condition, ...]:
+    """All conditions of a resource whose spec could be read."""
+    chapters = {
+        ConditionType.ISSUED: issued(desired, seen, now),
+        ConditionType.STORED: stored(desired, seen),
+        ConditionType.ROLLED_OUT: rolled_out(desired, seen, now),
+        ConditionType.VERIFIED: verified(desired, seen, now),
+    }
+    return _dated(chapters, seen.status, desired.generation, now)
+
+
+def refusal(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
+    """All conditions of a resource whose spec says nothing that could be done."""
+    waiting = _not_yet("The spec cannot be used yet.")
+    chapters = dict.fromkeys(ConditionType, waiting) | {ConditionType.ISSUED: _false(finding)}
+    del chapters[ConditionType.READY]
+    return _dated(chapters, before, generation, now)
+
+
+def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
+    """True while the stored pair can serve what the spec wants, even when its renewal is due or failing."""
+    if (obstacle := _obstacle(desired, seen)) is not None:
+        return _false(obstacle)
+    due = issuance_is_due(desired, seen, now)
+    certificate = seen.secret.certificate
+    if certificate is not None and usable(desired, seen, now):
+        until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
+        return _true(Reason.ISSUED, f"{until} {_renewal_trouble(seen)}".strip() if due else until)
+    trouble = _trouble(seen)
+    if trouble is not None:
+        return _false(trouble)
+    return _false(Finding(Reason.ISSUING, f"{due.message} A certificate is being issued." if due else "Issuing."))
+
+
+def _obstacle(desired: Desired, seen: Observed) -> Finding | None:
+    if seen.holder is not None and seen.holder != desired.key:
+        return Finding(
+            Reason.SECRET_CLAIMED,
+            f"Secret {desired.secret_name} belongs to the older MailServerTLS {seen.holder.name};"
+            " give this one another secretName.",
+        )
+    return seen.secret.foreign
+
+
+def _trouble(seen: Observed) -> Finding | None:
+    """The failure of this pass, else the one that is remembered."""
+    if seen.issue_failure is not None:
+        return seen.issue_failure.finding
+    attempts = seen.status.attempts
+    return Finding(attempts.reason, attempts.message) if attempts and attempts.failed else None
+
+
+def _renewal_trouble(seen: Observed) -> str:
+    trouble = _trouble(seen)
+    return (
+        f"Its replacement fails ({trouble.reason}): {trouble.message}" if trouble else "Its replacement is on the way."
+    )
+
+
+def stored(desired: Desired, seen: Observed) -> Verdict:
+    """True when the Secret holds a certificate with its own key."""
+    certificate = seen.secret.certificate
+    if certificate is None:
+        return _not_yet("There is no certificate to store yet.")
+    if certificate.spki_sha256 != seen.secret.key_spki_sha256:
+        return _false(Finding(Reason.KEY_MISMATCH, f"Secret {desired.secret_name} holds a key of another certificate."))
+    return _true(Reason.STORED, f"Secret {desired.secret_name} holds leaf {certificate.sha256}.")
+
+
+def rolled_out(desired: Desired, seen: Observed, now: datetime) -> Verdict:
+    """True when every pod was told about the stored certificate, or serves it without being told."""
+    if not desired.workloads:
+        return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be told about the certificate.")
+    certificate = seen.secret.certificate
+    if certificate is None or seen.workloads is None or seen.progress is None:
+        return _not_yet("Waits for a certificate.")
+    step = next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now)
+    if isinstance(step, RolledOut):
+        return _true(Reason.ROLLED_OUT, "Every pod has the certificate.")
+    if seen.roll_failure is not None:
+        return _false(seen.roll_failure.finding)
+    if isinstance(step, WaitForPods | RolloutFailed):
+        return _false(step.finding)
+    return _false(Finding(Reason.ROLLING_OUT, "The certificate is on its way into the pods."))
+
+
+def verified(desired: Desired, seen: Observed, now: datetime) -> Verdict:
+    """True when every port of every pod was seen to serve the stored certificate as clients want it."""
+    if not desired.workloads:
+        return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
+    if seen.workloads is None:
+        return _not_yet("Waits for a certificate.")
+    every = targets(seen.workloads, desired.server_name)
+    if not every:
+        return _not_yet("No pod is ready to be asked.")
+    if targets_to_probe(desired, seen, now):
+        return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
+    failing = [endpoint for endpoint in seen.endpoints if endpoint.failure]
+    if not failing:
+        return _true(Reason.VERIFIED, f"{len(every)} of {len(every)} endpoints serve the stored certificate.")
+    return _false(_worst(failing, len(every)))
+
+
+def _worst(failing: list[Endpoint], total: int) -> Finding:
+    first = failing[0]
+    if first.failure is None:
+        raise AssertionError("only failing endpoints come here")
+    where = f"{first.target.pod}:{first.target.port.port}"
+    others = f" ({len(failing)} of {total} endpoints fail)" if len(failing) > 1 else ""
+    return Finding(first.failure.reason, f"{where}: {first.failure.message}{others}")
+
+
+def served(desired: Desired, seen: Observed) -> str:
+    """How many endpoints serve the stored certificate, of how many: `6/6`; empty without workloads."""
+    if seen.workloads is None:
+        return ""
+    every = targets(seen.workloads, desired.server_name)
+    right = sum(1 for endpoint in seen.endpoints if endpoint.target in every and not endpoint.failure)
+    return f"{right}/{len(every)}"
+
+
+def _ready(desired_chapters: dict[ConditionType, Verdict], *, suspended: bool = False) -> Verdict:
+    for verdict in desired_chapters.values():
+        if verdict.status is not Truth.TRUE:
+            return Verdict(Truth.FALSE, verdict.reason, verdict.message)
+    if suspended:
+        return _true(Reason.SUSPENDED, "Suspended: nothing is renewed or checked until spec.suspend is false.")
+    return _true(Reason.READY, "What is served is what should be.")
+
+
+def _dated(
+    chapters: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    verdicts = chapters | {ConditionType.READY: _ready(chapters)}
+    return tuple(
+        Condition(kind, said.status, said.reason, said.message, _since(kind, said, before, now), generation)
+        for kind, said in verdicts.items()
+    )
+
+
+def _since(kind: ConditionType, said: Verdict, before: Status, now: datetime) -> datetime:
+    old = before.condition(kind)
+    return old.transitioned_at if old is not None and old.status is said.status else now

@@ -1,0 +1,62 @@
+"""Schedule: pick times. Randomness comes in as a number drawn by the caller, so that a decision can be repeated."""
+
+from datetime import datetime, timedelta
+
+from mailtls.model.certificate import Certificate
+from mailtls.model.order import RenewalWindow
+from mailtls.model.spec import Renewal
+from mailtls.model.status import Schedule
+
+MINUTE = timedelta(minutes=1)
+RETRIES_AFTER = (MINUTE, 10 * MINUTE, 100 * MINUTE, timedelta(days=1))
+ROLL_RETRIES_AFTER = (timedelta(seconds=15), MINUTE, 5 * MINUTE, 30 * MINUTE)
+PROBE_RETRIES_AFTER = (timedelta(seconds=5), timedelta(seconds=15), MINUTE, 5 * MINUTE)
+
+
+def renewal_schedule(
+    certificate: Certificate, policy: Renewal, window: RenewalWindow | None, kept: Schedule | None, draw: float
+) -> Schedule:
+    """When to renew; `draw` is uniform in [0, 1).
+
+    An ARI window that starts no later than the certificate itself is ignored: it would renew for ever (RFC 9773
+    section 4.2 leaves that to the client). A time drawn before is kept while it lies inside the window.
+    """
+    if window and window.end > window.start > certificate.not_before:
+        at = _kept_or_drawn(certificate, kept, window.start, window.end, draw)
+        return Schedule(certificate.sha256, at, window.start, window.end, window.explanation_url)
+    latest = _latest_without_window(certificate, policy)
+    earliest = latest - (certificate.not_after - certificate.not_before) / 50
+    return Schedule(certificate.sha256, _kept_or_drawn(certificate, kept, earliest, latest, draw))
+
+
+def _kept_or_drawn(
+    certificate: Certificate, kept: Schedule | None, earliest: datetime, latest: datetime, draw: float
+) -> datetime:
+    if kept and kept.sha256 == certificate.sha256 and earliest <= kept.renewal_at <= latest:
+        return kept.renewal_at
+    return earliest + (latest - earliest) * draw
+
+
+def _latest_without_window(certificate: Certificate, policy: Renewal) -> datetime:
+    """`before` expiry where that leaves a tenth of the lifetime to live, else at 2/3 of the lifetime."""
+    lifetime = certificate.not_after - certificate.not_before
+    return certificate.not_after - (policy.before if policy.before and policy.before < lifetime * 0.9 else lifetime / 3)
+
+
+def next_attempt_after(failed: int, draw: float) -> timedelta:
+    """How long to wait after the `failed`-th failure in a row (1 or more): growing, then daily, jittered by 20 %."""
+    return _delay(RETRIES_AFTER, failed, draw)
+
+
+def next_roll_after(failed: int, draw: float) -> timedelta:
+    """How long to wait before pods are told again."""
+    return _delay(ROLL_RETRIES_AFTER, failed, draw)
+
+
+def next_probe_after(failed: int, draw: float) -> timedelta:
+    """How long to wait before a failing endpoint is looked at again, long before the interval."""
+    return _delay(PROBE_RETRIES_AFTER, failed, draw)
+
+
+def _delay(table: tuple[timedelta, ...], failed: int, draw: float) -> timedelta:
+    return table[min(max(failed, 1), len(table)) - 1] * (1 + 0.2 * draw)

@@ -1,0 +1,99 @@
+"""What to do next: one frozen value per effect, so that a decision can be compared, tested and printed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailtls.lifecycle.order import Action, Fail
+from mailtls.model.endpoint import Target
+from mailtls.model.reason import Finding
+from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do before `until`; None: until something changes."""
+
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """Make the next private key and its CSR and save both, with the intent to order, because of `due`."""
+
+    due: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """Order from the CA, or find the order a crash has left there, and save its URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOrder:
+    """Read the order again from its saved URL."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceOrder:
+    """Perform one action of the order's own state machine."""
+
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The order cannot succeed: remember the failure."""
+
+    fail: Fail
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCertificate:
+    """Write chain and key into the Secret, the old pair into the previous one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOrder:
+    """Remove the challenges, let go of pending authorizations, and mark the journal closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRenewal:
+    """Ask the CA for its renewal window where it has one, and draw the time of renewal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtWorkloads:
+    """Read the workloads and their pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePods:
+    """Connect to these targets as a mail client would."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Perform one step of the rollout."""
+
+    step: ReloadPod | RestartWorkload | RolloutFailed
+
+
+Step = (
+    Rest
+    | StageKey
+    | OpenOrder
+    | ResumeOrder
+    | AdvanceOrder
+    | GiveUp
+    | StoreCertificate
+    | CloseOrder
+    | ScheduleRenewal
+    | LookAtWorkloads
+    | ProbePods
+    | Roll
+)

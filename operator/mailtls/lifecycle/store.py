@@ -1,0 +1,86 @@
+"""Store: guard the Secret. A certificate is written only when every check lets it through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailtls.model.certificate import Certificate
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired
+
+CLOCK_SKEW = timedelta(hours=1)  # CAs back-date by as much
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate that wants into the Secret, with the public half of the key it would be stored with."""
+
+    certificate: Certificate
+    key_spki_sha256: str
+
+
+Check = Callable[[Candidate, Desired, Observed, datetime], Finding | None]
+
+
+def key_is_not_its_own(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """The certificate is for another key."""
+    if new.certificate.spki_sha256 == new.key_spki_sha256:
+        return None
+    return Finding(Reason.CERTIFICATE_KEY_MISMATCH, "The CA returned a certificate for another key; it was not stored.")
+
+
+def names_are_missing(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """A wanted name is not in the certificate."""
+    missing = sorted(frozenset(desired.dns_names) - new.certificate.names)
+    if not missing:
+        return None
+    return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, f"The certificate lacks {', '.join(missing)}; it was not stored.")
+
+
+def chain_is_broken(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """A certificate of the chain is not signed by the next one, or there is only a leaf that needs an issuer."""
+    alone = new.certificate.chain_pem.count("BEGIN CERTIFICATE") == 1 and not new.certificate.self_signed
+    if new.certificate.chain_is_ordered and not alone:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_CHAIN_BROKEN,
+        "The CA returned a chain that is incomplete or out of order; it was not stored.",
+    )
+
+
+def dates_are_wrong(new: Candidate, _desired: Desired, _seen: Observed, now: datetime) -> Finding | None:
+    """The certificate is not valid now."""
+    if new.certificate.not_before - CLOCK_SKEW <= now < new.certificate.not_after:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_DATES_WRONG,
+        f"The certificate is valid from {new.certificate.not_before:%Y-%m-%d %H:%M} to"
+        f" {new.certificate.not_after:%Y-%m-%d %H:%M} UTC, not now; check the clocks of the cluster.",
+    )
+
+
+def is_worse(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """The stored certificate serves the same names from the same CA for longer."""
+    old = seen.secret.certificate
+    if (
+        old is None
+        or old.spki_sha256 != seen.secret.key_spki_sha256
+        or (seen.secret.acme_server, seen.secret.profile) != (desired.acme.server, desired.acme.profile)
+        or not old.names >= frozenset(desired.dns_names)
+        or (old.key_algorithm, old.key_size) != (desired.private_key.algorithm, desired.private_key.size)
+        or old.not_after <= max(now, new.certificate.not_after)
+    ):
+        return None
+    return Finding(
+        Reason.CERTIFICATE_WORSE,
+        f"The stored certificate is valid until {old.not_after:%Y-%m-%d}, longer than the new one; it was kept.",
+    )
+
+
+CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_are_missing, chain_is_broken, dates_are_wrong, is_worse)
+
+
+def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """Run the chain; None means that the certificate may be stored."""
+    return next((found for check in CHECKS if (found := check(new, desired, seen, now))), None)

@@ -1,0 +1,106 @@
+"""Certificates and keys as the decisions see them: facts of the leaf, never key material in a repr."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from mailtls.model.spec import KeyAlgorithm
+
+
+class KeyMaterial:
+    """A private key in PEM; prints as nothing so that no log, event or traceback can carry it."""
+
+    __slots__ = ("pem",)
+
+    def __init__(self, pem: bytes) -> None:
+        self.pem = pem
+
+    def __repr__(self) -> str:
+        return "<private key>"
+
+    def spki_sha256(self) -> str:
+        """Hash of the public half (RFC 7469); raises ValueError when this is no usable private key."""
+        try:
+            return spki_sha256(load_pem_private_key(self.pem, password=None).public_key())
+        except TypeError as error:  # what cryptography says of a key under a password
+            raise ValueError("the private key is encrypted") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A chain in PEM, leaf first, and the facts of its leaf; hashes in lower-case hex, times in UTC."""
+
+    chain_pem: str
+    serial_number: str
+    sha256: str
+    spki_sha256: str
+    issuer: str
+    names: frozenset[str]
+    not_before: datetime
+    not_after: datetime
+    key_algorithm: KeyAlgorithm | None
+    key_size: int
+    chain_is_ordered: bool
+    self_signed: bool
+
+    @property
+    def leaf_pem(self) -> str:
+        """The leaf alone."""
+        end = "-----END CERTIFICATE-----\n"
+        return self.chain_pem.split(end, 1)[0] + end
+
+
+def parse_chain(chain_pem: str) -> Certificate:
+    """Read a PEM chain, leaf first; raises ValueError when there is no certificate or one cannot be read."""
+    chain = x509.load_pem_x509_certificates(chain_pem.encode())
+    leaf = chain[0]
+    return Certificate(
+        chain_pem=chain_pem,
+        serial_number=format(leaf.serial_number, "x"),
+        sha256=sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
+        spki_sha256=spki_sha256(leaf.public_key()),
+        issuer=leaf.issuer.rfc4514_string(),
+        names=_dns_names(leaf),
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        key_algorithm=_algorithm(leaf.public_key()),
+        key_size=getattr(leaf.public_key(), "key_size", 0),
+        chain_is_ordered=_is_ordered(chain),
+        self_signed=leaf.issuer == leaf.subject,
+    )
+
+
+def spki_sha256(key: PublicKeyTypes) -> str:
+    """Hash of the SubjectPublicKeyInfo, as TLSA `3 1 1` names it (RFC 6698)."""
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def _dns_names(leaf: x509.Certificate) -> frozenset[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
+
+
+def _algorithm(key: PublicKeyTypes) -> KeyAlgorithm | None:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return KeyAlgorithm.ECDSA
+    return KeyAlgorithm.RSA if isinstance(key, rsa.RSAPublicKey) else None
+
+
+def _is_ordered(chain: Sequence[x509.Certificate]) -> bool:
+    """Whether each certificate is signed by the one behind it, as TLS wants chains (RFC 8446 section 4.4.2)."""
+    try:
+        for child, parent in pairwise(chain):
+            child.verify_directly_issued_by(parent)
+    except Exception:  # noqa: BLE001 - any failure to verify, and cryptography has several, means: not ordered
+        return False
+    return True

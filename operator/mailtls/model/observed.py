@@ -1,0 +1,96 @@
+"""What is: everything a decision may look at, gathered before it is asked and renewed after each step."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mailtls.model.certificate import Certificate, KeyMaterial
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.order import OrderState
+from mailtls.model.reason import Finding
+from mailtls.model.roll import RollProgress
+from mailtls.model.spec import Key
+from mailtls.model.status import HistoryEntry, Schedule, Status
+from mailtls.model.workload import WorkloadState
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSecret:
+    """The Secret that pods mount.
+
+    `certificate` and `key_spki_sha256` are None when the data cannot be read; `acme_server` is the directory it came
+    from, None when somebody else made it; `foreign` names a fault that forbids touching it.
+    """
+
+    certificate: Certificate | None = None
+    key_spki_sha256: str | None = None
+    acme_server: str | None = None
+    profile: str | None = None
+    handled_renew: str | None = None
+    foreign: Finding | None = None
+    exists: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The next key, saved before it is used, with the journal of the order it is for.
+
+    `is_open` until the order is over and its challenges are removed; `order_url` None: an order was meant, and whether
+    the CA heard of it is not known.
+    """
+
+    spki_sha256: str
+    names: tuple[str, ...]
+    acme_server: str
+    profile: str | None
+    is_open: bool
+    staged_at: datetime
+    key: KeyMaterial
+    csr_der: bytes = field(repr=False)
+    resource_version: str
+    order_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a chapter cannot go on in this pass, and when to try again (None: a person is needed)."""
+
+    finding: Finding
+    retry_at: datetime | None
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One resource's world at one moment.
+
+    Fields that are None were not looked at yet. `order`, `presented`, `chain` are this process's memory of the open
+    order; the journal in `staged` is what survives it. `wait_until` holds the order back while a proof spreads.
+    """
+
+    status: Status
+    secret: ServingSecret
+    resource: dict[str, Any] = field(default_factory=dict, repr=False)  # as read, for the journal
+    staged: Staged | None = None
+    holder: Key | None = None
+    order: OrderState | None = None
+    presented: frozenset[str] = frozenset()
+    chain: Certificate | None = None
+    wait_until: datetime | None = None
+    schedule: Schedule | None = None
+    ask_ca_again_at: datetime | None = None
+    workloads: tuple[WorkloadState, ...] | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    probed_at: datetime | None = None
+    probes_failed: int = 0  # sweeps in a row with a failing endpoint
+    handled_probe: str | None = None
+    is_fresh_intent: bool = False  # this process staged the key, so the CA cannot have heard of it
+    was_resumed: bool = False  # an earlier process may have presented proofs of this order
+    presenting_since: datetime | None = None
+    looks: int = 0  # at proofs that spread
+    issued: HistoryEntry | None = None  # what this pass issued
+    stumbles: int = 0  # transient failures of the issuance in a row
+    issue_failure: Failure | None = None
+    roll_failure: Failure | None = None
+    rolls_failed: int = 0  # attempts in a row to roll this certificate out
+    progress: RollProgress | None = None

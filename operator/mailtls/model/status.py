@@ -1,0 +1,93 @@
+"""What was last reported of a resource: the part of its status that decisions read again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailtls.model.reason import Reason
+
+
+class ConditionType(StrEnum):
+    """Conditions in the order of the story; all are present after the first pass."""
+
+    ISSUED = "Issued"
+    STORED = "Stored"
+    ROLLED_OUT = "RolledOut"
+    VERIFIED = "Verified"
+    READY = "Ready"
+
+
+class Truth(StrEnum):
+    """Status of a condition, as Kubernetes spells it."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition; `transitioned_at` moves only when `status` flips."""
+
+    type: ConditionType
+    status: Truth
+    reason: Reason
+    message: str
+    transitioned_at: datetime
+    observed_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Memory of failed issuances, so that neither a restart nor a loop burns the CA's rate limits.
+
+    `next_attempt_at` None after a failure means that a person is needed: only a changed spec or the renew annotation
+    starts again.
+    """
+
+    failed: int
+    reason: Reason
+    message: str
+    last_failure_at: datetime
+    next_attempt_at: datetime | None
+    observed_generation: int
+    observed_renew: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the certificate with leaf `sha256` is renewed; the ARI window where the CA gave one (RFC 9773).
+
+    `renewal_at` is drawn once and kept while it stays inside the window.
+    """
+
+    sha256: str
+    renewal_at: datetime
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    explanation_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One certificate or rollout of the past, for people."""
+
+    at: datetime
+    event: Reason
+    message: str
+    serial_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status as it stood when the pass began."""
+
+    conditions: tuple[Condition, ...] = ()
+    attempts: Attempts | None = None
+    schedule: Schedule | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    handled_probe: str | None = None
+
+    def condition(self, wanted: ConditionType) -> Condition | None:
+        """The condition of that type, None before the first pass."""
+        return next((each for each in self.conditions if each.type is wanted), None)

@@ -1,0 +1,71 @@
+"""One pass over one resource: observe, decide, perform, report - on one screen."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from mailtls.lifecycle.plan import next_step
+from mailtls.lifecycle.step import Rest
+from mailtls.model.spec import Desired, Key
+from mailtls.world.document import InvalidSpec
+from mailtls.world.observe import Observer
+from mailtls.world.perform import Performer
+from mailtls.world.ports import Clock, Json
+from mailtls.world.reporting import Reporter
+from mailtls.world.spec import parse
+
+MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
+log = structlog.get_logger()
+
+
+class TooManySteps(Exception):
+    """A pass that does not come to rest: a defect, reported by the queue's backoff instead of a busy loop."""
+
+
+class Reconciler:
+    """What the work queue calls with a key; returns in how many seconds to come back, None for never."""
+
+    def __init__(self, observer: Observer, performer: Performer, reporter: Reporter, clock: Clock) -> None:
+        self._observer, self._performer, self._reporter, self._clock = observer, performer, reporter, clock
+
+    def __call__(self, key: Key) -> float | None:
+        """Bring one resource as far as it goes now."""
+        resource = self._observer.resource(key)
+        if resource is None:
+            return self._farewell(key)
+        try:
+            desired = parse(resource, self._observer.defaults)
+        except InvalidSpec as invalid:
+            self._reporter.refuse(resource, invalid.finding)
+            return None
+        with structlog.contextvars.bound_contextvars(resource=str(key)):
+            return self._pass(desired, resource)
+
+    def _pass(self, desired: Desired, resource: Json) -> float | None:
+        seen = self._observer.observe(desired, resource)
+        try:
+            for _ in range(MOST_STEPS):
+                step = next_step(desired, seen, self._clock.now())
+                if isinstance(step, Rest):
+                    break
+                log.debug("step", step=type(step).__name__)
+                seen = self._performer.perform(step, desired, seen)
+            else:
+                raise TooManySteps(str(desired.key))
+        finally:
+            self._observer.remember(desired, seen)
+        self._reporter.report(desired, resource, seen)
+        self._observer.remember(desired, replace(seen, issued=None))
+        return self._seconds_until(step.until)
+
+    def _seconds_until(self, at: datetime | None) -> float | None:
+        return None if at is None else max(0.0, (at - self._clock.now()).total_seconds())
+
+    def _farewell(self, key: Key) -> float | None:
+        """The resource is gone: clean up what its open order left, then forget it."""
+        delay = self._performer.clean_up_after(key)
+        if delay is None:
+            self._observer.forget(key)
+            self._reporter.forget(key)
+        return delay

@@ -1,0 +1,296 @@
+"""Performs the steps of an issuance. What is written before what is the whole point of this module.
+
+1. key and CSR are saved, with the intent to order; 2. the order is made, or the one a crash left is found; 3. its URL
+is saved; 4. the rest can be read again from the CA at any time. A crash between any two lines costs one pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import random, uniform
+
+import structlog
+
+from mailtls.lifecycle import store
+from mailtls.lifecycle.order import (
+    Answer,
+    Download,
+    Fail,
+    Finalize,
+    PollAuthorization,
+    PollOrder,
+    Present,
+    Proof,
+)
+from mailtls.lifecycle.schedule import next_attempt_after, renewal_schedule
+from mailtls.lifecycle.solver import choose
+from mailtls.lifecycle.step import (
+    AdvanceOrder,
+    CloseOrder,
+    GiveUp,
+    OpenOrder,
+    ResumeOrder,
+    ScheduleRenewal,
+    StageKey,
+    StoreCertificate,
+)
+from mailtls.model.certificate import KeyMaterial, parse_chain
+from mailtls.model.observed import Failure, Observed, Staged
+from mailtls.model.order import OrderState, RenewalWindow
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired, Rotation
+from mailtls.model.status import Attempts, HistoryEntry
+from mailtls.world import keys
+from mailtls.world.accounts import Accounts
+from mailtls.world.acme import Account
+from mailtls.world.acme_problem import AcmeProblem, OrderGone
+from mailtls.world.metrics import Metrics
+from mailtls.world.ports import Clock
+from mailtls.world.secrets import Secrets
+from mailtls.world.solvers import Solvers
+
+log = structlog.get_logger()
+SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
+SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks
+MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes
+WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not to be had
+
+
+@dataclass(frozen=True, slots=True)
+class Issuing:
+    """Walks orders from intent to Secret."""
+
+    secrets: Secrets
+    accounts: Accounts
+    solvers: Solvers
+    clock: Clock
+    metrics: Metrics
+
+    def stage(self, desired: Desired, seen: Observed, step: StageKey) -> Observed:
+        """Save a key and its CSR before anything is asked of the CA."""
+        key = self._next_key(desired)
+        staged = Staged(
+            spki_sha256=key.spki_sha256(),
+            names=desired.dns_names,
+            acme_server=desired.acme.server,
+            profile=desired.acme.profile,
+            is_open=True,
+            staged_at=self.clock.now(),
+            key=key,
+            csr_der=keys.signing_request(key, desired.dns_names),
+            resource_version=seen.staged.resource_version if seen.staged else "",
+        )
+        log.info("a certificate is due", reason=step.due.reason, message=step.due.message)
+        saved = self.secrets.stage(desired, staged, seen.resource)
+        return replace(
+            seen, staged=saved, order=None, presented=frozenset(), chain=None, is_fresh_intent=True, was_resumed=False
+        )
+
+    def _next_key(self, desired: Desired) -> KeyMaterial:
+        if desired.private_key.rotation is Rotation.NEVER:
+            kept = self.secrets.serving_key(desired)
+            if kept is not None and keys.follows(kept, desired.private_key):
+                return kept
+        return keys.generate(desired.private_key)
+
+    def open(self, desired: Desired, seen: Observed, _step: OpenOrder) -> Observed:
+        """Order, unless a crash may have left an order behind that can be found; then save its URL."""
+        staged = _staged(seen)
+        account = self.accounts.of(desired.acme)
+        found = None if seen.is_fresh_intent else account.find_open(staged.names, staged.staged_at)
+        order = found or self._new_order(account, desired, seen)
+        saved = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, order_url=order.url))
+        return replace(seen, staged=saved, order=account.load(order), is_fresh_intent=False)
+
+    def _new_order(self, account: Account, desired: Desired, seen: Observed) -> OrderState:
+        replaces = None
+        certificate = seen.secret.certificate
+        if certificate and desired.renewal.ari and seen.secret.acme_server == desired.acme.server:
+            replaces = account.replaces_id(certificate.leaf_pem)
+        return account.new_order(desired.dns_names, profile=desired.acme.profile, replaces=replaces)
+
+    def resume(self, desired: Desired, seen: Observed, step: ResumeOrder) -> Observed:
+        """Read an order of an earlier process again."""
+        account = self.accounts.of(desired.acme)
+        try:
+            return replace(seen, order=account.resume(step.url), presented=frozenset(), was_resumed=True)
+        except OrderGone:
+            # The CA forgot it (they expire); the staged key is as good for the next one.
+            saved = self.secrets.save_order(desired.key, desired.secret_name, replace(_staged(seen), order_url=None))
+            return replace(seen, staged=saved, order=None, is_fresh_intent=True)
+
+    def advance(self, desired: Desired, seen: Observed, step: AdvanceOrder) -> Observed:
+        """Perform one action of the order's state machine."""
+        account, order, action = self.accounts.of(desired.acme), _order(seen), step.action
+        match action:
+            case Present():
+                return self._present(desired, seen, account, action)
+            case Answer():
+                order = account.answer(order, action.challenge)
+            case PollAuthorization():
+                order = account.poll_authorization(order, action.url)
+            case Finalize():
+                order = account.finalize(order, _staged(seen).csr_der)
+            case PollOrder():
+                order = account.poll(order)
+            case Download():
+                return self._download(desired, seen, account)
+            case Fail():
+                raise AssertionError("a failure is no action to perform")
+        return replace(seen, order=order, stumbles=0)
+
+    def _present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed:
+        """Publish all proofs, then look until all are seen; the pass goes on elsewhere while they spread."""
+        if not seen.presenting_since:
+            for proof in action.proofs:
+                self.solvers.present(*self._proof(desired, account, proof))
+        since = seen.presenting_since or self.clock.now()
+        ready = frozenset(
+            proof.challenge.url
+            for proof in action.proofs
+            if self.solvers.is_ready(*self._proof(desired, account, proof))
+        )
+        if len(ready) == len(action.proofs):
+            return replace(seen, presented=seen.presented | ready, presenting_since=None, looks=0)
+        hidden = next(proof for proof in action.proofs if proof.challenge.url not in ready)
+        if self.clock.now() - since > SPREAD_PATIENCE:
+            return self._failed(desired, seen, Fail(self.solvers.not_seen(*self._proof(desired, account, hidden))))
+        pause = SPREAD_PAUSES[min(seen.looks, len(SPREAD_PAUSES) - 1)]
+        return replace(
+            seen,
+            presented=seen.presented | ready,
+            presenting_since=since,
+            looks=seen.looks + 1,
+            wait_until=self.clock.now() + timedelta(seconds=pause),
+        )
+
+    def _proof(self, desired: Desired, account: Account, proof: Proof) -> tuple[object, ...]:
+        token = proof.challenge.token
+        solver = choose(desired.acme, proof.authorization.identifier)
+        return (
+            solver,
+            proof.authorization.name,
+            token,
+            account.key_authorization(token),
+            account.dns01_value(token),
+        )
+
+    def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
+        order = _order(seen)
+        chain = parse_chain(account.download(order, desired.acme.preferred_chain))
+        if chain.spki_sha256 != _staged(seen).spki_sha256:
+            # An order with the same names that was finalized with another key: somebody else's, or a lost key's.
+            return self._failed(desired, seen, Fail(_another_key()))
+        return replace(seen, chain=chain)
+
+    def store(self, desired: Desired, seen: Observed, _step: StoreCertificate) -> Observed:
+        """Write the new pair, when every check lets it through."""
+        staged, chain = _staged(seen), seen.chain
+        if chain is None:
+            raise AssertionError("there is a chain before it is stored")
+        now = self.clock.now()
+        fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), desired, seen, now)
+        if fault is not None:
+            return self._failed(desired, replace(seen, chain=None), Fail(fault))
+        secret = self.secrets.store(desired, chain, staged.key)
+        self.metrics.order_finished("issued", (now - staged.staged_at).total_seconds())
+        message = f"Certificate {chain.serial_number} for {', '.join(desired.dns_names[:3])} was issued and stored."
+        entry = HistoryEntry(now, Reason.ISSUED, message, chain.serial_number)
+        status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
+        return replace(seen, secret=secret, chain=None, status=status, endpoints=(), probed_at=None, issued=entry)
+
+    def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
+        """Remove the proofs and let pending authorizations go, then mark the journal closed."""
+        staged = _staged(seen)
+        if staged.order_url is not None and seen.stumbles < MOST_STUMBLES_AT_CLOSING:
+            self._clean_up(desired, seen, staged.order_url)
+        closed = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, is_open=False))
+        return replace(
+            seen, staged=closed, order=None, presented=frozenset(), chain=None, presenting_since=None, stumbles=0
+        )
+
+    def _clean_up(self, desired: Desired, seen: Observed, url: str) -> None:
+        account = self.accounts.of(desired.acme)
+        try:
+            order = account.load(seen.order or account.resume(url))
+        except OrderGone:
+            return
+        for proof in _proofs(desired, order):
+            if seen.order is None or seen.was_resumed or proof.challenge.url in seen.presented:
+                self.solvers.clean_up(*self._proof(desired, account, proof))
+        account.deactivate(order)
+
+    def give_up(self, desired: Desired, seen: Observed, step: GiveUp) -> Observed:
+        """Remember that the order failed."""
+        return self._failed(desired, seen, step.fail)
+
+    def _failed(self, desired: Desired, seen: Observed, fail: Fail) -> Observed:
+        now = self.clock.now()
+        before = seen.status.attempts
+        is_same = before is not None and before.observed_generation == desired.generation
+        failed = before.failed + 1 if before and is_same else 1
+        delay = next_attempt_after(failed, random())  # noqa: S311 - jitter
+        retry_at = None if fail.needs_person else now + delay
+        attempts = Attempts(
+            failed=failed,
+            reason=fail.finding.reason,
+            message=fail.finding.message,
+            last_failure_at=now,
+            next_attempt_at=retry_at,
+            observed_generation=desired.generation,
+            observed_renew=desired.renew_requested,
+        )
+        self.metrics.order_finished("failed", 0)
+        status = replace(seen.status, attempts=attempts)
+        return replace(seen, status=status, issue_failure=Failure(fail.finding, retry_at, is_final=True))
+
+    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem) -> Observed:
+        """File what stood in the way: transient trouble waits a little, all else is a failed attempt."""
+        if not error.transient:
+            return self._failed(desired, seen, Fail(error.finding, error.needs_person))
+        pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
+        retry_at = max(self.clock.now() + pause, error.retry_at or self.clock.now())
+        return replace(seen, issue_failure=Failure(error.finding, retry_at), stumbles=seen.stumbles + 1)
+
+    def schedule(self, desired: Desired, seen: Observed, _step: ScheduleRenewal) -> Observed:
+        """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""
+        certificate = seen.secret.certificate
+        if certificate is None:
+            raise AssertionError("only a stored certificate is scheduled")
+        window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari else None
+        picked = renewal_schedule(certificate, desired.renewal, window, seen.schedule, random())  # noqa: S311
+        again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
+        return replace(seen, schedule=picked, ask_ca_again_at=again_at if desired.renewal.ari else None)
+
+    def _window(self, desired: Desired, leaf_pem: str) -> RenewalWindow | None:
+        try:
+            return self.accounts.of(desired.acme).renewal_window(leaf_pem)
+        except AcmeProblem:
+            return None  # the renewal itself will tell, if the CA is away for long
+
+
+def _staged(seen: Observed) -> Staged:
+    if seen.staged is None:
+        raise AssertionError("a key is staged before anything is ordered")
+    return seen.staged
+
+
+def _order(seen: Observed) -> OrderState:
+    if seen.order is None:
+        raise AssertionError("an order is read before it is advanced")
+    return seen.order
+
+
+def _another_key() -> Finding:
+    return Finding(
+        Reason.CERTIFICATE_KEY_MISMATCH,
+        "The order's certificate is for another key than the one kept for it; a new order follows.",
+    )
+
+
+def _proofs(desired: Desired, order: OrderState) -> Iterator[Proof]:
+    for authorization in order.authorizations:
+        solver = choose(desired.acme, authorization.identifier)
+        challenge = authorization.challenge(solver.challenge_type) if solver else None
+        if challenge is not None:
+            yield Proof(authorization, challenge)

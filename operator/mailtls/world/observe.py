@@ -1,0 +1,130 @@
+"""Gathers what decisions look at: the resource, its Secrets, and what earlier passes of this process remember."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from random import random
+from threading import Lock
+
+from mailtls.model.observed import Observed
+from mailtls.model.spec import Desired, Key
+from mailtls.world.claims import Claims
+from mailtls.world.ports import Clock, Cluster, Json
+from mailtls.world.secrets import Secrets
+from mailtls.world.spec import Defaults
+from mailtls.world.status import read
+
+ASK_CA_AFTER_START = timedelta(hours=6)
+
+
+def resource_path(key: Key) -> str:
+    """URL path of a resource."""
+    return f"/apis/mailtls.dev/v1alpha1/namespaces/{key.namespace}/mailservertls/{key.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Reads the world; keeps between passes only what can be had again by asking again."""
+
+    cluster: Cluster
+    secrets: Secrets
+    claims: Claims
+    clock: Clock
+    defaults: Defaults
+    _memory: dict[Key, tuple[str, Observed]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def resource(self, key: Key) -> Json | None:
+        """Return the resource as it is now; None when it is gone or on its way out."""
+        found = self.cluster.get(resource_path(key))
+        return None if found is None or found["metadata"].get("deletionTimestamp") else found
+
+    def observe(self, desired: Desired, resource: Json) -> Observed:
+        """Gather; what an earlier pass knew of an order or an endpoint is kept while it is about the same."""
+        status = read(resource.get("status") or {})
+        secret = self.secrets.serving(desired)
+        fresh = Observed(
+            status=status,
+            secret=secret,
+            resource=resource,
+            staged=self.secrets.staged(desired.key, desired.secret_name),
+            holder=self.claims.holder(desired.key.namespace, desired.secret_name),
+            schedule=status.schedule,
+            ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart
+            handled_probe=status.handled_probe,
+        )
+        before = self._recall(desired)
+        return fresh if before is None else _carried(before, fresh, self.clock)
+
+    def _recall(self, desired: Desired) -> Observed | None:
+        with self._lock:
+            uid, before = self._memory.get(desired.key, ("", None))
+        return before if uid == desired.uid else None
+
+    def remember(self, desired: Desired, seen: Observed) -> None:
+        """Keep what this pass knows for the next."""
+        with self._lock:
+            self._memory[desired.key] = (desired.uid, seen)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a resource that is gone."""
+        with self._lock:
+            self._memory.pop(key, None)
+
+
+def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
+    """Carry the memory of an order, of the evidence and of a failing rollout over, each while it still applies."""
+    seen = replace(
+        fresh,
+        schedule=fresh.schedule or before.schedule,
+        ask_ca_again_at=before.ask_ca_again_at,
+        stumbles=before.stumbles,
+        is_fresh_intent=before.is_fresh_intent,
+    )
+    for carry in (_carry_order, _carry_evidence, _carry_rollout):
+        seen = carry(before, seen, clock)
+    return seen
+
+
+def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
+    order = before.order
+    if order is None or seen.staged is None or not seen.staged.is_open or seen.staged.order_url != order.url:
+        return seen
+    return replace(
+        seen,
+        order=order,
+        presented=before.presented,
+        presenting_since=before.presenting_since,
+        looks=before.looks,
+        was_resumed=before.was_resumed,
+        wait_until=before.wait_until,
+    )
+
+
+def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed:
+    """What was right is trusted until the next sweep; what failed is asked again in every pass."""
+    if not _is_same_certificate(before, seen):
+        return seen
+    return replace(
+        seen,
+        endpoints=tuple(endpoint for endpoint in before.endpoints if endpoint.failure is None),
+        probed_at=before.probed_at,
+        probes_failed=before.probes_failed,
+        handled_probe=before.handled_probe or seen.handled_probe,
+    )
+
+
+def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
+    if not _is_same_certificate(before, seen):
+        return seen
+    seen = replace(seen, rolls_failed=before.rolls_failed)
+    failure = before.roll_failure
+    if failure is None:
+        return replace(seen, progress=before.progress)
+    if failure.retry_at is not None and clock.now() < failure.retry_at:
+        return replace(seen, progress=before.progress, roll_failure=failure)
+    return seen  # the time of the next attempt has come: it begins with a clean sheet
+
+
+def _is_same_certificate(before: Observed, seen: Observed) -> bool:
+    known, now = before.secret.certificate, seen.secret.certificate
+    return known is not None and now is not None and known.sha256 == now.sha256

@@ -1,0 +1,131 @@
+"""Performs steps: hands each to the part of the world it is for, and files what goes wrong under its chapter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from threading import Event
+from typing import Any
+
+import structlog
+
+from mailtls.lifecycle.order import Finalize, PollAuthorization, PollOrder
+from mailtls.lifecycle.step import (
+    AdvanceOrder,
+    CloseOrder,
+    GiveUp,
+    LookAtWorkloads,
+    OpenOrder,
+    ProbePods,
+    ResumeOrder,
+    Roll,
+    ScheduleRenewal,
+    StageKey,
+    Step,
+    StoreCertificate,
+)
+from mailtls.model.observed import Observed, ServingSecret
+from mailtls.model.spec import Desired, Key
+from mailtls.model.status import Status
+from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.issuing import Issuing
+from mailtls.world.ports import Clock, Json, Unreachable
+from mailtls.world.proofs import ProofProblem
+from mailtls.world.rolling import Rolling
+from mailtls.world.secrets import Secrets, parse_staged, resource_of
+from mailtls.world.spec import Defaults, parse
+
+LONGEST_NAP = timedelta(seconds=1)  # a worker waits this long for a CA itself; longer waits go on the queue's timer
+CLEAN_UP_TRIES = 5
+CLEAN_UP_PAUSE = 10.0  # seconds
+log = structlog.get_logger()
+
+Hand = Callable[[Desired, Observed, Any], Observed]
+
+
+class Interrupted(Exception):
+    """The operator stops; the pass ends between two effects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """The hands of the operator. `may_act` raises when another replica leads."""
+
+    issuing: Issuing
+    rolling: Rolling
+    secrets: Secrets
+    clock: Clock
+    defaults: Defaults
+    stopping: Event
+    may_act: Callable[[], None]
+    _clean_up_tries: dict[Key, int] = field(default_factory=dict)
+
+    def perform(self, step: Step, desired: Desired, seen: Observed) -> Observed:
+        """Perform one step and return what is known then; failures of the outside are part of that."""
+        if self.stopping.is_set():
+            raise Interrupted
+        self.may_act()
+        hand: Hand = self._hands()[type(step)]
+        try:
+            return hand(desired, seen, step)
+        except (AcmeProblem, ProofProblem) as problem:
+            log.warning("the certificate has to wait", reason=problem.finding.reason, message=problem.finding.message)
+            return self.issuing.problem(desired, seen, problem)
+
+    def _hands(self) -> dict[type, Hand]:
+        return {
+            StageKey: self.issuing.stage,
+            OpenOrder: self.issuing.open,
+            ResumeOrder: self.issuing.resume,
+            AdvanceOrder: self._advance,
+            GiveUp: self.issuing.give_up,
+            StoreCertificate: self.issuing.store,
+            CloseOrder: self.issuing.close,
+            ScheduleRenewal: self.issuing.schedule,
+            LookAtWorkloads: self.rolling.look,
+            ProbePods: self.rolling.probe,
+            Roll: self.rolling.roll,
+        }
+
+    def _advance(self, desired: Desired, seen: Observed, step: AdvanceOrder) -> Observed:
+        """Wait a moment here, or leave the rest of the wait to the queue."""
+        action = step.action
+        not_before = action.not_before if isinstance(action, PollAuthorization | PollOrder | Finalize) else None
+        if not_before is not None and (nap := not_before - self.clock.now()) > timedelta():
+            if nap > LONGEST_NAP:
+                return _waiting(seen, not_before)
+            if self.stopping.wait(nap.total_seconds()):
+                raise Interrupted
+        return self.issuing.advance(desired, seen, step)
+
+    def clean_up_after(self, key: Key) -> float | None:
+        """Close the orders a deleted resource left open; return seconds until another try, None when done.
+
+        Tried a few times only: a CA or DNS server that is gone for good must not hold a Secret, and with it a
+        namespace, for ever.
+        """
+        for secret in self.secrets.orphans(key):
+            self.may_act()
+            tries = self._clean_up_tries.get(key, 0) + 1
+            try:
+                self._close_orphan(secret)
+            except (AcmeProblem, ProofProblem, Unreachable, ValueError, KeyError) as problem:
+                log.warning("clean-up of a deleted resource failed", resource=str(key), tries=tries, error=str(problem))
+                if tries < CLEAN_UP_TRIES:
+                    self._clean_up_tries[key] = tries
+                    return CLEAN_UP_PAUSE
+                self.secrets.release(secret)
+        self._clean_up_tries.pop(key, None)
+        return None
+
+    def _close_orphan(self, secret: Json) -> None:
+        staged = parse_staged(secret)
+        if staged is None:
+            self.secrets.release(secret)
+            return
+        desired = parse(resource_of(secret), self.defaults)
+        gone = Observed(status=Status(), secret=ServingSecret(exists=False), staged=staged)
+        self.issuing.close(desired, gone, CloseOrder())
+
+
+def _waiting(seen: Observed, until: datetime) -> Observed:
+    return replace(seen, wait_until=until)

@@ -1,0 +1,138 @@
+"""Reports a pass: status, Events and metrics, each only when something changed."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from mailtls.lifecycle.report import conditions, refusal, served
+from mailtls.model.observed import Observed, ServingSecret
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired, Key
+from mailtls.model.status import Condition, ConditionType, Truth
+from mailtls.world.metrics import Metrics
+from mailtls.world.observe import resource_path
+from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
+from mailtls.world.status import from_time, read, write
+
+NOT_FOUND = 404
+PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
+MESSAGE_LIMIT = 1000  # an Event takes 1024 characters
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Tells users what is. `wrote` learns of each status that was written, so that its echo wakes nobody."""
+
+    cluster: Cluster
+    metrics: Metrics
+    clock: Clock
+    wrote: Callable[[Json], None]
+
+    def report(self, desired: Desired, resource: Json, seen: Observed) -> None:
+        """Write the status when it differs from the one that was read, then tell of transitions."""
+        said = conditions(desired, seen, self.clock.now())
+        self._write(resource, write(desired.generation, said, seen, served(desired, seen)))
+        self._tell(resource, said, seen)
+        self._measure(desired, seen, said)
+
+    def refuse(self, resource: Json, finding: Finding) -> None:
+        """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
+        meta, before = resource["metadata"], read(resource.get("status") or {})
+        said = refusal(finding, before, meta["generation"], self.clock.now())
+        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), "")
+        kept = ("observedGeneration", "conditions")
+        self._write(resource, {name: shown[name] for name in kept})
+        self._tell(resource, said, None)
+        self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
+
+    def forget(self, key: Key) -> None:
+        """Drop the metrics of a resource that is gone."""
+        self.metrics.forget(key)
+
+    def _write(self, resource: Json, status: Json) -> None:
+        before = resource.get("status") or {}
+        patch = {name: value for name, value in status.items() if _stripped(value) != before.get(name)}
+        if not patch:
+            return
+        meta = resource["metadata"]
+        try:
+            self.wrote(self.cluster.merge(f"{resource_path(_key(meta))}/status", {"status": patch}))
+        except ApiError as error:
+            if error.status != NOT_FOUND:  # deleted meanwhile: nobody is left to tell
+                raise
+
+    def _tell(self, resource: Json, said: Iterable[Condition], seen: Observed | None) -> None:
+        ready = next(each for each in said if each.type is ConditionType.READY)
+        before = read(resource.get("status") or {}).condition(ConditionType.READY)
+        changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
+        issued = seen.issued if seen else None
+        if issued is not None:
+            self._post(resource, "Normal", str(issued.event), issued.message)
+        elif changed and (ready.status is Truth.TRUE or _is_trouble(ready)):
+            kind = "Normal" if ready.status is Truth.TRUE else "Warning"
+            self._post(resource, kind, str(ready.reason), ready.message)
+        if changed:
+            log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
+
+    def _post(self, resource: Json, kind: str, reason: str, message: str) -> None:
+        """Post an Event; losing one must not lose the pass."""
+        try:
+            self.cluster.create(
+                f"/api/v1/namespaces/{resource['metadata']['namespace']}/events",
+                self._event(resource, kind, reason, message),
+            )
+        except (ApiError, Unreachable) as error:
+            log.warning("an Event was lost", error=str(error))
+
+    def _event(self, resource: Json, kind: str, reason: str, message: str) -> Json:
+        meta, now = resource["metadata"], from_time(self.clock.now())
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{meta['name']}.{uuid4().hex[:16]}", "namespace": meta["namespace"]},
+            "involvedObject": {
+                "apiVersion": "mailtls.dev/v1alpha1",
+                "kind": "MailServerTLS",
+                "name": meta["name"],
+                "namespace": meta["namespace"],
+                "uid": meta["uid"],
+                "resourceVersion": meta["resourceVersion"],
+            },
+            "type": kind,
+            "reason": reason,
+            "message": message[:MESSAGE_LIMIT],
+            "source": {"component": "mailtls"},
+            "reportingComponent": "mailtls",
+            "reportingInstance": "mailtls",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+
+    def _measure(self, desired: Desired, seen: Observed, said: Iterable[Condition]) -> None:
+        certificate = seen.secret.certificate
+        if certificate is not None:
+            renewal_at = seen.schedule.renewal_at if seen.schedule else None
+            self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
+        if seen.workloads is not None:
+            self.metrics.served(desired.key, seen.endpoints)
+        self.metrics.conditions(desired.key, said)
+
+
+def _stripped(value: Any) -> Any:
+    """What the API server keeps of a value: a merge patch takes null for removal."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _stripped(each) for name, each in value.items() if each is not None}
+
+
+def _is_trouble(ready: Condition) -> bool:
+    return ready.reason not in PASSING
+
+
+def _key(meta: Json) -> Key:
+    return Key(meta["namespace"], meta["name"])

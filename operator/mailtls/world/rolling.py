@@ -1,0 +1,144 @@
+"""Performs the steps of rolling out and proving: look at workloads, tell pods, probe them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import random
+from threading import Event
+
+import structlog
+
+from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.schedule import next_roll_after
+from mailtls.lifecycle.step import LookAtWorkloads, ProbePods, Roll
+from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.model.observed import Failure, Observed
+from mailtls.model.reason import Finding
+from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
+from mailtls.model.spec import DataRef, Desired
+from mailtls.model.workload import WorkloadState
+from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.metrics import Metrics
+from mailtls.world.ports import Clock, Cluster, Prober
+from mailtls.world.reload import reload_pod
+from mailtls.world.workloads import observe, restart_workload
+
+log = structlog.get_logger()
+SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload
+SETTLE_PAUSE = 0.2  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """Brings certificates into pods and collects the evidence that they serve."""
+
+    cluster: Cluster
+    prober: Prober
+    clock: Clock
+    metrics: Metrics
+    stopping: Event
+    read: Callable[[DataRef], bytes]
+    trust_pem: str = ""
+
+    def look(self, desired: Desired, seen: Observed, _step: LookAtWorkloads) -> Observed:
+        """Read workloads and pods; begin a rollout's memory where there is none."""
+        states = tuple(
+            observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
+            for workload in desired.workloads
+        )
+        living = set(targets(states, desired.server_name))
+        kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in living)
+        begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=seen.rolls_failed > 0)
+        return replace(seen, workloads=states, endpoints=kept, progress=seen.progress or begun)
+
+    def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
+        """Ask the pods; a sweep of all targets also moves the time of the next one."""
+        asked = self._ask(desired, seen, step.targets)
+        merged = _merged(seen, asked)
+        if len(step.targets) < len(merged):
+            return replace(seen, endpoints=merged)
+        failed = any(endpoint.failure for endpoint in merged)
+        return replace(
+            seen,
+            endpoints=merged,
+            probed_at=self.clock.now(),
+            probes_failed=seen.probes_failed + 1 if failed else 0,
+            handled_probe=desired.probe_requested,
+        )
+
+    def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
+        """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
+        if isinstance(step.step, ReloadPod):
+            return self._reload(desired, seen, step.step)
+        if isinstance(step.step, RestartWorkload):
+            return self._restart(desired, seen, step.step)
+        self.metrics.rollout_finished("failed")
+        failed = seen.rolls_failed + 1
+        retry_at = self.clock.now() + next_roll_after(failed, random())  # noqa: S311 - jitter
+        return replace(seen, rolls_failed=failed, roll_failure=Failure(step.step.finding, retry_at))
+
+    def _reload(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
+        fault = reload_pod(
+            self.cluster,
+            desired.key.namespace,
+            step,
+            _wanted(seen),
+            timeout=desired.rollout.timeout.total_seconds(),
+            stopping=self.stopping,
+        )
+        seen = _noted(seen, step, fault, self.clock)
+        return self._settle(desired, self._refresh(desired, seen, step), step) if fault is None else seen
+
+    def _settle(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
+        """Ask the pod until it serves the new certificate; what it says last is the evidence."""
+        its = tuple(each for each in targets(seen.workloads or (), desired.server_name) if each.pod == step.pod.name)
+        deadline = self.clock.now() + SETTLE
+        while True:
+            asked = self._ask(desired, seen, its)
+            seen = replace(seen, endpoints=_merged(seen, asked))
+            served = all(each.served_sha256 == _wanted(seen) for each in asked)
+            if served or self.clock.now() >= deadline or self.stopping.wait(SETTLE_PAUSE):
+                return seen
+
+    def _restart(self, desired: Desired, seen: Observed, step: RestartWorkload) -> Observed:
+        fault = restart_workload(self.cluster, desired.key.namespace, step.workload, _wanted(seen))
+        return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
+
+    def _refresh(self, desired: Desired, seen: Observed, step: ReloadPod | RestartWorkload) -> Observed:
+        fresh = observe(self.cluster, desired.key.namespace, step.workload, desired.secret_name)
+        return replace(seen, workloads=_replaced(seen.workloads or (), fresh))
+
+    def _ask(self, desired: Desired, seen: Observed, asked: Sequence[Target]) -> Sequence[Endpoint]:
+        endpoints = self.prober.probe(asked, Expected(_wanted(seen), self._roots(desired)))
+        self.metrics.probed(desired.key, endpoints)
+        return endpoints
+
+    def _roots(self, desired: Desired) -> str:
+        """Roots to trust besides the system's; where a bundle is missing, the probe finds the chain untrusted."""
+        if desired.probe.trust is None:
+            return self.trust_pem
+        try:
+            return self.trust_pem + self.read(desired.probe.trust).decode(errors="replace")
+        except AcmeProblem as missing:
+            log.warning("the roots to trust are missing", message=missing.finding.message)
+            return self.trust_pem
+
+
+def _wanted(seen: Observed) -> str:
+    return seen.secret.certificate.sha256 if seen.secret.certificate else ""
+
+
+def _noted(seen: Observed, step: ReloadPod | RestartWorkload, fault: Finding | None, clock: Clock) -> Observed:
+    progress = seen.progress.after(step, fault, clock.now()) if seen.progress else None
+    return replace(seen, progress=progress)
+
+
+def _merged(seen: Observed, asked: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    every = {endpoint.target: endpoint for endpoint in (*seen.endpoints, *asked)}
+    return tuple(
+        sorted(every.values(), key=lambda each: (each.target.workload, each.target.pod, each.target.port.port))
+    )
+
+
+def _replaced(states: Sequence[WorkloadState], fresh: WorkloadState) -> tuple[WorkloadState, ...]:
+    return tuple(fresh if state.workload == fresh.workload else state for state in states)

@@ -1,0 +1,244 @@
+"""The three Secrets of a resource: the one that serves, the staged next key with its journal, and the previous pair.
+
+Recreating a deleted and renamed resource is safe: ownership of the serving Secret is a label, of the two others an
+owner reference, so that the cluster's garbage collector removes them with the resource.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import replace
+from datetime import datetime
+
+from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
+from mailtls.model.observed import ServingSecret, Staged
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired, Key
+from mailtls.world.ports import ApiError, Cluster, Conflict, Json
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OWNER = "mailtls.dev/owner"
+ACME_SERVER = "mailtls.dev/acme-server"
+ACME_PROFILE = "mailtls.dev/acme-profile"
+RENEW_HANDLED = "mailtls.dev/renew-handled"
+CERT_MANAGER = "cert-manager.io/certificate-name"
+FINALIZER = "mailtls.dev/challenges"
+KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
+NOT_FOUND = 404
+
+
+class Secrets:
+    """Reads and writes the Secrets of resources."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def serving(self, desired: Desired) -> ServingSecret:
+        """Read the Secret that pods mount; a fault in it is a value, never an exception."""
+        secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
+        if secret is None:
+            return ServingSecret(exists=False)
+        notes = secret["metadata"].get("annotations") or {}
+        return ServingSecret(
+            certificate=_certificate(secret),
+            key_spki_sha256=_public_hash(secret),
+            acme_server=notes.get(ACME_SERVER),
+            profile=notes.get(ACME_PROFILE),
+            handled_renew=notes.get(RENEW_HANDLED),
+            foreign=_foreign(secret, desired),
+        )
+
+    def serving_key(self, desired: Desired) -> KeyMaterial | None:
+        """The private key that serves now, None when there is none that can be read."""
+        secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
+        return KeyMaterial(_entry(secret, "tls.key")) if secret and _public_hash(secret) else None
+
+    def staged(self, key: Key, secret_name: str) -> Staged | None:
+        """Read the staged key; None when there is none, or one that cannot be used and is better made anew."""
+        secret = self._cluster.get(path(key.namespace, f"{secret_name}-next"))
+        return parse_staged(secret) if secret is not None else None
+
+    def stage(self, desired: Desired, staged: Staged, resource: Json) -> Staged:
+        """Save key, CSR, the intent to order, and the resource for a clean-up after its deletion.
+
+        Raises `Conflict` when somebody else staged meanwhile.
+        """
+        name = f"{desired.secret_name}-next"
+        body = _secret(desired, name, _staged_data(staged, resource), owned=True)
+        body["metadata"]["finalizers"] = [FINALIZER]
+        if staged.resource_version:
+            body["metadata"]["resourceVersion"] = staged.resource_version
+            saved = self._cluster.replace(path(desired.key.namespace, name), body)
+        else:
+            saved = self._create_or_mend(path(desired.key.namespace), name, body)
+        return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
+
+    def _create_or_mend(self, place: str, name: str, body: Json) -> Json:
+        """Create the Secret; one that is there but cannot be read as a staged key holds nothing worth keeping."""
+        try:
+            return self._cluster.create(place, body)
+        except Conflict:
+            broken = self._cluster.get(f"{place}/{name}")
+            if broken is None or parse_staged(broken) is not None:
+                raise
+            body["metadata"]["resourceVersion"] = broken["metadata"]["resourceVersion"]
+            return self._cluster.replace(f"{place}/{name}", body)
+
+    def save_order(self, key: Key, secret_name: str, staged: Staged) -> Staged:
+        """Save the order's URL, or that the order is closed; closing lets go of the finalizer."""
+        patch: Json = {
+            "metadata": {"resourceVersion": staged.resource_version},
+            "data": {"order.json": _encoded(_order_json(staged))},
+        }
+        if not staged.is_open:
+            patch["metadata"]["finalizers"] = None
+        saved = self._cluster.merge(path(key.namespace, f"{secret_name}-next"), patch)
+        return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
+
+    def store(self, desired: Desired, certificate: Certificate, key: KeyMaterial) -> ServingSecret:
+        """Write chain and key, the pair that was there before into the previous Secret."""
+        self._keep_previous(desired)
+        data = {"tls.crt": _encoded(certificate.chain_pem), "tls.key": b64encode(key.pem).decode()}
+        body = _secret(desired, desired.secret_name, data, owned=False)
+        notes = {
+            ACME_SERVER: desired.acme.server,
+            ACME_PROFILE: desired.acme.profile,
+            RENEW_HANDLED: desired.renew_requested,
+        }
+        body["metadata"]["annotations"] = {name: value for name, value in notes.items() if value is not None}
+        self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
+        return ServingSecret(
+            certificate=certificate,
+            key_spki_sha256=key.spki_sha256(),
+            acme_server=desired.acme.server,
+            profile=desired.acme.profile,
+            handled_renew=desired.renew_requested,
+        )
+
+    def orphans(self, key: Key) -> list[Json]:
+        """The staged Secrets a deleted resource left with an open order."""
+        found = self._cluster.list(path(key.namespace), label_selector=f"{MANAGED_BY}=mailtls,{OWNER}={key.name}")
+        return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
+
+    def release(self, secret: Json) -> None:
+        """Let a staged Secret go whose order cannot be closed any more."""
+        meta = secret["metadata"]
+        try:
+            self._cluster.merge(path(meta["namespace"], meta["name"]), {"metadata": {"finalizers": None}})
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+
+    def _keep_previous(self, desired: Desired) -> None:
+        old = self._cluster.get(path(desired.key.namespace, desired.secret_name))
+        if old is None or _certificate(old) is None:
+            return
+        data = {name: value for name, value in (old.get("data") or {}).items() if name in ("tls.crt", "tls.key")}
+        name = f"{desired.secret_name}-previous"
+        self._cluster.apply(path(desired.key.namespace, name), _secret(desired, name, data, owned=True))
+
+
+def path(namespace: str, name: str | None = None) -> str:
+    """URL path of a Secret, or of all Secrets of a namespace."""
+    place = f"/api/v1/namespaces/{namespace}/secrets"
+    return f"{place}/{name}" if name else place
+
+
+def parse_staged(secret: Json) -> Staged | None:
+    """Read key, CSR and journal of a staged Secret; None when they do not make sense together."""
+    try:
+        order = json.loads(_entry(secret, "order.json"))
+        key = KeyMaterial(_entry(secret, "tls.key"))
+        return Staged(
+            spki_sha256=key.spki_sha256(),
+            names=tuple(order["names"]),
+            acme_server=order["server"],
+            profile=order.get("profile"),
+            is_open=bool(order["open"]),
+            staged_at=datetime.fromisoformat(order["stagedAt"]),
+            key=key,
+            csr_der=_entry(secret, "tls.csr"),
+            resource_version=secret["metadata"]["resourceVersion"],
+            order_url=order.get("url"),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def resource_of(secret: Json) -> Json:
+    """The resource as it was when its order began, for clean-up after its deletion."""
+    found: Json = json.loads(_entry(secret, "resource.json"))
+    return found
+
+
+def _order_json(staged: Staged) -> str:
+    return json.dumps(
+        {
+            "server": staged.acme_server,
+            "profile": staged.profile,
+            "names": staged.names,
+            "url": staged.order_url,
+            "stagedAt": staged.staged_at.isoformat(),
+            "open": staged.is_open,
+        }
+    )
+
+
+def _staged_data(staged: Staged, resource: Json) -> dict[str, str]:
+    kept = {name: resource["metadata"][name] for name in KEPT_METADATA}
+    remembered = {"metadata": kept, "spec": resource["spec"]}
+    return {
+        "tls.key": b64encode(staged.key.pem).decode(),
+        "tls.csr": b64encode(staged.csr_der).decode(),
+        "order.json": _encoded(_order_json(staged)),
+        "resource.json": _encoded(json.dumps(remembered)),
+    }
+
+
+def _secret(desired: Desired, name: str, data: dict[str, str], *, owned: bool) -> Json:
+    metadata: Json = {
+        "name": name,
+        "namespace": desired.key.namespace,
+        "labels": {MANAGED_BY: "mailtls", OWNER: desired.key.name},
+    }
+    if owned:
+        owner = {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "controller": True}
+        metadata["ownerReferences"] = [owner | {"name": desired.key.name, "uid": desired.uid}]
+    kind = "Opaque" if owned else "kubernetes.io/tls"
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}
+
+
+def _encoded(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def _entry(secret: Json, name: str) -> bytes:
+    return b64decode((secret.get("data") or {})[name])
+
+
+def _certificate(secret: Json) -> Certificate | None:
+    try:
+        return parse_chain(_entry(secret, "tls.crt").decode())
+    except (ValueError, KeyError, Base64Error):
+        return None
+
+
+def _public_hash(secret: Json) -> str | None:
+    try:
+        return KeyMaterial(_entry(secret, "tls.key")).spki_sha256()
+    except (ValueError, KeyError, Base64Error):
+        return None
+
+
+def _foreign(secret: Json, desired: Desired) -> Finding | None:
+    meta = secret["metadata"]
+    name = desired.secret_name
+    if CERT_MANAGER in (meta.get("annotations") or {}):
+        return Finding(Reason.SECRET_FOREIGN, f"cert-manager keeps Secret {name}; choose another secretName.")
+    if secret.get("type") != "kubernetes.io/tls":
+        return Finding(
+            Reason.SECRET_FOREIGN,
+            f"Secret {name} is of type {secret.get('type')}, which cannot be changed to kubernetes.io/tls;"
+            " delete it or choose another secretName.",
+        )
+    return None

@@ -1,0 +1,189 @@
+"""The status subresource as JSON, both ways. Reading forgives everything: a status is a report, never an input."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from mailtls.model.certificate import Certificate
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Reason
+from mailtls.model.status import (
+    Attempts,
+    Condition,
+    ConditionType,
+    HistoryEntry,
+    Schedule,
+    Status,
+    Truth,
+)
+from mailtls.world.ports import Json
+
+ENDPOINTS_SHOWN = 100
+HISTORY_SHOWN = 10
+
+
+def to_time(text: str) -> datetime:
+    """Read an RFC 3339 time."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def from_time(at: datetime) -> str:
+    """Write an RFC 3339 time in UTC with whole seconds, as Kubernetes does."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read(status: Json) -> Status:
+    """Read what the last pass reported; a part that makes no sense is as if it were not there."""
+    return Status(
+        conditions=tuple(_many(_condition, status.get("conditions"))),
+        attempts=next(_many(_attempts, [status.get("attempts")]), None),
+        schedule=next(_many(_schedule, [status.get("certificate")]), None),
+        history=tuple(_many(_history, status.get("history"))),
+        handled_probe=(status.get("handled") or {}).get("probe"),
+    )
+
+
+def _many(reader: Any, items: Any) -> Any:
+    for item in items or ():
+        with suppress(KeyError, ValueError, TypeError, AttributeError):
+            yield reader(item)
+
+
+def _condition(item: Json) -> Condition:
+    return Condition(
+        ConditionType(item["type"]),
+        Truth(item["status"]),
+        Reason(item["reason"]),
+        item["message"],
+        to_time(item["lastTransitionTime"]),
+        int(item.get("observedGeneration", 0)),
+    )
+
+
+def _attempts(item: Json) -> Attempts:
+    upcoming = item.get("nextAttemptTime")
+    return Attempts(
+        failed=int(item["failed"]),
+        reason=Reason(item["reason"]),
+        message=item["message"],
+        last_failure_at=to_time(item["lastFailureTime"]),
+        next_attempt_at=to_time(upcoming) if upcoming else None,
+        observed_generation=int(item.get("observedGeneration", 0)),
+        observed_renew=item.get("observedRenew"),
+    )
+
+
+def _schedule(item: Json) -> Schedule:
+    window = item.get("ari") or {}
+    return Schedule(
+        sha256=item["fingerprintSHA256"],
+        renewal_at=to_time(item["renewalTime"]),
+        window_start=to_time(window["windowStart"]) if window else None,
+        window_end=to_time(window["windowEnd"]) if window else None,
+        explanation_url=window.get("explanationURL"),
+    )
+
+
+def _history(item: Json) -> HistoryEntry:
+    return HistoryEntry(to_time(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
+
+
+def write(generation: int, conditions: Iterable[Condition], seen: Observed, served: str) -> Json:
+    """Write the whole status; keys that are None are removed by the merge patch."""
+    certificate = seen.secret.certificate
+    return {
+        "observedGeneration": generation,
+        "conditions": [_condition_json(each) for each in conditions],
+        "certificate": _certificate_json(certificate, seen.schedule) if certificate else None,
+        "order": _order_json(seen),
+        "attempts": _attempts_json(seen.status.attempts),
+        "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
+        "served": served or None,
+        "history": [_history_json(each) for each in seen.status.history[-HISTORY_SHOWN:]] or None,
+        "handled": _present({"renew": seen.secret.handled_renew, "probe": seen.handled_probe}) or None,
+    }
+
+
+def _present(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _condition_json(condition: Condition) -> Json:
+    return {
+        "type": str(condition.type),
+        "status": str(condition.status),
+        "reason": str(condition.reason),
+        "message": condition.message,
+        "lastTransitionTime": from_time(condition.transitioned_at),
+        "observedGeneration": condition.observed_generation,
+    }
+
+
+def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Json:
+    known = schedule if schedule and schedule.sha256 == certificate.sha256 else None
+    window = None
+    if known and known.window_start and known.window_end:
+        window = {
+            "windowStart": from_time(known.window_start),
+            "windowEnd": from_time(known.window_end),
+            "explanationURL": known.explanation_url,
+        }
+    return {
+        "serialNumber": certificate.serial_number,
+        "fingerprintSHA256": certificate.sha256,
+        "spkiSHA256": certificate.spki_sha256,
+        "issuer": certificate.issuer,
+        "notBefore": from_time(certificate.not_before),
+        "notAfter": from_time(certificate.not_after),
+        "renewalTime": from_time(known.renewal_at) if known else None,
+        "ari": window,
+    }
+
+
+def _order_json(seen: Observed) -> Json | None:
+    if seen.staged is None or not seen.staged.is_open:
+        return None
+    return _present({"url": seen.staged.order_url, "since": from_time(seen.staged.staged_at)})
+
+
+def _attempts_json(attempts: Attempts | None) -> Json | None:
+    if attempts is None:
+        return None
+    upcoming = attempts.next_attempt_at
+    return {
+        "failed": attempts.failed,
+        "reason": str(attempts.reason),
+        "message": attempts.message,
+        "lastFailureTime": from_time(attempts.last_failure_at),
+        "nextAttemptTime": from_time(upcoming) if upcoming else None,
+        "observedGeneration": attempts.observed_generation,
+        "observedRenew": attempts.observed_renew,
+    }
+
+
+def _endpoint_json(endpoint: Endpoint) -> Json:
+    failure = endpoint.failure
+    finding = failure or next(iter(endpoint.findings), None)
+    result = "Fail" if failure else "Warn" if finding else "OK"
+    fields = {
+        "pod": endpoint.target.pod,
+        "workload": endpoint.target.workload,
+        "address": endpoint.target.address,
+        "port": endpoint.target.port.port,
+        "servedFingerprintSHA256": endpoint.served_sha256,
+        "servedNotAfter": from_time(endpoint.served_not_after) if endpoint.served_not_after else None,
+        "tlsVersion": endpoint.tls_version,
+        "cipher": endpoint.cipher,
+        "result": result,
+        "reason": str(finding.reason) if finding else None,
+        "message": finding.message if finding else None,
+        "checkedAt": from_time(endpoint.checked_at),
+    }
+    return _present(fields)
+
+
+def _history_json(entry: HistoryEntry) -> Json:
+    fields = {"time": from_time(entry.at), "event": str(entry.event), "message": entry.message}
+    return _present(fields | {"serialNumber": entry.serial_number})

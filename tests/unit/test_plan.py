@@ -1,0 +1,158 @@
+"""The chapters in order: which step comes next."""
+
+from datetime import timedelta
+
+from mailtls.lifecycle.order import Fail
+from mailtls.lifecycle.plan import next_step
+from mailtls.lifecycle.step import (
+    CloseOrder,
+    GiveUp,
+    LookAtWorkloads,
+    OpenOrder,
+    Rest,
+    ResumeOrder,
+    ScheduleRenewal,
+    StageKey,
+    StoreCertificate,
+)
+from mailtls.model.observed import Failure, ServingSecret
+from mailtls.model.order import OrderState
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.status import Status
+from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
+
+MISSING = ServingSecret(exists=False)
+MINUTE = timedelta(minutes=1)
+POSTFIX = Workload(
+    WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+)
+
+
+def test_all_is_well_rests_until_the_renewal() -> None:
+    """An idle resource costs nothing before its renewal."""
+    assert next_step(desired(), seen(), NOW) == Rest(NOW + 50 * DAY)
+
+
+def test_next_question_to_the_ca_wakes_earlier() -> None:
+    """The CA's window is looked at again when the CA said so."""
+    assert next_step(desired(), seen(ask_ca_again_at=NOW + DAY), NOW) == Rest(NOW + DAY)
+    assert next_step(desired(), seen(ask_ca_again_at=NOW), NOW) == ScheduleRenewal()
+
+
+def test_suspended_resource_does_nothing() -> None:
+    """Not even a missing Secret is made."""
+    assert next_step(desired(suspend=True), seen(secret=MISSING), NOW) == Rest(None)
+
+
+def test_secret_of_an_older_resource_is_left_alone() -> None:
+    """Two resources on one Secret would re-issue each other for ever."""
+    assert next_step(desired(), seen(secret=MISSING, holder=Key("mail", "elder")), NOW) == Rest(None)
+
+
+def test_foreign_secret_is_looked_at_again_later() -> None:
+    """Somebody may delete it, and nobody tells."""
+    foreign = Finding(Reason.SECRET_FOREIGN, "cert-manager keeps it.")
+    step = next_step(desired(), seen(secret=secret(foreign=foreign)), NOW)
+    assert step == Rest(NOW + 5 * MINUTE)
+
+
+def test_missing_secret_key_is_staged_first() -> None:
+    """The key is saved before anything is asked of the CA."""
+    step = next_step(desired(), seen(secret=MISSING), NOW)
+    assert isinstance(step, StageKey)
+    assert step.due.reason is Reason.SECRET_MISSING
+
+
+def test_staged_without_order_orders() -> None:
+    """With key and intent saved, the order is made."""
+    assert next_step(desired(), seen(secret=MISSING, staged=staged()), NOW) == OpenOrder()
+
+
+def test_saved_order_is_resumed_never_made_again() -> None:
+    """After a crash the order is read again from its URL."""
+    have = seen(secret=MISSING, staged=staged(order_url="https://ca.test/order/1"))
+    assert next_step(desired(), have, NOW) == ResumeOrder("https://ca.test/order/1")
+
+
+def test_closed_journal_stages_a_new_key() -> None:
+    """A key of an order that is over is not used for another."""
+    assert isinstance(next_step(desired(), seen(secret=MISSING, staged=staged(is_open=False)), NOW), StageKey)
+
+
+def test_failed_order_is_given_up() -> None:
+    """What the order's state machine calls hopeless is filed as a failure."""
+    invalid = OrderState(url="u", status="invalid", identifiers=("mx.example.test",))
+    step = next_step(desired(), seen(secret=MISSING, staged=staged(order_url="u"), order=invalid), NOW)
+    assert isinstance(step, GiveUp)
+    assert isinstance(step.fail, Fail)
+
+
+def test_downloaded_chain_is_stored() -> None:
+    """A chain in hand is written before anything else is done."""
+    have = seen(secret=MISSING, staged=staged(order_url="u"), chain=certificate())
+    assert next_step(desired(), have, NOW) == StoreCertificate()
+
+
+def test_stored_certificate_closes_its_order() -> None:
+    """Once the staged key serves, the challenges are removed."""
+    have = seen(secret=secret(), staged=staged(spki_sha256="bb" * 32, order_url="u"))
+    assert next_step(desired(), have, NOW) == CloseOrder()
+
+
+def test_changed_names_close_the_order_first() -> None:
+    """An order for the old names is let go before the new ones are ordered."""
+    have = seen(secret=MISSING, staged=staged(names=("old.test",), order_url="u"))
+    assert next_step(desired(), have, NOW) == CloseOrder()
+
+
+def test_failed_closing_is_not_tried_again_in_the_same_pass() -> None:
+    """A DNS server that is down would otherwise be asked in a busy loop."""
+    later = Failure(Finding(Reason.DNS_UNREACHABLE, "."), NOW + MINUTE)
+    have = seen(staged=staged(spki_sha256="bb" * 32, order_url="u"), issue_failure=later)
+    assert next_step(desired(), have, NOW) == Rest(NOW + MINUTE)
+
+
+def test_remembered_failure_closes_and_waits() -> None:
+    """A restart neither forgets the failure nor the open order."""
+    status = Status(attempts=attempts())
+    have = seen(secret=MISSING, status=status, schedule=None, staged=staged(order_url="u"))
+    assert next_step(desired(), have, NOW) == CloseOrder()
+    closed = seen(secret=MISSING, status=status, schedule=None, staged=staged(is_open=False))
+    assert next_step(desired(), closed, NOW) == Rest(NOW + MINUTE)
+
+
+def test_failure_that_needs_a_person_waits_for_one() -> None:
+    """No timer is set where only a person can help."""
+    status = Status(attempts=attempts(next_attempt_at=None))
+    assert next_step(desired(), seen(secret=MISSING, status=status, schedule=None), NOW) == Rest(None)
+
+
+def test_proof_that_spreads_is_waited_for() -> None:
+    """The order is held back, without holding back the rest."""
+    order = OrderState(url="u", status="pending", identifiers=("mx.example.test",))
+    soon = NOW + timedelta(seconds=2)
+    have = seen(secret=MISSING, staged=staged(order_url="u"), order=order, wait_until=soon)
+    assert next_step(desired(), have, NOW) == Rest(soon)
+
+
+def test_certificate_without_schedule_gets_one() -> None:
+    """Each new certificate is scheduled, once."""
+    assert next_step(desired(), seen(schedule=None), NOW) == ScheduleRenewal()
+    assert next_step(desired(), seen(schedule=schedule(sha256="00" * 32)), NOW) == ScheduleRenewal()
+
+
+def test_workloads_are_looked_at_when_there_is_something_to_prove() -> None:
+    """Pods are of no interest before there is a certificate."""
+    wants = desired(workloads=(POSTFIX,))
+    assert next_step(wants, seen(), NOW) == LookAtWorkloads()
+    held = Status(attempts=attempts(next_attempt_at=None))
+    assert next_step(wants, seen(secret=MISSING, status=held, schedule=None), NOW) == Rest(None)
+
+
+def test_failing_renewal_does_not_stop_the_probe() -> None:
+    """A CA that is away for days is no reason not to look at what is served."""
+    failing = seen(
+        status=Status(attempts=attempts()), schedule=schedule(renewal_at=NOW - DAY), staged=staged(is_open=False)
+    )
+    assert next_step(desired(workloads=(POSTFIX,)), failing, NOW) == LookAtWorkloads()

@@ -1,0 +1,52 @@
+"""What may be written into the Secret."""
+
+import pytest
+
+from mailtls.lifecycle.store import Candidate, fault_of
+from mailtls.model.certificate import Certificate
+from mailtls.model.observed import ServingSecret
+from mailtls.model.reason import Reason
+from unit.stories import DAY, NOW, certificate, desired, secret, seen
+
+KEY = "bb" * 32
+
+
+def test_good_certificate_is_stored() -> None:
+    """Nothing speaks against a certificate that is newer than the stored one."""
+    newer = certificate(not_after=NOW + 90 * DAY)
+    assert fault_of(Candidate(newer, KEY), desired(), seen(), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "reason"),
+    [
+        (certificate(spki_sha256="00" * 32), Reason.CERTIFICATE_KEY_MISMATCH),
+        (certificate(names=frozenset()), Reason.CERTIFICATE_NAMES_MISMATCH),
+        (certificate(chain_is_ordered=False), Reason.CERTIFICATE_CHAIN_BROKEN),
+        (certificate(chain_pem="-----BEGIN CERTIFICATE-----"), Reason.CERTIFICATE_CHAIN_BROKEN),
+        (certificate(not_after=NOW), Reason.CERTIFICATE_DATES_WRONG),
+        (certificate(not_before=NOW + DAY), Reason.CERTIFICATE_DATES_WRONG),
+        (certificate(not_after=NOW + DAY), Reason.CERTIFICATE_WORSE),
+    ],
+)
+def test_fault_in_the_offer_is_named(offered: Certificate, reason: Reason) -> None:
+    """Each fault is a reason of its own and keeps the stored pair."""
+    found = fault_of(Candidate(offered, KEY), desired(), seen(), NOW)
+    assert found is not None
+    assert found.reason is reason
+
+
+@pytest.mark.parametrize(
+    "have",
+    [
+        ServingSecret(exists=False),
+        secret(acme_server="https://other.test"),
+        secret(profile="classic"),
+        secret(key_spki_sha256="00" * 32),
+        secret(certificate=certificate(names=frozenset({"old.test"}), not_after=NOW + 900 * DAY)),
+        secret(certificate=certificate(key_size=384, not_after=NOW + 900 * DAY)),
+    ],
+)
+def test_stored_certificate_that_is_not_wanted_is_replaced(have: ServingSecret) -> None:
+    """Longer validity protects only a certificate that the spec still wants."""
+    assert fault_of(Candidate(certificate(not_after=NOW + DAY), KEY), desired(), seen(secret=have), NOW) is None
