@@ -140,9 +140,9 @@ class Network(client.ClientNetwork):
         try:
             response = self._send_request(method, url, **options)
         except requests.RequestException:
-            self._on_request(kind, "unreachable")
+            self._on_request(kind.value, "unreachable")
             raise
-        self._on_request(kind, str(response.status_code))
+        self._on_request(kind.value, str(response.status_code))
         return response
 
     @staticmethod

@@ -1,0 +1,18 @@
+"""Clocks behind the `Clock` Protocol."""
+
+from datetime import UTC, datetime, timedelta
+
+
+class WallClock:
+    """Tells the real time, shifted by what a test advanced it."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta()
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC) + self.shift
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass at once."""
+        self.shift += by

@@ -1,0 +1,112 @@
+"""A Kubernetes API in a dictionary, behind the `Cluster` Protocol: enough for objects, versions and conflicts."""
+
+import copy
+import itertools
+import threading
+from collections.abc import Sequence
+
+from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
+
+
+class FakeCluster:
+    """Thread-safe; `writes` tells what was written, `is_down` makes every call fail."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Json] = {}
+        self.writes: list[tuple[str, str]] = []
+        self.reads: list[str] = []
+        self.is_down = False
+        self._versions = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def get(self, path: str) -> Json | None:
+        """Return a copy of the object at `path`."""
+        with self._lock:
+            self._answer()
+            self.reads.append(path)
+            return copy.deepcopy(self.objects.get(path))
+
+    def list(self, path: str, *, label_selector: str = "") -> list[Json]:
+        """Return copies of all objects right below `path`; takes `name=value` selectors only."""
+        wanted = dict(term.split("=", 1) for term in label_selector.split(",") if term)
+        with self._lock:
+            self._answer()
+            found = [each for name, each in self.objects.items() if name.rsplit("/", 1)[0] == path]
+            return copy.deepcopy([each for each in found if wanted.items() <= _labels(each).items()])
+
+    def create(self, path: str, body: Json) -> Json:
+        """Store a new object."""
+        target = f"{path}/{body['metadata']['name']}"
+        with self._lock:
+            self._answer()
+            if target in self.objects:
+                raise Conflict(409, "AlreadyExists", target)
+            return self._store("create", target, body)
+
+    def replace(self, path: str, body: Json) -> Json:
+        """Store an object whose version is the newest."""
+        with self._lock:
+            self._answer()
+            self._check_version(path, body)
+            return self._store("replace", path, body)
+
+    def apply(self, path: str, body: Json) -> Json:
+        """Merge `body` in, or create it."""
+        with self._lock:
+            self._answer()
+            return self._store("apply", path, _merged(self.objects.get(path, {}), body))
+
+    def merge(self, path: str, body: Json) -> Json:
+        """Merge `body` in as RFC 7386 says."""
+        with self._lock:
+            self._answer()
+            self._check_version(path, body)
+            return self._store("merge", path, _merged(self.objects[path], body))
+
+    def delete(self, path: str, *, uid: str | None = None) -> None:
+        """Remove the object."""
+        with self._lock:
+            self._answer()
+            if uid is not None and path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
+                raise Conflict(409, "Conflict", path)
+            if self.objects.pop(path, None) is not None:
+                self.writes.append(("delete", path))
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
+        """Run nothing: there are no containers here."""
+        raise ApiError(404, "NotFound", f"{namespace}/{pod}/{container}: {' '.join(command)} for {timeout} s")
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise Unreachable("the API server is down")
+
+    def _check_version(self, path: str, body: Json) -> None:
+        if path not in self.objects:
+            raise ApiError(404, "NotFound", path)
+        version = body["metadata"].get("resourceVersion")
+        if version is not None and version != self.objects[path]["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", path)
+
+    def _store(self, verb: str, path: str, body: Json) -> Json:
+        stored = copy.deepcopy(body)
+        stored.setdefault("metadata", {})["resourceVersion"] = str(next(self._versions))
+        self.objects[path] = stored
+        self.writes.append((verb, path))
+        return copy.deepcopy(stored)
+
+
+def _labels(body: Json) -> dict[str, str]:
+    return dict(body["metadata"].get("labels") or {})
+
+
+def _merged(old: Json, patch: Json) -> Json:
+    merged = dict(old)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            below = merged.get(name)
+            merged[name] = _merged(below if isinstance(below, dict) else {}, value)
+        else:
+            merged[name] = value
+    return merged

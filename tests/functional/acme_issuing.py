@@ -1,0 +1,140 @@
+"""Drives orders as the operator does: ask for the next action, perform it, wait where told."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from functional.pebble import Pebble
+from mailtls.lifecycle.order import (
+    Action,
+    Answer,
+    Download,
+    Fail,
+    Finalize,
+    PollAuthorization,
+    PollOrder,
+    Present,
+    next_action,
+)
+from mailtls.model.order import OrderState
+from mailtls.model.spec import Acme
+from mailtls.world.accounts import Accounts
+from mailtls.world.acme import Account
+
+
+@dataclass
+class Client:
+    """An operator's ACME side with everything around it; `requests` counts by kind and code."""
+
+    pebble: Pebble
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    clock: WallClock = field(default_factory=WallClock)
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.accounts = self.restarted()
+
+    @property
+    def acme(self) -> Acme:
+        """The authority that resources name."""
+        return Acme(server=self.pebble.directory_url, email="postmaster@example.com", solvers=())
+
+    @property
+    def account(self) -> Account:
+        """The account for it."""
+        return self.accounts.of(self.acme)
+
+    def restarted(self) -> Accounts:
+        """Return what a new process would make: nothing but the cluster survives."""
+        self.accounts = Accounts(
+            self.cluster,
+            "mailtls-system",
+            self.clock,
+            lambda kind, code: self.requests.update([(kind, code)]),
+            default_server=self.pebble.directory_url,
+            default_ca_bundle_pem=self.pebble.roots_pem,
+        )
+        return self.accounts
+
+    def request_count(self) -> int:
+        """Return how many requests the CA got."""
+        return sum(self.requests.values())
+
+
+def csr_for(names: Sequence[str]) -> bytes:
+    """Make a certificate request in DER with a new key."""
+    sans = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(sans, critical=False)
+    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+@dataclass
+class Issuance:
+    """One order on its way, and the actions taken; `wait_at_least` gives the CA time to decide before each poll."""
+
+    account: Account
+    order: OrderState
+    csr: bytes
+    clock: WallClock
+    challenge_type: str | None = "dns-01"
+    present: Callable[[Present], None] = lambda _present: None
+    wait_at_least: float = 0.0
+    presented: frozenset[str] = frozenset()
+    actions: list[Action] = field(default_factory=list)
+
+    def run(self) -> str | Fail:
+        """Go on to the chain in PEM, or to the failure."""
+        while True:
+            action = self.next()
+            if isinstance(action, Download):
+                return self.account.download(self.order)
+            if isinstance(action, Fail):
+                return action
+            self.perform(action)
+
+    def next(self) -> Action:
+        """Decide, and note it."""
+        action = next_action(self.order, self.presented, lambda _name: self.challenge_type, self.clock.now())
+        self.actions.append(action)
+        return action
+
+    def perform(self, action: Action) -> None:
+        """Do one action."""
+        match action:
+            case Present(proofs):
+                self.present(action)
+                self.presented |= {proof.challenge.url for proof in proofs}
+            case Answer(challenge):
+                self.order = self.account.answer(self.order, challenge)
+            case PollAuthorization(url, not_before):
+                self._wait(not_before)
+                self.order = self.account.poll_authorization(self.order, url)
+            case Finalize(not_before):
+                self._wait(not_before)
+                self.order = self.account.finalize(self.order, self.csr)
+            case PollOrder(not_before):
+                self._wait(not_before)
+                self.order = self.account.poll(self.order)
+
+    def _wait(self, not_before: datetime | None) -> None:
+        if not_before is not None:
+            due = (not_before - self.clock.now()).total_seconds()
+            time.sleep(max(due, self.wait_at_least, 0.0))
+
+
+def issue(client: Client, names: Sequence[str], **options: object) -> str:
+    """Order and fetch a certificate for `names`; fail the test when the CA refuses."""
+    account = client.account
+    order = account.new_order(names)
+    result = Issuance(account, order, csr_for(names), client.clock, **options).run()  # type: ignore[arg-type]
+    assert isinstance(result, str), result
+    return result
