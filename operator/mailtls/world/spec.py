@@ -85,8 +85,15 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
 def secret_name(resource: Json) -> str:
     """Tell which Secret a resource claims, even where the rest of its spec is wrong; raises `InvalidSpec`."""
     given = Node("spec", resource.get("spec")).at("secretName")
-    name = given if given.is_given else Node(given.path, Node("metadata", resource.get("metadata")).at("name").value)
-    return object_name(name, _LONGEST_SECRET_NAME)
+    if given.is_given:
+        return object_name(given, _LONGEST_SECRET_NAME)
+    name = object_name(Node("metadata", resource.get("metadata")).at("name"))
+    if len(name) > _LONGEST_SECRET_NAME:
+        raise given.refused(
+            "the resource's name is too long to name its Secret as well,"
+            " so set spec.secretName (at most 244 characters)"
+        )
+    return name
 
 
 def _time(text: str) -> datetime:

@@ -1,0 +1,395 @@
+"""Reading a MailServerTLS: what is filled in, what is normalised, and what is refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mailtls.model.preset import PRESETS, Server
+from mailtls.model.reason import Reason
+from mailtls.model.spec import (
+    Acme,
+    Apply,
+    DataRef,
+    Dns01,
+    Http01,
+    Key,
+    KeyAlgorithm,
+    Port,
+    PrivateKeyPolicy,
+    Probe,
+    Reload,
+    Renewal,
+    Rfc2136,
+    Rollout,
+    Solver,
+    TlsMode,
+    TlsPolicy,
+    Workload,
+    WorkloadKind,
+)
+from mailtls.world.spec import Defaults, InvalidSpec, default_acme, parse, secret_name
+
+Json = dict[str, Any]
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+INSTALLATION = Acme(
+    LETS_ENCRYPT,
+    "ops@example.net",
+    (Solver(Http01()),),
+    profile="tlsserver",
+    ca_bundle=DataRef("ConfigMap", "mailtls", "roots", "ca.crt"),
+)
+DNS_SOLVER = {
+    "dns01": {
+        "rfc2136": {"server": "ns1.example.com", "tsigKeyName": "k", "tsigSecretRef": {"name": "tsig", "key": "secret"}}
+    }
+}
+
+
+def resource(spec: Json | None = None, annotations: Json | None = None) -> Json:
+    """Make a resource of one name, with `spec` over it."""
+    return {
+        "metadata": {
+            "namespace": "mail",
+            "name": "mx-tls",
+            "uid": "u1",
+            "generation": 3,
+            "creationTimestamp": "2026-08-01T12:00:00Z",
+            "annotations": annotations,
+        },
+        "spec": {"dnsNames": ["mx1.example.com"]} | (spec or {}),
+    }
+
+
+def refusal(spec: Json, defaults: Defaults = Defaults(INSTALLATION)) -> str:  # noqa: B008 - frozen
+    """Return the sentence in which reading `spec` ends."""
+    with pytest.raises(InvalidSpec) as caught:
+        parse(resource(spec), defaults)
+    return caught.value.finding.message
+
+
+def authority(acme: Json | None, default: Acme | None = INSTALLATION) -> Acme:
+    """Return the authority that a resource with this `spec.acme` orders from."""
+    return parse(resource({"acme": acme}), Defaults(default)).acme
+
+
+def test_minimal_resource_has_every_default_filled_in() -> None:
+    """What a resource leaves out comes from the dataclasses and from the installation."""
+    desired = parse(resource(), Defaults(INSTALLATION))
+    assert desired.key == Key("mail", "mx-tls")
+    assert (desired.uid, desired.generation) == ("u1", 3)
+    assert desired.created_at == datetime(2026, 8, 1, 12, tzinfo=UTC)
+    assert desired.secret_name == "mx-tls"
+    assert desired.acme is INSTALLATION
+    assert (desired.private_key, desired.renewal) == (PrivateKeyPolicy(), Renewal())
+    assert (desired.rollout, desired.probe) == (Rollout(), Probe())
+    assert (desired.workloads, desired.suspend) == ((), False)
+    assert (desired.renew_requested, desired.probe_requested) == (None, None)
+
+
+def test_installation_gives_probe_interval_and_trust_where_the_resource_says_nothing() -> None:
+    """Probe interval and trusted roots have defaults of the installation, and the resource's own win."""
+    roots = DataRef("ConfigMap", "mailtls", "roots", "ca.crt")
+    defaults = Defaults(INSTALLATION, probe_interval=timedelta(minutes=5), trust=roots)
+    assert parse(resource(), defaults).probe == Probe(timedelta(minutes=5), roots)
+    own = {"probe": {"interval": "1h30m", "trust": {"secretKeyRef": {"name": "ca"}}}}
+    assert parse(resource(own), defaults).probe == Probe(
+        timedelta(minutes=90), DataRef("Secret", "mail", "ca", "ca.crt")
+    )
+
+
+def test_annotations_become_wishes_with_their_value() -> None:
+    """Renew and probe are asked for by annotation; the value tells one wish from the next."""
+    desired = parse(resource(annotations={"mailtls.dev/renew": "now", "mailtls.dev/probe": ""}), Defaults(INSTALLATION))
+    assert (desired.renew_requested, desired.probe_requested) == ("now", "")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("MX1.Example.COM", "mx1.example.com"),
+        ("mx1.example.com.", "mx1.example.com"),
+        ("mx1.bücher.example", "mx1.xn--bcher-kva.example"),
+        ("MX1.BÜCHER.example", "mx1.xn--bcher-kva.example"),
+        ("mx1.bu\u0308cher.example", "mx1.xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("почта.пример", "xn--80a1acny.xn--e1afmkfd"),
+        ("1.2.3.4.in-addr.example", "1.2.3.4.in-addr.example"),
+        (f"{'m' * 63}.example", f"{'m' * 63}.example"),
+    ],
+)
+def test_name_is_normalised(written: str, read: str) -> None:
+    """Names are compared with a certificate's, so they are held as certificates hold them."""
+    assert parse(resource({"dnsNames": [written]}), Defaults(INSTALLATION)).dns_names == (read,)
+
+
+def test_names_that_are_the_same_once_normalised_are_refused() -> None:
+    """One name in two spellings is one name twice."""
+    assert "stands here twice" in refusal({"dnsNames": ["mx1.bücher.example", "MX1.xn--bcher-kva.example."]})
+
+
+@pytest.mark.parametrize(
+    "name", ["mx1.straße.example", "mx1.faß\u200dx.example", "ma\u3002il.example", "mx1.☃\ufffe.example"]
+)
+def test_name_that_idna_versions_read_differently_is_refused(name: str) -> None:
+    """IDNA 2003 makes strasse of straße, another domain: whoever means it writes the A-label."""
+    assert refusal({"dnsNames": [name]}).startswith("spec.dnsNames[0]: this name can be read in more than one way")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mx1", "-mx.example.com", "mx.example.com:25", "mx 1.example.com", "", ".", f"{'a.' * 126}ab", "mx\n.example.com"],
+)
+def test_name_that_no_host_can_have_is_refused(name: str) -> None:
+    """Single labels, ports, spaces and names of more than 253 characters are refused at their place."""
+    assert refusal({"dnsNames": ["mx1.example.com", name]}).startswith("spec.dnsNames[1]: ")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::1", "[2001:db8::1]", "::ffff:192.0.2.1"])
+def test_address_is_refused_with_the_reason(address: str) -> None:
+    """Mail clients check names; whoever gives an address is told so."""
+    assert "not IP addresses" in refusal({"dnsNames": [address]})
+
+
+def test_wildcard_needs_a_solver_by_dns_also_among_the_installations() -> None:
+    """The schema cannot see the installation's solvers, the parser can."""
+    names = {"dnsNames": ["mx1.example.com", "*.example.com"]}
+    assert "can only be proven by DNS" in refusal(names)
+    by_dns = default_acme({"server": "letsencrypt", "solvers": [DNS_SOLVER]}, "mailtls")
+    assert parse(resource(names), Defaults(by_dns)).dns_names == ("mx1.example.com", "*.example.com")
+
+
+def test_authority_left_out_is_the_installations() -> None:
+    """Without spec.acme the installation's authority is taken as it is."""
+    assert authority(None) is INSTALLATION
+
+
+def test_authority_of_the_same_server_is_completed_from_the_installations() -> None:
+    """With the installation's server, each field left out is the installation's."""
+    own = authority({"email": "me@example.com"})
+    assert own == Acme(
+        LETS_ENCRYPT,
+        "me@example.com",
+        INSTALLATION.solvers,
+        profile="tlsserver",
+        ca_bundle=INSTALLATION.ca_bundle,
+    )
+    assert authority({"server": "letsencrypt"}) == INSTALLATION
+
+
+def test_authority_of_another_server_takes_only_the_solvers() -> None:
+    """Account, profile and CA bundle of one authority are of no use at another."""
+    assert authority({"server": "letsencrypt-staging"}) == Acme(STAGING, None, INSTALLATION.solvers)
+
+
+def test_authority_with_solvers_of_its_own_takes_none_of_the_installations() -> None:
+    """Solvers are a whole: those of the resource replace the installation's."""
+    own = authority({"solvers": [DNS_SOLVER | {"selector": {"dnsZones": ["Example.com."]}}]})
+    assert own.solvers == (
+        Solver(Dns01(Rfc2136("ns1.example.com", "k", DataRef("Secret", "mail", "tsig", "secret"))), ("example.com",)),
+    )
+
+
+def test_references_stay_in_the_namespace_of_who_wrote_them() -> None:
+    """A resource names Secrets of its own namespace, the installation those of the operator's."""
+    reference = {"name": "eab", "key": "hmac", "namespace": "kube-system"}
+    written = {
+        "server": "letsencrypt",
+        "externalAccountBinding": {"keyID": "kid", "hmacKeySecretRef": reference},
+        "accountKeySecretRef": {"name": "account", "namespace": "kube-system"},
+        "solvers": [{"http01": {}}],
+    }
+    own, installation = authority(written, None), default_acme(written, "mailtls")
+    assert own.account_key == DataRef("Secret", "mail", "account", "tls.key")
+    assert own.external_account_binding is not None
+    assert own.external_account_binding.hmac_key == DataRef("Secret", "mail", "eab", "hmac")
+    assert installation is not None
+    assert installation.account_key == DataRef("Secret", "mailtls", "account", "tls.key")
+
+
+def test_no_authority_at_all_is_refused_with_the_fix() -> None:
+    """Neither the resource nor the installation names an authority: both ways out are told."""
+    assert refusal({}, Defaults()) == (
+        "spec.acme: there is no authority to order from, so give acme.server here, or acme in the Helm values."
+    )
+    assert refusal({"acme": {"email": "me@example.com"}}, Defaults()) == refusal({}, Defaults())
+
+
+def test_no_solver_at_all_is_refused_as_such() -> None:
+    """Names that could not be proven in any way have a reason of their own."""
+    with pytest.raises(InvalidSpec) as caught:
+        parse(resource({"acme": {"server": "letsencrypt"}}), Defaults())
+    assert caught.value.finding.reason is Reason.NO_SOLVER
+    assert caught.value.finding.message.startswith("spec.acme.solvers: ")
+
+
+@pytest.mark.parametrize(
+    "server", ["https://[::1/", "https://a b/", "https://x:99999/", "ftp://x/", "HTTP://x/", "https://"]
+)
+def test_server_that_is_no_https_url_is_refused(server: str) -> None:
+    """A directory is fetched by https or not at all."""
+    assert refusal({"acme": {"server": server}}).startswith("spec.acme.server: write letsencrypt")
+
+
+@pytest.mark.parametrize(
+    "server", ["ns1.example.com", "ns1:5353", "192.0.2.53", "[2001:db8::53]", "[::1]:53", "ns1.example.com.:53"]
+)
+def test_dns_server_is_taken_as_written(server: str) -> None:
+    """Hosts, addresses and ports are all good; brackets tell an IPv6 address from its port."""
+    rfc2136 = DNS_SOLVER["dns01"]["rfc2136"] | {"server": server}
+    (solver,) = authority({"solvers": [{"dns01": {"rfc2136": rfc2136}}]}).solvers
+    assert isinstance(solver.challenge, Dns01)
+    assert solver.challenge.rfc2136.server == server
+
+
+@pytest.mark.parametrize("server", ["ns1:0", "ns1:65536", "ns1:", "2001:db8::53", "ns1/53", "-ns1", ""])
+def test_dns_server_that_cannot_be_dialled_is_refused(server: str) -> None:
+    """What names no host and port is refused at its place."""
+    rfc2136 = DNS_SOLVER["dns01"]["rfc2136"] | {"server": server}
+    message = refusal({"acme": {"solvers": [{"dns01": {"rfc2136": rfc2136}}]}})
+    assert message.startswith("spec.acme.solvers[0].dns01.rfc2136.server: write ")
+
+
+def test_settings_that_helm_leaves_empty_are_no_authority() -> None:
+    """Helm cannot take values away, so empty ones count as absent."""
+    assert default_acme(None, "mailtls") is None
+    assert default_acme({"server": "", "email": "", "solvers": [], "caBundle": {}}, "mailtls") is None
+    assert default_acme({"server": "letsencrypt", "email": ""}, "mailtls") == Acme(LETS_ENCRYPT, None, ())
+
+
+def test_settings_without_a_server_are_refused() -> None:
+    """An installation that gives an address but no authority is told what is missing."""
+    with pytest.raises(InvalidSpec, match=r"^acme\.server: name the authority"):
+        default_acme({"email": "ops@example.net"}, "mailtls")
+
+
+def test_postfix_needs_no_more_than_its_name() -> None:
+    """The preset knows Postfix' ports and its reload command."""
+    desired = parse(resource({"workloads": [{"kind": "StatefulSet", "name": "postfix"}]}), Defaults(INSTALLATION))
+    assert desired.workloads == (
+        Workload(
+            WorkloadKind.STATEFUL_SET,
+            "postfix",
+            Apply.RELOAD,
+            (
+                Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
+                Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
+                Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
+            ),
+            Reload(("postfix", "reload")),
+        ),
+    )
+
+
+def test_workload_overrides_parts_of_its_preset() -> None:
+    """A container or ports of one's own leave the rest of the preset in place."""
+    written = {
+        "kind": "Deployment",
+        "name": "mx",
+        "reload": {"container": "mta"},
+        "ports": [{"port": 2525, "tls": "StartTLS"}],
+    }
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    assert workload.reload == Reload(("postfix", "reload"), "mta")
+    assert workload.ports == (Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED),)
+
+
+@pytest.mark.parametrize("apply", [Apply.ROLLOUT, Apply.NONE])
+def test_workload_that_is_not_reloaded_has_no_command(apply: Apply) -> None:
+    """No preset's command is left where it must not run."""
+    written = {"kind": "DaemonSet", "name": "mx", "apply": str(apply)}
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    assert (workload.apply, workload.reload, workload.ports) == (apply, None, PRESETS[Server.POSTFIX].ports)
+
+
+@pytest.mark.parametrize(
+    ("port", "tls", "policy"),
+    [
+        (25, "StartTLS", TlsPolicy.OPPORTUNISTIC),
+        (25, "Implicit", TlsPolicy.ENFORCED),
+        (587, "StartTLS", TlsPolicy.ENFORCED),
+    ],
+)
+def test_policy_left_out_fits_the_port(port: int, tls: str, policy: TlsPolicy) -> None:
+    """Only where strangers deliver mail may plain text be taken too (RFC 3207 section 4)."""
+    written = {"kind": "DaemonSet", "name": "mx", "ports": [{"port": port, "tls": tls}]}
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    assert workload.ports[0].policy is policy
+
+
+def test_command_may_hold_any_text() -> None:
+    """Arguments of a shell have line ends and may be empty; only NUL cannot be passed."""
+    written: Json = {"kind": "DaemonSet", "name": "mx", "reload": {"command": ["sh", "-c", "a\nb", ""]}}
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    assert workload.reload == Reload(("sh", "-c", "a\nb", ""))
+    written["reload"]["command"][3] = "\0"
+    assert "no NUL" in refusal({"workloads": [written]})
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [({}, 256), ({"algorithm": "RSA"}, 3072), ({"size": 384}, 384), ({"algorithm": "RSA", "size": 2048}, 2048)],
+)
+def test_key_size_left_out_fits_the_algorithm(written: Json, size: int) -> None:
+    """RSA starts at 3072 bits: 2048 is being phased out."""
+    policy = parse(resource({"privateKey": written}), Defaults(INSTALLATION)).private_key
+    assert policy.size == size
+    assert policy.algorithm is KeyAlgorithm(written.get("algorithm", "ECDSA"))
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("1h", timedelta(hours=1)),
+        ("720h", timedelta(days=30)),
+        ("1h30m", timedelta(minutes=90)),
+        ("3600s", timedelta(hours=1)),
+        ("60m1s", timedelta(seconds=3601)),
+        ("8760h", timedelta(days=365)),
+    ],
+)
+def test_duration_is_read(text: str, duration: timedelta) -> None:
+    """Hours, minutes and seconds, as Kubernetes writes them."""
+    assert parse(resource({"renewal": {"before": text}}), Defaults(INSTALLATION)).renewal.before == duration
+
+
+@pytest.mark.parametrize("text", ["1d", "h", "-1h", "1.5h", "1h 30m", "30m1h", "1H", "١h", "1h\n"])
+def test_text_that_is_no_duration_is_refused(text: str) -> None:
+    """Days, fractions, signs and other digits are refused, not guessed at."""
+    assert refusal({"renewal": {"before": text}}).startswith("spec.renewal.before: ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"renewal": {"before": "59m59s"}}, "spec.renewal.before: write a duration from 1h to 8760h."),
+        ({"rollout": {"timeout": "24h1s"}}, "spec.rollout.timeout: write a duration from 10s to 24h."),
+        ({"probe": {"interval": "59s"}}, "spec.probe.interval: write a duration from 1m to 168h."),
+    ],
+)
+def test_duration_beyond_its_bounds_is_refused(spec: Json, sentence: str) -> None:
+    """The bounds are those of the schema, and the sentence too."""
+    assert refusal(spec) == sentence
+
+
+def test_secret_name_is_known_even_of_a_spec_that_cannot_be_read() -> None:
+    """Claims on a Secret must be seen for resources that are wrong in other ways."""
+    assert secret_name({"metadata": {"name": "mx"}, "spec": {"dnsNames": 7}}) == "mx"
+    assert secret_name({"metadata": {"name": "mx"}, "spec": {"secretName": "other"}}) == "other"
+
+
+def test_secret_value_in_the_wrong_field_is_not_repeated() -> None:
+    """Complaints name the field and never what stands there: somebody may have pasted a key."""
+    key = "-----BEGIN PRIVATE KEY----- c2VjcmV0"
+    rfc2136 = DNS_SOLVER["dns01"]["rfc2136"]
+    for spec in (
+        {"dnsNames": [key]},
+        {"secretName": key},
+        {"acme": {"server": key}},
+        {"acme": {"accountKeySecretRef": {"name": key}}},
+        {"acme": {"externalAccountBinding": {"keyID": "kid", "hmacKeySecretRef": key}}},
+        {"acme": {"solvers": [{"dns01": {"rfc2136": rfc2136 | {"tsigSecretRef": {"name": "tsig", "key": key}}}}]}},
+    ):
+        assert "PRIVATE" not in refusal(spec)
