@@ -1,0 +1,115 @@
+"""One cgroup for each cluster: the kubelet's pods and our own programs in it, and in nobody else's.
+
+Without a root of its own, the kubelets of two clusters would each take the other's pods for orphans and kill them.
+The tree also tells, after a run that was killed, which processes were ours: shims and containers outlive containerd.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.processes import Record, end, start_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.layout import Layout
+
+_ROOT = Path("/sys/fs/cgroup")
+_OURS = "testbed"  # a leaf: cgroup v2 lets no group hold both processes and groups with controllers
+
+
+def hierarchies() -> list[Path]:
+    """The roots of the cgroup trees: one with version 2, one for each controller with version 1."""
+    if (_ROOT / "cgroup.controllers").exists():
+        return [_ROOT]
+    return sorted(folder for folder in _ROOT.iterdir() if (folder / "cgroup.procs").exists())
+
+
+def create(layout: Layout) -> None:
+    """Make the cluster's group in every hierarchy."""
+    for root in hierarchies():
+        group = root / layout.cgroup / _OURS
+        group.mkdir(parents=True, exist_ok=True)
+        _inherit_cpuset(group)
+
+
+def adopt(layout: Layout, pid: int) -> None:
+    """Put a process (and so whatever it starts later) into the cluster's group."""
+    for root in hierarchies():
+        try:
+            (root / layout.cgroup / _OURS / "cgroup.procs").write_text(str(pid), encoding="ascii")
+        except (FileNotFoundError, ProcessLookupError):
+            return  # no group (a tool run without a cluster), or a program that ended at once
+        except OSError:
+            continue  # a controller that takes no processes here; the others hold it
+
+
+def members(layout: Layout) -> list[Record]:
+    """Every process in the cluster's groups, pods' included, except this one and those that wait for it."""
+    spared = set(_ancestors(os.getpid()))
+    found: dict[int, Record] = {}
+    for root in hierarchies():
+        for listing in (root / layout.cgroup).rglob("cgroup.procs"):
+            for pid in _pids(listing):
+                started = start_time(pid)
+                if started is not None and pid not in spared:
+                    found[pid] = Record(f"pid {pid}", pid, started)
+    return list(found.values())
+
+
+def kill_members(layout: Layout, *, within: float = 10.0) -> None:
+    """Kill whatever is left in the cluster's groups, and see it gone; forks may need another look."""
+    deadline = time.monotonic() + within
+    while (left := members(layout)) and time.monotonic() < deadline:
+        for record in left:
+            record.signal(signal.SIGKILL)
+        for record in left:
+            end(record, grace=0.5, first=signal.SIGKILL)
+
+
+def remove(layout: Layout) -> None:
+    """Remove the cluster's groups, innermost first."""
+    for root in hierarchies():
+        top = root / layout.cgroup
+        for folder, _, _ in os.walk(top, topdown=False):
+            _remove_group(Path(folder))
+
+
+def _remove_group(group: Path, tries: int = 20) -> None:
+    for _ in range(tries):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.05)  # a process that was killed leaves its group a little later
+        else:
+            return
+
+
+def _inherit_cpuset(group: Path) -> None:
+    """Version 1's cpuset takes no process until its processors and memory nodes are said."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        for folder in (group.parent, group):
+            file = folder / name
+            if file.exists() and not file.read_text(encoding="ascii").strip():
+                file.write_text((folder.parent / name).read_text(encoding="ascii"), encoding="ascii")
+
+
+def _pids(listing: Path) -> Iterator[int]:
+    try:
+        yield from map(int, listing.read_text(encoding="ascii").split())
+    except OSError:
+        return
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 0:
+        yield pid
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        pid = int(stat.rpartition(")")[2].split()[1])

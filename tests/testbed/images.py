@@ -1,0 +1,106 @@
+"""The images that pods run: `pause`, `postfix` and the base of the operator, each made once by content.
+
+Debian packages make them (mmdebstrap), so no container registry is asked. `operator_image` builds the operator.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.archive import ImageSpec, write_archive
+from testbed.console import Trouble, step
+from testbed.layout import cache_folder
+from testbed.tools import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAUSE = "localhost/pause:1"
+POSTFIX = "localhost/postfix:1"
+BASE = "localhost/mailtls-base:1"
+
+_SOURCES = Path(__file__).parent / "image"
+_RECIPE = _SOURCES / "debian.json"
+
+
+def ensure_pause() -> Path:
+    """The image that holds a pod's namespaces open."""
+    source = _SOURCES / "pause"
+    return cached(f"pause-{content_hash(source)}", lambda folder: _make_pause(source, folder))
+
+
+def ensure_postfix() -> Path:
+    """A Postfix that serves a mounted Secret on ports 25, 465 and 587."""
+    source = _SOURCES / "postfix"
+    return cached(f"postfix-{content_hash(source, _RECIPE)}", lambda folder: _make_postfix(source, folder))
+
+
+def ensure_base() -> Path:
+    """Debian with Python 3.13 and pip: stands in for python:3.13-slim where no registry is at hand."""
+    return cached(f"base-{content_hash(_RECIPE)}", _make_base)
+
+
+def cached(name: str, make: Callable[[Path], Path]) -> Path:
+    """The archive of this name; made beside its place and renamed when whole, by one process at a time."""
+    folder = cache_folder() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.tar"
+    kind = name.partition("-")[0]
+    with (folder / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            with step(f"image {kind}: making it"), tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as made:
+                make(Path(made)).rename(target)
+    return target
+
+
+def _make_pause(source: Path, folder: Path) -> Path:
+    program = folder / "pause"
+    run("gcc", "-static", "-Os", "-s", "-o", str(program), str(source / "pause.c"))
+    with tarfile.open(folder / "layer.tar", "w") as layer:
+        layer.add(program, "pause")
+    return _pack(ImageSpec(PAUSE, entrypoint=("/pause",)), folder)
+
+
+def _make_postfix(source: Path, folder: Path) -> Path:
+    _debootstrap("postfix", folder, f"--customize-hook={source / 'setup'} \"$1\"")
+    return _pack(ImageSpec(POSTFIX, entrypoint=("/usr/local/bin/postfix-start",)), folder)
+
+
+def _make_base(folder: Path) -> Path:
+    _debootstrap("base", folder)
+    return _pack(ImageSpec(BASE, command=("python3",)), folder)
+
+
+def _debootstrap(image: str, folder: Path, *options: str) -> None:
+    """Install an image's packages, without what no pod reads: it halves the image."""
+    recipe = json.loads(_RECIPE.read_text(encoding="utf-8"))
+    left_out = [f"--dpkgopt=path-exclude={path}" for path in recipe["left_out"]]
+    run(
+        "mmdebstrap", "--variant=essential", "--quiet", *left_out, f"--include={','.join(recipe['packages'][image])}",
+        *options, recipe["suite"], str(folder / "layer.tar"),
+    )  # fmt: skip
+
+
+def _pack(spec: ImageSpec, folder: Path) -> Path:
+    write_archive(spec, folder / "layer.tar", folder / "image.tar")
+    return folder / "image.tar"
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    """Run a program; its failure is told with the end of what it printed."""
+    if shutil.which(command[0]) is None:
+        message = f"{command[0]} is not installed"
+        raise Trouble(message)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd)
+    if done.returncode != 0:
+        message = f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-2000:]}"
+        raise Trouble(message)
+    return done.stdout

@@ -1,0 +1,110 @@
+"""The operator's image, built from the project's own Dockerfile on a base that no registry has to give.
+
+The context is a folder of its own: the Dockerfile, the lock, the package, and the wheels that the lock names, fetched
+by the host's pip. So the build asks no network, and a change of code rebuilds only the last layer.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed import images
+from testbed.console import Trouble, step
+from testbed.layout import cache_folder, project_folder
+from testbed.tools import content_hash
+
+if TYPE_CHECKING:
+    from testbed.layout import Layout
+
+NAME = "localhost/mailtls:dev"
+_PYTHON = "3.13"  # of the base image
+_PLATFORMS = ("manylinux_2_39", "manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
+
+
+def ensure() -> Path | None:
+    """The image's archive for the code as it is now; None while there is no operator to build."""
+    project = project_folder()
+    package, lock, recipe = project / "operator" / "mailtls", project / "requirements.lock", project / "Dockerfile"
+    if not (package / "__main__.py").exists():
+        return None
+    base = images.ensure_base()
+    wheels = _ensure_wheels(lock)
+    name = f"operator-{content_hash(package, lock, recipe, base)}"
+    return images.cached(name, lambda folder: _build(folder, base, wheels))
+
+
+def is_news(layout: Layout, archive: Path) -> bool:
+    """Whether the running cluster has another build of the operator than this one."""
+    note = layout.work / "operator-image"
+    return not note.exists() or note.read_text(encoding="utf-8") != archive.name
+
+
+def remember(layout: Layout, archive: Path) -> None:
+    """Write down which build of the operator the cluster has."""
+    (layout.work / "operator-image").write_text(archive.name, encoding="utf-8")
+
+
+def _build(folder: Path, base: Path, wheels: Path) -> Path:
+    context = folder / "context"
+    context.mkdir()
+    project = project_folder()
+    for name in ("Dockerfile", "requirements.lock"):
+        shutil.copy2(project / name, context / name)
+    shutil.copytree(project / "operator", context / "operator", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(wheels, context / "wheels")
+    _ensure_base_known(base)
+    _buildah(
+        "build", "--isolation=chroot", "--pull-never", "--layers", f"--build-arg=BASE={images.BASE}", "--format=docker",
+        f"--tag={NAME}", str(context),
+    )  # fmt: skip
+    archive = folder / "image.tar"
+    _buildah("push", "--quiet", NAME, f"docker-archive:{archive}:{NAME}")
+    return archive
+
+
+def _ensure_base_known(base: Path) -> None:
+    """Load the base into the builder's own storage, once for each content."""
+    note = _storage() / f"loaded-{base.stem}"
+    if not note.exists():
+        _buildah("pull", "--quiet", f"docker-archive:{base}")
+        note.touch()
+
+
+def _ensure_wheels(lock: Path) -> Path:
+    """A folder of the wheels that the lock names, for the image's Python."""
+    folder = cache_folder() / "wheels" / content_hash(lock)
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+        with step("image operator: fetching its Python packages"):
+            _download(lock, partial)
+        partial.rename(folder)
+    return folder
+
+
+def _download(lock: Path, folder: Path) -> None:
+    tags = [f"--platform={name}_{platform.machine()}" for name in _PLATFORMS]
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps",
+        f"--python-version={_PYTHON}", "--implementation=cp", *tags, f"--dest={folder}", f"--requirement={lock}",
+    ]  # fmt: skip
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        message = f"pip could not fetch the operator's packages: {done.stderr.strip()[-1000:]}"
+        raise Trouble(message)
+
+
+def _storage() -> Path:
+    folder = cache_folder() / "buildah"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _buildah(command: str, *arguments: str) -> None:
+    storage = _storage()
+    images.run("buildah", f"--root={storage}/root", f"--runroot={storage}/run", command, *arguments)

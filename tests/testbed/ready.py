@@ -1,0 +1,51 @@
+"""From a bare machine to a running cluster: packages, tools and images, the slow parts side by side."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from testbed import containers, host, images, operator_image
+from testbed.console import say
+from testbed.tools import Tools, ensure_tools
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.cluster import Cluster
+
+
+def prepare() -> tuple[Tools, list[Path]]:
+    """Build whatever is missing; the Go build runs while the images are made."""
+    host.require()
+    host.ensure_packages()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        tools = pool.submit(ensure_tools)
+        made = pool.submit(_images)
+        return tools.result(), made.result()
+
+
+def ensure_up(cluster: Cluster) -> None:
+    """Bring the cluster up unless it is; one that is up gets the operator's newest image."""
+    if cluster.is_up:
+        say(f"cluster {cluster.layout.name} is up already")
+        refresh_operator_image(cluster)
+        return
+    tools, archives = prepare()
+    cluster.up(tools, archives)
+
+
+def refresh_operator_image(cluster: Cluster) -> None:
+    """Build the operator's image from the checkout and hand it to a running cluster."""
+    archive = operator_image.ensure()
+    if archive is None:
+        say("the operator's image is left out: there is no operator/mailtls/__main__.py yet")
+    elif cluster.is_up and operator_image.is_news(cluster.layout, archive):
+        containers.import_image(cluster.layout, archive)
+        operator_image.remember(cluster.layout, archive)
+
+
+def _images() -> list[Path]:
+    archives = [images.ensure_pause(), images.ensure_postfix()]
+    operator = operator_image.ensure()
+    return [*archives, operator] if operator else archives
