@@ -41,12 +41,12 @@ def read(status: Json) -> Status:
         attempts=next(_many(_attempts, [status.get("attempts")]), None),
         schedule=next(_many(_schedule, [status.get("certificate")]), None),
         history=tuple(_many(_history, status.get("history"))),
-        handled_probe=(status.get("handled") or {}).get("probe"),
+        handled_probe=next(_many(_handled_probe, [status.get("handled")]), None),
     )
 
 
 def _many(reader: Any, items: Any) -> Any:
-    for item in items or ():
+    for item in items if isinstance(items, list) else ():
         with suppress(KeyError, ValueError, TypeError, AttributeError):
             yield reader(item)
 
@@ -88,6 +88,11 @@ def _schedule(item: Json) -> Schedule:
 
 def _history(item: Json) -> HistoryEntry:
     return HistoryEntry(to_time(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
+
+
+def _handled_probe(item: Json) -> str | None:
+    value = item.get("probe")
+    return value if isinstance(value, str) else None
 
 
 def write(generation: int, conditions: Iterable[Condition], seen: Observed, served: str) -> Json:

@@ -1,0 +1,101 @@
+"""The status that the operator writes and the status that the CRD describes are the same."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mailtls.lifecycle.report import conditions, served
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.status import HistoryEntry, Status
+from mailtls.world.status import read, write
+from unit.stories import DAY, NOW, attempts, desired, schedule, secret, staged
+from unit.test_report import POSTFIX, proven
+
+CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
+
+
+def everything() -> Observed:
+    """An Observed in which every part that a status can show is there."""
+    have = proven(Finding(Reason.SERVING_OLD_CERTIFICATE, "Old."))
+    ours = secret(handled_renew="1")
+    window = schedule(window_start=NOW, window_end=NOW + DAY, explanation_url="https://ca.test/why")
+    full = tuple(
+        replace(each, served_sha256="aa", served_not_after=NOW, tls_version="TLSv1.3", cipher="X")
+        for each in have.endpoints
+    )
+    entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
+    status = Status(attempts=attempts(observed_renew="0"), history=(entry,))
+    return replace(
+        have,
+        secret=ours,
+        schedule=window,
+        endpoints=full,
+        status=status,
+        handled_probe="1",
+        staged=staged(order_url="https://ca.test/order/1"),
+    )
+
+
+def written() -> dict[str, Any]:
+    """The status of everything."""
+    wants, have = desired(workloads=(POSTFIX,)), everything()
+    return write(1, conditions(wants, have, NOW), have, served(wants, have))
+
+
+def described() -> dict[str, Any]:
+    """The CRD's schema of the status."""
+    crd = yaml.safe_load(CRD.read_text())
+    schema: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    return schema
+
+
+def fields_written(value: Any, place: str = "") -> set[str]:
+    """Paths of all fields in a JSON value."""
+    if isinstance(value, list):
+        return set().union(*(fields_written(each, f"{place}[]") for each in value))
+    if not isinstance(value, dict):
+        return set()
+    below = (fields_written(each, f"{place}.{name}") for name, each in value.items())
+    return {f"{place}.{name}" for name in value}.union(*below)
+
+
+def fields_described(schema: dict[str, Any], place: str = "") -> set[str]:
+    """Paths of all fields in a schema."""
+    if "items" in schema:
+        return fields_described(schema["items"], f"{place}[]")
+    found: set[str] = set()
+    for name, each in schema.get("properties", {}).items():
+        found |= {f"{place}.{name}"} | fields_described(each, f"{place}.{name}")
+    return found
+
+
+def test_every_field_that_is_written_is_described_and_the_other_way_round() -> None:
+    """A field outside the schema is pruned in silence; one that nobody writes is a promise not kept."""
+    assert fields_written(written()) == fields_described(described())
+
+
+def test_values_stay_within_the_enums() -> None:
+    """One value outside an enum and the API server refuses the whole status."""
+    results = described()["properties"]["endpoints"]["items"]["properties"]["result"]["enum"]
+    assert {each["result"] for each in written()["endpoints"]} <= set(results)
+
+
+def test_status_is_read_back_as_it_was_written() -> None:
+    """What decisions read again survives the API."""
+    have, back = everything(), read(written())
+    assert back.attempts == have.status.attempts
+    assert back.schedule == have.schedule
+    assert back.history == have.status.history
+    assert back.handled_probe == "1"
+    assert {each.type for each in back.conditions} == {each.type for each in conditions(desired(), have, NOW)}
+
+
+def test_nonsense_in_the_status_is_as_if_nothing_were_there() -> None:
+    """A status is a report: whatever people or older versions left there, reading it never raises."""
+    nonsense: list[Any] = [None, [], {}, "x", 7, [None], [{}], {"failed": "x"}, {"renewalTime": "yesterday"}]
+    for value in nonsense:
+        for name in ("conditions", "attempts", "certificate", "history", "handled"):
+            assert isinstance(read({name: value}), Status)

@@ -1,0 +1,151 @@
+"""What the conditions say."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.report import conditions, refusal, served
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.observed import Failure, Observed, ServingSecret
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import RollProgress
+from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.status import Condition, ConditionType, Status, Truth
+from mailtls.model.workload import PodState, WorkloadState
+from unit.stories import NOW, attempts, desired, schedule, secret, seen
+
+MISSING = ServingSecret(exists=False)
+PORTS = (
+    Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
+    Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
+)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, PORTS)
+PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
+
+
+def proven(*failing: Finding) -> Observed:
+    """Two pods with two ports each; the first endpoints fail as told."""
+    states = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
+    faults: list[tuple[Finding, ...]] = [(each,) for each in failing]
+    every = targets(states, "mx.example.test")
+    faults += [()] * (len(every) - len(faults))
+    endpoints = tuple(
+        Endpoint(target, NOW, found, served_sha256="00" * 32 if found else "aa" * 32)
+        for target, found in zip(every, faults, strict=True)
+    )
+    progress = RollProgress(NOW, timedelta(minutes=10))
+    return seen(workloads=states, endpoints=endpoints, probed_at=NOW, progress=progress)
+
+
+def said(have: Observed, **changes: object) -> dict[ConditionType, Condition]:
+    """The conditions by type."""
+    return {each.type: each for each in conditions(desired(**changes), have, NOW)}
+
+
+def test_every_condition_is_present_after_the_first_pass() -> None:
+    """Tools that wait for a condition need not wait for it to appear."""
+    first = said(seen(secret=MISSING, status=Status(), schedule=None))
+    assert set(first) == set(ConditionType)
+    assert first[ConditionType.READY].reason is Reason.ISSUING
+    assert all(each.observed_generation == 1 for each in first.values())
+
+
+def test_without_workloads_a_stored_certificate_is_ready() -> None:
+    """There is nothing to prove where nothing is named."""
+    now = said(seen())
+    assert now[ConditionType.READY].status is Truth.TRUE
+    assert now[ConditionType.VERIFIED].reason is Reason.NO_WORKLOADS
+
+
+def test_every_endpoint_serves_it_is_verified() -> None:
+    """Proof of every port of every pod makes it ready."""
+    now = said(proven(), workloads=(POSTFIX,))
+    assert {kind: each.status for kind, each in now.items()} == dict.fromkeys(ConditionType, Truth.TRUE)
+    assert served(desired(workloads=(POSTFIX,)), proven()) == "4/4"
+
+
+def test_failing_endpoint_is_named_with_its_reason() -> None:
+    """The message says where, what, and how many more."""
+    old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
+    have = proven(old, old)
+    now = said(have, workloads=(POSTFIX,))
+    verified = now[ConditionType.VERIFIED]
+    assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
+    assert verified.message == "postfix-0:25: The old certificate is served. (2 of 4 endpoints fail)"
+    assert now[ConditionType.READY].status is Truth.FALSE
+    assert served(desired(workloads=(POSTFIX,)), have) == "2/4"
+
+
+def test_pods_that_were_not_asked_yet_are_unknown() -> None:
+    """No evidence is neither good nor bad."""
+    have = replace(proven(), endpoints=(), probed_at=None)
+    assert said(have, workloads=(POSTFIX,))[ConditionType.VERIFIED].reason is Reason.PROBING
+
+
+def test_renewal_that_fails_leaves_the_good_certificate_issued() -> None:
+    """A usable certificate is issued, and the message says that its replacement fails."""
+    have = seen(schedule=schedule(renewal_at=NOW), status=Status(attempts=attempts()))
+    issued = said(have)[ConditionType.ISSUED]
+    assert issued.status is Truth.TRUE
+    assert "RateLimited" in issued.message
+
+
+def test_first_issuance_that_fails_says_why() -> None:
+    """Without a usable certificate the failure is the reason."""
+    refused = Failure(Finding(Reason.CAA_FORBIDS, "CAA forbids it."), None)
+    now = said(seen(secret=MISSING, issue_failure=refused))
+    assert now[ConditionType.ISSUED].reason is Reason.CAA_FORBIDS
+    assert now[ConditionType.READY].reason is Reason.CAA_FORBIDS
+    assert now[ConditionType.STORED].status is Truth.UNKNOWN
+
+
+def test_claimed_secret_names_the_holder() -> None:
+    """The younger of two learns whose the Secret is."""
+    issued = said(seen(holder=Key("mail", "elder")))[ConditionType.ISSUED]
+    assert issued.reason is Reason.SECRET_CLAIMED
+    assert "elder" in issued.message
+
+
+def test_failed_rollout_says_why() -> None:
+    """The reason of the rollout is the reason of the resource."""
+    failure = Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), NOW)
+    have = replace(proven(Finding(Reason.SERVING_OLD_CERTIFICATE, ".")), roll_failure=failure)
+    assert said(have, workloads=(POSTFIX,))[ConditionType.ROLLED_OUT].reason is Reason.RELOAD_FAILED
+
+
+def test_rollout_that_mended_itself_is_rolled_out() -> None:
+    """Evidence beats the memory of a failure."""
+    have = replace(proven(), roll_failure=Failure(Finding(Reason.RELOAD_FAILED, "."), NOW))
+    assert said(have, workloads=(POSTFIX,))[ConditionType.ROLLED_OUT].status is Truth.TRUE
+
+
+def test_transition_time_moves_only_when_the_status_flips() -> None:
+    """A new reason under the same status is no transition."""
+    before = conditions(desired(), seen(secret=MISSING), NOW)
+    later = NOW + timedelta(hours=1)
+    trouble = Failure(Finding(Reason.RATE_LIMITED, "."), None)
+    have = seen(secret=MISSING, status=Status(conditions=before), issue_failure=trouble)
+    still = {each.type: each for each in conditions(desired(), have, later)}
+    assert still[ConditionType.ISSUED].reason is Reason.RATE_LIMITED
+    assert still[ConditionType.ISSUED].transitioned_at == NOW
+    good = {each.type: each for each in conditions(desired(), seen(status=Status(conditions=before)), later)}
+    assert good[ConditionType.ISSUED].transitioned_at == later
+
+
+def test_refused_spec_has_every_condition_too() -> None:
+    """An unusable spec is a report like any other."""
+    finding = Finding(Reason.INVALID_SPEC, "spec.dnsNames: list at least one name.")
+    now = {each.type: each for each in refusal(finding, Status(), 7, NOW)}
+    assert set(now) == set(ConditionType)
+    assert now[ConditionType.READY].reason is Reason.INVALID_SPEC
+    assert now[ConditionType.READY].observed_generation == 7
+
+
+@pytest.mark.parametrize("have", [seen(), seen(secret=MISSING), proven(), seen(secret=secret(acme_server=None))])
+def test_same_pass_twice_says_the_same(have: Observed) -> None:
+    """Messages hold no clock, so that an idle pass writes nothing."""
+    first = conditions(desired(workloads=(POSTFIX,)), have, NOW)
+    again = replace(have, status=replace(have.status, conditions=first))
+    assert conditions(desired(workloads=(POSTFIX,)), again, NOW + timedelta(seconds=30)) == first

@@ -1,0 +1,191 @@
+"""The three Secrets of a resource, over a Kubernetes API in a dictionary."""
+
+from base64 import b64decode, b64encode
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from fakes.cluster import FakeCluster
+from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
+from mailtls.model.observed import Staged
+from mailtls.model.reason import Reason
+from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
+from mailtls.world import keys
+from mailtls.world.ports import Conflict
+from mailtls.world.secrets import FINALIZER, Secrets, parse_staged, path, resource_of
+from unit.stories import desired
+
+RESOURCE = {
+    "metadata": {
+        "name": "mx",
+        "namespace": "mail",
+        "uid": "uid-1",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    },
+    "spec": {"dnsNames": ["mx.example.test"], "secretName": "mx-tls"},
+}
+
+
+def self_signed(key: KeyMaterial, name: str = "mx.example.test") -> Certificate:
+    """A real certificate for a real key."""
+    private: Any = load_pem_private_key(key.pem, None)
+    subject = x509.Name([])
+    builder = x509.CertificateBuilder(subject, subject, private.public_key(), x509.random_serial_number())
+    now = datetime.now(UTC)
+    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=90))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+    return parse_chain(builder.sign(private, SHA256()).public_bytes(Encoding.PEM).decode())
+
+
+def fresh(key: KeyMaterial | None = None) -> Staged:
+    """A key that is about to be staged."""
+    key = key or keys.generate(PrivateKeyPolicy())
+    return Staged(
+        spki_sha256=key.spki_sha256(),
+        names=("mx.example.test",),
+        acme_server="https://ca.test/directory",
+        profile=None,
+        is_open=True,
+        staged_at=datetime.now(UTC),
+        key=key,
+        csr_der=keys.signing_request(key, ["mx.example.test"]),
+        resource_version="",
+    )
+
+
+def test_staged_key_comes_back_as_it_was() -> None:
+    """What a crash leaves is all that is needed to go on."""
+    secrets = Secrets(FakeCluster())
+    saved = secrets.stage(desired(), fresh(), RESOURCE)
+    found = secrets.staged(desired().key, "mx-tls")
+    assert found is not None
+    assert replace(found, key=saved.key) == saved
+    assert found.key.pem == saved.key.pem
+
+
+def test_staged_secret_belongs_to_the_resource_and_waits_for_clean_up() -> None:
+    """The garbage collector removes it with the resource, after the challenges are cleaned up."""
+    cluster = FakeCluster()
+    Secrets(cluster).stage(desired(), fresh(), RESOURCE)
+    meta = cluster.objects[path("mail", "mx-tls-next")]["metadata"]
+    assert meta["ownerReferences"][0]["uid"] == "uid-1"
+    assert meta["finalizers"] == [FINALIZER]
+
+
+def test_closed_order_lets_the_finalizer_go() -> None:
+    """An idle resource is never held by an operator that is not there any more."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    saved = secrets.stage(desired(), fresh(), RESOURCE)
+    secrets.save_order(desired().key, "mx-tls", replace(saved, is_open=False))
+    assert not cluster.objects[path("mail", "mx-tls-next")]["metadata"].get("finalizers")
+    assert secrets.orphans(desired().key) == []
+
+
+def test_two_operators_stage_second_is_refused() -> None:
+    """A key that was saved for an order is never overwritten unseen."""
+    secrets = Secrets(FakeCluster())
+    secrets.stage(desired(), fresh(), RESOURCE)
+    with pytest.raises(Conflict):
+        secrets.stage(desired(), fresh(), RESOURCE)
+
+
+def test_unreadable_staged_secret_is_replaced() -> None:
+    """Somebody edited it to nonsense: it holds nothing worth keeping, and must not block for ever."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    saved = secrets.stage(desired(), fresh(), RESOURCE)
+    cluster.objects[path("mail", "mx-tls-next")]["data"]["order.json"] = b64encode(b"{").decode()
+    assert secrets.staged(desired().key, "mx-tls") is None
+    assert secrets.stage(desired(), replace(saved, resource_version=""), RESOURCE).spki_sha256 == saved.spki_sha256
+
+
+def test_stored_pair_is_read_back_with_its_origin() -> None:
+    """Names, key and authority decide whether a certificate is due, so they must survive the API."""
+    secrets = Secrets(FakeCluster())
+    key = keys.generate(PrivateKeyPolicy())
+    stored = secrets.store(desired(renew_requested="1"), self_signed(key), key)
+    assert secrets.serving(desired()) == stored
+    assert stored.handled_renew == "1"
+
+
+def test_replaced_pair_is_kept_as_previous() -> None:
+    """The way back stays open."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    first, second = keys.generate(PrivateKeyPolicy()), keys.generate(PrivateKeyPolicy())
+    secrets.store(desired(), self_signed(first), first)
+    assert path("mail", "mx-tls-previous") not in cluster.objects
+    secrets.store(desired(), self_signed(second), second)
+    kept = cluster.objects[path("mail", "mx-tls-previous")]["data"]
+    assert b64decode(kept["tls.key"]) == first.pem
+
+
+def test_secret_of_cert_manager_is_not_touched() -> None:
+    """Two operators on one Secret fight for ever."""
+    cluster = FakeCluster()
+    meta = {"name": "mx-tls", "annotations": {"cert-manager.io/certificate-name": "mx"}}
+    cluster.create(path("mail"), {"metadata": meta, "type": "kubernetes.io/tls", "data": {}})
+    found = Secrets(cluster).serving(desired()).foreign
+    assert found is not None
+    assert found.reason is Reason.SECRET_FOREIGN
+
+
+def test_secret_of_another_type_is_not_touched() -> None:
+    """A Secret's type cannot be changed, so a person has to choose."""
+    cluster = FakeCluster()
+    cluster.create(path("mail"), {"metadata": {"name": "mx-tls"}, "type": "Opaque", "data": {}})
+    assert Secrets(cluster).serving(desired()).foreign is not None
+
+
+@pytest.mark.parametrize("data", [{}, {"tls.crt": ""}, {"tls.crt": "!", "tls.key": "!"}, {"tls.key": "AAAA"}])
+def test_nonsense_in_the_secret_is_a_missing_certificate(data: dict[str, str]) -> None:
+    """Whatever people put there, reading it never raises."""
+    cluster = FakeCluster()
+    cluster.create(path("mail"), {"metadata": {"name": "mx-tls"}, "type": "kubernetes.io/tls", "data": data})
+    found = Secrets(cluster).serving(desired())
+    assert (found.certificate, found.key_spki_sha256) == (None, None)
+
+
+def test_journal_tells_what_clean_up_needs() -> None:
+    """After the resource is deleted its spec is still known."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    secrets.stage(desired(), fresh(), RESOURCE)
+    (orphan,) = secrets.orphans(desired().key)
+    assert resource_of(orphan) == RESOURCE
+    assert parse_staged(orphan) is not None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [PrivateKeyPolicy(), PrivateKeyPolicy(size=384), PrivateKeyPolicy(KeyAlgorithm.RSA, 2048)],
+)
+def test_generated_key_follows_its_policy(policy: PrivateKeyPolicy) -> None:
+    """What is drawn is what is later recognised as wanted, by key and by certificate."""
+    key = keys.generate(policy)
+    certificate = self_signed(key)
+    assert keys.follows(key, policy)
+    assert (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size)
+
+
+def test_key_prints_as_nothing() -> None:
+    """No log line, event or traceback can carry a key."""
+    key = keys.generate(PrivateKeyPolicy())
+    staged = fresh(key)
+    for text in (repr(key), str(key), f"{key}", repr(staged), str(staged)):
+        assert "PRIVATE" not in text
+        assert "b'" not in text
+
+
+def test_chain_out_of_order_is_noticed() -> None:
+    """Two unrelated certificates are no chain."""
+    one, two = (self_signed(keys.generate(PrivateKeyPolicy())) for _ in range(2))
+    assert one.chain_is_ordered
+    assert not parse_chain(one.chain_pem + two.chain_pem).chain_is_ordered
