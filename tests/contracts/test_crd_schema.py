@@ -19,7 +19,6 @@ KEYWORDS = {
     "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
 }  # fmt: skip
 RULE_KEYWORDS = {"rule", "message", "fieldPath", "reason"}
-IMPLIED = {"", ".apiVersion", ".kind", ".metadata"}  # the API server describes these itself
 SPEC_FIELDS = list(fields(schema()["properties"]["spec"], "spec"))
 ALL_FIELDS = list(fields(schema()))
 DEFAULTED = [path for path, node in SPEC_FIELDS if "default" in node and node["default"] != {}]
@@ -39,9 +38,8 @@ def test_field_is_structural_and_described(path: str, node: Json) -> None:
     assert node["type"] in {"object", "array", "string", "integer", "boolean"}
     assert ("items" in node) is (node["type"] == "array")
     assert set(node.get("required", ())) <= set(node.get("properties", ()))
-    if path != ".metadata":  # its description is forbidden
-        assert node["description"][0].isupper()
-        assert node["description"].endswith(".")
+    assert node["description"][0].isupper()
+    assert node["description"].endswith(".")
 
 
 @pytest.mark.parametrize(("path", "node"), SPEC_FIELDS, ids=_ids(SPEC_FIELDS))
