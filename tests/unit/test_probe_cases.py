@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
 from mailtls.lifecycle.probe import verdict
@@ -21,20 +21,13 @@ from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.world.smtp import Limits, SmtpProber
 
+pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")  # a server of the past is what is wanted
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
 OLDER = AUTHORITY.issue(Wish(valid_from=-30 * DAY, valid_until=60 * DAY))
 IMPATIENT = Limits(connect=1, dialog=0.6, handshake=0.6, overall=2)
 HELLO_REQUEST = b"\x16\x03\x03\x00\x04\x00\x00\x00\x00"  # a client must ignore it (RFC 5246 section 7.4.1.1)
 AUTH = b"250-mx1.example.com\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS\r\n"
-
-
-class WallClock:
-    """The real clock, as certificates are made for the real now."""
-
-    def now(self) -> datetime:
-        """Tell the time."""
-        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
 from mailtls.lifecycle.probe import verdict
@@ -23,14 +24,6 @@ from mailtls.world.wire import Wire
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
 LIMITS = Limits(connect=0.5, dialog=1, handshake=1, overall=3)
-
-
-class WallClock:
-    """The real clock."""
-
-    def now(self) -> datetime:
-        """Tell the time."""
-        return datetime.now(UTC)
 
 
 def target(port: int, address: str = "127.0.0.1", tls: TlsMode = TlsMode.START_TLS) -> Target:
