@@ -1,0 +1,172 @@
+"""What comes in from the watches, and which resources it is about; what only echoes our own writes wakes nobody."""
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from threading import Event, Lock
+from typing import Final
+
+import structlog
+
+from mailtls.model.spec import Key
+from mailtls.world.claims import Claims
+from mailtls.world.ports import ApiError, Cluster, Json, Unreachable
+
+RESOURCES: Final = "/apis/mailtls.dev/v1alpha1"
+OWNER: Final = "mailtls.dev/owner"
+MANAGER: Final = "mailtls"
+SWEEP: Final = 3600.0  # seconds between full lists
+KINDS: Final = frozenset({"MailServerTLS", "Secret"})
+
+log = structlog.get_logger()
+
+
+class Seen:
+    """The versions of objects that we wrote ourselves, so that their events are known. Bounded; safe for threads."""
+
+    OBJECTS: Final = 20_000
+    VERSIONS: Final = 16  # the events of a busy pass arrive late, and then all at once
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._versions: OrderedDict[str, deque[str]] = OrderedDict()
+
+    def record(self, written: Json) -> None:
+        """Remember an object as the API server answered it to a write of ours."""
+        meta = written.get("metadata") or {}
+        if written.get("kind") not in KINDS or "uid" not in meta:
+            return
+        with self._lock:
+            self._versions.setdefault(meta["uid"], deque(maxlen=self.VERSIONS)).append(meta["resourceVersion"])
+            self._versions.move_to_end(meta["uid"])
+            if len(self._versions) > self.OBJECTS:
+                self._versions.popitem(last=False)
+
+    def is_echo(self, seen: Json) -> bool:
+        """Whether exactly this version is our own work."""
+        meta = seen["metadata"]
+        with self._lock:
+            return meta["resourceVersion"] in self._versions.get(meta["uid"], ())
+
+    def forget(self, gone: Json) -> None:
+        """Drop an object that is gone."""
+        with self._lock:
+            self._versions.pop(gone["metadata"]["uid"], None)
+
+
+class Intake:
+    """Turns events into keys. Never waits and never raises, because it runs in the watches' event loop.
+
+    Of a resource only what its user decides wakes it: generation, annotations, deletion. The status is ours, so an
+    event that changed nothing else is dropped, unless somebody else wrote it.
+    """
+
+    def __init__(self, add: Callable[[Key], None], claims: Claims, seen: Seen) -> None:
+        self._add, self._claims, self._seen = add, claims, seen
+        self._lock = Lock()
+        self._wishes: dict[Key, Json] = {}
+        self._listed: dict[Key, str] = {}
+
+    def prime(self, resources: Iterable[Json]) -> None:
+        """Take in all resources before the watches start; their first listing then says nothing new."""
+        for resource in resources:
+            key = _key(resource)
+            with self._lock:
+                self._wishes[key] = _wish(resource)
+                self._listed[key] = resource["metadata"]["resourceVersion"]
+            self._wake(key, self._claims.note(resource))
+
+    def resource(self, change: str | None, resource: Json) -> None:
+        """Take in an event of a MailServerTLS; `change` None means that it was listed."""
+        key = _key(resource)
+        if change == "DELETED":
+            self._gone(key)
+            self._seen.forget(resource)
+        elif self._is_news(key, change, resource):
+            self._wake(key, self._claims.note(resource))
+
+    def secret(self, change: str | None, secret: Json) -> None:
+        """Take in an event of a Secret that we labelled: edited or deleted, its owner puts it right."""
+        owner = (secret["metadata"].get("labels") or {}).get(OWNER)
+        echo = change != "DELETED" and self._seen.is_echo(secret)
+        if change == "DELETED":
+            self._seen.forget(secret)
+        if owner and not echo:
+            self._add(Key(secret["metadata"]["namespace"], owner))
+
+    def sweep(self, resources: Iterable[Json]) -> None:
+        """Take in a full list: every resource is looked at, and those that vanished unseen are taken leave of."""
+        with self._lock:
+            known = set(self._wishes)
+        listed = set()
+        for resource in resources:
+            key = _key(resource)
+            listed.add(key)
+            with self._lock:
+                self._wishes[key] = _wish(resource)
+            self._wake(key, self._claims.note(resource))
+        for key in known - listed:
+            self._gone(key)
+
+    def _gone(self, key: Key) -> None:
+        with self._lock:
+            self._wishes.pop(key, None)
+            self._listed.pop(key, None)
+        self._wake(key, self._claims.forget(key))
+
+    def _wake(self, key: Key, others: Iterable[Key]) -> None:
+        for each in (key, *others):
+            self._add(each)
+
+    def _is_news(self, key: Key, change: str | None, resource: Json) -> bool:
+        wish = _wish(resource)
+        with self._lock:
+            before = self._wishes.get(key)
+            self._wishes[key] = wish
+            primed = self._listed.pop(key, None)
+        if before != wish:
+            return True
+        if change is None:  # a listing after a gap: look at everything, but not twice at the start
+            return bool(primed != resource["metadata"]["resourceVersion"])
+        return _has_foreign_status(resource) and not self._seen.is_echo(resource)
+
+
+class Sweeper:
+    """Lists everything now and then: a watch that missed something must not leave a certificate alone for ever."""
+
+    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], intake: Intake) -> None:
+        self._cluster, self._namespaces, self._intake = cluster, namespaces, intake
+
+    def list(self) -> list[Json]:
+        """Return all resources that are served."""
+        if not self._namespaces:
+            return self._cluster.list(f"{RESOURCES}/mailservertls")
+        return [item for place in self._namespaces for item in self._cluster.list(resources_of(place))]
+
+    def run(self, stopping: Event) -> None:
+        """Sweep about once an hour, until stopped."""
+        while not stopping.wait(SWEEP * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load
+            try:
+                self._intake.sweep(self.list())
+            except (ApiError, Unreachable) as problem:
+                log.warning("the resources could not be listed", error=str(problem))
+
+
+def resources_of(namespace: str) -> str:
+    """URL path of a namespace's MailServerTLS."""
+    return f"{RESOURCES}/namespaces/{namespace}/mailservertls"
+
+
+def _key(resource: Json) -> Key:
+    return Key(resource["metadata"]["namespace"], resource["metadata"]["name"])
+
+
+def _wish(resource: Json) -> Json:
+    """What a user decides about a resource."""
+    meta = resource["metadata"]
+    return {name: meta.get(name) for name in ("uid", "generation", "annotations", "deletionTimestamp")}
+
+
+def _has_foreign_status(resource: Json) -> bool:
+    entries = resource["metadata"].get("managedFields") or ()
+    return any(entry.get("subresource") == "status" and entry.get("manager") != MANAGER for entry in entries)

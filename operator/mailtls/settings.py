@@ -1,0 +1,170 @@
+"""What the installation decides, from environment variables; nothing else in the package reads the environment."""
+
+import json
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from mailtls.model.duration import parse_duration
+
+NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+HIGHEST_PORT: Final = 65535
+
+
+class InvalidSettings(Exception):
+    """A variable that makes no sense; the message is one sentence that names it and says what it must be."""
+
+
+class LogFormat(StrEnum):
+    """`JSON` is one object a line, for machines; `TEXT` is for people."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's settings, checked; each field names its variable `MAILTLS_<FIELD>` where none is given.
+
+    `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
+    HTTP-01 server (`POD_IP`). `watch_namespaces` empty means the whole cluster. `acme_solvers` has the shape of
+    `spec.acme.solvers`; it is parsed like a resource's. `http01_service` None: no HTTP-01.
+    """
+
+    namespace: str
+    identity: str
+    pod_name: str | None = None
+    pod_ip: str | None = None
+    watch_namespaces: tuple[str, ...] = ()
+    workers: int = 16
+    probe_concurrency: int = 50
+    probe_interval: timedelta = timedelta(hours=1)
+    log_format: LogFormat = LogFormat.JSON
+    log_level: str = "info"
+    metrics_port: int = 8080
+    http01_port: int = 8089
+    http01_service: str | None = None
+    lease: str = "mailtls"
+    acme_server: str | None = None
+    acme_email: str | None = None
+    acme_ca_bundle_file: Path | None = None
+    acme_solvers: tuple[dict[str, Any], ...] = ()
+    trust_bundle_file: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], namespace_file: Path = NAMESPACE_FILE) -> "Settings":
+        """Read all variables; raises `InvalidSettings` for the first that makes no sense."""
+        read = _Reader(environ)
+        pod_name = read.text("POD_NAME")
+        given = {
+            "pod_name": pod_name,
+            "pod_ip": read.text("POD_IP"),
+            "watch_namespaces": read("MAILTLS_WATCH_NAMESPACES", _names),
+            "workers": read("MAILTLS_WORKERS", _whole(1, 512)),
+            "probe_concurrency": read("MAILTLS_PROBE_CONCURRENCY", _whole(1, 10_000)),
+            "probe_interval": read("MAILTLS_PROBE_INTERVAL", _interval),
+            "log_format": read("MAILTLS_LOG_FORMAT", _log_format),
+            "log_level": read("MAILTLS_LOG_LEVEL", _log_level),
+            "metrics_port": read("MAILTLS_METRICS_PORT", _whole(1, HIGHEST_PORT)),
+            "http01_port": read("MAILTLS_HTTP01_PORT", _whole(1, HIGHEST_PORT)),
+            "http01_service": read.text("MAILTLS_HTTP01_SERVICE"),
+            "lease": read.text("MAILTLS_LEASE"),
+            "acme_server": read.text("MAILTLS_ACME_SERVER"),
+            "acme_email": read.text("MAILTLS_ACME_EMAIL"),
+            "acme_ca_bundle_file": read("MAILTLS_ACME_CA_BUNDLE_FILE", _file),
+            "acme_solvers": read("MAILTLS_ACME_SOLVERS", _solvers),
+            "trust_bundle_file": read("MAILTLS_TRUST_BUNDLE_FILE", _file),
+        }
+        return cls(
+            namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),
+            identity=pod_name or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+            **{name: value for name, value in given.items() if value is not None},
+        )
+
+    @property
+    def acme(self) -> dict[str, Any]:
+        """The default authority in the shape of `spec.acme`, without what is not set."""
+        given = {"server": self.acme_server, "email": self.acme_email, "solvers": list(self.acme_solvers)}
+        return {name: value for name, value in given.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    environ: Mapping[str, str]
+
+    def text(self, name: str) -> str | None:
+        return self.environ.get(name, "").strip() or None
+
+    def __call__(self, name: str, parse: Callable[[str], Any]) -> Any:
+        """Return None, which stands for the default, where the variable is missing or empty."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as problem:
+            raise InvalidSettings(f"{name} is {text!r}: {problem}.") from problem
+
+
+def _own_namespace(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        raise InvalidSettings(
+            "MAILTLS_NAMESPACE is not set, and there is no service account to tell the operator's namespace: set it."
+        ) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"write a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _interval(text: str) -> timedelta:
+    interval = parse_duration(text)
+    if interval < timedelta(minutes=1):
+        raise ValueError("write a duration of at least 1m")
+    return interval
+
+
+def _log_format(text: str) -> LogFormat:
+    named = {"json": LogFormat.JSON, "text": LogFormat.TEXT, "console": LogFormat.TEXT}
+    if text.lower() not in named:
+        raise ValueError("write json, or text for people")
+    return named[text.lower()]
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in {"debug", "info", "warning", "error"}:
+        raise ValueError("write debug, info, warning or error")
+    return text.lower()
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return path
+
+
+def _solvers(text: str) -> tuple[dict[str, Any], ...]:
+    try:
+        solvers = json.loads(text)
+    except ValueError:
+        raise ValueError("write a JSON list in the shape of spec.acme.solvers") from None
+    if not isinstance(solvers, list) or not all(isinstance(solver, dict) for solver in solvers):
+        raise ValueError("write a JSON list in the shape of spec.acme.solvers")
+    return tuple(solvers)

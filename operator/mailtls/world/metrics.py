@@ -1,0 +1,222 @@
+"""What Prometheus scrapes: expiry dates and verdicts per resource and port, and how the operator itself is doing.
+
+Series of a certificate stay after its expiry, and those of a port while nobody answers there: alerts need them most
+just then. They go only when the resource or the pod is gone.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from threading import Lock
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from mailtls import __version__
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Key
+from mailtls.model.status import Condition
+
+_RESOURCE: Final = ("namespace", "name")
+_PORT: Final = ("workload", "pod", "port")
+_MINUTES: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_PASSES: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+Labels = tuple[str, ...]
+
+
+class _Series:
+    """The series of one gauge that belong to each resource, so that they can be taken away again."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self.gauge = gauge
+        self._of: dict[Key, set[Labels]] = {}
+
+    def set(self, key: Key, rest: Labels, value: float) -> None:
+        """Set one series of the resource."""
+        labels = (key.namespace, key.name, *rest)
+        self.gauge.labels(*labels).set(value)
+        self._of.setdefault(key, set()).add(labels)
+
+    def keep(self, key: Key, wanted: Callable[[Labels], bool]) -> None:
+        """Remove the resource's series whose labels after the resource's own are not wanted."""
+        kept = set()
+        for labels in self._of.pop(key, ()):
+            if wanted(labels[2:]):
+                kept.add(labels)
+            else:
+                self.gauge.remove(*labels)
+        if kept:
+            self._of[key] = kept
+
+
+class Metrics:
+    """All of the operator's metrics in a registry of their own; safe for threads. Times are Unix seconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._lock = Lock()
+        self._all: list[_Series] = []
+        self._declare_certificates()
+        self._declare_operator()
+
+    def _declare_certificates(self) -> None:
+        self._not_after = self._series(
+            "mailtls_certificate_not_after_timestamp_seconds", "When the stored certificate expires.", "secret"
+        )
+        self._renewal = self._series(
+            "mailtls_certificate_renewal_timestamp_seconds", "When the stored certificate is due for renewal."
+        )
+        self._served_not_after = self._port_series(
+            "mailtls_served_not_after_timestamp_seconds", "When the certificate expires that the port last served."
+        )
+        self._matches = self._port_series(
+            "mailtls_served_matches", "1 when the port serves the stored certificate, 0 when another one."
+        )
+        self._result = self._port_series(
+            "mailtls_probe_result", "1 for the reason of the port's last probe; Verified when all is well.", "reason"
+        )
+        self._probed = self._port_series("mailtls_probe_timestamp_seconds", "When the port was last probed.")
+        self._condition = self._series(
+            "mailtls_condition", "1 for the present status and reason of a condition.", "type", "status", "reason"
+        )
+
+    def _declare_operator(self) -> None:
+        self._orders = self._counter("mailtls_orders_total", "Orders that came to an end.", "outcome")
+        self._order_seconds = self._histogram(
+            "mailtls_order_duration_seconds", "From opening an order to its end.", _MINUTES
+        )
+        self._rollouts = self._counter("mailtls_rollouts_total", "Rollouts that came to an end.", "outcome")
+        self._rollout_seconds = self._histogram(
+            "mailtls_rollout_duration_seconds", "From the first pod told to the last one verified.", _MINUTES
+        )
+        self._acme = self._counter("mailtls_acme_requests_total", "Requests to ACME servers.", "type", "code")
+        self._writes = self._counter("mailtls_kubernetes_writes_total", "Writes to the API server.", "verb")
+        self._depth = self._gauge("mailtls_queue_depth", "Resources that wait for a worker.")
+        self._passes = self._histogram(
+            "mailtls_reconcile_duration_seconds", "How long passes over one resource took.", _PASSES
+        )
+        self._leader = self._gauge("mailtls_leader", "1 while this replica leads.")
+        build = self._gauge("mailtls_build_info", "Always 1; the version is in the label.", "version")
+        build.labels(__version__).set(1)
+
+    def stored(self, key: Key, secret: str, not_after: datetime, renewal_at: datetime | None) -> None:
+        """Note the certificate that the Secret holds, and when it is due; None where that is not known."""
+        with self._lock:
+            self._not_after.keep(key, lambda rest: rest == (secret,))
+            self._not_after.set(key, (secret,), not_after.timestamp())
+            if renewal_at is None:
+                self._renewal.keep(key, _nothing)
+            else:
+                self._renewal.set(key, (), renewal_at.timestamp())
+
+    def served(self, key: Key, endpoints: Sequence[Endpoint]) -> None:
+        """Note what all ports of the resource serve: those that are not among `endpoints` are gone.
+
+        A port that showed no certificate this time keeps the expiry date last seen there, and whether it matched. A
+        port probed at several addresses is as good as the worst of them.
+        """
+        ports: dict[Labels, list[Endpoint]] = {}
+        for endpoint in endpoints:
+            ports.setdefault(_place(endpoint), []).append(endpoint)
+        with self._lock:
+            for series in (self._served_not_after, self._matches, self._result, self._probed):
+                series.keep(key, lambda rest: rest[:3] in ports)
+            for place, addresses in ports.items():
+                self._port(key, place, addresses)
+
+    def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
+        failures = [endpoint.failure.reason for endpoint in addresses if endpoint.failure]
+        reason = str(failures[0] if failures else Reason.VERIFIED)
+        self._result.keep(key, lambda rest: rest[:3] != place or rest[3] == reason)
+        self._result.set(key, (*place, reason), 1)
+        self._probed.set(key, place, min(endpoint.checked_at for endpoint in addresses).timestamp())
+        expiries = [endpoint.served_not_after for endpoint in addresses if endpoint.served_not_after is not None]
+        if expiries:
+            self._served_not_after.set(key, place, min(expiries).timestamp())
+        seen = [endpoint for endpoint in addresses if endpoint.served_sha256 is not None]
+        if seen:
+            self._matches.set(key, place, float(all(map(_matches, seen))))
+
+    def conditions(self, key: Key, conditions: Iterable[Condition]) -> None:
+        """Note the resource's conditions as they are now."""
+        now = {(str(each.type), str(each.status), str(each.reason)) for each in conditions}
+        with self._lock:
+            self._condition.keep(key, lambda rest: rest in now)
+            for labels in now:
+                self._condition.set(key, labels, 1)
+
+    def forget(self, key: Key) -> None:
+        """Remove every series of a resource that is gone."""
+        with self._lock:
+            for series in self._all:
+                series.keep(key, _nothing)
+
+    def order_ended(self, outcome: str, seconds: float | None = None) -> None:
+        """Count an order: `issued` or `failed`, and how long it took where that is known."""
+        self._orders.labels(outcome).inc()
+        if seconds is not None:
+            self._order_seconds.observe(seconds)
+
+    def rollout_ended(self, outcome: str, seconds: float | None = None) -> None:
+        """Count a rollout: `succeeded` or `failed`, and how long it took where that is known."""
+        self._rollouts.labels(outcome).inc()
+        if seconds is not None:
+            self._rollout_seconds.observe(seconds)
+
+    def acme_request(self, request: str, code: int | str) -> None:
+        """Count a request to an ACME server by its type (`newOrder`) and the answer's HTTP status, or `none`."""
+        self._acme.labels(request, str(code)).inc()
+
+    def written(self, verb: str) -> None:
+        """Count a write to the API server."""
+        self._writes.labels(verb).inc()
+
+    def reconciled(self, seconds: float) -> None:
+        """Note how long a pass took."""
+        self._passes.observe(seconds)
+
+    def watch_queue(self, depth: Callable[[], int]) -> None:
+        """Ask `depth` for the queue's length at each scrape."""
+        self._depth.set_function(lambda: float(depth()))
+
+    def watch_leader(self, is_leading: Callable[[], bool]) -> None:
+        """Ask at each scrape whether this replica leads."""
+        self._leader.set_function(lambda: float(is_leading()))
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        with self._lock:
+            return generate_latest(self.registry)
+
+    def _series(self, name: str, meaning: str, *labels: str) -> _Series:
+        series = _Series(self._gauge(name, meaning, *_RESOURCE, *labels))
+        self._all.append(series)
+        return series
+
+    def _port_series(self, name: str, meaning: str, *labels: str) -> _Series:
+        return self._series(name, meaning, *_PORT, *labels)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, meaning, buckets=buckets, registry=self.registry)
+
+
+_OTHER_CERTIFICATE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
+
+
+def _matches(endpoint: Endpoint) -> bool:
+    return not any(finding.reason in _OTHER_CERTIFICATE for finding in endpoint.findings)
+
+
+def _place(endpoint: Endpoint) -> Labels:
+    return (endpoint.target.workload, endpoint.target.pod, str(endpoint.target.port.port))
+
+
+def _nothing(_rest: Labels) -> bool:
+    return False
