@@ -39,6 +39,7 @@ class Client:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     clock: WallClock = field(default_factory=WallClock)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    server: str = ""  # another URL than Pebble's own
 
     def __post_init__(self) -> None:
         self.accounts = self.restarted()
@@ -46,7 +47,7 @@ class Client:
     @property
     def acme(self) -> Acme:
         """The authority that resources name."""
-        return Acme(server=self.pebble.directory_url, email="postmaster@example.com", solvers=())
+        return Acme(server=self.server or self.pebble.directory_url, email="postmaster@example.com", solvers=())
 
     @property
     def account(self) -> Account:
@@ -60,7 +61,7 @@ class Client:
             "mailtls-system",
             self.clock,
             lambda kind, code: self.requests.update([(kind, code)]),
-            default_server=self.pebble.directory_url,
+            default_server=self.acme.server,
             default_ca_bundle_pem=self.pebble.roots_pem,
         )
         return self.accounts
@@ -131,10 +132,10 @@ class Issuance:
             time.sleep(max(due, self.wait_at_least, 0.0))
 
 
-def issue(client: Client, names: Sequence[str], **options: object) -> str:
+def issue(client: Client, names: Sequence[str], *, replaces: str | None = None, wait_at_least: float = 0.0) -> str:
     """Order and fetch a certificate for `names`; fail the test when the CA refuses."""
     account = client.account
-    order = account.new_order(names)
-    result = Issuance(account, order, csr_for(names), client.clock, **options).run()  # type: ignore[arg-type]
+    order = account.new_order(names, replaces=replaces)
+    result = Issuance(account, order, csr_for(names), client.clock, wait_at_least=wait_at_least).run()
     assert isinstance(result, str), result
     return result

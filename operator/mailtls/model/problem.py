@@ -77,6 +77,7 @@ _KNOWN: Mapping[str, tuple[Reason, str]] = {
     "rejectedIdentifier": (Reason.ORDER_REJECTED, "Correct spec.dnsNames, the CA does not issue for one of them"),
     "unsupportedIdentifier": (Reason.ORDER_REJECTED, "Correct spec.dnsNames, the CA does not issue for one of them"),
     "badCSR": (Reason.ORDER_REJECTED, "Change spec.privateKey or spec.dnsNames, the CA refuses the request"),
+    "badNonce": (Reason.ACME_UNREACHABLE, "The CA refuses every nonce it gave, the operator tries again"),
     "serverInternal": (Reason.ACME_UNREACHABLE, "The CA has trouble of its own, the operator tries again"),
 }
 
