@@ -1,6 +1,8 @@
 """The CRD and its example manifests, as tests read them."""
 
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,13 @@ INVALID = sorted((HERE / "invalid").glob("*.yaml"))
 
 
 def crd() -> Json:
-    """Return the CustomResourceDefinition, read afresh so that a test may change it."""
-    document: Json = yaml.safe_load(CRD_FILE.read_text(encoding="utf-8"))
+    """Return the CustomResourceDefinition, a copy that a test may change."""
+    return deepcopy(_read(CRD_FILE))
+
+
+@cache
+def _read(file: Path) -> Json:
+    document: Json = yaml.safe_load(file.read_text(encoding="utf-8"))
     return document
 
 
@@ -49,7 +56,7 @@ def with_defaults(node: Json, value: Any) -> Any:
 
 def stored(manifest: Path) -> Json:
     """Return a manifest with the metadata that the API server gives to it; its defaults are not filled in."""
-    resource: Json = yaml.safe_load(manifest.read_text(encoding="utf-8"))
+    resource = deepcopy(_read(manifest))
     resource["metadata"] |= {
         "namespace": "mail",
         "uid": "6b1c0d5e-0000-4000-8000-000000000001",

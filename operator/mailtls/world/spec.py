@@ -14,7 +14,6 @@ from mailtls.model.preset import PRESETS, Preset, Server, default_policy
 from mailtls.model.spec import (
     Acme,
     Apply,
-    DataRef,
     Desired,
     Dns01,
     Key,
@@ -49,11 +48,10 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the installation gives to resources that do not say: authority, probe interval, and roots to trust."""
+    """What the installation gives to resources that do not say."""
 
     acme: Acme | None = None
     probe_interval: timedelta = Probe().interval
-    trust: DataRef | None = None
 
 
 def parse(resource: Json, defaults: Defaults) -> Desired:
@@ -175,7 +173,7 @@ def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
         interval=_duration(interval, timedelta(minutes=1), 168 * _HOUR)
         if interval.is_given
         else defaults.probe_interval,
-        trust=bundle_ref(node.at("trust"), namespace) or defaults.trust,
+        trust=bundle_ref(node.at("trust"), namespace),
     )
 
 
