@@ -61,7 +61,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- with .Values.metrics.prometheusRule.thresholds -}}
-{{- if ge .expiryCriticalDays .expiryWarningDays -}}
+{{- if ge (int .expiryCriticalDays) (int .expiryWarningDays) -}}
 {{- fail "metrics.prometheusRule.thresholds: expiryCriticalDays must be less than expiryWarningDays" -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,143 @@
+"""The chart: what it renders, which values it refuses and with which words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.render import CHART, ROOT, RULES, alerts, chart_defaults, helm_binary, helm_template
+
+HERE = Path(__file__).parent / "chart"
+VALID = sorted(HERE.glob("valid/*.yaml"))
+INVALID = sorted(HERE.glob("invalid/*.yaml"))
+Objects = Mapping[tuple[str, str], Mapping[str, Any]]
+
+pytestmark = pytest.mark.skipif(helm_binary() is None, reason="Helm is missing: the chart was not rendered")
+
+
+def render(*arguments: str) -> Objects:
+    """Render the chart and return its objects by kind and name."""
+    done = helm_template(*arguments)
+    assert done.returncode == 0, done.stderr
+    found = [each for each in yaml.safe_load_all(done.stdout) if each]
+    return {(each["kind"], each["metadata"]["name"]): each for each in found}
+
+
+def pod_of(objects: Objects) -> Mapping[str, Any]:
+    """Return the pod template's spec of the one Deployment."""
+    (deployment,) = (each for (kind, _), each in objects.items() if kind == "Deployment")
+    pod: Mapping[str, Any] = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def environment_of(objects: Objects) -> Mapping[str, str]:
+    """Return the operator's plain environment variables."""
+    return {each["name"]: each["value"] for each in pod_of(objects)["containers"][0]["env"] if "value" in each}
+
+
+@pytest.mark.parametrize("values", VALID, ids=lambda path: path.stem)
+def test_valid_values_render_to_objects_of_distinct_names(values: Path) -> None:
+    """Each file of values that uses options off by default renders, and no object appears twice."""
+    done = helm_template("--values", str(values))
+    assert done.returncode == 0, done.stderr
+    found = [each for each in yaml.safe_load_all(done.stdout) if each]
+    names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in found]
+    assert len(names) == len(set(names)) > 0
+
+
+@pytest.mark.parametrize("values", INVALID, ids=lambda path: path.stem)
+def test_invalid_values_are_refused_with_the_message_beside_them(values: Path) -> None:
+    """Each mistake is refused, in the words that the file beside it holds."""
+    done = helm_template("--values", str(values))
+    assert done.returncode != 0
+    assert values.with_suffix(".message").read_text().strip() in done.stderr
+
+
+def test_default_pod_meets_the_restricted_pod_security_standard() -> None:
+    """Pod and container carry what the `restricted` standard wants, and a read-only root besides."""
+    pod = pod_of(render())
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert [each["name"] for each in pod["volumes"] if "emptyDir" in each] == ["tmp"]
+
+
+def test_crd_in_the_chart_is_the_repository_one_and_kept_on_uninstall() -> None:
+    """The CustomResourceDefinition is crds/ word for word, with the annotation that makes Helm keep it."""
+    rendered = dict(render()["CustomResourceDefinition", "mailservertls.mailtls.dev"])
+    source = yaml.safe_load((ROOT / "crds" / "mailservertls.yaml").read_text())
+    metadata = dict(rendered["metadata"])
+    assert metadata.pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert rendered | {"metadata": metadata} == source
+
+
+def test_watched_namespaces_get_roles_and_no_cluster_role() -> None:
+    """With watchNamespaces nothing is granted beyond these namespaces and the operator's own."""
+    done = helm_template("--set", "watchNamespaces={mail,lists}", "--set", "crds.install=false")
+    objects = [each for each in yaml.safe_load_all(done.stdout) if each]
+    roles = {each["metadata"]["namespace"] for each in objects if each["kind"] == "Role"}
+    assert roles == {"mail", "lists", "mailtls"}
+    assert not [each["kind"] for each in objects if each["kind"].startswith("ClusterRole")]
+
+
+def test_roles_hold_no_wildcard() -> None:
+    """Every rule names its groups, resources and verbs."""
+    for (kind, _), each in render().items():
+        if kind in {"Role", "ClusterRole"}:
+            assert "*" not in str(each["rules"])
+
+
+def test_inline_bundles_are_mounted_where_the_environment_points() -> None:
+    """The file named by the environment lies in a mounted volume, and a changed bundle restarts the pods."""
+    pem = "-----BEGIN CERTIFICATE-----"
+    objects = render("--set", f"acme.caBundle.inline={pem}", "--set", f"trust.inline={pem}")
+    environment, pod = environment_of(objects), pod_of(objects)
+    mounts = {each["mountPath"]: each["name"] for each in pod["containers"][0]["volumeMounts"]}
+    for variable in ("MAILTLS_ACME_CA_BUNDLE_FILE", "MAILTLS_TRUST_BUNDLE_FILE"):
+        folder, _, file = environment[variable].rpartition("/")
+        (volume,) = (each for each in pod["volumes"] if each["name"] == mounts[folder])
+        assert [each["path"] for each in volume["configMap"]["items"]] == [file]
+        assert objects["ConfigMap", "mailtls"]["data"][file] == pem
+    other = render("--set", f"acme.caBundle.inline={pem}2", "--set", f"trust.inline={pem}")
+    annotations = [
+        each["Deployment", "mailtls"]["spec"]["template"]["metadata"]["annotations"] for each in (objects, other)
+    ]
+    assert annotations[0] != annotations[1]
+
+
+def test_http01_service_is_open_to_the_endpoint_slice_of_the_leader() -> None:
+    """The Service has no selector, leads from port 80 to the operator's, and the environment names it."""
+    objects = render()
+    service = objects["Service", environment_of(objects)["MAILTLS_HTTP01_SERVICE"]]
+    assert "selector" not in service["spec"]
+    (port,) = service["spec"]["ports"]
+    assert (port["port"], str(port["targetPort"])) == (80, environment_of(objects)["MAILTLS_HTTP01_PORT"])
+
+
+def test_prometheus_rule_holds_the_same_alerts_as_the_plain_file() -> None:
+    """The PrometheusRule with default thresholds is deploy/alerts.yaml."""
+    rule = render("--set", "metrics.prometheusRule.enabled=true")["PrometheusRule", "mailtls"]
+    assert rule["spec"] == yaml.safe_load(alerts())
+
+
+def test_every_threshold_of_the_values_reaches_the_rules() -> None:
+    """Each threshold of values.yaml is read by a rule, and a changed one is rendered."""
+    for name in chart_defaults()["metrics"]["prometheusRule"]["thresholds"]:
+        assert f"${{{name}}}" in RULES.read_text()
+    changed = ("--set", "metrics.prometheusRule.thresholds.expiryWarningDays=21")
+    rule = render("--set", "metrics.prometheusRule.enabled=true", *changed)["PrometheusRule", "mailtls"]
+    assert str(rule["spec"]).count("< 21 * 86400") == 2
+    assert "${" not in str(rule["spec"])
+
+
+def test_chart_and_package_have_one_version() -> None:
+    """The chart installs the operator of the version in pyproject.toml."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert f'version = "{chart["appVersion"]}"' in (ROOT / "pyproject.toml").read_text()
