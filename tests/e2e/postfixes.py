@@ -1,0 +1,148 @@
+"""Postfix workloads on the real cluster, and a rollout driven as reconcile drives it."""
+
+import threading
+import time
+from base64 import b64encode
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from fakes.clock import WallClock
+from mailservers.certificates import Authority, Served
+from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.proof import gather, targets
+from mailtls.lifecycle.roll import next_roll
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.preset import PRESETS, Server
+from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollProgress, RollStep
+from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
+from mailtls.model.workload import WorkloadState
+from mailtls.world.kubernetes import KubernetesCluster
+from mailtls.world.ports import Json
+from mailtls.world.reload import reload_pod
+from mailtls.world.smtp import SmtpProber
+from mailtls.world.workloads import observe, restart_workload, workload_path
+
+SECRET = "mx-tls"
+HOST = "mx1.example.com"
+POSTFIX = PRESETS[Server.POSTFIX]
+TIMEOUT = timedelta(minutes=2)
+KINDS_WITH_REPLICAS = {WorkloadKind.STATEFUL_SET, WorkloadKind.DEPLOYMENT}
+
+
+def workload(kind: WorkloadKind, apply: Apply, name: str = "postfix", command: tuple[str, ...] = ()) -> Workload:
+    """Make a Postfix workload's place in a spec, by the preset."""
+    reload = Reload(command or POSTFIX.reload) if apply is Apply.RELOAD else None
+    return Workload(kind, name, apply, POSTFIX.ports, reload)
+
+
+def pod_spec(*, sub_path: bool = False, image: str = "localhost/postfix:1", mounted: bool = True) -> Json:
+    """Make a Postfix pod that is ready when it listens."""
+    files = ("tls.crt", "tls.key") if sub_path else ("",)
+    mounts = [
+        {"name": "tls", "mountPath": f"/etc/mail-tls/{file}".rstrip("/"), **({"subPath": file} if file else {})}
+        for file in files
+    ]
+    return {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [
+            {
+                "name": "postfix",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "volumeMounts": mounts if mounted else [],
+                "readinessProbe": {"tcpSocket": {"port": 25}, "periodSeconds": 1},
+            }
+        ],
+        "volumes": [{"name": "tls", "secret": {"secretName": SECRET}}] if mounted else [],
+    }
+
+
+@dataclass
+class Mail:
+    """A namespace with mail servers, and the authority whose certificates they serve."""
+
+    cluster: KubernetesCluster
+    namespace: str
+    authority: Authority = field(default_factory=Authority)
+    clock: WallClock = field(default_factory=WallClock)
+
+    def store(self, served: Served) -> None:
+        """Write the Secret."""
+        data = {"tls.crt": served.chain_pem, "tls.key": served.key_pem}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET},
+            "type": "kubernetes.io/tls",
+            "data": {name: b64encode(value).decode() for name, value in data.items()},
+        }
+        self.cluster.apply(f"/api/v1/namespaces/{self.namespace}/secrets/{SECRET}", body)
+
+    def deploy(self, of: Workload, spec: Json, replicas: int = 2) -> None:
+        """Create the workload and wait until its controller is done."""
+        labels = {"app": of.name}
+        template = {"metadata": {"labels": labels}, "spec": spec}
+        own: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}
+        if of.kind in KINDS_WITH_REPLICAS:
+            own["replicas"] = replicas
+        if of.kind is WorkloadKind.STATEFUL_SET:
+            own["serviceName"] = of.name
+        body = {"apiVersion": "apps/v1", "kind": str(of.kind), "metadata": {"name": of.name}, "spec": own}
+        self.cluster.create(workload_path(self.namespace, of).rsplit("/", 1)[0], body)
+        self.await_ready(of)
+
+    def await_ready(self, of: Workload) -> WorkloadState:
+        """Wait until the workload's own rollout is complete."""
+        deadline = time.monotonic() + TIMEOUT.total_seconds()
+        while not (state := self.observe(of)).rolled or not state.living_pods:
+            assert time.monotonic() < deadline, state
+            time.sleep(0.2)
+        return state
+
+    def observe(self, of: Workload) -> WorkloadState:
+        """Look at the workload."""
+        return observe(self.cluster, self.namespace, of, SECRET)
+
+    def restarts(self, of: Workload) -> dict[str, int]:
+        """Count container restarts by the uid of each pod."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        pods = self.cluster.list(path, label_selector=f"app={of.name}")
+        return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods}
+
+    def probe(self, states: tuple[WorkloadState, ...], served: Served) -> list[Endpoint]:
+        """Ask every port of every ready pod."""
+        prober = SmtpProber(self.clock, verdict)
+        return prober.probe(targets(states, HOST), self.authority.expects(served))
+
+    def roll(
+        self, wanted: Served, *workloads: Workload, retry: bool = False, timeout: timedelta = TIMEOUT
+    ) -> tuple[RolledOut | RolloutFailed, list[RollStep]]:
+        """Roll `wanted` out, step by step, and return the end and the steps that changed something."""
+        progress = RollProgress(self.clock.now(), timeout, retry=retry)
+        taken: list[RollStep] = []
+        while True:
+            states = tuple(self.observe(each) for each in workloads)
+            evidence = gather(self.probe(states, wanted), wanted.sha256)
+            step = next_roll(states, evidence, wanted.sha256, progress, self.clock.now())
+            if isinstance(step, RolledOut | RolloutFailed):
+                return step, taken
+            if isinstance(step, ReloadPod | RestartWorkload):
+                taken.append(step)
+                progress = self._perform(step, wanted, progress)
+            else:
+                time.sleep(max(0.0, (step.until - self.clock.now()).total_seconds()))
+
+    def _perform(self, step: ReloadPod | RestartWorkload, wanted: Served, progress: RollProgress) -> RollProgress:
+        if isinstance(step, RestartWorkload):
+            fault = restart_workload(self.cluster, self.namespace, step.workload, wanted.sha256)
+        else:
+            fault = reload_pod(
+                self.cluster,
+                self.namespace,
+                step,
+                wanted.sha256,
+                timeout=progress.timeout.total_seconds(),
+                stopping=threading.Event(),
+            )
+        return progress.after(step, fault, self.clock.now())

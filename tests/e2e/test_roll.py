@@ -1,0 +1,187 @@
+"""Rollouts of new certificates into real Postfix pods on a real cluster."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client import Configuration
+from kubernetes.config import load_kube_config
+
+from e2e.postfixes import Mail, pod_spec, workload
+from mailtls.model.reason import Reason
+from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
+from mailtls.model.spec import Apply, WorkloadKind
+from mailtls.world.kubernetes import KubernetesCluster
+from testbed.layout import Layout
+
+pytestmark = pytest.mark.cluster
+
+STATEFUL_SET = WorkloadKind.STATEFUL_SET
+
+
+@pytest.fixture
+def mail() -> Iterator[Mail]:
+    """Give each test a namespace of its own."""
+    kubeconfig = os.environ.get("KUBECONFIG", str(Layout.of().kubeconfig))
+    if not Path(kubeconfig).exists():
+        pytest.skip("no cluster: `make cluster` starts one")
+    cluster = KubernetesCluster(partial(load, kubeconfig))
+    name = f"roll-{uuid.uuid4().hex[:8]}"
+    cluster.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield Mail(cluster, name)
+    cluster.delete(f"/api/v1/namespaces/{name}")
+    cluster.close()
+
+
+def load(kubeconfig: str) -> Any:
+    """Read the kubeconfig; the client looks at the environment only once, when it is imported."""
+    loaded = Configuration()
+    load_kube_config(kubeconfig, client_configuration=loaded)  # type: ignore[no-untyped-call]
+    return loaded
+
+
+@pytest.mark.parametrize("kind", list(WorkloadKind))
+def test_reload_reaches_every_pod_without_a_restart(mail: Mail, kind: WorkloadKind) -> None:
+    """Each pod is told once, one after the other, and none is replaced or restarted."""
+    postfix = workload(kind, Apply.RELOAD)
+    mail.store(mail.authority.issue())
+    mail.deploy(postfix, pod_spec())
+    before = mail.restarts(postfix)
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    end, steps = mail.roll(renewed, postfix)
+    assert end == RolledOut()
+    assert [step.pod.uid for step in steps if isinstance(step, ReloadPod)] == [
+        pod.uid for pod in mail.observe(postfix).pods
+    ]
+    assert mail.restarts(postfix) == before
+    assert set(before.values()) == {0}
+    endpoints = mail.probe((mail.observe(postfix),), renewed)
+    assert len(endpoints) == 3 * len(before)
+    assert {endpoint.served_sha256 for endpoint in endpoints} == {renewed.sha256}
+    assert [endpoint.failure for endpoint in endpoints if endpoint.failure] == []
+
+
+@pytest.mark.parametrize("kind", list(WorkloadKind))
+def test_rollout_replaces_every_pod_by_its_template(mail: Mail, kind: WorkloadKind) -> None:
+    """One patch of the template, the controller does the rest, and the proof ends it."""
+    postfix = workload(kind, Apply.ROLLOUT)
+    mail.store(mail.authority.issue())
+    mail.deploy(postfix, pod_spec(sub_path=True))
+    before = set(mail.restarts(postfix))
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    end, steps = mail.roll(renewed, postfix)
+    assert end == RolledOut()
+    assert steps == [RestartWorkload(postfix)]
+    assert before.isdisjoint(pod.uid for pod in mail.observe(postfix).living_pods)
+    again, none = mail.roll(renewed, postfix)
+    assert (again, none) == (RolledOut(), [])
+
+
+def test_sub_path_mount_is_named_before_any_pod_is_touched(mail: Mail) -> None:
+    """A reload would never show the new file, so nobody is told."""
+    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    mail.store(mail.authority.issue())
+    mail.deploy(postfix, pod_spec(sub_path=True))
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    end, steps = mail.roll(renewed, postfix)
+    assert isinstance(end, RolloutFailed)
+    assert (end.finding.reason, steps) == (Reason.SUB_PATH_MOUNT, [])
+    assert [pod.told_sha256 for pod in mail.observe(postfix).pods] == [None, None]
+
+
+def test_secret_not_mounted_is_named_before_any_pod_is_touched(mail: Mail) -> None:
+    """Postfix serves a certificate of its own making."""
+    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    mail.deploy(postfix, pod_spec(mounted=False))
+    end, steps = mail.roll(mail.authority.issue(), postfix)
+    assert isinstance(end, RolloutFailed)
+    assert (end.finding.reason, steps) == (Reason.SECRET_NOT_MOUNTED, [])
+
+
+def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(mail: Mail) -> None:
+    """The second pod keeps the old certificate until the command is right."""
+    broken = workload(STATEFUL_SET, Apply.RELOAD, command=("postfix", "relaod"))
+    old = mail.authority.issue()
+    mail.store(old)
+    mail.deploy(broken, pod_spec())
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    end, steps = mail.roll(renewed, broken)
+    assert isinstance(end, RolloutFailed)
+    assert end.finding.reason is Reason.RELOAD_FAILED
+    assert "exit code 1" in end.finding.message
+    assert len(steps) == 1
+    assert [pod.told_sha256 for pod in mail.observe(broken).pods] == [renewed.sha256, None]
+    mended, steps = mail.roll(renewed, workload(STATEFUL_SET, Apply.RELOAD), retry=True)
+    assert mended == RolledOut()
+    assert len(steps) == 2
+
+
+def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
+    """A command that succeeds proves nothing."""
+    idle = workload(STATEFUL_SET, Apply.RELOAD, command=("postconf", "-h", "myhostname"))
+    mail.store(mail.authority.issue())
+    mail.deploy(idle, pod_spec())
+    # Fresh smtpd processes read the file by themselves: make Postfix keep serving the old one from elsewhere.
+    for pod in mail.observe(idle).pods:
+        freeze = "cp -L /etc/mail-tls/tls.* /tmp && postconf -e smtpd_tls_chain_files=/tmp/tls.key,/tmp/tls.crt"
+        done = mail.cluster.execute(
+            mail.namespace, pod.name, "postfix", ("sh", "-c", f"{freeze} && postfix reload"), 10
+        )
+        assert done.exit_code == 0, done.stderr
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    end, steps = mail.roll(renewed, idle)
+    assert isinstance(end, RolloutFailed)
+    assert end.finding.reason is Reason.CANARY_FAILED
+    for part in ("postfix-0", "port 25", "ServingOldCertificate"):
+        assert part in end.finding.message
+    assert len(steps) == 1
+    assert mail.observe(idle).pods[1].told_sha256 is None
+
+
+def test_missing_workload_beside_a_good_one_is_named_before_any_pod_is_touched(mail: Mail) -> None:
+    """A typing mistake shows at once."""
+    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    mail.store(mail.authority.issue())
+    mail.deploy(postfix, pod_spec())
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    end, steps = mail.roll(renewed, postfix, workload(WorkloadKind.DEPLOYMENT, Apply.RELOAD, name="relay"))
+    assert isinstance(end, RolloutFailed)
+    assert (end.finding.reason, steps) == (Reason.WORKLOAD_NOT_FOUND, [])
+
+
+def test_rollout_to_an_image_that_does_not_exist_times_out(mail: Mail) -> None:
+    """The controller waits for ever; the rollout does not."""
+    postfix = workload(WorkloadKind.DEPLOYMENT, Apply.ROLLOUT)
+    mail.store(mail.authority.issue())
+    mail.deploy(postfix, pod_spec())
+    path = f"/apis/apps/v1/namespaces/{mail.namespace}/deployments/postfix"
+    container = pod_spec(image="localhost/no-such-image:1")["containers"][0]
+    renewed = mail.authority.issue()
+    mail.cluster.merge(path, {"spec": {"template": {"spec": {"containers": [container]}}}})
+    mail.store(renewed)
+    end, _ = mail.roll(renewed, replace(postfix), timeout=timedelta(seconds=6))
+    assert isinstance(end, RolloutFailed)
+    assert end.finding.reason is Reason.ROLLOUT_TIMEOUT
+
+
+def test_two_workloads_with_overlapping_labels_are_kept_apart(mail: Mail) -> None:
+    """Only pods that a workload's controller made are its own."""
+    mail.store(mail.authority.issue())
+    inner = workload(WorkloadKind.DEPLOYMENT, Apply.RELOAD, name="postfix")
+    mail.deploy(inner, pod_spec(), replicas=1)
+    stray = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "postfix-debug", "labels": {"app": "postfix"}}}
+    mail.cluster.create(f"/api/v1/namespaces/{mail.namespace}/pods", {**stray, "spec": pod_spec()})
+    assert [pod.name for pod in mail.observe(inner).pods if pod.name == "postfix-debug"] == []
+    assert len(mail.observe(inner).pods) == 1
