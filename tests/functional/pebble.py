@@ -1,5 +1,6 @@
 """Runs a real Pebble, the test CA of Let's Encrypt, on free loopback ports, always in strict mode."""
 
+import functools
 import json
 import os
 import shutil
@@ -23,17 +24,23 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from testbed.tools import built
+
 _STARTS_WITHIN_SECONDS = 30.0
 
 
 def pebble_binary() -> str:
-    """Find Pebble by PEBBLE_BIN, then PATH, then the test bed's cache; skip the test without it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mailtls"
-    cached = sorted(cache.glob("**/pebble"), key=lambda path: path.stat().st_mtime) if cache.is_dir() else []
-    found = os.environ.get("PEBBLE_BIN") or shutil.which("pebble") or (str(cached[-1]) if cached else None)
+    """Find Pebble by PEBBLE_BIN, then PATH, then the test bed's tools; skip the test without it."""
+    found = os.environ.get("PEBBLE_BIN") or shutil.which("pebble") or _built()
     if found is None:
-        pytest.skip("no Pebble: set PEBBLE_BIN or run `make tools`")
+        pytest.skip("no Pebble: set PEBBLE_BIN, or build the test bed's tools")
     return found
+
+
+@functools.cache
+def _built() -> str | None:
+    tools = built()
+    return tools.path("pebble") if tools else None
 
 
 @dataclass(frozen=True)
