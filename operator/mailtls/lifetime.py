@@ -1,0 +1,152 @@
+"""The life of the process: stand by, lead, and within five seconds of a SIGTERM leave the way clear for the next."""
+
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Thread
+from typing import Any, Final
+
+import structlog
+
+from mailtls import __version__
+from mailtls.election import Candidate, Elector
+from mailtls.health import Checks, HealthServer
+from mailtls.intake import Intake, Seen, Sweeper
+from mailtls.model.spec import Key
+from mailtls.queue import WorkQueue
+from mailtls.settings import Settings
+from mailtls.watches import Watches, await_access
+from mailtls.wiring import Parts, Work
+from mailtls.world.claims import Claims
+from mailtls.world.clock import SystemClock
+from mailtls.world.http01 import Http01Server, Tokens
+from mailtls.world.kubernetes import KubernetesCluster, Patience
+from mailtls.world.metrics import Metrics
+from mailtls.world.ports import ApiError, Json, Unreachable
+
+LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, pauses=())  # well within the renewal deadline
+WORKERS_GRACE: Final = 3.0  # seconds after the signal until workers are left behind,
+WATCHES_GRACE: Final = 3.5  # until the watches are,
+RELEASE_GRACE: Final = 4.5  # and until the lease must be released
+RETRY: Final = 2.0  # seconds between tries to begin
+log = structlog.get_logger()
+
+
+class Operator:
+    """One replica. `build` puts the adapters together, `load` gives the official client's configuration."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Any], build: Callable[[Parts], Work]) -> None:
+        self._settings = settings
+        self._metrics, self._seen, claims, tokens = Metrics(), Seen(), Claims(), Tokens()
+        self._ended, self._elected = Event(), Event()
+        self._exit_code = 0
+        self._cluster = KubernetesCluster(load, written=self._note_write)
+        candidate = Candidate(settings.namespace, settings.lease, settings.identity)
+        self._elector = Elector(KubernetesCluster(load, patience=LEASE_PATIENCE), candidate, SystemClock())
+        leadership = self._elector.leadership
+        parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, stopping=self._ended)
+        self._work = build(parts)
+        took = self._metrics.reconciled
+        self._queue = WorkQueue[Key](self._work.reconcile, workers=settings.workers, took=took)
+        self._intake = Intake(self._queue.add, claims, self._seen)
+        self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
+        self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
+        self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
+        self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
+        self._metrics.watch_queue(self._queue.depth)
+        self._metrics.watch_leader(leadership.is_leading)
+
+    def run(self) -> int:
+        """Live until a signal, or until the lease is lost; return the exit code. Call it in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ended.set())
+        self._health.start()
+        if self._http01 is not None:
+            self._http01.start()
+        log.info("standing by", version=__version__, identity=self._settings.identity)
+        Thread(target=self._elect, name="election", daemon=True).start()
+        self._ended.wait()
+        return self._stop(time.monotonic())
+
+    def _elect(self) -> None:
+        try:
+            self._elector.run(elected=self._start_leading, lost=self._fail)
+        except Exception:
+            log.exception("the election ended")
+            self._fail()
+
+    def _start_leading(self) -> None:
+        self._elected.set()
+        Thread(target=self._lead, name="lead", daemon=True).start()
+
+    def _lead(self) -> None:
+        """Begin the work; then sweep now and then until the end."""
+        try:
+            if await_access(self._cluster, self._settings.watch_namespaces, self._ended) and self._begin():
+                self._queue.start()
+                self._watches.start()
+                self._sweeper.run(self._ended)
+        except Exception:
+            log.exception("leading failed")
+            self._fail()
+
+    def _begin(self) -> bool:
+        """Learn of all resources; False when the end came first."""
+        while not self._ended.is_set():
+            try:
+                self._work.begin()
+                resources = self._sweeper.list()
+            except (ApiError, Unreachable) as problem:
+                log.warning("the work cannot begin yet", error=str(problem))
+                self._ended.wait(RETRY)
+                continue
+            self._restore(resources)
+            return True
+        return False
+
+    def _restore(self, resources: list[Json]) -> None:
+        for resource in resources:
+            self._work.restore(resource)
+        self._intake.prime(resources)
+        log.info("working", resources=len(resources))
+
+    def _fail(self) -> None:
+        """End the process so that a fresh one starts: the lease is lost, or a part of us broke."""
+        self._exit_code = 1
+        self._ended.set()
+
+    def _stop(self, begun: float) -> int:
+        left = partial(_left, begun)
+        self._watches.stop()
+        if not self._queue.stop(left(WORKERS_GRACE)):
+            log.warning("a pass did not end in time and is cut off; the next leader goes on from what it saved")
+        if not self._watches.join(left(WATCHES_GRACE)):
+            log.warning("the watches did not end in time")
+        release = Thread(target=self._elector.release, name="release", daemon=True)
+        release.start()
+        release.join(left(RELEASE_GRACE))
+        if self._http01 is not None:
+            self._http01.stop()
+        log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
+        return self._exit_code
+
+    def _note_write(self, verb: str, answer: Json) -> None:
+        self._metrics.written(verb)
+        self._seen.record(answer)
+
+    def _live(self) -> str | None:
+        if not self._watches.is_ready():
+            return None
+        if not self._queue.is_alive():
+            return "a worker has died"
+        return None if self._watches.is_alive() else "the watches do not answer"
+
+    def _ready(self) -> str | None:
+        if self._elected.is_set() and not self._watches.is_ready():
+            return "leading, and about to watch"
+        return None
+
+
+def _left(begun: float, grace: float) -> float:
+    return max(0.1, begun + grace - time.monotonic())

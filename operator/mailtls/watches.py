@@ -1,0 +1,131 @@
+"""Runs kopf in a thread of its own, once the cluster has what there is to watch."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Any, Final
+
+import kopf
+import structlog
+
+from mailtls.handlers import GROUP, PLURAL, VERSION, register
+from mailtls.intake import Intake
+from mailtls.world.ports import ApiError, Cluster, Unreachable
+
+PATIENCE: Final = 5.0  # seconds between looks at what is missing
+SILENCE: Final = 30.0  # seconds without an answer after which the event loop counts as stuck
+FORBIDDEN: Final = 403
+log = structlog.get_logger()
+
+
+class Watches:
+    """kopf's operator for some namespaces, or for the whole cluster; `broke` is called if it ends unasked."""
+
+    def __init__(
+        self, intake: Intake, load: Callable[[], Any], namespaces: tuple[str, ...], broke: Callable[[], None]
+    ) -> None:
+        self._namespaces, self._broke = namespaces, broke
+        self._registry = register(intake, load, scan=not namespaces)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready = Event()
+        self._asked_at: float | None = None
+        self._thread = Thread(target=self._run, name="watches", daemon=True)
+
+    def start(self) -> None:
+        """Start watching; returns at once."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the event loop runs, and has answered the last time it was asked."""
+        if not self._thread.is_alive() or self._loop is None:
+            return False
+        asked_at = self._asked_at
+        if asked_at is None:
+            self._asked_at = time.monotonic()
+            self._loop.call_soon_threadsafe(self._answer)
+            return True
+        return time.monotonic() - asked_at < SILENCE
+
+    def is_ready(self) -> bool:
+        """Whether kopf has started."""
+        return self._ready.is_set()
+
+    def stop(self) -> None:
+        """Ask the watches to end; `join` waits."""
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def join(self, grace: float) -> bool:
+        """Wait up to `grace` seconds; False when the watches still run."""
+        if self._thread.ident is not None:
+            self._thread.join(grace)
+        return not self._thread.is_alive()
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._watch())
+        except Exception:
+            log.exception("the watches ended")
+        if self._stop is None or not self._stop.is_set():
+            self._broke()
+
+    async def _watch(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        await kopf.operator(
+            registry=self._registry,
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=self._stop,
+            ready_flag=self._ready,
+        )
+
+
+def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event) -> bool:
+    """Wait until there is something to watch and we may; say once per cause what is missing. False: stopped."""
+    said = None
+    while not stopping.is_set():
+        try:
+            missing = _missing(cluster, namespaces)
+        except Unreachable as problem:
+            missing = f"The API server does not answer: {problem}"
+        if missing is None:
+            return True
+        if missing != said:
+            log.error(missing)
+            said = missing
+        stopping.wait(PATIENCE)
+    return False
+
+
+def _missing(cluster: Cluster, namespaces: tuple[str, ...]) -> str | None:
+    """Say what keeps us from working: no CustomResourceDefinition, or no rights."""
+    group = cluster.get(f"/apis/{GROUP}/{VERSION}")
+    if group is None or PLURAL not in {each["name"] for each in group.get("resources", ())}:
+        return (
+            f"The CustomResourceDefinition {PLURAL}.{GROUP} is missing: apply crds/ of this version, then all goes on."
+        )
+    wanted = [(f"/apis/{GROUP}/{VERSION}", f"{PLURAL}.{GROUP}"), ("/api/v1", "secrets")]
+    for place in namespaces or (None,):
+        for api, resource in wanted:
+            plural = resource.partition(".")[0]
+            path = f"{api}/namespaces/{place}/{plural}" if place else f"{api}/{plural}"
+            if not _may_list(cluster, path):
+                where = f"in namespace {place}" if place else "in the whole cluster"
+                return f"RBAC forbids the operator to list {resource} {where}: install the roles of the chart."
+    return None
+
+
+def _may_list(cluster: Cluster, path: str) -> bool:
+    try:
+        cluster.get(f"{path}?limit=1")
+    except ApiError as error:
+        if error.status == FORBIDDEN:
+            return False
+        raise
+    return True
