@@ -114,6 +114,8 @@ Judge: TypeAlias = Callable[[Target, Expected, Facts, datetime], Endpoint]
 
 def quote(data: bytes) -> str:
     r"""Text that is safe in logs, terminals and JSON: printable ASCII stays, all else becomes \xNN."""
+    if data.isascii() and (text := data.decode()).isprintable():
+        return shorten(text)
     return shorten("".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:QUOTE_LIMIT]))  # noqa: PLR2004
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class ServedCertificate:
         return any(name == wanted or (parent and name == f"*.{parent}") for name in self.dns_names)
 
 
+@lru_cache(maxsize=16)  # pods of one workload serve one chain
 def read_served(der: bytes) -> ServedCertificate | None:
     """Read a DER certificate, None when its frame cannot be read; odd extensions count as absent."""
     return _or_else(lambda: _read(der), None)

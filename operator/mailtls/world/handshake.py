@@ -110,11 +110,12 @@ class TlsClient:
         chain = self._connection.get_peer_cert_chain() or []
         if not chain:
             raise HandshakeFailed(Fault.TLS_REFUSED, "the server showed no certificate")
+        der = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, served) for served in chain)
         return Session(
-            chain=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, served) for served in chain),
+            chain=der,
             tls_version=self._connection.get_protocol_version_name(),
             cipher=self._connection.get_cipher_name() or "",
-            verification=trust.verify(chain),
+            verification=trust.verify(der, chain),
         )
 
     def _write(self, received: bytes) -> None:
@@ -133,15 +134,21 @@ class TrustStore:
         self._store.set_time(now)
         self._load_system_roots()
         self._unreadable = ""
+        self._last: tuple[tuple[bytes, ...], Verification] | None = None
         try:
             self._add(extra_roots_pem)
         except ValueError as error:
             self._unreadable = shorten(f"the extra roots are no PEM certificates: {error}")
 
-    def verify(self, chain: list[crypto.X509]) -> Verification:
+    def verify(self, der: tuple[bytes, ...], chain: list[crypto.X509]) -> Verification:
         """Build and check a path from the leaf to a root, with the served certificates alone between them."""
         if self._unreadable:
             return Verification(UNREADABLE_ROOTS, 0, self._unreadable)
+        if self._last is None or self._last[0] != der:  # pods of one workload serve one chain: verify it once
+            self._last = (der, self._verify(chain))
+        return self._last[1]
+
+    def _verify(self, chain: list[crypto.X509]) -> Verification:
         try:
             crypto.X509StoreContext(self._store, chain[0], chain[1:]).verify_certificate()
         except crypto.X509StoreContextError as error:
