@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# A constant, so that the same content is the same image. Without one, buildah never finds its cached layers again.
+_CREATED = "2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def write_archive(spec: ImageSpec, layer: Path, target: Path) -> None:
             "os": "linux",
             "config": {"Env": list(spec.environment), "Entrypoint": list(spec.entrypoint), "Cmd": list(spec.command)},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-            "history": [{"created_by": "mailtls testbed"}],
+            "created": _CREATED,
+            "history": [{"created": _CREATED, "created_by": "mailtls testbed"}],
         }
     ).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"

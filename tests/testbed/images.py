@@ -28,23 +28,24 @@ BASE = "localhost/mailtls-base:1"
 
 _SOURCES = Path(__file__).parent / "image"
 _RECIPE = _SOURCES / "debian.json"
+_PACKING = Path(__file__).with_name("archive.py")
 
 
 def ensure_pause() -> Path:
     """The image that holds a pod's namespaces open."""
     source = _SOURCES / "pause"
-    return cached(f"pause-{content_hash(source)}", lambda folder: _make_pause(source, folder))
+    return cached(f"pause-{content_hash(source, _PACKING)}", lambda folder: _make_pause(source, folder))
 
 
 def ensure_postfix() -> Path:
     """A Postfix that serves a mounted Secret on ports 25, 465 and 587."""
     source = _SOURCES / "postfix"
-    return cached(f"postfix-{content_hash(source, _RECIPE)}", lambda folder: _make_postfix(source, folder))
+    return cached(f"postfix-{content_hash(source, _RECIPE, _PACKING)}", lambda folder: _make_postfix(source, folder))
 
 
 def ensure_base() -> Path:
     """Debian with Python 3.13 and pip: stands in for python:3.13-slim where no registry is at hand."""
-    return cached(f"base-{content_hash(_RECIPE)}", _make_base)
+    return cached(f"base-{content_hash(_RECIPE, _PACKING)}", _make_base)
 
 
 def cached(name: str, make: Callable[[Path], Path]) -> Path:
