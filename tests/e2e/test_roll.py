@@ -1,6 +1,7 @@
 """Rollouts of new certificates into real Postfix pods on a real cluster."""
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
 from mailtls.model.spec import Apply, WorkloadKind
 from mailtls.world.kubernetes import KubernetesCluster
+from mailtls.world.reload import reload_pod
 from testbed.layout import Layout
 
 pytestmark = pytest.mark.cluster
@@ -147,6 +149,32 @@ def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
         assert part in end.finding.message
     assert len(steps) == 1
     assert mail.observe(idle).pods[1].told_sha256 is None
+
+
+def test_image_without_cat_is_reloaded_all_the_same(mail: Mail) -> None:
+    """Where the file cannot be seen, the kubelet gets its time and the probe proves the rest."""
+    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    mail.store(mail.authority.issue())
+    mail.deploy(postfix, pod_spec(), replicas=1)
+    moved = mail.cluster.execute(mail.namespace, "postfix-0", "postfix", ("mv", "/usr/bin/cat", "/usr/bin/dog"), 10)
+    assert moved.exit_code == 0, moved.stderr
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    assert mail.roll(renewed, postfix)[0] == RolledOut()
+
+
+def test_pod_replaced_between_look_and_step_is_not_told(mail: Mail) -> None:
+    """Its namesake has another uid."""
+    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    served = mail.authority.issue()
+    mail.store(served)
+    mail.deploy(postfix, pod_spec(), replicas=1)
+    gone = replace(mail.observe(postfix).pods[0], uid=str(uuid.uuid4()))
+    step = ReloadPod(postfix, gone)
+    found = reload_pod(mail.cluster, mail.namespace, step, served.sha256, timeout=5, stopping=threading.Event())
+    assert found is not None
+    assert found.reason is Reason.POD_NOT_READY
+    assert mail.observe(postfix).pods[0].told_sha256 is None
 
 
 def test_missing_workload_beside_a_good_one_is_named_before_any_pod_is_touched(mail: Mail) -> None:

@@ -26,7 +26,12 @@ COMMAND = ("postfix", "reload")
 POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (), Reload(COMMAND))
 POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, container="postfix", certificate_path="/tls.crt")
 POD_PATH = "/api/v1/namespaces/mail/pods/postfix-0"
-NO_CAT = 'OCI runtime exec failed: exec: "cat": executable file not found in $PATH: unknown'
+CONTAINERD = (
+    "Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "
+    f'"{"f1a2" * 16}": OCI runtime exec failed: exec failed: unable to start container process: '
+)
+NO_CAT = f'{CONTAINERD}exec: "cat": executable file not found in $PATH: unknown'
+NO_CAT_CRIO = "command error: exec failed: executable file `cat` not found in $PATH: No such file or directory"
 
 
 @cache
@@ -129,12 +134,13 @@ def test_image_without_cat_is_reloaded_after_a_fixed_time(shown: Executed) -> No
     assert cluster.verbs() == ("merge", "execute", "execute")
 
 
-def test_container_runtime_refusing_cat_counts_as_an_image_without_it() -> None:
+@pytest.mark.parametrize("said", [NO_CAT, NO_CAT_CRIO])
+def test_container_runtime_refusing_cat_counts_as_an_image_without_it(said: str) -> None:
     """Some runtimes fail the whole exec request instead of the command."""
 
     def answer(asked: Sequence[str]) -> Executed:
         if asked[0] == "cat":
-            raise ApiError(500, "InternalError", NO_CAT)
+            raise ApiError(500, "InternalError", said)
         return Executed(0, "", "")
 
     assert tell(FakeCluster(answer=answer), timeout=0.1) is None
@@ -172,9 +178,12 @@ def test_command_that_the_image_lacks_is_named() -> None:
     def answer(asked: Sequence[str]) -> Executed:
         if asked[0] == "cat":
             return Executed(0, NEW_PEM, "")
-        raise ApiError(500, "InternalError", 'exec: "postfix": executable file not found in $PATH')
+        raise ApiError(
+            500, "InternalError", f'{CONTAINERD}exec: "postfix": executable file not found in $PATH: unknown'
+        )
 
-    assert told(tell(FakeCluster(answer=answer)), "127", "executable file not found") is Reason.RELOAD_FAILED
+    found = tell(FakeCluster(answer=answer))
+    assert told(found, "127: exec:", '"postfix": executable file not found in $PATH') is Reason.RELOAD_FAILED
 
 
 def test_workload_without_command_is_done_when_the_file_is_there() -> None:
@@ -191,7 +200,14 @@ def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
     assert told(tell(cluster), named, "namespace mail") is Reason.FORBIDDEN
 
 
-@pytest.mark.parametrize("refusal", [ApiError(404, "NotFound", ""), Conflict(409, "Conflict", "uid")])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ApiError(404, "NotFound", ""),
+        Conflict(409, "Conflict", "uid"),
+        ApiError(422, "Invalid", 'Pod "postfix-0" is invalid: metadata.uid: Invalid value: "x": field is immutable'),
+    ],
+)
 def test_pod_replaced_meanwhile_is_not_ready(refusal: ApiError) -> None:
     """A namesake must not be told by mistake, and the next look finds it."""
     assert told(tell(FakeCluster(refuse={"merge": refusal})), "replaced") is Reason.POD_NOT_READY

@@ -13,6 +13,9 @@ from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
 from mailtls.world.ports import ApiError, Cluster, Executed
 from mailtls.world.workloads import FORBIDDEN, NOT_FOUND, forbidden, sub_path_mount
 
+CONFLICT = 409
+INVALID = 422
+
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 BLIND_WAIT = 5.0
@@ -22,7 +25,8 @@ READ_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 30.0
 OUTPUT_LIMIT = 300
 CANNOT_RUN = frozenset({126, 127})
-NO_SUCH_PROGRAM = "executable file not found"
+NOT_STARTED = "unable to start container process: "
+NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
 
 
 class Interrupted(Exception):
@@ -67,7 +71,7 @@ class _Visit:
 
     def _annotate(self, value: str | None) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}"
-        # The uid guards against a namesake: the API server answers 409 when the pod was replaced meanwhile.
+        # The uid guards against a namesake: the API server refuses to change it when the pod was replaced meanwhile.
         metadata = {"uid": self.pod.uid, "annotations": {CERTIFICATE_ANNOTATION: value}}
         self.cluster.merge(path, {"metadata": metadata})
 
@@ -115,8 +119,9 @@ class _Visit:
         try:
             return self.cluster.execute(self.namespace, self.pod.name, container, command, timeout)
         except ApiError as error:
-            if NO_SUCH_PROGRAM in error.message:  # the runtime's way to say what a shell says by 127
-                return Executed(127, "", error.message)
+            if NOT_STARTED in error.message or NO_SUCH_PROGRAM in error.message:
+                # The container runtime's way to say what a shell says by 127; its last words say it best.
+                return Executed(127, "", error.message.rpartition(NOT_STARTED)[2])
             raise
 
     def _sleep(self, seconds: float) -> None:
@@ -127,7 +132,7 @@ class _Visit:
         where = f"pod {self.pod.name}"
         if error.status == FORBIDDEN:
             return forbidden(verb, self.namespace)
-        if error.status in {NOT_FOUND, 409}:
+        if error.status in {NOT_FOUND, CONFLICT} or (error.status == INVALID and "metadata.uid" in error.message):
             return Finding(Reason.POD_NOT_READY, f"The {where} was replaced while it was told to load the certificate.")
         return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
 
