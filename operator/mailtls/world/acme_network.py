@@ -15,6 +15,7 @@ from josepy.json_util import decode_b64jose
 from josepy.jwa import JWASignature
 from josepy.jwk import JWK
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 
 from mailtls.model.problem import Problem
 from mailtls.world.acme_messages import problem_from_json
@@ -73,8 +74,19 @@ class PrivateRoots(HTTPAdapter):
 class Network(client.ClientNetwork):
     """The acme library's network layer without what it lacks: thread-safe, one for all workers of an account."""
 
-    def __init__(self, key: JWK, alg: JWASignature, on_request: OnRequest, roots_pem: str = "") -> None:
+    def __init__(
+        self,
+        directory_url: str,
+        key: JWK,
+        alg: JWASignature,
+        on_request: OnRequest,
+        *,
+        roots_pem: str = "",
+    ) -> None:
         super().__init__(key=key, alg=alg, user_agent="mailtls acme-python")
+        # The way out is looked up once: requests would read the environment and ~/.netrc again for every request.
+        self.session.trust_env = False
+        self.session.proxies.update(get_environ_proxies(directory_url))
         self._on_request = on_request
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()

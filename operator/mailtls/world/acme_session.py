@@ -63,7 +63,7 @@ class Session:
     ) -> None:
         self.key, alg = account_key(identity.key_pem)
         self._identity, self._clock, self._on_registered = identity, clock, on_registered
-        self._network = Network(self.key, alg, on_request, roots_pem)
+        self._network = Network(identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem)
         self._lock = threading.RLock()
         self._account_url = identity.url
         self._directory: messages.Directory | None = None
