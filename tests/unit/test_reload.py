@@ -193,7 +193,7 @@ def test_workload_without_command_is_done_when_the_file_is_there() -> None:
     assert cluster.verbs() == ("merge", "execute")
 
 
-@pytest.mark.parametrize(("verb", "named"), [("merge", "patch pods"), ("execute", "create pods/exec")])
+@pytest.mark.parametrize(("verb", "named"), [("merge", "patch pods"), ("execute", "get and create pods/exec")])
 def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
     """RBAC mistakes end in the status, with the rule to add."""
     cluster = FakeCluster(refuse={verb: ApiError(403, "Forbidden", "no")}, answer=shows(NEW_PEM))

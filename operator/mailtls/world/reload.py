@@ -16,6 +16,8 @@ from mailtls.world.workloads import FORBIDDEN, NOT_FOUND, forbidden, sub_path_mo
 CONFLICT = 409
 INVALID = 422
 
+EXEC = "get and create pods/exec"  # by websocket: newer clusters ask for both, older ones for get
+
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 BLIND_WAIT = 5.0
@@ -85,7 +87,7 @@ class _Visit:
             try:
                 shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT)
             except ApiError as error:
-                return self._refused(error, "create pods/exec")
+                return self._refused(error, EXEC)
             if _cannot_run(shown):
                 self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
                 return None
@@ -109,7 +111,7 @@ class _Visit:
         try:
             executed = self._execute(reload.command, COMMAND_TIMEOUT)
         except ApiError as error:
-            return self._refused(error, "create pods/exec")
+            return self._refused(error, EXEC)
         return None if executed.exit_code == 0 else self._reload_failed(reload.command, executed)
 
     def _execute(self, command: tuple[str, ...], timeout: float) -> Executed:
