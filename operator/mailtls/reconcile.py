@@ -8,11 +8,11 @@ import structlog
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import Rest
 from mailtls.model.spec import Desired, Key
+from mailtls.passes.observe import Observer
+from mailtls.passes.perform import Performer
+from mailtls.passes.reporting import Reporter
 from mailtls.world.document import InvalidSpec
-from mailtls.world.observe import Observer
-from mailtls.world.perform import Performer
 from mailtls.world.ports import Clock, Json
-from mailtls.world.reporting import Reporter
 from mailtls.world.spec import parse
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here

@@ -2,15 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 from mailtls.election import Leadership
+from mailtls.lifecycle.probe import verdict
 from mailtls.model.spec import Key
-from mailtls.settings import Settings
+from mailtls.passes.issuing import Issuing
+from mailtls.passes.observe import Observer
+from mailtls.passes.perform import Performer
+from mailtls.passes.reporting import Reporter
+from mailtls.passes.rolling import Rolling
+from mailtls.reconcile import Reconciler
+from mailtls.settings import InvalidSettings, Settings
+from mailtls.world.accounts import Accounts
 from mailtls.world.claims import Claims
+from mailtls.world.clock import SystemClock
+from mailtls.world.document import InvalidSpec
 from mailtls.world.http01 import Tokens
+from mailtls.world.http01_route import endpoint_slice, publish
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
+from mailtls.world.secrets import Secrets
+from mailtls.world.smtp import Limits, SmtpProber
+from mailtls.world.solvers import Solvers
+from mailtls.world.spec import Defaults, default_acme
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +57,49 @@ class Work:
 
 def build(parts: Parts) -> Work:
     """Wire the operator; raises `InvalidSettings` where settings that are well-formed make no sense together."""
-    raise NotImplementedError(parts)
+    settings, cluster, clock = parts.settings, parts.cluster, SystemClock()
+    defaults, secrets = _defaults(settings), Secrets(cluster)
+    accounts = Accounts(
+        cluster,
+        settings.namespace,
+        clock,
+        parts.metrics.acme_request,
+        default_server=defaults.acme.server if defaults.acme else "",
+        default_ca_bundle_pem=_text(settings.acme_ca_bundle_file),
+    )
+    solvers = Solvers(parts.tokens, accounts.read)
+    issuing = Issuing(secrets, accounts, solvers, clock, parts.metrics, parts.stopping)
+    prober = SmtpProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
+    trust = _text(settings.trust_bundle_file)
+    rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
+    performer = Performer(issuing, rolling, secrets, defaults, parts.stopping, parts.leadership.require)
+    observer = Observer(cluster, secrets, parts.claims, clock, defaults)
+    reporter = Reporter(cluster, parts.metrics, clock)
+    return Work(
+        begin=lambda: _publish(parts),
+        restore=reporter.restore,
+        reconcile=Reconciler(observer, performer, reporter, clock),
+    )
+
+
+def _defaults(settings: Settings) -> Defaults:
+    try:
+        acme = default_acme(settings.acme, settings.namespace)
+    except InvalidSpec as invalid:
+        raise InvalidSettings(str(invalid)) from None
+    return Defaults(acme=acme, probe_interval=settings.probe_interval)
+
+
+def _publish(parts: Parts) -> None:
+    """Lead the CA's HTTP-01 requests to this replica, the only one that knows the tokens."""
+    settings = parts.settings
+    if settings.http01_service is None or settings.pod_ip is None or settings.pod_name is None:
+        return
+    place = endpoint_slice(
+        settings.namespace, settings.http01_service, settings.pod_ip, settings.pod_name, settings.http01_port
+    )
+    publish(parts.cluster, place)
+
+
+def _text(file: Path | None) -> str:
+    return file.read_text() if file else ""

@@ -1,6 +1,6 @@
 """Reports a pass: status, Events and metrics, each only when something changed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -12,10 +12,10 @@ from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Condition, ConditionType, Truth
+from mailtls.passes.observe import resource_path
 from mailtls.world.metrics import Metrics
-from mailtls.world.observe import resource_path
 from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
-from mailtls.world.status import from_time, read, write
+from mailtls.world.status import from_time, read, to_time, write
 
 NOT_FOUND = 404
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
@@ -25,12 +25,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Tells users what is. `wrote` learns of each status that was written, so that its echo wakes nobody."""
+    """Tells users what is."""
 
     cluster: Cluster
     metrics: Metrics
     clock: Clock
-    wrote: Callable[[Json], None]
 
     def report(self, desired: Desired, resource: Json, seen: Observed) -> None:
         """Write the status when it differs from the one that was read, then tell of transitions."""
@@ -49,6 +48,15 @@ class Reporter:
         self._tell(resource, said, None)
         self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
 
+    def restore(self, resource: Json) -> None:
+        """Show what the last leader reported, until this one knows better: an alert must not miss a restart."""
+        key, status = _key(resource["metadata"]), read(resource.get("status") or {})
+        self.metrics.conditions(key, status.conditions)
+        expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
+        if expiry and status.schedule:
+            name = resource["spec"]["secretName"]
+            self.metrics.stored(key, name, to_time(expiry), status.schedule.renewal_at)
+
     def forget(self, key: Key) -> None:
         """Drop the metrics of a resource that is gone."""
         self.metrics.forget(key)
@@ -60,7 +68,7 @@ class Reporter:
             return
         meta = resource["metadata"]
         try:
-            self.wrote(self.cluster.merge(f"{resource_path(_key(meta))}/status", {"status": patch}))
+            self.cluster.merge(f"{resource_path(_key(meta))}/status", {"status": patch})
         except ApiError as error:
             if error.status != NOT_FOUND:  # deleted meanwhile: nobody is left to tell
                 raise
@@ -120,7 +128,22 @@ class Reporter:
             self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
         if seen.workloads is not None:
             self.metrics.served(desired.key, seen.endpoints)
+        if _has_rolled_out(seen, said):
+            self.metrics.rollout_ended("succeeded", _seconds_rolling(seen, self.clock))
         self.metrics.conditions(desired.key, said)
+
+
+def _has_rolled_out(seen: Observed, said: Iterable[Condition]) -> bool:
+    """Whether this pass saw the end of a rollout in which something was told."""
+    before = seen.status.condition(ConditionType.ROLLED_OUT)
+    was_out = before is not None and before.status is Truth.TRUE
+    is_out = any(each.type is ConditionType.ROLLED_OUT and each.status is Truth.TRUE for each in said)
+    has_told = seen.progress is not None and bool(seen.progress.acted_at)
+    return is_out and has_told and (not was_out or seen.issued is not None)
+
+
+def _seconds_rolling(seen: Observed, clock: Clock) -> float:
+    return (clock.now() - seen.progress.started_at).total_seconds() if seen.progress else 0.0
 
 
 def _stripped(value: Any) -> Any:

@@ -72,7 +72,7 @@ class Rolling:
             return self._reload(desired, seen, step.step)
         if isinstance(step.step, RestartWorkload):
             return self._restart(desired, seen, step.step)
-        self.metrics.rollout_finished("failed")
+        self.metrics.rollout_ended("failed")
         failed = seen.rolls_failed + 1
         retry_at = self.clock.now() + next_roll_after(failed, random())  # noqa: S311 - jitter
         return replace(seen, rolls_failed=failed, roll_failure=Failure(step.step.finding, retry_at))
@@ -109,9 +109,7 @@ class Rolling:
         return replace(seen, workloads=_replaced(seen.workloads or (), fresh))
 
     def _ask(self, desired: Desired, seen: Observed, asked: Sequence[Target]) -> Sequence[Endpoint]:
-        endpoints = self.prober.probe(asked, Expected(_wanted(seen), self._roots(desired)))
-        self.metrics.probed(desired.key, endpoints)
-        return endpoints
+        return self.prober.probe(asked, Expected(_wanted(seen), self._roots(desired)))
 
     def _roots(self, desired: Desired) -> str:
         """Roots to trust besides the system's; where a bundle is missing, the probe finds the chain untrusted."""

@@ -1,14 +1,12 @@
 """Performs steps: hands each to the part of the world it is for, and files what goes wrong under its chapter."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
 import structlog
 
-from mailtls.lifecycle.order import Finalize, PollAuthorization, PollOrder
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -26,24 +24,20 @@ from mailtls.lifecycle.step import (
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Status
+from mailtls.passes.issuing import Issuing
+from mailtls.passes.rolling import Rolling
 from mailtls.world.acme_problem import AcmeProblem
-from mailtls.world.issuing import Issuing
-from mailtls.world.ports import Clock, Json, Unreachable
+from mailtls.world.ports import Json, Unreachable
 from mailtls.world.proofs import ProofProblem
-from mailtls.world.rolling import Rolling
+from mailtls.world.reload import Interrupted
 from mailtls.world.secrets import Secrets, parse_staged, resource_of
 from mailtls.world.spec import Defaults, parse
 
-LONGEST_NAP = timedelta(seconds=1)  # a worker waits this long for a CA itself; longer waits go on the queue's timer
 CLEAN_UP_TRIES = 5
 CLEAN_UP_PAUSE = 10.0  # seconds
 log = structlog.get_logger()
 
 Hand = Callable[[Desired, Observed, Any], Observed]
-
-
-class Interrupted(Exception):
-    """The operator stops; the pass ends between two effects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,6 @@ class Performer:
     issuing: Issuing
     rolling: Rolling
     secrets: Secrets
-    clock: Clock
     defaults: Defaults
     stopping: Event
     may_act: Callable[[], None]
@@ -76,7 +69,7 @@ class Performer:
             StageKey: self.issuing.stage,
             OpenOrder: self.issuing.open,
             ResumeOrder: self.issuing.resume,
-            AdvanceOrder: self._advance,
+            AdvanceOrder: self.issuing.advance,
             GiveUp: self.issuing.give_up,
             StoreCertificate: self.issuing.store,
             CloseOrder: self.issuing.close,
@@ -85,17 +78,6 @@ class Performer:
             ProbePods: self.rolling.probe,
             Roll: self.rolling.roll,
         }
-
-    def _advance(self, desired: Desired, seen: Observed, step: AdvanceOrder) -> Observed:
-        """Wait a moment here, or leave the rest of the wait to the queue."""
-        action = step.action
-        not_before = action.not_before if isinstance(action, PollAuthorization | PollOrder | Finalize) else None
-        if not_before is not None and (nap := not_before - self.clock.now()) > timedelta():
-            if nap > LONGEST_NAP:
-                return _waiting(seen, not_before)
-            if self.stopping.wait(nap.total_seconds()):
-                raise Interrupted
-        return self.issuing.advance(desired, seen, step)
 
     def clean_up_after(self, key: Key) -> float | None:
         """Close the orders a deleted resource left open; return seconds until another try, None when done.
@@ -125,7 +107,3 @@ class Performer:
         desired = parse(resource_of(secret), self.defaults)
         gone = Observed(status=Status(), secret=ServingSecret(exists=False), staged=staged)
         self.issuing.close(desired, gone, CloseOrder())
-
-
-def _waiting(seen: Observed, until: datetime) -> Observed:
-    return replace(seen, wait_until=until)

@@ -6,8 +6,9 @@ is saved; 4. the rest can be read again from the CA at any time. A crash between
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import random, uniform
+from threading import Event
 
 import structlog
 
@@ -23,7 +24,7 @@ from mailtls.lifecycle.order import (
     Proof,
 )
 from mailtls.lifecycle.schedule import next_attempt_after, renewal_schedule
-from mailtls.lifecycle.solver import choose
+from mailtls.lifecycle.solver import challenge_type, choose
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -38,7 +39,7 @@ from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Failure, Observed, Staged
 from mailtls.model.order import OrderState, RenewalWindow
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Desired, Rotation
+from mailtls.model.spec import Desired, Rotation, Solver
 from mailtls.model.status import Attempts, HistoryEntry
 from mailtls.world import keys
 from mailtls.world.accounts import Accounts
@@ -46,10 +47,13 @@ from mailtls.world.acme import Account
 from mailtls.world.acme_problem import AcmeProblem, OrderGone
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
+from mailtls.world.proofs import ProofProblem
+from mailtls.world.reload import Interrupted
 from mailtls.world.secrets import Secrets
 from mailtls.world.solvers import Solvers
 
 log = structlog.get_logger()
+LONGEST_NAP = timedelta(seconds=1)  # a worker waits this long for a CA itself
 SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
 SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks
 MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes
@@ -65,6 +69,7 @@ class Issuing:
     solvers: Solvers
     clock: Clock
     metrics: Metrics
+    stopping: Event
 
     def stage(self, desired: Desired, seen: Observed, step: StageKey) -> Observed:
         """Save a key and its CSR before anything is asked of the CA."""
@@ -120,7 +125,11 @@ class Issuing:
             return replace(seen, staged=saved, order=None, is_fresh_intent=True)
 
     def advance(self, desired: Desired, seen: Observed, step: AdvanceOrder) -> Observed:
-        """Perform one action of the order's state machine."""
+        """Perform one action of the order's state machine, after a short wait; a longer one is left to the queue."""
+        not_before = getattr(step.action, "not_before", None)
+        if not_before is not None and not_before - self.clock.now() > LONGEST_NAP:
+            return replace(seen, wait_until=not_before)
+        self._nap(not_before)
         account, order, action = self.accounts.of(desired.acme), _order(seen), step.action
         match action:
             case Present():
@@ -138,6 +147,10 @@ class Issuing:
             case Fail():
                 raise AssertionError("a failure is no action to perform")
         return replace(seen, order=order, stumbles=0)
+
+    def _nap(self, until: datetime | None) -> None:
+        if until is not None and self.stopping.wait(max(0.0, (until - self.clock.now()).total_seconds())):
+            raise Interrupted
 
     def _present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed:
         """Publish all proofs, then look until all are seen; the pass goes on elsewhere while they spread."""
@@ -164,16 +177,13 @@ class Issuing:
             wait_until=self.clock.now() + timedelta(seconds=pause),
         )
 
-    def _proof(self, desired: Desired, account: Account, proof: Proof) -> tuple[object, ...]:
-        token = proof.challenge.token
-        solver = choose(desired.acme, proof.authorization.identifier)
-        return (
-            solver,
-            proof.authorization.name,
-            token,
-            account.key_authorization(token),
-            account.dns01_value(token),
-        )
+    def _proof(self, desired: Desired, account: Account, proof: Proof) -> tuple[Solver, str, str, str, str]:
+        """What a solver needs to know: itself, the name, the token, and what HTTP and DNS have to show."""
+        token, solver = proof.challenge.token, choose(desired.acme, proof.authorization.identifier)
+        if solver is None:
+            raise AssertionError("the order's state machine presents only what a solver is responsible for")
+        name = proof.authorization.name
+        return solver, name, token, account.key_authorization(token), account.dns01_value(token)
 
     def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
         order = _order(seen)
@@ -193,7 +203,7 @@ class Issuing:
         if fault is not None:
             return self._failed(desired, replace(seen, chain=None), Fail(fault))
         secret = self.secrets.store(desired, chain, staged.key)
-        self.metrics.order_finished("issued", (now - staged.staged_at).total_seconds())
+        self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
         message = f"Certificate {chain.serial_number} for {', '.join(desired.dns_names[:3])} was issued and stored."
         entry = HistoryEntry(now, Reason.ISSUED, message, chain.serial_number)
         status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
@@ -240,11 +250,11 @@ class Issuing:
             observed_generation=desired.generation,
             observed_renew=desired.renew_requested,
         )
-        self.metrics.order_finished("failed", 0)
+        self.metrics.order_ended("failed")
         status = replace(seen.status, attempts=attempts)
         return replace(seen, status=status, issue_failure=Failure(fail.finding, retry_at, is_final=True))
 
-    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem) -> Observed:
+    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
         """File what stood in the way: transient trouble waits a little, all else is a failed attempt."""
         if not error.transient:
             return self._failed(desired, seen, Fail(error.finding, error.needs_person))
@@ -291,6 +301,6 @@ def _another_key() -> Finding:
 def _proofs(desired: Desired, order: OrderState) -> Iterator[Proof]:
     for authorization in order.authorizations:
         solver = choose(desired.acme, authorization.identifier)
-        challenge = authorization.challenge(solver.challenge_type) if solver else None
+        challenge = authorization.challenge(challenge_type(solver)) if solver else None
         if challenge is not None:
             yield Proof(authorization, challenge)
