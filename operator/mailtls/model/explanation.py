@@ -226,8 +226,9 @@ _SECRET: Mapping[Reason, Explanation] = {
         "mailtls.dev/renew.",
     ),
     Reason.SECRET_FOREIGN: Explanation(
-        "A Secret of that name exists and was not made by mailtls, so that it is not overwritten.",
-        "Choose another secretName, or delete the Secret if nobody needs it.",
+        "A Secret of that name exists that must not be touched: cert-manager keeps it, or it is of another type than "
+        "kubernetes.io/tls.",
+        "Choose another secretName, or delete the Secret, and the cert-manager Certificate behind it, if nobody needs it.",
     ),
 }
 
