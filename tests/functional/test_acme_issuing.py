@@ -95,6 +95,24 @@ def test_profile_of_the_order_reaches_the_certificate(pebble: Pebble) -> None:
     assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days in {5, 6}
 
 
+def test_open_order_of_another_profile_is_not_found_again(pebble: Pebble) -> None:
+    """An order that a crash left behind is used only for the profile that is wanted now."""
+    client = Client(pebble)
+    order, now = client.account.new_order(["q.example.com"], profile="shortlived"), client.clock.now()
+    assert client.account.find_open(["q.example.com"], now, profile="default") is None
+    found = client.account.find_open(["q.example.com"], now, profile="shortlived")
+    assert found is not None
+    assert found.url == order.url
+
+
+def test_given_back_order_is_not_found_again(pebble: Pebble) -> None:
+    """An order whose authorizations were deactivated is dead, and no later search returns it."""
+    client = Client(pebble)
+    order = client.account.new_order(["r.example.com"])
+    assert client.account.deactivate(order)
+    assert client.account.find_open(["r.example.com"], client.clock.now()) is None
+
+
 def test_unknown_profile_is_refused_before_ordering(pebble: Pebble) -> None:
     """A profile that the directory does not list needs a person, who is told the profiles there are."""
     client, before = Client(pebble), pebble.orders_made()

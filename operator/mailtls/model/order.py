@@ -86,7 +86,8 @@ class OrderState:
     """One order; the URL alone is enough to read all of it again.
 
     `answered` holds the URLs of the challenges that the CA was told to look at: some CAs leave such a challenge
-    `pending`. `finalize_tries` counts finalize requests in this process. Times are UTC.
+    `pending`. `finalize_tries` counts finalize requests in this process. `profile` is None where the CA does not tell.
+    Times are UTC.
     """
 
     url: str
@@ -98,6 +99,7 @@ class OrderState:
     expires_at: datetime | None = None
     retry_at: datetime | None = None
     problem: Problem | None = None
+    profile: str | None = None
     answered: frozenset[str] = field(default_factory=frozenset)
     read_at: datetime | None = None
     polls: int = 0

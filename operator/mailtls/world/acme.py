@@ -170,17 +170,23 @@ class Account:
         return not left
 
     def find_open(
-        self, names: Sequence[str], not_before: datetime, *, include_valid: bool = False
+        self,
+        names: Sequence[str],
+        not_before: datetime,
+        *,
+        profile: str | None = None,
+        include_valid: bool = False,
     ) -> OrderState | None:
         """Look through the account's orders for one of exactly `names` that is still open (RFC 8555 section 7.1.2.1).
 
-        This finds the order whose URL a crash kept from being saved. Orders that expired by `not_before` do not count.
-        With `include_valid` an issued one is second best: the caller must compare its certificate's key with its own.
-        None where the CA keeps no list; such CAs (Let's Encrypt) hand the same pending order out again.
+        This finds the order whose URL a crash kept from being saved. Orders that expired by `not_before` do not count,
+        nor do those of another profile. With `include_valid` an issued one is second best: the caller must compare its
+        certificate's key with its own. None where the CA keeps no list; such CAs (Let's Encrypt) hand the same pending
+        order out again.
         """
         valid = None
         for order in self._listed(names):
-            if not order.is_for(names) or (order.expires_at is not None and order.expires_at <= not_before):
+            if not order.is_for(names) or not _may_be(order, not_before, profile):
                 continue
             if order.is_open:
                 return self.load(order)
@@ -286,6 +292,11 @@ class Account:
             return challenges.HTTP01.from_json({"type": "http-01", "token": token})
         except DeserializationError as error:
             raise acme_problem.not_acme(self._session.account_url) from error
+
+
+def _may_be(order: OrderState, not_before: datetime, profile: str | None) -> bool:
+    is_alive = order.expires_at is None or order.expires_at > not_before
+    return is_alive and (profile is None or order.profile in {None, profile})
 
 
 def _with(order: OrderState, authorization: AuthorizationState) -> OrderState:

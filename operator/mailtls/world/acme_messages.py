@@ -69,6 +69,7 @@ def read_order(order: OrderState, body: Json, retry_at: datetime | None, now: da
         expires_at=_time(body.get("expires")),
         retry_at=retry_at,
         problem=read_problem(body.get("error")),
+        profile=body.get("profile") or order.profile,
         read_at=now,
         polls=order.polls + 1,
     )
