@@ -128,7 +128,7 @@ CASES = [
     Case("speaks POP3", good(greeting=b"+OK ready\r\n"), Reason.PROTOCOL_ERROR, "+OK"),
     Case("greets twice", good(greeting=b"220 a\r\n220 b\r\n"), Reason.PROTOCOL_ERROR, "out of turn"),
     Case("greets 250", good(greeting=b"250 hello\r\n"), Reason.PROTOCOL_ERROR, "250 hello"),
-    Case("closes at EHLO", good(ehlo=Act.CLOSE), Reason.PROTOCOL_ERROR, "capabilities"),
+    Case("closes at EHLO", good(ehlo=Act.CLOSE), Reason.PROTOCOL_ERROR, "EHLO"),
     Case("silent at EHLO", good(ehlo=Act.SILENCE), Reason.PROTOCOL_ERROR, "timed out"),
     Case("two codes in one reply", good(ehlo=b"250-a\r\n550 b\r\n"), Reason.PROTOCOL_ERROR, "two codes"),
     Case(
@@ -144,7 +144,7 @@ CASES = [
         "local problem",
     ),
     Case("STARTTLS 502", good(starttls=b"502 5.5.1 not implemented\r\n"), Reason.STARTTLS_REJECTED, "502"),
-    Case("closes at STARTTLS", good(starttls=Act.CLOSE), Reason.PROTOCOL_ERROR, "starttls"),
+    Case("closes at STARTTLS", good(starttls=Act.CLOSE), Reason.PROTOCOL_ERROR, "STARTTLS"),
     Case("TLS first on a STARTTLS port", good(implicit=True), Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, "Implicit"),
     Case("plain text on an implicit port", good(), Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, "220 mx1", tls=IMPLICIT),
     # between STARTTLS and TLS
@@ -233,7 +233,7 @@ CASES = [
         "demands a client certificate",
         good(demands_client_certificate=True),
         Reason.EHLO_AFTER_TLS_FAILED,
-        "certificate",
+        "alert certificate required",
     ),
     Case("no greeting inside TLS", good(implicit=True, greeting=Act.SILENCE), Reason.NO_BANNER, tls=IMPLICIT),
     Case(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import product
 
 import pytest
@@ -141,6 +142,17 @@ def test_weak_cipher_warns(cipher: str) -> None:
     (found,) = judge(target(), EXPECTED, Facts(session=replace(SESSION, cipher=cipher)), NOW)
     assert (found.reason, found.severity) == (Reason.WEAK_CRYPTO, Severity.WARN)
     assert cipher in found.message
+
+
+def test_sha1_signature_warns() -> None:
+    """A leaf signed over SHA-1 is named weak; libraries no longer sign so, hence the changed octets."""
+    served = AUTHORITY.issue(Wish(rsa_bits=2048, self_signed=True)).chain[0].public_bytes(Encoding.DER)
+    of_another = served.replace(HOST.encode(), b"mx0.example.com", 1)  # the issuer: a root may sign itself as it likes
+    sha1 = of_another.replace(bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105"))
+    expected = Expected(sha256(sha1).hexdigest())
+    (found,) = judge(target(), expected, Facts(session=replace(SESSION, chain=(sha1,))), NOW)
+    assert (found.reason, found.severity) == (Reason.WEAK_CRYPTO, Severity.WARN)
+    assert "sha1" in found.message
 
 
 @pytest.mark.parametrize(

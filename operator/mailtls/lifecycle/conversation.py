@@ -7,7 +7,6 @@ from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 
-_IMPLICIT = "On Postfix set smtpd_tls_wrappermode=yes for this service in master.cf"
 _TRANSIENT = 400
 _PERMANENT = 500
 
@@ -133,7 +132,8 @@ def implicit_port_speaks_plaintext(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
-        f"Port {seen.port} must begin with TLS but said «{stop.detail}»: {_IMPLICIT}, or set `tls: StartTLS`.",
+        f"Port {seen.port} must begin with TLS but said «{stop.detail}»: set smtpd_tls_wrappermode=yes for this "
+        "service in Postfix's master.cf, or `tls: StartTLS` for the port.",
     )
 
 

@@ -140,8 +140,8 @@ def name_does_not_match(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.HOSTNAME_MISMATCH,
-        f"The served certificate names {_shown(leaf.dns_names)} but not {seen.target.server_name}: add the name to "
-        "`dnsNames` or correct the MX record.",
+        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.dns_names)}: add the name "
+        "to `dnsNames` or correct the MX record.",
     )
 
 
@@ -217,7 +217,7 @@ def _portrait(leaf: ServedCertificate) -> str:
 
 def _shown(names: tuple[str, ...]) -> str:
     if not names:
-        return "no DNS name at all (a common name does not count)"
+        return "no DNS name at all, as a common name does not count"
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
 

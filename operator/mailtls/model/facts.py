@@ -14,12 +14,12 @@ QUOTE_LIMIT = 200  # characters; a message of a condition stays readable, and Ku
 class Phase(StrEnum):
     """The steps of a probe; a STARTTLS port walks them in this order, an implicit one shakes hands first."""
 
-    CONNECT = "connect"
-    GREETING = "greeting"
-    CAPABILITIES = "capabilities"
-    STARTTLS = "starttls"
-    HANDSHAKE = "handshake"
-    CAPABILITIES_IN_TLS = "capabilities in TLS"
+    CONNECT = "the connection"
+    GREETING = "the greeting"
+    CAPABILITIES = "the capabilities (EHLO)"
+    STARTTLS = "STARTTLS"
+    HANDSHAKE = "the TLS handshake"
+    CAPABILITIES_IN_TLS = "the capabilities inside TLS (EHLO)"
 
 
 class Fault(StrEnum):
@@ -114,6 +114,7 @@ Judge: TypeAlias = Callable[[Target, Expected, Facts, datetime], Endpoint]
 
 def quote(data: bytes) -> str:
     r"""Text that is safe in logs, terminals and JSON: printable ASCII stays, all else becomes \xNN."""
+    data = data.rstrip(b"\r\n")
     if data.isascii() and (text := data.decode()).isprintable():
         return shorten(text)
     return shorten("".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:QUOTE_LIMIT]))  # noqa: PLR2004

@@ -55,7 +55,7 @@ class TlsClient:
         if received and not self._heard:
             self._heard = True
             if received[:1] not in _RECORDS:
-                raise HandshakeFailed(Fault.NOT_TLS, quote(received))
+                raise HandshakeFailed(Fault.NOT_TLS, quote(received.split(b"\n", 1)[0]))
         try:
             self._write(received)
             self._connection.do_handshake()
@@ -137,8 +137,8 @@ class TrustStore:
         self._last: tuple[tuple[bytes, ...], Verification] | None = None
         try:
             self._add(extra_roots_pem)
-        except ValueError as error:
-            self._unreadable = shorten(f"the extra roots are no PEM certificates: {error}")
+        except ValueError:
+            self._unreadable = "it holds something else than certificates in PEM"
 
     def verify(self, der: tuple[bytes, ...], chain: list[crypto.X509]) -> Verification:
         """Build and check a path from the leaf to a root, with the served certificates alone between them."""

@@ -54,9 +54,10 @@ class Wire:
         return await self._loop.sock_recv(self._socket, CHUNK)
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`."""
-        if data:
-            await self._loop.sock_sendall(self._socket, data)
+        """Send all of `data`; a peer that has gone is left for `receive` to find, as its last words tell why."""
+        with suppress(ConnectionError):
+            if data:
+                await self._loop.sock_sendall(self._socket, data)
 
     def close(self, farewell: bytes = b"") -> None:
         """Close, after trying to say a last word that nobody waits for."""
