@@ -1,12 +1,13 @@
 """One pass over one resource: observe, decide, perform, report - on one screen."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import Rest
+from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
@@ -16,6 +17,8 @@ from mailtls.world.ports import Clock, Json
 from mailtls.world.spec import parse
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
+BRIEF = 2.0  # seconds until the next look at an order
+YOUNG = timedelta(seconds=5)
 log = structlog.get_logger()
 
 
@@ -55,9 +58,17 @@ class Reconciler:
                 raise TooManySteps(str(desired.key))
         finally:
             self._observer.remember(desired, seen)
-        self._reporter.report(desired, resource, seen)
-        self._observer.remember(desired, replace(seen, issued=None))
-        return self._seconds_until(step.until)
+        delay = self._seconds_until(step.until)
+        if not self._is_brief(seen, delay):
+            self._reporter.report(desired, resource, seen)
+            self._observer.remember(desired, replace(seen, issued=None))
+        return delay
+
+    def _is_brief(self, seen: Observed, delay: float | None) -> bool:
+        """Whether an order was only just begun and is soon looked at again: not worth a write of the status."""
+        if seen.order is None or seen.staged is None or delay is None:
+            return False
+        return delay <= BRIEF and self._clock.now() - seen.staged.staged_at < YOUNG
 
     def _seconds_until(self, at: datetime | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock.now()).total_seconds())

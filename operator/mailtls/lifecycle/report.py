@@ -5,7 +5,7 @@ from datetime import datetime
 
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.issue import issuance_is_due, usable
-from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed
@@ -115,11 +115,19 @@ def rolled_out(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     step = next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now)
     if isinstance(step, RolledOut):
         return _true(Reason.ROLLED_OUT, "Every pod has the certificate.")
-    if seen.roll_failure is not None:
-        return _false(seen.roll_failure.finding)
-    if isinstance(step, WaitForPods | RolloutFailed):
-        return _false(step.finding)
-    return _false(Finding(Reason.ROLLING_OUT, "The certificate is on its way into the pods."))
+    trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
+    trouble = seen.roll_failure.finding if seen.roll_failure else trouble
+    if trouble is None:
+        return _false(Finding(Reason.ROLLING_OUT, "The certificate is on its way into the pods."))
+    return _true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(seen, trouble) else _false(trouble)
+
+
+def _was_out(seen: Observed, trouble: Finding) -> bool:
+    """A pod that cannot be talked to does not undo a rollout that had ended: that is for Verified to say."""
+    before = seen.status.condition(ConditionType.ROLLED_OUT)
+    is_idle = seen.progress is not None and not seen.progress.acted_at
+    was_true = before is not None and before.status is Truth.TRUE and before.reason is Reason.ROLLED_OUT
+    return is_idle and was_true and trouble.reason in UNREACHABLE | PASSING
 
 
 def verified(desired: Desired, seen: Observed, now: datetime) -> Verdict:

@@ -53,7 +53,7 @@ from mailtls.world.secrets import Secrets
 from mailtls.world.solvers import Solvers
 
 log = structlog.get_logger()
-LONGEST_NAP = timedelta(seconds=1)  # a worker waits this long for a CA itself
+LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
 SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
 SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks
 MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes

@@ -48,7 +48,7 @@ class Rolling:
         )
         living = set(targets(states, desired.server_name))
         kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in living)
-        begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=seen.rolls_failed > 0)
+        begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=True)
         return replace(seen, workloads=states, endpoints=kept, progress=seen.progress or begun)
 
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
