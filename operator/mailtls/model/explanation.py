@@ -228,7 +228,7 @@ _SECRET: Mapping[Reason, Explanation] = {
     Reason.SECRET_FOREIGN: Explanation(
         "A Secret of that name exists that must not be touched: cert-manager keeps it, or it is of another type than "
         "kubernetes.io/tls.",
-        "Choose another secretName, or delete the Secret, and the cert-manager Certificate behind it, if nobody needs it.",
+        "Choose another secretName, or delete the Secret and the cert-manager Certificate behind it.",
     ),
 }
 
@@ -426,8 +426,8 @@ _SERVED: Mapping[Reason, Explanation] = {
         "Set smtpd_tls_auth_only = yes.",
     ),
     Reason.AUTH_MISSING: Explanation(
-        "The submission port offers no authentication inside TLS, so that users cannot log in.",
-        "Set smtpd_sasl_auth_enable = yes for it, and check that the SASL service (Dovecot, Cyrus) is reachable.",
+        "The port offers authentication in clear text but not inside TLS, so that users cannot log in safely.",
+        "Set smtpd_sasl_auth_enable = yes for this port in master.cf, and check the SASL service (Dovecot, Cyrus).",
     ),
 }
 
