@@ -198,8 +198,11 @@ class WorkQueue(Generic[K]):
         except Exception as failure:  # noqa: BLE001 - whatever a pass meets, the worker goes on
             error = failure
         self._took(time.monotonic() - begun)
-        with self._work:
-            self._finish(key, delay) if error is None else self._fail(key, error)
+        if error is None:
+            with self._work:
+                self._finish(key, delay)
+        else:
+            self._fail(key, error)
 
     def _finish(self, key: K, delay: float | None) -> None:
         self._failures.pop(key, None)
@@ -210,14 +213,16 @@ class WorkQueue(Generic[K]):
         self._add_if_dirty(key)
 
     def _fail(self, key: K, error: Exception) -> None:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        failures = self._failures.get(key, 0) + 1  # nobody else touches a busy key's
         delay = self._backoff.delay(failures, error)
-        self._rests_until[key] = time.monotonic() + min(delay, self._backoff.rest)
-        self._busy.discard(key)
         if not self._stopped:
             _say(error, failures, delay)
-        self._schedule(key, delay)
-        self._add_if_dirty(key)
+        with self._work:
+            self._failures[key] = failures
+            self._rests_until[key] = time.monotonic() + min(delay, self._backoff.rest)
+            self._busy.discard(key)
+            self._schedule(key, delay)
+            self._add_if_dirty(key)
 
     def _add_if_dirty(self, key: K) -> None:
         if key in self._dirty:

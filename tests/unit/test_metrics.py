@@ -1,0 +1,184 @@
+"""Metrics: series follow resources and pods, and stay when alerts need them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
+from mailtls.model.status import Condition, ConditionType, Truth
+from mailtls.world.metrics import Metrics
+
+KEY = Key("mail", "mx")
+OTHER = Key("mail", "other")
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+LATER = NOW + timedelta(days=90)
+
+
+def endpoint(pod: str, port: int = 25, *reasons: Reason, seen: bool = True, address: str = "10.0.0.1") -> Endpoint:
+    """Make a verdict on one port, which shows a certificate unless `seen` is false."""
+    where = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+    target = Target(pod, "StatefulSet/postfix", address, where, "mx.example.com")
+    findings = tuple(Finding(reason, "It is wrong.") for reason in reasons)
+    served = {"served_sha256": "ab", "served_not_after": LATER} if seen else {}
+    return replace(Endpoint(target, NOW, findings), **served)  # type: ignore[arg-type]
+
+
+def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+    """Read one metric back, as Prometheus would: label values in the order of their names, without the resource's."""
+    found = {}
+    for family in text_string_to_metric_families(metrics.text().decode()):
+        for sample in family.samples:
+            if sample.name == name:
+                labels = {label: value for label, value in sample.labels.items() if label != "namespace"}
+                found[tuple(value for _, value in sorted(labels.items()))] = sample.value
+    return found
+
+
+def served(metrics: Metrics, *endpoints: Endpoint) -> None:
+    """Note endpoints of the one resource."""
+    metrics.served(KEY, endpoints)
+
+
+def test_a_stored_certificate_shows_both_dates() -> None:
+    """Expiry is told by Secret, the renewal by resource; a renamed Secret leaves no series behind."""
+    metrics = Metrics()
+    metrics.stored(KEY, "old-tls", LATER, None)
+    metrics.stored(KEY, "mx-tls", LATER, NOW)
+    assert samples(metrics, "mailtls_certificate_not_after_timestamp_seconds") == {("mx", "mx-tls"): LATER.timestamp()}
+    assert samples(metrics, "mailtls_certificate_renewal_timestamp_seconds") == {("mx",): NOW.timestamp()}
+    metrics.stored(KEY, "mx-tls", LATER, None)
+    assert samples(metrics, "mailtls_certificate_renewal_timestamp_seconds") == {}
+
+
+def test_a_port_shows_what_it_serves() -> None:
+    """A good port shows its expiry, that it matches, and Verified."""
+    metrics = Metrics()
+    served(metrics, endpoint("postfix-0"))
+    place = ("mx", "postfix-0", "25", "StatefulSet/postfix")
+    assert samples(metrics, "mailtls_served_not_after_timestamp_seconds") == {place: LATER.timestamp()}
+    assert samples(metrics, "mailtls_served_matches") == {place: 1}
+    assert samples(metrics, "mailtls_probe_timestamp_seconds") == {place: NOW.timestamp()}
+    assert samples(metrics, "mailtls_probe_result") == {("mx", "postfix-0", "25", "Verified", "StatefulSet/postfix"): 1}
+
+
+def test_a_new_reason_takes_the_place_of_the_old() -> None:
+    """There is one series per port, that of the present reason."""
+    metrics = Metrics()
+    served(metrics, endpoint("postfix-0", 25), endpoint("postfix-0", 465))
+    served(metrics, endpoint("postfix-0", 25, Reason.HOSTNAME_MISMATCH), endpoint("postfix-0", 465))
+    shown = {(labels[2], labels[3]) for labels in samples(metrics, "mailtls_probe_result")}
+    assert shown == {("25", "HostnameMismatch"), ("465", "Verified")}
+
+
+def test_a_warning_is_no_failure() -> None:
+    """Findings that only warn leave the port verified."""
+    metrics = Metrics()
+    warned = replace(endpoint("postfix-0"), findings=(Finding(Reason.WEAK_CRYPTO, "Old.", Severity.WARN),))
+    served(metrics, warned)
+    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"Verified"}
+
+
+def test_a_port_that_fell_silent_keeps_its_last_expiry() -> None:
+    """An alert on expiry goes on while nobody answers."""
+    metrics = Metrics()
+    served(metrics, endpoint("postfix-0"))
+    served(metrics, endpoint("postfix-0", 25, Reason.CONNECTION_REFUSED, seen=False))
+    assert list(samples(metrics, "mailtls_served_not_after_timestamp_seconds").values()) == [LATER.timestamp()]
+    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"ConnectionRefused"}
+
+
+def test_series_of_a_vanished_pod_go() -> None:
+    """A pod that is gone is not reported any more, in any series."""
+    metrics = Metrics()
+    served(metrics, endpoint("postfix-0"), endpoint("postfix-1"))
+    served(metrics, endpoint("postfix-1"))
+    for name in (
+        "mailtls_served_not_after_timestamp_seconds",
+        "mailtls_served_matches",
+        "mailtls_probe_result",
+        "mailtls_probe_timestamp_seconds",
+    ):
+        assert {labels[1] for labels in samples(metrics, name)} == {"postfix-1"}
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE])
+def test_another_certificate_does_not_match(reason: Reason) -> None:
+    """What is not the stored leaf counts as 0."""
+    metrics = Metrics()
+    served(metrics, endpoint("postfix-0", 25, reason))
+    assert list(samples(metrics, "mailtls_served_matches").values()) == [0]
+
+
+def test_the_right_certificate_with_another_fault_matches() -> None:
+    """A fault beside the certificate does not make it another one."""
+    metrics = Metrics()
+    served(metrics, endpoint("postfix-0", 25, Reason.EHLO_AFTER_TLS_FAILED))
+    assert list(samples(metrics, "mailtls_served_matches").values()) == [1]
+
+
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_of_two_addresses_the_worse_counts(bad_first: bool) -> None:
+    """A dual-stack pod that fails over one family has failed, whichever comes first."""
+    metrics = Metrics()
+    bad = replace(endpoint("postfix-0", 25, Reason.SERVING_OLD_CERTIFICATE, address="::1"), served_not_after=NOW)
+    both: Sequence[Endpoint] = [bad, endpoint("postfix-0")] if bad_first else [endpoint("postfix-0"), bad]
+    metrics.served(KEY, both)
+    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"ServingOldCertificate"}
+    assert list(samples(metrics, "mailtls_served_matches").values()) == [0]
+    assert list(samples(metrics, "mailtls_served_not_after_timestamp_seconds").values()) == [NOW.timestamp()]
+
+
+def test_only_present_conditions_are_shown() -> None:
+    """A condition that flips leaves no series of its old status."""
+    metrics = Metrics()
+    metrics.conditions(KEY, [Condition(ConditionType.READY, Truth.FALSE, Reason.ISSUING, "", NOW, 1)])
+    metrics.conditions(KEY, [Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)])
+    assert samples(metrics, "mailtls_condition") == {("mx", "Ready", "True", "Ready"): 1}
+
+
+def test_a_forgotten_resource_leaves_nothing_and_others_stay() -> None:
+    """Only the resource that is gone loses its series."""
+    metrics = Metrics()
+    for key in (KEY, OTHER):
+        metrics.stored(key, "tls", LATER, NOW)
+        metrics.served(key, [endpoint("postfix-0")])
+        metrics.conditions(key, [Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)])
+    metrics.forget(KEY)
+    text = metrics.text().decode()
+    assert 'name="mx"' not in text
+    assert text.count('name="other"') == 7
+
+
+def test_the_operators_own_metrics_count() -> None:
+    """Counters and histograms take what they are told, and gauges ask at each scrape."""
+    metrics = Metrics()
+    depth = [3]
+    metrics.watch_queue(lambda: depth[0])
+    metrics.watch_leader(lambda: True)
+    metrics.order_ended("issued", 12.0)
+    metrics.order_ended("failed")
+    metrics.rollout_ended("succeeded", 3.0)
+    metrics.acme_request("newOrder", 201)
+    metrics.written("merge")
+    metrics.reconciled(0.2)
+    depth[0] = 5
+    assert samples(metrics, "mailtls_queue_depth") == {(): 5}
+    assert samples(metrics, "mailtls_leader") == {(): 1}
+    assert samples(metrics, "mailtls_orders_total") == {("issued",): 1, ("failed",): 1}
+    assert samples(metrics, "mailtls_order_duration_seconds_count") == {(): 1}
+    assert samples(metrics, "mailtls_rollouts_total") == {("succeeded",): 1}
+    assert samples(metrics, "mailtls_acme_requests_total") == {("201", "newOrder"): 1}
+    assert samples(metrics, "mailtls_kubernetes_writes_total") == {("merge",): 1}
+    assert samples(metrics, "mailtls_reconcile_duration_seconds_sum") == {(): 0.2}
+    assert list(samples(metrics, "mailtls_build_info").values()) == [1]
+
+
+def test_two_registries_do_not_meet() -> None:
+    """Nothing is global: a second instance starts from nothing."""
+    Metrics().written("merge")
+    assert samples(Metrics(), "mailtls_kubernetes_writes_total") == {}

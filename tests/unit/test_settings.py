@@ -1,0 +1,127 @@
+"""Settings: every variable is read, and a bad one is one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mailtls.settings import InvalidSettings, LogFormat, Settings
+
+HERE = {"MAILTLS_NAMESPACE": "mail-system"}
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    """Only the namespace must be known; empty variables count as missing."""
+    settings = Settings.from_environment(HERE | {"MAILTLS_WORKERS": "", "MAILTLS_HTTP01_SERVICE": " "})
+    assert settings == Settings(namespace="mail-system", identity=settings.identity)
+    assert settings.identity
+    assert (settings.workers, settings.probe_concurrency, settings.probe_interval) == (16, 50, timedelta(hours=1))
+    assert (settings.metrics_port, settings.http01_port, settings.http01_service) == (8080, 8089, None)
+    assert settings.watch_namespaces == ()
+
+
+def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
+    """No variable of the Deployment is ignored."""
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text("PEM")
+    settings = Settings.from_environment(
+        {
+            "MAILTLS_NAMESPACE": "mail-system",
+            "POD_NAME": "mailtls-0",
+            "POD_IP": "10.0.0.1",
+            "MAILTLS_WATCH_NAMESPACES": "b, a,,b",
+            "MAILTLS_WORKERS": "3",
+            "MAILTLS_PROBE_CONCURRENCY": "7",
+            "MAILTLS_PROBE_INTERVAL": "30m",
+            "MAILTLS_LOG_FORMAT": "text",
+            "MAILTLS_LOG_LEVEL": "DEBUG",
+            "MAILTLS_METRICS_PORT": "81",
+            "MAILTLS_HTTP01_PORT": "82",
+            "MAILTLS_HTTP01_SERVICE": "acme",
+            "MAILTLS_LEASE": "lease",
+            "MAILTLS_ACME_SERVER": "letsencrypt",
+            "MAILTLS_ACME_EMAIL": "a@example.com",
+            "MAILTLS_ACME_CA_BUNDLE_FILE": str(bundle),
+            "MAILTLS_ACME_SOLVERS": '[{"http01": {}}]',
+            "MAILTLS_TRUST_BUNDLE_FILE": str(bundle),
+        }
+    )
+    assert settings == Settings(
+        namespace="mail-system",
+        identity="mailtls-0",
+        pod_name="mailtls-0",
+        pod_ip="10.0.0.1",
+        watch_namespaces=("b", "a"),
+        workers=3,
+        probe_concurrency=7,
+        probe_interval=timedelta(minutes=30),
+        log_format=LogFormat.TEXT,
+        log_level="debug",
+        metrics_port=81,
+        http01_port=82,
+        http01_service="acme",
+        lease="lease",
+        acme_server="letsencrypt",
+        acme_email="a@example.com",
+        acme_ca_bundle_file=bundle,
+        acme_solvers=({"http01": {}},),
+        trust_bundle_file=bundle,
+    )
+    assert settings.acme == {"server": "letsencrypt", "email": "a@example.com", "solvers": [{"http01": {}}]}
+
+
+def test_without_a_pod_name_two_processes_differ() -> None:
+    """Two operators started by hand on one machine do not think that they are one."""
+    assert Settings.from_environment(HERE).identity != Settings.from_environment(HERE).identity
+
+
+def test_in_a_pod_the_namespace_is_that_of_the_service_account(tmp_path: Path) -> None:
+    """The namespace need not be set in a pod."""
+    file = tmp_path / "namespace"
+    file.write_text("mail-system\n")
+    assert Settings.from_environment({}, file).namespace == "mail-system"
+
+
+def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
+    """No namespace at all is a fault that names the variable."""
+    with pytest.raises(InvalidSettings, match="MAILTLS_NAMESPACE is not set"):
+        Settings.from_environment({}, tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("MAILTLS_WORKERS", "0", "MAILTLS_WORKERS is '0': write a whole number from 1 to 512."),
+        ("MAILTLS_WORKERS", "many", "MAILTLS_WORKERS is 'many': write a whole number from 1 to 512."),
+        ("MAILTLS_METRICS_PORT", "65536", "MAILTLS_METRICS_PORT is '65536': write a whole number from 1 to 65535."),
+        ("MAILTLS_PROBE_INTERVAL", "1s", "MAILTLS_PROBE_INTERVAL is '1s': write a duration of at least 1m."),
+        ("MAILTLS_LOG_FORMAT", "xml", "MAILTLS_LOG_FORMAT is 'xml': write json, or text for people."),
+        ("MAILTLS_LOG_LEVEL", "loud", "MAILTLS_LOG_LEVEL is 'loud': write debug, info, warning or error."),
+        ("MAILTLS_TRUST_BUNDLE_FILE", "/no/ca", "MAILTLS_TRUST_BUNDLE_FILE is '/no/ca': there is no such file."),
+        (
+            "MAILTLS_ACME_SOLVERS",
+            json.dumps({"http01": {}}),
+            "MAILTLS_ACME_SOLVERS is '{\"http01\": {}}': write a JSON list in the shape of spec.acme.solvers.",
+        ),
+    ],
+)
+def test_a_bad_value_is_one_sentence(name: str, value: str, sentence: str) -> None:
+    """The sentence names the variable, repeats the value and says what to write."""
+    with pytest.raises(InvalidSettings) as fault:
+        Settings.from_environment(HERE | {name: value})
+    assert str(fault.value) == sentence
+
+
+def test_the_program_says_it_without_a_traceback_and_exits_with_2() -> None:
+    """A bad variable ends the real program at once, with nothing but the sentence."""
+    environment = os.environ | HERE | {"MAILTLS_WORKERS": "x"}
+    command = [sys.executable, "-m", "mailtls", "run"]
+    cwd = Path(__file__).parents[2] / "operator"
+    ended = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "MAILTLS_WORKERS is 'x': write a whole number from 1 to 512.\n"
+    assert ended.stdout == ""
