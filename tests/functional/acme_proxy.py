@@ -99,8 +99,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             proxy.passed.append(self.path)
             url = f"https://127.0.0.1:{proxy.pebble.port}{self.path}"
             headers = {name: self.headers[name] for name in ("Host", "Content-Type") if name in self.headers}
-            roots = str(proxy.pebble.folder / "ca.pem")
-            return requests.request(self.command, url, data=body, headers=headers, verify=roots, timeout=30)
+            with proxy.pebble.trusting() as session:
+                return session.request(self.command, url, data=body, headers=headers, timeout=30)
 
         def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
             self.send_response(status)
