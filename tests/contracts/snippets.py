@@ -1,0 +1,49 @@
+"""The documentation as tests read it: its pages, its YAML and its links."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import yaml
+
+from contracts.render import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_BLOCK = re.compile(r"(?ms)^(?P<indent> *)```yaml\n(?P<text>.*?)^(?P=indent)```$")
+_LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+
+
+def yaml_blocks() -> Iterator[tuple[str, Any]]:
+    """Yield each YAML document in the pages with the place where it stands."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in _BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start()) + 1
+            for document in yaml.safe_load_all(dedent(block["text"])):
+                yield f"{page.name}:{line}", document
+
+
+def objects() -> Iterator[tuple[str, Any]]:
+    """Yield the Kubernetes objects among the YAML documents."""
+    return ((place, document) for place, document in yaml_blocks() if "kind" in document)
+
+
+def resources() -> Iterator[tuple[str, Any]]:
+    """Yield each MailServerTLS in the pages."""
+    return ((place, document) for place, document in objects() if document["kind"] == "MailServerTLS")
+
+
+def settings() -> Iterator[tuple[str, Any]]:
+    """Yield what is neither an object nor Prometheus' configuration: values of the chart."""
+    blocks = ((place, document) for place, document in yaml_blocks() if "kind" not in document)
+    return ((place, document) for place, document in blocks if "scrape_configs" not in document)
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    """Yield each link of each page that leads to another file."""
+    for page in PAGES:
+        for link in _LINK.finditer(page.read_text(encoding="utf-8")):
+            if "://" not in link["target"]:
+                yield page, link["target"]

@@ -1,0 +1,107 @@
+"""The documentation: what it shows works, what it names exists, where it leads is something."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.manifests import fields, schema
+from contracts.render import ROOT, helm_binary, helm_template
+from contracts.snippets import links, objects, resources, settings
+from mailtls.model.reason import Reason
+from mailtls.world.metrics import Metrics
+from mailtls.world.spec import Defaults, default_acme, parse
+from testbed.cluster import Cluster
+
+INSTALLATION = Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": "2026-08-01T12:00:00Z"}
+METRIC = re.compile(r"\bmailtls_[a-z0-9_]+")
+REASON_CELL = re.compile(r"`([A-Z][a-z]+[A-Z][A-Za-z]+)`")
+NO_REASONS = {"RolledOut", "MailServerTLS", "ClusterRole"}
+
+
+def used(value: Any, place: str = "") -> set[str]:
+    """Return the path of every field in a resource, as `contracts.manifests.fields` names them."""
+    if isinstance(value, list):
+        return set().union(*(used(each, f"{place}[]") for each in value))
+    if not isinstance(value, dict):
+        return {place}
+    return {place}.union(*(used(each, f"{place}.{name}") for name, each in value.items()))
+
+
+@pytest.mark.parametrize(("place", "resource"), [pytest.param(*each, id=each[0]) for each in resources()])
+def test_resource_in_the_documentation_is_valid(place: str, resource: Any) -> None:
+    """Every MailServerTLS shown has only fields of the schema, and the operator can read it."""
+    known = {path for path, _ in fields(schema())}
+    assert used(resource["spec"], ".spec") <= known, place
+    parse(resource | {"metadata": GIVEN | resource["metadata"]}, INSTALLATION)
+
+
+@pytest.mark.cluster
+def test_objects_in_the_documentation_are_taken_by_the_api_server(cluster: Cluster, tmp_path: Path) -> None:
+    """The API server would create every object shown, strictly validated."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    for number, (_, document) in enumerate(objects()):
+        document["metadata"] |= {"namespace": "default", "generateName": "docs-"}
+        del document["metadata"]["name"]
+        (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(document))
+    cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", str(tmp_path))
+
+
+@pytest.mark.skipif(helm_binary() is None, reason="Helm is missing: the values in the documentation were not tried")
+@pytest.mark.parametrize(("place", "values"), [pytest.param(*each, id=each[0]) for each in settings()])
+def test_values_in_the_documentation_are_taken_by_the_chart(place: str, values: Any, tmp_path: Path) -> None:
+    """The chart renders with every excerpt of values shown."""
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    extra = ("--set", "replicas=2") if "podDisruptionBudget" in values else ()
+    done = helm_template("--values", str(tmp_path / "values.yaml"), *extra)
+    assert done.returncode == 0, f"{place}: {done.stderr}"
+
+
+@pytest.mark.parametrize(("page", "target"), [pytest.param(*each, id=f"{each[0].name}:{each[1]}") for each in links()])
+def test_link_leads_to_a_file(page: Path, target: str) -> None:
+    """Every relative link leads to a file of the repository."""
+    path, _, anchor = target.partition("#")
+    assert (page.parent / path).exists()
+    if anchor:
+        text = (page.parent / path if path else page).read_text(encoding="utf-8")
+        headings = re.findall(r"(?m)^#+ (.*)$", text)
+        assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def exported() -> set[str]:
+    """Return the names under which Prometheus stores the operator's metrics, histograms without their suffix."""
+    families = Metrics().registry.collect()
+    return {f"{each.name}_total" if each.type == "counter" else each.name for each in families}
+
+
+def test_documented_metrics_are_those_exported() -> None:
+    """The table of metrics has every metric that the operator exports, and no other."""
+    table = (ROOT / "docs" / "metrics-and-alerts.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?m)^\| `(mailtls_[a-z0-9_]+)`", table)) == exported()
+
+
+def test_alerts_read_only_exported_metrics() -> None:
+    """No alert waits for a metric that does not exist."""
+    assert set(METRIC.findall((ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))) <= exported()
+
+
+def test_every_alert_is_documented() -> None:
+    """The table of alerts names each alert, in full or as the variant `...Now` of the one before it."""
+    table = (ROOT / "docs" / "metrics-and-alerts.md").read_text(encoding="utf-8")
+    for group in yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]:
+        for rule in group["rules"]:
+            name = rule["alert"]
+            assert f"`{name}`" in table or (name.endswith("Now") and f"`{name[:-3]}Soon`, `...Now`" in table)
+
+
+@pytest.mark.parametrize(
+    "page", ["troubleshooting.md", "dns-01.md", "http-01.md", "operations.md", "first-certificate.md"]
+)
+def test_reasons_in_the_documentation_exist(page: str) -> None:
+    """A reader who searches the reasons for a word finds it."""
+    words = set(REASON_CELL.findall((ROOT / "docs" / page).read_text(encoding="utf-8")))
+    assert words - NO_REASONS <= {str(reason) for reason in Reason}
