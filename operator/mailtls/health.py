@@ -1,6 +1,7 @@
 """The operator's own HTTP server: /metrics for Prometheus, /healthz and /readyz for the kubelet."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -64,15 +65,21 @@ class HealthServer:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, port=self._port)
-            await site.start()
-            self._bound.set_result(runner.addresses[0][1])
+            listening = _listen(self._port)
+            await web.SockSite(runner, listening).start()
+            self._bound.set_result(listening.getsockname()[1])
             await self._stopping.wait()
         finally:
             await runner.cleanup()
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _listen(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 def _asking(check: Check) -> Handler:

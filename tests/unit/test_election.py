@@ -3,13 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.election import Candidate, Elector, Leadership, LeadershipLost, Timing
-from mailtls.world.ports import Json
+
+if TYPE_CHECKING:
+    from mailtls.world.ports import Json
 
 FAST = Timing(lease=1.0, deadline=0.6, renew=0.1, look=0.05)
 PLACE = "/apis/coordination.k8s.io/v1/namespaces/mail/leases/mailtls"

@@ -1,8 +1,8 @@
 """Metrics: series follow resources and pods, and stay when alerts need them."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +12,9 @@ from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
 from mailtls.model.status import Condition, ConditionType, Truth
 from mailtls.world.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 KEY = Key("mail", "mx")
 OTHER = Key("mail", "other")

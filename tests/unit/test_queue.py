@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 import structlog
@@ -20,6 +21,7 @@ from mailtls.settings import LogFormat
 from mailtls.world.ports import Conflict
 
 SOON = 2.0
+DICE = random.Random(1)  # noqa: S311
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +114,7 @@ def test_a_returned_delay_brings_the_key_back() -> None:
         assert eventually(lambda: len(times) == 3)
         time.sleep(0.2)
     assert len(times) == 3
-    assert all(0.1 <= later - earlier < 0.3 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(0.1 <= later - earlier < 0.3 for earlier, later in pairwise(times))
 
 
 def test_a_pass_decides_anew_when_the_next_is_due() -> None:
@@ -164,7 +166,7 @@ def test_a_failing_key_comes_back_with_growing_delays_until_it_succeeds() -> Non
         queue.add("bad")
         queue.add("good")
         assert eventually(lambda: len(times) == 4)
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
         assert gaps[0] < 0.15
         assert 0.1 <= gaps[1] < 0.25
         assert 0.2 <= gaps[2] < 0.45
@@ -310,24 +312,24 @@ def test_under_stress_no_key_runs_twice_at_once_and_none_is_lost() -> None:
                 overlaps.append(key)
             at_work.add(key)
             version = wanted[key]
-        time.sleep(random.random() * 0.002)
+        time.sleep(DICE.random() * 0.002)
         with lock:
             at_work.discard(key)
             seen[key] = max(seen[key], version)
-        dice = random.random()
+        dice = DICE.random()
         if dice < 0.1:
             raise RuntimeError("now and then")
         return 0.01 if dice < 0.2 else None
 
     def hint() -> None:
         for _ in range(1000):
-            key = random.choice(keys)
+            key = DICE.choice(keys)
             with lock:
                 wanted[key] += 1
-            if random.random() < 0.8:
+            if DICE.random() < 0.8:
                 queue.add(key)
             else:
-                queue.add_after(key, random.random() * 0.01)
+                queue.add_after(key, DICE.random() * 0.01)
 
     queue = WorkQueue(reconcile, workers=16, backoff=Backoff(first=0.01, most=0.02, rest=0.01))
     with running(queue):
