@@ -15,6 +15,7 @@ from mailtls.model.status import Condition, ConditionType, Truth
 from mailtls.passes.observe import resource_path
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
+from mailtls.world.spec import secret_name
 from mailtls.world.status import from_time, read, to_time, write
 
 NOT_FOUND = 404
@@ -54,8 +55,7 @@ class Reporter:
         self.metrics.conditions(key, status.conditions)
         expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
         if expiry and status.schedule:
-            name = resource["spec"]["secretName"]
-            self.metrics.stored(key, name, to_time(expiry), status.schedule.renewal_at)
+            self.metrics.stored(key, secret_name(resource), to_time(expiry), status.schedule.renewal_at)
 
     def forget(self, key: Key) -> None:
         """Drop the metrics of a resource that is gone."""

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from threading import Lock
 
 from mailtls.model.spec import Key
+from mailtls.world.document import InvalidSpec
 from mailtls.world.ports import Json
+from mailtls.world.spec import secret_name
 
 Claim = tuple[str, str, Key]  # created, uid, key: sorts by age, then by an arbitrary but fixed rule
 
@@ -21,8 +23,7 @@ class Claims:
         """Learn of a new or changed resource; return the others whose right to a Secret may have changed."""
         meta = resource["metadata"]
         key = Key(meta["namespace"], meta["name"])
-        named = (resource.get("spec") or {}).get("secretName")
-        place = (key.namespace, named) if isinstance(named, str) else None
+        place = _place(key, resource)
         with self._lock:
             before = self._secret_of.get(key)
             if before == place:
@@ -62,3 +63,10 @@ class Claims:
 
     def _others(self, place: tuple[str, str], key: Key) -> set[Key]:
         return {claim[2] for claim in self._claims[place] if claim[2] != key}
+
+
+def _place(key: Key, resource: Json) -> tuple[str, str] | None:
+    try:
+        return key.namespace, secret_name(resource)
+    except InvalidSpec:
+        return None

@@ -1,0 +1,84 @@
+"""A mail client that shares no code with the operator: it says what a port really serves."""
+
+from __future__ import annotations
+
+import hashlib
+import smtplib
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Self
+
+from cryptography import x509
+
+PORTS = (25, 465, 587)
+TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one handshake showed."""
+
+    sha256: str
+    expires: datetime
+    tls_version: str
+
+
+def look(address: str, port: int) -> Served:
+    """Connect as a client that does not care who answers; raises what goes wrong."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if port == 465:
+        session: smtplib.SMTP = smtplib.SMTP_SSL(address, port, timeout=TIMEOUT, context=context)
+    else:
+        session = smtplib.SMTP(address, port, timeout=TIMEOUT)
+        session.starttls(context=context)
+    with session:
+        return _served(session)
+
+
+def _served(session: smtplib.SMTP) -> Served:
+    channel = session.sock
+    if not isinstance(channel, ssl.SSLSocket):
+        raise TypeError("the session is not encrypted")
+    leaf = channel.getpeercert(binary_form=True) or b""
+    expires = x509.load_der_x509_certificate(leaf).not_valid_after_utc.astimezone(UTC)
+    return Served(hashlib.sha256(leaf).hexdigest(), expires, channel.version() or "?")
+
+
+@dataclass
+class Stream:
+    """A client that connects ten times a second to every pod in turn, and counts."""
+
+    addresses: list[str]
+    handshakes: int = 0
+    failures: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        targets = [(address, port) for port in PORTS for address in self.addresses]
+        turn = 0
+        while not self._ended.wait(max(0.0, 0.1 - (time.monotonic() % 0.1))):
+            self._knock(*targets[turn % len(targets)])
+            turn += 1
+
+    def _knock(self, address: str, port: int) -> None:
+        try:
+            self.seen.add(look(address, port).sha256)
+            self.handshakes += 1
+        except (OSError, smtplib.SMTPException) as error:
+            self.failures.append(f"{address}:{port}: {error}")
