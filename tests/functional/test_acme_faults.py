@@ -218,6 +218,7 @@ def test_account_closed_by_the_ca_needs_a_person(proxy: Proxy) -> None:
 def test_overloaded_ca_is_left_alone_until_it_said(proxy: Proxy, form: str) -> None:
     """After a 503 with Retry-After no request of the account goes out before that time."""
     client = _client(proxy)
+    order = client.account.new_order(["open.example.com"])
     wanted = datetime.now(UTC) + timedelta(seconds=120)
     value = "120" if form == "seconds" else format_datetime(wanted, usegmt=True)
     proxy.fail("/order-plz", Fault(503, "busy", {"Retry-After": value}))
@@ -231,6 +232,8 @@ def test_overloaded_ca_is_left_alone_until_it_said(proxy: Proxy, form: str) -> N
         client.account.new_order(["calm.example.com"])
     assert again.value.retry_at is not None
     assert abs(again.value.retry_at - caught.value.retry_at) < timedelta(seconds=1)
+    with pytest.raises(AcmeProblem):
+        client.account.poll(order)
     assert len(proxy.passed) == before
     client.clock.advance(timedelta(seconds=121))
     assert client.account.new_order(["calm.example.com"]).url
@@ -320,3 +323,15 @@ def test_url_that_is_no_directory_is_named(pebble: Pebble) -> None:
     with pytest.raises(AcmeProblem, match="/roots/0 is an ACME directory") as caught:
         client.account.new_order(["dir.example.com"])
     assert caught.value.finding.reason is Reason.ACME_UNREACHABLE
+
+
+def test_proxy_of_the_environment_is_used_unless_the_host_is_excepted(
+    pebble: Pebble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTPS_PROXY is the way out where it is set, and NO_PROXY is honoured."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(AcmeProblem) as caught:
+        Client(pebble).account.new_order(["proxied.example.com"])
+    assert caught.value.finding.reason is Reason.ACME_UNREACHABLE
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert Client(pebble).account.new_order(["direct.example.com"]).url
