@@ -1,0 +1,109 @@
+"""A real Prometheus on loopback, with the project's alert rules and no patience."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contracts.render import ROOT
+
+INTERVAL = "500ms"
+
+
+class Prometheus:
+    """What a running Prometheus can be asked."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def firing(self) -> set[tuple[str, str]]:
+        """Return the alerts that fire, by name and resource."""
+        alerts = self._get("/alerts")["alerts"]
+        return {
+            (each["labels"]["alertname"], each["labels"].get("name", ""))
+            for each in alerts
+            if each["state"] == "firing"
+        }
+
+    def summaries(self) -> dict[str, str]:
+        """Return what a person would read, by alert."""
+        return {each["labels"]["alertname"]: each["annotations"]["summary"] for each in self._get("/alerts")["alerts"]}
+
+    def await_firing(
+        self, wanted: Callable[[set[tuple[str, str]]], bool], within: float = 30.0
+    ) -> set[tuple[str, str]]:
+        """Wait until the firing alerts are as wanted; fails with those that were seen last."""
+        deadline, seen = time.monotonic() + within, set[tuple[str, str]]()
+        while time.monotonic() < deadline:
+            try:
+                if wanted(seen := self.firing()):
+                    return seen
+            except OSError:
+                pass  # it is still starting
+            time.sleep(0.2)
+        raise AssertionError(f"these alerts fire: {sorted(seen)}")
+
+    def await_series(self, metric: str, within: float = 30.0) -> list[dict[str, str]]:
+        """Wait until Prometheus has scraped a metric; returns the labels of its series."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            try:
+                if found := self._get(f"/query?query={metric}")["result"]:
+                    return [each["metric"] for each in found]
+            except OSError:
+                pass  # it is still starting
+            time.sleep(0.2)
+        raise AssertionError(f"{metric} was not scraped")
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(self._url + path, timeout=5) as answer:
+            return json.load(answer)["data"]
+
+
+def impatient_rules() -> Any:
+    """Return deploy/alerts.yaml with every `for` removed: expressions, labels and texts are untouched."""
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        rule.pop("for", None)
+    return rules
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Run Prometheus scraping `target` (host:port) every half second, as docs/metrics-and-alerts.md says."""
+    (folder / "alerts.yaml").write_text(yaml.safe_dump(impatient_rules()))
+    (folder / "prometheus.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL},
+                "rule_files": ["alerts.yaml"],
+                "scrape_configs": [
+                    {"job_name": "mailtls", "honor_labels": True, "static_configs": [{"targets": [target]}]}
+                ],
+            }
+        )
+    )
+    port = _free_port()
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            yield Prometheus(port)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
