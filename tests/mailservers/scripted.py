@@ -82,6 +82,8 @@ def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | 
         _do(connection, script.ehlo)
         _hear(connection)
         _do(connection, script.starttls)
+        if isinstance(script.handshake, bytes) and script.handshake:
+            _hear(connection)  # else the answer could travel in one segment with the 220
         _do(connection, script.handshake)
         if context:
             with context.wrap_socket(connection, server_side=True) as secured:

@@ -23,7 +23,7 @@ from mailtls.world.wire import Wire
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
-LIMITS = Limits(connect=0.5, dialog=1, handshake=1, overall=3)
+LIMITS = Limits(connect=1)
 
 
 def target(port: int, address: str = "127.0.0.1", tls: TlsMode = TlsMode.START_TLS) -> Target:

@@ -162,14 +162,19 @@ class Conversation:
         except HandshakeFailed as failed:
             raise Halt(Stop(self._phase, failed.fault, failed.detail)) from None
         except OSError as error:
-            raise Halt(Stop(self._phase, self._fault(error), shorten(error.strerror or str(error)))) from None
+            raise Halt(self._network_stop(error)) from None
 
-    def _fault(self, error: OSError) -> Fault:
+    def _network_stop(self, error: OSError) -> Stop:
+        detail = shorten(error.strerror or str(error))
+        if isinstance(error, ConnectionResetError) and self._phase is Phase.CONNECT:
+            # somebody listens, took the connection and dropped it faster than we could look
+            self._phase = Phase.HANDSHAKE if self._target.port.tls is TlsMode.IMPLICIT else Phase.GREETING
         if self._phase is not Phase.CONNECT:
-            return Fault.CLOSED
+            return Stop(self._phase, Fault.CLOSED, detail)
         if isinstance(error, socket.gaierror):
-            return Fault.UNRESOLVED
-        return Fault.REFUSED if isinstance(error, ConnectionError) else Fault.UNREACHABLE
+            return Stop(self._phase, Fault.UNRESOLVED, detail)
+        refused = isinstance(error, ConnectionRefusedError)
+        return Stop(self._phase, Fault.REFUSED if refused else Fault.UNREACHABLE, detail)
 
     def _is_mute(self, stop: Stop) -> bool:
         """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
