@@ -70,7 +70,15 @@ def install(cluster: Cluster, api: Api, zone: Zone) -> None:
     values = cluster.layout.work / "demo-values.yaml"
     values.write_text(yaml.safe_dump(settings(cluster, zone)))
     with step("helm upgrade --install mailtls charts/mailtls"):
-        helm(cluster, "upgrade", "--install", RELEASE, str(project_folder() / "charts/mailtls"), values=values)
+        helm(
+            cluster,
+            "upgrade",
+            "--install",
+            "--take-ownership",
+            RELEASE,
+            str(project_folder() / "charts/mailtls"),
+            values=values,
+        )
 
 
 def settings(cluster: Cluster, zone: Zone) -> dict[str, object]:

@@ -102,10 +102,12 @@ class Issuing:
         """Order, unless a crash may have left an order behind that can be found; then save its URL."""
         staged = _staged(seen)
         account = self.accounts.of(desired.acme)
-        found = None if seen.is_fresh_intent else account.find_open(staged.names, staged.staged_at)
+        found = None
+        if not seen.is_fresh_intent:
+            found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
         order = found or self._new_order(account, desired, seen)
         saved = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, order_url=order.url))
-        return replace(seen, staged=saved, order=account.load(order), is_fresh_intent=False)
+        return replace(seen, staged=saved, order=order)
 
     def _new_order(self, account: Account, desired: Desired, seen: Observed) -> OrderState:
         replaces = None
@@ -234,13 +236,13 @@ class Issuing:
         """Remember that the order failed."""
         return self._failed(desired, seen, step.fail)
 
-    def _failed(self, desired: Desired, seen: Observed, fail: Fail) -> Observed:
+    def _failed(self, desired: Desired, seen: Observed, fail: Fail, not_before: datetime | None = None) -> Observed:
         now = self.clock.now()
         before = seen.status.attempts
         is_same = before is not None and before.observed_generation == desired.generation
         failed = before.failed + 1 if before and is_same else 1
         delay = next_attempt_after(failed, random())  # noqa: S311 - jitter
-        retry_at = None if fail.needs_person else now + delay
+        retry_at = None if fail.needs_person else max(now + delay, not_before or now)
         attempts = Attempts(
             failed=failed,
             reason=fail.finding.reason,
@@ -255,9 +257,13 @@ class Issuing:
         return replace(seen, status=status, issue_failure=Failure(fail.finding, retry_at, is_final=True))
 
     def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
-        """File what stood in the way: transient trouble waits a little, all else is a failed attempt."""
+        """File what stood in the way: transient trouble waits a little, all else is a failed attempt.
+
+        Whatever it was, the CA may have heard of the order by now, so the next pass looks before it orders.
+        """
+        seen = replace(seen, is_fresh_intent=False)
         if not error.transient:
-            return self._failed(desired, seen, Fail(error.finding, error.needs_person))
+            return self._failed(desired, seen, Fail(error.finding, error.needs_person), error.retry_at)
         pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
         retry_at = max(self.clock.now() + pause, error.retry_at or self.clock.now())
         return replace(seen, issue_failure=Failure(error.finding, retry_at), stumbles=seen.stumbles + 1)
