@@ -18,6 +18,13 @@ _SECRET: Final = re.compile(r'\bsecret\s+"?(?P<secret>[A-Za-z0-9+/=]+)"?\s*;', r
 _ALGORITHM: Final = re.compile(r'\balgorithm\s+"?(?P<algorithm>[A-Za-z0-9-]+)"?\s*;', re.ASCII)
 
 
+class HiddenKey(dns.tsig.Key):
+    """A key that does not show its secret when it is printed, as the library's does."""
+
+    def __repr__(self) -> str:
+        return f"<TSIG key {self.name}, {self.algorithm}>"
+
+
 def tsig_key(settings: Rfc2136, content: bytes) -> dns.tsig.Key:
     """Return the key that `settings` names, with `content` as its secret; no part of it is ever in a message.
 
@@ -32,7 +39,7 @@ def tsig_key(settings: Rfc2136, content: bytes) -> dns.tsig.Key:
         raise _unusable(settings, "holds no base64; write what tsig-keygen prints between the quotes") from None
     if not secret:
         raise _unusable(settings, "is empty; write what tsig-keygen prints between the quotes")
-    return dns.tsig.Key(_absolute(settings.tsig_key_name), secret, _absolute(settings.tsig_algorithm))
+    return HiddenKey(_absolute(settings.tsig_key_name), secret, _absolute(settings.tsig_algorithm))
 
 
 def _from_file(text: str, settings: Rfc2136) -> str:

@@ -44,7 +44,7 @@ class Search:
         """Return where a TXT record for `name` belongs; raises `ProofProblem` (ZoneNotFound, DnsUnreachable)."""
         owner = name
         for _ in range(_MOST_ALIASES):
-            answer = self._answer(owner, dns.rdatatype.TXT)
+            answer = self._answer(owner, dns.rdatatype.CNAME)
             alias = self._alias(owner, answer)
             if alias is None:
                 return Place(owner, self._zone(owner, answer))
@@ -68,7 +68,7 @@ class Search:
         was not meant for it, and ends to answer when a record of that name is added (RFC 4592 section 2.2.1).
         """
         sibling = dns.name.Name((_SIBLING.encode(), *owner.labels[1:]))
-        return _target(sibling, self._answer(sibling, dns.rdatatype.TXT))
+        return _target(sibling, self._answer(sibling, dns.rdatatype.CNAME))
 
     def _zone(self, owner: dns.name.Name, answer: dns.message.Message) -> dns.name.Name:
         if self.zone is not None:

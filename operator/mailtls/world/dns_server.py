@@ -58,9 +58,8 @@ class DnsServer:
     @contextmanager
     def conversation(self) -> Iterator[Ask]:
         """Connect, and yield the way to ask; raises `ProofProblem` (DnsUnreachable), and dnspython's TSIG errors."""
-        deadline = time.time() + _CONVERSATION_SECONDS  # dnspython's clock
+        deadline = time.monotonic() + _CONVERSATION_SECONDS
         with self._connect() as connection:
-            connection.setblocking(False)
             yield lambda message: self._exchange(connection, message, deadline)
 
     def _connect(self) -> socket.socket:
@@ -90,14 +89,17 @@ class DnsServer:
     def _exchange(
         self, connection: socket.socket, message: dns.message.Message, deadline: float
     ) -> dns.message.Message:
+        wire = message.to_wire(prepend_length=True)  # signs it, too
         try:
-            dns.query.send_tcp(connection, message.to_wire(), deadline)
-            answer, _ = dns.query.receive_tcp(connection, deadline, keyring=message.keyring, request_mac=message.mac)
-        except dns.exception.Timeout:
+            connection.settimeout(_left(deadline))
+            connection.sendall(wire)
+            length = int.from_bytes(_receive(connection, 2, deadline), "big")
+            answer = _parse(message, _receive(connection, length, deadline))
+        except TimeoutError:
             raise self._unreachable("no answer in time") from None
-        except (OSError, EOFError) as error:
+        except OSError as error:
             raise self._unreachable(_meaning(error)) from None
-        except (dns.exception.FormError, dns.message.ShortHeader):
+        except (dns.exception.FormError, dns.message.ShortHeader, dns.message.UnknownTSIGKey):
             raise self._unreachable("what answers there speaks no DNS") from None
         if not message.is_response(answer):
             raise self._unreachable("what answers there answers something else")
@@ -108,13 +110,39 @@ class DnsServer:
         return ProofProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
 
 
+def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
+    received = b""
+    while len(received) < length:
+        connection.settimeout(_left(deadline))
+        chunk = connection.recv(length - len(received))
+        if not chunk:
+            raise ConnectionResetError
+        received += chunk
+    return received
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _parse(message: dns.message.Message, wire: bytes) -> dns.message.Message:
+    """Read and verify an answer; an unsigned one is returned as such, for the error it may hold."""
+    try:
+        return dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac)
+    except dns.exception.FormError:
+        return dns.message.from_wire(wire)  # raises for what is signed or malformed
+
+
 def _meaning(error: Exception | None) -> str:
     match error:
         case ConnectionRefusedError():
             return "the connection is refused"
         case TimeoutError():
             return "no connection in time"
-        case EOFError() | ConnectionError():
+        case ConnectionError():
             return "it closed the connection without an answer"
         case OSError():
             return f"{error.strerror or 'the network failed'}".lower()

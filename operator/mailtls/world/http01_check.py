@@ -1,6 +1,8 @@
 """Looks for a token as a CA would (RFC 8555 section 8.3), before the CA is told to look."""
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +93,8 @@ class Http01Check:
             return None
         target = urljoin(url, location)
         parts = urlsplit(target)
-        if (parts.port or _CA_PORTS.get(parts.scheme)) not in {*_CA_PORTS.values(), self._port}:
+        port = _CA_PORTS.get(parts.scheme) if parts.port is None else parts.port
+        if parts.scheme not in _CA_PORTS or port not in {*_CA_PORTS.values(), self._port}:
             raise _Unseen("a redirect leads to another port than 80 and 443, which a CA does not follow")
         return target
 
@@ -115,7 +118,7 @@ def _meaning(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "the name does not resolve"
         case aiohttp.ClientConnectorError():
-            return f"there is no connection ({error.strerror or 'refused'})".lower()
+            return f"there is no connection ({os.strerror(error.errno or errno.ECONNREFUSED).lower()})"
         case aiohttp.ClientResponseError():
             return "what answers there speaks no HTTP"
         case ValueError():

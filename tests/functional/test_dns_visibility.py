@@ -1,0 +1,107 @@
+"""Looking at a value as a CA's resolver would: at all authoritative servers of a real zone, without cache."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dns.message
+import dns.query
+import pytest
+
+from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
+from mailtls.world.dns import Rfc2136Zone
+
+pytestmark = pytest.mark.bind
+
+KEY = Key("mailtls.")
+NAME = "_acme-challenge.mx.pair.test"
+BOTH = f"@ NS ns1\n@ NS ns2\nns1 A {PRIMARY}\nns2 AAAA {SECONDARY}\n"
+ALL = "grant mailtls. zonesub TXT;"
+
+
+def zone_of(bind: Bind) -> Rfc2136Zone:
+    """Make a zone over `bind`, which finds its name servers by asking `bind`."""
+    return Rfc2136Zone(bind.settings(KEY), KEY.secret.encode(), bind.names())
+
+
+@pytest.fixture
+def primary(tmp_path: Path) -> Iterator[Bind]:
+    """A primary that tells nobody of its changes; ns2 is not there yet."""
+    port = free_port()
+    with running(tmp_path / "primary", [ZoneFile("pair.test", BOTH, ALL)], [KEY], port=port) as server:
+        yield server
+
+
+@pytest.fixture
+def secondary(primary: Bind, tmp_path: Path) -> Iterator[Bind]:
+    """A secondary with an early copy of the zone."""
+    copy = ZoneFile("pair.test", primary=f"primaries port {primary.port} {{ {PRIMARY}; }};")
+    with running(tmp_path / "secondary", [copy], address=SECONDARY, port=primary.port) as server:
+        _await(lambda: _has_zone(server))
+        yield server
+
+
+def test_secondary_that_lags_hides_the_value_until_it_has_it(primary: Bind, secondary: Bind) -> None:
+    """All name servers count, as a CA may ask any; each look asks anew."""
+    zone = zone_of(primary)
+    zone.present(NAME, "value")
+    assert primary.texts(NAME) == {"value"}
+    assert not zone.is_visible(NAME, "value")
+    assert zone.lagging(NAME, "value") == (secondary.server,)
+    secondary.rndc("retransfer", "pair.test")
+    _await(lambda: secondary.texts(NAME) == {"value"})
+    assert zone.is_visible(NAME, "value")
+    assert not zone.is_visible(NAME, "another")
+
+
+def test_name_server_that_is_down_is_left_out(primary: Bind) -> None:
+    """A CA's resolver goes on to the next name server as well; later looks do not wait for the dead one."""
+    zone = zone_of(primary)
+    zone.present(NAME, "value")
+    assert zone.is_visible(NAME, "value")
+    began = time.monotonic()
+    assert zone.is_visible(NAME, "value")
+    assert not zone.is_visible(NAME, "another")
+    assert time.monotonic() - began < 0.5
+
+
+def test_name_servers_that_do_not_resolve_leave_the_word_to_the_updated_server(tmp_path: Path) -> None:
+    """Zones inside a cluster often have placeholder name servers."""
+    with running(tmp_path / "alone", [ZoneFile("pair.test", policy=ALL)], [KEY]) as server:
+        zone = zone_of(server)
+        assert not zone.is_visible(NAME, "value")
+        zone.present(NAME, "value")
+        assert zone.is_visible(NAME, "value")
+
+
+def test_answer_too_long_for_a_datagram_is_read_whole(tmp_path: Path) -> None:
+    """Leftovers of other clients must not hide a value."""
+    records = f"@ NS ns1\nns1 A {PRIMARY}\n" + "".join(
+        f'_acme-challenge.mx TXT "{number:043d}"\n' for number in range(60)
+    )
+    with running(tmp_path / "long", [ZoneFile("pair.test", records, ALL)], [KEY]) as server:
+        zone = zone_of(server)
+        assert not zone.is_visible(NAME, "value")
+        zone.present(NAME, "value")
+        assert zone.is_visible(NAME, "value")
+
+
+def test_name_server_that_is_not_authoritative_is_left_out(primary: Bind, tmp_path: Path) -> None:
+    """A lame server refuses; resolvers ask the next one."""
+    with running(tmp_path / "lame", [ZoneFile("other.test")], address=SECONDARY, port=primary.port):
+        zone = zone_of(primary)
+        zone.present(NAME, "value")
+        assert zone.is_visible(NAME, "value")
+        assert zone.lagging(NAME, "another") == (primary.server,)
+
+
+def _has_zone(bind: Bind) -> bool:
+    query = dns.message.make_query("pair.test", "SOA")
+    return bool(dns.query.udp(query, bind.address, port=bind.port, timeout=5).answer)
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
