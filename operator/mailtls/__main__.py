@@ -40,7 +40,7 @@ def run(
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_format, settings.log_level)
-        operator = Operator(settings, partial(configure, context), build)
+        operator = Operator(settings, partial(configure, context, settings.kubeconfig), build)
     except (InvalidSettings, NotConfigured) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(UNUSABLE) from None

@@ -33,7 +33,8 @@ class Settings:
 
     `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
     HTTP-01 server (`POD_IP`). `watch_namespaces` empty means the whole cluster. `acme_solvers` has the shape of
-    `spec.acme.solvers`; it is parsed like a resource's. `http01_service` None: no HTTP-01.
+    `spec.acme.solvers`; it is parsed like a resource's. `http01_service` None: no HTTP-01. `kubeconfig` (`KUBECONFIG`)
+    is for an operator outside of a pod.
     """
 
     namespace: str
@@ -55,6 +56,7 @@ class Settings:
     acme_ca_bundle_file: Path | None = None
     acme_solvers: tuple[dict[str, Any], ...] = ()
     trust_bundle_file: Path | None = None
+    kubeconfig: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], namespace_file: Path = NAMESPACE_FILE) -> "Settings":
@@ -79,6 +81,7 @@ class Settings:
             "acme_ca_bundle_file": read("MAILTLS_ACME_CA_BUNDLE_FILE", _file),
             "acme_solvers": read("MAILTLS_ACME_SOLVERS", _solvers),
             "trust_bundle_file": read("MAILTLS_TRUST_BUNDLE_FILE", _file),
+            "kubeconfig": read.text("KUBECONFIG"),
         }
         return cls(
             namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),

@@ -68,7 +68,7 @@ def install(cluster: Cluster, api: Api, zone: Zone) -> None:
         NAMESPACE,
     )
     values = cluster.layout.work / "demo-values.yaml"
-    values.write_text(yaml.safe_dump(settings(cluster, zone)))
+    values.write_text(yaml.safe_dump(settings(cluster, zone) | {"crds": {"install": not keep_crds(api)}}))
     with step("helm upgrade --install mailtls charts/mailtls"):
         helm(
             cluster,
@@ -79,6 +79,16 @@ def install(cluster: Cluster, api: Api, zone: Zone) -> None:
             str(project_folder() / "charts/mailtls"),
             values=values,
         )
+
+
+def keep_crds(api: Api) -> bool:
+    """Whether the CRDs were applied without Helm; then they are brought up to date the same way."""
+    crd = yaml.safe_load((project_folder() / "crds/mailservertls.yaml").read_text())
+    there = api.find(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}")
+    if there is None or there["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "Helm":
+        return False
+    api.apply(crd)
+    return True
 
 
 def settings(cluster: Cluster, zone: Zone) -> dict[str, object]:

@@ -11,6 +11,7 @@ from mailtls.lifecycle.step import (
     OpenOrder,
     Rest,
     ResumeOrder,
+    SaveOrder,
     ScheduleRenewal,
     StageKey,
     StoreCertificate,
@@ -67,6 +68,12 @@ def test_missing_secret_key_is_staged_first() -> None:
 def test_staged_without_order_orders() -> None:
     """With key and intent saved, the order is made."""
     assert next_step(desired(), seen(secret=MISSING, staged=staged()), NOW) == OpenOrder()
+
+
+def test_order_in_hand_is_saved_before_it_is_advanced() -> None:
+    """The URL is what a crash must not take."""
+    have = seen(secret=MISSING, staged=staged(), order=OrderState(url="u", status="pending"))
+    assert next_step(desired(), have, NOW) == SaveOrder()
 
 
 def test_saved_order_is_resumed_never_made_again() -> None:

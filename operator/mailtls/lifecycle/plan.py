@@ -19,6 +19,7 @@ from mailtls.lifecycle.step import (
     Rest,
     ResumeOrder,
     Roll,
+    SaveOrder,
     ScheduleRenewal,
     StageKey,
     Step,
@@ -71,7 +72,7 @@ def issue(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     if seen.chain is not None:
         return StoreCertificate()
     if seen.order is not None:
-        return _advance(desired, seen, now)
+        return _advance(desired, seen, now) if staged.order_url else SaveOrder()
     return ResumeOrder(staged.order_url) if staged.order_url else OpenOrder()
 
 

@@ -25,7 +25,12 @@ class StageKey:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """Order from the CA, or find the order a crash has left there, and save its URL."""
+    """Order from the CA, or find the order a crash has left there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOrder:
+    """Save the order's URL before anything is done with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ Step = (
     Rest
     | StageKey
     | OpenOrder
+    | SaveOrder
     | ResumeOrder
     | AdvanceOrder
     | GiveUp

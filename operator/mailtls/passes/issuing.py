@@ -31,6 +31,7 @@ from mailtls.lifecycle.step import (
     GiveUp,
     OpenOrder,
     ResumeOrder,
+    SaveOrder,
     ScheduleRenewal,
     StageKey,
     StoreCertificate,
@@ -99,15 +100,18 @@ class Issuing:
         return keys.generate(desired.private_key)
 
     def open(self, desired: Desired, seen: Observed, _step: OpenOrder) -> Observed:
-        """Order, unless a crash may have left an order behind that can be found; then save its URL."""
+        """Order, unless a crash may have left an order behind that can be found."""
         staged = _staged(seen)
         account = self.accounts.of(desired.acme)
         found = None
         if not seen.is_fresh_intent:
             found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
-        order = found or self._new_order(account, desired, seen)
-        saved = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, order_url=order.url))
-        return replace(seen, staged=saved, order=order)
+        return replace(seen, order=found or self._new_order(account, desired, seen), is_fresh_intent=False)
+
+    def save(self, desired: Desired, seen: Observed, _step: SaveOrder) -> Observed:
+        """Save the order's URL: a step of its own, so that the order is not forgotten when the API server is away."""
+        staged = replace(_staged(seen), order_url=_order(seen).url)
+        return replace(seen, staged=self.secrets.save_order(desired.key, desired.secret_name, staged))
 
     def _new_order(self, account: Account, desired: Desired, seen: Observed) -> OrderState:
         replaces = None

@@ -86,8 +86,10 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
 
 
 def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
-    order = before.order
-    if order is None or seen.staged is None or not seen.staged.is_open or seen.staged.order_url != order.url:
+    order, staged = before.order, seen.staged
+    if order is None or staged is None or not staged.is_open or before.staged is None:
+        return seen
+    if before.staged.staged_at != staged.staged_at or staged.order_url not in (None, order.url):
         return seen
     return replace(
         seen,

@@ -16,6 +16,7 @@ from mailtls.lifecycle.step import (
     ProbePods,
     ResumeOrder,
     Roll,
+    SaveOrder,
     ScheduleRenewal,
     StageKey,
     Step,
@@ -68,6 +69,7 @@ class Performer:
         return {
             StageKey: self.issuing.stage,
             OpenOrder: self.issuing.open,
+            SaveOrder: self.issuing.save,
             ResumeOrder: self.issuing.resume,
             AdvanceOrder: self.issuing.advance,
             GiveUp: self.issuing.give_up,

@@ -109,7 +109,10 @@ class Rolling:
         return replace(seen, workloads=_replaced(seen.workloads or (), fresh))
 
     def _ask(self, desired: Desired, seen: Observed, asked: Sequence[Target]) -> Sequence[Endpoint]:
-        return self.prober.probe(asked, Expected(_wanted(seen), self._roots(desired)))
+        certificate = seen.secret.certificate
+        if certificate is None:
+            raise AssertionError("without a certificate there is nothing to expect")
+        return self.prober.probe(asked, Expected(certificate.sha256, self._roots(desired), certificate.not_before))
 
     def _roots(self, desired: Desired) -> str:
         """Roots to trust besides the system's; where a bundle is missing, the probe finds the chain untrusted."""

@@ -13,8 +13,11 @@ class NotConfigured(Exception):
     """Neither a service account nor a usable kubeconfig was found; the message says what to do."""
 
 
-def configure(context: str | None = None) -> Any:
-    """Load the client's configuration afresh: of the pod, or of the kubeconfig when `context` names one or outside."""
+def configure(context: str | None = None, kubeconfig: str | None = None) -> Any:
+    """Load the client's configuration afresh: of the pod, or of the kubeconfig outside or when `context` names one.
+
+    `kubeconfig` is a path, or several as in KUBECONFIG; None: the user's.
+    """
     loaded = Configuration()
     loaded.connection_pool_maxsize = CONNECTIONS
     try:
@@ -22,9 +25,9 @@ def configure(context: str | None = None) -> Any:
             try:
                 config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
             except config.ConfigException:
-                config.load_kube_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
+                config.load_kube_config(kubeconfig, client_configuration=loaded)  # type: ignore[no-untyped-call]
         else:
-            config.load_kube_config(context=context, client_configuration=loaded)  # type: ignore[no-untyped-call]
+            config.load_kube_config(kubeconfig, context, loaded)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError) as problem:
         raise NotConfigured(
             "No cluster to talk to: there is no service account as in a pod, and no usable kubeconfig"
