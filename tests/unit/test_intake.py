@@ -191,6 +191,7 @@ def test_namespaces_are_listed_one_by_one() -> None:
             self.asked: list[str] = []
 
         def list(self, path: str, *, label_selector: str = "") -> list[Json]:
+            assert not label_selector
             self.asked.append(path)
             return [mst()]
 

@@ -62,6 +62,7 @@ class Gate:
         self.let_through = threading.Semaphore(0)
 
     def __call__(self, key: str) -> float | None:
+        """Note the run and wait."""
         self.runs.append(key)
         self.entered.release()
         self.let_through.acquire()

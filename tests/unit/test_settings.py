@@ -48,6 +48,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "MAILTLS_ACME_CA_BUNDLE_FILE": str(bundle),
             "MAILTLS_ACME_SOLVERS": '[{"http01": {}}]',
             "MAILTLS_TRUST_BUNDLE_FILE": str(bundle),
+            "KUBECONFIG": "/a:/b",
         }
     )
     assert settings == Settings(
@@ -70,6 +71,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         acme_ca_bundle_file=bundle,
         acme_solvers=({"http01": {}},),
         trust_bundle_file=bundle,
+        kubeconfig="/a:/b",
     )
     assert settings.acme == {"server": "letsencrypt", "email": "a@example.com", "solvers": [{"http01": {}}]}
 
