@@ -1,4 +1,4 @@
-"""The command line: `python -m testbed up | down | status | kubectl ... | helm ... | run -- COMMAND`."""
+"""The command line: `python -m testbed COMMAND`: up, down, status, image, tools, test, kubectl, helm or run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from testbed import network, processes
 from testbed.cluster import Cluster
 from testbed.console import Trouble
 from testbed.layout import DEFAULT_NAME, Layout, project_folder
 from testbed.ready import ensure_up, refresh_operator_image
+from testbed.suite import run_everything
+from testbed.tools import ensure_tools
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _up(cluster: Cluster, _rest: list[str]) -> int:
     ensure_up(cluster)
+    refresh_operator_image(cluster)
     print(f"export KUBECONFIG={cluster.layout.kubeconfig}")
     return 0
 
@@ -50,19 +54,28 @@ def _image(cluster: Cluster, _rest: list[str]) -> int:
     return 0
 
 
+def _tools(_cluster: Cluster, _rest: list[str]) -> int:
+    print(ensure_tools().folder)
+    return 0
+
+
+def _test(cluster: Cluster, _rest: list[str]) -> int:
+    return run_everything(cluster)
+
+
 def _kubectl(cluster: Cluster, rest: list[str]) -> int:
-    return _inside(cluster, [cluster.tools.path("kubectl"), *rest])
+    _inside(cluster, [cluster.tools.path("kubectl"), *rest])
 
 
 def _helm(cluster: Cluster, rest: list[str]) -> int:
-    return _inside(cluster, [cluster.tools.path("helm"), *rest])
+    _inside(cluster, [cluster.tools.path("helm"), *rest])
 
 
 def _run(cluster: Cluster, rest: list[str]) -> int:
-    return _inside(cluster, rest or [os.environ.get("SHELL", "/bin/sh")])
+    _inside(cluster, rest or [os.environ.get("SHELL", "/bin/sh")])
 
 
-def _inside(cluster: Cluster, command: list[str]) -> int:
+def _inside(cluster: Cluster, command: list[str]) -> NoReturn:
     """Become the command, in the namespace, with the administrator's kubeconfig."""
     if not network.exists(cluster.layout) or not cluster.layout.kubeconfig.exists():
         message = f"cluster {cluster.layout.name} is not up: run `make cluster` first"
@@ -76,7 +89,6 @@ def _inside(cluster: Cluster, command: list[str]) -> int:
     argv = processes.inside(cluster.layout, command)
     os.chdir(project_folder() if command[0] == "make" else Path.cwd())
     os.execvpe(argv[0], argv, environment)  # noqa: S606  # a person's own command line
-    return 0
 
 
 _COMMANDS = {
@@ -84,6 +96,8 @@ _COMMANDS = {
     "down": _down,
     "status": _status,
     "image": _image,
+    "tools": _tools,
+    "test": _test,
     "kubectl": _kubectl,
     "helm": _helm,
     "run": _run,

@@ -25,9 +25,7 @@ class ImageSpec:
     name: str
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    environment: tuple[str, ...] = field(
-        default=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
-    )
+    environment: tuple[str, ...] = field(default=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",))
 
 
 def write_archive(spec: ImageSpec, layer: Path, target: Path) -> None:

@@ -45,8 +45,10 @@ class Cluster:
         return self._marker.exists() and all(processes.is_alive(self.layout, part) for part in parts)
 
     def up(self, tools: Tools, images: Sequence[Path]) -> None:
-        """Start everything; whatever an earlier run left goes first."""
+        """Start everything; whatever an earlier run left goes first. One that somebody just started is kept."""
         with self._locked():
+            if self.is_up:
+                return
             self._take_down()
             with step(f"cluster {self.layout.name}: starting"):
                 self._start(tools, images)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAUSE = "localhost/pause:1"
 POSTFIX = "localhost/postfix:1"
 BASE = "localhost/mailtls-base:1"
+_KEPT = 3
 
 _SOURCES = Path(__file__).parent / "image"
 _RECIPE = _SOURCES / "debian.json"
@@ -59,7 +60,15 @@ def cached(name: str, make: Callable[[Path], Path]) -> Path:
         if not target.exists():
             with step(f"image {kind}: making it"), tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as made:
                 make(Path(made)).rename(target)
+                _forget_older(folder, kind)
     return target
+
+
+def _forget_older(folder: Path, kind: str) -> None:
+    """Keep the newest few of a kind: a day of changes to the operator would be gigabytes."""
+    archives = sorted(folder.glob(f"{kind}-*.tar"), key=lambda archive: archive.stat().st_mtime)
+    for archive in archives[:-_KEPT]:
+        archive.unlink()
 
 
 def _make_pause(source: Path, folder: Path) -> Path:
@@ -71,7 +80,7 @@ def _make_pause(source: Path, folder: Path) -> Path:
 
 
 def _make_postfix(source: Path, folder: Path) -> Path:
-    _debootstrap("postfix", folder, f"--customize-hook={source / 'setup'} \"$1\"")
+    _debootstrap("postfix", folder, f'--customize-hook={source / "setup"} "$1"')
     return _pack(ImageSpec(POSTFIX, entrypoint=("/usr/local/bin/postfix-start",)), folder)
 
 

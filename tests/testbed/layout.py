@@ -45,7 +45,9 @@ class Layout:
             raise ValueError(message)
         layout = cls(name, (work or cache_folder() / "clusters" / name).resolve())
         if len(str(layout.work / "kubelet/device-plugins/kubelet.sock")) > _LONGEST_SOCKET_PATH:
-            message = f"{layout.work} is too long: names of sockets below it would pass {_LONGEST_SOCKET_PATH} characters"
+            message = (
+                f"{layout.work} is too long: names of sockets below it would pass {_LONGEST_SOCKET_PATH} characters"
+            )
             raise ValueError(message)
         return layout
 

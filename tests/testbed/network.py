@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.console import Trouble
@@ -50,7 +51,7 @@ def exists(layout: Layout) -> bool:
 def is_inside(layout: Layout) -> bool:
     """Whether this process already lives in the cluster's namespace."""
     try:
-        return os.stat("/proc/thread-self/ns/net").st_ino == layout.namespace.stat().st_ino
+        return Path("/proc/thread-self/ns/net").stat().st_ino == layout.namespace.stat().st_ino
     except FileNotFoundError:
         return False
 
@@ -89,9 +90,7 @@ def _plug_in(layout: Layout, outer: str, inner: str) -> None:
     _inside(layout, "ip", "link", "set", "host0", "up")
     _inside(layout, "ip", "route", "add", "default", "via", outer)
     # The node's and the pods' addresses are the same in every cluster: the host reaches those of the first one.
-    subprocess.run(
-        ["ip", "route", "add", "198.18.0.0/23", "via", inner, "dev", link], check=False, capture_output=True
-    )
+    subprocess.run(["ip", "route", "add", "198.18.0.0/23", "via", inner, "dev", link], check=False, capture_output=True)
 
 
 def _inside(layout: Layout, *command: str) -> None:

@@ -11,7 +11,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import images
@@ -20,6 +19,8 @@ from testbed.layout import cache_folder, project_folder
 from testbed.tools import content_hash
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from testbed.layout import Layout
 
 NAME = "localhost/mailtls:dev"

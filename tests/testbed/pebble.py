@@ -8,11 +8,9 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-import socket
 import ssl
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -128,10 +126,10 @@ class Pebble:
     @contextmanager
     def unreachable(self) -> Iterator[None]:
         """Refuse every connection, and break the open ones, but keep accounts and orders: an outage, not an end."""
-        table = f"outage-{self.port}"
+        table = f"outage_{self.port}"
         rules = (
-            f"table inet {table} {{ chain in {{ type filter hook input priority -10; "
-            f"tcp dport {self.port} reject with tcp reset; }} }}"
+            f"table inet {table} {{ chain arriving {{ type filter hook input priority -10; "
+            f"tcp dport {self.port} reject with tcp reset; }}\n}}"
         )
         self._nft(rules)
         try:
@@ -164,15 +162,22 @@ class Pebble:
         body = {"Certificate": certificate_pem, "ARIResponse": json.dumps(response)}
         self.management("/set-renewal-info/", json.dumps(body).encode())
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Call the ACME side without an account, as a first look at the directory."""
+        found: dict[str, Any] = json.loads(self._call(f"https://{NODE_ADDRESS}:{self.port}{path}"))
+        return found
+
     def management(self, path: str, body: bytes | None = None) -> bytes:
         """Call the management API."""
         return self._call(f"https://{NODE_ADDRESS}:{self.port + _MANAGEMENT}{path}", body)
 
     def _call(self, url: str, body: bytes | None = None) -> bytes:
         trust = ssl.create_default_context(cafile=str(self.authority))
-        with urllib.request.urlopen(url, body, timeout=5, context=trust) as answer:
-            content = answer.read()
-        return bytes(content)
+        direct = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+        )
+        with direct.open(url, body, timeout=5) as answer:
+            return bytes(answer.read())
 
     def _await_ready(self, within: float = 20.0) -> None:
         """Ask from inside: the caller may be outside, so a probe of the port goes through nsenter."""

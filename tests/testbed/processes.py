@@ -60,9 +60,7 @@ def inside(layout: Layout, command: Sequence[str]) -> list[str]:
     return ["nsenter", f"--net={layout.namespace}", "--", *command]
 
 
-def start(
-    layout: Layout, name: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None
-) -> Record:
+def start(layout: Layout, name: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Record:
     """Start a program of the cluster: in its namespace, in its cgroup, in a session of its own, with a log."""
     layout.logs.mkdir(parents=True, exist_ok=True)
     layout.records.mkdir(parents=True, exist_ok=True)

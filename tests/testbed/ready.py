@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def prepare() -> tuple[Tools, list[Path]]:
-    """Build whatever is missing; the Go build runs while the images are made."""
+    """Build whatever is missing for the cluster; the Go build runs while the images are made."""
     host.require()
     host.ensure_packages()
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -26,13 +26,10 @@ def prepare() -> tuple[Tools, list[Path]]:
 
 
 def ensure_up(cluster: Cluster) -> None:
-    """Bring the cluster up unless it is; one that is up gets the operator's newest image."""
-    if cluster.is_up:
-        say(f"cluster {cluster.layout.name} is up already")
-        refresh_operator_image(cluster)
-        return
-    tools, archives = prepare()
-    cluster.up(tools, archives)
+    """Bring the cluster up unless it is; the operator's image comes by `refresh_operator_image`."""
+    if not cluster.is_up:
+        tools, archives = prepare()
+        cluster.up(tools, archives)
 
 
 def refresh_operator_image(cluster: Cluster) -> None:
@@ -46,6 +43,4 @@ def refresh_operator_image(cluster: Cluster) -> None:
 
 
 def _images() -> list[Path]:
-    archives = [images.ensure_pause(), images.ensure_postfix()]
-    operator = operator_image.ensure()
-    return [*archives, operator] if operator else archives
+    return [images.ensure_pause(), images.ensure_postfix()]

@@ -14,7 +14,6 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import processes
@@ -23,6 +22,7 @@ from testbed.layout import NODE_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from testbed.layout import Layout
 
@@ -103,10 +103,9 @@ class NameServer:
         self._write_zone(CLUSTER_DOMAIN, CLUSTER_DOMAIN, _ZONE.format(name=CLUSTER_DOMAIN, key=system.name))
         self._list_zones()
         # A copy of the program: AppArmor's profile goes by path, and lets the packaged one read /etc/bind only.
-        program = shutil.copy2(_named(), self._layout.bin / "named")
-        processes.start(
-            self._layout, "named", [program, "-f", "-n", "2", "-c", str(self._folder / "named.conf")]
-        )
+        program = self._layout.bin / "named"
+        shutil.copy2(_named(), program)
+        processes.start(self._layout, "named", [str(program), "-f", "-n", "2", "-c", str(self._folder / "named.conf")])
 
     def add_zone(self, name: str) -> Zone:
         """Make a zone with a key of its own; it answers when this returns."""
@@ -172,9 +171,7 @@ class NameServer:
             time.sleep(0.05)
 
     def _reconfigure(self) -> None:
-        self._run(
-            _program("rndc"), "-s", "127.0.0.1", "-p", "953", "-c", str(self._rndc_config()), "reconfig"
-        )
+        self._run(_program("rndc"), "-s", "127.0.0.1", "-p", "953", "-c", str(self._rndc_config()), "reconfig")
 
     def _rndc_config(self) -> Path:
         path = self._folder / "rndc.conf"

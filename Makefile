@@ -1,0 +1,126 @@
+# Everything that a contributor does. `make help` lists it; `make test` and `make demo` need nothing but root on a
+# Debian-like machine: they fetch and build the rest once, into ${XDG_CACHE_HOME:-~/.cache}/mailtls.
+
+PYTHON ?= python3
+# An existing cluster for `make demo`, by its kubeconfig context; empty: the embedded one.
+CONTEXT ?=
+# What `make kubectl`, `make helm` and `make pytest` pass on.
+ARGS ?=
+# How many tests run at a time: without a cluster as many as processors, with it a few more, for they mostly wait.
+JOBS ?= auto
+CLUSTER_JOBS ?= 4
+
+ENVIRONMENT := $(shell $(PYTHON) tests/testbed/bootstrap.py folder)
+READY := $(ENVIRONMENT)/.complete
+BIN := $(ENVIRONMENT)/bin
+TESTBED = PYTHONPATH=operator:tests $(BIN)/python -m testbed
+PYTEST = PATH="$$($(TESTBED) tools):$$PATH" $(BIN)/python -m pytest
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ See it work
+
+.PHONY: demo
+demo: $(READY) ## From nothing to a proven certificate in a real cluster (CONTEXT=name: in a cluster of yours)
+	PYTHONPATH=operator:tests $(BIN)/python -m testbed.demo $(if $(CONTEXT),--context=$(CONTEXT))
+
+.PHONY: cluster
+cluster: $(READY) ## Bring up the embedded cluster, with Pebble and BIND, and keep it
+	@$(TESTBED) up
+
+.PHONY: cluster-down
+cluster-down: $(READY) ## Take the embedded cluster down; nothing of it stays
+	@$(TESTBED) down
+
+.PHONY: kubectl
+kubectl: $(READY) ## Run kubectl in the embedded cluster: make kubectl ARGS="get pods -A"
+	@$(TESTBED) kubectl $(ARGS)
+
+.PHONY: helm
+helm: $(READY) ## Run Helm in the embedded cluster: make helm ARGS="list -A"
+	@$(TESTBED) helm $(ARGS)
+
+.PHONY: shell
+shell: $(READY) ## Open a shell in the embedded cluster's network, with kubectl and helm at hand
+	@$(TESTBED) run
+
+.PHONY: image
+image: $(READY) ## Build the operator's image, and load it where the embedded cluster is up
+	@$(TESTBED) image
+
+##@ Prove it
+
+.PHONY: test
+test: $(READY) ## Everything: check, unit, functional, contracts, and the real cluster
+	@$(TESTBED) test
+
+.PHONY: check
+check: $(READY) ## Linters, strict types, import contracts, CRD and chart, generated files
+	@$(MAKE) --no-print-directory lint contracts
+
+.PHONY: lint
+lint: $(READY) ## The part of `check` that only reads the code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PYTHONPATH=operator $(BIN)/lint-imports
+
+.PHONY: unit
+unit: $(READY) ## Tests of decisions: no I/O, seconds
+	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
+
+.PHONY: functional
+functional: $(READY) tools ## Tests against real programs (Pebble, BIND, Postfix) without a cluster
+	$(PYTEST) -q -n $(JOBS) -m "not cluster" tests/functional
+
+.PHONY: contracts
+contracts: $(READY) tools ## CRD, chart, alert rules, documentation and generated files against each other
+	$(PYTEST) -q -n $(JOBS) -m "not cluster" tests/contracts
+
+.PHONY: e2e
+e2e: $(READY) ## Tests on the real cluster; it stays up for the next run
+	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=worksteal -m cluster tests
+
+.PHONY: pytest
+pytest: $(READY) ## Run some tests: make pytest ARGS="tests/e2e -k renewal -x"
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: bench
+bench: $(READY) ## Measure against the targets: prints a table and writes build/bench.json
+	PYTHONPATH=operator:tests $(BIN)/python -m bench
+
+##@ Keep house
+
+.PHONY: tools
+tools: $(READY) ## Build Kubernetes, Helm and Pebble, unless they are built
+	@$(TESTBED) tools >/dev/null
+
+.PHONY: format
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: lock
+lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
+	uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile -q --upgrade pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -c requirements.lock -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## Take the cluster down and remove what was built in the checkout; the cache stays
+	@if [ -e $(READY) ]; then $(TESTBED) down; fi
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.PHONY: clean-cache
+clean-cache: clean ## Remove the cache too: the next run builds everything again
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/mailtls"
+
+$(READY):
+	@$(PYTHON) tests/testbed/bootstrap.py make

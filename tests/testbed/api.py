@@ -1,0 +1,134 @@
+"""The API server as tests speak to it: plain HTTPS with the administrator's certificate, cheap enough to poll."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+import yaml
+
+if TYPE_CHECKING:
+    from testbed.layout import Layout
+
+Object = dict[str, Any]
+
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_MISSING = 404
+
+
+class Refused(RuntimeError):
+    """The API server said no; the message is its own, which tests compare."""
+
+    def __init__(self, code: int, message: str) -> None:
+        """Keep the HTTP code beside the sentence."""
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What discovery knows of a kind."""
+
+    root: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """The URL path of one object, or of all in a namespace."""
+        where = f"{self.root}/namespaces/{namespace}" if self.namespaced and namespace else self.root
+        return "/".join(part for part in (where, self.plural, name, subresource) if part)
+
+
+class Api:
+    """A connection with the rights of the administrator."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Read the address from the kubeconfig; nothing is asked yet."""
+        config = yaml.safe_load(layout.kubeconfig.read_text(encoding="utf-8"))
+        self._server = str(config["clusters"][0]["cluster"]["server"])
+        self._layout = layout
+        self._local = threading.local()
+        self._resources: dict[str, Resource] = {}
+
+    def request(
+        self, method: str, path: str, *, body: object = None, kind: str = "application/json", **query: str
+    ) -> Any:
+        """One call; a refusal is raised with the server's sentence, an answer that is not JSON is given as text."""
+        answer = self._session().request(
+            method,
+            f"{self._server}{path}",
+            params=query,
+            data=None if body is None else json.dumps(body),
+            headers={"Content-Type": kind},
+            timeout=30,
+        )
+        if not answer.ok:
+            raise Refused(answer.status_code, _sentence(answer))
+        return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text
+
+    def find(self, path: str) -> Object | None:
+        """The object at a path, or None."""
+        try:
+            found: Object = self.request("GET", path)
+        except Refused as refusal:
+            if refusal.code == _MISSING:
+                return None
+            raise
+        return found
+
+    def apply(self, manifest: Object, namespace: str | None = None) -> Object:
+        """Server-side apply, as `kubectl apply --server-side --force-conflicts` does it."""
+        metadata = manifest["metadata"]
+        resource = self.resource(manifest["kind"], manifest["apiVersion"])
+        path = resource.path(metadata.get("namespace", namespace), metadata["name"])
+        applied: Object = self.request(
+            "PATCH", path, body=manifest, kind="application/apply-patch+yaml", fieldManager="testbed", force="true"
+        )
+        return applied
+
+    def resource(self, name: str, api_version: str = "") -> Resource:
+        """Look up a kind or a plural, with `.group` or an apiVersion where the name alone is ambiguous."""
+        key = f"{name}@{api_version}" if api_version else name
+        if key not in self._resources:
+            self._discover()
+        if key not in self._resources:
+            raise Refused(_MISSING, f"the server knows no {key}")
+        return self._resources[key]
+
+    def _discover(self) -> None:
+        for root in ("/api", "/apis"):
+            answer = self._session().get(f"{self._server}{root}", headers={"Accept": _DISCOVERY}, timeout=30).json()
+            for group in answer["items"]:
+                for version in reversed(group["versions"]):  # the preferred one comes first, and so stays last here
+                    self._learn(root, group.get("metadata", {}).get("name", ""), version)
+
+    def _learn(self, root: str, group: str, version: Object) -> None:
+        api_version = "/".join(part for part in (group, version["version"]) if part)
+        for found in version.get("resources", ()):
+            made = Resource(f"{root}/{api_version}", found["resource"], found["scope"] == "Namespaced")
+            kind = found["responseKind"]["kind"]
+            self._resources[f"{kind}@{api_version}"] = made
+            self._resources[f"{made.plural}.{group}"] = made
+            if group != "events.k8s.io":
+                self._resources[made.plural] = self._resources[kind] = made
+
+    def _session(self) -> requests.Session:
+        """One session for each thread: they are not safe to share."""
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            session.trust_env = False  # no proxy of the machine for addresses of the namespace
+            session.verify = str(self._layout.authority)
+            session.cert = (str(self._layout.pki / "admin.crt"), str(self._layout.pki / "admin.key"))
+            self._local.session = session
+        found: requests.Session = self._local.session
+        return found
+
+
+def _sentence(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError):
+        return f"HTTP {answer.status_code}: {answer.text[:200]}"
