@@ -79,6 +79,8 @@ class Watches:
         await kopf.operator(
             registry=self._registry,
             standalone=True,
+            # Without one kopf asks for a user name, which a pod's numeric user has not. Its type is not public.
+            identity="mailtls",  # type: ignore[arg-type]
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=self._stop,

@@ -49,14 +49,15 @@ def tell(cluster: Cluster, started_at: float) -> None:
     api, names = Api(cluster.layout), NameServer(cluster.layout)
     sandbox = Sandbox.create(cluster, api, "demo")
     zone = names.add_zone(f"{sandbox.name}.test")
-    install(cluster, api, zone)
+    install(cluster, sandbox, zone)
     story = Story(sandbox, zone.host("mx"), started_at)
     story.tell()
     say_goodbye(story)
 
 
-def install(cluster: Cluster, api: Api, zone: Zone) -> None:
+def install(cluster: Cluster, sandbox: Sandbox, zone: Zone) -> None:
     """Install the chart with the image built from this checkout, as a user of a private authority would."""
+    api = sandbox.api
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     api.apply(
         {
@@ -68,7 +69,7 @@ def install(cluster: Cluster, api: Api, zone: Zone) -> None:
         NAMESPACE,
     )
     values = cluster.layout.work / "demo-values.yaml"
-    values.write_text(yaml.safe_dump(settings(cluster, zone) | {"crds": {"install": not keep_crds(api)}}))
+    values.write_text(yaml.safe_dump(settings(cluster, zone, sandbox.name) | {"crds": {"install": not keep_crds(api)}}))
     with step("helm upgrade --install mailtls charts/mailtls"):
         helm(
             cluster,
@@ -91,7 +92,7 @@ def keep_crds(api: Api) -> bool:
     return True
 
 
-def settings(cluster: Cluster, zone: Zone) -> dict[str, object]:
+def settings(cluster: Cluster, zone: Zone, namespace: str) -> dict[str, object]:
     """The chart's values: a private authority, its roots, and how to prove names."""
     pebble = Pebble(cluster.layout, PEBBLE_PORT)
     rfc2136 = {
@@ -110,7 +111,7 @@ def settings(cluster: Cluster, zone: Zone) -> dict[str, object]:
             "solvers": [{"dns01": {"rfc2136": rfc2136}}],
         },
         "trust": {"inline": pebble.root()},
-        "podAnnotations": {"demo": zone.name},
+        "watchNamespaces": [namespace],
     }
 
 
