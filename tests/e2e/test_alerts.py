@@ -1,0 +1,103 @@
+"""The chart's operator on the cluster, scraped by a real Prometheus: what is served wrongly is told."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.render import helm_template
+from functional.prometheus import Prometheus, prometheus
+from testbed.audit import AuditLog
+from testbed.mailserver import MailServer
+from testbed.pebble import Pebble
+from testbed.sandbox import Sandbox
+from testbed.zones import Zone
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired"),
+]
+
+SPOIL = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=old -days 2 -keyout /tmp/old.key -out /tmp/old.crt 2>/dev/null"
+    " && postconf -e 'smtpd_tls_chain_files = /tmp/old.key, /tmp/old.crt' && postfix reload"
+)
+
+
+def install(sandbox: Sandbox, values: dict[str, Any], folder: Path) -> str:
+    """Install the chart into the sandbox, for the sandbox only; returns the address of its metrics."""
+    (folder / "values.yaml").write_text(yaml.safe_dump(values))
+    done = helm_template(
+        "--values", str(folder / "values.yaml"), "--namespace", sandbox.name, "--set", "crds.install=false"
+    )
+    assert done.returncode == 0, done.stderr
+    sandbox.apply(done.stdout)
+    sandbox.wait_for("deployments.apps", "mailtls", lambda seen: bool(seen and seen["status"].get("readyReplicas")))
+    return str(sandbox.get("services", "mailtls-metrics")["spec"]["clusterIP"]) + ":8080"
+
+
+def values_for(sandbox: Sandbox, zone: Zone, pebble: Pebble, email: str) -> dict[str, Any]:
+    """Return values that order from this Pebble, prove by this zone, and trust what Pebble issues."""
+    rfc2136 = {
+        "server": zone.server,
+        "tsigKeyName": zone.key.name,
+        "tsigAlgorithm": zone.key.algorithm,
+        "tsigSecretRef": {"name": "tsig", "key": "secret"},
+    }
+    return {
+        "image": {"repository": "localhost/mailtls", "tag": "dev"},
+        "watchNamespaces": [sandbox.name],
+        "acme": {
+            "server": pebble.directory_url,
+            "email": email,
+            "caBundle": {"inline": pebble.authority.read_text()},
+            "solvers": [{"dns01": {"rfc2136": rfc2136}}],
+        },
+        "trust": {"inline": pebble.root()},
+    }
+
+
+@pytest.fixture
+def target(sandbox: Sandbox, zone: Zone, shared_pebble: Pebble, email: str, tmp_path: Path) -> str:
+    """Install the operator beside the mail server; the address of its metrics."""
+    sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
+    return install(sandbox, values_for(sandbox, zone, shared_pebble, email), tmp_path)
+
+
+def test_a_pod_that_goes_back_to_another_certificate_fires_the_alert(
+    sandbox: Sandbox, postfix: MailServer, audit: AuditLog, target: str, tmp_path: Path
+) -> None:
+    """From the chart to a proven certificate no alert fires and no right is missing; a spoilt pod then fires one."""
+    spec = {
+        "dnsNames": [postfix.host],
+        "secretName": "mx-tls",
+        "workloads": [{"kind": "StatefulSet", "name": "postfix"}],
+    }
+    sandbox.apply(
+        {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": {"name": "mx"}, "spec": spec}
+    )
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=120.0)
+    with prometheus(tmp_path, target) as watching:
+        series = watching.await_series("mailtls_served_matches")
+        assert {(each["namespace"], each["pod"]) for each in series} == {
+            (sandbox.name, "postfix-0"),
+            (sandbox.name, "postfix-1"),
+        }
+        watching.await_firing(lambda firing: not firing)
+        spoil(sandbox, watching)
+    operator = f"system:serviceaccount:{sandbox.name}:mailtls"
+    requests = audit.requests(user=operator)
+    assert requests
+    assert {(each.verb, each.what) for each in requests if each.code == 403} == set()
+
+
+def spoil(sandbox: Sandbox, watching: Prometheus) -> None:
+    """Let one pod serve another certificate and have it probed."""
+    sandbox.exec("postfix-1", "sh", "-c", SPOIL)
+    sandbox.annotate("mailservertls.mailtls.dev", "mx", mailtls_dev__probe="now")
+    watching.await_firing(lambda firing: ("MailTlsServedCertificateDiffers", "mx") in firing, within=60.0)
+    told = watching.summaries()["MailTlsServedCertificateDiffers"]
+    assert told.startswith("postfix-1 port ")
+    assert "does not serve the certificate of" in told
