@@ -1,0 +1,1 @@
+"""`python -m bench`: the operator measured on the embedded cluster, against its targets."""

@@ -1,0 +1,63 @@
+"""`python -m bench`: bring the cluster up, measure, print a table and write build/bench.json.
+
+A missed target is said clearly, but is no error: whether it matters is for whoever reads the figures.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+
+from bench import bare, measures
+from bench.figures import Chapter, missed, table, write
+from bench.stage import stage
+from testbed.cluster import Cluster
+from testbed.console import Trouble, say, step
+from testbed.layout import DEFAULT_NAME, Layout, project_folder
+from testbed.ready import ensure_up
+
+
+def main() -> int:
+    """Measure everything; 1 only when it could not be measured."""
+    try:
+        chapters = _measure()
+    except Trouble as trouble:
+        print(f"bench: {trouble}", file=sys.stderr)
+        return 1
+    file = project_folder() / "build" / "bench.json"
+    write(file, chapters)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table(chapters))
+    late = missed(chapters)
+    for figure in late:
+        console.print(
+            f"[bold red]MISS[/bold red] {figure.name}: {figure.value:.4g} {figure.unit}, not {figure.target:g}"
+        )
+    console.print(f"{len(late)} targets missed; the figures are in {file.relative_to(project_folder())}")
+    return 0
+
+
+def _measure() -> list[Chapter]:
+    cluster = Cluster(Layout.of(os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME)))
+    if not cluster.is_up:  # the operator's image is not needed: it runs as a process here
+        ensure_up(cluster)
+    chapters = []
+    with stage(cluster) as ready:
+        say(f"one minute's load average before: {os.getloadavg()[0]:.1f}")
+        with step("one resource at a time"):
+            chapters.append(measures.latency(ready))
+        with step("requests to the CA"):
+            chapters.append(measures.acme_requests(ready))
+        with step(f"{measures.MANY} certificates without Kubernetes"):
+            rate = bare.bare_rate(ready, measures.MANY)
+        with step(f"{measures.MANY} resources at once"):
+            chapters.append(measures.throughput(ready, rate))
+        with step(f"{measures.IDLE_RESOURCES} resources at rest"):
+            chapters.append(measures.idle(ready))
+    return chapters
+
+
+if __name__ == "__main__":
+    sys.exit(main())

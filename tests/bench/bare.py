@@ -1,0 +1,142 @@
+"""The same certificates without Kubernetes: the operator's own ACME and DNS adapters in the operator's own queue.
+
+What Kubernetes costs is the difference; the ratio holds on fast and slow machines alike.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.stage import solvers
+from mailtls.lifecycle.order import (
+    Action,
+    Answer,
+    Download,
+    Fail,
+    Finalize,
+    PollAuthorization,
+    PollOrder,
+    Present,
+    next_action,
+)
+from mailtls.lifecycle.solver import challenge_type_of
+from mailtls.model.spec import PrivateKeyPolicy
+from mailtls.queue import WorkQueue
+from mailtls.world import keys
+from mailtls.world.acme import Account
+from mailtls.world.acme_session import Identity, Session
+from mailtls.world.clock import SystemClock
+from mailtls.world.http01 import Tokens
+from mailtls.world.solvers import Solvers
+from mailtls.world.spec import default_acme
+from testbed.console import Trouble
+
+if TYPE_CHECKING:
+    from bench.stage import Stage
+    from mailtls.model.order import OrderState
+    from mailtls.model.spec import Acme
+
+_WITHIN = 90.0
+
+
+@dataclass(slots=True)
+class Journey:
+    """One certificate on its way."""
+
+    name: str
+    csr_der: bytes = b""
+    order: OrderState | None = None
+    presented: frozenset[str] = field(default_factory=frozenset)
+
+
+class BareIssuing:
+    """Issues certificates, and keeps none."""
+
+    def __init__(self, account: Account, proofs: Solvers, acme: Acme, journeys: list[Journey]) -> None:
+        """Nothing is asked of anybody yet."""
+        self._account, self._solvers, self._acme, self._journeys = account, proofs, acme, journeys
+        self._clock, self._left, self._done = SystemClock(), len(journeys), threading.Event()
+        self._lock = threading.Lock()
+        self.failures: list[str] = []
+
+    def run(self) -> float:
+        """Issue them all and give the certificates per second."""
+        queue = WorkQueue[int](self._step)
+        queue.start()
+        begun = time.monotonic()
+        for number in range(len(self._journeys)):
+            queue.add(number)
+        finished = self._done.wait(_WITHIN)
+        seconds = time.monotonic() - begun
+        queue.stop(1.0)
+        if not finished or self.failures:
+            message = f"the certificates without Kubernetes did not come: {self.failures[:1]}"
+            raise Trouble(message)
+        return len(self._journeys) / seconds
+
+    def _step(self, number: int) -> float | None:
+        """Go as far as the CA lets go on; what it has us wait for is the queue's."""
+        journey = self._journeys[number]
+        if journey.order is None:
+            journey.csr_der = keys.signing_request(keys.generate(PrivateKeyPolicy()), (journey.name,))
+            journey.order = self._account.load(self._account.new_order((journey.name,)))
+        while True:
+            action = next_action(journey.order, journey.presented, challenge_type_of(self._acme), self._clock.now())
+            not_before = getattr(action, "not_before", None)
+            if not_before is not None and not_before > self._clock.now():
+                return float((not_before - self._clock.now()).total_seconds())
+            if isinstance(action, Download | Fail):
+                self._end(journey, action)
+                return None
+            self._act(journey, action)
+
+    def _act(self, journey: Journey, action: Action) -> None:
+        order = journey.order
+        assert order is not None
+        match action:
+            case Present():
+                self._present(journey, action)
+            case Answer():
+                journey.order = self._account.answer(order, action.challenge)
+            case PollAuthorization():
+                journey.order = self._account.poll_authorization(order, action.url)
+            case Finalize():
+                journey.order = self._account.finalize(order, journey.csr_der)
+            case PollOrder():
+                journey.order = self._account.poll(order)
+
+    def _present(self, journey: Journey, action: Present) -> None:
+        for proof in action.proofs:
+            token = proof.challenge.token
+            shown = (journey.name, token, self._account.key_authorization(token), self._account.dns01_value(token))
+            self._solvers.present(self._acme.solvers[0], *shown)
+            while not self._solvers.is_ready(self._acme.solvers[0], *shown):
+                time.sleep(0.05)
+            journey.presented |= {proof.challenge.url}
+
+    def _end(self, journey: Journey, action: Download | Fail) -> None:
+        assert journey.order is not None
+        if isinstance(action, Fail):
+            self.failures.append(action.finding.message)
+        else:
+            self._account.download(journey.order)
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._done.set()
+
+
+def bare_rate(stage: Stage, count: int) -> float:
+    """Issue `count` certificates with a fresh account; gives certificates per second."""
+    acme = default_acme({"server": stage.pebble.directory_url, "solvers": solvers(stage.zone)}, stage.sandbox.name)
+    assert acme is not None
+    identity = Identity(stage.pebble.directory_url, keys.generate(PrivateKeyPolicy()).pem, "bare@" + stage.zone.name)
+    roots = stage.pebble.authority.read_text(encoding="utf-8")
+    account = Account(Session(identity, SystemClock(), lambda _kind, _code: None, roots_pem=roots))
+    assert account.url  # registered beforehand: a warm account, as the operator's
+    proofs = Solvers(Tokens(), lambda _ref: stage.zone.key.secret.encode())
+    journeys = [Journey(stage.zone.host(f"bare-{number:03}")) for number in range(count)]
+    return BareIssuing(account, proofs, acme, journeys).run()
