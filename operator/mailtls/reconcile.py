@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.step import Rest
+from mailtls.lifecycle.step import LookAtWorkloads, Rest, Roll, Step
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
@@ -15,9 +15,11 @@ from mailtls.passes.reporting import Reporter
 from mailtls.world.document import InvalidSpec
 from mailtls.world.ports import Clock, Json
 from mailtls.world.spec import parse
+from mailtls.world.status import read
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order
+LONG = timedelta(seconds=2)
 YOUNG = timedelta(seconds=5)
 log = structlog.get_logger()
 
@@ -47,12 +49,15 @@ class Reconciler:
 
     def _pass(self, desired: Desired, resource: Json) -> float | None:
         seen = self._observer.observe(desired, resource)
+        told_at = self._clock.now()
         try:
             for _ in range(MOST_STEPS):
                 step = next_step(desired, seen, self._clock.now())
                 if isinstance(step, Rest):
                     break
                 log.debug("step", step=type(step).__name__)
+                if _is_worth_telling(step, seen, self._clock.now() - told_at):
+                    seen, told_at = self._report(desired, seen), self._clock.now()
                 seen = self._performer.perform(step, desired, seen)
             else:
                 raise TooManySteps(str(desired.key))
@@ -60,9 +65,13 @@ class Reconciler:
             self._observer.remember(desired, seen)
         delay = self._seconds_until(step.until)
         if not self._is_brief(seen, delay):
-            self._reporter.report(desired, resource, seen)
-            self._observer.remember(desired, replace(seen, issued=None))
+            self._observer.remember(desired, self._report(desired, seen))
         return delay
+
+    def _report(self, desired: Desired, seen: Observed) -> Observed:
+        """Tell what is known, and go on from what was told."""
+        told = self._reporter.report(desired, seen)
+        return replace(seen, resource=told, status=read(told["status"]), issued=None)
 
     def _is_brief(self, seen: Observed, delay: float | None) -> bool:
         """Whether an order was only just begun and is soon looked at again: not worth a write of the status."""
@@ -80,3 +89,8 @@ class Reconciler:
             self._observer.forget(key)
             self._reporter.forget(key)
         return delay
+
+
+def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:
+    """Whether users should learn of it in mid-pass: a certificate before its rollout, and a rollout that takes long."""
+    return (isinstance(step, LookAtWorkloads) and bool(seen.issued)) or (isinstance(step, Roll) and silence > LONG)

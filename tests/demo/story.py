@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RESOURCE = "mailservertls.mailtls.dev"
 CHAPTERS = ("Issued", "Stored", "RolledOut", "Verified", "Ready")
-screen = Console(highlight=False)
+screen = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Story:
             "  workloads: [{kind: StatefulSet, name: postfix}]\n"
         )
         self.title("kubectl apply -f - <<EOF")
-        screen.print(manifest.rstrip(), style="cyan", soft_wrap=True)
+        screen.print(manifest.rstrip(), style="cyan", markup=False)
         self.sandbox.apply(manifest)
 
     def follow(self, condition: str, until: Callable[[Object], bool], within: float = 60.0) -> Object:

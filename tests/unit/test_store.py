@@ -26,7 +26,7 @@ def test_good_certificate_is_stored() -> None:
         (certificate(chain_pem="-----BEGIN CERTIFICATE-----"), Reason.CERTIFICATE_CHAIN_BROKEN),
         (certificate(not_after=NOW), Reason.CERTIFICATE_DATES_WRONG),
         (certificate(not_before=NOW + DAY), Reason.CERTIFICATE_DATES_WRONG),
-        (certificate(not_after=NOW + DAY), Reason.CERTIFICATE_WORSE),
+        (certificate(not_before=NOW - 11 * DAY, not_after=NOW + 79 * DAY), Reason.CERTIFICATE_WORSE),
     ],
 )
 def test_fault_in_the_offer_is_named(offered: Certificate, reason: Reason) -> None:
@@ -48,5 +48,12 @@ def test_fault_in_the_offer_is_named(offered: Certificate, reason: Reason) -> No
     ],
 )
 def test_stored_certificate_that_is_not_wanted_is_replaced(have: ServingSecret) -> None:
-    """Longer validity protects only a certificate that the spec still wants."""
-    assert fault_of(Candidate(certificate(not_after=NOW + DAY), KEY), desired(), seen(secret=have), NOW) is None
+    """A later date protects only a certificate that the spec still wants."""
+    older = certificate(not_before=NOW - 11 * DAY, not_after=NOW + 79 * DAY)
+    assert fault_of(Candidate(older, KEY), desired(), seen(secret=have), NOW) is None
+
+
+def test_newer_certificate_with_a_shorter_life_is_stored() -> None:
+    """A CA that revokes, or shortens its lifetimes, wants the new certificate to be served."""
+    shorter = certificate(not_before=NOW, not_after=NOW + 6 * DAY)
+    assert fault_of(Candidate(shorter, KEY), desired(), seen(), NOW) is None

@@ -60,21 +60,28 @@ def dates_are_wrong(new: Candidate, _desired: Desired, _seen: Observed, now: dat
     )
 
 
-def is_worse(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
-    """The stored certificate serves the same names from the same CA for longer."""
+def is_worse(new: Candidate, desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The stored certificate is as good, and was issued later: an order that a crash left behind came in late.
+
+    A shorter life alone is no reason: a CA that shortens its lifetimes, or revokes, wants the new one to be served.
+    """
     old = seen.secret.certificate
-    if (
-        old is None
-        or old.spki_sha256 != seen.secret.key_spki_sha256
-        or (seen.secret.acme_server, seen.secret.profile) != (desired.acme.server, desired.acme.profile)
-        or not old.names >= frozenset(desired.dns_names)
-        or (old.key_algorithm, old.key_size) != (desired.private_key.algorithm, desired.private_key.size)
-        or old.not_after <= max(now, new.certificate.not_after)
-    ):
+    if old is None or not _is_wanted(old, desired, seen) or old.not_before <= new.certificate.not_before:
+        return None
+    if old.not_after < new.certificate.not_after:
         return None
     return Finding(
         Reason.CERTIFICATE_WORSE,
-        f"The stored certificate is valid until {old.not_after:%Y-%m-%d}, longer than the new one; it was kept.",
+        f"The stored certificate was issued later and is valid until {old.not_after:%Y-%m-%d}; it was kept.",
+    )
+
+
+def _is_wanted(old: Certificate, desired: Desired, seen: Observed) -> bool:
+    return (
+        old.spki_sha256 == seen.secret.key_spki_sha256
+        and (seen.secret.acme_server, seen.secret.profile) == (desired.acme.server, desired.acme.profile)
+        and old.names >= frozenset(desired.dns_names)
+        and (old.key_algorithm, old.key_size) == (desired.private_key.algorithm, desired.private_key.size)
     )
 
 

@@ -32,12 +32,13 @@ class Reporter:
     metrics: Metrics
     clock: Clock
 
-    def report(self, desired: Desired, resource: Json, seen: Observed) -> None:
-        """Write the status when it differs from the one that was read, then tell of transitions."""
+    def report(self, desired: Desired, seen: Observed) -> Json:
+        """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
         said = conditions(desired, seen, self.clock.now())
-        self._write(resource, write(desired.generation, said, seen, served(desired, seen)))
-        self._tell(resource, said, seen)
+        told = self._write(seen.resource, write(desired.generation, said, seen, served(desired, seen)))
+        self._tell(seen.resource, said, seen)
         self._measure(desired, seen, said)
+        return told
 
     def refuse(self, resource: Json, finding: Finding) -> None:
         """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
@@ -61,24 +62,26 @@ class Reporter:
         """Drop the metrics of a resource that is gone."""
         self.metrics.forget(key)
 
-    def _write(self, resource: Json, status: Json) -> None:
+    def _write(self, resource: Json, status: Json) -> Json:
         before = resource.get("status") or {}
         patch = {name: value for name, value in status.items() if _stripped(value) != before.get(name)}
-        if not patch:
-            return
-        meta = resource["metadata"]
-        try:
-            self.cluster.merge(f"{resource_path(_key(meta))}/status", {"status": patch})
-        except ApiError as error:
-            if error.status != NOT_FOUND:  # deleted meanwhile: nobody is left to tell
-                raise
+        after = _stripped(before | status)
+        if patch:
+            try:
+                self.cluster.merge(f"{resource_path(_key(resource['metadata']))}/status", {"status": patch})
+            except ApiError as error:
+                if error.status != NOT_FOUND:  # deleted meanwhile: nobody is left to tell
+                    raise
+        return resource | {"status": after}
 
     def _tell(self, resource: Json, said: Iterable[Condition], seen: Observed | None) -> None:
         ready = next(each for each in said if each.type is ConditionType.READY)
         before = read(resource.get("status") or {}).condition(ConditionType.READY)
         changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
-        issued = seen.issued if seen else None
-        if issued is not None:
+        issued, failure = (seen.issued, seen.issue_failure) if seen else (None, None)
+        if failure is not None and failure.is_final:
+            self._post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
+        elif issued is not None:
             self._post(resource, "Normal", str(issued.event), issued.message)
         elif changed and (ready.status is Truth.TRUE or _is_trouble(ready)):
             kind = "Normal" if ready.status is Truth.TRUE else "Warning"
