@@ -85,7 +85,7 @@ contracts: $(READY) tools ## CRD, chart, alert rules, documentation and generate
 
 .PHONY: e2e
 e2e: $(READY) ## Tests on the real cluster; it stays up for the next run
-	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=worksteal -m cluster tests
+	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=loadgroup -m cluster tests
 
 .PHONY: pytest
 pytest: $(READY) ## Run some tests: make pytest ARGS="tests/e2e -k renewal -x"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 _LEFT_OUT = "needs the cluster: "
+# Kept open: the network namespace that the run began in.
+_HOME_DESCRIPTOR = os.open("/proc/self/ns/net", os.O_RDONLY) if sys.platform == "linux" else -1
+_HOME = Path(f"/proc/self/fd/{_HOME_DESCRIPTOR}")
+
+
+def _require_a_host() -> None:
+    """Skip the test where the machine cannot run the cluster; in CI, which must leave nothing out, fail it."""
+    if (sentence := host.obstacle()) is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI runs every test, but {sentence}", pytrace=False)
+        pytest.skip(f"{_LEFT_OUT}{sentence}")
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +50,7 @@ def cluster() -> Cluster:
 
     It stays up: `make test` takes it down at its end, and whoever runs single tests has it warm for the next time.
     """
-    if (sentence := host.obstacle()) is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI runs every test, but {sentence}", pytrace=False)
-        pytest.skip(f"{_LEFT_OUT}{sentence}")
+    _require_a_host()
     shared = Cluster(Layout.of(os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME)))
     ensure_up(shared)
     if not network.is_inside(shared.layout):
@@ -50,10 +60,19 @@ def cluster() -> Cluster:
     return shared
 
 
+@pytest.fixture
+def host_network() -> Iterator[None]:
+    """Keep a test that brings up clusters of its own in the host's network, wherever the others went."""
+    _require_a_host()
+    with network.outside(_HOME):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _inside_the_cluster(request: pytest.FixtureRequest) -> None:
     """Bring the cluster up for every test marked `cluster`, whatever fixtures it names."""
-    if request.node.get_closest_marker("cluster") is not None:
+    wanted = request.node.get_closest_marker("cluster") is not None
+    if wanted and "host_network" not in request.fixturenames:
         request.getfixturevalue("cluster")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import os
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from testbed.layout import NODE_ADDRESS, cache_folder
 from testbed.processes import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from testbed.layout import Layout
 
@@ -58,13 +58,25 @@ def is_inside(layout: Layout) -> bool:
 
 def enter(layout: Layout) -> None:
     """Move this thread, and so every thread and process that it starts from now on, into the namespace."""
+    _set_namespace(layout.namespace)
+
+
+@contextmanager
+def outside(home: Path) -> Iterator[None]:
+    """Be in the namespace of an open descriptor (`/proc/self/fd/N`) for a while, then back where we were."""
+    with Path("/proc/thread-self/ns/net").open("rb") as here:
+        _set_namespace(home)
+        try:
+            yield
+        finally:
+            _set_namespace(Path(f"/proc/self/fd/{here.fileno()}"))
+
+
+def _set_namespace(path: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(layout.namespace, os.O_RDONLY)
-    try:
-        if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {layout.namespace}")
-    finally:
-        os.close(descriptor)
+    with path.open("rb") as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {path}")
 
 
 def _lay_cable(layout: Layout) -> str:

@@ -1,0 +1,107 @@
+"""A cluster of these tests' own: it comes, is killed, comes again and goes, and the machine is as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import cgroups, processes
+from testbed.api import Api
+from testbed.cluster import Cluster
+from testbed.layout import Layout, cache_folder
+from testbed.mailserver import MailServer
+from testbed.ready import ensure_up
+from testbed.sandbox import Sandbox
+from testbed.traces import Traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("host_network"), pytest.mark.xdist_group("own-cluster")]
+
+
+@pytest.fixture
+def own() -> Iterator[Cluster]:
+    """Name a cluster that nobody else uses, and take it down whatever happens."""
+    cluster = Cluster(Layout.of(f"own{os.getpid() % 100_000}"))
+    yield cluster
+    cluster.down()
+
+
+def others(own: Cluster) -> tuple[Layout, ...]:
+    """Name the clusters that may come and go meanwhile."""
+    folders = (cache_folder() / "clusters").glob("*")
+    return tuple(Layout.of(folder.name) for folder in folders if folder.name != own.layout.name)
+
+
+def deploy(cluster: Cluster) -> Sandbox:
+    """Run a mail server in it: containers, shims, mounts, links and rules that must go again."""
+    sandbox = Sandbox.create(cluster, Api(cluster.layout))
+    MailServer(sandbox, host="mx.example.test").deploy()
+    return sandbox
+
+
+def test_cluster_comes_again_after_it_was_killed_and_leaves_nothing_behind(own: Cluster) -> None:
+    """Killed while it starts, killed while pods run: the next start cleans up, and the last stop leaves no trace."""
+    before = Traces.take(own.layout, others=others(own))
+    kill_while_it_starts(own)
+    ensure_up(own)
+    deploy(own)
+    assert Traces.take(own.layout) != before
+    kill_everything_but_the_containers(own)
+    assert not own.is_up
+    ensure_up(own)
+    sandbox = deploy(own)
+    own.restart_apiserver()
+    assert len(sandbox.objects("pods")) == 2
+    own.down()
+    assert Traces.take(own.layout, others=others(own)) == before
+    assert not own.layout.work.exists()
+
+
+def test_process_that_got_a_recycled_id_is_not_ended(own: Cluster) -> None:
+    """A record whose start time is another one speaks of somebody else."""
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        started = processes.start_time(stranger.pid)
+        assert started is not None
+        record = processes.Record("etcd", stranger.pid, started - 1)
+        processes.end(record, grace=0.1)
+        assert stranger.poll() is None
+        processes.end(processes.Record("etcd", stranger.pid, started), grace=2.0)
+        assert processes.start_time(stranger.pid) is None
+    finally:
+        stranger.kill()
+
+
+def kill_while_it_starts(own: Cluster) -> None:
+    """Kill the program that starts the cluster as soon as its first processes run."""
+    starter = subprocess.Popen(
+        [sys.executable, "-m", "testbed", "--name", own.layout.name, "up"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    deadline = time.monotonic() + 60
+    while not processes.is_alive(own.layout, "kube-apiserver"):
+        assert time.monotonic() < deadline
+        assert starter.poll() is None
+        time.sleep(0.05)
+    starter.kill()
+    starter.wait()
+
+
+def kill_everything_but_the_containers(own: Cluster) -> None:
+    """As an impatient person does it: no order, no clean-up, and half of the records lost."""
+    names = processes.names(own.layout)
+    records = [processes.recorded(own.layout, name) for name in names]
+    for record in records:
+        assert record is not None
+        record.signal(signal.SIGKILL)
+    for name in names[::2]:
+        (own.layout.records / f"{name}.json").unlink()
+    assert cgroups.members(own.layout), "containers and shims outlive containerd"
