@@ -14,7 +14,7 @@ from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.status import Condition, ConditionType, Status, Truth
 from mailtls.model.workload import PodState, WorkloadState
-from unit.stories import NOW, attempts, desired, schedule, secret, seen
+from unit.stories import NOW, attempts, certificate, desired, schedule, secret, seen
 
 MISSING = ServingSecret(exists=False)
 PORTS = (
@@ -90,6 +90,22 @@ def test_renewal_that_fails_leaves_the_good_certificate_issued() -> None:
     issued = said(have)[ConditionType.ISSUED]
     assert issued.status is Truth.TRUE
     assert "RateLimited" in issued.message
+
+
+@pytest.mark.parametrize(
+    "have",
+    [
+        seen(secret=secret(acme_server=None)),
+        seen(secret=secret(acme_server="https://staging.test/directory")),
+        seen(secret=secret(certificate=certificate(names=frozenset({"mx.example.test", "old.example.test"})))),
+    ],
+    ids=["placeholder", "another authority", "more names"],
+)
+def test_usable_certificate_that_is_not_the_one_wanted_is_not_issued(have: Observed) -> None:
+    """A placeholder serves, but whoever waits for Ready waits for the certificate of the spec."""
+    now = said(have)
+    assert now[ConditionType.ISSUED].reason is Reason.ISSUING
+    assert now[ConditionType.READY].status is Truth.FALSE
 
 
 def test_first_issuance_that_fails_says_why() -> None:

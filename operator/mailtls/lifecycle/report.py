@@ -14,6 +14,8 @@ from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
 from mailtls.model.spec import Desired
 from mailtls.model.status import Condition, ConditionType, Status, Truth
 
+RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -56,12 +58,13 @@ def refusal(finding: Finding, before: Status, generation: int, now: datetime) ->
 
 
 def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
-    """True while the stored pair can serve what the spec wants, even when its renewal is due or failing."""
+    """True while the stored pair is what the spec wants and can serve, even when its renewal is due or failing."""
     if (obstacle := _obstacle(desired, seen)) is not None:
         return _false(obstacle)
     due = issuance_is_due(desired, seen, now)
     certificate = seen.secret.certificate
-    if certificate is not None and usable(desired, seen, now):
+    is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
+    if certificate is not None and is_wanted and usable(desired, seen, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
         return _true(Reason.ISSUED, f"{until} {_renewal_trouble(seen)}".strip() if due else until)
     trouble = _trouble(seen)
