@@ -85,6 +85,7 @@ contracts: $(READY) tools ## CRD, chart, alert rules, documentation and generate
 
 .PHONY: e2e
 e2e: $(READY) ## Tests on the real cluster; it stays up for the next run
+	@$(TESTBED) prepare
 	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=loadgroup -m cluster tests
 
 .PHONY: pytest

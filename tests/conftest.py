@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,9 +175,9 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly, at the very end, what was left out and why."""
     skipped = terminalreporter.stats.get("skipped", [])
-    reasons = [str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)]
-    left_out = [reason for reason in reasons if _LEFT_OUT in reason]
-    if left_out:
-        why = left_out[0].partition(_LEFT_OUT)[2]
+    reasons = Counter(str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple))
+    if reasons:
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{len(left_out)} tests on the real cluster did not run: {why}.", red=True, bold=True)
+    for reason, count in reasons.most_common():
+        what = "1 test" if count == 1 else f"{count} tests"
+        terminalreporter.line(f"{what}: {reason.removeprefix('Skipped: ')}", red=True, bold=True)

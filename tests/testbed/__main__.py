@@ -1,4 +1,4 @@
-"""The command line: `python -m testbed COMMAND`: up, down, status, image, tools, test, kubectl, helm or run."""
+"""The command line: `python -m testbed COMMAND`, where `--help` lists the commands."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from testbed import network, processes
+from testbed import host, network, processes
 from testbed.cluster import Cluster
 from testbed.console import Trouble
 from testbed.layout import DEFAULT_NAME, Layout, project_folder
-from testbed.ready import ensure_up, refresh_operator_image
+from testbed.ready import ensure_up, prepare, refresh_operator_image
 from testbed.suite import run_everything
 from testbed.tools import ensure_tools
 
@@ -51,6 +51,13 @@ def _status(cluster: Cluster, _rest: list[str]) -> int:
 
 def _image(cluster: Cluster, _rest: list[str]) -> int:
     refresh_operator_image(cluster)
+    return 0
+
+
+def _prepare(_cluster: Cluster, _rest: list[str]) -> int:
+    """Build what the cluster takes, where it can run at all; the tests themselves say what is left out."""
+    if host.obstacle() is None:
+        prepare(for_tests=True)
     return 0
 
 
@@ -96,6 +103,7 @@ _COMMANDS = {
     "down": _down,
     "status": _status,
     "image": _image,
+    "prepare": _prepare,
     "tools": _tools,
     "test": _test,
     "kubectl": _kubectl,

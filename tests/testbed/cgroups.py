@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from testbed.layout import Layout
 
 _ROOT = Path("/sys/fs/cgroup")
+_NEEDED = ("cpu", "memory", "pids")
 _OURS = "testbed"  # a leaf: cgroup v2 lets no group hold both processes and groups with controllers
 
 
@@ -36,6 +38,16 @@ def create(layout: Layout) -> None:
         group = root / layout.cgroup / _OURS
         group.mkdir(parents=True, exist_ok=True)
         _inherit_cpuset(group)
+        _pass_controllers_on(root, group.parent)
+
+
+def missing_controllers() -> list[str]:
+    """Which controllers of version 2 the kubelet would not find in a group of ours; none with version 1."""
+    if hierarchies() != [_ROOT]:
+        return []
+    _pass_controllers_on(_ROOT)
+    enabled = (_ROOT / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    return [name for name in _NEEDED if name not in enabled]
 
 
 def adopt(layout: Layout, pid: int) -> None:
@@ -99,6 +111,15 @@ def _inherit_cpuset(group: Path) -> None:
             file = folder / name
             if file.exists() and not file.read_text(encoding="ascii").strip():
                 file.write_text((folder.parent / name).read_text(encoding="ascii"), encoding="ascii")
+
+
+def _pass_controllers_on(*groups: Path) -> None:
+    """Version 2 gives a group only the controllers that its parent passes on; one by one, for some may be refused."""
+    for group in groups:
+        offered = group / "cgroup.controllers"
+        for name in offered.read_text(encoding="ascii").split() if offered.exists() else ():
+            with suppress(OSError):
+                (group / "cgroup.subtree_control").write_text(f"+{name}", encoding="ascii")
 
 
 def _pids(listing: Path) -> Iterator[int]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import cgroups, containers, controlplane, network, processes
 from testbed.console import say, step
+from testbed.images import run
 from testbed.layout import NODE_ADDRESS, cache_folder
 from testbed.pebble import Pebble
 from testbed.tools import Tools
@@ -19,7 +22,6 @@ from testbed.zones import NameServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from testbed.layout import Layout
 
@@ -63,10 +65,13 @@ class Cluster:
         """Run kubectl and give what it prints."""
         return controlplane.kubectl(self.layout, self.tools, *arguments, stdin=stdin)
 
+    def helm(self, *arguments: str) -> str:
+        """Run Helm in the namespace and give what it prints."""
+        command = [self.tools.path("helm"), f"--kubeconfig={self.layout.kubeconfig}", *arguments]
+        return run(*processes.inside(self.layout, command))
+
     def restart_apiserver(self, *, down_for: float = 0.0) -> None:
         """Stop the API server, leave it so for a while, start it again and wait until it is ready."""
-        import time  # noqa: PLC0415
-
         processes.stop(self.layout, "kube-apiserver", grace=10.0)
         time.sleep(down_for)
         controlplane.start_apiserver(self.layout, self.tools)
@@ -135,8 +140,6 @@ class Cluster:
 
 def _link_or_copy(source: str, target: str) -> str:
     """A hard link costs nothing; another file system gets a copy."""
-    from pathlib import Path  # noqa: PLC0415
-
     try:
         Path(target).hardlink_to(source)
     except OSError:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from testbed import cgroups
 from testbed.console import Trouble, step
+from testbed.layout import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What a package is known by, and its name.
 _PROGRAMS = {
@@ -27,6 +35,8 @@ _PROGRAMS = {
     "mount": "mount",
     "gcc": "gcc",
 }
+# What only tests run.
+_OF_TESTS = {"promtool": "prometheus", "prometheus": "prometheus", "postfix": "postfix"}
 _FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "/usr/include/stdlib.h": "libc6-dev",
@@ -37,17 +47,58 @@ _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 def obstacle() -> str | None:
     """Why this machine cannot run the cluster, in one sentence; None when it can."""
-    if sys.platform != "linux":
-        return f"the cluster needs Linux, and this is {sys.platform}"
-    if os.geteuid() != 0:
-        return "the cluster needs root (network namespaces, mounts, cgroups), and this is not root"
-    if not _can_unshare():
-        return "the cluster needs network namespaces, and this machine does not let us make one"
-    if not os.access("/sys/fs/cgroup", os.W_OK) or not _can_make_cgroup():
-        return "the cluster needs to make cgroups, and /sys/fs/cgroup is read-only here"
-    if _missing() and shutil.which("apt-get") is None:
-        return f"the cluster needs {', '.join(_missing())}, and there is no apt-get to install them with"
+    return next((sentence for check in _CHECKS if (sentence := check()) is not None), None)
+
+
+def _is_no_linux() -> str | None:
+    return None if sys.platform == "linux" else f"the cluster needs Linux, and this is {sys.platform}"
+
+
+def _is_not_root() -> str | None:
+    if os.geteuid() == 0:
+        return None
+    return "the cluster needs root (network namespaces, mounts, cgroups), and this is not root"
+
+
+def _makes_no_namespaces() -> str | None:
+    if subprocess.run(["unshare", "--net", "--mount", "true"], check=False, capture_output=True).returncode == 0:
+        return None
+    return "the cluster needs network namespaces, and this machine does not let us make one"
+
+
+def _makes_no_cgroups() -> str | None:
+    root = Path("/sys/fs/cgroup")
+    group = (root if (root / "cgroup.controllers").exists() else root / "memory") / f"mailtls-try-{os.getpid()}"
+    try:
+        group.mkdir()
+        group.rmdir()
+    except OSError:
+        return "the cluster needs to make cgroups, and this machine does not let us make one"
     return None
+
+
+def _keeps_controllers_back() -> str | None:
+    missing = cgroups.missing_controllers()
+    if not missing:
+        return None
+    return f"the cluster needs the cgroup controllers {', '.join(missing)}, and this machine does not pass them on"
+
+
+def _has_no_packages() -> str | None:
+    missing = _missing()
+    if not missing or shutil.which("apt-get") is not None:
+        return None
+    return f"the cluster needs {', '.join(missing)}, and there is no apt-get to install them with"
+
+
+_CHECKS = (
+    _is_no_linux,
+    _is_not_root,
+    _makes_no_namespaces,
+    _makes_no_cgroups,
+    _keeps_controllers_back,
+    _has_no_packages,
+)
 
 
 def require() -> None:
@@ -57,41 +108,45 @@ def require() -> None:
         raise Trouble(sentence)
 
 
-def ensure_packages() -> None:
-    """Install the Debian packages that are missing."""
-    missing = _missing()
-    if not missing:
+def ensure_packages(*, for_tests: bool = False) -> None:
+    """Install the Debian packages that are missing, by one process at a time."""
+    with (cache_folder() / "packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = _missing(_PROGRAMS | _OF_TESTS if for_tests else _PROGRAMS)
+        if missing:
+            with step(f"Debian packages: installing {', '.join(missing)}"), _without_starting_services():
+                _install(missing)
+
+
+def _install(packages: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        message = f"apt-get could not install {', '.join(packages)}: {done.stderr.strip()[-500:]}"
+        raise Trouble(message)
+
+
+@contextmanager
+def _without_starting_services() -> Iterator[None]:
+    """Tell Debian's packages not to start their services: BIND, containerd and Postfix are wanted as programs only."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        yield
         return
-    with step(f"Debian packages: installing {', '.join(missing)}"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-            done = subprocess.run(
-                ["apt-get", "-qq", *arguments], check=False, capture_output=True, text=True, env=environment
-            )
-        if done.returncode != 0:
-            message = f"apt-get could not install {', '.join(missing)}: {done.stderr.strip()[-500:]}"
-            raise Trouble(message)
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink(missing_ok=True)
 
 
-def _missing() -> list[str]:
+def _missing(programs: dict[str, str] = _PROGRAMS) -> list[str]:
     path = f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"
-    packages = {package for program, package in _PROGRAMS.items() if shutil.which(program, path=path) is None}
+    packages = {package for program, package in programs.items() if shutil.which(program, path=path) is None}
     packages |= {package for file, package in _FILES.items() if not Path(file).exists()}
     if not any(Path(folder, "ptp").exists() for folder in ("/usr/lib/cni", "/opt/cni/bin")):
         packages.add("containernetworking-plugins")
     return sorted(packages)
-
-
-def _can_unshare() -> bool:
-    return subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode == 0
-
-
-def _can_make_cgroup() -> bool:
-    root = Path("/sys/fs/cgroup")
-    group = (root if (root / "cgroup.controllers").exists() else root / "memory") / f"mailtls-try-{os.getpid()}"
-    try:
-        group.mkdir()
-        group.rmdir()
-    except OSError:
-        return False
-    return True

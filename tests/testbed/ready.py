@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from testbed.cluster import Cluster
 
 
-def prepare() -> tuple[Tools, list[Path]]:
+def prepare(*, for_tests: bool = False) -> tuple[Tools, list[Path]]:
     """Build whatever is missing for the cluster; the Go build runs while the images are made."""
     host.require()
-    host.ensure_packages()
+    host.ensure_packages(for_tests=for_tests)
     with ThreadPoolExecutor(max_workers=2) as pool:
         tools = pool.submit(ensure_tools)
         made = pool.submit(_images)
