@@ -1,0 +1,97 @@
+"""The operator, made to die: by SIGKILL, in the middle of its work, right before or right after one effect.
+
+Run as `python -m e2e.crashing`. Nothing in the operator knows of it: the few methods through which all effects on the
+outside go are wrapped in this process, and everything else is the real thing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from mailtls.__main__ import main
+from mailtls.world.acme_network import Network, RequestKind
+from mailtls.world.dns import Rfc2136Zone
+from mailtls.world.kubernetes import KubernetesCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EFFECT, MOMENT = "CRASH_EFFECT", "CRASH_MOMENT"
+BEFORE, AFTER = "before", "after"
+RELOAD = ("postfix", "reload")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that the operator does to the outside: a method, and how to know its call by the arguments."""
+
+    owner: type
+    method: str
+    is_it: Callable[[tuple[Any, ...]], bool]
+
+
+def _acme(kind: RequestKind) -> Effect:
+    """A request to the CA; after it means that the CA has answered and nobody has read the answer."""
+    return Effect(Network, "send", lambda args: args[2] is kind)
+
+
+def _write(method: str, is_it: Callable[[str, Any], bool]) -> Effect:
+    """A write to the API server, by path and body."""
+    return Effect(KubernetesCluster, method, lambda args: is_it(args[0], args[1]))
+
+
+def _any(_args: tuple[Any, ...]) -> bool:
+    return True
+
+
+EFFECTS = {
+    "account-key": _write("create", lambda _path, body: body["metadata"].get("name", "").startswith("mailtls-account")),
+    "account": _acme(RequestKind.NEW_ACCOUNT),
+    "account-url": _write("merge", lambda path, _body: "/mailtls-account" in path),
+    "staged-key": _write("create", lambda _path, body: body["metadata"].get("name", "").endswith("-next")),
+    "order": _acme(RequestKind.NEW_ORDER),
+    "order-url": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" not in body["metadata"]),
+    "authorization": _acme(RequestKind.AUTHORIZATION),
+    "proof": Effect(Rfc2136Zone, "present", _any),
+    "answer": _acme(RequestKind.CHALLENGE),
+    "finalize": _acme(RequestKind.FINALIZE),
+    "download": _acme(RequestKind.CERTIFICATE),
+    "previous": _write("apply", lambda path, _body: path.endswith("-previous")),
+    "secret": _write("apply", lambda path, _body: path.endswith("/secrets/mx-tls")),
+    "clean-up": Effect(Rfc2136Zone, "remove", _any),
+    "close": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" in body["metadata"]),
+    "wake": _write("merge", lambda path, _body: "/pods/" in path),
+    "reload": Effect(KubernetesCluster, "execute", lambda args: tuple(args[3][:2]) == RELOAD),
+    "status": _write("merge", lambda path, _body: path.endswith("/status")),
+    "event": _write("create", lambda path, _body: path.endswith("/events")),
+}
+
+
+def doom(effect: Effect, moment: str) -> None:
+    """Die at the first call that is the effect."""
+    real = getattr(effect.owner, effect.method)
+
+    @wraps(real)
+    def doomed(self: Any, *args: Any, **options: Any) -> Any:
+        is_it = effect.is_it(args)
+        if is_it and moment == BEFORE:
+            _die()
+        result = real(self, *args, **options)
+        if is_it and moment == AFTER:
+            _die()
+        return result
+
+    setattr(effect.owner, effect.method, doomed)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    doom(EFFECTS[os.environ[EFFECT]], os.environ[MOMENT])
+    main()

@@ -1,0 +1,100 @@
+"""The operator as a process beside the cluster: what a pod runs, but started, stopped and killed at a test's will."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from testbed.layout import project_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MODULE = "mailtls"
+_GRACE = 10.0
+_PORTS = range(20_000, 32_000)  # below those that the kernel hands out to clients
+
+# A mount namespace of its own gives the process the resolver that a pod has.
+_IN_A_POD = ("unshare", "--mount", "sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"')
+
+
+@dataclass
+class OperatorProcess:
+    """One replica, configured by `environment` alone; `log` collects what it says over all of its lives."""
+
+    environment: Mapping[str, str]
+    resolver: Path
+    log: Path
+    module: str = MODULE
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self, *, module: str | None = None, **extra: str) -> OperatorProcess:
+        """Start it, or the program given by `module` in its place; returns at once."""
+        source = project_folder()
+        environment = {**os.environ, **self.environment, **extra}
+        environment["PYTHONPATH"] = f"{source / 'operator'}{os.pathsep}{source / 'tests'}"
+        command = [*_IN_A_POD, str(self.resolver), sys.executable, "-m", module or self.module, "run"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        return self
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> float:
+        """Ask it to end as a kubelet does (SIGTERM); gives the seconds that it took."""
+        begun = time.monotonic()
+        self._signal(signal.SIGTERM)
+        assert self.wait(_GRACE) == 0, f"it ended badly; see {self.log}"
+        return time.monotonic() - begun
+
+    def kill(self) -> None:
+        """End it without a chance to say good-bye (SIGKILL)."""
+        if self.is_alive:
+            self._signal(signal.SIGKILL)
+            self.wait(_GRACE)
+
+    def wait(self, within: float) -> int:
+        """Wait until it has ended by itself; gives the exit code, the negated number where a signal ended it."""
+        assert self._process is not None
+        return self._process.wait(within)
+
+    def text(self) -> str:
+        """Everything that it has said."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    def await_text(self, wanted: str, *, within: float = 20.0) -> None:
+        """Wait until it has said something."""
+        deadline = time.monotonic() + within
+        while wanted not in self.text():
+            assert self.is_alive, f"it ended before it said {wanted!r}:\n{self.text()}"
+            assert time.monotonic() < deadline, f"it did not say {wanted!r}:\n{self.text()}"
+            time.sleep(0.05)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+def free_port() -> int:
+    """A port that nobody listens on, out of a range large enough for tests that ask at the same time."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("", port))
+            except OSError:
+                continue
+            return port
