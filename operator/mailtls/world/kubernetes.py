@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from kubernetes.client import ApiClient
 from urllib3 import Timeout
@@ -26,6 +26,7 @@ FIELD_MANAGER: Final = "mailtls"
 CHUNK: Final = 500
 LIST_ATTEMPTS: Final = 3
 LONGEST_PAUSE: Final = 5.0  # seconds; a server that wants more of us is unreachable for now
+PROOF_SECONDS: Final = 10.0  # how long the header that proves who we are is kept: making it costs as much as a request
 
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
@@ -58,6 +59,28 @@ class _Request:
     def may_repeat(self) -> bool:
         """Whether sending it again after an unknown outcome does no harm: all but POST."""
         return self.method != "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What requests of one login have in common, worked out once for many of them; `until` is in monotonic seconds."""
+
+    client: Any
+    prefix: str
+    headers: dict[str, str]
+    until: float
+    pool: Any
+
+    @classmethod
+    def of(cls, client: Any) -> "_Line":
+        """Find the way; through a proxy every request finds its own."""
+        configuration = client.configuration
+        host, manager = configuration.host.rstrip("/"), client.rest_client.pool_manager
+        headers = {"User-Agent": _USER_AGENT, "Accept": JSON, **authorization(configuration)}
+        until = time.monotonic() + PROOF_SECONDS
+        if configuration.proxy:
+            return cls(client, host, headers, until, manager)
+        return cls(client, urlsplit(host).path, headers, until, manager.connection_from_url(host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,7 @@ class KubernetesCluster:
         self._written = written or (lambda _verb, _answer: None)
         self._lock = Lock()
         self._client = ApiClient(load())
+        self._line: _Line | None = None
 
     def get(self, path: str) -> Json | None:
         """Return the object, None when it does not exist."""
@@ -227,22 +251,27 @@ class KubernetesCluster:
         return answer
 
     def _once(self, client: Any, request: _Request) -> _Answer:
-        configuration = client.configuration
-        url = configuration.host.rstrip("/") + request.path
-        headers = {"User-Agent": _USER_AGENT, "Accept": JSON, **authorization(configuration)}
-        body = None
+        line = self._line_of(client)
+        headers, body = line.headers, None
         if request.body is not None:
-            headers["Content-Type"] = request.content_type
+            headers = {**headers, "Content-Type": request.content_type}
             body = json.dumps(request.body).encode()
-        response = client.rest_client.pool_manager.request(
+        path = f"{line.prefix}{request.path}"
+        response = line.pool.urlopen(
             request.method,
-            f"{url}?{urlencode(request.query)}" if request.query else url,
+            f"{path}?{urlencode(request.query)}" if request.query else path,
             body=body,
             headers=headers,
             timeout=Timeout(connect=self._patience.connect, read=self._patience.read),
             retries=False,
         )
         return _Answer(response.status, response.data, _seconds(response.headers.get("Retry-After")))
+
+    def _line_of(self, client: Any) -> _Line:
+        line = self._line
+        if line is None or line.client is not client or time.monotonic() > line.until:
+            line = self._line = _Line.of(client)  # two threads may both find it: that costs only time
+        return line
 
     def _log_in_again(self, used: Any) -> None:
         """Load the credentials again, once for all threads that met the same 401."""
