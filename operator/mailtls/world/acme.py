@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,7 @@ from mailtls.world.acme_network import RequestKind
 from mailtls.world.acme_problem import AcmeProblem, OrderGone, Refused
 from mailtls.world.acme_session import Session
 
+_PROOFS = 1024  # of as many challenges the answer is kept, for each is asked for several times
 # What CAs say when the certificate to be replaced is not one they can replace (RFC 9773 section 5 names the first).
 _REPLACES_REFUSED = frozenset({"alreadyReplaced", "malformed", "unauthorized", "serverInternal"})
 
@@ -36,6 +38,7 @@ class Account:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._listing = Listing(session)
+        self._proofs = lru_cache(_PROOFS)(self._key_authorization)
 
     @property
     def url(self) -> str:
@@ -46,7 +49,7 @@ class Account:
 
     def key_authorization(self, token: str) -> str:
         """Return the content of an HTTP-01 answer (RFC 8555 section 8.1)."""
-        return str(self._http01(token).key_authorization(self._session.key))
+        return self._proofs(token)
 
     def dns01_value(self, token: str) -> str:
         """Return the TXT value of a DNS-01 answer (RFC 8555 section 8.4)."""
@@ -285,6 +288,9 @@ class Account:
                 order = replace(self.poll(OrderState(url)), polls=0)
                 self._listing.remember(order)
                 yield order
+
+    def _key_authorization(self, token: str) -> str:
+        return str(self._http01(token).key_authorization(self._session.key))
 
     def _http01(self, token: str) -> challenges.HTTP01:
         # Of DNS-01 the key authorization and the answer are the same.

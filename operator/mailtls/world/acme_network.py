@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import requests
+import structlog
 from acme import client, jws
 from josepy.errors import DeserializationError
 from josepy.interfaces import JSONDeSerializable
@@ -26,6 +27,7 @@ _NONCE_TRIES = 10
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 45.0
 _POOLED = 32  # connections and nonces kept for the next request; more than workers
 
+_log = structlog.get_logger(__name__)
 OnRequest = Callable[[str, str], None]
 
 
@@ -86,7 +88,10 @@ class Network(client.ClientNetwork):
         super().__init__(key=key, alg=alg, user_agent="mailtls acme-python")
         # The way out is looked up once: requests would read the environment and ~/.netrc again for every request.
         self.session.trust_env = False
-        self.session.proxies.update(get_environ_proxies(directory_url))
+        self._proxies = dict(get_environ_proxies(directory_url))
+        plain = {**self.session.headers, "User-Agent": self.user_agent}
+        signed = {**plain, "Content-Type": self.JOSE_CONTENT_TYPE}
+        self._headers = {"GET": plain, "HEAD": plain, "POST": signed}
         self._on_request = on_request
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()
@@ -145,16 +150,27 @@ class Network(client.ClientNetwork):
             with self._pool_lock:
                 self._pool.append(nonce)
 
-    def _request(self, method: str, url: str, kind: RequestKind, **options: Any) -> requests.Response:
-        options["timeout"] = (_CONNECT_SECONDS, _READ_SECONDS)
-        options["allow_redirects"] = method == "GET"
-        options["headers"] = {"Content-Type": self.JOSE_CONTENT_TYPE} if method == "POST" else {}
+    def _request(self, method: str, url: str, kind: RequestKind, data: str | None = None) -> requests.Response:
         try:
-            response = self._send_request(method, url, **options)
+            response = self._exchange(method, url, data)
         except requests.RequestException:
             self._on_request(kind.value, "unreachable")
             raise
         self._on_request(kind.value, str(response.status_code))
+        return response
+
+    def _exchange(self, method: str, url: str, data: str | None) -> requests.Response:
+        """Send without what `requests` does for browsers: merging settings costs more than the request itself."""
+        request = requests.PreparedRequest()
+        request.prepare(method, url, headers=self._headers[method], data=data)
+        response = self.session.send(
+            request,
+            timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+            allow_redirects=method == "GET",
+            proxies=self._proxies,
+        )
+        response.encoding = "utf-8"  # RFC 8555 section 6.1: all of ACME is JSON or PEM
+        _log.debug("acme.request", method=method, url=url, status=response.status_code)
         return response
 
     @staticmethod
