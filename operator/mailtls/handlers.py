@@ -1,7 +1,8 @@
 """kopf's part: it watches, authenticates and reconnects; each event goes straight to the intake."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
@@ -10,6 +11,7 @@ from mailtls.intake import Intake
 GROUP: Final = "mailtls.dev"
 VERSION: Final = "v1alpha1"
 PLURAL: Final = "mailservertls"
+ECHO_SECONDS: Final = 0.25
 OURS: Final = "app.kubernetes.io/managed-by=mailtls"
 
 
@@ -34,15 +36,34 @@ def register(intake: Intake, load: Callable[[], Any], *, scan: bool) -> kopf.Ope
 
     @kopf.on.event("", "v1", "secrets", registry=registry)
     async def secret(event: kopf.RawEvent, **_: Any) -> None:
-        intake.secret(event["type"], dict(event["object"]))
+        found = dict(event["object"])
+        if not intake.is_own_write(found):
+            await asyncio.sleep(ECHO_SECONDS)  # a watch may be faster than the answer to the write that it tells of
+        intake.secret(event["type"], found)
 
     return registry
+
+
+class NoHistory(kopf.DiffBaseStorage):
+    """Compares nothing with what was before: our handlers take events as they are, and copying each is not free."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return what is worth comparing: nothing."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Return what was there before: nothing is known."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
 
 
 def tune(settings: kopf.OperatorSettings, *, scan: bool) -> None:
     """Set what kopf's defaults leave too slow, too eager, or to chance."""
     settings.peering.standalone = True  # a Lease elects; peering pauses both of two equal replicas
     settings.scanning.disabled = not scan
+    settings.persistence.diffbase_storage = NoHistory()
     settings.posting.enabled = False  # Events tell of transitions, and are our own
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330

@@ -85,6 +85,10 @@ class Intake:
         elif self._is_news(key, change, resource):
             self._wake(key, self._claims.note(resource))
 
+    def is_own_write(self, secret: Json) -> bool:
+        """Whether an event tells of exactly what we wrote."""
+        return self._seen.is_echo(secret)
+
     def secret(self, change: str | None, secret: Json) -> None:
         """Take in an event of a Secret that we labelled: edited or deleted, its owner puts it right."""
         owner = (secret["metadata"].get("labels") or {}).get(OWNER)
