@@ -29,6 +29,7 @@ LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, pauses=())  # well withi
 WORKERS_GRACE: Final = 3.0  # seconds after the signal until workers are left behind,
 WATCHES_GRACE: Final = 3.5  # until the watches are,
 RELEASE_GRACE: Final = 4.5  # and until the lease must be released
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 RETRY: Final = 2.0  # seconds between tries to begin
 log = structlog.get_logger()
 
@@ -59,8 +60,9 @@ class Operator:
 
     def run(self) -> int:
         """Live until a signal, or until the lease is lost; return the exit code. Call it in the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._ended.set())
+        # A handler would run amid whatever the main thread does, and an Event it holds then can never be set.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        Thread(target=self._await_signal, name="signals", daemon=True).start()
         self._health.start()
         if self._http01 is not None:
             self._http01.start()
@@ -68,6 +70,10 @@ class Operator:
         Thread(target=self._elect, name="election", daemon=True).start()
         self._ended.wait()
         return self._stop(time.monotonic())
+
+    def _await_signal(self) -> None:
+        signal.sigwait(SIGNALS)
+        self._ended.set()
 
     def _elect(self) -> None:
         try:
@@ -113,8 +119,9 @@ class Operator:
 
     def _fail(self) -> None:
         """End the process so that a fresh one starts: the lease is lost, or a part of us broke."""
-        self._exit_code = 1
-        self._ended.set()
+        if not self._ended.is_set():  # what breaks while we stop is no failure
+            self._exit_code = 1
+            self._ended.set()
 
     def _stop(self, begun: float) -> int:
         left = partial(_left, begun)

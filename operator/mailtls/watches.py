@@ -1,8 +1,10 @@
 """Runs kopf in a thread of its own, once the cluster has what there is to watch."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -29,7 +31,7 @@ class Watches:
         self._registry = register(intake, load, scan=not namespaces)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._ready = Event()
+        self._ready, self._stopping = Event(), Event()
         self._asked_at: float | None = None
         self._thread = Thread(target=self._run, name="watches", daemon=True)
 
@@ -44,7 +46,8 @@ class Watches:
         asked_at = self._asked_at
         if asked_at is None:
             self._asked_at = time.monotonic()
-            self._loop.call_soon_threadsafe(self._answer)
+            with suppress(RuntimeError):  # it ends at this very moment: the next look will tell
+                self._loop.call_soon_threadsafe(self._answer)
             return True
         return time.monotonic() - asked_at < SILENCE
 
@@ -53,9 +56,13 @@ class Watches:
         return self._ready.is_set()
 
     def stop(self) -> None:
-        """Ask the watches to end; `join` waits."""
-        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        """Ask the watches to end; `join` waits. What kopf says of connections that are cut then is no news."""
+        self._stopping.set()
+        logging.getLogger("kopf").setLevel(logging.CRITICAL)
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.CRITICAL)
+        if self._loop is not None and self._stop is not None:
+            with suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self, grace: float) -> bool:
         """Wait up to `grace` seconds; False when the watches still run."""
@@ -69,13 +76,17 @@ class Watches:
     def _run(self) -> None:
         try:
             asyncio.run(self._watch())
-        except Exception:
-            log.exception("the watches ended")
-        if self._stop is None or not self._stop.is_set():
+        except Exception as problem:
+            if not self._stopping.is_set():
+                log.exception("the watches ended", error=str(problem))
+        if not self._stopping.is_set():
             self._broke()
 
     async def _watch(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._stopping.is_set():
+            return
         await kopf.operator(
             registry=self._registry,
             standalone=True,
