@@ -115,6 +115,27 @@ def test_name_of_a_zone_unknown_to_the_server_is_not_found(bind: Bind) -> None:
     assert "mx.unknown.test" in problem.finding.message
 
 
+def test_server_of_the_root_zone_is_not_taken_for_the_zone_of_everything(tmp_path: Path) -> None:
+    """A resolver with a root zone of its own denies all other names with authority."""
+    root = ZoneFile(".", "@ NS ns1\nns1 A 127.0.0.1\n", ALL)
+    with running(tmp_path / "root", [root], [KEY]) as server:
+        problem = problem_of(zone_of(server), "_acme-challenge.mx.unknown.test")
+    assert problem.finding.reason is Reason.ZONE_NOT_FOUND
+
+
+def test_zone_that_moved_is_found_again_after_a_refusal(tmp_path: Path) -> None:
+    """A child zone that was cut out makes the remembered place wrong; the next try searches again."""
+    port, name = free_port(), "_acme-challenge.mx.child.moved.test"
+    whole, child = ZoneFile("moved.test", policy=ALL), ZoneFile("child.moved.test", policy=ALL)
+    with running(tmp_path / "whole", [whole], [KEY], port=port) as server:
+        zone = zone_of(server)
+        zone.present(name, "value")
+    with running(tmp_path / "cut", [child], [KEY], port=port) as server:
+        problem_of(zone, name)
+        zone.present(name, "value")
+        assert server.texts(name) == {"value"}
+
+
 def test_alias_at_the_challenge_name_is_followed_into_the_other_zone(bind: Bind) -> None:
     """Delegation by CNAME lets the main zone stay fixed."""
     zone, name = zone_of(bind), "_acme-challenge.mx.fixed.test"

@@ -62,7 +62,7 @@ def test_name_server_that_is_down_is_left_out(primary: Bind) -> None:
     began = time.monotonic()
     assert zone.is_visible(NAME, "value")
     assert not zone.is_visible(NAME, "another")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2  # one look at a silent server takes longer
 
 
 def test_name_servers_that_do_not_resolve_leave_the_word_to_the_updated_server(tmp_path: Path) -> None:

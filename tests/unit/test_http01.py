@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailtls.world import http01
@@ -168,7 +168,7 @@ def test_idle_connections_do_not_keep_others_waiting(server: Http01Server) -> No
             stack.enter_context(connect(server))
         began = time.monotonic()
         assert status(get(server)) == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5  # an idle connection lives for ten
 
 
 def test_slow_and_idle_peers_are_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_slow_and_idle_peers_are_dropped_in_time(monkeypatch: pytest.MonkeyPatch
                 while time.monotonic() - began < 5:
                     slow.sendall(b"G")
                     time.sleep(0.05)
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 4
             assert everything(idle) == b""
     finally:
         server.stop()
@@ -261,10 +261,11 @@ def test_ipv6_and_ipv4_are_both_served(server: Http01Server) -> None:
         assert status(everything(connection)) == 200
 
 
-@given(
-    token=st.text(ALPHABET, min_size=1, max_size=128),
-    host=st.from_regex(r"[a-z0-9]{1,20}(\.[a-z]{1,9}){1,3}", fullmatch=True),
-)
+NAMES = st.lists(st.text("abz019", min_size=1, max_size=9), min_size=1, max_size=4).map(".".join)
+
+
+@settings(deadline=None)
+@given(token=st.text(ALPHABET, min_size=1, max_size=128), host=NAMES)
 def test_presented_token_is_answered_for_its_host_in_any_case(token: str, host: str) -> None:
     """What was presented is found, whatever its letters."""
     tokens = Tokens()
@@ -275,6 +276,7 @@ def test_presented_token_is_answered_for_its_host_in_any_case(token: str, host: 
     assert tokens.answer(host, PATH + token + "x") is None
 
 
+@settings(deadline=None)
 @given(path=st.one_of(st.text(), st.text().map(PATH.__add__)))
 def test_any_path_yields_a_token_only_when_it_is_exactly_one(path: str) -> None:
     """A token has the alphabet of base64url, and nothing before or after it."""
@@ -288,6 +290,7 @@ def test_any_path_yields_a_token_only_when_it_is_exactly_one(path: str) -> None:
         assert rest in {path, ""} or not set(rest) <= set(ALPHABET) or len(rest) > 256
 
 
+@settings(deadline=None)
 @given(header=st.text())
 def test_any_host_header_yields_a_name_or_nothing(header: str) -> None:
     """A host is lower case, without port, and part of what was sent."""

@@ -1,6 +1,6 @@
 """The choice of a solver, by example and against a plain definition of it."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailtls.lifecycle.solver import challenge_type, challenge_type_of, choose
@@ -65,6 +65,7 @@ solvers = st.builds(Solver, st.sampled_from([DNS, HTTP]), st.lists(zones, max_si
 names = st.tuples(st.sampled_from(["", "*."]), st.lists(labels, min_size=1, max_size=4).map(".".join)).map("".join)
 
 
+@settings(deadline=None)
 @given(given_solvers=st.lists(solvers, max_size=5), name=names)
 def test_any_choice_is_the_best_by_the_plain_definition(given_solvers: list[Solver], name: str) -> None:
     """No other solver matches with a longer zone, and none before it with one as long."""
