@@ -7,14 +7,18 @@ import smtplib
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Self
 
 from cryptography import x509
 
 PORTS = (25, 465, 587)
 TIMEOUT = 5.0
+PACE = 0.1  # seconds between connections
+AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,10 @@ class Stream:
             self._thread.join()
 
     def _run(self) -> None:
-        targets = [(address, port) for port in PORTS for address in self.addresses]
-        turn = 0
-        while not self._ended.wait(max(0.0, 0.1 - (time.monotonic() % 0.1))):
-            self._knock(*targets[turn % len(targets)])
-            turn += 1
+        targets = cycle((address, port) for port in PORTS for address in self.addresses)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            while not self._ended.wait(PACE - time.monotonic() % PACE):
+                pool.submit(self._knock, *next(targets))
 
     def _knock(self, address: str, port: int) -> None:
         try:

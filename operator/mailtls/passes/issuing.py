@@ -213,7 +213,8 @@ class Issuing:
         message = f"Certificate {chain.serial_number} for {', '.join(desired.dns_names[:3])} was issued and stored."
         entry = HistoryEntry(now, Reason.ISSUED, message, chain.serial_number)
         status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
-        return replace(seen, secret=secret, chain=None, status=status, endpoints=(), probed_at=None, issued=entry)
+        stored = replace(seen, secret=secret, chain=None, status=status, issued=entry)
+        return _about_another_certificate(stored)
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
         """Remove the proofs and let pending authorizations go, then mark the journal closed."""
@@ -287,6 +288,20 @@ class Issuing:
             return self.accounts.of(desired.acme).renewal_window(leaf_pem)
         except AcmeProblem:
             return None  # the renewal itself will tell, if the CA is away for long
+
+
+def _about_another_certificate(seen: Observed) -> Observed:
+    """Forget what was proven, told and failed about the certificate that was stored until now."""
+    return replace(
+        seen,
+        workloads=None,
+        endpoints=(),
+        probed_at=None,
+        probes_failed=0,
+        progress=None,
+        roll_failure=None,
+        rolls_failed=0,
+    )
 
 
 def _staged(seen: Observed) -> Staged:
