@@ -28,7 +28,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: $(READY) ## From nothing to a proven certificate in a real cluster (CONTEXT=name: in a cluster of yours)
-	PYTHONPATH=operator:tests $(BIN)/python -m testbed.demo $(if $(CONTEXT),--context=$(CONTEXT))
+	PYTHONPATH=operator:tests $(BIN)/python -m demo $(if $(CONTEXT),--context=$(CONTEXT))
 
 .PHONY: cluster
 cluster: $(READY) ## Bring up the embedded cluster, with Pebble and BIND, and keep it
