@@ -65,7 +65,7 @@ class Intake:
         self._add, self._claims, self._seen = add, claims, seen
         self._lock = Lock()
         self._wishes: dict[Key, Json] = {}
-        self._listed: dict[Key, str] = {}
+        self._primed: set[Key] = set()  # those whose first listing is still to come
 
     def prime(self, resources: Iterable[Json]) -> None:
         """Take in all resources before the watches start; their first listing then says nothing new."""
@@ -73,7 +73,7 @@ class Intake:
             key = _key(resource)
             with self._lock:
                 self._wishes[key] = _wish(resource)
-                self._listed[key] = resource["metadata"]["resourceVersion"]
+                self._primed.add(key)
             self._wake(key, self._claims.note(resource))
 
     def resource(self, change: str | None, resource: Json) -> None:
@@ -115,7 +115,7 @@ class Intake:
     def _gone(self, key: Key) -> None:
         with self._lock:
             self._wishes.pop(key, None)
-            self._listed.pop(key, None)
+            self._primed.discard(key)
         self._wake(key, self._claims.forget(key))
 
     def _wake(self, key: Key, others: Iterable[Key]) -> None:
@@ -127,11 +127,12 @@ class Intake:
         with self._lock:
             before = self._wishes.get(key)
             self._wishes[key] = wish
-            primed = self._listed.pop(key, None)
+            is_primed = key in self._primed
+            self._primed.discard(key)
         if before != wish:
             return True
-        if change is None:  # a listing after a gap: look at everything, but not twice at the start
-            return bool(primed != resource["metadata"]["resourceVersion"])
+        if change is None and not is_primed:  # listed anew after a gap in the watch: look at everything
+            return True
         return _has_foreign_status(resource) and not self._seen.is_echo(resource)
 
 

@@ -111,6 +111,16 @@ def test_the_first_listing_repeats_nothing_and_later_ones_wake_everything() -> N
     assert desk.take() == [MX]
 
 
+def test_a_first_pass_before_the_first_listing_is_not_repeated() -> None:
+    """A status that we wrote between priming and the listing is no reason for a second pass; one of others is."""
+    desk = Desk()
+    desk.intake.prime([mst(), mst("other")])
+    desk.take()
+    desk.intake.resource(None, mst(version="2", managedFields=[status_writer("mailtls")]))
+    desk.intake.resource(None, mst("other", version="2", managedFields=[status_writer("kubectl-edit")]))
+    assert desk.take() == [Key("mail", "other")]
+
+
 def test_a_change_between_priming_and_the_first_listing_is_news() -> None:
     """A resource that changed in the meantime, or came new, is woken."""
     desk = Desk()
