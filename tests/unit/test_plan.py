@@ -107,6 +107,14 @@ def test_stored_certificate_closes_its_order() -> None:
     assert next_step(desired(), have, NOW) == CloseOrder()
 
 
+def test_kept_key_is_not_taken_for_a_stored_certificate() -> None:
+    """Under rotation Never the staged key serves already, with the certificate that is to be replaced."""
+    have = seen(
+        secret=secret(handled_renew="1"), staged=staged(spki_sha256="bb" * 32, replaces_sha256="aa" * 32, order_url="u")
+    )
+    assert next_step(desired(renew_requested="2"), have, NOW) == ResumeOrder("u")
+
+
 def test_changed_names_close_the_order_first() -> None:
     """An order for the old names is let go before the new ones are ordered."""
     have = seen(secret=MISSING, staged=staged(names=("old.test",), order_url="u"))

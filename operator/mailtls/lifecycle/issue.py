@@ -119,8 +119,11 @@ def fits(staged: Staged, desired: Desired) -> bool:
 
 
 def is_consumed(staged: Staged, seen: Observed) -> bool:
-    """Whether the staged key already serves: the order it was made for has reached the Secret."""
-    return seen.secret.certificate is not None and seen.secret.certificate.spki_sha256 == staged.spki_sha256
+    """Whether the order that the key was staged for has reached the Secret; a kept key alone does not tell."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.sha256 == staged.replaces_sha256:
+        return False
+    return certificate.spki_sha256 == staged.spki_sha256
 
 
 def is_held_back(desired: Desired, seen: Observed, now: datetime) -> bool:

@@ -85,6 +85,7 @@ class Issuing:
             key=key,
             csr_der=keys.signing_request(key, desired.dns_names),
             resource_version=seen.staged.resource_version if seen.staged else "",
+            replaces_sha256=seen.secret.certificate.sha256 if seen.secret.certificate else None,
         )
         log.info("a certificate is due", reason=step.due.reason, message=step.due.message)
         saved = self.secrets.stage(desired, staged, seen.resource)

@@ -160,6 +160,7 @@ def parse_staged(secret: Json) -> Staged | None:
             csr_der=_entry(secret, "tls.csr"),
             resource_version=secret["metadata"]["resourceVersion"],
             order_url=order.get("url"),
+            replaces_sha256=order.get("replaces"),
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -180,6 +181,7 @@ def _order_json(staged: Staged) -> str:
             "url": staged.order_url,
             "stagedAt": staged.staged_at.isoformat(),
             "open": staged.is_open,
+            "replaces": staged.replaces_sha256,
         }
     )
 

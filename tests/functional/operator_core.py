@@ -1,0 +1,179 @@
+"""The operator's core as wired for real, over a Kubernetes API in a dictionary and a real Pebble."""
+
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from functional.pebble import Pebble
+from mailtls.lifecycle.probe import verdict
+from mailtls.model.spec import Key
+from mailtls.passes.issuing import Issuing
+from mailtls.passes.observe import Observer, resource_path
+from mailtls.passes.perform import Performer
+from mailtls.passes.reporting import Reporter
+from mailtls.passes.rolling import Rolling
+from mailtls.reconcile import Reconciler
+from mailtls.world.accounts import Accounts
+from mailtls.world.claims import Claims
+from mailtls.world.http01 import Tokens
+from mailtls.world.metrics import Metrics
+from mailtls.world.ports import Json
+from mailtls.world.secrets import Secrets, path
+from mailtls.world.smtp import SmtpProber
+from mailtls.world.solvers import Solvers
+from mailtls.world.spec import Defaults
+
+KEY = Key("mail", "mx")
+WITHIN = 20.0  # seconds
+LONGEST_NAP = 2.0  # seconds a test sleeps for; longer waits advance the clock
+
+
+class FaultyCluster(FakeCluster):
+    """Raises what a test plans: `fault(verb, path, body)` is asked before each write, `lost` after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault: Callable[[str, str, Json], Exception | None] = lambda *_: None
+        self.lost: Callable[[str, str, Json], Exception | None] = lambda *_: None
+        self.hidden: Callable[[str], Exception | None] = lambda _path: None
+
+    def get(self, path: str) -> Json | None:
+        """Return the object, unless a test hides it."""
+        if (planned := self.hidden(path)) is not None:
+            raise planned
+        return super().get(path)
+
+    def _store(self, verb: str, path: str, body: Json) -> Json:
+        if (planned := self.fault(verb, path, body)) is not None:
+            raise planned
+        if verb == "merge" and path.endswith("/status"):
+            return super()._store(verb, path, body)
+        stored = super()._store(verb, path, body)
+        if (planned := self.lost(verb, path, body)) is not None:
+            raise planned
+        return stored
+
+    def merge(self, path: str, body: Json) -> Json:
+        """Merge; the status subresource is a part of its object."""
+        if not path.endswith("/status"):
+            return super().merge(path, body)
+        if (planned := self.fault("merge", path, body)) is not None:
+            raise planned
+        with self._lock:
+            return super().merge(path.removesuffix("/status"), body | {"metadata": {}})
+
+
+@dataclass
+class Core:
+    """One operator process and its cluster; `restart` loses all memory, as a crash does."""
+
+    pebble: Pebble
+    cluster: FaultyCluster = field(default_factory=FaultyCluster)
+    clock: WallClock = field(default_factory=WallClock)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new process."""
+        cluster, clock, secrets = self.cluster, self.clock, Secrets(self.cluster)
+        self.metrics, self.tokens, stopping = Metrics(), Tokens(), Event()
+        accounts = Accounts(
+            cluster,
+            "mailtls-system",
+            clock,
+            self.metrics.acme_request,
+            default_server=self.pebble.directory_url,
+            default_ca_bundle_pem=self.pebble.roots_pem,
+        )
+        issuing = Issuing(secrets, accounts, Solvers(self.tokens, accounts.read), clock, self.metrics, stopping)
+        rolling = Rolling(cluster, SmtpProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
+        performer = Performer(issuing, rolling, secrets, Defaults(), stopping, lambda: None)
+        self.claims = Claims()
+        observer = Observer(cluster, secrets, self.claims, clock, Defaults())
+        self.reporter = Reporter(cluster, self.metrics, clock)
+        self.reconcile = Reconciler(observer, performer, self.reporter, clock)
+
+    def apply(self, **spec: Any) -> None:
+        """Do what a user does with `kubectl apply`; fields given replace those that are there."""
+        before = self.cluster.objects.get(resource_path(KEY))
+        generation = before["metadata"]["generation"] + 1 if before else 1
+        whole = (before["spec"] if before else self._spec()) | spec
+        metadata = {
+            "name": KEY.name,
+            "namespace": KEY.namespace,
+            "uid": "uid-1",
+            "generation": generation,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "resourceVersion": str(generation),
+        }
+        body = (before or {}) | {"metadata": metadata, "spec": whole}
+        self.cluster.objects[resource_path(KEY)] = body
+        self.claims.note(body)
+
+    def annotate(self, name: str, value: str) -> None:
+        """Set an annotation of the resource."""
+        self.cluster.objects[resource_path(KEY)]["metadata"].setdefault("annotations", {})[name] = value
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Reconcile as the queue does, through failures, until something holds; long rests pass at once."""
+        deadline = time.monotonic() + WITHIN
+        while not until():
+            assert time.monotonic() < deadline, self.status()
+            delay: float | None = 0.05
+            with suppress(Exception):
+                delay = self.reconcile(KEY)
+            if until():
+                return
+            assert delay is not None, f"rests for ever: {self.status()}"
+            if delay > LONGEST_NAP:
+                self.clock.advance(timedelta(seconds=delay))
+            else:
+                time.sleep(delay)
+
+    def run_until_ready(self) -> None:
+        """Reconcile until the resource says that it is ready for its newest generation."""
+        self.run(self.is_ready)
+
+    def is_ready(self) -> bool:
+        """Whether Ready is True of the newest spec."""
+        ready = self.condition("Ready")
+        generation = self.cluster.objects[resource_path(KEY)]["metadata"]["generation"]
+        return ready.get("status") == "True" and ready["observedGeneration"] == generation
+
+    def status(self) -> Json:
+        """Return the resource's status."""
+        found: Json = self.cluster.objects[resource_path(KEY)].get("status") or {}
+        return found
+
+    def condition(self, kind: str) -> Json:
+        """Return one condition, empty when it was not reported yet."""
+        found: Json = next((each for each in self.status().get("conditions", ()) if each["type"] == kind), {})
+        return found
+
+    def events(self) -> list[str]:
+        """Return the reasons of all Events, in order."""
+        return [each["reason"] for name, each in self.cluster.objects.items() if "/events/" in name]
+
+    def secret(self, name: str = "mx-tls") -> Json | None:
+        """Return the data of a Secret, decoded."""
+        found = self.cluster.objects.get(path(KEY.namespace, name))
+        return found and {entry: b64decode(value) for entry, value in found["data"].items()}
+
+    def _spec(self) -> Json:
+        return {
+            "dnsNames": ["mx.example.com"],
+            "secretName": "mx-tls",
+            "acme": {
+                "server": self.pebble.directory_url,
+                "email": "postmaster@example.com",
+                "solvers": [{"http01": {"selfCheck": False}}],
+            },
+        }
