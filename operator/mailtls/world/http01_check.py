@@ -75,7 +75,7 @@ class Http01Check:
 
     async def _look(self, host: str, token: str, key_authorization: str) -> None:
         url = f"http://{host}:{self._port}{PATH}{token}"
-        timeout = aiohttp.ClientTimeout(total=_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None)  # one limit for all requests together: the one below
         # ssl=False: a CA follows a redirect to https without checking the certificate, which may be what is to be made.
         connector = aiohttp.TCPConnector(ssl=False, force_close=True)
         async with asyncio.timeout(_SECONDS), aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
