@@ -4,9 +4,4 @@ Read the package as a story: `handlers` put keys on the `queue`, `reconcile` obs
 next step, lets `world` perform it, and reports. `model` holds the nouns that all of them share.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    __version__ = version("mailtls")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0.0.0+source"
+__version__ = "0.1.0"
