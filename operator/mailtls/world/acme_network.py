@@ -1,5 +1,6 @@
 """HTTP to an ACME server: signed requests, nonces that survive rejection, errors that keep their response."""
 
+import json
 import ssl
 import threading
 from collections import deque
@@ -9,10 +10,10 @@ from typing import Any
 
 import requests
 import structlog
-from acme import client, jws
+from acme import client
 from josepy.errors import DeserializationError
 from josepy.interfaces import JSONDeSerializable
-from josepy.json_util import decode_b64jose
+from josepy.json_util import decode_b64jose, encode_b64jose
 from josepy.jwa import JWASignature
 from josepy.jwk import JWK
 from requests.adapters import HTTPAdapter
@@ -92,7 +93,7 @@ class Network(client.ClientNetwork):
         plain = {**self.session.headers, "User-Agent": self.user_agent}
         signed = {**plain, "Content-Type": self.JOSE_CONTENT_TYPE}
         self._headers = {"GET": plain, "HEAD": plain, "POST": signed}
-        self._on_request = on_request
+        self._on_request, self._key, self._alg = on_request, key, alg
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()
         adapter = PrivateRoots(roots_pem, pool_maxsize=_POOLED) if roots_pem else HTTPAdapter(pool_maxsize=_POOLED)
@@ -133,8 +134,16 @@ class Network(client.ClientNetwork):
         raise AssertionError  # the last try returned or raised
 
     def _sign(self, message: JSONDeSerializable | None, nonce: bytes, url: str, account_url: str | None) -> str:
+        """Sign in the flattened form (RFC 7515 section 7.2.2) with the header of RFC 8555 section 6.2."""
+        header: dict[str, Any] = {"alg": self._alg.name, "nonce": encode_b64jose(nonce), "url": url}
+        if account_url is None:
+            header["jwk"] = self._key.public_key().to_json()
+        else:
+            header["kid"] = account_url
         payload = b"" if message is None else message.json_dumps().encode()
-        return str(jws.JWS.sign(payload, self.key, self.alg, nonce, url, account_url).json_dumps())
+        protected, content = encode_b64jose(json.dumps(header).encode()), encode_b64jose(payload)
+        signature = self._alg.sign(self._key.key, f"{protected}.{content}".encode())
+        return json.dumps({"protected": protected, "payload": content, "signature": encode_b64jose(signature)})
 
     def _take_nonce(self, new_nonce_url: str) -> bytes:
         with self._pool_lock:
