@@ -1,0 +1,281 @@
+"""The operator on a real cluster, from apply to proof: what a user sees, checked against the servers themselves."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+
+from e2e.installation import CONDITIONS, SECRET, STAGED, TSIG, Installation, dns01
+from e2e.laggard import Laggard, proofs
+from e2e.served import served_fingerprint
+from testbed.layout import NODE_ADDRESS
+from testbed.mailserver import PORTS, MailServer
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+
+if TYPE_CHECKING:
+    from testbed.api import Object
+    from testbed.audit import AuditLog
+    from testbed.zones import NameServer
+
+pytestmark = pytest.mark.cluster
+
+IDLE = 20.0
+AGENT = "mailtls/"
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "Deployment", "DaemonSet"])
+def test_every_pod_of_a_workload_serves_the_certificate_and_its_renewal(installation: Installation, kind: str) -> None:
+    """Two names are issued, rolled out and proven; a renewal by annotation brings a new key to every port."""
+    host = installation.zone.host("mx")
+    postfix = MailServer(installation.sandbox, host, kind=kind).deploy()
+    replica = installation.start()
+    installation.apply("mx", "mail", workloads=[{"kind": kind, "name": postfix.name}])
+    ready = installation.await_ready()
+    expect_all_is_well(ready)
+    expect_served_everywhere(installation, postfix, ready)
+    first = installation.leaf()
+    assert names_of(first) == {host, installation.zone.host("mail")}
+
+    installation.renew("now")
+    renewed = installation.await_renewed("now")
+    expect_served_everywhere(installation, postfix, renewed)
+    second = installation.leaf()
+    assert second.serial_number != first.serial_number
+    assert second.public_key() != first.public_key()
+    assert installation.leaf(f"{SECRET}-previous") == first
+    assert {count for pod in postfix.pods() for count in restarts(pod)} == {0}
+    assert installation.pebble.orders() == 2
+    expect_probe_to_be_quiet(installation)
+    assert replica.stop() < 5
+
+
+def test_http01_proves_names_by_the_service_that_leads_to_the_replica(
+    installation: Installation, names: NameServer
+) -> None:
+    """The authority reaches the operator by the Service's address, port 80, and the slice that the operator writes."""
+    sandbox = installation.sandbox
+    installation.http01_service, installation.solvers = "acme-http01", [{"http01": {}}]
+    spec = {"ports": [{"name": "http01", "port": 80, "protocol": "TCP"}]}
+    manifest = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "acme-http01"}, "spec": spec}
+    address = sandbox.apply(manifest)[0]["spec"]["clusterIP"]
+    for label in ("mx", "mail"):
+        names.set_record(installation.zone, installation.zone.host(label), "A", address)
+    installation.start()
+    installation.apply("mx", "mail")
+    installation.await_ready()
+    assert names_of(installation.leaf()) == {installation.zone.host(label) for label in ("mx", "mail")}
+    slices = sandbox.objects("endpointslices", "kubernetes.io/service-name=acme-http01")
+    assert [endpoint["addresses"] for each in slices for endpoint in each["endpoints"]] == [[NODE_ADDRESS]]
+
+
+def test_of_two_resources_with_one_secret_the_older_keeps_it(installation: Installation) -> None:
+    """The younger says so, touches nothing, and takes over when the older is deleted."""
+    installation.start()
+    installation.apply("old", name="old")
+    installation.await_ready("old")
+    time.sleep(1.1)  # ages are told in whole seconds
+    installation.apply("new", name="new")
+    assert "old" in installation.await_reason("SecretClaimed", "new")["message"]
+    assert names_of(installation.leaf()) == {installation.zone.host("old")}
+    installation.delete("old")
+    installation.await_ready("new")
+    assert names_of(installation.leaf()) == {installation.zone.host("new")}
+    assert installation.pebble.orders() == 2
+
+
+def test_deletion_leaves_the_serving_secret_alone(installation: Installation) -> None:
+    """Mail goes on; only what belonged to the resource goes with it."""
+    installation.start()
+    installation.apply()
+    installation.await_ready()
+    before = installation.sandbox.secret(SECRET)
+    installation.delete()
+    assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
+    installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None)
+    assert installation.sandbox.secret(SECRET) == before
+
+
+def test_deletion_in_mid_order_cleans_up_and_is_not_blocked(installation: Installation, names: NameServer) -> None:
+    """The resource is gone at once; its staged key and its proof follow without anybody's help."""
+    with Laggard(names, installation.zone):
+        installation.start()
+        installation.apply()
+        installation.await_order()
+        installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda _seen: bool(proofs(names, installation.zone)))
+        installation.delete()
+        assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
+        installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=10)
+        assert proofs(names, installation.zone) == []
+        assert installation.sandbox.find("secrets", SECRET) is None
+
+
+def test_deletion_while_the_authority_is_away_is_not_blocked_either(
+    installation: Installation, names: NameServer
+) -> None:
+    """What cannot be cleaned up yet is cleaned up when the authority is back."""
+    with Laggard(names, installation.zone):
+        installation.start()
+        installation.apply()
+        installation.await_order()
+        installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda _seen: bool(proofs(names, installation.zone)))
+        with installation.pebble.unreachable():
+            installation.delete()
+            assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
+            installation.replica().await_text("clean-up of a deleted resource failed")
+        installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=30)
+        assert proofs(names, installation.zone) == []
+
+
+def test_events_tell_of_transitions_only(installation: Installation) -> None:
+    """One Event for each certificate, none for a restart that finds all as it was."""
+    replica = installation.start()
+    installation.apply()
+    installation.await_ready()
+    assert told(installation) == [("Normal", "Issued")]
+    replica.stop()
+    installation.start()
+    installation.renew("again")
+    installation.await_renewed("again")
+    assert told(installation) == [("Normal", "Issued")] * 2
+
+
+def test_private_keys_are_never_told(installation: Installation) -> None:
+    """No key is in the log of the chattiest level, in an Event, or in a status; nor the DNS key that proves names."""
+    replica = installation.start()
+    installation.apply()
+    installation.await_ready()
+    staged_first = installation.sandbox.secret(STAGED)["tls.key"]
+    installation.renew("now")
+    installation.await_renewed("now")
+    keys = [staged_first, *(installation.sandbox.secret(name)["tls.key"] for name in (SECRET, STAGED))]
+    accounts = [
+        secret["metadata"]["name"]
+        for secret in installation.sandbox.objects("secrets", "app.kubernetes.io/managed-by=mailtls")
+        if secret["metadata"]["name"].startswith("mailtls-account")
+    ]
+    keys += [installation.sandbox.secret(name)["account.key"] for name in accounts]
+    told_to_all = "".join([replica.text(), str(installation.get()), str(installation.sandbox.events())])
+    assert len(accounts) == 1
+    for secret in [trace for key in keys for trace in traces(key)] + [installation.zone.key.secret]:
+        assert secret not in told_to_all
+    assert "PRIVATE KEY" not in told_to_all
+
+
+def test_mount_that_is_missing_is_named(installation: Installation) -> None:
+    """A workload that cannot see the Secret is told as such, and its pods are left alone."""
+    host = installation.zone.host("mx")
+    postfix = MailServer(installation.sandbox, host, secret=None, replicas=1).deploy()
+    installation.start()
+    installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name}])
+    assert SECRET in installation.await_reason("SecretNotMounted")["message"]
+    assert {count for pod in postfix.pods() for count in restarts(pod)} == {0}
+    assert ("Warning", "SecretNotMounted") in told(installation)
+
+
+def test_wrong_dns_key_is_named_and_its_repair_taken_up(installation: Installation) -> None:
+    """The name server's refusal is the reason; the right key and a wish for a renewal mend it."""
+    key = {TSIG["key"]: base64.b64encode(b"somebody else's key, of 32 bytes")}
+    installation.sandbox.put_secret(TSIG["name"], key)
+    installation.start()
+    installation.apply()
+    assert installation.zone.key.name in installation.await_reason("DnsUpdateRefused")["message"]
+    assert set(conditions(installation.get())) == set(CONDITIONS)
+    installation.sandbox.put_secret(TSIG["name"], {TSIG["key"]: installation.zone.key.secret.encode()})
+    installation.renew("with the right key")
+    installation.await_ready()
+
+
+def test_name_without_a_solver_is_named(installation: Installation) -> None:
+    """Nobody can prove a name outside of every solver's zones."""
+    installation.solvers = [dns01(installation.zone, dnsZones=["elsewhere.test"])]
+    installation.start()
+    installation.apply()
+    assert installation.zone.host("mx") in installation.await_reason("NoSolver")["message"]
+
+
+def test_authority_that_is_away_at_first_is_named_and_waited_for(installation: Installation) -> None:
+    """No failed attempt is counted for an authority that nobody could ask."""
+    with installation.pebble.unreachable():
+        installation.start()
+        installation.apply()
+        installation.await_reason("AcmeUnreachable")
+        assert "attempts" not in installation.get()["status"]
+    installation.await_ready()
+    assert installation.pebble.orders() == 1
+
+
+def test_idle_operator_asks_and_writes_nothing(installation: Installation, audit: AuditLog) -> None:
+    """Once all is Ready, the lease is all that the API server hears of."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
+    installation.start()
+    installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name}])
+    installation.await_ready()
+    time.sleep(2.0)
+    mark = audit.mark()
+    time.sleep(IDLE)
+    asked = audit.requests(since=mark, namespace=installation.sandbox.name, agent=AGENT)
+    assert {request.what for request in asked} == {"leases"}
+
+
+def expect_all_is_well(ready: Object) -> None:
+    """Every condition is there, true, and of this generation."""
+    assert conditions(ready) == dict.fromkeys(CONDITIONS, "True")
+    assert all(each["lastTransitionTime"] and each["message"] for each in ready["status"]["conditions"])
+    assert ready["status"]["observedGeneration"] == ready["metadata"]["generation"]
+
+
+def expect_served_everywhere(installation: Installation, postfix: MailServer, seen: Object) -> None:
+    """Ask every port of every pod ourselves, then compare with the Secret and with what the status tells."""
+    wanted, roots = installation.fingerprint(), installation.pebble.root()
+    every = [(pod, address, port) for pod, address in postfix.addresses().items() for port in PORTS.values()]
+    served = {(pod, port): served_fingerprint(address, port, postfix.host, roots) for pod, address, port in every}
+    assert set(served.values()) == {wanted}
+    told_of = {
+        (each["pod"], each["port"]): each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]
+    }
+    assert told_of == served
+    assert seen["status"]["served"] == f"{len(every)}/{len(every)}"
+    assert seen["status"]["certificate"]["fingerprintSHA256"] == wanted
+
+
+def expect_probe_to_be_quiet(installation: Installation) -> None:
+    """Wish for a probe; it is made, and as all is still well, nobody is told."""
+    before = told(installation)
+    installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe="now")
+    installation.sandbox.wait_for(
+        MAIL_SERVER_TLS, "mx", lambda seen: (seen or {})["status"]["handled"].get("probe") == "now"
+    )
+    assert told(installation) == before
+    assert "Warning" not in {kind for kind, _ in before}
+
+
+def conditions(seen: Object) -> dict[str, str]:
+    """The conditions' states by type, those of an older generation left out."""
+    found = ((kind, condition_of(seen, kind)) for kind in CONDITIONS)
+    return {kind: condition["status"] for kind, condition in found if condition is not None}
+
+
+def names_of(leaf: x509.Certificate) -> set[str]:
+    """The names that a certificate is for."""
+    found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(found.get_values_for_type(x509.DNSName))
+
+
+def restarts(pod: Object) -> list[int]:
+    """How often the containers of a pod were restarted."""
+    return [status["restartCount"] for status in pod["status"]["containerStatuses"]]
+
+
+def told(installation: Installation, name: str = "mx") -> list[tuple[str, str]]:
+    """Types and reasons of the Events about a resource."""
+    return [(event["type"], event["reason"]) for event in installation.sandbox.events(name)]
+
+
+def traces(key_pem: bytes) -> list[str]:
+    """How a private key would show: each line of its PEM, and the whole of it as a Secret holds it."""
+    lines = [line for line in key_pem.decode().splitlines() if line and not line.startswith("-----")]
+    return [*(line for line in lines if len(line) > 16), base64.b64encode(key_pem).decode()]

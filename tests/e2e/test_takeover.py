@@ -1,0 +1,84 @@
+"""Replicas come and go: what one has begun the next one ends, and one at a time leads."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.installation import STAGED, Installation
+from e2e.laggard import Laggard, proofs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testbed.zones import NameServer
+
+pytestmark = pytest.mark.cluster
+
+LEASE = 15.0  # seconds that a silent leader keeps the lease
+
+
+def test_sigterm_in_mid_order_ends_the_process_in_time_and_the_next_goes_on(
+    installation: Installation, names: NameServer
+) -> None:
+    """The order, its key and its proof wait for the next process."""
+    with Laggard(names, installation.zone):
+        replica = installation.start()
+        installation.apply()
+        url = installation.await_order()
+        installation.sandbox.wait_for("secrets", STAGED, lambda _seen: bool(proofs(names, installation.zone)))
+        assert replica.stop() < 5
+        key = installation.sandbox.secret(STAGED)["tls.key"]
+        installation.start("mailtls-1")
+        installation.replica("mailtls-1").await_text("step=AdvanceOrder")
+        journal = installation.journal()
+        assert journal is not None
+        assert (journal["url"], journal["open"]) == (url, True)
+    installation.await_ready()
+    assert installation.pebble.orders() == 1
+    assert installation.sandbox.secret("mx-tls")["tls.key"] == key
+    assert proofs(names, installation.zone) == []
+
+
+def test_second_replica_takes_over(installation: Installation) -> None:
+    """At once when the leader is asked to end, and when its lease has run out where it is killed."""
+    first = installation.start("mailtls-a")
+    first.await_text("working")
+    second = installation.start("mailtls-b")
+    second.await_text("standing by")
+    installation.apply("a", name="a", secret="a-tls")
+    installation.await_ready("a")
+    assert holder(installation) == "mailtls-a"
+    assert "working" not in second.text()
+
+    begun = time.monotonic()
+    first.stop()
+    wait_until(lambda: holder(installation) == "mailtls-b", within=5 - (time.monotonic() - begun))
+    installation.apply("b", name="b", secret="b-tls")
+    installation.await_ready("b", within=10)
+
+    first.start()
+    wait_until(lambda: first.text().count("standing by") == 2)  # noqa: PLR2004
+    time.sleep(2)  # it has looked at the lease by now
+    begun = time.monotonic()
+    second.kill()
+    wait_until(lambda: holder(installation) == "mailtls-a", within=LEASE + 5)
+    assert time.monotonic() - begun > LEASE / 2, "a lease of somebody who may still act was taken"
+    installation.apply("c", name="c", secret="c-tls")
+    installation.await_ready("c", within=10)
+    assert installation.pebble.orders() == 3  # noqa: PLR2004
+
+
+def holder(installation: Installation) -> str:
+    """Who holds the lease."""
+    return str(installation.sandbox.get("leases", "mailtls")["spec"].get("holderIdentity") or "")
+
+
+def wait_until(done: Callable[[], bool], *, within: float = 20.0) -> None:
+    """Look ten times a second."""
+    deadline = time.monotonic() + within
+    while not done():
+        assert time.monotonic() < deadline, f"it did not come within {within:.1f} s"
+        time.sleep(0.1)
