@@ -1,7 +1,8 @@
 """The operator's core as wired for real, over a Kubernetes API in a dictionary and a real Pebble."""
 
+import json
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
 from mailtls.lifecycle.probe import verdict
-from mailtls.model.spec import Key
+from mailtls.model.reason import Finding
+from mailtls.model.spec import Key, Solver
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.observe import Observer, resource_path
 from mailtls.passes.perform import Performer
@@ -25,6 +27,7 @@ from mailtls.world.claims import Claims
 from mailtls.world.http01 import Tokens
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
+from mailtls.world.proofs import ProofProblem
 from mailtls.world.secrets import Secrets, path
 from mailtls.world.smtp import SmtpProber
 from mailtls.world.solvers import Solvers
@@ -70,6 +73,18 @@ class FaultyCluster(FakeCluster):
             return super().merge(path.removesuffix("/status"), body | {"metadata": {}})
 
 
+class StuckSolvers(Solvers):
+    """The real ones, whose proofs cannot be removed while `trouble` says why."""
+
+    trouble: Finding | None = None
+
+    def clean_up(self, solver: Solver, name: str, *proof: str) -> None:
+        """Fail as a DNS server does whose key was changed."""
+        if self.trouble is not None:
+            raise ProofProblem(self.trouble, transient=False)
+        super().clean_up(solver, name, *proof)
+
+
 @dataclass
 class Core:
     """One operator process and its cluster; `restart` loses all memory, as a crash does."""
@@ -93,7 +108,8 @@ class Core:
             default_server=self.pebble.directory_url,
             default_ca_bundle_pem=self.pebble.roots_pem,
         )
-        issuing = Issuing(secrets, accounts, Solvers(self.tokens, accounts.read), clock, self.metrics, stopping)
+        self.solvers = StuckSolvers(self.tokens, accounts.read)
+        issuing = Issuing(secrets, accounts, self.solvers, clock, self.metrics, stopping)
         rolling = Rolling(cluster, SmtpProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
         performer = Performer(issuing, rolling, secrets, Defaults(), stopping, lambda: None)
         self.claims = Claims()
@@ -121,6 +137,28 @@ class Core:
     def annotate(self, name: str, value: str) -> None:
         """Set an annotation of the resource."""
         self.cluster.objects[resource_path(KEY)]["metadata"].setdefault("annotations", {})[name] = value
+
+    def put_secret(self, name: str, data: dict[str, bytes]) -> None:
+        """Create a Secret as a user does."""
+        encoded = {entry: b64encode(value).decode() for entry, value in data.items()}
+        metadata = {"name": name, "namespace": KEY.namespace, "resourceVersion": "1"}
+        self.cluster.objects[path(KEY.namespace, name)] = {"metadata": metadata, "type": "Opaque", "data": encoded}
+
+    def spoil_clean_up(self, trouble: Finding) -> None:
+        """Make proofs impossible to remove."""
+        self.solvers.trouble = trouble
+
+    def journal(self) -> Json:
+        """Return the journal of the order."""
+        staged = self.secret("mx-tls-next")
+        assert staged is not None
+        found: Json = json.loads(staged["order.json"])
+        return found
+
+    def acme(self) -> Json:
+        """Return the authority of the resource's spec, to be bent."""
+        found: Json = self._spec()["acme"]
+        return found
 
     def run(self, until: Callable[[], bool]) -> None:
         """Reconcile as the queue does, through failures, until something holds; long rests pass at once."""

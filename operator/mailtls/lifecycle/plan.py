@@ -40,14 +40,16 @@ def next_step(desired: Desired, seen: Observed, now: datetime) -> Step:
         step = chapter(desired, seen, now)
         if step is not None:
             return step
-    later = (at for at in _times_to_look_again(desired, seen, now) if at is not None and at > now)
-    return Rest(min(later, default=None))
+    later = [at for at in _times_to_look_again(desired, seen, now) if at is not None and at > now]
+    return Rest(min([*later, *_times_to_try_again(seen, now)], default=None))
 
 
 def finish_what_is_over(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """An order that has served, failed for good, or is for something no longer wanted, is closed first."""
     staged, failure = seen.staged, seen.issue_failure
-    if staged is None or not staged.is_open or (failure is not None and not failure.is_final):
+    if staged is None or not staged.is_open or seen.close_failure is not None:
+        return None
+    if failure is not None and not failure.is_final:
         return None
     failed = is_held_back(desired, seen, now)
     unwanted = not fits(staged, desired) or issuance_is_due(desired, seen, now) is None
@@ -64,7 +66,7 @@ def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
 def issue(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """From a due certificate to one that is downloaded; each effect is preceded by a saved intent."""
     due = issuance_is_due(desired, seen, now)
-    if due is None or is_held_back(desired, seen, now) or _is_waiting(seen, now):
+    if due is None or is_held_back(desired, seen, now) or _is_waiting(seen, now) or seen.close_failure is not None:
         return None
     staged = seen.staged
     if staged is None or not staged.is_open:
@@ -122,8 +124,14 @@ def _is_waiting(seen: Observed, now: datetime) -> bool:
     return seen.wait_until is not None and now < seen.wait_until
 
 
+def _times_to_try_again(seen: Observed, now: datetime) -> Iterable[datetime]:
+    """What failed in this pass; the time may have come while the rest of the pass was at work."""
+    for failure in (seen.issue_failure, seen.close_failure, seen.roll_failure):
+        if failure is not None and failure.retry_at is not None:
+            yield max(failure.retry_at, now)
+
+
 def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Iterable[datetime | None]:
-    yield seen.issue_failure.retry_at if seen.issue_failure else None
     if issuance_is_due(desired, seen, now):
         yield seen.wait_until
         yield seen.status.attempts.next_attempt_at if seen.status.attempts else None
@@ -132,7 +140,6 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
         yield seen.ask_ca_again_at
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
-        yield seen.roll_failure.retry_at if seen.roll_failure else None
         yield _pods_expected_at(seen, now)
 
 

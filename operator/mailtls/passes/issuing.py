@@ -13,6 +13,7 @@ from threading import Event
 import structlog
 
 from mailtls.lifecycle import store
+from mailtls.lifecycle.issue import is_consumed
 from mailtls.lifecycle.order import (
     Answer,
     Download,
@@ -38,7 +39,7 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Failure, Observed, Staged
-from mailtls.model.order import OrderState, RenewalWindow
+from mailtls.model.order import OrderState, RenewalWindow, Status
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Rotation, Solver
 from mailtls.model.status import Attempts, HistoryEntry
@@ -211,11 +212,7 @@ class Issuing:
             return self._failed(desired, replace(seen, chain=None), Fail(fault))
         secret = self.secrets.store(desired, chain, staged.key)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
-        message = f"Certificate {chain.serial_number} for {', '.join(desired.dns_names[:3])} was issued and stored."
-        entry = HistoryEntry(now, Reason.ISSUED, message, chain.serial_number)
-        status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
-        stored = replace(seen, secret=secret, chain=None, status=status, issued=entry)
-        return _about_another_certificate(stored)
+        return _about_another_certificate(_noted(replace(seen, secret=secret, chain=None), now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
         """Remove the proofs and let pending authorizations go, then mark the journal closed."""
@@ -224,7 +221,15 @@ class Issuing:
             self._clean_up(desired, seen, staged.order_url)
         closed = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, is_open=False))
         return replace(
-            seen, staged=closed, order=None, presented=frozenset(), chain=None, presenting_since=None, stumbles=0
+            _noted(seen, self.clock.now()) if is_consumed(staged, seen) else seen,
+            staged=closed,
+            order=None,
+            presented=frozenset(),
+            chain=None,
+            presenting_since=None,
+            looks=0,
+            wait_until=None,
+            stumbles=0,
         )
 
     def _clean_up(self, desired: Desired, seen: Observed, url: str) -> None:
@@ -234,7 +239,9 @@ class Issuing:
         except OrderGone:
             return
         for proof in _proofs(desired, order):
-            if seen.order is None or seen.was_resumed or proof.challenge.url in seen.presented:
+            # A name that was proven long before has no proof here; any other may, seen by the CA or not.
+            is_left_over = seen.order is None or seen.was_resumed or proof.authorization.status != Status.VALID
+            if is_left_over or proof.challenge.url in seen.presented:
                 self.solvers.clean_up(*self._proof(desired, account, proof))
         account.deactivate(order)
 
@@ -270,16 +277,24 @@ class Issuing:
         seen = replace(seen, is_fresh_intent=False)
         if not error.transient:
             return self._failed(desired, seen, Fail(error.finding, error.needs_person), error.retry_at)
+        return replace(seen, issue_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
+
+    def not_closed(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
+        """File what keeps an order from being closed: tried again in a while, and never a failed attempt."""
+        return replace(seen, close_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
+
+    def _soon(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Failure:
+        now = self.clock.now()
         pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
-        retry_at = max(self.clock.now() + pause, error.retry_at or self.clock.now())
-        return replace(seen, issue_failure=Failure(error.finding, retry_at), stumbles=seen.stumbles + 1)
+        return Failure(error.finding, max(now + pause, error.retry_at or now))
 
     def schedule(self, desired: Desired, seen: Observed, _step: ScheduleRenewal) -> Observed:
         """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""
         certificate = seen.secret.certificate
         if certificate is None:
             raise AssertionError("only a stored certificate is scheduled")
-        window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari else None
+        is_the_cas = seen.secret.acme_server == desired.acme.server  # another CA's window is not to be had from it
+        window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari and is_the_cas else None
         picked = renewal_schedule(certificate, desired.renewal, window, seen.schedule, random())  # noqa: S311
         again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
         return replace(seen, schedule=picked, ask_ca_again_at=again_at if desired.renewal.ari else None)
@@ -289,6 +304,18 @@ class Issuing:
             return self.accounts.of(desired.acme).renewal_window(leaf_pem)
         except AcmeProblem:
             return None  # the renewal itself will tell, if the CA is away for long
+
+
+def _noted(seen: Observed, now: datetime) -> Observed:
+    """Tell of the stored certificate once, also where the process that stored it died before it could."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.serial_number in {entry.serial_number for entry in seen.status.history}:
+        return seen
+    names = ", ".join(sorted(certificate.names)[:3])
+    message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
+    entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
+    status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
+    return replace(seen, status=status, issued=entry)
 
 
 def _about_another_certificate(seen: Observed) -> Observed:

@@ -5,7 +5,10 @@ from datetime import timedelta
 from random import random
 from threading import Lock
 
+from mailtls.lifecycle.evidence import evidence
+from mailtls.lifecycle.roll import next_roll
 from mailtls.model.observed import Observed
+from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired, Key
 from mailtls.world.claims import Claims
 from mailtls.world.ports import Clock, Cluster, Json
@@ -72,17 +75,25 @@ class Observer:
 
 
 def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
-    """Carry the memory of an order, of the evidence and of a failing rollout over, each while it still applies."""
+    """Carry what earlier passes know over, each part while it still applies."""
     seen = replace(
         fresh,
         schedule=fresh.schedule or before.schedule,
-        ask_ca_again_at=before.ask_ca_again_at,
+        ask_ca_again_at=before.ask_ca_again_at if _is_same_wish(before, fresh) else clock.now(),
         stumbles=before.stumbles,
         is_fresh_intent=before.is_fresh_intent,
     )
-    for carry in (_carry_order, _carry_evidence, _carry_rollout):
+    for carry in (_carry_news, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)
     return seen
+
+
+def _carry_news(before: Observed, seen: Observed, _clock: Clock) -> Observed:
+    """What a pass learned and could not report, because it was cut short: a failed attempt, an issued certificate."""
+    if before.status == read(before.resource.get("status") or {}):
+        return seen
+    status = replace(seen.status, attempts=before.status.attempts, history=before.status.history)
+    return replace(seen, status=status, issued=before.issued)
 
 
 def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
@@ -116,7 +127,8 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
 
 
 def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
-    if not _is_same_certificate(before, seen):
+    """A rollout goes on where it was; one that has ended, or was for another spec, leaves a clean sheet."""
+    if not (_is_same_certificate(before, seen) and _is_same_wish(before, seen)) or _is_rolled_out(before, clock):
         return seen
     seen = replace(seen, rolls_failed=before.rolls_failed)
     failure = before.roll_failure
@@ -125,6 +137,19 @@ def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
     if failure.retry_at is not None and clock.now() < failure.retry_at:
         return replace(seen, progress=before.progress, roll_failure=failure)
     return seen  # the time of the next attempt has come: it begins with a clean sheet
+
+
+def _is_rolled_out(before: Observed, clock: Clock) -> bool:
+    certificate = before.secret.certificate
+    if certificate is None or before.workloads is None or before.progress is None:
+        return False
+    step = next_roll(before.workloads, evidence(before), certificate.sha256, before.progress, clock.now())
+    return isinstance(step, RolledOut)
+
+
+def _is_same_wish(before: Observed, seen: Observed) -> bool:
+    known, now = (each.resource.get("metadata", {}).get("generation") for each in (before, seen))
+    return bool(known == now)
 
 
 def _is_same_certificate(before: Observed, seen: Observed) -> bool:

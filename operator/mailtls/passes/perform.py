@@ -62,7 +62,11 @@ class Performer:
         try:
             return hand(desired, seen, step)
         except (AcmeProblem, ProofProblem) as problem:
-            log.warning("the certificate has to wait", reason=problem.finding.reason, message=problem.finding.message)
+            told = {"reason": problem.finding.reason, "message": problem.finding.message}
+            if isinstance(step, CloseOrder):
+                log.warning("the order is closed later", **told)
+                return self.issuing.not_closed(seen, problem)
+            log.warning("the certificate has to wait", **told)
             return self.issuing.problem(desired, seen, problem)
 
     def _hands(self) -> dict[type, Hand]:

@@ -46,16 +46,14 @@ class Rolling:
             observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
             for workload in desired.workloads
         )
-        living = set(targets(states, desired.server_name))
-        kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in living)
         begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=True)
-        return replace(seen, workloads=states, endpoints=kept, progress=seen.progress or begun)
+        return _with_workloads(desired, replace(seen, progress=seen.progress or begun), states)
 
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
         asked = self._ask(desired, seen, step.targets)
         merged = _merged(seen, asked)
-        if len(step.targets) < len(merged):
+        if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
             return replace(seen, endpoints=merged)
         failed = any(endpoint.failure for endpoint in merged)
         return replace(
@@ -106,7 +104,7 @@ class Rolling:
 
     def _refresh(self, desired: Desired, seen: Observed, step: ReloadPod | RestartWorkload) -> Observed:
         fresh = observe(self.cluster, desired.key.namespace, step.workload, desired.secret_name)
-        return replace(seen, workloads=_replaced(seen.workloads or (), fresh))
+        return _with_workloads(desired, seen, _replaced(seen.workloads or (), fresh))
 
     def _ask(self, desired: Desired, seen: Observed, asked: Sequence[Target]) -> Sequence[Endpoint]:
         certificate = seen.secret.certificate
@@ -132,6 +130,13 @@ def _wanted(seen: Observed) -> str:
 def _noted(seen: Observed, step: ReloadPod | RestartWorkload, fault: Finding | None, clock: Clock) -> Observed:
     progress = seen.progress.after(step, fault, clock.now()) if seen.progress else None
     return replace(seen, progress=progress)
+
+
+def _with_workloads(desired: Desired, seen: Observed, states: tuple[WorkloadState, ...]) -> Observed:
+    """Keep the evidence on pods that live: of the others nothing can be asked any more."""
+    living = set(targets(states, desired.server_name))
+    kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in living)
+    return replace(seen, workloads=states, endpoints=kept)
 
 
 def _merged(seen: Observed, asked: Sequence[Endpoint]) -> tuple[Endpoint, ...]:

@@ -214,4 +214,5 @@ def _content(found: Json, ref: DataRef) -> bytes:
 
 
 def _missing(message: str) -> AcmeProblem:
-    return AcmeProblem(Finding(Reason.CREDENTIALS_MISSING, f"{message}."), needs_person=True)
+    # Nobody tells when a person has put it right, and looking again costs the CA nothing.
+    return AcmeProblem(Finding(Reason.CREDENTIALS_MISSING, f"{message}."), transient=True, needs_person=True)

@@ -65,4 +65,4 @@ def _absolute(text: str) -> dns.name.Name:
 def _unusable(settings: Rfc2136, fault: str) -> ProofProblem:
     ref = settings.tsig_secret
     message = f"The entry {ref.key} of the {ref.kind} {ref.namespace}/{ref.name} {fault}."
-    return ProofProblem(Finding(Reason.CREDENTIALS_MISSING, message), transient=False)
+    return ProofProblem(Finding(Reason.CREDENTIALS_MISSING, message), transient=True)  # until a person mends it
