@@ -13,18 +13,22 @@ from rich.console import Console
 from bench import bare, measures
 from bench.figures import Chapter, missed, table, write
 from bench.stage import stage
+from mailtls.logs import configure_logs
+from mailtls.settings import LogFormat
 from testbed.cluster import Cluster
 from testbed.console import Trouble, say, step
 from testbed.layout import DEFAULT_NAME, Layout, project_folder
 from testbed.ready import ensure_up
+from testbed.sandbox import TooLate
 
 
 def main() -> int:
     """Measure everything; 1 only when it could not be measured."""
+    configure_logs(LogFormat.TEXT, "warning")  # the operator's own code runs in here too, as quietly as in the operator
     try:
         chapters = _measure()
-    except Trouble as trouble:
-        print(f"bench: {trouble}", file=sys.stderr)
+    except (Trouble, TooLate) as trouble:
+        print(f"bench: {trouble}; the operator's log is bench.log among the cluster's logs", file=sys.stderr)
         return 1
     file = project_folder() / "build" / "bench.json"
     write(file, chapters)
@@ -35,8 +39,14 @@ def main() -> int:
         console.print(
             f"[bold red]MISS[/bold red] {figure.name}: {figure.value:.4g} {figure.unit}, not {figure.target:g}"
         )
-    console.print(f"{len(late)} targets missed; the figures are in {file.relative_to(project_folder())}")
+    console.print(
+        f"{len(late)} of {_aimed(chapters)} targets missed; the figures are in {file.relative_to(project_folder())}"
+    )
     return 0
+
+
+def _aimed(chapters: list[Chapter]) -> int:
+    return sum(figure.target is not None for chapter in chapters for figure in chapter.figures)
 
 
 def _measure() -> list[Chapter]:
