@@ -70,6 +70,7 @@ class Installation:
 
     def _environment(self, name: str) -> dict[str, str]:
         settings = {
+            "KUBECONFIG": str(self.sandbox.cluster.layout.kubeconfig),
             "POD_NAME": name,
             "POD_IP": NODE_ADDRESS,
             "MAILTLS_NAMESPACE": self.sandbox.name,

@@ -5,46 +5,39 @@ from __future__ import annotations
 import random
 import socket
 import threading
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import dns.flags
 import dns.message
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from testbed.zones import NameServer, Zone
 
 _PORT = 53
 _LARGEST = 4096
+_LOOK = 0.1  # seconds between looks whether it was released
 
 
 class Laggard:
-    """A second server of a zone, with authority and without records; `release` it, and the first one decides alone."""
+    """A second server of a zone, with authority and without records."""
 
-    def __init__(self, names: NameServer, zone: Zone) -> None:
-        """Listen on a loopback address of its own and join the zone."""
+    def __init__(self) -> None:
+        """Listen on a loopback address of its own."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        address = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
-        self._socket.bind((address, _PORT))
+        self.address = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
+        self._socket.bind((self.address, _PORT))
+        self._socket.settimeout(_LOOK)
         self._thread = threading.Thread(target=self._answer, name="laggard", daemon=True)
         self._thread.start()
-        names.set_record(zone, zone.host("ns2"), "A", address)
-        names.set_record(zone, zone.name, "NS", f"{zone.host('ns2')}.")  # beside ns1, which BIND lets nobody remove
-
-    def __enter__(self) -> Laggard:
-        """Hold until the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let go."""
-        self.release()
 
     def release(self) -> None:
-        """Fall silent, which a CA's resolver would take no notice of either."""
+        """Be gone: the other server decides alone from now on, as for a CA's resolver."""
         self._socket.close()
+        self._thread.join()
 
     def _answer(self) -> None:
         while True:
@@ -53,10 +46,32 @@ class Laggard:
                 answer = dns.message.make_response(dns.message.from_wire(wire))
                 answer.flags |= dns.flags.AA
                 self._socket.sendto(answer.to_wire(), client)
+            except TimeoutError:
+                continue
             except OSError:
                 return
+
+
+@contextmanager
+def orders_held(names: NameServer, zone: Zone) -> Iterator[Laggard]:
+    """Hold every order for the zone at its proof until the end of the block, or until the laggard's release."""
+    laggard = Laggard()
+    names.set_record(zone, zone.host("ns2"), "A", laggard.address)
+    names.set_record(zone, zone.name, "NS", f"{zone.host('ns2')}.")  # beside ns1, which BIND lets nobody remove
+    try:
+        yield laggard
+    finally:
+        laggard.release()
 
 
 def proofs(names: NameServer, zone: Zone) -> list[str]:
     """The TXT records of a zone: what challenges left there."""
     return [record for record in names.records(zone) if record.split()[3] == "TXT"]
+
+
+def await_proof(names: NameServer, zone: Zone, *, within: float = 20.0) -> None:
+    """Wait until a proof is published."""
+    deadline = time.monotonic() + within
+    while not proofs(names, zone):
+        assert time.monotonic() < deadline, "no proof was published"
+        time.sleep(0.1)

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from e2e.installation import CONDITIONS, SECRET, STAGED, TSIG, Installation, dns01
-from e2e.laggard import Laggard, proofs
+from e2e.laggard import await_proof, orders_held, proofs
 from e2e.served import served_fingerprint
 from testbed.layout import NODE_ADDRESS
 from testbed.mailserver import PORTS, MailServer
@@ -101,11 +101,11 @@ def test_deletion_leaves_the_serving_secret_alone(installation: Installation) ->
 
 def test_deletion_in_mid_order_cleans_up_and_is_not_blocked(installation: Installation, names: NameServer) -> None:
     """The resource is gone at once; its staged key and its proof follow without anybody's help."""
-    with Laggard(names, installation.zone):
+    with orders_held(names, installation.zone):
         installation.start()
         installation.apply()
         installation.await_order()
-        installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda _seen: bool(proofs(names, installation.zone)))
+        await_proof(names, installation.zone)
         installation.delete()
         assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
         installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=10)
@@ -117,11 +117,11 @@ def test_deletion_while_the_authority_is_away_is_not_blocked_either(
     installation: Installation, names: NameServer
 ) -> None:
     """What cannot be cleaned up yet is cleaned up when the authority is back."""
-    with Laggard(names, installation.zone):
+    with orders_held(names, installation.zone):
         installation.start()
         installation.apply()
         installation.await_order()
-        installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda _seen: bool(proofs(names, installation.zone)))
+        await_proof(names, installation.zone)
         with installation.pebble.unreachable():
             installation.delete()
             assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
@@ -234,9 +234,7 @@ def expect_served_everywhere(installation: Installation, postfix: MailServer, se
     every = [(pod, address, port) for pod, address in postfix.addresses().items() for port in PORTS.values()]
     served = {(pod, port): served_fingerprint(address, port, postfix.host, roots) for pod, address, port in every}
     assert set(served.values()) == {wanted}
-    told_of = {
-        (each["pod"], each["port"]): each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]
-    }
+    told_of = {(each["pod"], each["port"]): each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]}
     assert told_of == served
     assert seen["status"]["served"] == f"{len(every)}/{len(every)}"
     assert seen["status"]["certificate"]["fingerprintSHA256"] == wanted

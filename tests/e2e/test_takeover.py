@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.installation import STAGED, Installation
-from e2e.laggard import Laggard, proofs
+from e2e.laggard import await_proof, orders_held, proofs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +24,11 @@ def test_sigterm_in_mid_order_ends_the_process_in_time_and_the_next_goes_on(
     installation: Installation, names: NameServer
 ) -> None:
     """The order, its key and its proof wait for the next process."""
-    with Laggard(names, installation.zone):
+    with orders_held(names, installation.zone):
         replica = installation.start()
         installation.apply()
         url = installation.await_order()
-        installation.sandbox.wait_for("secrets", STAGED, lambda _seen: bool(proofs(names, installation.zone)))
+        await_proof(names, installation.zone)
         assert replica.stop() < 5
         key = installation.sandbox.secret(STAGED)["tls.key"]
         installation.start("mailtls-1")
@@ -60,7 +60,7 @@ def test_second_replica_takes_over(installation: Installation) -> None:
     installation.await_ready("b", within=10)
 
     first.start()
-    wait_until(lambda: first.text().count("standing by") == 2)  # noqa: PLR2004
+    wait_until(lambda: first.text().count("standing by") == 2)
     time.sleep(2)  # it has looked at the lease by now
     begun = time.monotonic()
     second.kill()
@@ -68,7 +68,7 @@ def test_second_replica_takes_over(installation: Installation) -> None:
     assert time.monotonic() - begun > LEASE / 2, "a lease of somebody who may still act was taken"
     installation.apply("c", name="c", secret="c-tls")
     installation.await_ready("c", within=10)
-    assert installation.pebble.orders() == 3  # noqa: PLR2004
+    assert installation.pebble.orders() == 3
 
 
 def holder(installation: Installation) -> str:
