@@ -1,10 +1,10 @@
-"""The API server as tests speak to it: plain HTTPS with the administrator's certificate, cheap enough to poll."""
+"""The API server as tests speak to it: plain HTTPS as the administrator, cheap enough to poll."""
 
 from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+# In the order of preference: servers before Kubernetes 1.30 know the second only.
+_DISCOVERY = ",".join(
+    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
+)
 _MISSING = 404
 
 
@@ -42,14 +45,31 @@ class Resource:
         return "/".join(part for part in (where, self.plural, name, subresource) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where an API server is, how it proves itself (a CA file, or not at all), and how we do."""
+
+    server: str
+    verify: str | bool
+    certificate: tuple[str, str] | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    proxies: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, layout: Layout) -> Access:
+        """The administrator's access to a cluster of the testbed; no proxy leads to the addresses of its namespace."""
+        config = yaml.safe_load(layout.kubeconfig.read_text(encoding="utf-8"))
+        pair = (str(layout.pki / "admin.crt"), str(layout.pki / "admin.key"))
+        return cls(str(config["clusters"][0]["cluster"]["server"]), str(layout.authority), pair)
+
+
 class Api:
     """A connection with the rights of the administrator."""
 
-    def __init__(self, layout: Layout) -> None:
-        """Read the address from the kubeconfig; nothing is asked yet."""
-        config = yaml.safe_load(layout.kubeconfig.read_text(encoding="utf-8"))
-        self._server = str(config["clusters"][0]["cluster"]["server"])
-        self._layout = layout
+    def __init__(self, cluster: Layout | Access) -> None:
+        """Settle how to speak to it; nothing is asked yet."""
+        self._access = cluster if isinstance(cluster, Access) else Access.of(cluster)
+        self._server = self._access.server.rstrip("/")
         self._local = threading.local()
         self._resources: dict[str, Resource] = {}
 
@@ -119,9 +139,10 @@ class Api:
         """One session for each thread: they are not safe to share."""
         if not hasattr(self._local, "session"):
             session = requests.Session()
-            session.trust_env = False  # no proxy of the machine for addresses of the namespace
-            session.verify = str(self._layout.authority)
-            session.cert = (str(self._layout.pki / "admin.crt"), str(self._layout.pki / "admin.key"))
+            session.trust_env = False  # the machine's settings are those of the access, or left aside
+            session.verify, session.cert = self._access.verify, self._access.certificate
+            session.headers.update(self._access.headers)
+            session.proxies.update(self._access.proxies)
             self._local.session = session
         found: requests.Session = self._local.session
         return found

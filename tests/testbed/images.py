@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from testbed import tools
 from testbed.archive import ImageSpec, write_archive
 from testbed.console import Trouble, step
 from testbed.layout import cache_folder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PAUSE = "localhost/pause:1"
 POSTFIX = "localhost/postfix:1"
 BASE = "localhost/mailtls-base:1"
+PEBBLE = "localhost/pebble:1"
 _KEPT = 3
 
 _SOURCES = Path(__file__).parent / "image"
@@ -42,6 +44,11 @@ def ensure_postfix() -> Path:
     """A Postfix that serves a mounted Secret on ports 25, 465 and 587."""
     source = _SOURCES / "postfix"
     return cached(f"postfix-{content_hash(source, _RECIPE, _PACKING)}", lambda folder: _make_postfix(source, folder))
+
+
+def ensure_pebble() -> Path:
+    """The ACME server alone, for a cluster that is not the testbed's."""
+    return cached(f"pebble-{content_hash(tools.MODULE, _PACKING)}", _make_pebble)
 
 
 def ensure_base() -> Path:
@@ -77,6 +84,13 @@ def _make_pause(source: Path, folder: Path) -> Path:
     with tarfile.open(folder / "layer.tar", "w") as layer:
         layer.add(program, "pause")
     return _pack(ImageSpec(PAUSE, entrypoint=("/pause",)), folder)
+
+
+def _make_pebble(folder: Path) -> Path:
+    tools.build_static(tools.PEBBLE, folder / "pebble")
+    with tarfile.open(folder / "layer.tar", "w") as layer:
+        layer.add(folder / "pebble", "pebble")
+    return _pack(ImageSpec(PEBBLE, entrypoint=("/pebble",)), folder)
 
 
 def _make_postfix(source: Path, folder: Path) -> Path:

@@ -34,6 +34,7 @@ class MailServer:
     secret: str | None = "mx-tls"
     replicas: int = 2
     sub_path: bool = False
+    image: str = POSTFIX
 
     def deploy(self, *, wait: bool = True) -> MailServer:
         """Write the Secret with a self-signed certificate (unless it is there), the Service and the workload."""
@@ -84,7 +85,7 @@ class MailServer:
     def _pod(self) -> dict[str, Any]:
         container: dict[str, Any] = {
             "name": "postfix",
-            "image": POSTFIX,
+            "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "env": [{"name": "TLS_NAME", "value": self.host}],
             "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],

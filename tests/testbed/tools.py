@@ -27,7 +27,8 @@ KUBERNETES_PARTS = (
     "kubectl",
     "kubelet",
 )
-_PACKAGES = ("./kubernetes", "helm.sh/helm/v4/cmd/helm", "github.com/letsencrypt/pebble/v2/cmd/pebble")
+PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble"
+_PACKAGES = ("./kubernetes", "helm.sh/helm/v4/cmd/helm", PEBBLE)
 _OLDEST_GO = (1, 26)
 
 
@@ -90,8 +91,19 @@ def _build(target: Path) -> Tools:
 
 def _compile(folder: Path) -> None:
     flags = "-s -w " + " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in _version().items())
-    command = [_go(), "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-o={folder}/", *_PACKAGES]
-    done = subprocess.run(command, cwd=MODULE, check=False, capture_output=True, text=True)
+    _go_build(f"-ldflags={flags}", f"-o={folder}/", *_PACKAGES)
+
+
+def build_static(package: str, target: Path) -> None:
+    """Build one program that needs no library: it runs in an image with nothing else in it."""
+    _go_build("-ldflags=-s -w", f"-o={target}", package, CGO_ENABLED="0")
+
+
+def _go_build(*arguments: str, **environment: str) -> None:
+    command = [_go(), "build", "-mod=readonly", "-trimpath", *arguments]
+    done = subprocess.run(
+        command, cwd=MODULE, check=False, capture_output=True, text=True, env={**os.environ, **environment}
+    )
     if done.returncode != 0:
         message = f"the Go build failed: {done.stderr[-3000:]}"
         raise Trouble(message)
