@@ -6,6 +6,7 @@ A missed target is said clearly, but is no error: whether it matters is for whoe
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from rich.console import Console
@@ -25,6 +26,7 @@ from testbed.sandbox import TooLate
 def main() -> int:
     """Measure everything; 1 only when it could not be measured."""
     configure_logs(LogFormat.TEXT, "warning")  # the operator's own code runs in here too, as quietly as in the operator
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clear the stage away then, too
     try:
         chapters = _measure()
     except (Trouble, TooLate) as trouble:
