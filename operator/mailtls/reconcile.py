@@ -5,17 +5,21 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from mailtls.election import LeadershipLost
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import LookAtWorkloads, Rest, Roll, Step
 from mailtls.model.observed import Observed
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
 from mailtls.world.document import InvalidSpec
-from mailtls.world.ports import Clock, Json
+from mailtls.world.ports import ApiError, Clock, Conflict, Json, Unreachable
+from mailtls.world.reload import Interrupted, printable
 from mailtls.world.spec import parse
 from mailtls.world.status import read
+from mailtls.world.workloads import FORBIDDEN, NOT_FOUND
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order
@@ -45,7 +49,11 @@ class Reconciler:
             self._reporter.refuse(resource, invalid.finding)
             return None
         with structlog.contextvars.bound_contextvars(resource=str(key)):
-            return self._pass(desired, resource)
+            try:
+                return self._pass(desired, resource)
+            except Exception as error:
+                self._tell_of(error, key)
+                raise
 
     def _pass(self, desired: Desired, resource: Json) -> float | None:
         seen = self._observer.observe(desired, resource)
@@ -73,6 +81,18 @@ class Reconciler:
         told = self._reporter.report(desired, seen)
         return replace(seen, resource=told, status=read(told["status"]), issued=None)
 
+    def _tell_of(self, error: Exception, key: Key) -> None:
+        """Say in the status what cut a pass short, where a person should know; the queue logs it and tries again."""
+        finding = finding_of(error)
+        if finding is None:
+            return
+        try:
+            resource = self._observer.resource(key)
+            if resource is not None:
+                self._reporter.cut_short(resource, finding)
+        except (ApiError, Unreachable) as lost:
+            log.warning("the failure could not be told", error=str(lost))
+
     def _is_brief(self, seen: Observed, delay: float | None) -> bool:
         """Whether an order was only just begun and is soon looked at again: not worth a write of the status."""
         if seen.order is None or seen.staged is None or delay is None:
@@ -89,6 +109,22 @@ class Reconciler:
             self._observer.forget(key)
             self._reporter.forget(key)
         return delay
+
+
+def finding_of(error: Exception) -> Finding | None:
+    """What to tell of an exception that ended a pass, None where the next pass mends it; of a defect only its name."""
+    if isinstance(error, Unreachable | Conflict | Interrupted | LeadershipLost):
+        return None
+    if not isinstance(error, ApiError):
+        name = type(error).__name__
+        return Finding(Reason.INTERNAL_ERROR, f"A defect of the operator ended the pass: {name}; its log says more.")
+    if error.status == NOT_FOUND:
+        return None  # what was looked at is gone: observe again
+    if error.status == FORBIDDEN:
+        message = f"Grant by RBAC what the chart grants, the API server refused: {printable(error.message)}"
+        return Finding(Reason.FORBIDDEN, message)
+    words = f"{error.status} {error.reason}: {printable(error.message)}"
+    return Finding(Reason.INTERNAL_ERROR, f"The API server refused what the operator asked of it: {words}")
 
 
 def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:

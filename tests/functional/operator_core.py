@@ -1,10 +1,10 @@
 """The operator's core as wired for real, over a Kubernetes API in a dictionary and a real Pebble."""
 
+import itertools
 import json
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event
@@ -56,8 +56,6 @@ class FaultyCluster(FakeCluster):
     def _store(self, verb: str, path: str, body: Json) -> Json:
         if (planned := self.fault(verb, path, body)) is not None:
             raise planned
-        if verb == "merge" and path.endswith("/status"):
-            return super()._store(verb, path, body)
         stored = super()._store(verb, path, body)
         if (planned := self.lost(verb, path, body)) is not None:
             raise planned
@@ -69,8 +67,10 @@ class FaultyCluster(FakeCluster):
             return super().merge(path, body)
         if (planned := self.fault("merge", path, body)) is not None:
             raise planned
-        with self._lock:
-            return super().merge(path.removesuffix("/status"), body | {"metadata": {}})
+        merged = super().merge(path.removesuffix("/status"), body | {"metadata": {}})
+        if (planned := self.lost("merge", path, body)) is not None:
+            raise planned
+        return merged
 
 
 class StuckSolvers(Solvers):
@@ -160,14 +160,50 @@ class Core:
         found: Json = self._spec()["acme"]
         return found
 
-    def run(self, until: Callable[[], bool]) -> None:
+    def begin_anew(self) -> None:
+        """Take everything away, and apply the resource again."""
+        self.cluster.objects.clear()
+        self.restart()
+        self.apply()
+
+    def delete(self) -> None:
+        """Delete the resource; its Secrets are left to their finalizers."""
+        del self.cluster.objects[resource_path(KEY)]
+
+    def spoil_journal(self) -> None:
+        """Make the resource in the journal one that cannot be carried out."""
+        data = self.cluster.objects[path(KEY.namespace, "mx-tls-next")]["data"]
+        kept = json.loads(b64decode(data["resource.json"]))
+        del kept["spec"]["acme"]
+        data["resource.json"] = b64encode(json.dumps(kept).encode()).decode()
+
+    def is_held(self, secret: str) -> bool:
+        """Whether a finalizer keeps a Secret."""
+        return bool(self.cluster.objects[path(KEY.namespace, secret)]["metadata"].get("finalizers"))
+
+    def fail_once(self, verb: str, place: str, nth: int, error: Exception, *, is_lost: bool = False) -> None:
+        """Let the nth write to a place fail, before it happens or after it."""
+        calls = itertools.count(1)
+
+        def fault(written: str, where: str, _body: Json) -> Exception | None:
+            return error if (written == verb and place in where and next(calls) == nth) else None
+
+        if is_lost:
+            self.cluster.lost = fault
+        else:
+            self.cluster.fault = fault
+
+    def run(self, until: Callable[[], bool], *, restarts: bool = False) -> None:
         """Reconcile as the queue does, through failures, until something holds; long rests pass at once."""
         deadline = time.monotonic() + WITHIN
         while not until():
             assert time.monotonic() < deadline, self.status()
             delay: float | None = 0.05
-            with suppress(Exception):
+            try:
                 delay = self.reconcile(KEY)
+            except Exception:  # noqa: BLE001 - whatever it is, the queue goes on
+                if restarts:
+                    self.restart()
             if until():
                 return
             assert delay is not None, f"rests for ever: {self.status()}"
@@ -176,9 +212,9 @@ class Core:
             else:
                 time.sleep(delay)
 
-    def run_until_ready(self) -> None:
-        """Reconcile until the resource says that it is ready for its newest generation."""
-        self.run(self.is_ready)
+    def run_until_ready(self, *, restarts: bool = False) -> None:
+        """Reconcile until the resource says that it is ready for its newest generation; failures may be crashes."""
+        self.run(self.is_ready, restarts=restarts)
 
     def is_ready(self) -> bool:
         """Whether Ready is True of the newest spec."""

@@ -9,7 +9,10 @@ from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import PrivateKeyPolicy
+from mailtls.model.status import ConditionType
 from mailtls.world import keys
+from mailtls.world.ports import ApiError, Conflict, Unreachable
+from mailtls.world.reload import Interrupted
 
 LONGEST_WAIT = 90.0  # seconds
 RFC2136 = {"server": "127.0.0.1:1", "tsigKeyName": "key.", "tsigSecretRef": {"name": "tsig", "key": "key"}}
@@ -102,3 +105,98 @@ def test_proof_that_cannot_be_removed_does_not_spoil_the_certificate(core: Core)
     assert core.journal()["open"]
     core.run(lambda: not core.journal()["open"])
     assert "attempts" not in core.status()
+
+
+WRITES = {
+    "account": ("create", "/mailtls-account", 1),
+    "staged key": ("create", "mx-tls-next", 1),
+    "order's URL": ("merge", "mx-tls-next", 1),
+    "Secret": ("apply", "/mx-tls", 1),
+    "closing": ("merge", "mx-tls-next", 2),
+    "status": ("merge", "/status", 1),
+    "event": ("create", "/events/", 1),
+}
+ERRORS = [
+    Unreachable("gone"),
+    ApiError(403, "Forbidden", 'cannot patch resource "secrets"'),
+    ApiError(422, "Invalid", "no"),
+    Conflict(409, "Conflict", "stale"),
+    ApiError(404, "NotFound", "gone"),
+    RuntimeError("a defect"),
+    Interrupted(),
+]
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["refused", "answer lost"])
+@pytest.mark.parametrize("write", WRITES)
+def test_write_that_fails_costs_neither_an_order_nor_a_key_nor_the_news(
+    core: Core, write: str, is_lost: bool, restarts: bool
+) -> None:
+    """Whatever the API server says at whatever moment, one order and one key reach the Secret, and are told of."""
+    before, keys_seen = core.pebble.orders_made(), set[bytes]()
+    for error in ERRORS:
+        core.begin_anew()
+        core.fail_once(*WRITES[write], error, is_lost=is_lost)
+        core.run_until_ready(restarts=restarts)
+        served, staged = core.secret(), core.secret("mx-tls-next")
+        assert served is not None
+        assert staged is not None
+        assert served["tls.key"] == staged["tls.key"]
+        assert served["tls.key"] not in keys_seen
+        keys_seen.add(served["tls.key"])
+        assert len(core.status()["history"]) == 1
+        assert not core.journal()["open"]
+    assert core.pebble.orders_made() == before + len(ERRORS)
+
+
+def test_forbidden_secret_is_told(core: Core) -> None:
+    """Whoever looks at the resource learns which right is missing; the queue hears of it too."""
+    message = 'secrets "mx-tls" is forbidden: User "mailtls" cannot get resource "secrets" in the namespace "mail"'
+    core.cluster.hidden = lambda path: ApiError(403, "Forbidden", message) if "/secrets/" in path else None
+    for _ in range(2):
+        with pytest.raises(ApiError):
+            core.reconcile(KEY)
+    ready = core.condition("Ready")
+    assert ready["reason"] == "Forbidden"
+    assert "cannot get resource" in ready["message"]
+    assert len(core.status()["conditions"]) == len(ConditionType)
+    assert core.events() == ["Forbidden"]
+    core.cluster.hidden = lambda _path: None
+    core.run_until_ready()
+
+
+def test_defect_is_told_by_its_name_alone(core: Core) -> None:
+    """What an unexpected exception says may be a key."""
+    core.fail_once("create", "mx-tls-next", 1, RuntimeError("-----BEGIN PRIVATE KEY-----"))
+    with pytest.raises(RuntimeError):
+        core.reconcile(KEY)
+    ready = core.condition("Ready")
+    assert ready["reason"] == "InternalError"
+    assert "RuntimeError" in ready["message"]
+    assert "PRIVATE" not in str(core.status())
+
+
+def test_suspended_resource_stays_as_it_was_and_says_so(core: Core) -> None:
+    """Ready keeps its status, with the reason that mutes alerts of overdue renewals."""
+    core.run_until_ready()
+    core.apply(suspend=True)
+    core.annotate("mailtls.dev/renew", "1")
+    assert core.reconcile(KEY) is None
+    ready = core.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Suspended")
+    core.apply(suspend=False)
+    core.run_until_ready()
+    assert core.condition("Ready")["reason"] == "Ready"
+
+
+def test_deleted_resource_whose_spec_says_nothing_any_more_is_let_go(core: Core) -> None:
+    """A default authority that was taken away must not hold a Secret, and with it a namespace, for ever."""
+    core.apply(acme=core.acme() | {"accountKeySecretRef": {"name": "missing", "key": "key.pem"}})
+    core.reconcile(KEY)
+    core.spoil_journal()
+    core.delete()
+    for _ in range(10):
+        if core.reconcile(KEY) is None:
+            break
+    assert not core.is_held("mx-tls-next")

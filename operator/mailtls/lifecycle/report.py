@@ -16,6 +16,8 @@ from mailtls.model.status import Condition, ConditionType, Status, Truth
 
 RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants
 
+SUSPENDED = "Suspended: nothing is renewed or checked until spec.suspend is false."
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -46,7 +48,17 @@ def conditions(desired: Desired, seen: Observed, now: datetime) -> tuple[Conditi
         ConditionType.ROLLED_OUT: rolled_out(desired, seen, now),
         ConditionType.VERIFIED: verified(desired, seen, now),
     }
-    return _dated(chapters, seen.status, desired.generation, now)
+    if desired.suspend:
+        chapters = {kind: _as_it_was(kind, said, seen.status) for kind, said in chapters.items()}
+    return _dated(chapters, seen.status, desired.generation, now, suspended=desired.suspend)
+
+
+def _as_it_was(kind: ConditionType, said: Verdict, before: Status) -> Verdict:
+    """Nobody looks at the pods of a suspended resource: what was last known of them stands."""
+    old = before.condition(kind)
+    if said.status is not Truth.UNKNOWN or old is None:
+        return said
+    return Verdict(old.status, old.reason, old.message)
 
 
 def refusal(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
@@ -55,6 +67,14 @@ def refusal(finding: Finding, before: Status, generation: int, now: datetime) ->
     chapters = dict.fromkeys(ConditionType, waiting) | {ConditionType.ISSUED: _false(finding)}
     del chapters[ConditionType.READY]
     return _dated(chapters, before, generation, now)
+
+
+def interruption(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
+    """All conditions after a pass that was cut short: Ready says why, the others stay as they were."""
+    ready, unknown = _false(finding), _not_yet("No pass has come to its end yet.")
+    chapters = (kind for kind in ConditionType if kind is not ConditionType.READY)
+    kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in chapters)
+    return (*kept, _condition(ConditionType.READY, ready, before, generation, now))
 
 
 def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
@@ -70,6 +90,8 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     trouble = _trouble(seen)
     if trouble is not None:
         return _false(trouble)
+    if desired.suspend:
+        return _false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
     return _false(Finding(Reason.ISSUING, f"{due.message} A certificate is being issued." if due else "Issuing."))
 
 
@@ -168,25 +190,23 @@ def served(desired: Desired, seen: Observed) -> str:
     return f"{right}/{len(every)}"
 
 
-def _ready(desired_chapters: dict[ConditionType, Verdict], *, suspended: bool = False) -> Verdict:
-    for verdict in desired_chapters.values():
-        if verdict.status is not Truth.TRUE:
-            return Verdict(Truth.FALSE, verdict.reason, verdict.message)
+def _ready(chapters: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:
+    unmet = next((said for said in chapters.values() if said.status is not Truth.TRUE), None)
     if suspended:
-        return _true(Reason.SUSPENDED, "Suspended: nothing is renewed or checked until spec.suspend is false.")
+        return Verdict(Truth.FALSE if unmet else Truth.TRUE, Reason.SUSPENDED, SUSPENDED)
+    if unmet is not None:
+        return Verdict(Truth.FALSE, unmet.reason, unmet.message)
     return _true(Reason.READY, "What is served is what should be.")
 
 
 def _dated(
-    chapters: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime
+    chapters: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime, *, suspended: bool = False
 ) -> tuple[Condition, ...]:
-    verdicts = chapters | {ConditionType.READY: _ready(chapters)}
-    return tuple(
-        Condition(kind, said.status, said.reason, said.message, _since(kind, said, before, now), generation)
-        for kind, said in verdicts.items()
-    )
+    verdicts = chapters | {ConditionType.READY: _ready(chapters, suspended=suspended)}
+    return tuple(_condition(kind, said, before, generation, now) for kind, said in verdicts.items())
 
 
-def _since(kind: ConditionType, said: Verdict, before: Status, now: datetime) -> datetime:
+def _condition(kind: ConditionType, said: Verdict, before: Status, generation: int, now: datetime) -> Condition:
     old = before.condition(kind)
-    return old.transitioned_at if old is not None and old.status is said.status else now
+    since = old.transitioned_at if old is not None and old.status is said.status else now
+    return Condition(kind, said.status, said.reason, said.message, since, generation)

@@ -1,13 +1,14 @@
 """Store: guard the Secret. A certificate is written only when every check lets it through."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
+from mailtls.model.status import HistoryEntry
 
 CLOCK_SKEW = timedelta(hours=1)  # CAs back-date by as much
 
@@ -91,3 +92,15 @@ CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_are_missing, chain_is_bro
 def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
     """Run the chain; None means that the certificate may be stored."""
     return next((found for check in CHECKS if (found := check(new, desired, seen, now))), None)
+
+
+def noted(seen: Observed, now: datetime) -> Observed:
+    """Tell of the stored certificate once, also where the process that stored it died before it could."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.serial_number in {entry.serial_number for entry in seen.status.history}:
+        return seen
+    names = ", ".join(sorted(certificate.names)[:3])
+    message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
+    entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
+    status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
+    return replace(seen, status=status, issued=entry)

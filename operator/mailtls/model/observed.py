@@ -85,7 +85,7 @@ class Observed:
     probed_at: datetime | None = None
     probes_failed: int = 0  # sweeps in a row with a failing endpoint
     handled_probe: str | None = None
-    is_fresh_intent: bool = False  # this process staged the key, so the CA cannot have heard of it
+    is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it
     was_resumed: bool = False  # an earlier process may have presented proofs of this order
     presenting_since: datetime | None = None
     looks: int = 0  # at proofs that spread

@@ -13,7 +13,6 @@ from threading import Event
 import structlog
 
 from mailtls.lifecycle import store
-from mailtls.lifecycle.issue import is_consumed
 from mailtls.lifecycle.order import (
     Answer,
     Download,
@@ -42,7 +41,7 @@ from mailtls.model.observed import Failure, Observed, Staged
 from mailtls.model.order import OrderState, RenewalWindow, Status
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Rotation, Solver
-from mailtls.model.status import Attempts, HistoryEntry
+from mailtls.model.status import Attempts
 from mailtls.world import keys
 from mailtls.world.accounts import Accounts
 from mailtls.world.acme import Account
@@ -212,7 +211,7 @@ class Issuing:
             return self._failed(desired, replace(seen, chain=None), Fail(fault))
         secret = self.secrets.store(desired, chain, staged.key)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
-        return _about_another_certificate(_noted(replace(seen, secret=secret, chain=None), now))
+        return _about_another_certificate(store.noted(replace(seen, secret=secret, chain=None), now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
         """Remove the proofs and let pending authorizations go, then mark the journal closed."""
@@ -221,7 +220,7 @@ class Issuing:
             self._clean_up(desired, seen, staged.order_url)
         closed = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, is_open=False))
         return replace(
-            _noted(seen, self.clock.now()) if is_consumed(staged, seen) else seen,
+            seen,
             staged=closed,
             order=None,
             presented=frozenset(),
@@ -304,18 +303,6 @@ class Issuing:
             return self.accounts.of(desired.acme).renewal_window(leaf_pem)
         except AcmeProblem:
             return None  # the renewal itself will tell, if the CA is away for long
-
-
-def _noted(seen: Observed, now: datetime) -> Observed:
-    """Tell of the stored certificate once, also where the process that stored it died before it could."""
-    certificate = seen.secret.certificate
-    if certificate is None or certificate.serial_number in {entry.serial_number for entry in seen.status.history}:
-        return seen
-    names = ", ".join(sorted(certificate.names)[:3])
-    message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
-    entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
-    status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
-    return replace(seen, status=status, issued=entry)
 
 
 def _about_another_certificate(seen: Observed) -> Observed:

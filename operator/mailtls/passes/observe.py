@@ -6,7 +6,9 @@ from random import random
 from threading import Lock
 
 from mailtls.lifecycle.evidence import evidence
+from mailtls.lifecycle.issue import is_consumed
 from mailtls.lifecycle.roll import next_roll
+from mailtls.lifecycle.store import noted
 from mailtls.model.observed import Observed
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired, Key
@@ -56,7 +58,8 @@ class Observer:
             handled_probe=status.handled_probe,
         )
         before = self._recall(desired)
-        return fresh if before is None else _carried(before, fresh, self.clock)
+        seen = fresh if before is None else _carried(before, fresh, self.clock)
+        return noted(seen, self.clock.now()) if seen.staged and is_consumed(seen.staged, seen) else seen
 
     def _recall(self, desired: Desired) -> Observed | None:
         with self._lock:
@@ -81,7 +84,6 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         schedule=fresh.schedule or before.schedule,
         ask_ca_again_at=before.ask_ca_again_at if _is_same_wish(before, fresh) else clock.now(),
         stumbles=before.stumbles,
-        is_fresh_intent=before.is_fresh_intent,
     )
     for carry in (_carry_news, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)

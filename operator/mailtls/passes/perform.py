@@ -28,7 +28,8 @@ from mailtls.model.status import Status
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.rolling import Rolling
 from mailtls.world.acme_problem import AcmeProblem
-from mailtls.world.ports import Json, Unreachable
+from mailtls.world.document import InvalidSpec
+from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 from mailtls.world.proofs import ProofProblem
 from mailtls.world.reload import Interrupted
 from mailtls.world.secrets import Secrets, parse_staged, resource_of
@@ -36,6 +37,7 @@ from mailtls.world.spec import Defaults, parse
 
 CLEAN_UP_TRIES = 5
 CLEAN_UP_PAUSE = 10.0  # seconds
+TELLING = (AcmeProblem, ProofProblem, Unreachable, ApiError, InvalidSpec)
 log = structlog.get_logger()
 
 Hand = Callable[[Desired, Observed, Any], Observed]
@@ -96,8 +98,11 @@ class Performer:
             tries = self._clean_up_tries.get(key, 0) + 1
             try:
                 self._close_orphan(secret)
-            except (AcmeProblem, ProofProblem, Unreachable, ValueError, KeyError) as problem:
-                log.warning("clean-up of a deleted resource failed", resource=str(key), tries=tries, error=str(problem))
+            except (Interrupted, Conflict):
+                raise
+            except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
+                told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__
+                log.warning("clean-up of a deleted resource failed", resource=str(key), tries=tries, error=told)
                 if tries < CLEAN_UP_TRIES:
                     self._clean_up_tries[key] = tries
                     return CLEAN_UP_PAUSE

@@ -1,18 +1,20 @@
 """Reports a pass: status, Events and metrics, each only when something changed."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
-from mailtls.lifecycle.report import conditions, refusal, served
+from mailtls.lifecycle.report import conditions, interruption, refusal, served
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Condition, ConditionType, Truth
 from mailtls.passes.observe import resource_path
+from mailtls.world.document import InvalidSpec
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
 from mailtls.world.spec import secret_name
@@ -35,7 +37,10 @@ class Reporter:
     def report(self, desired: Desired, seen: Observed) -> Json:
         """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
         said = conditions(desired, seen, self.clock.now())
-        told = self._write(seen.resource, write(desired.generation, said, seen, served(desired, seen)))
+        shown = write(desired.generation, said, seen, served(desired, seen))
+        if desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
+            shown = {name: value for name, value in shown.items() if name not in ("endpoints", "served")}
+        told = self._write(seen.resource, shown)
         self._tell(seen.resource, said, seen)
         self._measure(desired, seen, said)
         return told
@@ -50,13 +55,23 @@ class Reporter:
         self._tell(resource, said, None)
         self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
 
+    def cut_short(self, resource: Json, finding: Finding) -> None:
+        """Say what ended a pass before it could tell; all else that was known stays in the status."""
+        meta, before = resource["metadata"], read(resource.get("status") or {})
+        said = interruption(finding, before, meta["generation"], self.clock.now())
+        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), "")
+        self._write(resource, {"conditions": shown["conditions"]})
+        self._tell(resource, said, None)
+        self.metrics.conditions(_key(meta), said)
+
     def restore(self, resource: Json) -> None:
         """Show what the last leader reported, until this one knows better: an alert must not miss a restart."""
         key, status = _key(resource["metadata"]), read(resource.get("status") or {})
         self.metrics.conditions(key, status.conditions)
-        expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
-        if expiry and status.schedule:
-            self.metrics.stored(key, secret_name(resource), to_time(expiry), status.schedule.renewal_at)
+        with suppress(InvalidSpec, ValueError, AttributeError):  # one odd resource must not keep us from starting
+            expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
+            if expiry and status.schedule:
+                self.metrics.stored(key, secret_name(resource), to_time(expiry), status.schedule.renewal_at)
 
     def forget(self, key: Key) -> None:
         """Drop the metrics of a resource that is gone."""
@@ -79,7 +94,8 @@ class Reporter:
         before = read(resource.get("status") or {}).condition(ConditionType.READY)
         changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
         issued, failure = (seen.issued, seen.issue_failure) if seen else (None, None)
-        if failure is not None and failure.is_final:
+        is_news = seen is not None and seen.status.attempts != read(resource.get("status") or {}).attempts
+        if failure is not None and failure.is_final and is_news:
             self._post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:
             self._post(resource, "Normal", str(issued.event), issued.message)
