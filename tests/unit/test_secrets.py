@@ -189,3 +189,39 @@ def test_chain_out_of_order_is_noticed() -> None:
     one, two = (self_signed(keys.generate(PrivateKeyPolicy())) for _ in range(2))
     assert one.chain_is_ordered
     assert not parse_chain(one.chain_pem + two.chain_pem).chain_is_ordered
+
+
+UNKNOWN_KEY = b"-----BEGIN PRIVATE KEY-----\nMAwCAQAwBQYDKgMEBAA=\n-----END PRIVATE KEY-----\n"
+
+
+def test_key_of_an_unknown_kind_is_a_fault_and_no_exception() -> None:
+    """Whatever somebody put into the Secret, the operator can say that it is unreadable."""
+    cluster = FakeCluster()
+    secret = {"metadata": {"name": "mx-tls"}, "type": "kubernetes.io/tls"}
+    cluster.objects[path("mail", "mx-tls")] = secret | {"data": {"tls.key": b64encode(UNKNOWN_KEY).decode()}}
+    assert Secrets(cluster).serving(desired()).key_spki_sha256 is None
+
+
+def test_immutable_secret_is_told_before_anything_is_ordered() -> None:
+    """An order whose certificate cannot be stored is worth nothing."""
+    cluster = FakeCluster()
+    secret = {"metadata": {"name": "mx-tls"}, "type": "kubernetes.io/tls", "immutable": True, "data": {}}
+    cluster.objects[path("mail", "mx-tls")] = secret
+    foreign = Secrets(cluster).serving(desired()).foreign
+    assert foreign is not None
+    assert "immutable" in foreign.message
+
+
+def test_broken_pair_does_not_take_the_place_of_the_previous_one() -> None:
+    """A key that somebody spoilt is nothing to roll back to."""
+    cluster = FakeCluster()
+    secrets, good = Secrets(cluster), keys.generate(PrivateKeyPolicy())
+    secrets.store(desired(), self_signed(good), good)
+    second = keys.generate(PrivateKeyPolicy())
+    secrets.store(desired(), self_signed(second), second)
+    spoilt = b64encode(keys.generate(PrivateKeyPolicy()).pem).decode()
+    cluster.objects[path("mail", "mx-tls")]["data"]["tls.key"] = spoilt
+    third = keys.generate(PrivateKeyPolicy())
+    secrets.store(desired(), self_signed(third), third)
+    kept = cluster.objects[path("mail", "mx-tls-previous")]["data"]["tls.key"]
+    assert b64decode(kept) == good.pem

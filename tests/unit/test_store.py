@@ -22,6 +22,7 @@ def test_good_certificate_is_stored() -> None:
     [
         (certificate(spki_sha256="00" * 32), Reason.CERTIFICATE_KEY_MISMATCH),
         (certificate(names=frozenset()), Reason.CERTIFICATE_NAMES_MISMATCH),
+        (certificate(names=frozenset({"mx.example.test", "www.test"})), Reason.CERTIFICATE_NAMES_MISMATCH),
         (certificate(chain_is_ordered=False), Reason.CERTIFICATE_CHAIN_BROKEN),
         (certificate(chain_pem="-----BEGIN CERTIFICATE-----"), Reason.CERTIFICATE_CHAIN_BROKEN),
         (certificate(not_after=NOW), Reason.CERTIFICATE_DATES_WRONG),

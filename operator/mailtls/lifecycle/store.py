@@ -31,12 +31,14 @@ def key_is_not_its_own(new: Candidate, _desired: Desired, _seen: Observed, _now:
     return Finding(Reason.CERTIFICATE_KEY_MISMATCH, "The CA returned a certificate for another key; it was not stored.")
 
 
-def names_are_missing(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
-    """A wanted name is not in the certificate."""
-    missing = sorted(frozenset(desired.dns_names) - new.certificate.names)
-    if not missing:
+def names_differ(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """A wanted name is not in the certificate, or one is that nobody asked for: it would be replaced for ever."""
+    wanted, given = frozenset(desired.dns_names), new.certificate.names
+    if wanted == given:
         return None
-    return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, f"The certificate lacks {', '.join(missing)}; it was not stored.")
+    said = [f"lacks {', '.join(sorted(wanted - given))}"] if wanted - given else []
+    said += [f"is also for {', '.join(sorted(given - wanted))}"] if given - wanted else []
+    return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, f"The certificate {' and '.join(said)}; it was not stored.")
 
 
 def chain_is_broken(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
@@ -86,7 +88,7 @@ def _is_wanted(old: Certificate, desired: Desired, seen: Observed) -> bool:
     )
 
 
-CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_are_missing, chain_is_broken, dates_are_wrong, is_worse)
+CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_differ, chain_is_broken, dates_are_wrong, is_worse)
 
 
 def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
@@ -31,6 +32,8 @@ class KeyMaterial:
             return spki_sha256(load_pem_private_key(self.pem, password=None).public_key())
         except TypeError as error:  # what cryptography says of a key under a password
             raise ValueError("the private key is encrypted") from error
+        except UnsupportedAlgorithm as error:
+            raise ValueError("the private key is of a kind that nobody knows") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,13 @@ class Certificate:
 
 def parse_chain(chain_pem: str) -> Certificate:
     """Read a PEM chain, leaf first; raises ValueError when there is no certificate or one cannot be read."""
-    chain = x509.load_pem_x509_certificates(chain_pem.encode())
+    try:
+        return _read(chain_pem, x509.load_pem_x509_certificates(chain_pem.encode()))
+    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError("the certificate holds what cannot be read") from error
+
+
+def _read(chain_pem: str, chain: Sequence[x509.Certificate]) -> Certificate:
     leaf = chain[0]
     return Certificate(
         chain_pem=chain_pem,

@@ -208,7 +208,7 @@ _SECRET: Mapping[Reason, Explanation] = {
         "Nothing is to be done at first, a new order follows; if it happens again, report it to the authority.",
     ),
     Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
-        "The authority returned a certificate that lacks a wanted name; it was not stored.",
+        "The authority returned a certificate for other names than those wanted; it was not stored.",
         "Check whether the authority or the profile limits the names; a new order follows.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(

@@ -131,8 +131,9 @@ class Secrets:
 
     def _keep_previous(self, desired: Desired) -> None:
         old = self._cluster.get(path(desired.key.namespace, desired.secret_name))
-        if old is None or _certificate(old) is None:
-            return
+        kept = _certificate(old) if old is not None else None
+        if old is None or kept is None or kept.spki_sha256 != _public_hash(old):
+            return  # what cannot serve must not take the place of a pair that could
         data = {name: value for name, value in (old.get("data") or {}).items() if name in ("tls.crt", "tls.key")}
         name = f"{desired.secret_name}-previous"
         self._cluster.apply(path(desired.key.namespace, name), _secret(desired, name, data, owned=True))
@@ -237,6 +238,8 @@ def _foreign(secret: Json, desired: Desired) -> Finding | None:
     name = desired.secret_name
     if CERT_MANAGER in (meta.get("annotations") or {}):
         return Finding(Reason.SECRET_FOREIGN, f"cert-manager keeps Secret {name}; choose another secretName.")
+    if secret.get("immutable"):
+        return Finding(Reason.SECRET_FOREIGN, f"Secret {name} is immutable; delete it or choose another secretName.")
     if secret.get("type") != "kubernetes.io/tls":
         return Finding(
             Reason.SECRET_FOREIGN,
