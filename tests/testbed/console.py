@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _STARTED_AT = time.monotonic()
 _LOCK = threading.Lock()
+_SIGN_OF_LIFE_AFTER = 60.0
 
 
 def say(line: str) -> None:
@@ -24,15 +25,24 @@ def say(line: str) -> None:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Announce what begins and say how long it took; a failure is named before it goes on upwards."""
+    """Announce what begins, give a sign of life every minute, and say how long it took, failed or not."""
     say(f"{title} ...")
     began_at = time.monotonic()
+    done = threading.Event()
+    threading.Thread(target=_stay_in_touch, args=(title, done), daemon=True).start()
     try:
         yield
     except BaseException:
         say(f"{title}: FAILED after {time.monotonic() - began_at:.1f}s")
         raise
+    finally:
+        done.set()
     say(f"{title}: {time.monotonic() - began_at:.1f}s")
+
+
+def _stay_in_touch(title: str, done: threading.Event) -> None:
+    while not done.wait(_SIGN_OF_LIFE_AFTER):
+        say(f"{title}: still at it")
 
 
 class Trouble(RuntimeError):

