@@ -200,3 +200,13 @@ def test_deleted_resource_whose_spec_says_nothing_any_more_is_let_go(core: Core)
         if core.reconcile(KEY) is None:
             break
     assert not core.is_held("mx-tls-next")
+
+
+def test_changed_names_take_the_place_of_an_order_that_waits(core: Core) -> None:
+    """What was staged for the old names is closed, and one order is made for the new ones."""
+    before = core.pebble.orders_made()
+    core.apply(acme=core.acme() | {"accountKeySecretRef": {"name": "missing", "key": "key.pem"}})
+    core.reconcile(KEY)
+    core.apply(acme=core.acme(), dnsNames=["other.example.com"])
+    core.run_until_ready()
+    assert core.pebble.orders_made() == before + 1

@@ -128,6 +128,19 @@ def test_failed_closing_is_not_tried_again_in_the_same_pass() -> None:
     assert next_step(desired(), have, NOW) == Rest(NOW + MINUTE)
 
 
+def test_closing_that_fails_holds_back_the_next_order() -> None:
+    """The proofs of the old order are removed first, in a while."""
+    later = Failure(Finding(Reason.DNS_UPDATE_REFUSED, "."), NOW + MINUTE)
+    have = seen(secret=MISSING, staged=staged(names=("old.test",), order_url="u"), close_failure=later)
+    assert next_step(desired(), have, NOW) == Rest(NOW + MINUTE)
+
+
+def test_pause_that_ended_while_the_pass_was_at_work_is_over() -> None:
+    """A probe may take longer than the pause of a failure before it: nobody would come back otherwise."""
+    past = Failure(Finding(Reason.ACME_UNREACHABLE, "."), NOW - MINUTE)
+    assert next_step(desired(), seen(secret=MISSING, issue_failure=past), NOW) == Rest(NOW)
+
+
 def test_remembered_failure_closes_and_waits() -> None:
     """A restart neither forgets the failure nor the open order."""
     status = Status(attempts=attempts())
