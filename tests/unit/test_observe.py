@@ -1,0 +1,74 @@
+"""What one pass leaves to the next."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailtls.lifecycle.proof import targets
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.observed import Failure, Observed
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import RollProgress
+from mailtls.model.spec import Apply, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.workload import PodState, WorkloadState
+from mailtls.passes.observe import Observer
+from mailtls.world import keys
+from mailtls.world.claims import Claims
+from mailtls.world.secrets import Secrets
+from mailtls.world.spec import Defaults
+from unit.stories import desired
+from unit.test_secrets import self_signed
+
+POSTFIX = Workload(
+    WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+)
+STATES = (WorkloadState(POSTFIX, pods=(PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True),)),)
+WANTED = desired(workloads=(POSTFIX,))
+
+
+class Passes:
+    """An observer over a Secret that holds a certificate."""
+
+    def __init__(self) -> None:
+        cluster, self.clock, key = FakeCluster(), WallClock(), keys.generate(PrivateKeyPolicy())
+        secrets = Secrets(cluster)
+        self.certificate = self_signed(key)
+        secrets.store(WANTED, self.certificate, key)
+        self.observer = Observer(cluster, secrets, Claims(), self.clock, Defaults())
+
+    def observe(self, generation: int = 1) -> Observed:
+        """Begin a pass."""
+        return self.observer.observe(WANTED, {"metadata": {"generation": generation}})
+
+    def rolling(self, served_sha256: str) -> Observed:
+        """A pass that told the only pod, which serves this leaf."""
+        now = self.clock.now()
+        endpoints = tuple(Endpoint(each, now, (), served_sha256) for each in targets(STATES, WANTED.server_name))
+        told = RollProgress(now, timedelta(minutes=10), acted_at={"uid-0": now})
+        return replace(self.observe(), workloads=STATES, endpoints=endpoints, probed_at=now, progress=told)
+
+
+def test_rollout_under_way_goes_on_where_it_was() -> None:
+    """A pod that was told is not told again by the next pass."""
+    passes = Passes()
+    under_way = passes.rolling(served_sha256="00" * 32)
+    passes.observer.remember(WANTED, under_way)
+    assert passes.observe().progress == under_way.progress
+
+
+def test_rollout_that_has_ended_leaves_a_clean_sheet() -> None:
+    """A pod that is started weeks later has its whole time-out, and does not undo the rollout."""
+    passes = Passes()
+    passes.observer.remember(WANTED, passes.rolling(served_sha256=passes.certificate.sha256))
+    assert passes.observe().progress is None
+
+
+def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:
+    """Who corrected the reload command does not wait for the next attempt."""
+    passes = Passes()
+    failure = Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), retry_at=passes.clock.now() + timedelta(minutes=30))
+    failed = replace(passes.rolling(served_sha256="00" * 32), roll_failure=failure)
+    passes.observer.remember(WANTED, failed)
+    assert passes.observe().roll_failure == failure
+    assert passes.observe(generation=2).roll_failure is None
