@@ -95,13 +95,14 @@ class Reporter:
         changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
         issued, failure = (seen.issued, seen.issue_failure) if seen else (None, None)
         is_news = seen is not None and seen.status.attempts != read(resource.get("status") or {}).attempts
-        if failure is not None and failure.is_final and is_news:
+        is_good, has_failed = ready.status is Truth.TRUE, failure is not None and failure.is_final and is_news
+        if failure is not None and has_failed:
             self._post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:
             self._post(resource, "Normal", str(issued.event), issued.message)
-        elif changed and (ready.status is Truth.TRUE or _is_trouble(ready)):
-            kind = "Normal" if ready.status is Truth.TRUE else "Warning"
-            self._post(resource, kind, str(ready.reason), ready.message)
+        is_told = has_failed or (is_good and issued is not None)  # but a new certificate hides no trouble with it
+        if changed and not is_told and (is_good or _is_trouble(ready)):
+            self._post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
         if changed:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
 
