@@ -227,7 +227,7 @@ class _CapriciousCa:
     """Answers every request with something a CA could say, sometimes nonsense; keeps the rules that matter to us."""
 
     def __init__(self, seed: int, names: int, honesty: float) -> None:
-        self.draw = random.Random(seed)  # noqa: S311 - no secret
+        self.draw = random.Random(seed)
         self.honesty = honesty
         self.presented: frozenset[str] = frozenset()
         self.answered: set[str] = set()

@@ -21,7 +21,7 @@ from mailtls.settings import LogFormat
 from mailtls.world.ports import Conflict
 
 SOON = 2.0
-DICE = random.Random(1)  # noqa: S311
+DICE = random.Random(1)
 
 
 @pytest.fixture(autouse=True)
