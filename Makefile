@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # An existing cluster for `make demo`, by its kubeconfig context; empty: the embedded one.
 CONTEXT ?=
+# Where that cluster finds the images, as in IMAGES=registry.example.com/mail; empty: loaded on its nodes by you.
+IMAGES ?=
 # What `make kubectl`, `make helm` and `make pytest` pass on.
 ARGS ?=
 # How many tests run at a time: without a cluster as many as processors, with it a few more, for they mostly wait.
@@ -28,7 +30,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: $(READY) ## From nothing to a proven certificate in a real cluster (CONTEXT=name: in a cluster of yours)
-	PYTHONPATH=operator:tests $(BIN)/python -m demo $(if $(CONTEXT),--context=$(CONTEXT))
+	PYTHONPATH=operator:tests $(BIN)/python -m demo $(if $(CONTEXT),--context=$(CONTEXT)) $(if $(IMAGES),--images=$(IMAGES))
 
 .PHONY: cluster
 cluster: $(READY) ## Bring up the embedded cluster, with Pebble and BIND, and keep it

@@ -22,6 +22,15 @@ AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A port of a pod, and the address at which this client reaches it."""
+
+    pod: str
+    port: int
+    address: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """What one handshake showed."""
 
@@ -30,14 +39,15 @@ class Served:
     tls_version: str
 
 
-def look(address: str, port: int) -> Served:
+def look(target: Target) -> Served:
     """Connect as a client that does not care who answers; raises what goes wrong."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if port == 465:
-        session: smtplib.SMTP = smtplib.SMTP_SSL(address, port, timeout=TIMEOUT, context=context)
+    host, port = target.address
+    if target.port == 465:
+        session: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=context)
     else:
-        session = smtplib.SMTP(address, port, timeout=TIMEOUT)
+        session = smtplib.SMTP(host, port, timeout=TIMEOUT)
         session.starttls(context=context)
     with session:
         return _served(session)
@@ -54,9 +64,9 @@ def _served(session: smtplib.SMTP) -> Served:
 
 @dataclass
 class Stream:
-    """A client that connects ten times a second to every pod in turn, and counts."""
+    """A client that connects ten times a second, to every port of every pod in turn, and counts."""
 
-    addresses: list[str]
+    targets: list[Target]
     handshakes: int = 0
     failures: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -74,14 +84,14 @@ class Stream:
             self._thread.join()
 
     def _run(self) -> None:
-        targets = cycle((address, port) for port in PORTS for address in self.addresses)
+        targets = cycle(self.targets)
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             while not self._ended.wait(PACE - time.monotonic() % PACE):
-                pool.submit(self._knock, *next(targets))
+                pool.submit(self._knock, next(targets))
 
-    def _knock(self, address: str, port: int) -> None:
+    def _knock(self, target: Target) -> None:
         try:
-            self.seen.add(look(address, port).sha256)
+            self.seen.add(look(target).sha256)
             self.handshakes += 1
         except (OSError, smtplib.SMTPException) as error:
-            self.failures.append(f"{address}:{port}: {error}")
+            self.failures.append(f"{target.pod}:{target.port}: {error}")

@@ -12,14 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from rich.console import Console
 from rich.table import Table
 
-from demo.client import PORTS, Stream, look
+from demo.client import Stream, look
 from testbed.console import Trouble
-from testbed.mailserver import MailServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from demo.stage import Stage
     from testbed.api import Object
+    from testbed.mailserver import MailServer
     from testbed.sandbox import Sandbox
 
 RESOURCE = "mailservertls.mailtls.dev"
@@ -29,11 +30,15 @@ screen = Console(highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One telling, in one namespace, about the mail server `host`."""
+    """One telling, on one stage, about its mail server."""
 
-    sandbox: Sandbox
-    host: str
+    stage: Stage
     started_at: float
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The namespace that it happens in."""
+        return self.stage.sandbox
 
     def tell(self) -> None:
         """Tell it from the first Postfix to the broken mount."""
@@ -56,9 +61,12 @@ class Story:
     def start_postfix(self) -> MailServer:
         """A StatefulSet of two Postfix pods whose Secret holds what nobody trusts."""
         self.title("A StatefulSet of two Postfix pods starts, with a self-signed certificate")
-        server = MailServer(self.sandbox, self.host, secret="mx").deploy()
-        for pod, address in server.addresses().items():
-            self.say(f"{pod} at {address} serves {look(address, 25).sha256[:16]}… on port 25")
+        server = self.stage.mail_server(secret="mx").deploy(wait=False)
+        self.stage.await_ready(server)
+        for target in self.stage.targets(server):
+            if target.port == 25:
+                address = server.addresses()[target.pod]
+                self.say(f"{target.pod} at {address} serves {look(target).sha256[:16]}… on port 25")
         return server
 
     def apply_resource(self) -> None:
@@ -68,7 +76,7 @@ class Story:
             "kind: MailServerTLS\n"
             "metadata: {name: mx}\n"
             "spec:\n"
-            f"  dnsNames: [{self.host}]\n"
+            f"  dnsNames: [{self.stage.host}]\n"
             "  workloads: [{kind: StatefulSet, name: postfix}]\n"
         )
         self.title("kubectl apply -f - <<EOF")
@@ -110,16 +118,16 @@ class Story:
         """Ask every port of every pod again, by a client that is not the operator's."""
         self.title("What a mail client sees (Python's smtplib, not the operator)")
         table, stored, right = Table("pod", "port", "served (SHA-256)", "expires", "TLS", "as stored"), self.stored(), 0
-        for pod, address in server.addresses().items():
-            for port in PORTS:
-                served = look(address, port)
-                is_right = served.sha256 == stored
-                right += is_right
-                mark = "[green]yes[/green]" if is_right else "[red]NO[/red]"
-                expires = f"{served.expires:%Y-%m-%d %H:%M}"
-                table.add_row(pod, str(port), f"{served.sha256[:16]}…", expires, served.tls_version, mark)
+        targets = self.stage.targets(server)
+        for target in targets:
+            served = look(target)
+            is_right = served.sha256 == stored
+            right += is_right
+            mark = "[green]yes[/green]" if is_right else "[red]NO[/red]"
+            expires = f"{served.expires:%Y-%m-%d %H:%M}"
+            table.add_row(target.pod, str(target.port), f"{served.sha256[:16]}…", expires, served.tls_version, mark)
         screen.print(table)
-        wanted = len(PORTS) * len(server.addresses())
+        wanted = len(targets)
         if right != wanted:
             raise Trouble(f"only {right} of {wanted} endpoints serve the Secret's certificate")
         self.say(f"the Secret holds {stored[:16]}…: {right} of {wanted} endpoints serve it")
@@ -128,7 +136,7 @@ class Story:
         """Renew now, while a client connects ten times a second."""
         self.title("kubectl annotate mst mx mailtls.dev/renew=now, while a client connects ten times a second")
         before = self.stored()
-        with Stream(list(server.addresses().values())) as stream:
+        with Stream(self.stage.targets(server)) as stream:
             time.sleep(1)
             self.sandbox.patch(RESOURCE, "mx", {"metadata": {"annotations": {"mailtls.dev/renew": "now"}}})
             self._until_new(before)
@@ -152,15 +160,15 @@ class Story:
     def break_the_mount(self, server: MailServer) -> None:
         """Take the Secret's volume away from the workload and ask for a check."""
         self.title("Now somebody removes the Secret's volume from the StatefulSet")
-        broken = MailServer(self.sandbox, self.host, secret=None)
+        broken = self.stage.mail_server(secret=None)
         self.sandbox.delete("statefulsets.apps", server.name)
         self.sandbox.wait_for("pods", f"{server.name}-0", lambda pod: pod is None)
         self.sandbox.apply(broken.workload())
-        broken.wait_until_ready()
+        self.stage.await_ready(broken)
         self.sandbox.patch(RESOURCE, "mx", {"metadata": {"annotations": {"mailtls.dev/probe": "now"}}})
         ready = self.follow("Ready", lambda ready: ready["reason"] == "SecretNotMounted")
         self.say(f"the reason is [bold]{ready['reason']}[/bold], and the message says what to do")
 
     def look_around(self) -> str:
         """A command that shows more."""
-        return f"make kubectl ARGS='describe mst mx -n {self.sandbox.name}'"
+        return self.stage.kubectl(f"describe mst mx -n {self.sandbox.name}")
