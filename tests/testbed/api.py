@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
 _MISSING = 404
+_RESTARTS_WITHIN = 30.0
 
 
 class Refused(RuntimeError):
@@ -77,14 +79,14 @@ class Api:
         self, method: str, path: str, *, body: object = None, kind: str = "application/json", **query: str
     ) -> Any:
         """One call; a refusal is raised with the server's sentence, an answer that is not JSON is given as text."""
-        answer = self._session().request(
+        prepared = requests.Request(
             method,
             f"{self._server}{path}",
             params=query,
             data=None if body is None else json.dumps(body),
             headers={"Content-Type": kind},
-            timeout=30,
         )
+        answer = self._send(prepared)
         if not answer.ok:
             raise Refused(answer.status_code, _sentence(answer))
         return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text
@@ -118,9 +120,25 @@ class Api:
             raise Refused(_MISSING, f"the server knows no {key}")
         return self._resources[key]
 
+    def _send(self, request: requests.Request) -> requests.Response:
+        """Send, again while no connection comes about: a test beside this one may restart the server.
+
+        All that tests write (apply, merge, delete) may be said twice.
+        """
+        deadline = time.monotonic() + _RESTARTS_WITHIN
+        session = self._session()
+        while True:
+            try:
+                return session.send(session.prepare_request(request), timeout=30)
+            except requests.ConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
     def _discover(self) -> None:
         for root in ("/api", "/apis"):
-            answer = self._session().get(f"{self._server}{root}", headers={"Accept": _DISCOVERY}, timeout=30).json()
+            question = requests.Request("GET", f"{self._server}{root}", headers={"Accept": _DISCOVERY})
+            answer = self._send(question).json()
             for group in answer["items"]:
                 for version in reversed(group["versions"]):  # the preferred one comes first, and so stays last here
                     self._learn(root, group.get("metadata", {}).get("name", ""), version)

@@ -43,7 +43,7 @@ class Cluster:
     @property
     def is_up(self) -> bool:
         """Whether it came up whole and every part still runs."""
-        parts = ("etcd", "kube-apiserver", "kubelet", "containerd", "named")
+        parts = (*_STOPPING_ORDER, "kubelet", "named")
         return self._marker.exists() and all(processes.is_alive(self.layout, part) for part in parts)
 
     def up(self, tools: Tools, images: Sequence[Path]) -> None:
@@ -63,7 +63,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl and give what it prints."""
-        return controlplane.kubectl(self.layout, self.tools, *arguments, stdin=stdin)
+        return controlplane.patient_kubectl(self.layout, self.tools, *arguments, stdin=stdin)
 
     def helm(self, *arguments: str) -> str:
         """Run Helm in the namespace and give what it prints."""
@@ -72,10 +72,11 @@ class Cluster:
 
     def restart_apiserver(self, *, down_for: float = 0.0) -> None:
         """Stop the API server, leave it so for a while, start it again and wait until it is ready."""
-        processes.stop(self.layout, "kube-apiserver", grace=10.0)
-        time.sleep(down_for)
-        controlplane.start_apiserver(self.layout, self.tools)
-        controlplane.await_apiserver(self.layout, self.tools)
+        with self._locked():  # else another test run would take the cluster for a dead one and start it anew
+            processes.stop(self.layout, "kube-apiserver", grace=2.0)
+            time.sleep(down_for)
+            controlplane.start_apiserver(self.layout, self.tools)
+            controlplane.await_apiserver(self.layout, self.tools)
 
     @property
     def _marker(self) -> Path:

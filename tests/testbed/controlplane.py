@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from testbed.layout import Layout
     from testbed.tools import Tools
 
+_RESTARTS_WITHIN = 30.0
 _API_SERVICE = "10.96.0.1"
 # The last digits of a request are its cost in writes: who, what, on which object; never the content.
 _AUDIT_POLICY = {
@@ -206,6 +207,18 @@ def kubectl(layout: Layout, tools: Tools, *arguments: str, stdin: str | None = N
         message = f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
         raise Trouble(message)
     return done.stdout
+
+
+def patient_kubectl(layout: Layout, tools: Tools, *arguments: str, stdin: str | None = None) -> str:
+    """Run kubectl, again while the API server takes no connections: a test beside this one may restart it."""
+    deadline = time.monotonic() + _RESTARTS_WITHIN
+    while True:
+        try:
+            return kubectl(layout, tools, *arguments, stdin=stdin)
+        except Trouble as trouble:
+            if "was refused - did you specify the right host" not in str(trouble) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def await_apiserver(layout: Layout, tools: Tools, *, within: float = 60.0) -> None:
