@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.render import CHART, ROOT, RULES, alerts, chart_defaults, helm_binary, helm_template
+from contracts.render import ROOT, RULES, alerts, chart_defaults, helm_binary, helm_template
 
 HERE = Path(__file__).parent / "chart"
 VALID = sorted(HERE.glob("valid/*.yaml"))
@@ -135,9 +135,3 @@ def test_every_threshold_of_the_values_reaches_the_rules() -> None:
     rule = render("--set", "metrics.prometheusRule.enabled=true", *changed)["PrometheusRule", "mailtls"]
     assert str(rule["spec"]).count("< 21 * 86400") == 2
     assert "${" not in str(rule["spec"])
-
-
-def test_chart_and_package_have_one_version() -> None:
-    """The chart installs the operator of the version in pyproject.toml."""
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert f'version = "{chart["appVersion"]}"' in (ROOT / "pyproject.toml").read_text()

@@ -117,6 +117,13 @@ def test_first_issuance_that_fails_says_why() -> None:
     assert now[ConditionType.STORED].status is Truth.UNKNOWN
 
 
+def test_proof_that_is_not_seen_yet_is_said() -> None:
+    """Whoever waits learns what for, and how not to wait where only the CA can see the proof."""
+    issued = said(seen(secret=MISSING, presenting_since=NOW))[ConditionType.ISSUED]
+    assert issued.reason is Reason.ISSUING
+    assert "selfCheck: false" in issued.message
+
+
 def test_claimed_secret_names_the_holder() -> None:
     """The younger of two learns whose the Secret is."""
     issued = said(seen(holder=Key("mail", "elder")))[ConditionType.ISSUED]

@@ -92,7 +92,13 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
         return _false(trouble)
     if desired.suspend:
         return _false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
-    return _false(Finding(Reason.ISSUING, f"{due.message} A certificate is being issued." if due else "Issuing."))
+    return _false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(seen)}".strip()))
+
+
+def _at_work(seen: Observed) -> str:
+    if seen.presenting_since is None:
+        return "A certificate is being issued."
+    return "The proofs are published, but not seen from here yet; with selfCheck: false the CA is told at once."
 
 
 def _obstacle(desired: Desired, seen: Observed) -> Finding | None:

@@ -42,6 +42,7 @@ PROBE = "mailtls.dev/probe"
 
 KEY_SIZES = {KeyAlgorithm.ECDSA: (256, 384), KeyAlgorithm.RSA: (3072, 2048, 4096)}  # the first is the default
 
+_LONGEST_LABEL = 63
 _LONGEST_SECRET_NAME = 244  # leaves room for `-previous`
 _HOUR = timedelta(hours=1)
 
@@ -83,15 +84,12 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
 def secret_name(resource: Json) -> str:
     """Tell which Secret a resource claims, even where the rest of its spec is wrong; raises `InvalidSpec`."""
     given = Node("spec", resource.get("spec")).at("secretName")
-    if given.is_given:
-        return object_name(given, _LONGEST_SECRET_NAME)
     name = object_name(Node("metadata", resource.get("metadata")).at("name"))
-    if len(name) > _LONGEST_SECRET_NAME:
+    if len(name) > _LONGEST_LABEL:
         raise given.refused(
-            "the resource's name is too long to name its Secret as well,"
-            " so set spec.secretName (at most 244 characters)"
+            "the resource's name labels its Secrets, so give the resource another name of at most 63 characters"
         )
-    return name
+    return object_name(given, _LONGEST_SECRET_NAME) if given.is_given else name
 
 
 def _time(text: str) -> datetime:
