@@ -11,6 +11,7 @@ from mailtls.model.spec import Key
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
+from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.rolling import Rolling
 from mailtls.reconcile import Reconciler
@@ -68,7 +69,7 @@ def build(parts: Parts) -> Work:
         default_ca_bundle_pem=_text(settings.acme_ca_bundle_file),
     )
     solvers = Solvers(parts.tokens, accounts.read)
-    issuing = Issuing(secrets, accounts, solvers, clock, parts.metrics, parts.stopping)
+    issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
     prober = SmtpProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)

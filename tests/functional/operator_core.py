@@ -19,6 +19,7 @@ from mailtls.model.spec import Key, Solver
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.observe import Observer, resource_path
 from mailtls.passes.perform import Performer
+from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.rolling import Rolling
 from mailtls.reconcile import Reconciler
@@ -109,7 +110,7 @@ class Core:
             default_ca_bundle_pem=self.pebble.roots_pem,
         )
         self.solvers = StuckSolvers(self.tokens, accounts.read)
-        issuing = Issuing(secrets, accounts, self.solvers, clock, self.metrics, stopping)
+        issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
         rolling = Rolling(cluster, SmtpProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
         performer = Performer(issuing, rolling, secrets, Defaults(), stopping, lambda: None)
         self.claims = Claims()

@@ -1,4 +1,5 @@
 """Where decisions meet the world: one pass over one resource observes, performs the steps decided on, and reports.
 
-`observe` gathers, `perform` hands each step to `issuing` or `rolling`, `reporting` tells what came of it.
+`observe` gathers, `perform` hands each step to `issuing`, which leaves proofs to `proving`, or to `rolling`, and
+`reporting` tells what came of it.
 """

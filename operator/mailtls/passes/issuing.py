@@ -4,7 +4,6 @@
 is saved; 4. the rest can be read again from the CA at any time. A crash between any two lines costs one pass.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random, uniform
@@ -21,10 +20,8 @@ from mailtls.lifecycle.order import (
     PollAuthorization,
     PollOrder,
     Present,
-    Proof,
 )
 from mailtls.lifecycle.schedule import next_attempt_after, renewal_schedule
-from mailtls.lifecycle.solver import challenge_type, choose
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -38,10 +35,11 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Failure, Observed, Staged
-from mailtls.model.order import OrderState, RenewalWindow, Status
+from mailtls.model.order import OrderState, RenewalWindow
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Desired, Rotation, Solver
+from mailtls.model.spec import Desired, Rotation
 from mailtls.model.status import Attempts
+from mailtls.passes.proving import Proving
 from mailtls.world import keys
 from mailtls.world.accounts import Accounts
 from mailtls.world.acme import Account
@@ -51,12 +49,9 @@ from mailtls.world.ports import Clock
 from mailtls.world.proofs import ProofProblem
 from mailtls.world.reload import Interrupted
 from mailtls.world.secrets import Secrets
-from mailtls.world.solvers import Solvers
 
 log = structlog.get_logger()
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
-SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
-SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks
 MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes
 WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not to be had
 
@@ -67,7 +62,7 @@ class Issuing:
 
     secrets: Secrets
     accounts: Accounts
-    solvers: Solvers
+    proving: Proving
     clock: Clock
     metrics: Metrics
     stopping: Event
@@ -160,37 +155,8 @@ class Issuing:
             raise Interrupted
 
     def _present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed:
-        """Publish all proofs, then look until all are seen; the pass goes on elsewhere while they spread."""
-        if not seen.presenting_since:
-            for proof in action.proofs:
-                self.solvers.present(*self._proof(desired, account, proof))
-        since = seen.presenting_since or self.clock.now()
-        ready = frozenset(
-            proof.challenge.url
-            for proof in action.proofs
-            if self.solvers.is_ready(*self._proof(desired, account, proof))
-        )
-        if len(ready) == len(action.proofs):
-            return replace(seen, presented=seen.presented | ready, presenting_since=None, looks=0)
-        hidden = next(proof for proof in action.proofs if proof.challenge.url not in ready)
-        if self.clock.now() - since > SPREAD_PATIENCE:
-            return self._failed(desired, seen, Fail(self.solvers.not_seen(*self._proof(desired, account, hidden))))
-        pause = SPREAD_PAUSES[min(seen.looks, len(SPREAD_PAUSES) - 1)]
-        return replace(
-            seen,
-            presented=seen.presented | ready,
-            presenting_since=since,
-            looks=seen.looks + 1,
-            wait_until=self.clock.now() + timedelta(seconds=pause),
-        )
-
-    def _proof(self, desired: Desired, account: Account, proof: Proof) -> tuple[Solver, str, str, str, str]:
-        """What a solver needs to know: itself, the name, the token, and what HTTP and DNS have to show."""
-        token, solver = proof.challenge.token, choose(desired.acme, proof.authorization.identifier)
-        if solver is None:
-            raise AssertionError("the order's state machine presents only what a solver is responsible for")
-        name = proof.authorization.name
-        return solver, name, token, account.key_authorization(token), account.dns01_value(token)
+        shown = self.proving.present(desired, seen, account, action)
+        return self._failed(desired, seen, shown) if isinstance(shown, Fail) else shown
 
     def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
         order = _order(seen)
@@ -237,11 +203,7 @@ class Issuing:
             order = account.load(seen.order or account.resume(url))
         except OrderGone:
             return
-        for proof in _proofs(desired, order):
-            # A name that was proven long before has no proof here; any other may, seen by the CA or not.
-            is_left_over = seen.order is None or seen.was_resumed or proof.authorization.status != Status.VALID
-            if is_left_over or proof.challenge.url in seen.presented:
-                self.solvers.clean_up(*self._proof(desired, account, proof))
+        self.proving.clean_up(desired, seen, account, order)
         account.deactivate(order)
 
     def give_up(self, desired: Desired, seen: Observed, step: GiveUp) -> Observed:
@@ -336,11 +298,3 @@ def _another_key() -> Finding:
         Reason.CERTIFICATE_KEY_MISMATCH,
         "The order's certificate is for another key than the one kept for it; a new order follows.",
     )
-
-
-def _proofs(desired: Desired, order: OrderState) -> Iterator[Proof]:
-    for authorization in order.authorizations:
-        solver = choose(desired.acme, authorization.identifier)
-        challenge = authorization.challenge(challenge_type(solver)) if solver else None
-        if challenge is not None:
-            yield Proof(authorization, challenge)

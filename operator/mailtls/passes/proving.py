@@ -1,0 +1,72 @@
+"""Performs the proofs of an order: publishes them, looks until they are seen, and removes them when it is over."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from mailtls.lifecycle.order import Fail, Present, Proof
+from mailtls.lifecycle.solver import challenge_type, choose
+from mailtls.model.observed import Observed
+from mailtls.model.order import OrderState, Status
+from mailtls.model.spec import Desired, Solver
+from mailtls.world.acme import Account
+from mailtls.world.ports import Clock
+from mailtls.world.solvers import Solvers
+
+SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
+SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """Shows a CA that names are ours, by whichever solver is responsible for each."""
+
+    solvers: Solvers
+    clock: Clock
+
+    def present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed | Fail:
+        """Publish all proofs, then look until all are seen; the pass goes on elsewhere while they spread."""
+        proofs = {proof.challenge.url: _shown(desired, account, proof) for proof in action.proofs}
+        if not seen.presenting_since:
+            for proof in proofs.values():
+                self.solvers.present(*proof)
+        since = seen.presenting_since or self.clock.now()
+        ready = frozenset(url for url, proof in proofs.items() if self.solvers.is_ready(*proof))
+        if len(ready) == len(proofs):
+            return replace(seen, presented=seen.presented | ready, presenting_since=None, looks=0)
+        if self.clock.now() - since > SPREAD_PATIENCE:
+            hidden = next(proof for url, proof in proofs.items() if url not in ready)
+            return Fail(self.solvers.not_seen(*hidden))
+        pause = SPREAD_PAUSES[min(seen.looks, len(SPREAD_PAUSES) - 1)]
+        return replace(
+            seen,
+            presented=seen.presented | ready,
+            presenting_since=since,
+            looks=seen.looks + 1,
+            wait_until=self.clock.now() + timedelta(seconds=pause),
+        )
+
+    def clean_up(self, desired: Desired, seen: Observed, account: Account, order: OrderState) -> None:
+        """Remove what this process, or an earlier one, has published for the order."""
+        for proof in _proofs(desired, order):
+            # A name that was proven long before has no proof here; any other may, seen by the CA or not.
+            is_left_over = seen.order is None or seen.was_resumed or proof.authorization.status != Status.VALID
+            if is_left_over or proof.challenge.url in seen.presented:
+                self.solvers.clean_up(*_shown(desired, account, proof))
+
+
+def _shown(desired: Desired, account: Account, proof: Proof) -> tuple[Solver, str, str, str, str]:
+    """What a solver needs to know: itself, the name, the token, and what HTTP and DNS have to show."""
+    token, solver = proof.challenge.token, choose(desired.acme, proof.authorization.identifier)
+    if solver is None:
+        raise AssertionError("the order's state machine presents only what a solver is responsible for")
+    name = proof.authorization.name
+    return solver, name, token, account.key_authorization(token), account.dns01_value(token)
+
+
+def _proofs(desired: Desired, order: OrderState) -> Iterator[Proof]:
+    for authorization in order.authorizations:
+        solver = choose(desired.acme, authorization.identifier)
+        challenge = authorization.challenge(challenge_type(solver)) if solver else None
+        if challenge is not None:
+            yield Proof(authorization, challenge)
