@@ -17,6 +17,7 @@ from testbed.zones import Zone
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.usefixtures("crd", "operator_image"),
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired"),
 ]
 
