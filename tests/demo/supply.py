@@ -76,8 +76,4 @@ def _build() -> tuple[Path, ...]:
         raise Trouble(message)
     host.require()
     host.ensure_packages()
-    operator = operator_image.ensure()
-    if operator is None:
-        message = "there is no operator to build an image of"
-        raise Trouble(message)
-    return operator, images.ensure_postfix(), images.ensure_pebble()
+    return operator_image.ensure(), images.ensure_postfix(), images.ensure_pebble()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +45,12 @@ class Cluster:
         parts = (*_STOPPING_ORDER, "kubelet", "named")
         return self._marker.exists() and all(processes.is_alive(self.layout, part) for part in parts)
 
-    def up(self, tools: Tools, images: Sequence[Path]) -> None:
+    @property
+    def recipe(self) -> str | None:
+        """What the programs and images of the running cluster were made from."""
+        return self._marker.read_text(encoding="utf-8") if self._marker.exists() else None
+
+    def up(self, tools: Tools, images: Sequence[Path], *, recipe: str = "") -> None:
         """Start everything; whatever an earlier run left goes first. One that somebody just started is kept."""
         with self._locked():
             if self.is_up:
@@ -54,7 +58,7 @@ class Cluster:
             self._take_down()
             with step(f"cluster {self.layout.name}: starting"):
                 self._start(tools, images)
-            self._marker.write_text(json.dumps({"tools": str(tools.folder)}), encoding="utf-8")
+            self._marker.write_text(recipe, encoding="utf-8")
 
     def down(self) -> None:
         """End every process, unmount, and delete the namespace, the link, the groups and the work folder."""
@@ -80,7 +84,7 @@ class Cluster:
 
     @property
     def _marker(self) -> Path:
-        return self.layout.work / "up.json"
+        return self.layout.work / "up"
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -29,20 +29,20 @@ BASE = "localhost/mailtls-base:1"
 PEBBLE = "localhost/pebble:1"
 _KEPT = 3
 
-_SOURCES = Path(__file__).parent / "image"
-_RECIPE = _SOURCES / "debian.json"
+SOURCES = Path(__file__).parent / "image"
+_RECIPE = SOURCES / "debian.json"
 _PACKING = Path(__file__).with_name("archive.py")
 
 
 def ensure_pause() -> Path:
     """The image that holds a pod's namespaces open."""
-    source = _SOURCES / "pause"
+    source = SOURCES / "pause"
     return cached(f"pause-{content_hash(source, _PACKING)}", lambda folder: _make_pause(source, folder))
 
 
 def ensure_postfix() -> Path:
     """A Postfix that serves a mounted Secret on ports 25, 465 and 587."""
-    source = _SOURCES / "postfix"
+    source = SOURCES / "postfix"
     return cached(f"postfix-{content_hash(source, _RECIPE, _PACKING)}", lambda folder: _make_postfix(source, folder))
 
 

@@ -28,12 +28,10 @@ _PYTHON = "3.13"  # of the base image
 _PLATFORMS = ("manylinux_2_39", "manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
-def ensure() -> Path | None:
-    """The image's archive for the code as it is now; None while there is no operator to build."""
+def ensure() -> Path:
+    """The image's archive for the code as it is now."""
     project = project_folder()
     package, lock, recipe = project / "operator" / "mailtls", project / "requirements.lock", project / "Dockerfile"
-    if not (package / "__main__.py").exists():
-        return None
     base = images.ensure_base()
     wheels = _ensure_wheels(lock)
     name = f"operator-{content_hash(package, lock, recipe, base)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from testbed import containers, host, images, operator_image
 from testbed.console import say
-from testbed.tools import Tools, ensure_tools
+from testbed.tools import MODULE, Tools, content_hash, ensure_tools
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,17 +29,21 @@ def ensure_up(cluster: Cluster) -> None:
     """Bring the cluster up unless it is; the operator's image comes by `refresh_operator_image`."""
     if not cluster.is_up:
         tools, archives = prepare()
-        cluster.up(tools, archives)
+        cluster.up(tools, archives, recipe=_recipe())
+    elif cluster.recipe != _recipe():
+        say(f"cluster {cluster.layout.name} is of older programs or images: `make cluster-down` lets the next be new")
 
 
 def refresh_operator_image(cluster: Cluster) -> None:
     """Build the operator's image from the checkout and hand it to a running cluster."""
     archive = operator_image.ensure()
-    if archive is None:
-        say("the operator's image is left out: there is no operator/mailtls/__main__.py yet")
-    elif cluster.is_up and operator_image.is_news(cluster.layout, archive):
+    if cluster.is_up and operator_image.is_news(cluster.layout, archive):
         containers.import_image(cluster.layout, archive)
         operator_image.remember(cluster.layout, archive)
+
+
+def _recipe() -> str:
+    return content_hash(MODULE, images.SOURCES)
 
 
 def _images() -> list[Path]:
