@@ -63,7 +63,7 @@ class Reconciler:
                 step = next_step(desired, seen, self._clock.now())
                 if isinstance(step, Rest):
                     break
-                log.debug("step", step=type(step).__name__)
+                log.debug("next", step=type(step).__name__)
                 if _is_worth_telling(step, seen, self._clock.now() - told_at):
                     seen, told_at = self._report(desired, seen), self._clock.now()
                 seen = self._performer.perform(step, desired, seen)

@@ -1,6 +1,7 @@
 """The chart's operator on the cluster, scraped by a real Prometheus: what is served wrongly is told."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from contracts.render import helm_template
 from functional.prometheus import Prometheus, prometheus
 from testbed.audit import AuditLog
 from testbed.mailserver import MailServer
-from testbed.pebble import Pebble
+from testbed.pebble import Pebble, PebbleSettings
 from testbed.sandbox import Sandbox
 from testbed.zones import Zone
 
@@ -21,6 +22,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired"),
 ]
 
+LIFETIME = 60  # seconds
+EXPIRED = ("MailTlsStoredCertificateExpired", "MailTlsServedCertificateExpired")
 SPOIL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=old -days 2 -keyout /tmp/old.key -out /tmp/old.crt 2>/dev/null"
     " && postconf -e 'smtpd_tls_chain_files = /tmp/old.key, /tmp/old.crt' && postfix reload"
@@ -60,6 +63,16 @@ def values_for(sandbox: Sandbox, zone: Zone, pebble: Pebble, email: str) -> dict
     }
 
 
+def mx(postfix: MailServer, **spec: Any) -> dict[str, Any]:
+    """A resource for that mail server."""
+    spec |= {
+        "dnsNames": [postfix.host],
+        "secretName": "mx-tls",
+        "workloads": [{"kind": "StatefulSet", "name": "postfix"}],
+    }
+    return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": {"name": "mx"}, "spec": spec}
+
+
 @pytest.fixture
 def target(sandbox: Sandbox, zone: Zone, shared_pebble: Pebble, email: str, tmp_path: Path) -> str:
     """Install the operator beside the mail server; the address of its metrics."""
@@ -67,18 +80,33 @@ def target(sandbox: Sandbox, zone: Zone, shared_pebble: Pebble, email: str, tmp_
     return install(sandbox, values_for(sandbox, zone, shared_pebble, email), tmp_path)
 
 
+def test_a_certificate_that_expires_unrenewed_fires_both_alerts_and_keeps_its_series(
+    sandbox: Sandbox,
+    zone: Zone,
+    postfix: MailServer,
+    pebbles: Callable[[PebbleSettings], Pebble],
+    email: str,
+    tmp_path: Path,
+) -> None:
+    """Stored and served: the alerts come on the day of the expiry, when other tools' metrics go."""
+    pebble = pebbles(PebbleSettings(validity_seconds=LIFETIME, shortlived_seconds=LIFETIME))
+    sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
+    target = install(sandbox, values_for(sandbox, zone, pebble, email), tmp_path)
+    resource = mx(postfix, renewal={"ari": False})
+    sandbox.apply(resource)
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=LIFETIME / 2)
+    sandbox.patch("mailservertls.mailtls.dev", "mx", {"spec": {"suspend": True}})
+    with prometheus(tmp_path, target) as watching:
+        watching.await_series("mailtls_served_not_after_timestamp_seconds")
+        watching.await_firing(lambda firing: {(each, "mx") for each in EXPIRED} <= firing, within=LIFETIME * 2.0)
+        assert watching.await_series("mailtls_served_not_after_timestamp_seconds")
+
+
 def test_a_pod_that_goes_back_to_another_certificate_fires_the_alert(
     sandbox: Sandbox, postfix: MailServer, audit: AuditLog, target: str, tmp_path: Path
 ) -> None:
     """From the chart to a proven certificate no alert fires and no right is missing; a spoilt pod then fires one."""
-    spec = {
-        "dnsNames": [postfix.host],
-        "secretName": "mx-tls",
-        "workloads": [{"kind": "StatefulSet", "name": "postfix"}],
-    }
-    sandbox.apply(
-        {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": {"name": "mx"}, "spec": spec}
-    )
+    sandbox.apply(mx(postfix))
     sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=120.0)
     with prometheus(tmp_path, target) as watching:
         series = watching.await_series("mailtls_served_matches")

@@ -62,7 +62,8 @@ class Performer:
         self.may_act()
         hand: Hand = self._hands()[type(step)]
         try:
-            return hand(desired, seen, step)
+            with structlog.contextvars.bound_contextvars(step=type(step).__name__):
+                return hand(desired, seen, step)
         except (AcmeProblem, ProofProblem) as problem:
             told = {"reason": problem.finding.reason, "message": problem.finding.message}
             if isinstance(step, CloseOrder):
