@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from testbed.tools import Tools
 
 _RESTARTS_WITHIN = 30.0
+_SHOWN = 300  # characters of a log
 _API_SERVICE = "10.96.0.1"
 # The last digits of a request are its cost in writes: who, what, on which object; never the content.
 _AUDIT_POLICY = {
@@ -245,7 +246,9 @@ def _await(layout: Layout, process: str, check: Callable[[], object], within: fl
             check()
         except Trouble as trouble:
             if time.monotonic() > deadline or not processes.is_alive(layout, process):
-                message = f"{process} does not come up ({trouble}); see {layout.logs}/{process}.log"
+                log = layout.logs / f"{process}.log"
+                last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+                message = f"{process} does not come up ({trouble}); see {log}, which ends: {last[-_SHOWN:]}"
                 raise Trouble(message) from trouble
             time.sleep(0.2)
         else:

@@ -40,6 +40,7 @@ _OF_TESTS = {"promtool": "prometheus", "prometheus": "prometheus", "postfix": "p
 _FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "/usr/include/stdlib.h": "libc6-dev",
+    "/usr/lib/podman/netavark": "netavark",  # newer buildahs will not start without, whatever network is asked for
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -84,6 +85,10 @@ def _keeps_controllers_back() -> str | None:
     return f"the cluster needs the cgroup controllers {', '.join(missing)}, and this machine does not pass them on"
 
 
+def _has_no_kernel_log() -> str | None:
+    return None if Path("/dev/kmsg").exists() else "the cluster's kubelet needs /dev/kmsg, and there is none here"
+
+
 def _has_no_packages() -> str | None:
     missing = _missing()
     if not missing or shutil.which("apt-get") is not None:
@@ -97,6 +102,7 @@ _CHECKS = (
     _makes_no_namespaces,
     _makes_no_cgroups,
     _keeps_controllers_back,
+    _has_no_kernel_log,
     _has_no_packages,
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -59,12 +60,18 @@ def _build(folder: Path, base: Path, wheels: Path) -> Path:
     shutil.copytree(wheels, context / "wheels")
     _ensure_base_known(base)
     _buildah(
-        "build", "--isolation=chroot", "--pull-never", "--layers", f"--build-arg=BASE={images.BASE}", "--format=docker",
-        f"--tag={NAME}", str(context),
+        "build", "--isolation=chroot", *_own_limits(), "--pull-never", "--layers", "--format=docker",
+        f"--build-arg=BASE={images.BASE}", f"--tag={NAME}", str(context),
     )  # fmt: skip
     archive = folder / "image.tar"
     _buildah("push", "--quiet", NAME, f"docker-archive:{archive}:{NAME}")
     return archive
+
+
+def _own_limits() -> list[str]:
+    """Keep the limits as they are: newer buildahs would raise them, which not every machine allows even root."""
+    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    return ["--ulimit={}={}:{}".format(name, *resource.getrlimit(limit)) for name, limit in limits.items()]
 
 
 def _ensure_base_known(base: Path) -> None:
