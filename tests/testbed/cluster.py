@@ -88,7 +88,9 @@ class Cluster:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (cache_folder() / f"cluster-{self.layout.name}.lock").open("w") as lock:
+        folder = cache_folder() / "locks"
+        folder.mkdir(exist_ok=True)
+        with (folder / self.layout.name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
