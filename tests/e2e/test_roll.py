@@ -125,7 +125,9 @@ def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(ma
     assert [pod.told_sha256 for pod in mail.observe(broken).pods] == [renewed.sha256, None]
     mended, steps = mail.roll(renewed, workload(STATEFUL_SET, Apply.RELOAD), retry=True)
     assert mended == RolledOut()
-    assert len(steps) == 2
+    # The second pod may have got there alone: smtpd processes that start meanwhile read the file by themselves.
+    told = [step.pod.name for step in steps if isinstance(step, ReloadPod)]
+    assert told in (["postfix-0", "postfix-1"], ["postfix-0"])
 
 
 def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:

@@ -107,6 +107,25 @@ def stop(layout: Layout, name: str, *, grace: float = 5.0, first: signal.Signals
     _file(layout, name).unlink(missing_ok=True)
 
 
+def end_strays(layout: Layout) -> None:
+    """End what was started but never written down, because the starter was killed in between.
+
+    Only programs of the cluster's folder that live in the cluster's namespace: a test or a person may be in there too.
+    """
+    if not layout.namespace.exists():
+        return
+    ours = layout.namespace.stat().st_ino
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = (folder / "ns" / "net").stat().st_ino == ours
+            command = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            continue  # it ended while we looked
+        pid = int(folder.name)
+        if is_ours and command.startswith(f"{layout.work}/"):
+            end(Record("stray", pid, start_time(pid) or 0), grace=2.0)
+
+
 def end(record: Record, *, grace: float, first: signal.Signals = signal.SIGTERM) -> None:
     """Ask a process to end; kill it when it does not within its grace."""
     record.signal(first)
