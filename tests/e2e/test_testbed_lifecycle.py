@@ -17,6 +17,7 @@ from testbed.cluster import Cluster
 from testbed.layout import Layout, cache_folder
 from testbed.mailserver import MailServer
 from testbed.ready import ensure_up
+from testbed.record import Record, end, start_time
 from testbed.sandbox import Sandbox
 from testbed.traces import Traces
 
@@ -69,13 +70,13 @@ def test_process_that_got_a_recycled_id_is_not_ended(own: Cluster) -> None:
     """A record whose start time is another one speaks of somebody else."""
     stranger = subprocess.Popen(["sleep", "60"])
     try:
-        started = processes.start_time(stranger.pid)
+        started = start_time(stranger.pid)
         assert started is not None
-        record = processes.Record("etcd", stranger.pid, started - 1)
-        processes.end(record, grace=0.1)
+        record = Record("etcd", stranger.pid, started - 1)
+        end(record, grace=0.1)
         assert stranger.poll() is None
-        processes.end(processes.Record("etcd", stranger.pid, started), grace=2.0)
-        assert processes.start_time(stranger.pid) is None
+        end(Record("etcd", stranger.pid, started), grace=2.0)
+        assert start_time(stranger.pid) is None
     finally:
         stranger.kill()
 

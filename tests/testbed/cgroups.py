@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.processes import Record, end, start_time
+from testbed.record import Record, end, start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,15 +50,10 @@ def missing_controllers() -> list[str]:
     return [name for name in _NEEDED if name not in enabled]
 
 
-def adopt(layout: Layout, pid: int) -> None:
-    """Put a process (and so whatever it starts later) into the cluster's group."""
-    for root in hierarchies():
-        try:
-            (root / layout.cgroup / _OURS / "cgroup.procs").write_text(str(pid), encoding="ascii")
-        except (FileNotFoundError, ProcessLookupError):
-            return  # no group (a tool run without a cluster), or a program that ended at once
-        except OSError:
-            continue  # a controller that takes no processes here; the others hold it
+def doors(layout: Layout) -> list[str]:
+    """The files that a process writes its id to, to be (with whatever it starts later) in the cluster's group."""
+    files = (root / layout.cgroup / _OURS / "cgroup.procs" for root in hierarchies())
+    return [str(file) for file in files if file.exists()]
 
 
 def members(layout: Layout) -> list[Record]:

@@ -136,7 +136,6 @@ class Cluster:
         for name in (*others, *_STOPPING_ORDER):
             processes.stop(layout, name, grace=3.0)
         cgroups.kill_members(layout)
-        processes.end_strays(layout)
         containers.unmount_below(layout.work)
         network.delete(layout)
         cgroups.remove(layout)

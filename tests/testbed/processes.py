@@ -10,49 +10,25 @@ import json
 import os
 import signal
 import subprocess
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from testbed import cgroups
+from testbed.record import Record, end, start_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from testbed.layout import Layout
 
-_START_TIME = 19  # field 22 of /proc/PID/stat, counted after the name in parentheses and the state
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One process: a recycled id has another start time."""
-
-    name: str
-    pid: int
-    started: int
-
-    @property
-    def alive(self) -> bool:
-        """Whether that very process still runs."""
-        return start_time(self.pid) == self.started
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if it is still the same process."""
-        if self.alive:
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                return
-
-
-def start_time(pid: int) -> int | None:
-    """When the process started, in the kernel's ticks; None when there is none, or only its zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[_START_TIME])
+# A process joins the cluster's cgroup before it becomes the program: if the starter is killed before it can write the
+# process down, the cgroup still tells whose it is.
+_JOIN_AND_BECOME = """
+while [ "$1" != -- ]; do { echo $$ > "$1"; } 2>/dev/null; shift; done
+shift
+exec "$@"
+"""
 
 
 def inside(layout: Layout, command: Sequence[str]) -> list[str]:
@@ -66,7 +42,7 @@ def start(layout: Layout, name: str, command: Sequence[str], *, environment: Map
     layout.records.mkdir(parents=True, exist_ok=True)
     with (layout.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            inside(layout, command),
+            ["/bin/sh", "-c", _JOIN_AND_BECOME, "sh", *cgroups.doors(layout), "--", *inside(layout, command)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -76,7 +52,6 @@ def start(layout: Layout, name: str, command: Sequence[str], *, environment: Map
         )
     record = Record(name, process.pid, start_time(process.pid) or 0)
     _file(layout, name).write_text(json.dumps(asdict(record)), encoding="utf-8")
-    _join_cgroup(layout, process.pid)
     return record
 
 
@@ -107,56 +82,5 @@ def stop(layout: Layout, name: str, *, grace: float = 5.0, first: signal.Signals
     _file(layout, name).unlink(missing_ok=True)
 
 
-def end_strays(layout: Layout) -> None:
-    """End what was started but never written down, because the starter was killed in between.
-
-    Only programs of the cluster's folder that live in the cluster's namespace: a test or a person may be in there too.
-    """
-    if not layout.namespace.exists():
-        return
-    ours = layout.namespace.stat().st_ino
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            is_ours = (folder / "ns" / "net").stat().st_ino == ours
-            command = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-        except OSError:
-            continue  # it ended while we looked
-        pid = int(folder.name)
-        if is_ours and command.startswith(f"{layout.work}/"):
-            end(Record("stray", pid, start_time(pid) or 0), grace=2.0)
-
-
-def end(record: Record, *, grace: float, first: signal.Signals = signal.SIGTERM) -> None:
-    """Ask a process to end; kill it when it does not within its grace."""
-    record.signal(first)
-    if not _gone(record, grace):
-        record.signal(signal.SIGKILL)
-        _gone(record, grace)
-
-
-def _gone(record: Record, within: float) -> bool:
-    deadline = time.monotonic() + within
-    while record.alive:
-        _reap(record.pid)
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _reap(pid: int) -> None:
-    """Collect our own child's end; another process' child is not ours to collect."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
-
-
 def _file(layout: Layout, name: str) -> Path:
     return layout.records / f"{name}.json"
-
-
-def _join_cgroup(layout: Layout, pid: int) -> None:
-    from testbed import cgroups  # noqa: PLC0415  # cgroups knows Record: the import would be circular above
-
-    cgroups.adopt(layout, pid)
