@@ -24,8 +24,8 @@ from mailtls.world.http01 import Tokens
 from mailtls.world.http01_route import endpoint_slice, publish
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
+from mailtls.world.prober import Limits, MailProber
 from mailtls.world.secrets import Secrets
-from mailtls.world.smtp import Limits, SmtpProber
 from mailtls.world.solvers import Solvers
 from mailtls.world.spec import Defaults, default_acme
 
@@ -70,7 +70,7 @@ def build(parts: Parts) -> Work:
     )
     solvers = Solvers(parts.tokens, accounts.read)
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
-    prober = SmtpProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
+    prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
     performer = Performer(issuing, rolling, secrets, defaults, parts.stopping, parts.leadership.require)

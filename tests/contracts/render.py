@@ -85,10 +85,23 @@ def reasons() -> str:
     lines = [REASONS_HEAD]
     for title, members in SECTIONS.items():
         lines.append(f"## {title}\n")
-        for reason in members:
-            told = EXPLANATIONS[reason]
-            lines.append(f"### {reason}\n\n{told.meaning}\n\n**What to do:** {told.fix}\n")
+        lines += [entry(reason, EXPLANATIONS[reason]) for reason in members]
     return "\n".join(lines)
+
+
+def entry(reason: str, told: Any) -> str:
+    """Return what docs/reasons.md says of one reason; what nobody has written is left out."""
+    by_server = [f"**{server}:** {fix}" for server, fix in told.fixes.items()]
+    seen_in = [f"RFC: {told.rfc}"] * bool(told.rfc) + [f"TLS reports: `{told.tlsrpt}`"] * bool(told.tlsrpt)
+    parts = [
+        f"### {reason}",
+        told.meaning,
+        f"**What users see:** {told.symptom}" if told.symptom else "",
+        f"**What to do:** {told.fix}",
+        *by_server,
+        f"*{'; '.join(seen_in)}*" if seen_in else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {

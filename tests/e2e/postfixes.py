@@ -19,8 +19,8 @@ from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState
 from mailtls.world.kubernetes import KubernetesCluster
 from mailtls.world.ports import Json
+from mailtls.world.prober import MailProber
 from mailtls.world.reload import reload_pod
-from mailtls.world.smtp import SmtpProber
 from mailtls.world.workloads import observe, restart_workload, workload_path
 
 SECRET = "mx-tls"
@@ -112,7 +112,7 @@ class Mail:
 
     def probe(self, states: tuple[WorkloadState, ...], served: Served) -> list[Endpoint]:
         """Ask every port of every ready pod."""
-        prober = SmtpProber(self.clock, verdict)
+        prober = MailProber(self.clock, verdict)
         return prober.probe(targets(states, HOST), self.authority.expects(served))
 
     def roll(

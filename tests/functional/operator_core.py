@@ -28,9 +28,9 @@ from mailtls.world.claims import Claims
 from mailtls.world.http01 import Tokens
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
+from mailtls.world.prober import MailProber
 from mailtls.world.proofs import ProofProblem
 from mailtls.world.secrets import Secrets, path
-from mailtls.world.smtp import SmtpProber
 from mailtls.world.solvers import Solvers
 from mailtls.world.spec import Defaults
 
@@ -111,7 +111,7 @@ class Core:
         )
         self.solvers = StuckSolvers(self.tokens, accounts.read)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
-        rolling = Rolling(cluster, SmtpProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
+        rolling = Rolling(cluster, MailProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
         performer = Performer(issuing, rolling, secrets, Defaults(), stopping, lambda: None)
         self.claims = Claims()
         observer = Observer(cluster, secrets, self.claims, clock, Defaults())

@@ -12,7 +12,7 @@ from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.smtp import Limits, SmtpProber
+from mailtls.world.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -84,7 +84,7 @@ def probe(server: Postfix, name: str) -> Endpoint:
     """Probe one service of the server."""
     port = Port(server.ports[name], CASES[name].tls, TlsPolicy.OPPORTUNISTIC)
     target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, HOST)
-    prober = SmtpProber(WallClock(), verdict, Limits(dialog=3, handshake=3, overall=8))
+    prober = MailProber(WallClock(), verdict, Limits(dialog=3, handshake=3, overall=8))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 
 

@@ -19,7 +19,7 @@ from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.smtp import Limits, SmtpProber
+from mailtls.world.prober import Limits, MailProber
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")  # a server of the past is what is wanted
 AUTHORITY = Authority()
@@ -294,7 +294,7 @@ def probe(port: int, case: Case) -> Endpoint:
     trust = AUTHORITY.roots_pem if case.trust is None else case.trust
     expected = Expected(stored.sha256, trust, stored.chain[0].not_valid_before_utc)
     limits = Limits(connect=PATIENT, dialog=case.patience, handshake=case.patience, overall=2 * PATIENT)
-    return SmtpProber(WallClock(), verdict, limits).probe([target], expected)[0]
+    return MailProber(WallClock(), verdict, limits).probe([target], expected)[0]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: re.sub(r"\W+", "-", case.name))

@@ -9,7 +9,7 @@ from fakes.cluster import FakeCluster
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.step import ProbePods, Rest
-from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
@@ -32,7 +32,7 @@ class AllIsWell:
     def __init__(self, clock: WallClock) -> None:
         self.clock = clock
 
-    def probe(self, targets: Iterable[Target], expected: Expected) -> Sequence[Endpoint]:
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Answer for each target at once."""
         return [Endpoint(each, self.clock.now(), served_sha256=expected.leaf_sha256) for each in targets]
 

@@ -32,7 +32,9 @@ def older_certificate_is_served(seen: Seen) -> Finding | None:
 def foreign_certificate_is_served(seen: Seen) -> Finding | None:
     """A leaf that never came from this Secret."""
     leaf = seen.leaf
-    if seen.facts.session is None or (leaf and (_matches(seen, leaf) or _is_predecessor(seen, leaf))):
+    if seen.facts.session is None or seen.expected.leaf_sha256 is None:
+        return None
+    if leaf and (_matches(seen, leaf) or _is_predecessor(seen, leaf)):
         return None
     shown = f"{leaf.subject}, {_portrait(leaf)}" if leaf else "one that cannot be read"
     return Finding(
@@ -198,7 +200,8 @@ def _flaws(certificate: ServedCertificate) -> list[str]:
 
 
 def _matches(seen: Seen, leaf: ServedCertificate) -> bool:
-    return leaf.sha256 == seen.expected.leaf_sha256.lower()
+    wanted = seen.expected.leaf_sha256
+    return wanted is None or leaf.sha256 == wanted.lower()
 
 
 def _is_predecessor(seen: Seen, leaf: ServedCertificate) -> bool:

@@ -2,14 +2,30 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.spec import Port
 
 
+class Depth(StrEnum):
+    """How thorough a probe is.
+
+    `QUICK` holds one conversation, after each pod; `FULL` also asks what else a client may meet, after a rollout and on
+    the interval; `DEEP` also tries what a server may resent, on demand.
+    """
+
+    QUICK = "quick"
+    FULL = "full"
+    DEEP = "deep"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to knock: a pod's address and port, dialled as a client of `server_name` would."""
+    """Where and how to knock: an address and port, dialled as a client of `server_name` would.
+
+    Outside of Kubernetes `pod` is the host's name and `workload` is empty.
+    """
 
     pod: str
     workload: str  # "StatefulSet/postfix"
@@ -22,10 +38,11 @@ class Target:
 class Expected:
     """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
 
-    `not_before` of the stored leaf, where given, tells an older certificate from a foreign one.
+    `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
+    leaf, where given, tells an older certificate from a foreign one.
     """
 
-    leaf_sha256: str  # lower-case hex of the DER leaf
+    leaf_sha256: str | None = None  # hex of the DER leaf
     extra_roots_pem: str = ""
     not_before: datetime | None = None
 

@@ -3,7 +3,8 @@
 The enum and the explanations are one table: `docs/reasons.md` is generated from it and `make check` compares them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -121,19 +122,30 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a reason means to a postmaster, and what to try; both are whole sentences."""
+    """What a reason means to a postmaster, and what to try; all texts are whole sentences, empty where none fits.
+
+    `symptom` is what users and other postmasters see of it; `rfc` the sections that rule it; `tlsrpt` the result type
+    under which senders report it (RFC 8460 section 4.3). `fixes` are by mail server, where they differ from `fix`.
+    """
 
     meaning: str
     fix: str
+    symptom: str = ""
+    rfc: str = ""
+    tlsrpt: str = ""
+    fixes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One fault that a check named.
 
-    `message` is one sentence for a person, with the fix where one is known; it never holds key material.
+    `message` is one sentence for a person, with the fix where one is known; it never holds key material. `evidence` is
+    what was seen, quoted safely; `subject` what it is about where that is no endpoint, such as a domain.
     """
 
     reason: Reason
     message: str
     severity: Severity = Severity.FAIL
+    evidence: str = ""
+    subject: str = ""

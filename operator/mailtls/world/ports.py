@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 
 Json = dict[str, Any]
 
@@ -86,7 +86,7 @@ class Zone(Protocol):
 class Prober(Protocol):
     """Connects to mail servers as a client would."""
 
-    def probe(self, targets: Iterable[Target], expected: Expected) -> Sequence[Endpoint]:
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Probe all targets concurrently; never raises for what a server does."""
 
 

@@ -1,21 +1,19 @@
-"""Probes mail servers over the network: connects, speaks, shakes hands, and hands the facts to a judge."""
+"""One probe of one target over the network: connects, speaks, shakes hands, and keeps the facts."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from OpenSSL import SSL
 
-from mailtls.model.endpoint import Endpoint, Expected, Target
-from mailtls.model.facts import Facts, Fault, Judge, Phase, Stop, quote, shorten
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.endpoint import Target
+from mailtls.model.facts import Facts, Fault, Phase, Stop, quote, shorten
 from mailtls.model.spec import TlsMode
 from mailtls.world.dialog import Dialog, SmtpDialog
-from mailtls.world.handshake import HandshakeFailed, TlsClient, TrustStore, client_context
-from mailtls.world.ports import Clock
+from mailtls.world.handshake import HandshakeFailed, TlsClient, TrustStore
 from mailtls.world.wire import TlsWire, Wire
 
 _QUIT: Final = b"QUIT\r\n"
@@ -30,42 +28,6 @@ class Limits:
     handshake: float = 10.0
     overall: float = 20.0
     concurrency: int = 50
-
-
-class SmtpProber:
-    """Implements `ports.Prober` for SMTP; thread-safe, each call runs an event loop of its own.
-
-    `judge` is `lifecycle.probe.verdict`, passed in because world and lifecycle do not know each other.
-    """
-
-    def __init__(self, clock: Clock, judge: Judge, limits: Limits | None = None) -> None:
-        self._clock = clock
-        self._judge = judge
-        self._limits = limits or Limits()
-        self._context = client_context()
-
-    def probe(self, targets: Iterable[Target], expected: Expected) -> list[Endpoint]:
-        """Probe all targets concurrently, answer in their order; never raises for what a server does."""
-        asked = list(targets)
-        return asyncio.run(self._sweep(asked, expected)) if asked else []
-
-    async def _sweep(self, targets: list[Target], expected: Expected) -> list[Endpoint]:
-        gate = asyncio.Semaphore(self._limits.concurrency)
-        trust = TrustStore(expected.extra_roots_pem, self._clock.now())
-
-        async def one(target: Target) -> Endpoint:
-            async with gate:
-                return await self._endpoint(target, expected, trust)
-
-        return await asyncio.gather(*(one(target) for target in targets))
-
-    async def _endpoint(self, target: Target, expected: Expected, trust: TrustStore) -> Endpoint:
-        try:
-            facts = await Conversation(target, self._context, trust, self._limits).hold()
-            return self._judge(target, expected, facts, self._clock.now())
-        except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
-            words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")
-            return Endpoint(target, self._clock.now(), (Finding(Reason.INTERNAL_ERROR, words),))
 
 
 class Halt(Exception):

@@ -1,0 +1,57 @@
+"""Probes mail servers over the network, many at once, and hands the facts to a judge."""
+
+import asyncio
+from collections.abc import Iterable
+
+from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.facts import Facts, Judge, shorten
+from mailtls.model.reason import Finding, Reason
+from mailtls.world.handshake import TrustStore, client_context
+from mailtls.world.ports import Clock
+from mailtls.world.talk import Conversation, Limits
+
+__all__ = ["Limits", "MailProber"]
+
+
+class MailProber:
+    """Implements `ports.Prober`; thread-safe, each call runs an event loop of its own.
+
+    `judge` is `lifecycle.probe.verdict`, passed in because world and lifecycle do not know each other.
+    """
+
+    def __init__(self, clock: Clock, judge: Judge, limits: Limits | None = None) -> None:
+        self._clock = clock
+        self._judge = judge
+        self._limits = limits or Limits()
+        self._context = client_context()
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> list[Endpoint]:
+        """Probe all targets concurrently, answer in their order; never raises for what a server does."""
+        return [endpoint for endpoint, _ in self.examine(targets, expected, depth)]
+
+    def examine(
+        self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK
+    ) -> list[tuple[Endpoint, Facts]]:
+        """Do the same and hand out the facts beside each verdict, for those who judge on more than one port."""
+        asked = list(targets)
+        return asyncio.run(self._sweep(asked, expected, depth)) if asked else []
+
+    async def _sweep(self, targets: list[Target], expected: Expected, depth: Depth) -> list[tuple[Endpoint, Facts]]:
+        gate = asyncio.Semaphore(self._limits.concurrency)
+        trust = TrustStore(expected.extra_roots_pem, self._clock.now())
+
+        async def one(target: Target) -> tuple[Endpoint, Facts]:
+            async with gate:
+                return await self._endpoint(target, expected, depth, trust)
+
+        return await asyncio.gather(*(one(target) for target in targets))
+
+    async def _endpoint(
+        self, target: Target, expected: Expected, _depth: Depth, trust: TrustStore
+    ) -> tuple[Endpoint, Facts]:
+        try:
+            facts = await Conversation(target, self._context, trust, self._limits).hold()
+            return self._judge(target, expected, facts, self._clock.now()), facts
+        except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
+            words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")
+            return Endpoint(target, self._clock.now(), (Finding(Reason.INTERNAL_ERROR, words),)), Facts()
