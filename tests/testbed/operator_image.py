@@ -12,6 +12,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import images
@@ -20,8 +21,6 @@ from testbed.layout import cache_folder, project_folder
 from testbed.tools import content_hash
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from testbed.layout import Layout
 
 NAME = "localhost/mailtls:dev"
@@ -69,9 +68,14 @@ def _build(folder: Path, base: Path, wheels: Path) -> Path:
 
 
 def _own_limits() -> list[str]:
-    """Keep the limits as they are: newer buildahs would raise them, which not every machine allows even root."""
-    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-    return ["--ulimit={}={}:{}".format(name, *resource.getrlimit(limit)) for name, limit in limits.items()]
+    """Keep the limits as they are: newer buildahs would raise them, which not every machine allows even root.
+
+    Older ones first lower the number of processes to the kernel's greatest process id, and so cannot go back above it.
+    """
+    most = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    files, processes = resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_NPROC)
+    fitting = [most if limit == resource.RLIM_INFINITY else min(limit, most) for limit in processes]
+    return ["--ulimit=nofile={}:{}".format(*files), "--ulimit=nproc={}:{}".format(*fitting)]
 
 
 def _ensure_base_known(base: Path) -> None:
