@@ -1,4 +1,4 @@
-"""`python -m bench`: bring the cluster up, measure, print a table and write build/bench.json.
+"""`python -m bench [operator] [probe]`: measure, print a table and write build/bench.json; by default both.
 
 A missed target is said clearly, but is no error: whether it matters is for whoever reads the figures.
 """
@@ -11,7 +11,7 @@ import sys
 
 from rich.console import Console
 
-from bench import bare, measures
+from bench import bare, measures, probing
 from bench.figures import Chapter, missed, table, write
 from bench.stage import stage
 from mailtls.logs import configure_logs
@@ -28,7 +28,8 @@ def main() -> int:
     configure_logs(LogFormat.TEXT, "warning")  # the operator's own code runs in here too, as quietly as in the operator
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clear the stage away then, too
     try:
-        chapters = _measure()
+        wanted = sys.argv[1:] or list(_PARTS)
+        chapters = [chapter for part in wanted for chapter in _PARTS[part]()]
     except (Trouble, TooLate) as trouble:
         print(f"bench: {trouble}; the operator's log is bench.log among the cluster's logs", file=sys.stderr)
         return 1
@@ -51,7 +52,7 @@ def _aimed(chapters: list[Chapter]) -> int:
     return sum(figure.target is not None for chapter in chapters for figure in chapter.figures)
 
 
-def _measure() -> list[Chapter]:
+def _operator() -> list[Chapter]:
     cluster = Cluster(Layout.of(os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME)))
     if not cluster.is_up:  # the operator's image is not needed: it runs as a process here
         ensure_up(cluster)
@@ -69,6 +70,9 @@ def _measure() -> list[Chapter]:
         with step(f"{measures.IDLE_RESOURCES} resources at rest"):
             chapters.append(measures.idle(ready))
     return chapters
+
+
+_PARTS = {"operator": _operator, "probe": probing.chapters}
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Chapter:
 
 def table(chapters: Iterable[Chapter]) -> Table:
     """Show every figure beside its target."""
-    shown = Table("figure", "unit", title="mailtls, measured on the embedded cluster", title_style="bold")
+    shown = Table("figure", "unit", title="mailtls, measured on this machine", title_style="bold")
     shown.columns[1].justify = "left"
     shown.add_column("measured", justify="right")
     shown.add_column("target", justify="right")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from testbed import cgroups
@@ -16,7 +17,7 @@ from testbed.console import Trouble, step
 from testbed.layout import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # What a package is known by, and its name.
 _PROGRAMS = {
@@ -114,11 +115,11 @@ def require() -> None:
         raise Trouble(sentence)
 
 
-def ensure_packages(*, for_tests: bool = False) -> None:
-    """Install the Debian packages that are missing, by one process at a time."""
+def ensure_packages(*, for_tests: bool = False, more: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Install the Debian packages that are missing, by one process at a time; `more` maps programs to packages."""
     with (cache_folder() / "packages.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = _missing(_PROGRAMS | _OF_TESTS if for_tests else _PROGRAMS)
+        missing = _missing({**_PROGRAMS, **(_OF_TESTS if for_tests else {}), **more})
         if missing:
             with step(f"Debian packages: installing {', '.join(missing)}"), _without_starting_services():
                 _install(missing)
