@@ -7,12 +7,9 @@ from typing import Any, Final, cast
 import kopf
 
 from mailtls.intake import Intake
+from mailtls.world.resource import GROUP, OURS, PLURAL, VERSION
 
-GROUP: Final = "mailtls.dev"
-VERSION: Final = "v1alpha1"
-PLURAL: Final = "mailservertls"
 ECHO_SECONDS: Final = 0.25
-OURS: Final = "app.kubernetes.io/managed-by=mailtls"
 
 
 def register(intake: Intake, load: Callable[[], Any], *, scan: bool) -> kopf.OperatorRegistry:

@@ -11,10 +11,8 @@ import structlog
 from mailtls.model.spec import Key
 from mailtls.world.claims import Claims
 from mailtls.world.ports import ApiError, Cluster, Json, Unreachable
+from mailtls.world.resource import MANAGER, OWNER, resources_path
 
-RESOURCES: Final = "/apis/mailtls.dev/v1alpha1"
-OWNER: Final = "mailtls.dev/owner"
-MANAGER: Final = "mailtls"
 SWEEP: Final = 3600.0  # seconds between full lists
 KINDS: Final = frozenset({"MailServerTLS", "Secret"})
 
@@ -144,9 +142,8 @@ class Sweeper:
 
     def list(self) -> list[Json]:
         """Return all resources that are served."""
-        if not self._namespaces:
-            return self._cluster.list(f"{RESOURCES}/mailservertls")
-        return [item for place in self._namespaces for item in self._cluster.list(resources_of(place))]
+        places = self._namespaces or (None,)
+        return [item for place in places for item in self._cluster.list(resources_path(place))]
 
     def run(self, stopping: Event) -> None:
         """Sweep about once an hour, until stopped."""
@@ -155,11 +152,6 @@ class Sweeper:
                 self._intake.sweep(self.list())
             except (ApiError, Unreachable) as problem:
                 log.warning("the resources could not be listed", error=str(problem))
-
-
-def resources_of(namespace: str) -> str:
-    """URL path of a namespace's MailServerTLS."""
-    return f"{RESOURCES}/namespaces/{namespace}/mailservertls"
 
 
 def _key(resource: Json) -> Key:

@@ -19,7 +19,6 @@ from mailtls.world.ports import ApiError, Clock, Conflict, Json, Unreachable
 from mailtls.world.reload import Interrupted, printable
 from mailtls.world.spec import parse
 from mailtls.world.status import read
-from mailtls.world.workloads import FORBIDDEN, NOT_FOUND
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order
@@ -118,9 +117,9 @@ def finding_of(error: Exception) -> Finding | None:
     if not isinstance(error, ApiError):
         name = type(error).__name__
         return Finding(Reason.INTERNAL_ERROR, f"A defect of the operator ended the pass: {name}; its log says more.")
-    if error.status == NOT_FOUND:
+    if error.is_missing:
         return None  # what was looked at is gone: observe again
-    if error.status == FORBIDDEN:
+    if error.is_forbidden:
         message = f"Grant by RBAC what the chart grants, the API server refused: {printable(error.message)}"
         return Finding(Reason.FORBIDDEN, message)
     words = f"{error.status} {error.reason}: {printable(error.message)}"

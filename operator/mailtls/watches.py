@@ -11,13 +11,13 @@ from typing import Any, Final
 import kopf
 import structlog
 
-from mailtls.handlers import GROUP, PLURAL, VERSION, register
+from mailtls.handlers import register
 from mailtls.intake import Intake
 from mailtls.world.ports import ApiError, Cluster, Unreachable
+from mailtls.world.resource import API, GROUP, PLURAL, resources_path
 
 PATIENCE: Final = 5.0  # seconds between looks at what is missing
 SILENCE: Final = 30.0  # seconds without an answer after which the event loop counts as stuck
-FORBIDDEN: Final = 403
 log = structlog.get_logger()
 
 
@@ -118,16 +118,14 @@ def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event)
 
 def _missing(cluster: Cluster, namespaces: tuple[str, ...]) -> str | None:
     """Say what keeps us from working: no CustomResourceDefinition, or no rights."""
-    group = cluster.get(f"/apis/{GROUP}/{VERSION}")
+    group = cluster.get(API)
     if group is None or PLURAL not in {each["name"] for each in group.get("resources", ())}:
         return (
             f"The CustomResourceDefinition {PLURAL}.{GROUP} is missing: apply crds/ of this version, then all goes on."
         )
-    wanted = [(f"/apis/{GROUP}/{VERSION}", f"{PLURAL}.{GROUP}"), ("/api/v1", "secrets")]
     for place in namespaces or (None,):
-        for api, resource in wanted:
-            plural = resource.partition(".")[0]
-            path = f"{api}/namespaces/{place}/{plural}" if place else f"{api}/{plural}"
+        secrets = f"/api/v1/namespaces/{place}/secrets" if place else "/api/v1/secrets"
+        for path, resource in ((resources_path(place), f"{PLURAL}.{GROUP}"), (secrets, "secrets")):
             if not _may_list(cluster, path):
                 where = f"in namespace {place}" if place else "in the whole cluster"
                 return f"RBAC forbids the operator to list {resource} {where}: install the roles of the chart."
@@ -138,7 +136,7 @@ def _may_list(cluster: Cluster, path: str) -> bool:
     try:
         cluster.get(f"{path}?limit=1")
     except ApiError as error:
-        if error.status == FORBIDDEN:
+        if error.is_forbidden:
             return False
         raise
     return True

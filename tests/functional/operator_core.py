@@ -17,7 +17,7 @@ from mailtls.lifecycle.probe import verdict
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, Solver
 from mailtls.passes.issuing import Issuing
-from mailtls.passes.observe import Observer, resource_path
+from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
@@ -30,6 +30,7 @@ from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
 from mailtls.world.prober import MailProber
 from mailtls.world.proofs import ProofProblem
+from mailtls.world.resource import resource_path
 from mailtls.world.secrets import Secrets, path
 from mailtls.world.solvers import Solvers
 from mailtls.world.spec import Defaults

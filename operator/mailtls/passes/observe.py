@@ -14,16 +14,12 @@ from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired, Key
 from mailtls.world.claims import Claims
 from mailtls.world.ports import Clock, Cluster, Json
+from mailtls.world.resource import resource_path
 from mailtls.world.secrets import Secrets
 from mailtls.world.spec import Defaults
 from mailtls.world.status import read
 
 ASK_CA_AFTER_START = timedelta(hours=6)
-
-
-def resource_path(key: Key) -> str:
-    """URL path of a resource."""
-    return f"/apis/mailtls.dev/v1alpha1/namespaces/{key.namespace}/mailservertls/{key.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,13 @@ from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Condition, ConditionType, Truth
-from mailtls.passes.observe import resource_path
 from mailtls.world.document import InvalidSpec
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
+from mailtls.world.resource import GROUP, VERSION, resource_path
 from mailtls.world.spec import secret_name
 from mailtls.world.status import from_time, read, to_time, write
 
-NOT_FOUND = 404
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
 MESSAGE_LIMIT = 1000  # an Event takes 1024 characters
 log = structlog.get_logger()
@@ -85,7 +84,7 @@ class Reporter:
             try:
                 self.cluster.merge(f"{resource_path(_key(resource['metadata']))}/status", {"status": patch})
             except ApiError as error:
-                if error.status != NOT_FOUND:  # deleted meanwhile: nobody is left to tell
+                if not error.is_missing:  # deleted meanwhile: nobody is left to tell
                     raise
         return resource | {"status": after}
 
@@ -123,7 +122,7 @@ class Reporter:
             "kind": "Event",
             "metadata": {"name": f"{meta['name']}.{uuid4().hex[:16]}", "namespace": meta["namespace"]},
             "involvedObject": {
-                "apiVersion": "mailtls.dev/v1alpha1",
+                "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": "MailServerTLS",
                 "name": meta["name"],
                 "namespace": meta["namespace"],

@@ -19,10 +19,10 @@ from mailtls.world.acme_network import OnRequest
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.acme_session import Identity, Session
 from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
+from mailtls.world.resource import MANAGED_BY, MANAGER
 
 _log = structlog.get_logger(__name__)
 
-LABELS = {"app.kubernetes.io/managed-by": "mailtls"}
 KEY_ENTRY = "account.key"
 URL_ANNOTATION = "mailtls.dev/account-url"
 
@@ -156,7 +156,7 @@ class Accounts:
             "metadata": {
                 "name": name,
                 "namespace": self._namespace,
-                "labels": dict(LABELS),
+                "labels": {MANAGED_BY: MANAGER},
                 "annotations": {"mailtls.dev/acme-server": acme.server, "mailtls.dev/acme-email": acme.email or ""},
             },
             "type": "Opaque",

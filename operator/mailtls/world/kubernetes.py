@@ -21,15 +21,14 @@ from mailtls import __version__
 from mailtls.world.connection import authorization, configure, tls_context
 from mailtls.world.execution import Call, run_command
 from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
+from mailtls.world.resource import MANAGER
 
-FIELD_MANAGER: Final = "mailtls"
 CHUNK: Final = 500
 LIST_ATTEMPTS: Final = 3
 LONGEST_PAUSE: Final = 5.0  # seconds; a server that wants more of us is unreachable for now
 PROOF_SECONDS: Final = 10.0  # how long the header that proves who we are is kept: making it costs as much as a request
 
 UNAUTHORIZED: Final = 401
-NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
 TOO_MANY_REQUESTS: Final = 429
@@ -131,7 +130,7 @@ class KubernetesCluster:
         try:
             return self._send(_Request("GET", path))
         except ApiError as error:
-            if error.status == NOT_FOUND:
+            if error.is_missing:
                 return None
             raise
 
@@ -173,7 +172,7 @@ class KubernetesCluster:
             if uid is None or (other is not None and other["metadata"]["uid"] == uid):
                 raise
         except ApiError as error:
-            if error.status != NOT_FOUND:
+            if not error.is_missing:
                 raise
 
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
@@ -280,7 +279,7 @@ class KubernetesCluster:
                 self._client = ApiClient(self._load())
 
 
-_MANAGED: Final = (("fieldManager", FIELD_MANAGER),)
+_MANAGED: Final = (("fieldManager", MANAGER),)
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE: Final = "application/merge-patch+json"
 _USER_AGENT: Final = f"mailtls/{__version__}"

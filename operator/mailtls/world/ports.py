@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
@@ -23,6 +24,16 @@ class ApiError(Exception):
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status, self.reason, self.message = status, reason, message
+
+    @property
+    def is_missing(self) -> bool:
+        """404: the object, or what it would stand in, does not exist."""
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def is_forbidden(self) -> bool:
+        """403: RBAC, or an admission rule, does not let us."""
+        return self.status == HTTPStatus.FORBIDDEN
 
 
 class Conflict(ApiError):

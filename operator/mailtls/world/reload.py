@@ -11,7 +11,7 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
 from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
 from mailtls.world.ports import ApiError, Cluster, Executed
-from mailtls.world.workloads import FORBIDDEN, NOT_FOUND, forbidden, sub_path_mount
+from mailtls.world.workloads import forbidden, sub_path_mount
 
 CONFLICT = 409
 INVALID = 422
@@ -132,9 +132,13 @@ class _Visit:
 
     def _refused(self, error: ApiError, verb: str) -> Finding:
         where = f"pod {self.pod.name}"
-        if error.status == FORBIDDEN:
+        if error.is_forbidden:
             return forbidden(verb, self.namespace)
-        if error.status in {NOT_FOUND, CONFLICT} or (error.status == INVALID and "metadata.uid" in error.message):
+        if (
+            error.is_missing
+            or error.status == CONFLICT
+            or (error.status == INVALID and "metadata.uid" in error.message)
+        ):
             return Finding(Reason.POD_NOT_READY, f"The {where} was replaced while it was told to load the certificate.")
         return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
 

@@ -15,16 +15,14 @@ from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
+from mailtls.world.resource import GROUP, VERSION, belonging_to, labels_of
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-OWNER = "mailtls.dev/owner"
 ACME_SERVER = "mailtls.dev/acme-server"
 ACME_PROFILE = "mailtls.dev/acme-profile"
 RENEW_HANDLED = "mailtls.dev/renew-handled"
 CERT_MANAGER = "cert-manager.io/certificate-name"
 FINALIZER = "mailtls.dev/challenges"
 KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
-NOT_FOUND = 404
 
 
 class Secrets:
@@ -117,7 +115,7 @@ class Secrets:
 
     def orphans(self, key: Key) -> list[Json]:
         """The staged Secrets a deleted resource left with an open order."""
-        found = self._cluster.list(path(key.namespace), label_selector=f"{MANAGED_BY}=mailtls,{OWNER}={key.name}")
+        found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
         return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
 
     def release(self, secret: Json) -> None:
@@ -126,7 +124,7 @@ class Secrets:
         try:
             self._cluster.merge(path(meta["namespace"], meta["name"]), {"metadata": {"finalizers": None}})
         except ApiError as error:
-            if error.status != NOT_FOUND:
+            if not error.is_missing:
                 raise
 
     def _keep_previous(self, desired: Desired) -> None:
@@ -202,10 +200,10 @@ def _secret(desired: Desired, name: str, data: dict[str, str], *, owned: bool) -
     metadata: Json = {
         "name": name,
         "namespace": desired.key.namespace,
-        "labels": {MANAGED_BY: "mailtls", OWNER: desired.key.name},
+        "labels": labels_of(desired.key),
     }
     if owned:
-        owner = {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "controller": True}
+        owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "MailServerTLS", "controller": True}
         metadata["ownerReferences"] = [owner | {"name": desired.key.name, "uid": desired.uid}]
     kind = "Opaque" if owned else "kubernetes.io/tls"
     return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}

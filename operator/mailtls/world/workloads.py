@@ -9,9 +9,6 @@ from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState, WorkloadSta
 from mailtls.world.mounts import Mount, certificate_mounts, children, mentions_secret, running_containers
 from mailtls.world.ports import ApiError, Cluster, Json
 
-FORBIDDEN = 403
-NOT_FOUND = 404
-
 PLURALS: Mapping[WorkloadKind, str] = {
     WorkloadKind.STATEFUL_SET: "statefulsets",
     WorkloadKind.DEPLOYMENT: "deployments",
@@ -29,7 +26,7 @@ def observe(cluster: Cluster, namespace: str, workload: Workload, secret_name: s
         verb = "list pods"
         found = cluster.list(f"/api/v1/namespaces/{namespace}/pods", label_selector=selector(body["spec"]["selector"]))
     except ApiError as error:
-        if error.status != FORBIDDEN:
+        if not error.is_forbidden:
             raise
         return WorkloadState(workload, forbidden(verb, namespace), rolled=False)
     return parse(workload, body, found, secret_name)
@@ -41,9 +38,9 @@ def restart_workload(cluster: Cluster, namespace: str, workload: Workload, sha25
     try:
         cluster.merge(workload_path(namespace, workload), {"spec": {"template": template}})
     except ApiError as error:
-        if error.status == FORBIDDEN:
+        if error.is_forbidden:
             return forbidden(f"patch {PLURALS[workload.kind]}", namespace)
-        if error.status == NOT_FOUND:
+        if error.is_missing:
             return _not_found(namespace, workload)
         raise
     return None
