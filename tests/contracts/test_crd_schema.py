@@ -8,7 +8,17 @@ import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
 from mailtls.model.preset import Server
-from mailtls.model.spec import Apply, Desired, KeyAlgorithm, Protocol, Rotation, TlsMode, TlsPolicy, WorkloadKind
+from mailtls.model.spec import (
+    Apply,
+    Desired,
+    KeyAlgorithm,
+    Protocol,
+    ProxyProtocol,
+    Rotation,
+    TlsMode,
+    TlsPolicy,
+    WorkloadKind,
+)
 from mailtls.model.status import ConditionType, Truth
 from mailtls.world.authority_spec import TSIG_ALGORITHMS
 from mailtls.world.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
@@ -145,6 +155,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
         ("spec.workloads[].kind", WorkloadKind),
         ("spec.workloads[].apply", Apply),
         ("spec.workloads[].ports[].protocol", Protocol),
+        ("spec.workloads[].ports[].proxyProtocol", ProxyProtocol),
         ("spec.workloads[].ports[].tls", TlsMode),
         ("spec.workloads[].ports[].policy", TlsPolicy),
         ("spec.privateKey.algorithm", KeyAlgorithm),

@@ -37,12 +37,18 @@ _PROGRAMS = {
     "gcc": "gcc",
 }
 # What only tests run.
-_OF_TESTS = {"promtool": "prometheus", "prometheus": "prometheus", "postfix": "postfix"}
+_OF_TESTS = {"promtool": "prometheus", "prometheus": "prometheus", "postfix": "postfix", "dovecot": "dovecot-core"}
 _FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "/usr/include/stdlib.h": "libc6-dev",
     "/usr/lib/podman/netavark": "netavark",  # newer buildahs will not start without, whatever network is asked for
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
+}
+_FILES_OF_TESTS = {
+    "/usr/lib/dovecot/imap-login": "dovecot-imapd",
+    "/usr/lib/dovecot/pop3-login": "dovecot-pop3d",
+    "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
+    "/usr/lib/dovecot/managesieve-login": "dovecot-managesieved",
 }
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -119,7 +125,8 @@ def ensure_packages(*, for_tests: bool = False, more: Mapping[str, str] = Mappin
     """Install the Debian packages that are missing, by one process at a time; `more` maps programs to packages."""
     with (cache_folder() / "packages.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = _missing({**_PROGRAMS, **(_OF_TESTS if for_tests else {}), **more})
+        programs = {**_PROGRAMS, **(_OF_TESTS if for_tests else {}), **more}
+        missing = _missing(programs, {**_FILES, **_FILES_OF_TESTS} if for_tests else _FILES)
         if missing:
             with step(f"Debian packages: installing {', '.join(missing)}"), _without_starting_services():
                 _install(missing)
@@ -150,10 +157,10 @@ def _without_starting_services() -> Iterator[None]:
         policy.unlink(missing_ok=True)
 
 
-def _missing(programs: dict[str, str] = _PROGRAMS) -> list[str]:
+def _missing(programs: dict[str, str] = _PROGRAMS, files: dict[str, str] = _FILES) -> list[str]:
     path = f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"
     packages = {package for program, package in programs.items() if shutil.which(program, path=path) is None}
-    packages |= {package for file, package in _FILES.items() if not Path(file).exists()}
+    packages |= {package for file, package in files.items() if not Path(file).exists()}
     if not any(Path(folder, "ptp").exists() for folder in ("/usr/lib/cni", "/opt/cni/bin")):
         packages.add("containernetworking-plugins")
     return sorted(packages)

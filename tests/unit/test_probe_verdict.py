@@ -65,7 +65,7 @@ def _can_happen(facts: Facts, tls: TlsMode) -> bool:
     assert facts.stop is not None
     phase, proven = facts.stop.phase, facts.session is not None
     implicit = tls is TlsMode.IMPLICIT
-    inside = {Phase.CAPABILITIES_IN_TLS, Phase.GREETING} if implicit else {Phase.CAPABILITIES_IN_TLS}
+    inside = {Phase.CAPABILITIES_IN_TLS, Phase.GREETING, Phase.XCLIENT} if implicit else {Phase.CAPABILITIES_IN_TLS}
     skipped = {Phase.CAPABILITIES, Phase.STARTTLS} if implicit else set()
     talking = set(Phase) - {Phase.CONNECT, Phase.HANDSHAKE}
     phases = {
@@ -76,7 +76,7 @@ def _can_happen(facts: Facts, tls: TlsMode) -> bool:
         Fault.CLOSED: set(Phase) - {Phase.CONNECT},
         Fault.UNEXPECTED_REPLY: talking,
         Fault.GARBLED: talking,
-        Fault.NOT_OFFERED: {Phase.STARTTLS},
+        Fault.NOT_OFFERED: {Phase.STARTTLS, Phase.XCLIENT},
         Fault.NOT_TLS: {Phase.HANDSHAKE},
         Fault.TLS_REFUSED: {Phase.HANDSHAKE} | inside,
         Fault.NO_SHARED_VERSION: {Phase.HANDSHAKE},

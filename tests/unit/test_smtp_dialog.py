@@ -4,8 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.model.facts import QUOTE_LIMIT, Fault, Phase, quote
-from mailtls.world.dialog import LINE_LIMIT, REPLY_LIMIT, ReplyReader, SmtpDialog
+from mailtls.model.facts import QUOTE_LIMIT, Fault, Phase, Reply, Stop, quote
+from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.world.dialogs.choice import Stage, dialog_for
+from mailtls.world.dialogs.dialog import Dialog
+from mailtls.world.dialogs.lines import REPLY_LIMIT
+from mailtls.world.dialogs.smtp import SmtpGrammar
 
 GREETING, EHLO = b"220 mx1.example.com ESMTP\r\n", b"250-mx1.example.com\r\n250-SIZE 1\r\n250 STARTTLS\r\n"
 NAME = "[192.0.2.1]"
@@ -15,7 +19,15 @@ LIKELY = st.sampled_from(
 STREAMS = st.lists(st.one_of(st.binary(max_size=64), LIKELY), max_size=60)
 
 
-def talk(dialog: SmtpDialog, chunks: list[bytes]) -> list[bytes]:
+LINE_LIMIT = SmtpGrammar.line_limit
+
+
+def before_tls() -> Dialog:
+    """Begin on port 25."""
+    return dialog_for(Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), Stage.BEFORE_TLS, NAME)
+
+
+def talk(dialog: Dialog, chunks: list[bytes]) -> list[bytes]:
     """Feed all chunks and collect what the client says."""
     return [dialog.begin(), *(dialog.receive(chunk) for chunk in chunks)]
 
@@ -23,7 +35,7 @@ def talk(dialog: SmtpDialog, chunks: list[bytes]) -> list[bytes]:
 @given(STREAMS)
 def test_random_bytes_end_in_a_named_outcome_or_wait(chunks: list[bytes]) -> None:
     """No input raises, and a dialog that has ended either kept every reply or says why not."""
-    dialog = SmtpDialog.before_tls(NAME)
+    dialog = before_tls()
     talk(dialog, chunks)
     if dialog.finished:
         accepted = [(reply.phase, reply.code) for reply in dialog.replies]
@@ -34,7 +46,7 @@ def test_random_bytes_end_in_a_named_outcome_or_wait(chunks: list[bytes]) -> Non
 @given(STREAMS)
 def test_sent_commands_are_only_ever_ehlo_and_starttls(chunks: list[bytes]) -> None:
     """No server can make the client say anything else, in any other order."""
-    said = [words for words in talk(SmtpDialog.before_tls(NAME), chunks) if words]
+    said = [words for words in talk(before_tls(), chunks) if words]
     assert said == [b"EHLO [192.0.2.1]\r\n", b"STARTTLS\r\n"][: len(said)]
 
 
@@ -42,12 +54,13 @@ def test_sent_commands_are_only_ever_ehlo_and_starttls(chunks: list[bytes]) -> N
 def test_reply_is_the_same_however_it_is_cut(chunks: list[bytes], size: int) -> None:
     """TCP may cut a stream anywhere; one reply reads the same in all cuts."""
 
-    def first(pieces: list[bytes]) -> list[bytes] | str | None:
-        reader = ReplyReader()
-        try:
-            return next((whole[0] for piece in pieces if (whole := reader.feed(piece))), None)
-        except Exception as error:  # noqa: BLE001 - the kind is what is compared
-            return type(error).__name__
+    def first(pieces: list[bytes]) -> tuple[list[Reply], Stop | None]:
+        dialog = dialog_for(Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), Stage.AFTER_STARTTLS, NAME)
+        for piece in pieces:
+            dialog.receive(piece)
+            if dialog.replies:
+                return dialog.replies, None
+        return [], dialog.stop
 
     stream = b"".join(chunks)
     assert first([stream]) == first([stream[start : start + size] for start in range(0, len(stream), size)])
@@ -57,7 +70,7 @@ def test_reply_is_the_same_however_it_is_cut(chunks: list[bytes], size: int) -> 
 def test_endless_stream_is_cut_off(pattern: bytes, size: int) -> None:
     """Whatever repeats without end, the dialog stops reading within its caps and keeps no more than them."""
     chunk = (pattern * (size // len(pattern) + 1))[:size]
-    dialog = SmtpDialog.before_tls(NAME)
+    dialog = before_tls()
     fed = 0
     while not dialog.finished and fed <= REPLY_LIMIT + LINE_LIMIT + 16384:
         dialog.receive(chunk)
@@ -68,7 +81,7 @@ def test_endless_stream_is_cut_off(pattern: bytes, size: int) -> None:
 
 def test_good_server_is_led_to_starttls() -> None:
     """The commands come one at a time, each after its reply, and the dialog ends without a stop."""
-    dialog = SmtpDialog.before_tls(NAME)
+    dialog = before_tls()
     said = talk(dialog, [GREETING, EHLO, b"220 go\r\n"])
     assert said == [b"", b"EHLO [192.0.2.1]\r\n", b"STARTTLS\r\n", b""]
     assert (dialog.finished, dialog.stop, dialog.surplus) == (True, None, b"")
@@ -76,7 +89,7 @@ def test_good_server_is_led_to_starttls() -> None:
 
 def test_bytes_behind_the_last_reply_are_kept() -> None:
     """What follows the 220 of STARTTLS in the same segment is not lost: it proves an injection."""
-    dialog = SmtpDialog.before_tls(NAME)
+    dialog = before_tls()
     talk(dialog, [GREETING, EHLO, b"220 go\r\n250 injected\r\n"])
     assert dialog.surplus == b"250 injected\r\n"
 
@@ -91,7 +104,7 @@ def test_bytes_behind_the_last_reply_are_kept() -> None:
 )
 def test_refusal_stops_in_its_phase(phase: Phase, chunks: list[bytes]) -> None:
     """A reply of another code ends the dialog where it came, and is kept."""
-    dialog = SmtpDialog.before_tls(NAME)
+    dialog = before_tls()
     talk(dialog, chunks)
     assert dialog.stop is not None
     assert (dialog.stop.phase, dialog.stop.fault) == (phase, Fault.UNEXPECTED_REPLY)
@@ -100,7 +113,7 @@ def test_refusal_stops_in_its_phase(phase: Phase, chunks: list[bytes]) -> None:
 
 def test_starttls_in_the_first_line_is_a_host_name() -> None:
     """The first line of EHLO's reply is the server's name, even one named STARTTLS (RFC 5321 section 4.1.1.1)."""
-    dialog = SmtpDialog.before_tls(NAME)
+    dialog = before_tls()
     talk(dialog, [GREETING, b"250 STARTTLS\r\n"])
     assert dialog.stop is not None
     assert dialog.stop.fault is Fault.NOT_OFFERED
@@ -108,7 +121,7 @@ def test_starttls_in_the_first_line_is_a_host_name() -> None:
 
 def test_implicit_dialog_greets_and_asks_inside_tls() -> None:
     """On port 465 the greeting comes inside TLS, then EHLO, and nothing else."""
-    dialog = SmtpDialog.inside_tls(NAME)
+    dialog = dialog_for(Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), Stage.INSIDE_TLS, NAME)
     assert talk(dialog, [GREETING, EHLO]) == [b"", b"EHLO [192.0.2.1]\r\n", b""]
     assert dialog.stop is None
 

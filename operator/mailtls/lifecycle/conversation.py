@@ -1,4 +1,4 @@
-"""Checks on the talk with the server: from the first packet to EHLO inside TLS.
+"""Checks on the talk with the server: from the first packet to the capabilities inside TLS.
 
 Each names one fault. Faults are told apart by the phase in which the talk ended, never by the kind of error.
 """
@@ -6,9 +6,9 @@ Each names one fault. Faults are told apart by the phase in which the talk ended
 from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.spec import ProxyProtocol
 
-_TRANSIENT = 400
-_PERMANENT = 500
+_PREAUTHENTICATED = "PREAUTH"
 
 
 def address_is_unknown(seen: Seen) -> Finding | None:
@@ -29,7 +29,7 @@ def connection_is_refused(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.CONNECTION_REFUSED,
-        f"Nothing listens on port {seen.port}: start the listener (Postfix: enable the service in master.cf) or "
+        f"Nothing listens on port {seen.port}: start the listener ({_fix(seen, Reason.CONNECTION_REFUSED)}) or "
         "correct the port.",
     )
 
@@ -58,9 +58,9 @@ def network_is_unreachable(seen: Seen) -> Finding | None:
 
 
 def server_is_busy(seen: Seen) -> Finding | None:
-    """4xx instead of a welcome; only a warning once the certificate is proven."""
+    """A refusal for now (4xx) instead of a welcome; only a warning once the certificate is proven."""
     reply = _refusal(seen)
-    if reply is None or not _TRANSIENT <= reply.code < _PERMANENT:
+    if reply is None or not reply.is_transient:
         return None
     return Finding(
         Reason.SERVER_BUSY,
@@ -71,14 +71,14 @@ def server_is_busy(seen: Seen) -> Finding | None:
 
 
 def probe_is_rejected(seen: Seen) -> Finding | None:
-    """5xx instead of a welcome; only a warning once the certificate is proven."""
+    """A refusal for good (5xx) instead of a welcome; only a warning once the certificate is proven."""
     reply = _refusal(seen)
-    if reply is None or reply.code < _PERMANENT or _ehlo_is_unknown(reply):
+    if reply is None or not reply.is_permanent or _list_is_unknown(reply) or reply.word == _PREAUTHENTICATED:
         return None
     return Finding(
         Reason.PROBE_REJECTED,
-        f"The server turns the prober away ({reply.text}): allow the operator's address (Postfix: mynetworks, "
-        "postscreen_access_list).",
+        f"The server turns the prober away ({reply.text}): allow the operator's address "
+        f"({_fix(seen, Reason.PROBE_REJECTED)}).",
         _unless_proven(seen),
     )
 
@@ -88,8 +88,8 @@ def port_wants_tls_first(seen: Seen) -> Finding | None:
     return (
         Finding(
             Reason.IMPLICIT_TLS_ON_STARTTLS_PORT,
-            f"Port {seen.port} sends no greeting but answers TLS at once: set `tls: Implicit` for it, or turn "
-            "smtpd_tls_wrappermode off in Postfix (25 and 587 are STARTTLS ports, 465 is implicit, RFC 8314).",
+            f"Port {seen.port} sends no greeting but answers TLS at once: set `tls: Implicit` for it, or "
+            f"{_fix(seen, Reason.IMPLICIT_TLS_ON_STARTTLS_PORT)} ({seen.idiom.ports}, RFC 8314).",
         )
         if seen.facts.tls_first
         else None
@@ -103,25 +103,52 @@ def greeting_is_missing(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.NO_BANNER,
-        f"Port {seen.port} accepts connections but sends no greeting ({stop.fault}): the server hangs, is overloaded, "
-        "or expects the PROXY protocol.",
+        f"Port {seen.port} accepts connections but sends no greeting ({stop.fault}): the server hangs, is overloaded "
+        f"{_proxy_hint(seen)}.",
+    )
+
+
+def session_is_preauthenticated(seen: Seen) -> Finding | None:
+    """IMAP greets by PREAUTH, and STARTTLS belongs to the state before authentication (RFC 9051 section 6.2.1)."""
+    stop = _stop(seen, Fault.UNEXPECTED_REPLY, Phase.GREETING)
+    reply = seen.facts.reply(Phase.GREETING)
+    if not stop or not reply or reply.word != _PREAUTHENTICATED:
+        return None
+    return Finding(
+        Reason.IMAP_PREAUTH_BLOCKS_STARTTLS,
+        f"Port {seen.port} greets with PREAUTH ({reply.text}), after which no client may start TLS: let the server ask "
+        "for a login on this port; if it does, somebody on the way forges the greeting.",
+    )
+
+
+def claimed_address_is_refused(seen: Seen) -> Finding | None:
+    """XCLIENT is not listed, or not answered by a new greeting (Postfix XCLIENT_README)."""
+    stop = seen.facts.stopped(Phase.XCLIENT)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.XCLIENT_REFUSED,
+        f"The server does not take {seen.target.port.xclient_address} as the client's address by XCLIENT "
+        f"({_told(stop)}): list the operator's address in smtpd_authorized_xclient_hosts (Postfix), or remove "
+        "`xclientAddress`.",
+        _unless_proven(seen),
     )
 
 
 def server_speaks_another_protocol(seen: Seen) -> Finding | None:
-    """What came back is no SMTP, or came out of turn."""
+    """What came back is not the protocol, or came out of turn."""
     stop = seen.facts.stopped(Phase.GREETING, Phase.CAPABILITIES, Phase.STARTTLS)
     odd = stop and (
         stop.fault is Fault.GARBLED
-        or (stop.fault is Fault.UNEXPECTED_REPLY and _code(seen, stop) < _TRANSIENT)
+        or (stop.fault is Fault.UNEXPECTED_REPLY and not _is_refused(seen, stop))
         or (stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and stop.phase is not Phase.GREETING)
     )
     if not stop or not odd or seen.facts.session:
         return None
     return Finding(
         Reason.PROTOCOL_ERROR,
-        f"The talk broke off at {stop.phase} ({_told(stop)}): check that an SMTP server listens on port {seen.port} "
-        "and see its log.",
+        f"The talk broke off at {seen.idiom.phase(stop.phase)} ({_told(stop)}): check that {seen.idiom.server} listens "
+        f"on port {seen.port} and see its log.",
     )
 
 
@@ -132,58 +159,56 @@ def implicit_port_speaks_plaintext(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
-        f"Port {seen.port} must begin with TLS but said «{stop.detail}»: set smtpd_tls_wrappermode=yes for this "
-        "service in Postfix's master.cf, or `tls: StartTLS` for the port.",
+        f"Port {seen.port} must begin with TLS but said «{stop.detail}»: "
+        f"{_fix(seen, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT)}, or `tls: StartTLS` for the port ({seen.idiom.ports}).",
     )
 
 
 def starttls_is_not_advertised(seen: Seen) -> Finding | None:
-    """EHLO lists no STARTTLS, or EHLO itself is unknown."""
+    """The capabilities lack STARTTLS, or the command that asks for them is unknown."""
     stop = _stop(seen, Fault.NOT_OFFERED, Phase.STARTTLS)
     reply = seen.facts.reply(Phase.CAPABILITIES)
-    if not stop and not (reply and _ehlo_is_unknown(reply)):
+    if not stop and not (reply and _list_is_unknown(reply)):
         return None
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
-        f"EHLO {said}, so clients cannot start TLS: set smtpd_tls_security_level=may and smtpd_tls_chain_files in "
-        "Postfix, and look for a middlebox that strips STARTTLS.",
+        f"{seen.idiom.asks} {said}, so no client can start TLS: {_fix(seen, Reason.STARTTLS_NOT_ADVERTISED)}, and look "
+        f"for a middlebox that strips {seen.idiom.starts}.",
     )
 
 
 def starttls_is_unavailable(seen: Seen) -> Finding | None:
-    """4xx to STARTTLS: the server wants to, but cannot."""
+    """A refusal for now (4xx) to STARTTLS: the server wants to, but cannot."""
     reply = _starttls_refusal(seen)
-    if reply is None or not _TRANSIENT <= reply.code < _PERMANENT:
+    if reply is None or not reply.is_transient:
         return None
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"STARTTLS is offered but fails ({reply.text}): in Postfix this is an unreadable, missing or mismatched "
-        "certificate or key file, or a TLS rate limit; its log names the file.",
+        f"{seen.idiom.starts} is offered but fails ({reply.text}): {_fix(seen, Reason.STARTTLS_UNAVAILABLE)}.",
     )
 
 
 def starttls_is_rejected(seen: Seen) -> Finding | None:
-    """5xx to STARTTLS."""
+    """A refusal for good (5xx) to STARTTLS."""
     reply = _starttls_refusal(seen)
-    if reply is None or reply.code < _PERMANENT:
+    if reply is None or not reply.is_permanent:
         return None
     return Finding(
         Reason.STARTTLS_REJECTED,
-        f"STARTTLS is offered but refused ({reply.text}): in Postfix 502 means that TLS is off, so check "
-        "smtpd_tls_security_level and that no proxy answers EHLO in its place.",
+        f"{seen.idiom.starts} is offered but refused ({reply.text}): {_fix(seen, Reason.STARTTLS_REJECTED)}.",
     )
 
 
 def plaintext_follows_starttls(seen: Seen) -> Finding | None:
-    """Bytes stand between the 220 and TLS (RFC 3207 section 6, CVE-2011-0411)."""
+    """Bytes stand between the word to start and TLS (RFC 3207 section 6, CVE-2011-0411)."""
     stop = _stop(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
     if not stop or seen.implicit:
         return None
     return Finding(
         Reason.PLAINTEXT_AFTER_STARTTLS,
-        f"After the 220 to STARTTLS came plain text «{stop.detail}»: somebody injects data on the way, or the server "
-        "or a proxy before it has a bug; update it.",
+        f"After the server agreed to {seen.idiom.starts} came plain text «{stop.detail}»: somebody injects data on the "
+        "way, or the server or a proxy before it has a bug; update it.",
     )
 
 
@@ -194,8 +219,7 @@ def handshake_finds_no_version(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.NO_SHARED_TLS_VERSION,
-        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): set smtpd_tls_protocols and "
-        "smtpd_tls_mandatory_protocols to >=TLSv1.2 in Postfix.",
+        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): {_fix(seen, Reason.NO_SHARED_TLS_VERSION)}.",
     )
 
 
@@ -218,8 +242,8 @@ def ehlo_in_tls_fails(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.EHLO_AFTER_TLS_FAILED,
-        f"TLS works but {stop.phase} failed ({_told(stop)}): see the server's log; a client certificate may be "
-        "demanded (smtpd_tls_req_ccert), or the backend behind a TLS proxy is down.",
+        f"TLS works but {seen.idiom.phase(stop.phase)} failed ({_told(stop)}): see the server's log; "
+        f"{_fix(seen, Reason.EHLO_AFTER_TLS_FAILED)}, or the backend behind a TLS proxy is down.",
     )
 
 
@@ -229,33 +253,34 @@ def starttls_is_offered_in_tls(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_READVERTISED,
-        "STARTTLS is listed again inside TLS: a TLS proxy may stand before a server that does not know of it.",
+        f"{seen.idiom.starts} is listed again inside TLS: a TLS proxy may stand before a server that does not know it.",
         Severity.WARN,
     )
 
 
 def auth_is_offered_before_tls(seen: Seen) -> Finding | None:
-    """Passwords may travel in clear text where TLS is enforced (RFC 4954 section 4)."""
-    methods = seen.keyword(Phase.CAPABILITIES, "AUTH")
+    """Passwords may travel in clear text where TLS is enforced (RFC 4954 section 4, RFC 8314 section 3)."""
+    heard = seen.facts.reply(Phase.CAPABILITIES)
+    methods = heard.logins if heard else None
     if methods is None or not seen.enforced:
         return None
     return Finding(
         Reason.AUTH_OFFERED_BEFORE_TLS,
-        f"AUTH {methods} is offered before TLS: set smtpd_tls_auth_only=yes (or smtpd_tls_security_level=encrypt) in "
-        "Postfix, so that no password travels in clear text.",
+        f"Login by {methods or 'AUTH'} is offered before TLS: {_fix(seen, Reason.AUTH_OFFERED_BEFORE_TLS)}, so that no "
+        "password travels in clear text.",
         Severity.WARN,
     )
 
 
 def auth_is_lost_in_tls(seen: Seen) -> Finding | None:
-    """AUTH was there before TLS and is gone inside it: nobody can log in safely."""
-    heard = seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
-    lost = heard and heard.code < _TRANSIENT and heard.keyword("AUTH") is None
-    if not lost or not seen.enforced or seen.keyword(Phase.CAPABILITIES, "AUTH") is None:
+    """Logins were offered before TLS and are gone inside it: nobody can log in safely."""
+    before, heard = seen.facts.reply(Phase.CAPABILITIES), seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    lost = heard and not heard.is_refusal and heard.logins is None
+    if not lost or not seen.enforced or before is None or before.logins is None:
         return None
     return Finding(
         Reason.AUTH_MISSING,
-        "AUTH is offered in clear text but not inside TLS: set smtpd_sasl_auth_enable=yes for the TLS service too.",
+        f"Logins are offered in clear text but not inside TLS: {_fix(seen, Reason.AUTH_MISSING)}.",
     )
 
 
@@ -272,7 +297,7 @@ def _refusal(seen: Seen) -> Reply | None:
 
 def _has_other_check(seen: Seen, stop: Stop) -> bool:
     """Whether a fault of the greeting inside TLS is named by a check of its own: silence or a refusal."""
-    refused = stop.fault is Fault.UNEXPECTED_REPLY and _code(seen, stop) >= _TRANSIENT
+    refused = stop.fault is Fault.UNEXPECTED_REPLY and _is_refused(seen, stop)
     return stop.phase is Phase.GREETING and (refused or stop.fault in {Fault.TIMED_OUT, Fault.CLOSED})
 
 
@@ -281,19 +306,34 @@ def _starttls_refusal(seen: Seen) -> Reply | None:
     return seen.facts.reply(Phase.STARTTLS) if stop else None
 
 
-def _ehlo_is_unknown(reply: Reply) -> bool:
-    """A server without ESMTP has no STARTTLS either (RFC 5321 section 4.2.4: 500 and 502 mean not implemented)."""
-    return reply.phase is Phase.CAPABILITIES and reply.code in {500, 502}
+def _list_is_unknown(reply: Reply) -> bool:
+    """A server without ESMTP has no STARTTLS either (RFC 5321 section 4.2.4: 500 and 502 mean not implemented).
+
+    Nor has one that does not know CAPA (RFC 2595 section 4) or CAPABILITY.
+    """
+    unknown = reply.code in {500, 502} or (reply.word in {"-ERR", "BAD", "NO"} and not reply.is_transient)
+    return reply.phase is Phase.CAPABILITIES and unknown
 
 
-def _code(seen: Seen, stop: Stop) -> int:
+def _is_refused(seen: Seen, stop: Stop) -> bool:
     reply = seen.facts.reply(stop.phase)
-    return reply.code if reply else 0
+    return reply is not None and reply.is_refusal
 
 
 def _unless_proven(seen: Seen) -> Severity:
     """A refusal fails the probe as long as no certificate was seen: nothing was proven."""
     return Severity.WARN if seen.facts.session else Severity.FAIL
+
+
+def _fix(seen: Seen, reason: Reason) -> str:
+    return seen.idiom.fixes[reason]
+
+
+def _proxy_hint(seen: Seen) -> str:
+    version = seen.target.port.proxy_protocol
+    if version is ProxyProtocol.NONE:
+        return "or expects the PROXY protocol (`proxyProtocol`)"
+    return f"or expects another PROXY protocol than {version} (`proxyProtocol`)"
 
 
 def _told(stop: Stop) -> str:

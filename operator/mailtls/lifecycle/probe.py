@@ -19,6 +19,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     conversation.network_is_unreachable,
     conversation.port_wants_tls_first,
     conversation.greeting_is_missing,
+    conversation.session_is_preauthenticated,
+    conversation.claimed_address_is_refused,
     conversation.starttls_is_not_advertised,
     conversation.starttls_is_unavailable,
     conversation.starttls_is_rejected,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailtls.lifecycle.idiom import Idiom, idiom_of
 from mailtls.model.endpoint import Expected, Target
 from mailtls.model.facts import Facts, Phase
 from mailtls.model.served import ServedCertificate, read_served
@@ -38,6 +39,11 @@ class Seen:
         return self.target.port.port
 
     @property
+    def idiom(self) -> Idiom:
+        """How the port's protocol says things."""
+        return idiom_of(self.target.port.protocol)
+
+    @property
     def implicit(self) -> bool:
         """Whether TLS comes first on this port."""
         return self.target.port.tls is TlsMode.IMPLICIT
@@ -48,6 +54,6 @@ class Seen:
         return self.target.port.policy is TlsPolicy.ENFORCED
 
     def keyword(self, phase: Phase, name: str) -> str | None:
-        """Parameters of an EHLO keyword in a phase, None when it was not listed or not reached."""
+        """Parameters of a capability in a phase, None when it was not listed or not reached."""
         reply = self.facts.reply(phase)
         return reply.keyword(name) if reply else None

@@ -39,8 +39,9 @@ def foreign_certificate_is_served(seen: Seen) -> Finding | None:
     shown = f"{leaf.subject}, {_portrait(leaf)}" if leaf else "one that cannot be read"
     return Finding(
         Reason.UNEXPECTED_CERTIFICATE,
-        f"The server serves another certificate than the stored one ({shown}): point smtpd_tls_chain_files (Postfix) "
-        "at the mounted Secret and check that the address belongs to this workload.",
+        f"The server serves another certificate than the stored one ({shown}): point "
+        f"{seen.idiom.fixes[Reason.UNEXPECTED_CERTIFICATE]} at the mounted Secret and check that the address belongs "
+        "to this workload.",
     )
 
 

@@ -315,15 +315,28 @@ _CONNECTING: Mapping[Reason, Explanation] = {
     Reason.NO_BANNER: Explanation(
         "The port accepts connections but says nothing, and it does not speak TLS either.",
         "Check that a mail server listens there; if the port expects the PROXY protocol (postscreen_upstream_proxy, "
-        "smtpd_upstream_proxy_protocol), give the probe a port without it.",
+        "smtpd_upstream_proxy_protocol, Dovecot's haproxy = yes), set proxyProtocol of the port to V1 or V2.",
     ),
     Reason.PROTOCOL_ERROR: Explanation(
-        "The server's answers are not what RFC 5321 has a mail server say.",
-        "Check that the port is the mail server's; the message shows what was answered.",
+        "The server's answers are not what the port's protocol has a mail server say.",
+        "Check that the port is the mail server's and its protocol the one that is listed; the message shows what was "
+        "answered.",
+    ),
+    Reason.XCLIENT_REFUSED: Explanation(
+        "The port is listed with an address to claim (xclientAddress), but the server does not take it by XCLIENT.",
+        "Put the operator's address into smtpd_authorized_xclient_hosts (Postfix), or remove xclientAddress; where the "
+        "message shows a refusal of the claimed address itself, the server's access rules turn that client away.",
     ),
 }
 
 _STARTING_TLS: Mapping[Reason, Explanation] = {
+    Reason.IMAP_PREAUTH_BLOCKS_STARTTLS: Explanation(
+        "The IMAP server greets as if the client had logged in (PREAUTH), and after a login no client may start TLS.",
+        "Let the server ask for a login on this port; a pre-authenticated service belongs on a local socket. If the "
+        "server does not greet so by itself, look for somebody on the way who does.",
+        symptom="Mail programs that insist on TLS cannot connect; others send everything in plain text.",
+        rfc="RFC 9051 sections 6.2.1 and 11.2",
+    ),
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: Explanation(
         "The port expects TLS from the first byte, but is listed with STARTTLS.",
         "Set tls: Implicit for this port if that is meant (465); otherwise remove smtpd_tls_wrappermode=yes from its "

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.model.spec import Protocol
 
 QUOTE_LIMIT = 200  # characters; a message of a condition stays readable, and Kubernetes caps events at 1024
 
@@ -16,10 +17,11 @@ class Phase(StrEnum):
 
     CONNECT = "the connection"
     GREETING = "the greeting"
-    CAPABILITIES = "the capabilities (EHLO)"
+    CAPABILITIES = "the capabilities"
+    XCLIENT = "XCLIENT"
     STARTTLS = "STARTTLS"
     HANDSHAKE = "the TLS handshake"
-    CAPABILITIES_IN_TLS = "the capabilities inside TLS (EHLO)"
+    CAPABILITIES_IN_TLS = "the capabilities inside TLS"
 
 
 class Fault(StrEnum):
@@ -47,26 +49,82 @@ class Stop:
     detail: str = ""
 
 
+_TRANSIENT, _PERMANENT = 400, 500  # RFC 5321 section 4.2.1
+_TRANSIENT_CODES = frozenset(  # RFC 5530 section 3, RFC 3206 section 4, RFC 2449 section 8, RFC 5804 section 1.3
+    {"UNAVAILABLE", "INUSE", "LIMIT", "SYS/TEMP", "IN-USE", "LOGIN-DELAY", "TRYLATER"}
+)
+_ITS_OWN_NAMES = {  # of what SMTP calls STARTTLS and AUTH
+    Protocol.POP3: {"STARTTLS": "STLS", "AUTH": "SASL"},  # RFC 2595 section 4, RFC 5034 section 3
+    Protocol.SIEVE: {"AUTH": "SASL"},  # RFC 5804 section 1.7
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply of the server (RFC 5321 section 4.2); `lines` are quoted and carry no reply code."""
+    """One reply of the server; `lines` are quoted and carry no code or word of agreement.
+
+    SMTP and LMTP answer by `code` (RFC 5321 section 4.2); the others by `word`, such as OK or -ERR, and have code 0.
+    A list of capabilities has one in each line.
+    """
 
     phase: Phase
     code: int
     lines: tuple[str, ...]
+    word: str = ""
+    protocol: Protocol = Protocol.SMTP
 
     @property
     def text(self) -> str:
         """The reply on one line, cut to a readable length."""
-        return shorten(f"{self.code} {' / '.join(self.lines)}".rstrip())
+        return shorten(f"{self.word or self.code} {' / '.join(self.lines)}".rstrip())
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the server says no for now: 4xx, or a response code that means it."""
+        if not self.word:
+            return _TRANSIENT <= self.code < _PERMANENT
+        hint = self.lines[0].partition(" ")[0].strip("[]()").upper() if self.lines else ""
+        return self.is_refusal and hint in _TRANSIENT_CODES
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the server says no for good."""
+        return self.is_refusal and not self.is_transient
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the server says no, for now or for good."""
+        return self.word in {"NO", "BAD", "BYE", "-ERR"} if self.word else self.code >= _TRANSIENT
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What a list of capabilities holds, as it was sent."""
+        speaks_smtp = self.protocol in {Protocol.SMTP, Protocol.LMTP}
+        return self.lines[1:] if speaks_smtp else self.lines  # the first line names the host (RFC 5321 section 4.1.1.1)
 
     def keyword(self, name: str) -> str | None:
-        """Parameters of an EHLO keyword (RFC 5321 section 4.1.1.1), None when it is not listed."""
-        for line in self.lines[1:]:
-            word, _, parameters = line.replace("=", " ", 1).partition(" ")  # `AUTH=LOGIN` is old but alive
-            if word.upper() == name:
-                return parameters
-        return None
+        """Parameters of a capability by SMTP's name for it (STARTTLS, AUTH), None when it is not listed."""
+        wanted = _ITS_OWN_NAMES.get(self.protocol, {}).get(name, name)
+        found = [parameters for word, parameters in map(_capability, self.capabilities) if word == wanted]
+        return " ".join(found) if found else None
+
+    @property
+    def logins(self) -> str | None:
+        """The ways to log in that are offered: SASL mechanisms and a protocol's own command; None without any."""
+        ways = [self.keyword("AUTH") or ""]
+        if self.protocol is Protocol.IMAP and self.keyword("LOGINDISABLED") is None:  # RFC 9051 section 6.2.3
+            ways.append("LOGIN")
+        if self.protocol is Protocol.POP3 and self.keyword("USER") is not None:  # RFC 2449 section 6.3
+            ways.append("USER")
+        if self.protocol in {Protocol.SMTP, Protocol.LMTP}:  # the keyword alone offers something
+            return self.keyword("AUTH")
+        return " ".join(way for way in ways if way) or None
+
+
+def _capability(line: str) -> tuple[str, str]:
+    """Split into name and parameters; `AUTH=LOGIN` is IMAP's form, and old but alive in SMTP; Sieve quotes both."""
+    word, _, parameters = line.replace('"', "").replace("=", " ", 1).partition(" ")
+    return word.upper(), parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +159,8 @@ class Facts:
     tls_first: bool = False
 
     def reply(self, phase: Phase) -> Reply | None:
-        """What the server answered in a phase, None when it was not reached."""
-        return next((reply for reply in self.replies if reply.phase is phase), None)
+        """What the server answered in a phase, the last time after XCLIENT; None when it was not reached."""
+        return next((reply for reply in reversed(self.replies) if reply.phase is phase), None)
 
     def stopped(self, *phases: Phase) -> Stop | None:
         """The stop, if it was in one of `phases`."""

@@ -93,6 +93,8 @@ class Reason(StrEnum):
     PROBE_REJECTED = "ProbeRejected"
     NO_BANNER = "NoBanner"
     PROTOCOL_ERROR = "ProtocolError"
+    XCLIENT_REFUSED = "XclientRefused"
+    IMAP_PREAUTH_BLOCKS_STARTTLS = "ImapPreauthBlocksStarttls"
     IMPLICIT_TLS_ON_STARTTLS_PORT = "ImplicitTlsOnStarttlsPort"
     PLAINTEXT_ON_IMPLICIT_TLS_PORT = "PlaintextOnImplicitTlsPort"
     STARTTLS_NOT_ADVERTISED = "StarttlsNotAdvertised"

@@ -53,6 +53,10 @@ class Protocol(StrEnum):
     """Application protocol spoken before or inside TLS."""
 
     SMTP = "smtp"
+    LMTP = "lmtp"
+    IMAP = "imap"
+    POP3 = "pop3"
+    SIEVE = "sieve"
 
 
 class TlsMode(StrEnum):
@@ -69,14 +73,27 @@ class TlsPolicy(StrEnum):
     ENFORCED = "Enforced"
 
 
+class ProxyProtocol(StrEnum):
+    """The version of the PROXY protocol that a port expects before all else, `NONE` for a port that does not."""
+
+    NONE = "None"
+    V1 = "V1"
+    V2 = "V2"
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port of every pod of a workload that must serve the certificate."""
+    """One port of every pod of a workload that must serve the certificate.
+
+    `xclient_address`, on ports of SMTP and LMTP only, is whom the probe claims to be by Postfix' XCLIENT.
+    """
 
     port: int
     tls: TlsMode
     policy: TlsPolicy
     protocol: Protocol = Protocol.SMTP
+    proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
+    xclient_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

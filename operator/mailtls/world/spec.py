@@ -7,6 +7,7 @@ sentences.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from mailtls.model.duration import format_duration, parse_duration
 from mailtls.model.hostname import certificate_name
@@ -22,6 +23,7 @@ from mailtls.model.spec import (
     PrivateKeyPolicy,
     Probe,
     Protocol,
+    ProxyProtocol,
     Reload,
     Renewal,
     Rollout,
@@ -194,24 +196,28 @@ def _workloads(node: Node) -> tuple[Workload, ...]:
 
 def _workload(node: Node) -> Workload:
     server, apply = node.at("server"), node.at("apply")
-    preset = PRESETS[server.choice(Server) if server.is_given else Server.POSTFIX]
+    kind = server.choice(Server) if server.is_given else Server.POSTFIX
     how = apply.choice(Apply) if apply.is_given else Apply.RELOAD
     return Workload(
         kind=node.at("kind").choice(WorkloadKind),
         name=object_name(node.at("name")),
         apply=how,
-        ports=_ports(node.at("ports"), preset),
-        reload=_reload(node.at("reload"), preset, how),
+        ports=_ports(node.at("ports"), PRESETS[kind]),
+        reload=_reload(node.at("reload"), kind, how),
     )
 
 
-def _reload(node: Node, preset: Preset, how: Apply) -> Reload | None:
+def _reload(node: Node, server: Server, how: Apply) -> Reload | None:
     if how is not Apply.RELOAD:
         if node.is_given:
             raise node.refused("the command would never run, so remove reload, or set apply to Reload")
         return None
     container, words = node.at("container"), node.at("command").items(64)
-    command = tuple(word.argument(4096) for word in words) or preset.reload
+    command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
+    if not command and server is Server.OPENSMTPD:
+        raise node.refused(
+            "OpenSMTPD reads its certificate only when it starts, so set apply to Rollout, or set reload.command"
+        )
     if not command:
         raise node.refused(
             "a generic server's reload command is not known, so set reload.command, or set apply to Rollout"
@@ -239,4 +245,28 @@ def _port(node: Node) -> Port:
     wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
     if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
         raise policy.refused("implicit TLS leaves no room for plain text, so remove policy, or set it to Enforced")
-    return Port(number, tls, wanted, protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP)
+    spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
+    proxy = node.at("proxyProtocol")
+    return Port(
+        port=number,
+        tls=tls,
+        policy=wanted,
+        protocol=spoken,
+        proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
+        xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
+    )
+
+
+def _xclient_address(node: Node, spoken: Protocol) -> str | None:
+    if not node.is_given:
+        return None
+    if spoken not in {Protocol.SMTP, Protocol.LMTP}:
+        raise node.refused("only smtp and lmtp know XCLIENT, so remove xclientAddress")
+    return str(node.read(_address))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ValueError("write an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1") from None

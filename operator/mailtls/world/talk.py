@@ -5,18 +5,16 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final
 
 from OpenSSL import SSL
 
 from mailtls.model.endpoint import Target
 from mailtls.model.facts import Facts, Fault, Phase, Stop, quote, shorten
 from mailtls.model.spec import TlsMode
-from mailtls.world.dialog import Dialog, SmtpDialog
+from mailtls.world.dialogs.choice import Stage, dialog_for, farewell
+from mailtls.world.dialogs.dialog import Dialog
 from mailtls.world.handshake import HandshakeFailed, TlsClient, TrustStore
 from mailtls.world.wire import TlsWire, Wire
-
-_QUIT: Final = b"QUIT\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +56,29 @@ class Conversation:
         return self._facts
 
     async def _speak(self) -> None:
-        wire, farewell = await self._connect(), _QUIT
+        wire, last_words = await self._connect(), farewell(self._target.port.protocol)
         try:
             if self._target.port.tls is TlsMode.START_TLS:
                 await self._start_tls(wire)
-            farewell = b""  # nothing in clear from here on
+            last_words = b""  # nothing in clear from here on
             tls = await self._handshake(wire)
-            farewell = await self._speak_in_tls(wire, tls)
+            last_words = await self._speak_in_tls(wire, tls)
         finally:
-            wire.close(farewell)
+            wire.close(last_words)
 
     async def _connect(self) -> Wire:
         async with self._during(Phase.CONNECT, self._limits.connect):
-            return await Wire.connect(self._target.address, self._target.port.port)
+            port = self._target.port
+            wire = await Wire.connect(self._target.address, port.port)
+            try:
+                await wire.send(wire.proxy_header(port.proxy_protocol))
+            except BaseException:
+                wire.close()
+                raise
+            return wire
 
     async def _start_tls(self, wire: Wire) -> None:
-        dialog = SmtpDialog.before_tls(wire.client_name)
+        dialog = dialog_for(self._target.port, Stage.BEFORE_TLS, wire.client_name)
         await self._talk(wire, dialog)
         if dialog.surplus:  # sent before our ClientHello, so it cannot be TLS (RFC 3207 section 6)
             raise Halt(Stop(Phase.HANDSHAKE, Fault.NOT_TLS, quote(dialog.surplus)))
@@ -87,10 +92,11 @@ class Conversation:
 
     async def _speak_in_tls(self, wire: Wire, tls: TlsClient) -> bytes:
         """Talk inside TLS and return the bytes of a polite end."""
-        begin = SmtpDialog.after_starttls if self._target.port.tls is TlsMode.START_TLS else SmtpDialog.inside_tls
-        await self._talk(TlsWire(wire, tls), begin(wire.client_name))
+        port = self._target.port
+        stage = Stage.AFTER_STARTTLS if port.tls is TlsMode.START_TLS else Stage.INSIDE_TLS
+        await self._talk(TlsWire(wire, tls), dialog_for(port, stage, wire.client_name))
         with suppress(HandshakeFailed):  # all is known by now: a session that breaks here costs only the courtesy
-            return tls.encrypt(_QUIT) + tls.close()
+            return tls.encrypt(farewell(port.protocol)) + tls.close()
         return b""
 
     async def _talk(self, wire: Wire | TlsWire, dialog: Dialog) -> None:

@@ -6,7 +6,9 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
 
+from mailtls.model.spec import ProxyProtocol
 from mailtls.world.handshake import TlsClient
+from mailtls.world.proxy_header import proxy_header
 
 _READS_IN_A_ROW: Final = 16
 CHUNK: Final = 16384  # octets read at once: all that a peer can make a probe hold
@@ -43,8 +45,15 @@ class Wire:
     @property
     def client_name(self) -> str:
         """Our address as a literal: a client without a name of its own may say so (RFC 5321 section 4.1.4)."""
-        address = str(self._socket.getsockname()[0]).split("%", maxsplit=1)[0]
+        address, _ = _address(self._socket.getsockname())
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+    def proxy_header(self, version: ProxyProtocol) -> bytes:
+        """What a port that expects the PROXY protocol wants to hear first, empty for `NONE`."""
+        if version is ProxyProtocol.NONE:  # most ports: no need to ask the socket, which may be gone already
+            return b""
+        ours, theirs = (_address(name) for name in (self._socket.getsockname(), self._socket.getpeername()))
+        return proxy_header(version, ours, theirs)
 
     async def receive(self) -> bytes:
         """Return some bytes, none when the peer has closed."""
@@ -65,6 +74,11 @@ class Wire:
             if farewell:
                 self._socket.send(farewell)
         self._socket.close()
+
+
+def _address(name: tuple[str, int]) -> tuple[str, int]:
+    """Address and port of a socket's end, without the zone of a link-local address."""
+    return name[0].split("%", maxsplit=1)[0], name[1]
 
 
 class TlsWire:
