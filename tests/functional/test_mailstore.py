@@ -1,0 +1,136 @@
+"""The probe against a real Dovecot on every protocol, with and without the PROXY protocol."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from fakes.clock import WallClock
+from mailservers.certificates import DAY, HOST, Authority, Wish
+from mailservers.mailstore import Mailstore, mailstore, missing
+from mailtls.lifecycle.probe import verdict
+from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.facts import Phase
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.world.prober import Limits, MailProber
+
+AUTHORITY = Authority()
+STORED = AUTHORITY.issue()
+OLDER = AUTHORITY.issue(Wish(valid_from=-60 * DAY, valid_until=30 * DAY))
+NAMES = [
+    *(
+        f"{protocol}-{tls}-{proxy}"
+        for protocol in ("imap", "pop3", "sieve")
+        for tls in ("StartTLS", "Implicit")
+        for proxy in ("None", "V1", "V2")
+    ),
+    "lmtp-StartTLS-None",
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Mailstore]:
+    """One Dovecot for all cases."""
+    if why := missing():
+        pytest.skip(why)
+    with mailstore(STORED) as running:
+        yield running
+
+
+def probe(port: Port) -> Endpoint:
+    """Probe one port."""
+    target = Target("dovecot-0", "StatefulSet/dovecot", "127.0.0.1", port, HOST)
+    prober = MailProber(WallClock(), verdict, Limits(dialog=3, handshake=3, overall=8))
+    return prober.probe([target], AUTHORITY.expects(STORED))[0]
+
+
+def reason(endpoint: Endpoint) -> Reason | None:
+    """The reason of a failed endpoint."""
+    return endpoint.failure.reason if endpoint.failure else None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_port_of_dovecot_proves_its_certificate(name: str, server: Mailstore) -> None:
+    """On each protocol, in both TLS modes and by both PROXY versions, the stored certificate is seen."""
+    endpoint = probe(server.ports[name])
+    assert endpoint.findings == (), server.log()
+    assert endpoint.served_sha256 == STORED.sha256
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3", "sieve"])
+def test_capabilities_are_understood(protocol: str, server: Mailstore) -> None:
+    """STARTTLS and logins are found in each protocol's own form, and STARTTLS is gone inside TLS."""
+    target = Target("dovecot-0", "", "127.0.0.1", server.ports[f"{protocol}-StartTLS-None"], HOST)
+    ((_, facts),) = MailProber(WallClock(), verdict).examine([target], AUTHORITY.expects(STORED))
+    before, inside = facts.reply(Phase.CAPABILITIES), facts.reply(Phase.CAPABILITIES_IN_TLS)
+    assert before is not None
+    assert inside is not None
+    assert (before.keyword("STARTTLS"), inside.keyword("STARTTLS")) == ("", None)
+    assert "PLAIN LOGIN" in (inside.keyword("AUTH") or "")
+    assert (inside.logins or "").startswith("PLAIN LOGIN")
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3", "sieve"])
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        (TlsMode.START_TLS, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT),
+        (TlsMode.IMPLICIT, Reason.IMPLICIT_TLS_ON_STARTTLS_PORT),
+    ],
+)
+def test_wrong_kind_of_port_is_named(protocol: str, tls: TlsMode, said: Reason, server: Mailstore) -> None:
+    """A port listed as the other kind leads to the words of its protocol."""
+    other = next(mode for mode in TlsMode if mode is not tls)
+    endpoint = probe(replace(server.ports[f"{protocol}-{tls}-None"], tls=other, policy=TlsPolicy.ENFORCED))
+    assert reason(endpoint) is said
+    assert endpoint.failure is not None
+    assert "inet_listener" in endpoint.failure.message
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3", "sieve"])
+def test_port_behind_a_proxy_is_silent_to_strangers(protocol: str, server: Mailstore) -> None:
+    """Without the header the port says nothing, and the message says why that may be."""
+    endpoint = probe(replace(server.ports[f"{protocol}-StartTLS-V2"], proxy_protocol=ProxyProtocol.NONE))
+    assert reason(endpoint) is Reason.NO_BANNER
+    assert endpoint.failure is not None
+    assert "proxyProtocol" in endpoint.failure.message
+
+
+def test_logins_in_clear_text_are_warned_of(server: Mailstore) -> None:
+    """From loopback Dovecot takes passwords in clear text, which an enforced port must not."""
+    endpoint = probe(replace(server.ports["imap-StartTLS-None"], policy=TlsPolicy.ENFORCED))
+    (warned,) = endpoint.findings
+    assert warned.reason is Reason.AUTH_OFFERED_BEFORE_TLS
+    assert "auth_allow_cleartext" in warned.message
+
+
+def test_another_protocol_is_told(server: Mailstore) -> None:
+    """A port listed by the wrong protocol is named so."""
+    endpoint = probe(replace(server.ports["imap-StartTLS-None"], protocol=Protocol.POP3))
+    assert reason(endpoint) is Reason.PROTOCOL_ERROR
+    assert endpoint.failure is not None
+    assert "a POP3 server" in endpoint.failure.message
+
+
+def test_probe_is_no_broken_login_in_the_log(server: Mailstore) -> None:
+    """A mail log is read by people: a good probe is a client that leaves politely."""
+    begin = len(server.log())
+    for name in ("imap-StartTLS-None", "pop3-Implicit-None", "sieve-StartTLS-None"):
+        assert probe(server.ports[name]).failure is None
+    lines = server.log()[begin:].splitlines()
+    assert not [line for line in lines if "Error" in line or "SSL_accept" in line or "Connection closed" in line]
+
+
+def test_reload_brings_the_new_certificate(server: Mailstore) -> None:
+    """After the preset's reload command the same port serves what is stored; the probe sees both sides of it."""
+    port = server.ports["imap-Implicit-None"]
+    try:
+        server.install(OLDER)
+        server.reload()
+        before = probe(port)
+    finally:
+        server.install(STORED)
+        server.reload()
+    after = probe(port)
+    assert (reason(before), reason(after)) == (Reason.SERVING_OLD_CERTIFICATE, None)
