@@ -98,6 +98,27 @@ def test_impossible_target_costs_only_its_own_verdict(tmp_path: Path) -> None:
     assert (reason(odd), reason(good)) == (Reason.INTERNAL_ERROR, None)
 
 
+def test_silent_servers_make_room_for_those_that_answer(tmp_path: Path) -> None:
+    """With a single place, five servers that never speak hold it for a moment each, not until their time is up."""
+    slow = Limits(dialog=6, concurrency=1, busy=0.1)
+    with serving(Script(None, greeting=Act.SILENCE), tmp_path) as silent, serving(Script(GOOD), tmp_path) as port:
+        endpoints = probe(*[target(silent)] * 5, target(port), limits=slow)
+    assert [reason(each) for each in endpoints] == [Reason.NO_BANNER] * 5 + [None]
+    waited = endpoints[-1].checked_at - min(each.checked_at for each in endpoints)
+    assert waited.total_seconds() <= 0, "the last one asked must be judged before the silent ones are given up"
+
+
+def test_no_more_connections_are_open_than_allowed(tmp_path: Path) -> None:
+    """However many make room, the number of open connections stays bounded."""
+    narrow = Limits(dialog=0.6, overall=1, concurrency=1, busy=0.01, connections=2)
+    with serving(Script(None, greeting=Act.SILENCE), tmp_path) as silent:
+        began = time.monotonic()
+        endpoints = probe(*[target(silent)] * 4, limits=narrow)
+        spent = time.monotonic() - began
+    assert {reason(each) for each in endpoints} == {Reason.NO_BANNER}
+    assert spent > 2 * 0.6, "four at two a time take two rounds"
+
+
 def test_no_targets_are_no_endpoints() -> None:
     """Nothing to probe is no error."""
     assert probe() == []

@@ -1,7 +1,8 @@
 """Probes mail servers over the network, many at once, and hands the facts to a judge."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.facts import Facts, Judge, shorten
@@ -11,6 +12,35 @@ from mailtls.world.ports import Clock
 from mailtls.world.talk import Conversation, Limits
 
 __all__ = ["Limits", "MailProber"]
+
+
+class Door:
+    """Lets probes begin: a few at a time, as each costs a handshake, but never kept waiting by servers that are dead.
+
+    Whoever is not done after `Limits.busy` seconds waits for a server rather than for us, and makes room for the next.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._busy, self._open = asyncio.Semaphore(limits.concurrency), asyncio.Semaphore(limits.connections)
+        self._seconds = limits.busy
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """Wait for a place, and hold it for as long as it is needed."""
+        async with self._open:
+            await self._busy.acquire()
+            places = [self._busy]  # emptied by whoever comes first: the timer, or the end
+
+            def leave() -> None:
+                while places:
+                    places.pop().release()
+
+            timer = asyncio.get_running_loop().call_later(self._seconds, leave)
+            try:
+                yield
+            finally:
+                timer.cancel()
+                leave()
 
 
 class MailProber:
@@ -37,11 +67,11 @@ class MailProber:
         return asyncio.run(self._sweep(asked, expected, depth)) if asked else []
 
     async def _sweep(self, targets: list[Target], expected: Expected, depth: Depth) -> list[tuple[Endpoint, Facts]]:
-        gate = asyncio.Semaphore(self._limits.concurrency)
+        door = Door(self._limits)
         trust = TrustStore(expected.extra_roots_pem, self._clock.now())
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
-            async with gate:
+            async with door.passed():
                 return await self._endpoint(target, expected, depth, trust)
 
         return await asyncio.gather(*(one(target) for target in targets))

@@ -19,13 +19,19 @@ from mailtls.world.wire import TlsWire, Wire
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Patience per phase in seconds, and how many probes run at once."""
+    """Patience per phase in seconds, and how many probes run at once.
+
+    `concurrency` are at work; those that take longer than `busy` seconds wait for a server and no longer count, up to
+    `connections` in all.
+    """
 
     connect: float = 5.0
     dialog: float = 10.0  # each talk as a whole: before TLS, and inside it
     handshake: float = 10.0
     overall: float = 20.0
     concurrency: int = 50
+    busy: float = 0.5
+    connections: int = 500
 
 
 class Halt(Exception):
