@@ -162,6 +162,14 @@ class Core:
         found: Json = self._spec()["acme"]
         return found
 
+    def hold_an_order(self, **spec: Any) -> None:
+        """Apply the resource with a DNS server that nobody can reach, and open its order, which waits for a proof."""
+        self.put_secret("tsig", {"key": b64encode(b"a key of thirty-two bytes, or so")})
+        rfc2136 = {"server": "127.0.0.1:1", "tsigKeyName": "key.", "tsigSecretRef": {"name": "tsig", "key": "key"}}
+        self.apply(acme=self.acme() | {"solvers": [{"dns01": {"selfCheck": False, "rfc2136": rfc2136}}]}, **spec)
+        self.reconcile(KEY)
+        assert self.condition("Ready")["reason"] == "DnsUnreachable", self.status()
+
     def begin_anew(self) -> None:
         """Take everything away, and apply the resource again."""
         self.cluster.objects.clear()

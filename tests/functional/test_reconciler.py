@@ -7,8 +7,9 @@ import pytest
 
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
+from mailtls.model.certificate import KeyMaterial
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import PrivateKeyPolicy
+from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import ConditionType
 from mailtls.world import keys
 from mailtls.world.ports import ApiError, Conflict, Unreachable
@@ -200,6 +201,20 @@ def test_deleted_resource_whose_spec_says_nothing_any_more_is_let_go(core: Core)
         if core.reconcile(KEY) is None:
             break
     assert not core.is_held("mx-tls-next")
+
+
+@pytest.mark.parametrize("policy", [PrivateKeyPolicy(KeyAlgorithm.RSA, 2048), PrivateKeyPolicy(size=384)], ids=str)
+def test_changed_key_policy_takes_the_place_of_an_order_that_waits(core: Core, policy: PrivateKeyPolicy) -> None:
+    """The first certificate that is stored has the key that is wanted now, and no other was issued."""
+    before = core.pebble.orders_made()
+    core.hold_an_order()
+    core.apply(acme=core.acme(), privateKey={"algorithm": str(policy.algorithm), "size": policy.size})
+    core.run_until_ready()
+    served = core.secret()
+    assert served is not None
+    assert keys.follows(KeyMaterial(served["tls.key"]), policy)
+    assert len(core.status()["history"]) == 1
+    assert core.pebble.orders_made() == before + 2
 
 
 def test_changed_names_take_the_place_of_an_order_that_waits(core: Core) -> None:

@@ -69,6 +69,8 @@ def staged(**changes: Any) -> Staged:
     """A key staged for the same names, with an open order that has no URL yet."""
     fine = Staged(
         spki_sha256="cc" * 32,
+        key_algorithm=KeyAlgorithm.ECDSA,
+        key_size=256,
         names=("mx.example.test",),
         acme_server=SERVER,
         profile=None,

@@ -5,12 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from mailtls.lifecycle.issue import fits, is_held_back, issuance_is_due, usable
+from mailtls.lifecycle.issue import fits, is_held_back, issuance_is_due, spoils_a_kept_key, usable
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
+from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy, Rotation
 from mailtls.model.status import Status
 from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
+
+KEPT = PrivateKeyPolicy(rotation=Rotation.NEVER)
 
 
 def test_all_is_well_nothing_is_due() -> None:
@@ -103,6 +105,34 @@ def test_staged_key_for_other_names_does_not_fit() -> None:
     assert fits(staged(), desired())
     assert not fits(staged(names=("old.test",)), desired())
     assert not fits(staged(profile="shortlived"), desired())
+
+
+@pytest.mark.parametrize(
+    "policy", [PrivateKeyPolicy(size=384), PrivateKeyPolicy(KeyAlgorithm.RSA, 2048), PrivateKeyPolicy(size=256)]
+)
+def test_staged_key_of_another_kind_does_not_fit(policy: PrivateKeyPolicy) -> None:
+    """Who asks for RSA in mid-order does not get one more ECDSA certificate first."""
+    wanted = (policy.algorithm, policy.size) == (KeyAlgorithm.ECDSA, 256)
+    assert fits(staged(), desired(private_key=policy)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("policy", "have", "spoilt"),
+    [
+        (KEPT, seen(), True),
+        (PrivateKeyPolicy(), seen(), False),
+        (KEPT, seen(secret=ServingSecret(exists=False)), False),
+        (KEPT, seen(secret=secret(certificate=certificate(spki_sha256="cc" * 32), key_spki_sha256="cc" * 32)), False),
+        (KEPT, seen(secret=secret(key_spki_sha256="00" * 32)), False),
+        (PrivateKeyPolicy(size=384, rotation=Rotation.NEVER), seen(), False),
+    ],
+    ids=["another key", "rotation Always", "nothing serves", "the same key", "broken pair", "key of another kind"],
+)
+def test_key_staged_before_rotation_ended_spoils_the_kept_one(
+    policy: PrivateKeyPolicy, have: Observed, spoilt: bool
+) -> None:
+    """A key that others have pinned is not replaced by an order that was under way when that was said."""
+    assert spoils_a_kept_key(staged(), desired(private_key=policy), have) is spoilt
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from mailtls.lifecycle.step import (
 from mailtls.model.observed import Failure, ServingSecret
 from mailtls.model.order import OrderState
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import Apply, Key, Port, PrivateKeyPolicy, Rotation, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.status import Status
 from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 
@@ -119,6 +119,20 @@ def test_changed_names_close_the_order_first() -> None:
     """An order for the old names is let go before the new ones are ordered."""
     have = seen(secret=MISSING, staged=staged(names=("old.test",), order_url="u"))
     assert next_step(desired(), have, NOW) == CloseOrder()
+
+
+def test_changed_key_policy_closes_the_order_first() -> None:
+    """A certificate for the kind of key that nobody wants any more is not waited for."""
+    have = seen(secret=MISSING, staged=staged(order_url="u"))
+    assert next_step(desired(private_key=PrivateKeyPolicy(size=384)), have, NOW) == CloseOrder()
+
+
+def test_rotation_that_ends_in_mid_order_closes_it_first() -> None:
+    """The key that serves is pinned now, so the one that was staged must not take its place."""
+    have = seen(staged=staged(order_url="u"))
+    kept = desired(private_key=PrivateKeyPolicy(rotation=Rotation.NEVER), renew_requested="1")
+    assert next_step(kept, have, NOW) == CloseOrder()
+    assert next_step(desired(renew_requested="1"), have, NOW) == ResumeOrder("u")
 
 
 def test_failed_closing_is_not_tried_again_in_the_same_pass() -> None:

@@ -48,6 +48,8 @@ def fresh(key: KeyMaterial | None = None) -> Staged:
     key = key or keys.generate(PrivateKeyPolicy())
     return Staged(
         spki_sha256=key.spki_sha256(),
+        key_algorithm=KeyAlgorithm.ECDSA,
+        key_size=256,
         names=("mx.example.test",),
         acme_server="https://ca.test/directory",
         profile=None,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Desired
+from mailtls.model.spec import Desired, Rotation
 
 Check = Callable[[Desired, Observed, datetime], Finding | None]
 
@@ -111,11 +111,23 @@ def usable(desired: Desired, seen: Observed, now: datetime) -> bool:
 
 def fits(staged: Staged, desired: Desired) -> bool:
     """Whether a staged key and its order are for what is wanted now."""
-    return (frozenset(staged.names), staged.acme_server, staged.profile) == (
+    policy = desired.private_key
+    return (frozenset(staged.names), staged.acme_server, staged.profile, staged.key_algorithm, staged.key_size) == (
         frozenset(desired.dns_names),
         desired.acme.server,
         desired.acme.profile,
+        policy.algorithm,
+        policy.size,
     )
+
+
+def spoils_a_kept_key(staged: Staged, desired: Desired, seen: Observed) -> bool:
+    """Whether a key was staged before the spec asked for the one that serves to be kept: what is pinned must stay."""
+    certificate, policy = seen.secret.certificate, desired.private_key
+    if policy.rotation is not Rotation.NEVER or certificate is None:
+        return False
+    is_kept = (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size)
+    return is_kept and certificate.spki_sha256 == seen.secret.key_spki_sha256 != staged.spki_sha256
 
 
 def is_consumed(staged: Staged, seen: Observed) -> bool:

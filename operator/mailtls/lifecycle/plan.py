@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
 from mailtls.lifecycle.evidence import evidence, next_probe_at, targets_to_probe
-from mailtls.lifecycle.issue import fits, is_consumed, is_held_back, issuance_is_due, usable
+from mailtls.lifecycle.issue import fits, is_consumed, is_held_back, issuance_is_due, spoils_a_kept_key, usable
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.solver import challenge_type_of
@@ -52,7 +52,8 @@ def finish_what_is_over(desired: Desired, seen: Observed, now: datetime) -> Step
     if failure is not None and not failure.is_final:
         return None
     failed = is_held_back(desired, seen, now)
-    unwanted = not fits(staged, desired) or issuance_is_due(desired, seen, now) is None
+    unfit = not fits(staged, desired) or spoils_a_kept_key(staged, desired, seen)
+    unwanted = unfit or issuance_is_due(desired, seen, now) is None
     return CloseOrder() if failed or unwanted or is_consumed(staged, seen) else None
 
 

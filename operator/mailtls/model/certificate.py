@@ -28,8 +28,12 @@ class KeyMaterial:
 
     def spki_sha256(self) -> str:
         """Hash of the public half (RFC 7469); raises ValueError when this is no usable private key."""
+        return spki_sha256(self.public_key())
+
+    def public_key(self) -> PublicKeyTypes:
+        """Return the public half; raises ValueError when this is no usable private key."""
         try:
-            return spki_sha256(load_pem_private_key(self.pem, password=None).public_key())
+            return load_pem_private_key(self.pem, password=None).public_key()
         except TypeError as error:  # what cryptography says of a key under a password
             raise ValueError("the private key is encrypted") from error
         except UnsupportedAlgorithm as error:
@@ -79,8 +83,8 @@ def _read(chain_pem: str, chain: Sequence[x509.Certificate]) -> Certificate:
         names=_dns_names(leaf),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        key_algorithm=_algorithm(leaf.public_key()),
-        key_size=getattr(leaf.public_key(), "key_size", 0),
+        key_algorithm=key_algorithm(leaf.public_key()),
+        key_size=key_size(leaf.public_key()),
         chain_is_ordered=_is_ordered(chain),
         self_signed=leaf.issuer == leaf.subject,
     )
@@ -99,10 +103,16 @@ def _dns_names(leaf: x509.Certificate) -> frozenset[str]:
     return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
 
-def _algorithm(key: PublicKeyTypes) -> KeyAlgorithm | None:
+def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm | None:
+    """The algorithm of a key, None where it is one that no policy asks for."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return KeyAlgorithm.ECDSA
     return KeyAlgorithm.RSA if isinstance(key, rsa.RSAPublicKey) else None
+
+
+def key_size(key: PublicKeyTypes) -> int:
+    """The size of a key in bits, 0 where it has none."""
+    return int(getattr(key, "key_size", 0))
 
 
 def _is_ordered(chain: Sequence[x509.Certificate]) -> bool:

@@ -9,7 +9,7 @@ from mailtls.model.endpoint import Endpoint
 from mailtls.model.order import OrderState
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Key
+from mailtls.model.spec import Key, KeyAlgorithm
 from mailtls.model.status import HistoryEntry, Schedule, Status
 from mailtls.model.workload import WorkloadState
 
@@ -40,6 +40,8 @@ class Staged:
     """
 
     spki_sha256: str
+    key_algorithm: KeyAlgorithm | None
+    key_size: int
     names: tuple[str, ...]
     acme_server: str
     profile: str | None

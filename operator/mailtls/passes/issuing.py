@@ -72,6 +72,8 @@ class Issuing:
         key = self._next_key(desired)
         staged = Staged(
             spki_sha256=key.spki_sha256(),
+            key_algorithm=desired.private_key.algorithm,
+            key_size=desired.private_key.size,
             names=desired.dns_names,
             acme_server=desired.acme.server,
             profile=desired.acme.profile,

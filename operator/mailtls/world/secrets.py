@@ -10,7 +10,14 @@ from binascii import Error as Base64Error
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
+from mailtls.model.certificate import (
+    Certificate,
+    KeyMaterial,
+    key_algorithm,
+    key_size,
+    parse_chain,
+    spki_sha256,
+)
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
@@ -148,8 +155,11 @@ def parse_staged(secret: Json) -> Staged | None:
     try:
         order = json.loads(_entry(secret, "order.json"))
         key = KeyMaterial(_entry(secret, "tls.key"))
+        public = key.public_key()
         return Staged(
-            spki_sha256=key.spki_sha256(),
+            spki_sha256=spki_sha256(public),
+            key_algorithm=key_algorithm(public),
+            key_size=key_size(public),
             names=tuple(order["names"]),
             acme_server=order["server"],
             profile=order.get("profile"),
