@@ -126,7 +126,7 @@ def test_deletion_while_the_authority_is_away_is_not_blocked_either(
         with installation.pebble.unreachable():
             installation.delete()
             assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
-            installation.replica().await_text("clean-up of a deleted resource failed")
+            installation.replica().await_text("clean-up of an order failed")
         installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=30)
         assert proofs(names, installation.zone) == []
 

@@ -15,6 +15,7 @@ class FakeCluster:
         self.objects: dict[str, Json] = {}
         self.writes: list[tuple[str, str]] = []
         self.reads: list[str] = []
+        self.lists: list[str] = []
         self.is_down = False
         self._versions = itertools.count(1)
         self._lock = threading.RLock()
@@ -31,6 +32,7 @@ class FakeCluster:
         wanted = dict(term.split("=", 1) for term in label_selector.split(",") if term)
         with self._lock:
             self._answer()
+            self.lists.append(path)
             found = [each for name, each in self.objects.items() if name.rsplit("/", 1)[0] == path]
             return copy.deepcopy([each for each in found if wanted.items() <= _labels(each).items()])
 

@@ -217,6 +217,34 @@ def test_changed_key_policy_takes_the_place_of_an_order_that_waits(core: Core, p
     assert core.pebble.orders_made() == before + 2
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+def test_changed_secret_name_closes_the_order_that_stands_open(core: Core, restarts: bool) -> None:
+    """The order under the old name is closed in the next pass, by this process or by one that knows of nothing."""
+    core.hold_an_order()
+    assert core.is_held("mx-tls-next")
+    core.apply(acme=core.acme(), secretName="new-tls")
+    if restarts:
+        core.restart()
+    core.run(lambda: core.condition("Ready").get("status") == "True")
+    assert core.secret("new-tls") is not None
+    assert core.secret("mx-tls") is None
+    core.run(lambda: not core.is_held("mx-tls-next"))
+    assert not core.is_held("new-tls-next")
+    assert "order" not in core.status()
+
+
+def test_ordinary_pass_looks_for_no_order_of_an_earlier_spec(core: Core) -> None:
+    """It costs no request but for the pass after a change of the spec."""
+    core.run_until_ready()
+    core.reconcile(KEY)
+    assert core.cluster.lists == []
+    core.apply(probe={"interval": "2h"})
+    core.run_until_ready()
+    assert len(core.cluster.lists) == 1
+    core.reconcile(KEY)
+    assert len(core.cluster.lists) == 1
+
+
 def test_changed_names_take_the_place_of_an_order_that_waits(core: Core) -> None:
     """What was staged for the old names is closed, and one order is made for the new ones."""
     before = core.pebble.orders_made()

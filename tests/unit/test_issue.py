@@ -5,11 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from mailtls.lifecycle.issue import fits, is_held_back, issuance_is_due, spoils_a_kept_key, usable
+from mailtls.lifecycle.issue import (
+    fits,
+    is_held_back,
+    issuance_is_due,
+    may_have_left_an_order,
+    spoils_a_kept_key,
+    usable,
+)
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy, Rotation
-from mailtls.model.status import Status
+from mailtls.model.status import Condition, ConditionType, Status, Truth
 from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 
 KEPT = PrivateKeyPolicy(rotation=Rotation.NEVER)
@@ -150,6 +157,27 @@ def test_key_staged_before_rotation_ended_spoils_the_kept_one(
 def test_failure_holds_back_until_its_time_or_a_change(have: Observed, held: bool) -> None:
     """Failures are remembered; a changed spec or a new wish starts at once."""
     assert is_held_back(desired(), have, NOW) is held
+
+
+@pytest.mark.parametrize(
+    ("generation", "reported", "has_order", "may_have"),
+    [
+        (1, None, False, False),
+        (1, 1, True, False),
+        (2, None, False, True),
+        (2, 1, False, True),
+        (2, 2, False, False),
+        (2, 2, True, True),
+    ],
+    ids=["new", "first order", "never told", "changed since", "as it was", "order open"],
+)
+def test_orders_of_an_earlier_spec_are_looked_for_only_where_there_may_be_one(
+    generation: int, reported: int | None, has_order: bool, may_have: bool
+) -> None:
+    """A restart with thousands of resources does not list the Secrets of each."""
+    ready = Condition(ConditionType.READY, Truth.TRUE, Reason.READY, ".", NOW, reported or 0)
+    status = Status(conditions=(ready,) if reported else (), has_order=has_order)
+    assert may_have_left_an_order(generation, status) is may_have
 
 
 def test_due_reasons_are_sentences() -> None:

@@ -1,10 +1,12 @@
 """The chapters in order: which step comes next."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import (
+    CloseLeftovers,
     CloseOrder,
     GiveUp,
     LookAtWorkloads,
@@ -133,6 +135,20 @@ def test_rotation_that_ends_in_mid_order_closes_it_first() -> None:
     kept = desired(private_key=PrivateKeyPolicy(rotation=Rotation.NEVER), renew_requested="1")
     assert next_step(kept, have, NOW) == CloseOrder()
     assert next_step(desired(renew_requested="1"), have, NOW) == ResumeOrder("u")
+
+
+def test_order_under_an_earlier_secret_name_is_closed_before_all_else() -> None:
+    """Also where the new Secret is another's; a resource that is suspended does nothing."""
+    have = seen(leftovers_due_at=NOW, holder=Key("mail", "elder"))
+    assert next_step(desired(), have, NOW) == CloseLeftovers()
+    assert next_step(desired(suspend=True), have, NOW) == Rest(None)
+
+
+def test_closing_under_an_earlier_secret_name_is_tried_again_in_time() -> None:
+    """What could not be closed wakes the resource, whatever else it waits for."""
+    have = seen(leftovers_due_at=NOW + MINUTE)
+    assert next_step(desired(), have, NOW) == Rest(NOW + MINUTE)
+    assert next_step(desired(), replace(have, holder=Key("mail", "elder")), NOW) == Rest(NOW + MINUTE)
 
 
 def test_failed_closing_is_not_tried_again_in_the_same_pass() -> None:

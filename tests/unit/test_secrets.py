@@ -165,6 +165,16 @@ def test_journal_tells_what_clean_up_needs() -> None:
     assert parse_staged(orphan) is not None
 
 
+def test_staged_key_of_the_secret_that_is_named_now_is_no_orphan() -> None:
+    """Only what a changed secretName left behind is closed while the resource lives."""
+    secrets = Secrets(FakeCluster())
+    secrets.stage(desired(), fresh(), RESOURCE)
+    secrets.stage(desired(secret_name="old-tls"), fresh(), RESOURCE)
+    names = [each["metadata"]["name"] for each in secrets.orphans(desired().key, but="mx-tls")]
+    assert names == ["old-tls-next"]
+    assert len(secrets.orphans(desired().key)) == 2
+
+
 @pytest.mark.parametrize(
     "policy",
     [PrivateKeyPolicy(), PrivateKeyPolicy(size=384), PrivateKeyPolicy(KeyAlgorithm.RSA, 2048)],

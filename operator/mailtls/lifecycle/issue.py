@@ -6,6 +6,7 @@ from datetime import datetime
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Rotation
+from mailtls.model.status import ConditionType, Status
 
 Check = Callable[[Desired, Observed, datetime], Finding | None]
 
@@ -136,6 +137,16 @@ def is_consumed(staged: Staged, seen: Observed) -> bool:
     if certificate is None or certificate.sha256 == staged.replaces_sha256:
         return False
     return certificate.spki_sha256 == staged.spki_sha256
+
+
+def may_have_left_an_order(generation: int, status: Status) -> bool:
+    """Whether the spec may have named another Secret when an order was opened, as far as the status tells.
+
+    A spec of the first generation never did, and one that was reported on without an order has left none.
+    """
+    reported = status.condition(ConditionType.READY)
+    is_reported = reported is not None and reported.observed_generation == generation
+    return generation > 1 and (status.has_order or not is_reported)
 
 
 def is_held_back(desired: Desired, seen: Observed, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.solver import challenge_type_of
 from mailtls.lifecycle.step import (
     AdvanceOrder,
+    CloseLeftovers,
     CloseOrder,
     GiveUp,
     LookAtWorkloads,
@@ -44,6 +45,12 @@ def next_step(desired: Desired, seen: Observed, now: datetime) -> Step:
     return Rest(min([*later, *_times_to_try_again(seen, now)], default=None))
 
 
+def close_leftovers(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """Orders under an earlier secretName are closed first, also where the new Secret turns out to be another's."""
+    is_due = seen.leftovers_due_at is not None and seen.leftovers_due_at <= now
+    return CloseLeftovers() if is_due and not desired.suspend else None
+
+
 def finish_what_is_over(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """An order that has served, failed for good, or is for something no longer wanted, is closed first."""
     staged, failure = seen.staged, seen.issue_failure
@@ -60,7 +67,7 @@ def finish_what_is_over(desired: Desired, seen: Observed, now: datetime) -> Step
 def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """A suspended resource, one whose Secret is another's, and one whose Secret must not be touched, do nothing."""
     if desired.suspend or (seen.holder is not None and seen.holder != desired.key):
-        return Rest(None)
+        return Rest(None if desired.suspend else seen.leftovers_due_at)
     return Rest(now + FOREIGN_RECHECK) if seen.secret.foreign else None
 
 
@@ -118,7 +125,7 @@ def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return Roll(step) if isinstance(step, ReloadPod | RestartWorkload | RolloutFailed) else None
 
 
-CHAPTERS: tuple[Chapter, ...] = (stand_aside, finish_what_is_over, issue, schedule, look, probe, roll)
+CHAPTERS: tuple[Chapter, ...] = (close_leftovers, stand_aside, finish_what_is_over, issue, schedule, look, probe, roll)
 
 
 def _is_waiting(seen: Observed, now: datetime) -> bool:
@@ -133,6 +140,7 @@ def _times_to_try_again(seen: Observed, now: datetime) -> Iterable[datetime]:
 
 
 def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Iterable[datetime | None]:
+    yield seen.leftovers_due_at
     if issuance_is_due(desired, seen, now):
         yield seen.wait_until
         yield seen.status.attempts.next_attempt_at if seen.status.attempts else None

@@ -65,6 +65,11 @@ class CloseOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseLeftovers:
+    """Close the orders that stand open under a secretName that the spec no longer has."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRenewal:
     """Ask the CA for its renewal window where it has one, and draw the time of renewal."""
 
@@ -98,6 +103,7 @@ Step = (
     | GiveUp
     | StoreCertificate
     | CloseOrder
+    | CloseLeftovers
     | ScheduleRenewal
     | LookAtWorkloads
     | ProbePods

@@ -94,6 +94,8 @@ class Observed:
     issued: HistoryEntry | None = None  # what this pass issued
     stumbles: int = 0  # transient failures of the issuance in a row
     issue_failure: Failure | None = None
+    leftovers_due_at: datetime | None = None  # when orders of an earlier secretName are looked for; None: never
+    leftover: Staged | None = None  # the first of them that could not be closed yet
     close_failure: Failure | None = None  # what keeps the proofs of an order that is over from being removed
     roll_failure: Failure | None = None
     rolls_failed: int = 0  # attempts in a row to roll this certificate out

@@ -6,7 +6,7 @@ from random import random
 from threading import Lock
 
 from mailtls.lifecycle.evidence import evidence
-from mailtls.lifecycle.issue import is_consumed
+from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import noted
 from mailtls.model.observed import Observed
@@ -52,6 +52,7 @@ class Observer:
             schedule=status.schedule,
             ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart
             handled_probe=status.handled_probe,
+            leftovers_due_at=self.clock.now() if may_have_left_an_order(desired.generation, status) else None,
         )
         before = self._recall(desired)
         seen = fresh if before is None else _carried(before, fresh, self.clock)
@@ -80,6 +81,8 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         schedule=fresh.schedule or before.schedule,
         ask_ca_again_at=before.ask_ca_again_at if _is_same_wish(before, fresh) else clock.now(),
         stumbles=before.stumbles,
+        leftovers_due_at=before.leftovers_due_at if _is_same_wish(before, fresh) else clock.now(),
+        leftover=before.leftover,
     )
     for carry in (_carry_news, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)

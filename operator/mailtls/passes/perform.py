@@ -1,7 +1,8 @@
 """Performs steps: hands each to the part of the world it is for, and files what goes wrong under its chapter."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from threading import Event
 from typing import Any
 
@@ -9,6 +10,7 @@ import structlog
 
 from mailtls.lifecycle.step import (
     AdvanceOrder,
+    CloseLeftovers,
     CloseOrder,
     GiveUp,
     LookAtWorkloads,
@@ -82,19 +84,32 @@ class Performer:
             GiveUp: self.issuing.give_up,
             StoreCertificate: self.issuing.store,
             CloseOrder: self.issuing.close,
+            CloseLeftovers: self.close_leftovers,
             ScheduleRenewal: self.issuing.schedule,
             LookAtWorkloads: self.rolling.look,
             ProbePods: self.rolling.probe,
             Roll: self.rolling.roll,
         }
 
+    def close_leftovers(self, desired: Desired, seen: Observed, _step: CloseLeftovers) -> Observed:
+        """Close what was ordered under an earlier secretName; the resource itself does not wait for it."""
+        left = self._close_orphans(desired.key, secret_name=desired.secret_name)
+        if left is None:
+            return replace(seen, leftovers_due_at=None, leftover=None)
+        again_at = self.issuing.clock.now() + timedelta(seconds=CLEAN_UP_PAUSE)
+        return replace(seen, leftovers_due_at=again_at, leftover=parse_staged(left))
+
     def clean_up_after(self, key: Key) -> float | None:
-        """Close the orders a deleted resource left open; return seconds until another try, None when done.
+        """Close the orders a deleted resource left open; return seconds until another try, None when done."""
+        return None if self._close_orphans(key) is None else CLEAN_UP_PAUSE
+
+    def _close_orphans(self, key: Key, secret_name: str | None = None) -> Json | None:
+        """Close the orders that no spec names, `secret_name`'s being named; return the Secret of one to be tried again.
 
         Tried a few times only: a CA or DNS server that is gone for good must not hold a Secret, and with it a
         namespace, for ever.
         """
-        for secret in self.secrets.orphans(key):
+        for secret in self.secrets.orphans(key, but=secret_name):
             self.may_act()
             tries = self._clean_up_tries.get(key, 0) + 1
             try:
@@ -103,10 +118,10 @@ class Performer:
                 raise
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
                 told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__
-                log.warning("clean-up of a deleted resource failed", resource=str(key), tries=tries, error=told)
+                log.warning("clean-up of an order failed", resource=str(key), tries=tries, error=told)
                 if tries < CLEAN_UP_TRIES:
                     self._clean_up_tries[key] = tries
-                    return CLEAN_UP_PAUSE
+                    return secret
                 self.secrets.release(secret)
         self._clean_up_tries.pop(key, None)
         return None

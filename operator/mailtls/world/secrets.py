@@ -120,10 +120,11 @@ class Secrets:
             handled_renew=desired.renew_requested,
         )
 
-    def orphans(self, key: Key) -> list[Json]:
-        """The staged Secrets a deleted resource left with an open order."""
+    def orphans(self, key: Key, *, but: str | None = None) -> list[Json]:
+        """The staged Secrets that a resource left with an open order; `but` is the secretName that it has now."""
         found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
-        return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
+        held = [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
+        return [secret for secret in held if secret["metadata"]["name"] != f"{but}-next"]
 
     def release(self, secret: Json) -> None:
         """Let a staged Secret go whose order cannot be closed any more."""

@@ -42,6 +42,7 @@ def read(status: Json) -> Status:
         schedule=next(_many(_schedule, [status.get("certificate")]), None),
         history=tuple(_many(_history, status.get("history"))),
         handled_probe=next(_many(_handled_probe, [status.get("handled")]), None),
+        has_order=bool(status.get("order")),
     )
 
 
@@ -148,9 +149,10 @@ def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Js
 
 
 def _order_json(seen: Observed) -> Json | None:
-    if seen.staged is None or not seen.staged.is_open:
+    staged = seen.staged if seen.staged is not None and seen.staged.is_open else seen.leftover
+    if staged is None:
         return None
-    return _present({"url": seen.staged.order_url, "since": from_time(seen.staged.staged_at)})
+    return _present({"url": staged.order_url, "since": from_time(staged.staged_at)})
 
 
 def _attempts_json(attempts: Attempts | None) -> Json | None:
