@@ -97,7 +97,7 @@ class Issuance:
         while True:
             action = self.next()
             if isinstance(action, Download):
-                return self.account.download(self.order)
+                return self.account.download(self.order).chain_pem
             if isinstance(action, Fail):
                 return action
             self.perform(action)

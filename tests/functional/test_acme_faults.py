@@ -170,7 +170,7 @@ def test_resumed_order_knows_what_to_do_next(pebble: Pebble) -> None:
         issuance.perform(action)
         issuance.account = client.restarted().of(client.acme)
         issuance.order = issuance.account.resume(issuance.order.url)
-    assert issuance.account.download(issuance.order).startswith("-----BEGIN CERTIFICATE")
+    assert issuance.account.download(issuance.order).chain_pem.startswith("-----BEGIN CERTIFICATE")
     assert client.requests["new-order", "201"] == 1
 
 

@@ -142,8 +142,12 @@ def test_preferred_chain_is_chosen_among_the_alternates(pebble: Pebble) -> None:
     ]
     assert len(set(roots)) == 3
     for root in map(str, roots):
-        assert ends_in(client.account.download(issuance.order, root), root)
-    assert client.account.download(issuance.order, "Root of nobody") == default
+        offer = client.account.download(issuance.order, root)
+        assert ends_in(offer.chain_pem, root)
+        assert offer.roots == ()
+    unknown = client.account.download(issuance.order, "Root of nobody")
+    assert unknown.chain_pem == default
+    assert set(unknown.roots) == set(roots)
 
 
 def test_missing_solver_fails_and_names_the_name(pebble: Pebble) -> None:

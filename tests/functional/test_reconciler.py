@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from cryptography.x509.oid import NameOID
 
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
@@ -215,6 +216,22 @@ def test_changed_key_policy_takes_the_place_of_an_order_that_waits(core: Core, p
     assert keys.follows(KeyMaterial(served["tls.key"]), policy)
     assert len(core.status()["history"]) == 1
     assert core.pebble.orders_made() == before + 2
+
+
+def test_preferred_chain_that_is_not_offered_is_told_and_the_certificate_stored(core: Core) -> None:
+    """An Event says so once, and the condition for as long as it lasts, a restart included."""
+    core.apply(acme=core.acme() | {"preferredChain": "Root of nobody"})
+    core.run_until_ready()
+    root = core.pebble.root().subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    assert core.events() == ["Issued", "ChainUnavailable"]
+    assert str(root) in core.condition("Issued")["message"]
+    core.restart()
+    core.cluster.writes.clear()
+    core.reconcile(KEY)
+    assert core.cluster.writes == []
+    core.apply(acme=core.acme())
+    core.run_until_ready()
+    assert str(root) not in core.condition("Issued")["message"]
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])

@@ -46,6 +46,7 @@ def certificate(**changes: Any) -> Certificate:
         key_size=256,
         chain_is_ordered=True,
         self_signed=False,
+        root="Root A",
     )
     return replace(fine, **changes)
 

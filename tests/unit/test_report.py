@@ -166,6 +166,15 @@ def test_refused_spec_has_every_condition_too() -> None:
     assert now[ConditionType.READY].observed_generation == 7
 
 
+def test_chain_to_another_root_is_said_beside_the_certificate() -> None:
+    """It is issued all the same, and the message names the roots that there are."""
+    have = seen(secret=secret(certificate=certificate(roots_offered=("Root A", "Root B"))))
+    acme = replace(desired().acme, preferred_chain="Root C")
+    issued = {each.type: each for each in conditions(desired(acme=acme), have, NOW)}[ConditionType.ISSUED]
+    assert (issued.status, issued.reason) == (Truth.TRUE, Reason.ISSUED)
+    assert "Root A, Root B" in issued.message
+
+
 @pytest.mark.parametrize("have", [seen(), seen(secret=MISSING), proven(), seen(secret=secret(acme_server=None))])
 def test_same_pass_twice_says_the_same(have: Observed) -> None:
     """Messages hold no clock, so that an idle pass writes nothing."""

@@ -17,7 +17,7 @@ from mailtls.model.reason import Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
 from mailtls.world.ports import Conflict
-from mailtls.world.secrets import FINALIZER, Secrets, parse_staged, path, resource_of
+from mailtls.world.secrets import FINALIZER, ROOTS_OFFERED, Secrets, parse_staged, path, resource_of
 from unit.stories import desired
 
 RESOURCE = {
@@ -115,6 +115,18 @@ def test_stored_pair_is_read_back_with_its_origin() -> None:
     stored = secrets.store(desired(renew_requested="1"), self_signed(key), key)
     assert secrets.serving(desired()) == stored
     assert stored.handled_renew == "1"
+
+
+def test_roots_that_the_authority_offered_are_remembered_with_the_certificate() -> None:
+    """A restart does not forget what is said about the chain; nonsense there is as nothing."""
+    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    secrets = Secrets(cluster)
+    stored = secrets.store(desired(), replace(self_signed(key), roots_offered=("Root A", "Root B")), key)
+    assert secrets.serving(desired()) == stored
+    cluster.objects[path("mail", "mx-tls")]["metadata"]["annotations"][ROOTS_OFFERED] = "7"
+    found = secrets.serving(desired()).certificate
+    assert found is not None
+    assert found.roots_offered == ()
 
 
 def test_replaced_pair_is_kept_as_previous() -> None:

@@ -1,11 +1,13 @@
 """What may be written into the Secret."""
 
+from dataclasses import replace
+
 import pytest
 
-from mailtls.lifecycle.store import Candidate, fault_of
+from mailtls.lifecycle.store import Candidate, chain_leads_elsewhere, fault_of
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import ServingSecret
-from mailtls.model.reason import Reason
+from mailtls.model.reason import Reason, Severity
 from unit.stories import DAY, NOW, certificate, desired, secret, seen
 
 KEY = "bb" * 32
@@ -52,6 +54,35 @@ def test_stored_certificate_that_is_not_wanted_is_replaced(have: ServingSecret) 
     """A later date protects only a certificate that the spec still wants."""
     older = certificate(not_before=NOW - 11 * DAY, not_after=NOW + 79 * DAY)
     assert fault_of(Candidate(older, KEY), desired(), seen(secret=have), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("preferred", "offered", "words"),
+    [
+        (None, (), None),
+        ("Root A", (), None),
+        ("Root C", ("Root A", "Root B"), "(Root A, Root B), or remove it: Root C is none."),
+        ("Root B", ("Root A", "Root B"), "the next renewal asks for the one to Root B."),
+        ("Root B", (), "The chain leads to Root A;"),
+    ],
+    ids=["none preferred", "as preferred", "not offered", "offered", "not asked for yet"],
+)
+def test_chain_to_another_root_is_said_with_those_offered(
+    preferred: str | None, offered: tuple[str, ...], words: str | None
+) -> None:
+    """Whoever prefers a root that the CA does not lead to learns which ones there are, and keeps the certificate."""
+    wanted = desired(acme=replace(desired().acme, preferred_chain=preferred))
+    found = chain_leads_elsewhere(wanted, seen(secret=secret(certificate=certificate(roots_offered=offered))))
+    assert (found is None) is (words is None)
+    if found is not None and words is not None:
+        assert (found.reason, found.severity) == (Reason.CHAIN_UNAVAILABLE, Severity.WARN)
+        assert words in found.message
+
+
+def test_chain_of_another_authority_is_no_matter() -> None:
+    """What the CA of the spec offers is not known before it was asked."""
+    wanted = desired(acme=replace(desired().acme, preferred_chain="Root C"))
+    assert chain_leads_elsewhere(wanted, seen(secret=secret(acme_server="https://other.test"))) is None
 
 
 def test_newer_certificate_with_a_shorter_life_is_stored() -> None:

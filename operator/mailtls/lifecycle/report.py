@@ -7,6 +7,7 @@ from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.issue import issuance_is_due, usable
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.roll import next_roll
+from mailtls.lifecycle.store import chain_leads_elsewhere
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
@@ -86,13 +87,19 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
     if certificate is not None and is_wanted and usable(desired, seen, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
-        return _true(Reason.ISSUED, f"{until} {_renewal_trouble(seen)}".strip() if due else until)
+        words = [until, _renewal_trouble(seen) if due else "", _chain_warning(desired, seen)]
+        return _true(Reason.ISSUED, " ".join(filter(None, words)))
     trouble = _trouble(seen)
     if trouble is not None:
         return _false(trouble)
     if desired.suspend:
         return _false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
     return _false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(seen)}".strip()))
+
+
+def _chain_warning(desired: Desired, seen: Observed) -> str:
+    warning = chain_leads_elsewhere(desired, seen)
+    return warning.message if warning else ""
 
 
 def _at_work(seen: Observed) -> str:

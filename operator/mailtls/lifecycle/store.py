@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
 from mailtls.model.status import HistoryEntry
 
@@ -94,6 +94,21 @@ CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_differ, chain_is_broken, 
 def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
     """Run the chain; None means that the certificate may be stored."""
     return next((found for check in CHECKS if (found := check(new, desired, seen, now))), None)
+
+
+def chain_leads_elsewhere(desired: Desired, seen: Observed) -> Finding | None:
+    """The stored chain does not lead to the root that the spec prefers: worth saying, and no reason to go without."""
+    certificate, wanted = seen.secret.certificate, desired.acme.preferred_chain
+    if certificate is None or wanted is None or certificate.root == wanted:
+        return None
+    if seen.secret.acme_server != desired.acme.server:
+        return None  # the CA of the spec was not asked yet
+    if not certificate.roots_offered or wanted in certificate.roots_offered:
+        message = f"The chain leads to {certificate.root}; the next renewal asks for the one to {wanted}."
+    else:
+        offered = ", ".join(certificate.roots_offered)
+        message = f"Set acme.preferredChain to a root that the CA offers ({offered}), or remove it: {wanted} is none."
+    return Finding(Reason.CHAIN_UNAVAILABLE, message, Severity.WARN)
 
 
 def noted(seen: Observed, now: datetime) -> Observed:

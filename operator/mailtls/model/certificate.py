@@ -42,7 +42,11 @@ class KeyMaterial:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A chain in PEM, leaf first, and the facts of its leaf; hashes in lower-case hex, times in UTC."""
+    """A chain in PEM, leaf first, and the facts of its leaf; hashes in lower-case hex, times in UTC.
+
+    `root` is the common name of the root that the chain leads to; `roots_offered` holds those that the CA had to offer
+    where it was asked for another one.
+    """
 
     chain_pem: str
     serial_number: str
@@ -56,6 +60,8 @@ class Certificate:
     key_size: int
     chain_is_ordered: bool
     self_signed: bool
+    root: str = ""
+    roots_offered: tuple[str, ...] = ()
 
     @property
     def leaf_pem(self) -> str:
@@ -87,7 +93,15 @@ def _read(chain_pem: str, chain: Sequence[x509.Certificate]) -> Certificate:
         key_size=key_size(leaf.public_key()),
         chain_is_ordered=_is_ordered(chain),
         self_signed=leaf.issuer == leaf.subject,
+        root=root_of(chain),
     )
+
+
+def root_of(chain: Sequence[x509.Certificate]) -> str:
+    """The common name of the root that a chain leads to, which CAs leave out; the whole name where it has none."""
+    issuer = chain[-1].issuer
+    names = issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[0].value) if names else issuer.rfc4514_string()
 
 
 def spki_sha256(key: PublicKeyTypes) -> str:

@@ -162,7 +162,8 @@ class Issuing:
 
     def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
         order = _order(seen)
-        chain = parse_chain(account.download(order, desired.acme.preferred_chain))
+        offer = account.download(order, desired.acme.preferred_chain)
+        chain = replace(parse_chain(offer.chain_pem), roots_offered=offer.roots)
         if chain.spki_sha256 != _staged(seen).spki_sha256:
             # An order with the same names that was finalized with another key: somebody else's, or a lost key's.
             return self._failed(desired, seen, Fail(_another_key()))

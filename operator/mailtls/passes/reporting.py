@@ -9,6 +9,7 @@ from uuid import uuid4
 import structlog
 
 from mailtls.lifecycle.report import conditions, interruption, refusal, served
+from mailtls.lifecycle.store import chain_leads_elsewhere
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
@@ -41,6 +42,8 @@ class Reporter:
             shown = {name: value for name, value in shown.items() if name not in ("endpoints", "served")}
         told = self._write(seen.resource, shown)
         self._tell(seen.resource, said, seen)
+        if seen.issued is not None and (warning := chain_leads_elsewhere(desired, seen)) is not None:
+            self._post(seen.resource, "Warning", str(warning.reason), warning.message)
         self._measure(desired, seen, said)
         return told
 

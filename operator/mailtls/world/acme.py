@@ -18,7 +18,7 @@ from josepy.json_util import encode_b64jose
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, RenewalWindow, Status
 from mailtls.model.reason import Finding, Reason
 from mailtls.world import acme_messages, acme_problem, acme_renewal
-from mailtls.world.acme_chain import clean_chain, ends_in, links
+from mailtls.world.acme_chain import Offer, choose, clean_chain, ends_in, links
 from mailtls.world.acme_listing import Listing
 from mailtls.world.acme_network import RequestKind
 from mailtls.world.acme_problem import AcmeProblem, OrderGone, Refused
@@ -146,19 +146,19 @@ class Account:
             raise self._session.problem(RequestKind.FINALIZE, refused) from refused
         return replace(self._read_order(tried, response), polls=0)
 
-    def download(self, order: OrderState, preferred_chain: str | None = None) -> str:
+    def download(self, order: OrderState, preferred_chain: str | None = None) -> Offer:
         """Return the certificate with its chain in PEM, leaf first (RFC 8555 section 7.4.2).
 
         Of the chains offered it is the one that leads to the root of this common name; where none does, the CA's
-        default: compare with `acme_chain.ends_in`.
+        default, with the roots that there are.
         """
         response = self._session.post(RequestKind.CERTIFICATE, str(order.certificate_url))
         default = self._chain(response)
         if preferred_chain is None or ends_in(default, preferred_chain):
-            return default
+            return Offer(default)
         urls = links(response, "alternate")
-        alternates = (self._chain(self._session.post(RequestKind.CERTIFICATE, url)) for url in urls)
-        return next((chain for chain in alternates if ends_in(chain, preferred_chain)), default)
+        alternates = [self._chain(self._session.post(RequestKind.CERTIFICATE, url)) for url in urls]
+        return choose([default, *alternates], preferred_chain)
 
     def deactivate(self, order: OrderState) -> bool:
         """Give pending authorizations back, so that they do not count against limits; True when none is left.

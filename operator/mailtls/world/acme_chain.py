@@ -1,9 +1,34 @@
 """Certificate chains as a CA hands them out (RFC 8555 section 7.4.2)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from requests.utils import parse_header_links
+
+from mailtls.model.certificate import root_of
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The chain that was chosen; `roots` are the common names of all roots offered, where they had to be looked at."""
+
+    chain_pem: str
+    roots: tuple[str, ...] = ()
+
+
+def choose(chains: Sequence[str], preferred: str) -> Offer:
+    """Take the first chain that leads to the preferred root; where none does, the first of all, which is the default.
+
+    Only then all chains were looked at, so that the roots can be told.
+    """
+    found = next((chain for chain in chains if ends_in(chain, preferred)), None)
+    if found is not None:
+        return Offer(found)
+    roots = (root_of(x509.load_pem_x509_certificates(chain.encode())) for chain in chains)
+    return Offer(chains[0], tuple(dict.fromkeys(roots)))
 
 
 def clean_chain(pem: str) -> str:

@@ -27,6 +27,7 @@ from mailtls.world.resource import GROUP, VERSION, belonging_to, labels_of
 ACME_SERVER = "mailtls.dev/acme-server"
 ACME_PROFILE = "mailtls.dev/acme-profile"
 RENEW_HANDLED = "mailtls.dev/renew-handled"
+ROOTS_OFFERED = "mailtls.dev/roots-offered"
 CERT_MANAGER = "cert-manager.io/certificate-name"
 FINALIZER = "mailtls.dev/challenges"
 KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
@@ -109,6 +110,7 @@ class Secrets:
             ACME_SERVER: desired.acme.server,
             ACME_PROFILE: desired.acme.profile,
             RENEW_HANDLED: desired.renew_requested,
+            ROOTS_OFFERED: json.dumps(certificate.roots_offered) if certificate.roots_offered else None,
         }
         body["metadata"]["annotations"] = {name: value for name, value in notes.items() if value is not None}
         self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
@@ -230,9 +232,18 @@ def _entry(secret: Json, name: str) -> bytes:
 
 def _certificate(secret: Json) -> Certificate | None:
     try:
-        return parse_chain(_entry(secret, "tls.crt").decode())
+        certificate = parse_chain(_entry(secret, "tls.crt").decode())
+        return replace(certificate, roots_offered=_roots_offered(secret))
     except (ValueError, KeyError, Base64Error):
         return None
+
+
+def _roots_offered(secret: Json) -> tuple[str, ...]:
+    text = (secret["metadata"].get("annotations") or {}).get(ROOTS_OFFERED, "[]")
+    try:
+        return tuple(map(str, json.loads(text)))
+    except (ValueError, TypeError):
+        return ()  # somebody edited it; it only serves a message
 
 
 def _public_hash(secret: Json) -> str | None:
