@@ -9,6 +9,7 @@ from mailtls.election import Leadership
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.spec import Key
 from mailtls.passes.issuing import Issuing
+from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.proving import Proving
@@ -25,6 +26,7 @@ from mailtls.world.http01_route import endpoint_slice, publish
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
 from mailtls.world.prober import Limits, MailProber
+from mailtls.world.references import References
 from mailtls.world.secrets import Secrets
 from mailtls.world.solvers import Solvers
 from mailtls.world.spec import Defaults, default_acme
@@ -73,7 +75,8 @@ def build(parts: Parts) -> Work:
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
-    performer = Performer(issuing, rolling, secrets, defaults, parts.stopping, parts.leadership.require)
+    mending = Mending(References(cluster, clock), accounts, clock)
+    performer = Performer(issuing, rolling, mending, secrets, defaults, parts.stopping, parts.leadership.require)
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
     reporter = Reporter(cluster, parts.metrics, clock)
     return Work(

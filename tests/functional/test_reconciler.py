@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from cryptography.x509.oid import NameOID
 
+from functional.bind import Bind, Key, ZoneFile, running
 from functional.operator_core import KEY, Core
-from functional.pebble import Pebble, running_pebble
+from functional.pebble import Options, Pebble, running_pebble
 from mailtls.model.certificate import KeyMaterial
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
@@ -17,6 +18,8 @@ from mailtls.world.ports import ApiError, Conflict, Unreachable
 from mailtls.world.reload import Interrupted
 
 LONGEST_WAIT = 90.0  # seconds
+DNS_KEY = Key("mailtls.")
+HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 RFC2136 = {"server": "127.0.0.1:1", "tsigKeyName": "key.", "tsigSecretRef": {"name": "tsig", "key": "key"}}
 
 
@@ -216,6 +219,77 @@ def test_changed_key_policy_takes_the_place_of_an_order_that_waits(core: Core, p
     assert keys.follows(KeyMaterial(served["tls.key"]), policy)
     assert len(core.status()["history"]) == 1
     assert core.pebble.orders_made() == before + 2
+
+
+@pytest.fixture(scope="module")
+def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
+    """A DNS server that takes updates of one key."""
+    zone = ZoneFile("example.com", policy="grant mailtls. zonesub TXT;")
+    with running(tmp_path_factory.mktemp("bind"), [zone], [DNS_KEY]) as server:
+        yield server
+
+
+def refuse_updates(core: Core, bind: Bind) -> None:
+    """Apply the resource with a DNS key of the right name and a wrong secret."""
+    rfc2136 = {"server": bind.server, "zone": "example.com", "tsigKeyName": "mailtls."}
+    solver = {"dns01": {"selfCheck": False, "rfc2136": rfc2136 | {"tsigSecretRef": {"name": "tsig", "key": "key"}}}}
+    core.put_secret("tsig", {"key": Key("mailtls.").secret.encode()})
+    core.apply(acme=core.acme() | {"solvers": [solver]})
+
+
+def test_refused_update_keeps_its_order_and_is_tried_again_ever_more_seldom(core: Core, bind: Bind) -> None:
+    """The CA hears of one order in an hour of refusals, and no attempt is counted."""
+    before, began_at = core.pebble.orders_made(), core.clock.now()
+    refuse_updates(core, bind)
+    delays = []
+    while core.clock.now() - began_at < timedelta(hours=1):
+        delay = core.reconcile(KEY)
+        assert delay is not None
+        delays.append(delay)
+        core.clock.advance(timedelta(seconds=delay))
+    assert core.pebble.orders_made() == before + 1
+    assert core.condition("Ready")["reason"] == "DnsUpdateRefused"
+    assert "attempts" not in core.status()
+    assert core.events() == ["DnsUpdateRefused"]
+    assert core.requests("authorization") <= 20
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+def test_mended_dns_key_is_taken_up_within_a_minute(core: Core, bind: Bind, restarts: bool) -> None:
+    """After hours of refusals nobody waits out the pause, and the order that waited is the one that is issued."""
+    before = core.pebble.orders_made()
+    refuse_updates(core, bind)
+    for _ in range(10):
+        core.reconcile(KEY)
+        core.clock.advance(timedelta(minutes=11))
+    core.put_secret("tsig", {"key": DNS_KEY.secret.encode()})
+    if restarts:
+        core.restart()
+    mended_at = core.clock.now()
+    core.run_until_ready()
+    assert core.clock.now() - mended_at < timedelta(seconds=75)
+    assert core.pebble.orders_made() == before + 1
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+def test_mended_external_account_is_taken_up_within_a_minute(restarts: bool) -> None:
+    """Although the failure needs a person, that person need not touch the resource."""
+    wanted = {"externalAccountBindingRequired": True, "externalAccountMACKeys": {"kid-1": HMAC}}
+    with running_pebble(Options(config=wanted)) as pebble:
+        core = Core(pebble)
+        binding = {"keyID": "kid-1", "hmacKeySecretRef": {"name": "eab", "key": "hmac"}}
+        core.put_secret("eab", {"hmac": b"d3Jvbmc"})
+        core.apply(acme=core.acme() | {"externalAccountBinding": binding})
+        core.run(lambda: "attempts" in core.status())
+        assert "nextAttemptTime" not in core.status()["attempts"]
+        core.clock.advance(timedelta(seconds=5))
+        core.put_secret("eab", {"hmac": HMAC.encode()})
+        if restarts:
+            core.restart()
+        mended_at = core.clock.now()
+        core.run_until_ready()
+        assert core.clock.now() - mended_at < timedelta(seconds=75)
+        assert "attempts" not in core.status()
 
 
 def test_preferred_chain_that_is_not_offered_is_told_and_the_certificate_stored(core: Core) -> None:

@@ -16,7 +16,7 @@ from mailtls.passes.observe import Observer
 from mailtls.world import keys
 from mailtls.world.claims import Claims
 from mailtls.world.secrets import Secrets
-from mailtls.world.spec import Defaults
+from mailtls.world.spec import RENEW, Defaults
 from unit.stories import desired
 from unit.test_secrets import self_signed
 
@@ -62,6 +62,19 @@ def test_rollout_that_has_ended_leaves_a_clean_sheet() -> None:
     passes = Passes()
     passes.observer.remember(WANTED, passes.rolling(served_sha256=passes.certificate.sha256))
     assert passes.observe().progress is None
+
+
+def test_refusal_holds_back_until_its_time_or_another_wish() -> None:
+    """Whatever wakes the resource meanwhile, the DNS server is not asked more often; who changed the spec is served."""
+    passes = Passes()
+    failure = Failure(Finding(Reason.DNS_UPDATE_REFUSED, "No."), passes.clock.now() + timedelta(minutes=8), lasts=True)
+    passes.observer.remember(WANTED, replace(passes.observe(), issue_failure=failure))
+    assert passes.observe().issue_failure == failure
+    assert passes.observe(generation=2).issue_failure is None
+    wished = {"metadata": {"generation": 1, "annotations": {RENEW: "1"}}}
+    assert passes.observer.observe(WANTED, wished).issue_failure is None
+    passes.clock.advance(timedelta(minutes=9))
+    assert passes.observe().issue_failure is None
 
 
 def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:

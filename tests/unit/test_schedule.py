@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.lifecycle.schedule import next_attempt_after, renewal_schedule
+from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule
 from mailtls.model.order import RenewalWindow
 from mailtls.model.spec import Renewal
 from unit.stories import DAY, NOW, certificate, schedule
@@ -66,6 +66,14 @@ def test_time_for_another_certificate_is_not_kept() -> None:
     """Each certificate has a time of its own."""
     kept = schedule(sha256="00" * 32, renewal_at=NOW)
     assert renewal_schedule(certificate(), Renewal(), None, kept, 0.0).renewal_at != NOW
+
+
+@given(st.integers(0, 50), draws)
+def test_refused_proofs_are_tried_again_much_sooner(failed: int, draw: float) -> None:
+    """Half a minute, doubling to ten: the CA hears nothing of it."""
+    delay = next_proof_after(failed, draw)
+    assert timedelta(seconds=30) <= delay <= timedelta(minutes=12)
+    assert delay <= next_proof_after(failed + 1, draw) <= max(2 * delay, timedelta(minutes=12))
 
 
 @given(st.integers(0, 50), draws)

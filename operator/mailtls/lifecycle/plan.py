@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from mailtls.lifecycle import order
 from mailtls.lifecycle.evidence import evidence, next_probe_at, targets_to_probe
 from mailtls.lifecycle.issue import fits, is_consumed, is_held_back, issuance_is_due, spoils_a_kept_key, usable
+from mailtls.lifecycle.mend import is_mendable, references
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.solver import challenge_type_of
@@ -14,6 +15,7 @@ from mailtls.lifecycle.step import (
     CloseLeftovers,
     CloseOrder,
     GiveUp,
+    LookAtReferences,
     LookAtWorkloads,
     OpenOrder,
     ProbePods,
@@ -71,6 +73,12 @@ def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return Rest(now + FOREIGN_RECHECK) if seen.secret.foreign else None
 
 
+def look_at_references(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """What holds an attempt back may have been mended meanwhile, and no watch tells."""
+    is_due = seen.look_again_at is None or seen.look_again_at <= now
+    return LookAtReferences() if is_due and is_mendable(desired, seen, now) and references(desired) else None
+
+
 def issue(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """From a due certificate to one that is downloaded; each effect is preceded by a saved intent."""
     due = issuance_is_due(desired, seen, now)
@@ -125,7 +133,17 @@ def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return Roll(step) if isinstance(step, ReloadPod | RestartWorkload | RolloutFailed) else None
 
 
-CHAPTERS: tuple[Chapter, ...] = (close_leftovers, stand_aside, finish_what_is_over, issue, schedule, look, probe, roll)
+CHAPTERS: tuple[Chapter, ...] = (
+    close_leftovers,
+    stand_aside,
+    finish_what_is_over,
+    look_at_references,
+    issue,
+    schedule,
+    look,
+    probe,
+    roll,
+)
 
 
 def _is_waiting(seen: Observed, now: datetime) -> bool:
@@ -144,6 +162,7 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
     if issuance_is_due(desired, seen, now):
         yield seen.wait_until
         yield seen.status.attempts.next_attempt_at if seen.status.attempts else None
+        yield seen.look_again_at if is_mendable(desired, seen, now) else None
     elif seen.schedule is not None:
         yield seen.schedule.renewal_at
         yield seen.ask_ca_again_at

@@ -9,6 +9,7 @@ from mailtls.model.status import Schedule
 
 MINUTE = timedelta(minutes=1)
 RETRIES_AFTER = (MINUTE, 10 * MINUTE, 100 * MINUTE, timedelta(days=1))
+PROOF_RETRIES_AFTER = (MINUTE / 2, MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 10 * MINUTE)
 ROLL_RETRIES_AFTER = (timedelta(seconds=15), MINUTE, 5 * MINUTE, 30 * MINUTE)
 PROBE_RETRIES_AFTER = (timedelta(seconds=5), timedelta(seconds=15), MINUTE, 5 * MINUTE)
 
@@ -46,6 +47,11 @@ def _latest_without_window(certificate: Certificate, policy: Renewal) -> datetim
 def next_attempt_after(failed: int, draw: float) -> timedelta:
     """How long to wait after the `failed`-th failure in a row (1 or more): growing, then daily, jittered by 20 %."""
     return _delay(RETRIES_AFTER, failed, draw)
+
+
+def next_proof_after(failed: int, draw: float) -> timedelta:
+    """How long to wait before a proof that was refused is published again: the CA hears nothing of it."""
+    return _delay(PROOF_RETRIES_AFTER, failed, draw)
 
 
 def next_roll_after(failed: int, draw: float) -> timedelta:

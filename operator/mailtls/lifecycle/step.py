@@ -70,6 +70,11 @@ class CloseLeftovers:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtReferences:
+    """Look whether a Secret or ConfigMap that the resource refers to was changed since an attempt failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRenewal:
     """Ask the CA for its renewal window where it has one, and draw the time of renewal."""
 
@@ -104,6 +109,7 @@ Step = (
     | StoreCertificate
     | CloseOrder
     | CloseLeftovers
+    | LookAtReferences
     | ScheduleRenewal
     | LookAtWorkloads
     | ProbePods

@@ -56,11 +56,24 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a chapter cannot go on in this pass, and when to try again (None: a person is needed)."""
+    """Why a chapter cannot go on in this pass, and when to try again (None: a person is needed).
+
+    `is_final`: the order is over. `lasts`: it goes on, but later passes wait for `retry_at` as well.
+    """
 
     finding: Finding
     retry_at: datetime | None
     is_final: bool = False
+    lasts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How an object that the resource refers to looked; `version` is empty where there was none."""
+
+    path: str
+    version: str
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,8 @@ class Observed:
     issue_failure: Failure | None = None
     leftovers_due_at: datetime | None = None  # when orders of an earlier secretName are looked for; None: never
     leftover: Staged | None = None  # the first of them that could not be closed yet
+    sights: tuple[Sight, ...] | None = None  # objects referred to, at the last look
+    look_again_at: datetime | None = None
     close_failure: Failure | None = None  # what keeps the proofs of an order that is over from being removed
     roll_failure: Failure | None = None
     rolls_failed: int = 0  # attempts in a row to roll this certificate out

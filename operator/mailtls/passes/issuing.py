@@ -21,7 +21,7 @@ from mailtls.lifecycle.order import (
     PollOrder,
     Present,
 )
-from mailtls.lifecycle.schedule import next_attempt_after, renewal_schedule
+from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -180,7 +180,8 @@ class Issuing:
             return self._failed(desired, replace(seen, chain=None), Fail(fault))
         secret = self.secrets.store(desired, chain, staged.key)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
-        return _about_another_certificate(store.noted(replace(seen, secret=secret, chain=None), now))
+        stored = replace(seen, secret=secret, chain=None, sights=None, look_again_at=None)
+        return _about_another_certificate(store.noted(stored, now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
         """Remove the proofs and let pending authorizations go, then mark the journal closed."""
@@ -234,11 +235,16 @@ class Issuing:
         return replace(seen, status=status, issue_failure=Failure(fail.finding, retry_at, is_final=True))
 
     def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
-        """File what stood in the way: transient trouble waits a little, all else is a failed attempt.
+        """File what stood in the way: transient trouble waits a little, all else of the CA is a failed attempt.
 
-        Whatever it was, the CA may have heard of the order by now, so the next pass looks before it orders.
+        A proof that was refused costs nothing at the CA, so its order stays open and waits. Whatever it was, the CA may
+        have heard of the order by now, so the next pass looks before it orders.
         """
         seen = replace(seen, is_fresh_intent=False)
+        if isinstance(error, ProofProblem) and not error.transient:
+            pause = next_proof_after(seen.stumbles + 1, random())  # noqa: S311 - jitter
+            refused = Failure(error.finding, self.clock.now() + pause, lasts=True)
+            return replace(seen, issue_failure=refused, stumbles=seen.stumbles + 1)
         if not error.transient:
             return self._failed(desired, seen, Fail(error.finding, error.needs_person), error.retry_at)
         return replace(seen, issue_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)

@@ -16,7 +16,7 @@ from mailtls.world.claims import Claims
 from mailtls.world.ports import Clock, Cluster, Json
 from mailtls.world.resource import resource_path
 from mailtls.world.secrets import Secrets
-from mailtls.world.spec import Defaults
+from mailtls.world.spec import RENEW, Defaults
 from mailtls.world.status import read
 
 ASK_CA_AFTER_START = timedelta(hours=6)
@@ -83,8 +83,10 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         stumbles=before.stumbles,
         leftovers_due_at=before.leftovers_due_at if _is_same_wish(before, fresh) else clock.now(),
         leftover=before.leftover,
+        sights=before.sights,
+        look_again_at=before.look_again_at,
     )
-    for carry in (_carry_news, _carry_order, _carry_evidence, _carry_rollout):
+    for carry in (_carry_news, _carry_refusal, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)
     return seen
 
@@ -95,6 +97,19 @@ def _carry_news(before: Observed, seen: Observed, _clock: Clock) -> Observed:
         return seen
     status = replace(seen.status, attempts=before.status.attempts, history=before.status.history)
     return replace(seen, status=status, issued=before.issued)
+
+
+def _carry_refusal(before: Observed, seen: Observed, clock: Clock) -> Observed:
+    """A refusal holds back until its time, whatever wakes the resource; a changed spec or a wish lifts it."""
+    failure = before.issue_failure
+    if failure is None or not failure.lasts or failure.retry_at is None or failure.retry_at <= clock.now():
+        return seen
+    is_same = _is_same_wish(before, seen) and _renewal_wish(before) == _renewal_wish(seen)
+    return replace(seen, issue_failure=failure) if is_same else seen
+
+
+def _renewal_wish(seen: Observed) -> str | None:
+    return (seen.resource.get("metadata", {}).get("annotations") or {}).get(RENEW)
 
 
 def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:

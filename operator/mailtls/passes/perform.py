@@ -13,6 +13,7 @@ from mailtls.lifecycle.step import (
     CloseLeftovers,
     CloseOrder,
     GiveUp,
+    LookAtReferences,
     LookAtWorkloads,
     OpenOrder,
     ProbePods,
@@ -28,6 +29,7 @@ from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Status
 from mailtls.passes.issuing import Issuing
+from mailtls.passes.mending import Mending
 from mailtls.passes.rolling import Rolling
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.document import InvalidSpec
@@ -51,6 +53,7 @@ class Performer:
 
     issuing: Issuing
     rolling: Rolling
+    mending: Mending
     secrets: Secrets
     defaults: Defaults
     stopping: Event
@@ -85,6 +88,7 @@ class Performer:
             StoreCertificate: self.issuing.store,
             CloseOrder: self.issuing.close,
             CloseLeftovers: self.close_leftovers,
+            LookAtReferences: self.mending.look,
             ScheduleRenewal: self.issuing.schedule,
             LookAtWorkloads: self.rolling.look,
             ProbePods: self.rolling.probe,

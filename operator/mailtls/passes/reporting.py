@@ -10,7 +10,7 @@ import structlog
 
 from mailtls.lifecycle.report import conditions, interruption, refusal, served
 from mailtls.lifecycle.store import chain_leads_elsewhere
-from mailtls.model.observed import Observed, ServingSecret
+from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Condition, ConditionType, Truth
@@ -97,7 +97,9 @@ class Reporter:
         changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
         issued, failure = (seen.issued, seen.issue_failure) if seen else (None, None)
         is_news = seen is not None and seen.status.attempts != read(resource.get("status") or {}).attempts
-        is_good, has_failed = ready.status is Truth.TRUE, failure is not None and failure.is_final and is_news
+        is_good = ready.status is Truth.TRUE
+        has_failed = failure is not None and failure.is_final and is_news
+        has_failed = has_failed or _is_new_refusal(failure, resource, said)
         if failure is not None and has_failed:
             self._post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:
@@ -153,6 +155,15 @@ class Reporter:
         if _has_rolled_out(seen, said):
             self.metrics.rollout_ended("succeeded", _seconds_rolling(seen, self.clock))
         self.metrics.conditions(desired.key, said)
+
+
+def _is_new_refusal(failure: Failure | None, resource: Json, said: Iterable[Condition]) -> bool:
+    """Whether a refusal that lasts is said for the first time: a renewal that waits leaves Ready as it is."""
+    if failure is None or not failure.lasts:
+        return False
+    before = read(resource.get("status") or {}).condition(ConditionType.ISSUED)
+    issued = next(each for each in said if each.type is ConditionType.ISSUED)
+    return before is None or before.message != issued.message
 
 
 def _has_rolled_out(seen: Observed, said: Iterable[Condition]) -> bool:

@@ -19,6 +19,7 @@ from mailtls.world.acme_network import OnRequest
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.acme_session import Identity, Session
 from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
+from mailtls.world.references import object_path
 from mailtls.world.resource import MANAGED_BY, MANAGER
 
 _log = structlog.get_logger(__name__)
@@ -28,8 +29,6 @@ URL_ANNOTATION = "mailtls.dev/account-url"
 
 # How long a change of a key, bundle or binding may go unseen; reading them for every step would load the API server.
 _CHECKED_AGAIN_AFTER = timedelta(seconds=30)
-
-_PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,16 @@ class Accounts:
 
     def read(self, ref: DataRef) -> bytes:
         """Return an entry of a Secret or ConfigMap; raises `AcmeProblem` (CredentialsMissing) that names both."""
-        found = self._cluster.get(f"/api/v1/namespaces/{ref.namespace}/{_PLURALS[ref.kind]}/{ref.name}")
+        found = self._cluster.get(object_path(ref))
         if found is None:
             raise _missing(f"Create the {ref.kind} {ref.namespace}/{ref.name} with the entry {ref.key}")
         return _content(found, ref)
+
+    def look_again(self, acme: Acme) -> None:
+        """Read what the account is made of anew before it is used the next time: it was changed."""
+        entry = self._entry(acme)
+        with entry.lock:
+            entry.checked_at = None
 
     def _entry(self, acme: Acme) -> _Entry:
         binding = acme.external_account_binding

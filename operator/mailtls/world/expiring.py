@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -12,10 +12,10 @@ _MOST: Final = 10_000  # entries; names come from users, so memory must have an 
 
 
 class Expiring(Generic[K, V]):
-    """A mapping whose entries vanish `seconds` after they were put."""
+    """A mapping whose entries vanish `seconds` after they were put; `now` tells the seconds."""
 
-    def __init__(self, seconds: float, most: int = _MOST) -> None:
-        self._seconds, self._most = seconds, most
+    def __init__(self, seconds: float, most: int = _MOST, now: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._most, self._now = seconds, most, now
         self._entries: dict[K, tuple[float, V]] = {}  # in the order of their end: all live equally long
         self._lock = threading.Lock()
 
@@ -23,11 +23,11 @@ class Expiring(Generic[K, V]):
         """Return what was put, None when it is too old or was never there."""
         with self._lock:
             ends_at, value = self._entries.get(key, (0.0, None))
-        return value if time.monotonic() < ends_at else None
+        return value if self._now() < ends_at else None
 
     def put(self, key: K, value: V) -> V:
         """Remember `value`, and return it."""
-        now = time.monotonic()
+        now = self._now()
         with self._lock:
             self._entries.pop(key, None)
             while self._entries and (len(self._entries) >= self._most or self._oldest_ends_at() <= now):

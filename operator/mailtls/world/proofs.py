@@ -10,8 +10,9 @@ class ProofProblem(Exception):
     """A proof could not be published or looked at; `finding` says why and what to do.
 
     `transient`: a server was away or overloaded, so the open order lives on and the same call may succeed later.
-    Otherwise the settings are wrong, and it counts as a failed attempt. Nobody but the operator's own backoff decides
-    when to try again, which `retry_at` and `needs_person` say in the words of `AcmeProblem`.
+    Otherwise the settings are wrong: the order lives on too, but pauses grow until a person mends them. Nobody but the
+    operator's own backoff decides when to try again, which `retry_at` and `needs_person` say in the words of
+    `AcmeProblem`.
     """
 
     retry_at: Final[datetime | None] = None

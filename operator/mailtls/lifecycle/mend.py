@@ -1,0 +1,62 @@
+"""Mend: what the resource refers to may be put right by a person while an attempt is held back, and nobody tells.
+
+Only Secrets with our label are watched, so the objects referred to are looked at now and then, and only for as long as
+a failure holds an attempt back that they could mend.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from mailtls.lifecycle.issue import is_held_back, issuance_is_due
+from mailtls.model.observed import Observed, Sight
+from mailtls.model.reason import Reason
+from mailtls.model.spec import DataRef, Desired, Dns01
+
+MENDABLE = frozenset(
+    {
+        Reason.ACCOUNT_REJECTED,
+        Reason.ACME_TLS_UNTRUSTED,
+        Reason.CREDENTIALS_MISSING,
+        Reason.DNS_UPDATE_REFUSED,
+        Reason.EXTERNAL_ACCOUNT_REQUIRED,
+        Reason.ZONE_NOT_FOUND,
+    }
+)
+"""Failures that another content of a Secret or ConfigMap may end."""
+
+
+def references(desired: Desired) -> tuple[DataRef, ...]:
+    """All that an issuance reads besides the resource, each object's entry once."""
+    acme = desired.acme
+    binding = acme.external_account_binding
+    found = [acme.account_key, acme.ca_bundle, binding.hmac_key if binding else None]
+    found += [each.challenge.rfc2136.tsig_secret for each in acme.solvers if isinstance(each.challenge, Dns01)]
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def is_mendable(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether an attempt is held back, for more than a moment, by what an object referred to could mend."""
+    if issuance_is_due(desired, seen, now) is None or not is_held_back(desired, seen, now):
+        return False
+    failure, attempts = seen.issue_failure, seen.status.attempts
+    if failure is not None:
+        return (failure.is_final or failure.lasts) and failure.finding.reason in MENDABLE
+    return attempts is not None and attempts.reason in MENDABLE
+
+
+def is_mended(seen: Observed, sights: Iterable[Sight]) -> bool:
+    """Whether an object was changed since it was last looked at; at the first look, since the attempt that failed."""
+    if seen.sights is not None:
+        return {(each.path, each.version) for each in sights} != {(each.path, each.version) for each in seen.sights}
+    attempts = seen.status.attempts
+    if attempts is None:
+        return False
+    return any(each.changed_at is not None and each.changed_at > attempts.last_failure_at for each in sights)
+
+
+def lifted(seen: Observed, now: datetime) -> Observed:
+    """Let the attempt be made at once; failures before it still count when it fails too."""
+    attempts = seen.status.attempts
+    status = replace(seen.status, attempts=replace(attempts, next_attempt_at=now) if attempts else None)
+    return replace(seen, status=status, issue_failure=None)

@@ -1,0 +1,38 @@
+"""Looks whether what held an attempt back was mended, and lets it be made then."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import uniform
+
+import structlog
+
+from mailtls.lifecycle.mend import is_mended, lifted, references
+from mailtls.lifecycle.step import LookAtReferences
+from mailtls.model.observed import Observed
+from mailtls.model.spec import Desired
+from mailtls.world.accounts import Accounts
+from mailtls.world.ports import Clock
+from mailtls.world.references import References
+
+log = structlog.get_logger()
+LOOK_SECONDS = (30, 60)  # between looks, drawn by lot: resources that wait for the same do not look at the same moment
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """Notices that a Secret or ConfigMap was put right, which no watch tells."""
+
+    references: References
+    accounts: Accounts
+    clock: Clock
+
+    def look(self, desired: Desired, seen: Observed, _step: LookAtReferences) -> Observed:
+        """Compare with the last look; a change means that the next attempt need not wait."""
+        now, sights = self.clock.now(), self.references.look(references(desired))
+        again_at = now + timedelta(seconds=uniform(*LOOK_SECONDS))  # noqa: S311 - spreads load
+        looked = replace(seen, sights=sights, look_again_at=again_at)
+        if not is_mended(seen, sights):
+            return looked
+        log.info("what the resource refers to was changed, so it is tried at once")
+        self.accounts.look_again(desired.acme)
+        return lifted(looked, now)
