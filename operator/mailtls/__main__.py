@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mailtls import __version__
+from mailtls import release as last_act
 from mailtls.lifetime import Operator
 from mailtls.logs import configure_logs
 from mailtls.settings import InvalidSettings, Settings
@@ -48,6 +49,24 @@ def run(
     logging.shutdown()
     sys.stderr.flush()
     os._exit(code)  # threads that hang in the network must not keep the pod beyond its five seconds
+
+
+@app.command()
+def release() -> None:
+    """Close open orders and let their Secrets go, before an installation is removed; no replica leads any more.
+
+    Takes a minute at most. Ends well also where something had to be left, which the log tells: it must not keep an
+    installation from being removed.
+    """
+    try:
+        settings = Settings.from_environment(os.environ)
+        configure_logs(settings.log_format, settings.log_level)
+        last_act.release(settings, partial(configure, None, settings.kubeconfig))
+    except (InvalidSettings, NotConfigured) as problem:
+        typer.echo(f"Nothing was released: {problem}", err=True)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(0)  # threads may hang in the network
 
 
 def main() -> None:

@@ -105,6 +105,28 @@ class Elector:
             except (ApiError, Unreachable) as problem:
                 log.warning("the lease could not be released", error=str(problem))
 
+    def seize(self, seconds: float) -> None:
+        """Take the Lease from whoever holds it, for so long; who led ends at the next renewal.
+
+        For the last act of an installation: nobody is asked, and nobody renews it. Raises what the API server says.
+        """
+        with self._lock:
+            for tries_left in reversed(range(_SEIZE_TRIES)):
+                try:
+                    self._overwrite(seconds)
+                except Conflict:  # the holder has renewed at this very moment
+                    if not tries_left:
+                        raise
+                else:
+                    return
+
+    def _overwrite(self, seconds: float) -> None:
+        self._record = self._cluster.get(f"{self._place}/{self._candidate.lease}")
+        if self._record is None:
+            self._create()
+        self._write(holder=self._candidate.identity, seconds=seconds)
+        self.leadership.extend(time.monotonic() + seconds)
+
     def _try(self, step: Callable[[], bool]) -> bool:
         with self._lock:
             if self.stopping.is_set():
@@ -181,6 +203,7 @@ class Elector:
         }
 
 
+_SEIZE_TRIES: Final = 5
 _MICRO_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 

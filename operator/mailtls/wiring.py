@@ -11,7 +11,7 @@ from mailtls.model.spec import Key
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
-from mailtls.passes.perform import Performer
+from mailtls.passes.perform import TELLING, Performer
 from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.rolling import Rolling
@@ -58,10 +58,47 @@ class Work:
     reconcile: Callable[[Key], float | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How orders that stand open are closed when nobody goes on with them.
+
+    `held` lists their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
+    exceptions of `telling` say is fit to be shown.
+    """
+
+    held: Callable[[], list[Json]]
+    close: Callable[[Json], None]
+    let_go: Callable[[Json], None]
+    telling: tuple[type[Exception], ...] = TELLING
+
+
+def closing(parts: Parts) -> Closing:
+    """Wire what closes open orders; raises `InvalidSettings`."""
+    secrets = Secrets(parts.cluster)
+    performer = _performer(parts, secrets, _defaults(parts.settings))
+    return Closing(
+        held=lambda: secrets.held(parts.settings.watch_namespaces),
+        close=performer.close_orphan,
+        let_go=secrets.release,
+    )
+
+
 def build(parts: Parts) -> Work:
     """Wire the operator; raises `InvalidSettings` where settings that are well-formed make no sense together."""
+    cluster, clock = parts.cluster, SystemClock()
+    defaults, secrets = _defaults(parts.settings), Secrets(cluster)
+    performer = _performer(parts, secrets, defaults)
+    observer = Observer(cluster, secrets, parts.claims, clock, defaults)
+    reporter = Reporter(cluster, parts.metrics, clock)
+    return Work(
+        begin=lambda: _publish(parts),
+        restore=reporter.restore,
+        reconcile=Reconciler(observer, performer, reporter, clock),
+    )
+
+
+def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     settings, cluster, clock = parts.settings, parts.cluster, SystemClock()
-    defaults, secrets = _defaults(settings), Secrets(cluster)
     accounts = Accounts(
         cluster,
         settings.namespace,
@@ -76,14 +113,7 @@ def build(parts: Parts) -> Work:
     trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
     mending = Mending(References(cluster, clock), accounts, clock)
-    performer = Performer(issuing, rolling, mending, secrets, defaults, parts.stopping, parts.leadership.require)
-    observer = Observer(cluster, secrets, parts.claims, clock, defaults)
-    reporter = Reporter(cluster, parts.metrics, clock)
-    return Work(
-        begin=lambda: _publish(parts),
-        restore=reporter.restore,
-        reconcile=Reconciler(observer, performer, reporter, clock),
-    )
+    return Performer(issuing, rolling, mending, secrets, defaults, parts.stopping, parts.leadership.require)
 
 
 def _defaults(settings: Settings) -> Defaults:

@@ -69,6 +69,33 @@ def test_default_pod_meets_the_restricted_pod_security_standard() -> None:
     assert [each["name"] for each in pod["volumes"] if "emptyDir" in each] == ["tmp"]
 
 
+def test_release_job_is_the_operator_with_another_command() -> None:
+    """The same image, settings, trust and rights, and a Job of Helm's that no Service takes for a replica."""
+    values = str(HERE / "valid" / "private-authority.yaml")
+    objects = render("--values", values)
+    job, pod = objects["Job", "mailtls-release"], pod_of(objects)
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    released = job["spec"]["template"]["spec"]
+    differ = ("name", "args", "ports", "livenessProbe", "readinessProbe")
+    one, other = (each["containers"][0] for each in (pod, released))
+    assert {**one, **dict.fromkeys(differ)} == {**other, **dict.fromkeys(differ)}
+    assert other["args"] == ["release"]
+    assert released["restartPolicy"] == "Never"
+    replicas_only = {"containers": None, "restartPolicy": None, "topologySpreadConstraints": None}
+    assert {**released, **replicas_only} == {**pod, **replicas_only}
+    labels = job["spec"]["template"]["metadata"]["labels"].items()
+    services = (each["spec"] for (kind, _), each in objects.items() if kind == "Service")
+    selectors = [service["selector"] for service in services if "selector" in service]
+    assert selectors
+    assert not any(selector.items() <= labels for selector in selectors)
+
+
+def test_release_job_can_be_left_out() -> None:
+    """Neither the switch nor the plain manifest has it."""
+    assert ("Job", "mailtls-release") not in render("--set", "uninstall.release=false")
+    assert ("Job", "mailtls-release") not in render("--no-hooks")
+
+
 def test_crd_in_the_chart_is_the_repository_one_and_kept_on_uninstall() -> None:
     """The CustomResourceDefinition is crds/ word for word, with the annotation that makes Helm keep it."""
     rendered = dict(render()["CustomResourceDefinition", "mailservertls.mailtls.dev"])

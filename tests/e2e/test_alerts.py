@@ -34,7 +34,13 @@ def install(sandbox: Sandbox, values: dict[str, Any], folder: Path) -> str:
     """Install the chart into the sandbox, for the sandbox only; returns the address of its metrics."""
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
     done = helm_template(
-        "--values", str(folder / "values.yaml"), "--namespace", sandbox.name, "--set", "crds.install=false"
+        "--values",
+        str(folder / "values.yaml"),
+        "--namespace",
+        sandbox.name,
+        "--set",
+        "crds.install=false",
+        "--no-hooks",
     )
     assert done.returncode == 0, done.stderr
     sandbox.apply(done.stdout)

@@ -117,7 +117,7 @@ class Performer:
             self.may_act()
             tries = self._clean_up_tries.get(key, 0) + 1
             try:
-                self._close_orphan(secret)
+                self.close_orphan(secret)
             except (Interrupted, Conflict):
                 raise
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
@@ -130,7 +130,8 @@ class Performer:
         self._clean_up_tries.pop(key, None)
         return None
 
-    def _close_orphan(self, secret: Json) -> None:
+    def close_orphan(self, secret: Json) -> None:
+        """Close the order of a staged Secret by what its journal remembers of the resource."""
         staged = parse_staged(secret)
         if staged is None:
             self.secrets.release(secret)

@@ -7,6 +7,7 @@ owner reference, so that the cluster's garbage collector removes them with the r
 import json
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -127,6 +128,12 @@ class Secrets:
         found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
         held = [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
         return [secret for secret in held if secret["metadata"]["name"] != f"{but}-next"]
+
+    def held(self, namespaces: Iterable[str] = ()) -> list[Json]:
+        """All staged Secrets with an open order, of these namespaces or of the whole cluster."""
+        places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
+        found = (each for place in places for each in self._cluster.list(place, label_selector=f"{MANAGED_BY}=mailtls"))
+        return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
 
     def release(self, secret: Json) -> None:
         """Let a staged Secret go whose order cannot be closed any more."""
