@@ -106,6 +106,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         parts.metrics.acme_request,
         default_server=defaults.acme.server if defaults.acme else "",
         default_ca_bundle_pem=_text(settings.acme_ca_bundle_file),
+        on_skew=parts.metrics.clock_skew,
     )
     solvers = Solvers(parts.tokens, accounts.read)
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)

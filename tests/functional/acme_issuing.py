@@ -40,6 +40,7 @@ class Client:
     clock: WallClock = field(default_factory=WallClock)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     server: str = ""  # another URL than Pebble's own
+    skews: list[tuple[str, float]] = field(default_factory=list)  # by how much our clock was ahead, answer by answer
 
     def __post_init__(self) -> None:
         self.accounts = self.restarted()
@@ -63,6 +64,7 @@ class Client:
             lambda kind, code: self.requests.update([(kind, code)]),
             default_server=self.acme.server,
             default_ca_bundle_pem=self.pebble.roots_pem,
+            on_skew=lambda server, seconds: self.skews.append((server, seconds)),
         )
         return self.accounts
 

@@ -111,6 +111,7 @@ class Core:
             self.metrics.acme_request,
             default_server=self.pebble.directory_url,
             default_ca_bundle_pem=self.pebble.roots_pem,
+            on_skew=self.metrics.clock_skew,
         )
         self.solvers = StuckSolvers(self.tokens, accounts.read)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import structlog
 
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.acme_proxy import Fault, Proxy, proxy_before
@@ -237,6 +238,25 @@ def test_overloaded_ca_is_left_alone_until_it_said(proxy: Proxy, form: str) -> N
     assert len(proxy.passed) == before
     client.clock.advance(timedelta(seconds=121))
     assert client.account.new_order(["calm.example.com"]).url
+
+
+@pytest.mark.parametrize("minutes", [2, -2], ids=["ahead", "behind"])
+def test_clock_that_is_wrong_is_measured_and_told_once(pebble: Pebble, minutes: int) -> None:
+    """The Date of each answer tells; the log hears of it when it begins and when it ends."""
+    client = Client(pebble)
+    with structlog.testing.capture_logs() as logs:
+        client.account.new_order(["right.example.com"])
+        assert client.skews[-1] == ("127.0.0.1", 0.0)
+        client.clock.advance(timedelta(minutes=minutes))
+        client.account.new_order(["wrong.example.com"])
+        server, seconds = client.skews[-1]
+        assert seconds == pytest.approx(60 * minutes, abs=1.5)
+        client.account.new_order(["still.example.com"])
+        client.clock.advance(timedelta(minutes=-minutes))
+        client.account.new_order(["again.example.com"])
+    told = [each["log_level"] for each in logs if "clock" in each["event"]]
+    assert told == ["warning", "info"]
+    assert server == "127.0.0.1"
 
 
 def test_limit_of_the_account_stops_its_orders_only(proxy: Proxy) -> None:

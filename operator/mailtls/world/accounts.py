@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Acme, DataRef
 from mailtls.world.acme import Account
+from mailtls.world.acme_clock import ClockWatch, OnSkew
 from mailtls.world.acme_network import OnRequest
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.acme_session import Identity, Session
@@ -65,9 +66,10 @@ class Accounts:
         *,
         default_server: str = "",
         default_ca_bundle_pem: str = "",
+        on_skew: OnSkew = lambda _server, _seconds: None,
     ) -> None:
         self._cluster, self._namespace = cluster, operator_namespace
-        self._clock, self._on_request = clock, on_request
+        self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
         self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
         self._entries: dict[tuple[str | DataRef | None, ...], _Entry] = {}
         self._lock = threading.Lock()
@@ -126,6 +128,7 @@ class Accounts:
                 self._on_request,
                 roots_pem=inputs.roots_pem,
                 on_registered=self._saver(inputs.secret),
+                watch=self._watch,
             )
         except (ValueError, TypeError, OSError) as error:  # OSError: ssl's complaint about a bundle
             raise _missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None

@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from mailtls.model.problem import Problem
+from mailtls.world.acme_clock import ClockWatch
 from mailtls.world.acme_messages import problem_from_json
 from mailtls.world.acme_problem import Refused
 
@@ -85,6 +86,7 @@ class Network(client.ClientNetwork):
         on_request: OnRequest,
         *,
         roots_pem: str = "",
+        watch: ClockWatch | None = None,
     ) -> None:
         super().__init__(key=key, alg=alg, user_agent="mailtls acme-python")
         # The way out is looked up once: requests would read the environment and ~/.netrc again for every request.
@@ -93,7 +95,7 @@ class Network(client.ClientNetwork):
         plain = {**self.session.headers, "User-Agent": self.user_agent}
         signed = {**plain, "Content-Type": self.JOSE_CONTENT_TYPE}
         self._headers = {"GET": plain, "HEAD": plain, "POST": signed}
-        self._on_request, self._key, self._alg = on_request, key, alg
+        self._on_request, self._key, self._alg, self._watch = on_request, key, alg, watch
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()
         adapter = PrivateRoots(roots_pem, pool_maxsize=_POOLED) if roots_pem else HTTPAdapter(pool_maxsize=_POOLED)
@@ -172,12 +174,15 @@ class Network(client.ClientNetwork):
         """Send without what `requests` does for browsers: merging settings costs more than the request itself."""
         request = requests.PreparedRequest()
         request.prepare(method, url, headers=self._headers[method], data=data)
+        sent_at = self._watch.now() if self._watch else None
         response = self.session.send(
             request,
             timeout=(_CONNECT_SECONDS, _READ_SECONDS),
             allow_redirects=method == "GET",
             proxies=self._proxies,
         )
+        if self._watch is not None and sent_at is not None:
+            self._watch.see(response, sent_at)
         response.encoding = "utf-8"  # RFC 8555 section 6.1: all of ACME is JSON or PEM
         _log.debug("acme.request", method=method, url=url, status=response.status_code)
         return response

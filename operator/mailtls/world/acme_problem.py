@@ -59,11 +59,12 @@ def retry_after(response: requests.Response, now: datetime) -> datetime | None:
     value = response.headers.get("Retry-After", "").strip()
     if not value:
         return None
-    named = now + timedelta(seconds=min(int(value), 10**9)) if value.isdecimal() else _http_date(value)
+    named = now + timedelta(seconds=min(int(value), 10**9)) if value.isdecimal() else http_date(value)
     return None if named is None else min(named, now + _LONGEST_WAIT)
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
+    """Read an HTTP date (RFC 9110 section 5.6.7), None where it is none."""
     try:
         named = parsedate_to_datetime(value)
     except ValueError:

@@ -19,6 +19,7 @@ from josepy.interfaces import JSONDeSerializable
 from mailtls.model.problem import Problem, Stage
 from mailtls.model.reason import Finding, Reason
 from mailtls.world import acme_problem
+from mailtls.world.acme_clock import ClockWatch
 from mailtls.world.acme_network import Network, OnRequest, RequestKind
 from mailtls.world.acme_problem import AcmeProblem, Refused
 from mailtls.world.ports import Clock
@@ -60,10 +61,11 @@ class Session:
         *,
         roots_pem: str = "",
         on_registered: Callable[[str], None] = lambda _url: None,
+        watch: ClockWatch | None = None,
     ) -> None:
         self.key, alg = account_key(identity.key_pem)
         self._identity, self._clock, self._on_registered = identity, clock, on_registered
-        self._network = Network(identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem)
+        self._network = Network(identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem, watch=watch)
         self._lock = threading.RLock()
         self._account_url = identity.url
         self._directory: messages.Directory | None = None

@@ -91,6 +91,11 @@ class Metrics:
             "mailtls_rollout_duration_seconds", "From the first pod told to the last one verified.", _MINUTES
         )
         self._acme = self._counter("mailtls_acme_requests_total", "Requests to ACME servers.", "type", "code")
+        self._skew = self._gauge(
+            "mailtls_clock_skew_seconds",
+            "How far the clock is ahead of the ACME server's, at its last answer.",
+            "server",
+        )
         self._writes = self._counter("mailtls_kubernetes_writes_total", "Writes to the API server.", "verb")
         self._depth = self._gauge("mailtls_queue_depth", "Resources that wait for a worker.")
         self._passes = self._histogram(
@@ -167,6 +172,10 @@ class Metrics:
     def acme_request(self, request: str, code: int | str) -> None:
         """Count a request to an ACME server by its type (`newOrder`) and the answer's HTTP status, or `none`."""
         self._acme.labels(request, str(code)).inc()
+
+    def clock_skew(self, server: str, seconds: float) -> None:
+        """Note how many seconds our clock is ahead of an ACME server's, negative when behind."""
+        self._skew.labels(server).set(seconds)
 
     def written(self, verb: str) -> None:
         """Count a write to the API server."""
