@@ -4,12 +4,13 @@ import json
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from mailtls.model.budget import Budget, parse_budget
 from mailtls.model.duration import parse_duration
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -33,8 +34,8 @@ class Settings:
 
     `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
     HTTP-01 server (`POD_IP`). `watch_namespaces` empty means the whole cluster. `acme_solvers` has the shape of
-    `spec.acme.solvers`; it is parsed like a resource's. `http01_service` None: no HTTP-01. `kubeconfig` (`KUBECONFIG`)
-    is for an operator outside of a pod.
+    `spec.acme.solvers`; it is parsed like a resource's. `acme_order_limits` by server go before those known of CAs.
+    `http01_service` None: no HTTP-01. `kubeconfig` (`KUBECONFIG`) is for an operator outside of a pod.
     """
 
     namespace: str
@@ -55,6 +56,7 @@ class Settings:
     acme_email: str | None = None
     acme_ca_bundle_file: Path | None = None
     acme_solvers: tuple[dict[str, Any], ...] = ()
+    acme_order_limits: Mapping[str, Budget | None] = field(default_factory=dict)
     trust_bundle_file: Path | None = None
     kubeconfig: str | None = None
 
@@ -80,6 +82,7 @@ class Settings:
             "acme_email": read.text("MAILTLS_ACME_EMAIL"),
             "acme_ca_bundle_file": read("MAILTLS_ACME_CA_BUNDLE_FILE", _file),
             "acme_solvers": read("MAILTLS_ACME_SOLVERS", _solvers),
+            "acme_order_limits": read("MAILTLS_ACME_ORDER_LIMITS", _order_limits),
             "trust_bundle_file": read("MAILTLS_TRUST_BUNDLE_FILE", _file),
             "kubeconfig": read.text("KUBECONFIG"),
         }
@@ -171,3 +174,13 @@ def _solvers(text: str) -> tuple[dict[str, Any], ...]:
     if not isinstance(solvers, list) or not all(isinstance(solver, dict) for solver in solvers):
         raise ValueError("write a JSON list in the shape of spec.acme.solvers")
     return tuple(solvers)
+
+
+def _order_limits(text: str) -> dict[str, Budget | None]:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict) or not all(isinstance(limit, str) for limit in given.values()):
+        raise ValueError('write a JSON object from servers to limits such as {"letsencrypt": "300/3h"}')
+    return {server: parse_budget(limit) for server, limit in given.items()}

@@ -18,6 +18,7 @@ from mailtls.passes.rolling import Rolling
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.accounts import Accounts
+from mailtls.world.authority_spec import SHORT_NAMES
 from mailtls.world.claims import Claims
 from mailtls.world.clock import SystemClock
 from mailtls.world.document import InvalidSpec
@@ -107,6 +108,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         default_server=defaults.acme.server if defaults.acme else "",
         default_ca_bundle_pem=_text(settings.acme_ca_bundle_file),
         on_skew=parts.metrics.clock_skew,
+        order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
     )
     solvers = Solvers(parts.tokens, accounts.read)
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)

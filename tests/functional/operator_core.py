@@ -14,6 +14,7 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
 from mailtls.lifecycle.probe import verdict
+from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, Solver
 from mailtls.passes.issuing import Issuing
@@ -96,6 +97,7 @@ class Core:
     pebble: Pebble
     cluster: FaultyCluster = field(default_factory=FaultyCluster)
     clock: WallClock = field(default_factory=WallClock)
+    order_limit: Budget | None = None
 
     def __post_init__(self) -> None:
         self.restart()
@@ -112,6 +114,7 @@ class Core:
             default_server=self.pebble.directory_url,
             default_ca_bundle_pem=self.pebble.roots_pem,
             on_skew=self.metrics.clock_skew,
+            order_limits={self.pebble.directory_url: self.order_limit},
         )
         self.solvers = StuckSolvers(self.tokens, accounts.read)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)

@@ -113,6 +113,12 @@ class Pebble:
         session.mount("https://", PrivateRoots(self.roots_pem))
         return session
 
+    def suggest_renewal(self, chain_pem: str, start: datetime, end: datetime) -> None:
+        """Let the CA suggest that a certificate be renewed in this window."""
+        window = {"start": start.isoformat(), "end": end.isoformat()}
+        answer = {"Certificate": chain_pem, "ARIResponse": json.dumps({"suggestedWindow": window})}
+        self.management("POST", "/set-renewal-info/", json=answer)
+
     def root(self, number: int = 0) -> x509.Certificate:
         """Return one of the roots that certificates lead to."""
         return x509.load_pem_x509_certificate(self.management("GET", f"/roots/{number}").content)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from functional.bind import Bind, Key, ZoneFile, running
 from functional.operator_core import KEY, Core
 from functional.pebble import Options, Pebble, running_pebble
+from mailtls.model.budget import Budget
 from mailtls.model.certificate import KeyMaterial
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
@@ -290,6 +292,45 @@ def test_mended_external_account_is_taken_up_within_a_minute(restarts: bool) -> 
         core.run_until_ready()
         assert core.clock.now() - mended_at < timedelta(seconds=75)
         assert "attempts" not in core.status()
+
+
+def test_orders_over_the_limit_wait_in_line_and_are_told_when_their_turn_is(core: Core) -> None:
+    """The CA hears nothing of what waits; a wake-up in between neither loses the place nor takes another."""
+    core.order_limit = Budget(2, timedelta(hours=2))
+    core.restart()
+    before = core.pebble.orders_made()
+    core.run_until_ready()
+    core.apply(dnsNames=["second.example.com"])
+    core.run_until_ready()
+    began_at = core.clock.now()
+    core.apply(dnsNames=["third.example.com"])
+    delays = [core.reconcile(KEY) for _ in range(3)]
+    assert core.pebble.orders_made() == before + 2
+    ready = core.condition("Ready")
+    assert ready["reason"] == "RateLimited"
+    assert "itself holds back, because the CA takes 2 orders of an account in 2h; next try at" in ready["message"]
+    assert all(delay is not None and timedelta(minutes=59) < timedelta(seconds=delay) for delay in delays)
+    assert core.events().count("RateLimited") == 1
+    assert "attempts" not in core.status()
+    core.run_until_ready()
+    assert timedelta(minutes=59) < core.clock.now() - began_at < timedelta(minutes=61)
+    assert core.pebble.orders_made() == before + 3
+
+
+def test_renewal_that_the_authority_suggests_does_not_wait_in_line(core: Core) -> None:
+    """Certificates are renewed in time however many others are ordered."""
+    core.order_limit = Budget(1, timedelta(days=1))
+    core.restart()
+    core.run_until_ready()
+    first = core.secret()
+    assert first is not None
+    issued_at = x509.load_pem_x509_certificate(first["tls.crt"]).not_valid_before_utc
+    window = issued_at + timedelta(seconds=1), core.clock.now() + timedelta(minutes=5)
+    core.pebble.suggest_renewal(first["tls.crt"].decode(), *window)
+    began_at = core.clock.now()
+    core.apply(probe={"interval": "2h"})  # asks the authority again
+    core.run(lambda: core.secret() != first)
+    assert core.clock.now() - began_at < timedelta(minutes=6)
 
 
 def test_preferred_chain_that_is_not_offered_is_told_and_the_certificate_stored(core: Core) -> None:

@@ -1,14 +1,17 @@
 """When certificates are renewed and failures tried again."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule
+from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule, renews_in_its_window
+from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.order import RenewalWindow
-from mailtls.model.spec import Renewal
-from unit.stories import DAY, NOW, certificate, schedule
+from mailtls.model.spec import Desired, Renewal
+from unit.stories import DAY, NOW, certificate, desired, schedule, secret, seen
 
 WINDOW = RenewalWindow(NOW + 40 * DAY, NOW + 42 * DAY, NOW + DAY, "https://ca.test/why")
 draws = st.floats(0, 1, exclude_max=True)
@@ -74,6 +77,32 @@ def test_refused_proofs_are_tried_again_much_sooner(failed: int, draw: float) ->
     delay = next_proof_after(failed, draw)
     assert timedelta(seconds=30) <= delay <= timedelta(minutes=12)
     assert delay <= next_proof_after(failed + 1, draw) <= max(2 * delay, timedelta(minutes=12))
+
+
+SUGGESTED = schedule(window_start=NOW - DAY, window_end=NOW + DAY)
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "is_exempt"),
+    [
+        (seen(schedule=SUGGESTED), desired(), True),
+        (seen(schedule=schedule(window_start=NOW + DAY, window_end=NOW + 2 * DAY)), desired(), False),
+        (seen(schedule=schedule(window_start=NOW - 2 * DAY, window_end=NOW - DAY)), desired(), False),
+        (seen(), desired(), False),
+        (seen(schedule=None), desired(), False),
+        (seen(schedule=replace(SUGGESTED, sha256="00" * 32)), desired(), False),
+        (seen(schedule=SUGGESTED), desired(renewal=Renewal(ari=False)), False),
+        (seen(schedule=SUGGESTED, secret=secret(acme_server="https://other.test")), desired(), False),
+        (seen(schedule=SUGGESTED), desired(dns_names=("new.example.test",)), False),
+        (seen(schedule=SUGGESTED), desired(dns_names=("new.example.test", "mx.example.test")), True),
+        (seen(schedule=SUGGESTED, secret=ServingSecret(exists=False)), desired(), False),
+    ],
+)
+def test_only_renewals_that_the_authority_suggested_are_exempt(
+    have: Observed, wanted: Desired, is_exempt: bool
+) -> None:
+    """The window is of this certificate, of this authority, and now; and a name stays."""
+    assert renews_in_its_window(wanted, have, NOW) is is_exempt
 
 
 @given(st.integers(0, 50), draws)

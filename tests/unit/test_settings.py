@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailtls.model.budget import Budget
 from mailtls.settings import InvalidSettings, LogFormat, Settings
 
 HERE = {"MAILTLS_NAMESPACE": "mail-system"}
@@ -47,6 +48,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "MAILTLS_ACME_EMAIL": "a@example.com",
             "MAILTLS_ACME_CA_BUNDLE_FILE": str(bundle),
             "MAILTLS_ACME_SOLVERS": '[{"http01": {}}]',
+            "MAILTLS_ACME_ORDER_LIMITS": '{"letsencrypt": "50/1h", "https://ca.test/dir": "none"}',
             "MAILTLS_TRUST_BUNDLE_FILE": str(bundle),
             "KUBECONFIG": "/a:/b",
         }
@@ -70,6 +72,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         acme_email="a@example.com",
         acme_ca_bundle_file=bundle,
         acme_solvers=({"http01": {}},),
+        acme_order_limits={"letsencrypt": Budget(50, timedelta(hours=1)), "https://ca.test/dir": None},
         trust_bundle_file=bundle,
         kubeconfig="/a:/b",
     )
@@ -108,6 +111,22 @@ def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
             "MAILTLS_ACME_SOLVERS",
             json.dumps({"http01": {}}),
             "MAILTLS_ACME_SOLVERS is '{\"http01\": {}}': write a JSON list in the shape of spec.acme.solvers.",
+        ),
+        (
+            "MAILTLS_ACME_ORDER_LIMITS",
+            "300/3h",
+            (
+                "MAILTLS_ACME_ORDER_LIMITS is '300/3h': write a JSON object from servers to limits such as "
+                '{"letsencrypt": "300/3h"}.'
+            ),
+        ),
+        (
+            "MAILTLS_ACME_ORDER_LIMITS",
+            '{"letsencrypt": "many"}',
+            (
+                'MAILTLS_ACME_ORDER_LIMITS is \'{"letsencrypt": "many"}\': write orders and a duration such as'
+                " 300/3h, or none."
+            ),
         ),
     ],
 )

@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 from mailtls.model.certificate import Certificate
+from mailtls.model.observed import Observed
 from mailtls.model.order import RenewalWindow
-from mailtls.model.spec import Renewal
+from mailtls.model.spec import Desired, Renewal
 from mailtls.model.status import Schedule
 
 MINUTE = timedelta(minutes=1)
@@ -42,6 +43,21 @@ def _latest_without_window(certificate: Certificate, policy: Renewal) -> datetim
     """`before` expiry where that leaves a tenth of the lifetime to live, else at 2/3 of the lifetime."""
     lifetime = certificate.not_after - certificate.not_before
     return certificate.not_after - (policy.before if policy.before and policy.before < lifetime * 0.9 else lifetime / 3)
+
+
+def renews_in_its_window(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether an order now is one that the CA itself suggested (RFC 9773 section 5), which CAs exempt from limits.
+
+    It names the certificate that it replaces, comes within the window, and shares a name with it.
+    """
+    certificate, schedule = seen.secret.certificate, seen.schedule
+    if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
+        return False
+    if not desired.renewal.ari or seen.secret.acme_server != desired.acme.server:
+        return False
+    window = (schedule.window_start, schedule.window_end)
+    is_inside = window[0] is not None and window[1] is not None and window[0] <= now <= window[1]
+    return is_inside and bool(certificate.names & frozenset(desired.dns_names))
 
 
 def next_attempt_after(failed: int, draw: float) -> timedelta:

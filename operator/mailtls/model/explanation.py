@@ -139,7 +139,8 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "Read the authority's own words in the message; the operator places a new order after a growing delay.",
     ),
     Reason.RATE_LIMITED: Explanation(
-        "The authority has counted too many orders, failures or certificates for these names or this account.",
+        "The authority has counted too many orders, failures or certificates for these names or this account; or the "
+        "operator itself lets an order wait in line, so that the authority need not refuse it.",
         "Wait until the time in the message; use the authority's staging server for trials, and do not delete the "
         "Secret or the resource, because that does not reset the limit.",
     ),

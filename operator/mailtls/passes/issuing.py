@@ -21,7 +21,7 @@ from mailtls.lifecycle.order import (
     PollOrder,
     Present,
 )
-from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule
+from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule, renews_in_its_window
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -101,10 +101,14 @@ class Issuing:
         """Order, unless a crash may have left an order behind that can be found."""
         staged = _staged(seen)
         account = self.accounts.of(desired.acme)
+        if not renews_in_its_window(desired, seen, self.clock.now()):
+            account.line.stand(staged.spki_sha256)
         found = None
         if not seen.is_fresh_intent:
             found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
-        return replace(seen, order=found or self._new_order(account, desired, seen), is_fresh_intent=False)
+        order = found or self._new_order(account, desired, seen)
+        account.line.leave(staged.spki_sha256)
+        return replace(seen, order=order, is_fresh_intent=False)
 
     def save(self, desired: Desired, seen: Observed, _step: SaveOrder) -> Observed:
         """Save the order's URL: a step of its own, so that the order is not forgotten when the API server is away."""

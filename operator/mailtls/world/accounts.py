@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +12,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Acme, DataRef
 from mailtls.world.acme import Account
@@ -19,6 +20,7 @@ from mailtls.world.acme_clock import ClockWatch, OnSkew
 from mailtls.world.acme_network import OnRequest
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.acme_session import Identity, Session
+from mailtls.world.order_line import KNOWN, OrderLine
 from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
 from mailtls.world.references import object_path
 from mailtls.world.resource import MANAGED_BY, MANAGER
@@ -46,6 +48,7 @@ class _Entry:
     """One account in memory, with the lock that lets one thread at a time make it."""
 
     lock: threading.Lock
+    line: OrderLine
     account: Account | None = None
     inputs: _Inputs | None = None
     checked_at: datetime | None = None
@@ -54,7 +57,8 @@ class _Entry:
 class Accounts:
     """Thread-safe; hands every worker the same `Account` for the same authority.
 
-    `default_ca_bundle_pem` is trusted for `default_server`, where a resource names no bundle of its own.
+    `default_ca_bundle_pem` is trusted for `default_server`, where a resource names no bundle of its own. `order_limits`
+    by directory URL go before those that are known of CAs.
     """
 
     def __init__(
@@ -67,10 +71,12 @@ class Accounts:
         default_server: str = "",
         default_ca_bundle_pem: str = "",
         on_skew: OnSkew = lambda _server, _seconds: None,
+        order_limits: Mapping[str, Budget | None] | None = None,
     ) -> None:
         self._cluster, self._namespace = cluster, operator_namespace
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
         self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
+        self._limits = {**KNOWN, **(order_limits or {})}
         self._entries: dict[tuple[str | DataRef | None, ...], _Entry] = {}
         self._lock = threading.Lock()
 
@@ -107,7 +113,10 @@ class Accounts:
         bound = (binding.key_id, binding.hmac_key) if binding else (None, None)
         key = (acme.server, acme.email, acme.account_key, acme.ca_bundle, *bound)
         with self._lock:
-            return self._entries.setdefault(key, _Entry(threading.Lock()))
+            if key not in self._entries:
+                line = OrderLine(self._limits.get(acme.server), self._clock.now)
+                self._entries[key] = _Entry(threading.Lock(), line)
+            return self._entries[key]
 
     def _refresh(self, entry: _Entry, acme: Acme) -> None:
         try:
@@ -117,7 +126,7 @@ class Accounts:
                 raise
             return  # the account in memory goes on while the API server is away
         if inputs != entry.inputs:
-            entry.account = Account(self._session(inputs))
+            entry.account = Account(self._session(inputs), entry.line)
             entry.inputs = inputs
 
     def _session(self, inputs: _Inputs) -> Session:

@@ -23,6 +23,7 @@ from mailtls.world.acme_listing import Listing
 from mailtls.world.acme_network import RequestKind
 from mailtls.world.acme_problem import AcmeProblem, OrderGone, Refused
 from mailtls.world.acme_session import Session
+from mailtls.world.order_line import OrderLine
 
 _PROOFS = 1024  # of as many challenges the answer is kept, for each is asked for several times
 # What CAs say when the certificate to be replaced is not one they can replace (RFC 9773 section 5 names the first).
@@ -32,11 +33,13 @@ _REPLACES_REFUSED = frozenset({"alreadyReplaced", "malformed", "unauthorized", "
 class Account:
     """Thread-safe; one for all resources that share a CA and an account key.
 
-    Every method raises `AcmeProblem` when the CA or the way to it does not cooperate.
+    `line` is where orders wait for the CA's limit; the caller asks it before it orders. Every method raises
+    `AcmeProblem` when the CA or the way to it does not cooperate.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, line: OrderLine | None = None) -> None:
         self._session = session
+        self.line = line or OrderLine(None, session.now)
         self._listing = Listing(session)
         self._proofs = lru_cache(_PROOFS)(self._key_authorization)
 

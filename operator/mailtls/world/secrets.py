@@ -23,7 +23,7 @@ from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
-from mailtls.world.resource import GROUP, VERSION, belonging_to, labels_of
+from mailtls.world.resource import GROUP, OURS, VERSION, belonging_to, labels_of
 
 ACME_SERVER = "mailtls.dev/acme-server"
 ACME_PROFILE = "mailtls.dev/acme-profile"
@@ -132,7 +132,7 @@ class Secrets:
     def held(self, namespaces: Iterable[str] = ()) -> list[Json]:
         """All staged Secrets with an open order, of these namespaces or of the whole cluster."""
         places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
-        found = (each for place in places for each in self._cluster.list(place, label_selector=f"{MANAGED_BY}=mailtls"))
+        found = (each for place in places for each in self._cluster.list(place, label_selector=OURS))
         return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
 
     def release(self, secret: Json) -> None:
