@@ -9,6 +9,7 @@ import pytest
 from mailtls.world.connection import NotConfigured, configure
 from mailtls.world.kubernetes import KubernetesCluster
 from mailtls.world.ports import ApiError, Conflict, Json
+from mailtls.world.secrets import NOBODYS_VERSION
 from testbed.cluster import Cluster
 from testbed.sandbox import Sandbox
 
@@ -91,6 +92,30 @@ def test_applying_takes_over_and_leaves_foreign_fields(
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     managers = {entry["manager"] for entry in again["metadata"]["managedFields"]}
     assert managers == {"mailtls", "a-person"}
+
+
+def test_applying_over_a_version_meets_a_conflict_once_it_is_stale(adapter: KubernetesCluster, place: str) -> None:
+    """What was read is written over, and nothing else."""
+    read = adapter.apply(f"{place}/a", config_map("a", x="1"))
+    adapter.apply(f"{place}/a", _over(read["metadata"]["resourceVersion"], x="2"))
+    with pytest.raises(Conflict):
+        adapter.apply(f"{place}/a", _over(read["metadata"]["resourceVersion"], x="3"))
+    now = adapter.get(f"{place}/a")
+    assert now is not None
+    assert now["data"] == {"x": "2"}
+
+
+def test_applying_over_nobodys_version_makes_and_never_changes(adapter: KubernetesCluster, place: str) -> None:
+    """Server-side apply has no other way to say that there must be nothing yet."""
+    adapter.apply(f"{place}/a", _over(NOBODYS_VERSION, x="1"))
+    with pytest.raises(Conflict):
+        adapter.apply(f"{place}/a", _over(NOBODYS_VERSION, x="2"))
+
+
+def _over(version: str, **data: str) -> Json:
+    body = config_map("a", **data)
+    body["metadata"]["resourceVersion"] = version
+    return body
 
 
 def test_a_refusal_is_told_in_the_servers_words(adapter: KubernetesCluster, place: str) -> None:

@@ -17,7 +17,7 @@ class FakeCluster:
         self.reads: list[str] = []
         self.lists: list[str] = []
         self.is_down = False
-        self._versions = itertools.count(1)
+        self._versions = itertools.count(2)  # no object ever has the store's first
         self._lock = threading.RLock()
 
     def get(self, path: str) -> Json | None:
@@ -53,9 +53,11 @@ class FakeCluster:
             return self._store("replace", path, body)
 
     def apply(self, path: str, body: Json) -> Json:
-        """Merge `body` in, or create it."""
+        """Merge `body` in, or create it; a version that `body` names counts only where there is an object."""
         with self._lock:
             self._answer()
+            if path in self.objects:
+                self._check_version(path, body)
             return self._store("apply", path, _merged(self.objects.get(path, {}), body))
 
     def merge(self, path: str, body: Json) -> Json:

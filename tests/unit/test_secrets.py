@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from fakes.cluster import FakeCluster
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
-from mailtls.model.observed import Staged
+from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
@@ -30,6 +30,8 @@ RESOURCE = {
     },
     "spec": {"dnsNames": ["mx.example.test"], "secretName": "mx-tls"},
 }
+
+NOTHING = ServingSecret(exists=False)
 
 
 def self_signed(key: KeyMaterial, name: str = "mx.example.test") -> Certificate:
@@ -112,8 +114,11 @@ def test_stored_pair_is_read_back_with_its_origin() -> None:
     """Names, key and authority decide whether a certificate is due, so they must survive the API."""
     secrets = Secrets(FakeCluster())
     key = keys.generate(PrivateKeyPolicy())
-    stored = secrets.store(desired(renew_requested="1"), self_signed(key), key)
-    assert secrets.serving(desired()) == stored
+    stored = secrets.store(desired(renew_requested="1"), self_signed(key), key, NOTHING)
+    found = secrets.serving(desired())
+    assert replace(found, key=stored.key) == stored
+    assert found.key is not None
+    assert found.key.pem == key.pem
     assert stored.handled_renew == "1"
 
 
@@ -134,11 +139,32 @@ def test_replaced_pair_is_kept_as_previous() -> None:
     cluster = FakeCluster()
     secrets = Secrets(cluster)
     first, second = keys.generate(PrivateKeyPolicy()), keys.generate(PrivateKeyPolicy())
-    secrets.store(desired(), self_signed(first), first)
+    secrets.store(desired(), self_signed(first), first, NOTHING)
     assert path("mail", "mx-tls-previous") not in cluster.objects
-    secrets.store(desired(), self_signed(second), second)
+    secrets.store(desired(), self_signed(second), second, secrets.serving(desired()))
     kept = cluster.objects[path("mail", "mx-tls-previous")]["data"]
     assert b64decode(kept["tls.key"]) == first.pem
+
+
+def test_secret_that_somebody_edited_meanwhile_is_not_written_over() -> None:
+    """What was decided was decided about another Secret; nothing of the edit may be lost unseen."""
+    cluster = FakeCluster()
+    secrets, first, second = Secrets(cluster), keys.generate(PrivateKeyPolicy()), keys.generate(PrivateKeyPolicy())
+    read = secrets.store(desired(), self_signed(first), first, NOTHING)
+    cluster.merge(path("mail", "mx-tls"), {"metadata": {"annotations": {"somebody": "was here"}}})
+    with pytest.raises(Conflict):
+        secrets.store(desired(), self_signed(second), second, read)
+    assert b64decode(cluster.objects[path("mail", "mx-tls")]["data"]["tls.key"]) == first.pem
+
+
+def test_secret_that_somebody_made_meanwhile_is_not_written_over() -> None:
+    """There was none when it was decided to make one, so whoever made it must be heard first."""
+    cluster = FakeCluster()
+    secrets, key = Secrets(cluster), keys.generate(PrivateKeyPolicy())
+    meta = {"name": "mx-tls", "annotations": {"cert-manager.io/certificate-name": "mx"}}
+    cluster.create(path("mail"), {"metadata": meta, "type": "kubernetes.io/tls", "data": {}})
+    with pytest.raises(Conflict):
+        secrets.store(desired(), self_signed(key), key, NOTHING)
 
 
 def test_secret_of_cert_manager_is_not_touched() -> None:
@@ -240,12 +266,12 @@ def test_broken_pair_does_not_take_the_place_of_the_previous_one() -> None:
     """A key that somebody spoilt is nothing to roll back to."""
     cluster = FakeCluster()
     secrets, good = Secrets(cluster), keys.generate(PrivateKeyPolicy())
-    secrets.store(desired(), self_signed(good), good)
+    secrets.store(desired(), self_signed(good), good, NOTHING)
     second = keys.generate(PrivateKeyPolicy())
-    secrets.store(desired(), self_signed(second), second)
+    secrets.store(desired(), self_signed(second), second, secrets.serving(desired()))
     spoilt = b64encode(keys.generate(PrivateKeyPolicy()).pem).decode()
     cluster.objects[path("mail", "mx-tls")]["data"]["tls.key"] = spoilt
     third = keys.generate(PrivateKeyPolicy())
-    secrets.store(desired(), self_signed(third), third)
+    secrets.store(desired(), self_signed(third), third, secrets.serving(desired()))
     kept = cluster.objects[path("mail", "mx-tls-previous")]["data"]["tls.key"]
     assert b64decode(kept) == good.pem

@@ -18,8 +18,9 @@ from mailtls.model.workload import WorkloadState
 class ServingSecret:
     """The Secret that pods mount.
 
-    `certificate` and `key_spki_sha256` are None when the data cannot be read; `acme_server` is the directory it came
-    from, None when somebody else made it; `foreign` names a fault that forbids touching it.
+    `certificate`, `key` and `key_spki_sha256` are None when the data cannot be read; `acme_server` is the directory it
+    came from, None when somebody else made it; `foreign` names a fault that forbids touching it. It is written over
+    only while it has the `resource_version` that was read.
     """
 
     certificate: Certificate | None = None
@@ -29,6 +30,8 @@ class ServingSecret:
     handled_renew: str | None = None
     foreign: Finding | None = None
     exists: bool = True
+    key: KeyMaterial | None = None
+    resource_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Issuing:
 
     def stage(self, desired: Desired, seen: Observed, step: StageKey) -> Observed:
         """Save a key and its CSR before anything is asked of the CA."""
-        key = self._next_key(desired)
+        key = _next_key(desired, seen)
         staged = Staged(
             spki_sha256=key.spki_sha256(),
             key_algorithm=desired.private_key.algorithm,
@@ -89,13 +89,6 @@ class Issuing:
         return replace(
             seen, staged=saved, order=None, presented=frozenset(), chain=None, is_fresh_intent=True, was_resumed=False
         )
-
-    def _next_key(self, desired: Desired) -> KeyMaterial:
-        if desired.private_key.rotation is Rotation.NEVER:
-            kept = self.secrets.serving_key(desired)
-            if kept is not None and keys.follows(kept, desired.private_key):
-                return kept
-        return keys.generate(desired.private_key)
 
     def open(self, desired: Desired, seen: Observed, _step: OpenOrder) -> Observed:
         """Order, unless a crash may have left an order behind that can be found."""
@@ -182,7 +175,7 @@ class Issuing:
         fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), desired, seen, now)
         if fault is not None:
             return self._failed(desired, replace(seen, chain=None), Fail(fault))
-        secret = self.secrets.store(desired, chain, staged.key)
+        secret = self.secrets.store(desired, chain, staged.key, seen.secret)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
         stored = replace(seen, secret=secret, chain=None, sights=None, look_again_at=None)
         return _about_another_certificate(store.noted(stored, now))
@@ -278,6 +271,13 @@ class Issuing:
             return self.accounts.of(desired.acme).renewal_window(leaf_pem)
         except AcmeProblem:
             return None  # the renewal itself will tell, if the CA is away for long
+
+
+def _next_key(desired: Desired, seen: Observed) -> KeyMaterial:
+    kept = seen.secret.key
+    if desired.private_key.rotation is Rotation.NEVER and kept is not None and keys.follows(kept, desired.private_key):
+        return kept
+    return keys.generate(desired.private_key)
 
 
 def _about_another_certificate(seen: Observed) -> Observed:

@@ -69,7 +69,10 @@ class Cluster(Protocol):
         """PUT; raises `Conflict` when the resourceVersion in `body` is not the newest."""
 
     def apply(self, path: str, body: Json) -> Json:
-        """Server-side apply with the one field manager `mailtls`, taking conflicts over."""
+        """Server-side apply with the one field manager `mailtls`, taking conflicts of fields over.
+
+        Raises `Conflict` when `body` names a stale resourceVersion; an object that is missing is made all the same.
+        """
 
     def merge(self, path: str, body: Json) -> Json:
         """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion."""

@@ -32,6 +32,8 @@ ROOTS_OFFERED = "mailtls.dev/roots-offered"
 CERT_MANAGER = "cert-manager.io/certificate-name"
 FINALIZER = "mailtls.dev/challenges"
 KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
+# No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
+NOBODYS_VERSION = "1"
 
 
 class Secrets:
@@ -45,20 +47,17 @@ class Secrets:
         secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
         if secret is None:
             return ServingSecret(exists=False)
-        notes = secret["metadata"].get("annotations") or {}
+        notes, public_hash = secret["metadata"].get("annotations") or {}, _public_hash(secret)
         return ServingSecret(
             certificate=_certificate(secret),
-            key_spki_sha256=_public_hash(secret),
+            key_spki_sha256=public_hash,
             acme_server=notes.get(ACME_SERVER),
             profile=notes.get(ACME_PROFILE),
             handled_renew=notes.get(RENEW_HANDLED),
             foreign=_foreign(secret, desired),
+            key=KeyMaterial(_entry(secret, "tls.key")) if public_hash else None,
+            resource_version=secret["metadata"].get("resourceVersion"),
         )
-
-    def serving_key(self, desired: Desired) -> KeyMaterial | None:
-        """The private key that serves now, None when there is none that can be read."""
-        secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
-        return KeyMaterial(_entry(secret, "tls.key")) if secret and _public_hash(secret) else None
 
     def staged(self, key: Key, secret_name: str) -> Staged | None:
         """Read the staged key; None when there is none, or one that cannot be used and is better made anew."""
@@ -102,9 +101,14 @@ class Secrets:
         saved = self._cluster.merge(path(key.namespace, f"{secret_name}-next"), patch)
         return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
 
-    def store(self, desired: Desired, certificate: Certificate, key: KeyMaterial) -> ServingSecret:
-        """Write chain and key, the pair that was there before into the previous Secret."""
-        self._keep_previous(desired)
+    def store(
+        self, desired: Desired, certificate: Certificate, key: KeyMaterial, before: ServingSecret
+    ) -> ServingSecret:
+        """Write chain and key, the pair that was there before into the previous Secret.
+
+        Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
+        """
+        self._keep_previous(desired, before)
         data = {"tls.crt": _encoded(certificate.chain_pem), "tls.key": b64encode(key.pem).decode()}
         body = _secret(desired, desired.secret_name, data, owned=False)
         notes = {
@@ -114,13 +118,16 @@ class Secrets:
             ROOTS_OFFERED: json.dumps(certificate.roots_offered) if certificate.roots_offered else None,
         }
         body["metadata"]["annotations"] = {name: value for name, value in notes.items() if value is not None}
-        self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
+        body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
+        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
         return ServingSecret(
             certificate=certificate,
             key_spki_sha256=key.spki_sha256(),
             acme_server=desired.acme.server,
             profile=desired.acme.profile,
             handled_renew=desired.renew_requested,
+            key=key,
+            resource_version=saved["metadata"]["resourceVersion"],
         )
 
     def orphans(self, key: Key, *, but: str | None = None) -> list[Json]:
@@ -144,12 +151,11 @@ class Secrets:
             if not error.is_missing:
                 raise
 
-    def _keep_previous(self, desired: Desired) -> None:
-        old = self._cluster.get(path(desired.key.namespace, desired.secret_name))
-        kept = _certificate(old) if old is not None else None
-        if old is None or kept is None or kept.spki_sha256 != _public_hash(old):
+    def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
+        kept, key = before.certificate, before.key
+        if kept is None or key is None or kept.spki_sha256 != before.key_spki_sha256:
             return  # what cannot serve must not take the place of a pair that could
-        data = {name: value for name, value in (old.get("data") or {}).items() if name in ("tls.crt", "tls.key")}
+        data = {"tls.crt": _encoded(kept.chain_pem), "tls.key": b64encode(key.pem).decode()}
         name = f"{desired.secret_name}-previous"
         self._cluster.apply(path(desired.key.namespace, name), _secret(desired, name, data, owned=True))
 
