@@ -10,6 +10,7 @@ from mailtls.intake import Intake
 from mailtls.world.resource import GROUP, OURS, PLURAL, VERSION
 
 ECHO_SECONDS: Final = 0.25
+SERVING: Final = "type=kubernetes.io/tls"  # no pod mounts the staged and the previous Secrets, which are Opaque
 
 
 def register(intake: Intake, load: Callable[[], Any], *, scan: bool) -> kopf.OperatorRegistry:
@@ -69,6 +70,7 @@ def tune(settings: kopf.OperatorSettings, *, scan: bool) -> None:
     settings.watching.reconnect_backoff = 2  # the default makes ten lists a second of a lasting 410
     settings.watching.chunk_size = 500
     settings.watching.label_selectors["secrets"] = OURS
+    settings.watching.field_selectors["secrets"] = SERVING  # the others are our journal: three events an issuance
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.enforce_retry_after = True

@@ -133,8 +133,8 @@ def test_wishes_wake_and_nothing_else_does(sandbox: Sandbox, launch: Callable[..
     sandbox.patch("mailservertls.mailtls.dev", "mx", {"status": {"observedGeneration": 77}}, subresource="status")
     eventually(lambda: replica.passes("mx") == 3)
     labels = {"app.kubernetes.io/managed-by": "mailtls", "mailtls.dev/owner": "mx"}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mx-tls", "labels": labels}}
-    sandbox.apply(secret)
+    pair = {"type": "kubernetes.io/tls", "data": {"tls.crt": "", "tls.key": ""}}
+    sandbox.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mx-tls", "labels": labels}, **pair})
     eventually(lambda: replica.passes("mx") == 4)
     sandbox.delete("secrets", "mx-tls")
     eventually(lambda: replica.passes("mx") == 5)
