@@ -50,7 +50,7 @@ class Operator:
         self._work = build(parts)
         took = self._metrics.reconciled
         self._queue = WorkQueue[Key](self._work.reconcile, workers=settings.workers, took=took)
-        self._intake = Intake(self._queue.add, claims, self._seen)
+        self._intake = Intake(self._hint, claims, self._seen)
         self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
         self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
@@ -137,6 +137,10 @@ class Operator:
             self._http01.stop()
         log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
         return self._exit_code
+
+    def _hint(self, key: Key) -> None:
+        self._work.heard(key)
+        self._queue.add(key)
 
     def _note_write(self, verb: str, answer: Json) -> None:
         self._metrics.written(verb)

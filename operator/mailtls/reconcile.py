@@ -39,7 +39,8 @@ class Reconciler:
 
     def __call__(self, key: Key) -> float | None:
         """Bring one resource as far as it goes now."""
-        resource = self._observer.resource(key)
+        paused = self._observer.paused(key)
+        resource = paused.resource if paused else self._observer.resource(key)
         if resource is None:
             return self._farewell(key)
         try:
@@ -49,13 +50,14 @@ class Reconciler:
             return None
         with structlog.contextvars.bound_contextvars(resource=str(key)):
             try:
-                return self._pass(desired, resource)
+                return self._pass(desired, resource, paused)
             except Exception as error:
                 self._tell_of(error, key)
                 raise
 
-    def _pass(self, desired: Desired, resource: Json) -> float | None:
-        seen = self._observer.observe(desired, resource)
+    def _pass(self, desired: Desired, resource: Json, paused: Observed | None) -> float | None:
+        observer = self._observer
+        seen = observer.resume(desired, paused) if paused else observer.observe(desired, resource)
         told_at = self._clock.now()
         try:
             for _ in range(MOST_STEPS):
@@ -69,10 +71,11 @@ class Reconciler:
             else:
                 raise TooManySteps(str(desired.key))
         finally:
-            self._observer.remember(desired, seen)
+            observer.remember(desired, seen)
         delay = self._seconds_until(step.until)
         if not self._is_brief(seen, delay):
-            self._observer.remember(desired, self._report(desired, seen))
+            seen = self._report(desired, seen)
+        observer.remember(desired, seen, is_paused=_waits_for_the_ca(seen))
         return delay
 
     def _report(self, desired: Desired, seen: Observed) -> Observed:
@@ -108,6 +111,12 @@ class Reconciler:
             self._observer.forget(key)
             self._reporter.forget(key)
         return delay
+
+
+def _waits_for_the_ca(seen: Observed) -> bool:
+    """Whether the next pass has only to go on with an order that nothing stands in the way of."""
+    failures = (seen.issue_failure, seen.close_failure, seen.roll_failure)
+    return seen.order is not None and not any(failures)
 
 
 def finding_of(error: Exception) -> Finding | None:

@@ -51,11 +51,13 @@ class Work:
     """What the process does once it leads.
 
     `begin` is called once, before all; it may raise `Unreachable` and is called again then. `restore` is called with
-    each resource that exists, before the first pass. `reconcile` is what the queue runs.
+    each resource that exists, before the first pass. `heard` is called for a key that the watches tell of, before it is
+    queued. `reconcile` is what the queue runs.
     """
 
     begin: Callable[[], None]
     restore: Callable[[Json], None]
+    heard: Callable[[Key], None]
     reconcile: Callable[[Key], float | None]
 
 
@@ -94,6 +96,7 @@ def build(parts: Parts) -> Work:
     return Work(
         begin=lambda: _publish(parts),
         restore=reporter.restore,
+        heard=observer.heard,
         reconcile=Reconciler(observer, performer, reporter, clock),
     )
 

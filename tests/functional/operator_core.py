@@ -122,9 +122,9 @@ class Core:
         mending = Mending(References(cluster, clock), accounts, clock)
         performer = Performer(issuing, rolling, mending, secrets, Defaults(), stopping, lambda: None)
         self.claims = Claims()
-        observer = Observer(cluster, secrets, self.claims, clock, Defaults())
+        self.observer = Observer(cluster, secrets, self.claims, clock, Defaults())
         self.reporter = Reporter(cluster, self.metrics, clock)
-        self.reconcile = Reconciler(observer, performer, self.reporter, clock)
+        self.reconcile = Reconciler(self.observer, performer, self.reporter, clock)
 
     def apply(self, **spec: Any) -> None:
         """Do what a user does with `kubectl apply`; fields given replace those that are there."""
@@ -142,10 +142,12 @@ class Core:
         body = (before or {}) | {"metadata": metadata, "spec": whole}
         self.cluster.objects[resource_path(KEY)] = body
         self.claims.note(body)
+        self.observer.heard(KEY)
 
     def annotate(self, name: str, value: str) -> None:
         """Set an annotation of the resource."""
         self.cluster.objects[resource_path(KEY)]["metadata"].setdefault("annotations", {})[name] = value
+        self.observer.heard(KEY)
 
     def put_secret(self, name: str, data: dict[str, bytes]) -> None:
         """Create a Secret as a user does."""
@@ -196,6 +198,7 @@ class Core:
     def delete(self) -> None:
         """Delete the resource; its Secrets are left to their finalizers."""
         del self.cluster.objects[resource_path(KEY)]
+        self.observer.heard(KEY)
 
     def spoil_journal(self) -> None:
         """Make the resource in the journal one that cannot be carried out."""

@@ -52,6 +52,13 @@ def test_resource_becomes_ready_by_one_order(core: Core) -> None:
     assert b'"open": false' in staged["order.json"]
 
 
+def test_issuance_reads_nothing_twice(core: Core) -> None:
+    """A pass that waited for the CA goes on from what it read, and the Secret is stored over what was read."""
+    core.run_until_ready()
+    reads = [name for name in core.cluster.reads if name.endswith(("/mx", "/mx-tls", "/mx-tls-next"))]
+    assert len(reads) == 3
+
+
 def test_idle_pass_writes_nothing(core: Core) -> None:
     """A certificate that is fine costs no write."""
     core.run_until_ready()

@@ -7,12 +7,12 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.proof import targets
 from mailtls.model.endpoint import Endpoint
-from mailtls.model.observed import Failure, Observed
+from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
-from mailtls.passes.observe import Observer
+from mailtls.passes.observe import READ_LASTS, Observer
 from mailtls.world import keys
 from mailtls.world.claims import Claims
 from mailtls.world.secrets import Secrets
@@ -31,15 +31,23 @@ class Passes:
     """An observer over a Secret that holds a certificate."""
 
     def __init__(self) -> None:
-        cluster, self.clock, key = FakeCluster(), WallClock(), keys.generate(PrivateKeyPolicy())
-        secrets = Secrets(cluster)
+        self.cluster, self.clock, key = FakeCluster(), WallClock(), keys.generate(PrivateKeyPolicy())
+        cluster, secrets = self.cluster, Secrets(self.cluster)
         self.certificate = self_signed(key)
-        secrets.store(WANTED, self.certificate, key)
+        secrets.store(WANTED, self.certificate, key, ServingSecret(exists=False))
         self.observer = Observer(cluster, secrets, Claims(), self.clock, Defaults())
 
     def observe(self, generation: int = 1) -> Observed:
         """Begin a pass."""
         return self.observer.observe(WANTED, {"metadata": {"generation": generation}})
+
+    def pause(self) -> Observed:
+        """End a pass that read everything, and waits for the CA."""
+        self.observer.paused(WANTED.key)
+        self.observer.resource(WANTED.key)
+        seen = self.observe()
+        self.observer.remember(WANTED, seen, is_paused=True)
+        return seen
 
     def rolling(self, served_sha256: str) -> Observed:
         """A pass that told the only pod, which serves this leaf."""
@@ -85,3 +93,47 @@ def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:
     passes.observer.remember(WANTED, failed)
     assert passes.observe().roll_failure == failure
     assert passes.observe(generation=2).roll_failure is None
+
+
+def test_paused_pass_goes_on_without_reading_anything_again() -> None:
+    """It knows what its own writes left; of the rest it would have heard."""
+    passes = Passes()
+    seen = passes.pause()
+    passes.cluster.reads.clear()
+    paused = passes.observer.paused(WANTED.key)
+    assert paused is not None
+    assert passes.observer.resume(WANTED, paused).secret == seen.secret
+    assert passes.cluster.reads == []
+
+
+def test_paused_pass_reads_anew_once_something_was_heard() -> None:
+    """What a user decides while the CA is waited for, or while the pass still runs, counts at once."""
+    passes = Passes()
+    passes.pause()
+    passes.observer.heard(WANTED.key)
+    assert passes.observer.paused(WANTED.key) is None
+    passes.observer.heard(WANTED.key)
+    seen = passes.observe()
+    passes.observer.remember(WANTED, seen, is_paused=True)
+    assert passes.observer.paused(WANTED.key) is None
+
+
+def test_paused_pass_reads_anew_after_a_while() -> None:
+    """A watch may have missed something, so that nothing is trusted for long, however often the pass goes on."""
+    passes = Passes()
+    passes.pause()
+    for _ in range(3):
+        passes.clock.advance(READ_LASTS / 4)
+        paused = passes.observer.paused(WANTED.key)
+        assert paused is not None
+        passes.observer.remember(WANTED, passes.observer.resume(WANTED, paused), is_paused=True)
+    passes.clock.advance(READ_LASTS / 3)
+    assert passes.observer.paused(WANTED.key) is None
+
+
+def test_pass_that_ended_is_not_gone_on_with() -> None:
+    """Only a pass that waits for the CA has nothing to read."""
+    passes = Passes()
+    passes.pause()
+    passes.observer.remember(WANTED, passes.observe())
+    assert passes.observer.paused(WANTED.key) is None

@@ -1,7 +1,7 @@
 """Gathers what decisions look at: the resource, its Secrets, and what earlier passes of this process remember."""
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import random
 from threading import Lock
 
@@ -9,7 +9,7 @@ from mailtls.lifecycle.evidence import evidence
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import noted
-from mailtls.model.observed import Observed
+from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired, Key
 from mailtls.world.claims import Claims
@@ -20,6 +20,16 @@ from mailtls.world.spec import RENEW, Defaults
 from mailtls.world.status import read
 
 ASK_CA_AFTER_START = timedelta(hours=6)
+READ_LASTS = timedelta(seconds=10)  # how long a pass that waits for the CA may go on from what it read
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What the last pass over a resource knew; `is_paused`: it only waits for the CA, and wrote all that there is."""
+
+    uid: str
+    seen: Observed
+    is_paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +41,52 @@ class Observer:
     claims: Claims
     clock: Clock
     defaults: Defaults
-    _memory: dict[Key, tuple[str, Observed]] = field(default_factory=dict)
+    _memory: dict[Key, _Memory] = field(default_factory=dict)
+    _read_at: dict[Key, datetime] = field(default_factory=dict)
+    _heard: set[Key] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
+
+    def heard(self, key: Key) -> None:
+        """Learn that something may have changed: call it before a pass is asked for, which then reads all anew."""
+        with self._lock:
+            self._heard.add(key)
+
+    def paused(self, key: Key) -> Observed | None:
+        """What a pass that waited for the CA goes on from, as if it had not ended; None where all must be read.
+
+        It is what our own writes left a moment ago. Whoever wrote since is met as a conflict, or was heard of.
+        """
+        with self._lock:
+            is_news = key in self._heard
+            self._heard.discard(key)
+            memory, read_at = self._memory.get(key), self._read_at.get(key)
+        if is_news or memory is None or not memory.is_paused or read_at is None:
+            return None
+        return memory.seen if self.clock.now() - read_at < READ_LASTS else None
 
     def resource(self, key: Key) -> Json | None:
         """Return the resource as it is now; None when it is gone or on its way out."""
+        with self._lock:
+            self._read_at[key] = self.clock.now()
         found = self.cluster.get(resource_path(key))
         return None if found is None or found["metadata"].get("deletionTimestamp") else found
 
     def observe(self, desired: Desired, resource: Json) -> Observed:
         """Gather; what an earlier pass knew of an order or an endpoint is kept while it is about the same."""
-        status = read(resource.get("status") or {})
         secret = self.secrets.serving(desired)
+        return self._seen(desired, resource, secret, self.secrets.staged(desired.key, desired.secret_name))
+
+    def resume(self, desired: Desired, paused: Observed) -> Observed:
+        """Gather again for a pass that goes on, but read nothing from the API server."""
+        return self._seen(desired, paused.resource, paused.secret, paused.staged)
+
+    def _seen(self, desired: Desired, resource: Json, secret: ServingSecret, staged: Staged | None) -> Observed:
+        status = read(resource.get("status") or {})
         fresh = Observed(
             status=status,
             secret=secret,
             resource=resource,
-            staged=self.secrets.staged(desired.key, desired.secret_name),
+            staged=staged,
             holder=self.claims.holder(desired.key.namespace, desired.secret_name),
             schedule=status.schedule,
             ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart
@@ -60,18 +99,19 @@ class Observer:
 
     def _recall(self, desired: Desired) -> Observed | None:
         with self._lock:
-            uid, before = self._memory.get(desired.key, ("", None))
-        return before if uid == desired.uid else None
+            memory = self._memory.get(desired.key)
+        return memory.seen if memory and memory.uid == desired.uid else None
 
-    def remember(self, desired: Desired, seen: Observed) -> None:
+    def remember(self, desired: Desired, seen: Observed, *, is_paused: bool = False) -> None:
         """Keep what this pass knows for the next."""
         with self._lock:
-            self._memory[desired.key] = (desired.uid, seen)
+            self._memory[desired.key] = _Memory(desired.uid, seen, is_paused)
 
     def forget(self, key: Key) -> None:
         """Drop what is known of a resource that is gone."""
         with self._lock:
             self._memory.pop(key, None)
+            self._read_at.pop(key, None)
 
 
 def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
