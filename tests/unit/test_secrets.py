@@ -126,8 +126,8 @@ def test_roots_that_the_authority_offered_are_remembered_with_the_certificate() 
     """A restart does not forget what is said about the chain; nonsense there is as nothing."""
     cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
     secrets = Secrets(cluster)
-    stored = secrets.store(desired(), replace(self_signed(key), roots_offered=("Root A", "Root B")), key)
-    assert secrets.serving(desired()) == stored
+    stored = secrets.store(desired(), replace(self_signed(key), roots_offered=("Root A", "Root B")), key, NOTHING)
+    assert replace(secrets.serving(desired()), key=stored.key) == stored
     cluster.objects[path("mail", "mx-tls")]["metadata"]["annotations"][ROOTS_OFFERED] = "7"
     found = secrets.serving(desired()).certificate
     assert found is not None
