@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mailtls.model.explanation_domain import DOMAIN, DOMAIN_SECTIONS
 from mailtls.model.reason import Explanation, Reason
 
 _GOOD: Mapping[Reason, Explanation] = {
@@ -465,6 +466,7 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     **_STARTING_TLS,
     **_SERVED,
     **_OPERATOR,
+    **DOMAIN,
 }
 
 SECTIONS: Mapping[str, tuple[Reason, ...]] = {
@@ -480,4 +482,5 @@ SECTIONS: Mapping[str, tuple[Reason, ...]] = {
     "Starting TLS": tuple(_STARTING_TLS),
     "What is served": tuple(_SERVED),
     "The operator itself": tuple(_OPERATOR),
+    **DOMAIN_SECTIONS,
 }
