@@ -35,8 +35,7 @@ options {{
   session-keyfile none;
   listen-on port {port} {{ {address4}; }};
   listen-on-v6 port {port} {{ {address6}; }};
-  recursion no;
-  dnssec-validation no;
+  {recursion}
   allow-transfer {{ any; }};
   notify no;
   empty-zones-enable no;
@@ -67,6 +66,27 @@ class ZoneFile:
     records: str = "@ NS ns1.nowhere.invalid.\n"
     policy: str = ""
     primary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Validating:
+    """Makes named a resolver that asks one other server, and validates from `anchor` (a DNSKEY of the root) on."""
+
+    upstream: str
+    port: int
+    anchor: str
+
+    @property
+    def options(self) -> str:
+        """What the options say of it."""
+        forward = f"forward only; forwarders {{ {self.upstream} port {self.port}; }};"
+        return f"recursion yes; dnssec-validation yes; {forward}"
+
+    @property
+    def statement(self) -> str:
+        """The root's key, as BIND wants it."""
+        flags, protocol, algorithm, *key = self.anchor.split()
+        return f'trust-anchors {{ . static-key {flags} {protocol} {algorithm} "{"".join(key)}"; }};\n'
 
 
 @dataclass
@@ -120,13 +140,14 @@ def running(
     *,
     address: str = PRIMARY,
     port: int = 0,
+    validating: Validating | None = None,
 ) -> Iterator[Bind]:
     """Run named until the block ends; skips the test where there is no BIND."""
     program = _program(folder)
     if address == SECONDARY and not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 on loopback")
     port = port or free_port()
-    _configure(folder, zones, keys, address, port)
+    _configure(folder, zones, keys, (address, port), validating)
     log = (folder / "named.log").open("wb")
     process = subprocess.Popen(
         [program, "-g", "-n", "1", "-c", str(folder / "named.conf")], stdout=log, stderr=subprocess.STDOUT
@@ -164,12 +185,19 @@ def _program(folder: Path) -> str:
     return str(shutil.copy2(found, folder / "named"))
 
 
-def _configure(folder: Path, zones: Iterable[ZoneFile], keys: Iterable[Key], address: str, port: int) -> None:
+def _configure(
+    folder: Path, zones: Iterable[ZoneFile], keys: Iterable[Key], listen: tuple[str, int], validating: Validating | None
+) -> None:
+    address, port = listen
     control = Key("control")
     control_port = free_port()
     families = {"address4": "none", "address6": "none"} | {"address6" if ":" in address else "address4": address}
     text = control.file + "".join(key.file for key in keys)
-    text += _OPTIONS.format(folder=folder, address=address, port=port, control_port=control_port, **families)
+    recursion = validating.options if validating else "recursion no; dnssec-validation no;"
+    text += _OPTIONS.format(
+        folder=folder, address=address, port=port, control_port=control_port, recursion=recursion, **families
+    )
+    text += validating.statement if validating else ""
     for zone in zones:
         if not zone.primary:
             soa = "$TTL 60\n@ SOA ns1.nowhere.invalid. hostmaster 1 3600 600 86400 1\n"

@@ -32,7 +32,7 @@ def nameservers_disagree(published: Published) -> Iterator[Finding]:
     for service in published.services():
         answers = [answer for answer in service.authoritative if not answer.failure]
         if len({frozenset(answer.values) for answer in answers}) > 1:
-            told = "; ".join(f"{answer.name}: {_listed(answer.values)}" for answer in answers)
+            told = "; ".join(f"{answer.name}: {_briefly(answer.values)}" for answer in answers)
             yield Finding(
                 Reason.NAMESERVERS_DISAGREE,
                 f"The nameservers of {service.tlsa.name} answer different TLSA records: see that each secondary has "
@@ -180,10 +180,11 @@ def next_key_is_not_published(published: Published) -> Iterator[Finding]:
 def ttl_is_too_long(published: Published) -> Iterator[Finding]:
     """A long TTL is how long a mistake lasts."""
     for service in published.services():
-        if service.tlsa.values and service.tlsa.ttl > LONGEST_TTL:
+        ttl = max(answer.ttl for answer in (service.tlsa, *service.authoritative))  # caches tell what is left of it
+        if service.tlsa.values and ttl > LONGEST_TTL:
             yield Finding(
                 Reason.TLSA_TTL_TOO_LONG,
-                f"The TLSA records at {service.tlsa.name} may be kept for {service.tlsa.ttl} seconds, so that a "
+                f"The TLSA records at {service.tlsa.name} may be kept for {ttl} seconds, so that a "
                 f"mistake in them lasts as long: set a TTL of at most {LONGEST_TTL}.",
                 Severity.WARN,
                 subject=service.subject,
@@ -213,6 +214,11 @@ def _unless_ignored(service: Service) -> Severity:
 def _listed(records: tuple[TlsaRecord, ...] | list[TlsaRecord]) -> str:
     more = f" and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
     return ", ".join(str(record) for record in records[:_SHOWN]) + more if records else "none"
+
+
+def _briefly(records: tuple[TlsaRecord, ...]) -> str:
+    """List with just enough of each record to tell it from others: all servers fit beside each other."""
+    return ", ".join(f"{record.parameters} {record.data.hex()[:8]}…" for record in records[:_SHOWN]) or "none"
 
 
 def _joined(words: set[str]) -> str:

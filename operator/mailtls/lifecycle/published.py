@@ -45,6 +45,12 @@ class Published:
         """Whether there is any host for the domain's mail."""
         return bool(self.facts.mx)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all, so that one finding says enough."""
+        facts = self.facts
+        return not (facts.mx or facts.mx_records.values or facts.spf.records.values)
+
     def services(self) -> Iterator[Service]:
         """Yield the ports whose TLSA records were asked for."""
         for host in self.facts.mx:

@@ -18,7 +18,7 @@ _RSA_GOOD: Final = 2048
 def spf_is_missing(published: Published) -> Iterator[Finding]:
     """No record says which servers send the domain's mail."""
     facts = published.facts
-    if not facts.spf.records.failure and not _spf_texts(facts):
+    if not facts.spf.records.failure and not _spf_texts(facts) and not published.is_empty:
         wanted = "v=spf1 mx -all" if published.takes_mail else "v=spf1 -all"
         yield _warning(
             facts,
@@ -98,7 +98,8 @@ def spf_asks_in_vain(published: Published) -> Iterator[Finding]:
 def dmarc_is_missing(published: Published) -> Iterator[Finding]:
     """No record says what to do with mail that nobody vouches for, neither here nor at a parent."""
     facts = published.facts
-    if any(answer.failure for answer in facts.dmarc) or any(_dmarc_texts(answer) for answer in facts.dmarc):
+    known = any(answer.failure or _dmarc_texts(answer) for answer in facts.dmarc)
+    if known or published.is_empty:
         return
     yield _warning(
         facts,

@@ -277,8 +277,8 @@ SENDERS: Mapping[Reason, Explanation] = {
     ),
     Reason.DKIM_MISSING: Explanation(
         "There is no key at the selector, so that no signature that names it can be verified.",
-        "Publish the TXT record that your signer printed at selector._domainkey.example.com, and compare the selector with s= "
-        "in a DKIM-Signature header of mail that you sent.",
+        "Publish the TXT record that your signer printed at selector._domainkey.example.com, and compare the selector "
+        "with s= in a DKIM-Signature header of mail that you sent.",
         symptom=_SPAM,
         rfc="6376 section 3.6.2",
     ),

@@ -96,9 +96,9 @@ class Resolver:
         if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
             return Records(str(server), kind, failure=dns.rcode.to_text(answer.rcode()))
         wanted = dns.rdatatype.from_text(kind)
-        found = [rdata for each in answer.answer if each.rdtype == wanted for rdata in each]
-        values, left_out = _values(found, read=read, most=most)
-        return Records(str(server), kind, values, left_out=left_out)
+        found = [each for each in answer.answer if each.rdtype == wanted]
+        values, left_out = _values([rdata for each in found for rdata in each], read=read, most=most)
+        return Records(str(server), kind, values, max((each.ttl for each in found), default=0), left_out=left_out)
 
     def _found(
         self, name: str, kind: str, answer: "_Answer", values: Callable[[Iterable[Any]], tuple[tuple[_Value, ...], int]]
