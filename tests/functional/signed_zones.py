@@ -20,7 +20,7 @@ from functional.bind import PRIMARY, SECONDARY, Validating, ZoneFile, free_port,
 
 _SOA = "$TTL 60\n@ SOA ns1.nowhere.invalid. hostmaster 1 3600 600 86400 1\n"  # as functional.bind begins each file
 _NAMESERVERS = "ns1.nowhere.invalid. A 127.0.0.1\nns2.nowhere.invalid. AAAA ::1\n"
-_SIGNED_FOR = 3600
+_SIGNED_FOR = 86400
 
 
 @dataclass(frozen=True, slots=True)

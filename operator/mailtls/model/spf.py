@@ -14,6 +14,7 @@ MOST_VOIDS: Final = 2
 _TERM = re.compile(r"([-+?~]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:=/])(.*))?", re.DOTALL)
 _MACRO = r"%(?:\{[slodiphcrtvSLODIPHCRTV][0-9]*[rR]?[-.+,/_=]*\}|%|_|-)"
 _DOMAIN = re.compile(rf"(?:{_MACRO}|[\x21-\x24\x26-\x7e])+")
+_TOP_LABEL = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _CIDR = re.compile(r"(?:/(?:[0-9]|[12][0-9]|3[0-2]))?(?://(?:[0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?")
 _ASKING: Final = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
 _NAMED: Final = frozenset({"include", "exists"})  # mechanisms that need a domain
@@ -98,7 +99,7 @@ def _term(word: str) -> Term:
 
 def _modifier(sign: str, name: str, value: str, word: str) -> Term:
     known = name in {"redirect", "exp"}
-    if sign or (known and not _DOMAIN.fullmatch(value)):
+    if sign or (known and not _is_domain(value)):
         raise SpfInvalid(f"the modifier «{quote(word.encode())}» is malformed")
     return Term(name, domain=value)  # unknown modifiers are ignored (RFC 7208 section 6)
 
@@ -113,13 +114,20 @@ def _mechanism(term: Term, mark: str, value: str, word: str) -> Term:
     if mark == ":" and term.name in {"a", "mx"}:
         domain, slash, lengths = value.partition("/")
     may_have_lengths = term.name in {"a", "mx"}
-    if (mark == ":" or term.name in _NAMED) and not _DOMAIN.fullmatch(domain):
+    if (mark == ":" or term.name in _NAMED) and not _is_domain(domain):
         raise malformed
     if slash and not (may_have_lengths and _CIDR.fullmatch(slash + lengths)):
         raise malformed
     if term.name == "all" and mark:
         raise malformed
     return Term(term.name, domain, term.qualifier, slash + lengths)
+
+
+def _is_domain(text: str) -> bool:
+    """Whether it is a domain-spec (RFC 7208 section 7.1): it ends in a top label behind a dot, or in a macro."""
+    before, dot, last = text.removesuffix(".").rpartition(".")
+    ends = text.endswith("}") or bool(dot and before and _TOP_LABEL.fullmatch(last))
+    return ends and _DOMAIN.fullmatch(text) is not None
 
 
 def _is_range(name: str, value: str) -> bool:

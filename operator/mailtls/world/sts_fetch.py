@@ -1,6 +1,8 @@
 """Fetches an MTA-STS policy as a sender would (RFC 8461 section 3.3): one HTTPS request, nothing followed."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -119,7 +121,7 @@ def _objection(error: Any) -> str:
 def _meaning(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorError():
-            return f"no connection ({shorten(error.os_error.strerror or str(error.os_error)).lower()})"
+            return f"no connection ({os.strerror(error.errno or errno.ECONNREFUSED).lower()})"
         case aiohttp.ClientResponseError() | ValueError():
             return "what answers there speaks no HTTP"
     return "the connection broke"

@@ -1,0 +1,171 @@
+"""Resolvers that fail, lie and flood: each answer becomes plain facts of bounded size, and nothing raises."""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from mailtls.lifecycle.domain import judge_domain
+from mailtls.lifecycle.domain_overview import overview
+from mailtls.model.domain import Dnssec
+from mailtls.model.reason import Reason, Severity
+from mailtls.world.domains import DomainReader, ResolverSettings
+
+Respond = Callable[[dns.message.Message], bytes | None]
+
+
+@contextmanager
+def resolver(respond: Respond) -> Iterator[str]:
+    """Answer every question so, over UDP and TCP; yields `host:port`."""
+    with socket.create_server(("127.0.0.1", 0)) as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+        datagram.bind(stream.getsockname())
+        for loop in (_datagrams, _streams):
+            listener = datagram if loop is _datagrams else stream
+            threading.Thread(target=loop, args=(listener, respond), daemon=True).start()
+        yield f"127.0.0.1:{stream.getsockname()[1]}"
+        stream.shutdown(socket.SHUT_RDWR)
+
+
+def _datagrams(listener: socket.socket, respond: Respond) -> None:
+    with suppress(OSError):
+        while True:
+            asked, peer = listener.recvfrom(4096)
+            query = dns.message.from_wire(asked)
+            answer = respond(query)
+            if answer is not None and len(answer) > 1200:
+                short = dns.message.make_response(query)
+                short.flags |= dns.flags.TC
+                answer = short.to_wire()
+            if answer is not None:
+                listener.sendto(answer, peer)
+
+
+def _streams(listener: socket.socket, respond: Respond) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError, EOFError, struct.error):
+                (length,) = struct.unpack("!H", connection.recv(2))
+                answer = respond(dns.message.from_wire(connection.recv(length)))
+                if answer is not None:
+                    connection.sendall(struct.pack("!H", len(answer)) + answer)
+
+
+def reader(server: str, seconds: float = 2.0) -> DomainReader:
+    """Read through that resolver, with little patience."""
+    return DomainReader(ResolverSettings((server,), timeout=seconds, overall=4.0))
+
+
+def with_records(kind: str, *values: str) -> Respond:
+    """Answer one kind of question with records, and the others with none."""
+
+    def respond(query: dns.message.Message) -> bytes:
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.RA
+        question = query.question[0]
+        if question.rdtype == dns.rdatatype.from_text(kind):
+            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *values))
+        return response.to_wire(max_size=65535)
+
+    return respond
+
+
+def with_code(code: dns.rcode.Rcode) -> Respond:
+    """Answer every question with an error."""
+
+    def respond(query: dns.message.Message) -> bytes:
+        response = dns.message.make_response(query)
+        response.set_rcode(code)
+        return response.to_wire()
+
+    return respond
+
+
+@pytest.mark.parametrize(("code", "words"), [(dns.rcode.SERVFAIL, "SERVFAIL"), (dns.rcode.REFUSED, "REFUSED")])
+def test_error_of_the_resolver_is_named(code: dns.rcode.Rcode, words: str) -> None:
+    """One finding for all questions, and none that says something was missing."""
+    with resolver(with_code(code)) as server:
+        facts = reader(server).read("example.com")
+    (found,) = judge_domain(facts)
+    assert (found.reason, found.severity, found.evidence) == (Reason.DNS_LOOKUP_FAILED, Severity.FAIL, words)
+    assert facts.mx_records.dnssec is Dnssec.UNKNOWN
+    assert dict(overview(facts))["MX"] == f"could not be looked up ({words})"
+
+
+def test_silent_resolver_is_named_in_time() -> None:
+    """No answer at all ends by the limit."""
+    with resolver(lambda _: None) as server:
+        facts = reader(server, 0.5).read("example.com")
+    assert "no answer in time" in {each.failure for each in facts.failures}
+    assert {finding.reason for finding in judge_domain(facts)} == {Reason.DNS_LOOKUP_FAILED}
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00", b"\xff" * 100, b"garbage, and no DNS at all"])
+def test_garbage_is_no_answer(raw: bytes) -> None:
+    """Datagrams that are no DNS, or answer another question."""
+    with resolver(lambda query: query.to_wire()[:2] + raw) as server:
+        facts = reader(server, 0.5).read("example.com")
+    assert facts.mx_records.failure
+
+
+def test_thousands_of_records_are_cut() -> None:
+    """The rest is counted, and said."""
+    with resolver(with_records("MX", *(f"{number} mx{number}.example.com." for number in range(500)))) as server:
+        facts = reader(server).read("example.com")
+    assert len(facts.mx_records.values) == 50
+    assert facts.mx_records.left_out == 450
+    assert len(judge_domain(facts)) < 60
+
+
+def test_huge_and_hostile_texts_are_cut_and_quoted() -> None:
+    """Escape sequences reach no terminal, and no message is longer than a screen."""
+    strings = " ".join(['"v=spf1 \\027[31m' + "x" * 240 + '"'] * 200)
+    with resolver(with_records("TXT", strings)) as server:
+        facts = reader(server).read("example.com", dkim_selectors=("s",))
+    assert len(facts.spf.records.values[0]) == 8192
+    for finding in judge_domain(facts):
+        assert (finding.message + finding.evidence).isprintable()
+        assert len(finding.message) < 700
+    assert all(text.isprintable() for _, text in overview(facts))
+
+
+def test_alias_in_a_circle_ends() -> None:
+    """CNAMEs that lead to each other are no answer, and no loop."""
+
+    def respond(query: dns.message.Message) -> bytes:
+        response = dns.message.make_response(query)
+        name = query.question[0].name
+        response.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", "b.example.com."))
+        response.answer.append(dns.rrset.from_text("b.example.com.", 60, "IN", "CNAME", str(name)))
+        return response.to_wire()
+
+    with resolver(respond) as server:
+        facts = reader(server).read("example.com")
+    assert facts.mx == ()
+
+
+def test_answer_of_another_kind_is_no_record() -> None:
+    """Addresses where MX records were asked for are not taken for hosts."""
+
+    def respond(query: dns.message.Message) -> bytes:
+        response = dns.message.make_response(query)
+        response.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "NS", "ns.example.com."))
+        return response.to_wire()
+
+    with resolver(respond) as server:
+        facts = reader(server).read("example.com")
+    assert facts.mx_records.values == ()
+
+
+@pytest.mark.parametrize("server", ["dns.example.com", "", "127.0.0.1:dns"])
+def test_nameserver_that_is_no_address_is_refused(server: str) -> None:
+    """One sentence, at once."""
+    with pytest.raises(ValueError, match=r"is no resolver: write an address"):
+        DomainReader(ResolverSettings((server,)))
