@@ -99,7 +99,8 @@ def test_every_alert_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["troubleshooting.md", "dns-01.md", "http-01.md", "operations.md", "first-certificate.md"]
+    "page",
+    ["troubleshooting.md", "dns-01.md", "http-01.md", "operations.md", "first-certificate.md", "domain-checks.md"],
 )
 def test_reasons_in_the_documentation_exist(page: str) -> None:
     """A reader who searches the reasons for a word finds it."""
