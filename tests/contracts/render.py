@@ -92,7 +92,7 @@ def reasons() -> str:
 def entry(reason: str, told: Any) -> str:
     """Return what docs/reasons.md says of one reason; what nobody has written is left out."""
     by_server = [f"**{server}:** {fix}" for server, fix in told.fixes.items()]
-    seen_in = [f"RFC: {told.rfc}"] * bool(told.rfc) + [f"TLS reports: `{told.tlsrpt}`"] * bool(told.tlsrpt)
+    seen_in = [told.rfc] * bool(told.rfc) + [f"TLS reports: `{told.tlsrpt}`"] * bool(told.tlsrpt)
     parts = [
         f"### {reason}",
         told.meaning,

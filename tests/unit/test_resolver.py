@@ -3,19 +3,23 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailtls.lifecycle.domain import judge_domain
 from mailtls.lifecycle.domain_overview import overview
-from mailtls.model.domain import Dnssec
+from mailtls.model.domain import Dnssec, Records
 from mailtls.model.reason import Reason, Severity
+from mailtls.world.domain_records import Lookup
 from mailtls.world.domains import DomainReader, ResolverSettings
 
 Respond = Callable[[dns.message.Message], bytes | None]
@@ -24,19 +28,34 @@ Respond = Callable[[dns.message.Message], bytes | None]
 @contextmanager
 def resolver(respond: Respond) -> Iterator[str]:
     """Answer every question so, over UDP and TCP; yields `host:port`."""
-    with socket.create_server(("127.0.0.1", 0)) as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-        datagram.bind(stream.getsockname())
+    stream, datagram = _sockets()
+    with stream, datagram:
         for loop in (_datagrams, _streams):
             listener = datagram if loop is _datagrams else stream
             threading.Thread(target=loop, args=(listener, respond), daemon=True).start()
         yield f"127.0.0.1:{stream.getsockname()[1]}"
         stream.shutdown(socket.SHUT_RDWR)
+        datagram.sendto(b"", datagram.getsockname())  # wakes the thread that waits, so that the port is free again
+
+
+def _sockets() -> tuple[socket.socket, socket.socket]:
+    """Listen on one port that is free for TCP and UDP."""
+    for _ in range(20):
+        datagram = socket.socket(type=socket.SOCK_DGRAM)
+        datagram.bind(("127.0.0.1", 0))
+        try:
+            return socket.create_server(datagram.getsockname()), datagram
+        except OSError:
+            datagram.close()
+    raise AssertionError("no free port")
 
 
 def _datagrams(listener: socket.socket, respond: Respond) -> None:
     with suppress(OSError):
         while True:
             asked, peer = listener.recvfrom(4096)
+            if not asked:
+                return
             query = dns.message.from_wire(asked)
             answer = respond(query)
             if answer is not None and len(answer) > 1200:
@@ -169,3 +188,40 @@ def test_nameserver_that_is_no_address_is_refused(server: str) -> None:
     """One sentence, at once."""
     with pytest.raises(ValueError, match=r"is no resolver: write an address"):
         DomainReader(ResolverSettings((server,)))
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_answer_with_changed_octets_never_raises(data: st.DataObject) -> None:
+    """A broken or hostile server flips octets anywhere behind the query's number, or leaves some out."""
+    whole = {
+        "MX": with_records("MX", "10 mx1.example.com.", "0 ."),
+        "TXT": with_records("TXT", '"v=spf1 include:a.example -all"', '"v=STSv1; id=1"'),
+        "TLSA": with_records("TLSA", "3 1 1 " + "ab" * 32, "2 0 0 3000"),
+    }
+    kind = data.draw(st.sampled_from(sorted(whole)))
+    changes = data.draw(st.lists(st.tuples(st.integers(2, 150), st.integers(0, 255)), max_size=6))
+    cut = data.draw(st.integers(12, 200))
+
+    def respond(query: dns.message.Message) -> bytes:
+        answer = bytearray(whole[kind](query) or b"")
+        for place, octet in changes:
+            answer[place % len(answer) if place % len(answer) > 1 else 2] = octet
+        return bytes(answer[:cut])
+
+    with resolver(respond) as server:
+        lookup = Lookup(ResolverSettings((server,), timeout=0.1, overall=0.4))
+        asked: Mapping[str, Callable[[str], Records[Any]]]
+        asked = {"MX": lookup.mx, "TXT": lookup.texts, "TLSA": lookup.tlsa}
+        answer = asked[kind]("example.com")
+    assert answer.kind == kind
+    assert len(answer.values) <= 2
+
+
+@given(st.text(max_size=70))
+@settings(max_examples=50, deadline=None)
+def test_name_from_a_record_never_raises(name: str) -> None:
+    """Names in includes and MX records are a stranger's: too long, empty labels, escapes, other scripts."""
+    with resolver(with_records("TXT", '"x"')) as server:
+        lookup = Lookup(ResolverSettings((server,), timeout=0.5, overall=1.0))
+        assert lookup.texts(name).values in {(), ("x",)}

@@ -77,6 +77,12 @@ def test_root_that_is_not_given_is_not_trusted() -> None:
     assert fetch(page(BODY), roots="").fault is StsFault.CERTIFICATE
 
 
+def test_roots_that_are_none_are_refused() -> None:
+    """At once, in one sentence."""
+    with pytest.raises(ValueError, match=r"certificates in PEM\.$"):
+        PolicyFetcher("no certificate")
+
+
 def test_policy_of_the_largest_size_is_taken() -> None:
     """64 KiB are allowed."""
     assert len(fetch(page(b"x" * LARGEST_POLICY)).body) == LARGEST_POLICY

@@ -24,11 +24,12 @@ _HTTPS: Final = 443
 class PolicyFetcher:
     """Fetches policies; `roots_pem` are trusted besides the system's roots, `port` is for servers in tests.
 
-    `seconds` is the limit for all of it, from the first packet to the last octet, at most a minute.
+    `seconds` is the limit for all of it, from the first packet to the last octet, at most a minute. Raises ValueError
+    with a sentence for roots that are none.
     """
 
     def __init__(self, roots_pem: str = "", port: int = _HTTPS, seconds: float = 10.0) -> None:
-        self._roots_pem, self._port = roots_pem, port
+        self._context, self._port = _context(roots_pem), port
         self._seconds = min(seconds, LONGEST_SECONDS)
 
     def fetch(self, host: str, addresses: Sequence[str], seconds: float | None = None) -> StsFetch:
@@ -47,7 +48,7 @@ class PolicyFetcher:
 
     async def _fetch(self, host: str, addresses: Sequence[str], seconds: float) -> StsFetch:
         connector = aiohttp.TCPConnector(
-            resolver=_Known(addresses), ssl=self._context(), force_close=True, use_dns_cache=False
+            resolver=_Known(addresses), ssl=self._context, force_close=True, use_dns_cache=False
         )
         # Identity: a body that grows when it is unpacked could pass the limit before it is seen.
         headers = {"Accept-Encoding": "identity", "Accept": "text/plain, */*;q=0.1"}
@@ -58,14 +59,6 @@ class PolicyFetcher:
             session.get(f"https://{host}:{self._port}{PATH}", headers=headers, allow_redirects=False) as response,
         ):
             return await _read(response)
-
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if self._roots_pem:
-            context.load_verify_locations(cadata=self._roots_pem)
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on by default from Python 3.13 on, which senders are not
-        context.hostname_checks_common_name = False  # RFC 8461 section 3.3 wants a DNS-ID
-        return context
 
 
 class _Known(AbstractResolver):
@@ -95,6 +88,18 @@ class _Known(AbstractResolver):
 
     async def close(self) -> None:
         """Hold nothing."""
+
+
+def _context(roots_pem: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if roots_pem.strip():
+        try:
+            context.load_verify_locations(cadata=roots_pem)
+        except (ssl.SSLError, ValueError):
+            raise ValueError("The bundle of roots holds something else than certificates in PEM.") from None
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on by default from Python 3.13 on, but senders are not so strict
+    context.hostname_checks_common_name = False  # RFC 8461 section 3.3 wants a DNS-ID
+    return context
 
 
 async def _read(response: aiohttp.ClientResponse) -> StsFetch:
