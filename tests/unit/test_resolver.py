@@ -19,6 +19,7 @@ from mailtls.lifecycle.domain import judge_domain
 from mailtls.lifecycle.domain_overview import overview
 from mailtls.model.domain import Dnssec, Records
 from mailtls.model.reason import Reason, Severity
+from mailtls.world.dns_server import Address
 from mailtls.world.domain_records import Lookup
 from mailtls.world.domains import DomainReader, ResolverSettings
 
@@ -153,6 +154,21 @@ def test_huge_and_hostile_texts_are_cut_and_quoted() -> None:
         assert (finding.message + finding.evidence).isprintable()
         assert len(finding.message) < 700
     assert all(text.isprintable() for _, text in overview(facts))
+
+
+@pytest.mark.parametrize(("flag", "words"), [(0, "not authoritative for the zone"), (dns.flags.AA, "")])
+def test_nameserver_that_does_not_know_the_zone_gives_no_opinion(flag: int, words: str) -> None:
+    """A referral is not the word that there are no records, or every lame server would seem to disagree."""
+
+    def respond(query: dns.message.Message) -> bytes:
+        response = dns.message.make_response(query)
+        response.flags |= flag
+        return response.to_wire()
+
+    with resolver(respond) as server:
+        host, _, port = server.partition(":")
+        answer = Lookup(ResolverSettings((server,))).tlsa_at(Address(host, int(port)), "_25._tcp.mx1.example.com")
+    assert (answer.values, answer.failure) == ((), words)
 
 
 def test_alias_in_a_circle_ends() -> None:

@@ -95,6 +95,8 @@ class Resolver:
             return Records(str(server), kind, failure=_words(error))
         if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
             return Records(str(server), kind, failure=dns.rcode.to_text(answer.rcode()))
+        if not answer.flags & dns.flags.AA:  # resolvers pass over it, too: it does not know the zone
+            return Records(str(server), kind, failure="not authoritative for the zone")
         wanted = dns.rdatatype.from_text(kind)
         found = [each for each in answer.answer if each.rdtype == wanted]
         values, left_out = _values([rdata for each in found for rdata in each], read=read, most=most)
