@@ -40,6 +40,7 @@ class Script:
     ciphers: str = "DEFAULT:@SECLEVEL=0"
     version: ssl.TLSVersion | None = None
     demands_client_certificate: bool = False
+    unasked_in_tls: bool = False  # the capabilities come by themselves after STARTTLS, as in ManageSieve
 
 
 class _Over(Exception):
@@ -91,7 +92,8 @@ def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | 
 
 
 def _inside_tls(connection: socket.socket, script: Script) -> None:
-    _hear(connection)
+    if not script.unasked_in_tls:
+        _hear(connection)
     _do(connection, script.ehlo_in_tls)
     _hear(connection)
 
