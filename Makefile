@@ -11,6 +11,8 @@ ARGS ?=
 # How many tests run at a time: without a cluster as many as processors, with it a few more, for they mostly wait.
 JOBS ?= auto
 CLUSTER_JOBS ?= 4
+# How long each target of `make fuzz` is fuzzed, in seconds.
+FUZZ_SECONDS ?= 60
 
 ENVIRONMENT := $(shell $(PYTHON) tests/testbed/bootstrap.py folder)
 READY := $(ENVIRONMENT)/.complete
@@ -76,6 +78,12 @@ lint: $(READY) ## The part of `check` that only reads the code
 .PHONY: unit
 unit: $(READY) ## Tests of decisions: no I/O, seconds
 	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
+
+.PHONY: fuzz
+fuzz: $(READY) ## Fuzz all that reads a stranger's bytes, by coverage; installs atheris (FUZZ_SECONDS=60 each)
+	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet "atheris>=3,<4"
+	PYTHONPATH=operator:tests $(BIN)/python -m fuzz dialog $(FUZZ_SECONDS)
+	PYTHONPATH=operator:tests $(BIN)/python -m fuzz certificate $(FUZZ_SECONDS)
 
 .PHONY: functional
 functional: $(READY) tools ## Tests against real programs (Pebble, BIND, Postfix) without a cluster

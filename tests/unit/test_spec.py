@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mailtls.model.preset import PRESETS, Server
+from mailtls.model.preset import PRESETS, Server, default_policy
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
@@ -18,6 +18,8 @@ from mailtls.model.spec import (
     Port,
     PrivateKeyPolicy,
     Probe,
+    Protocol,
+    ProxyProtocol,
     Reload,
     Renewal,
     Rfc2136,
@@ -293,6 +295,25 @@ def test_workload_overrides_parts_of_its_preset() -> None:
     (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
     assert workload.reload == Reload(("postfix", "reload"), "mta")
     assert workload.ports == (Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED),)
+
+
+@pytest.mark.parametrize("server", [server for server in Server if server is not Server.GENERIC])
+def test_server_of_a_name_needs_no_ports(server: Server) -> None:
+    """Each preset lists ports that its own server speaks on, by the policy that the same ports get when written."""
+    written = {"kind": "Deployment", "name": "mx", "server": str(server), "apply": "Rollout"}
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    assert workload.ports == PRESETS[server].ports
+    assert workload.ports
+    assert all(port.policy is default_policy(port.port, port.tls) for port in workload.ports)
+
+
+def test_port_says_how_it_is_spoken_to() -> None:
+    """Protocol, PROXY version and claimed address are read; an address is written in its shortest form."""
+    port = {"port": 24, "protocol": "lmtp", "tls": "StartTLS", "proxyProtocol": "V2", "xclientAddress": "2001:DB8:0::1"}
+    written = {"kind": "Deployment", "name": "mx", "ports": [port]}
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    expected = Port(24, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.LMTP, ProxyProtocol.V2, "2001:db8::1")
+    assert workload.ports == (expected,)
 
 
 @pytest.mark.parametrize("apply", [Apply.ROLLOUT, Apply.NONE])
