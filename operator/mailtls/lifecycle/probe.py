@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from mailtls.lifecycle import conversation, served
+from mailtls.lifecycle import conversation, inspected, served
 from mailtls.lifecycle.seen import Seen
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.facts import Facts
@@ -28,6 +28,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     conversation.plaintext_follows_starttls,
     conversation.handshake_finds_no_version,
     conversation.handshake_fails,
+    inspected.second_certificate_is_stale,
     served.older_certificate_is_served,
     served.foreign_certificate_is_served,
     served.certificate_is_expired,
@@ -40,11 +41,21 @@ CHECKS: Final[tuple[Check, ...]] = (
     served.purpose_is_wrong,
     conversation.ehlo_in_tls_fails,
     conversation.auth_is_lost_in_tls,
+    inspected.sni_is_required,
+    inspected.tls12_is_refused,
+    inspected.command_is_injected,
+    inspected.login_wants_tls,
+    inspected.login_fails,
+    inspected.login_is_not_offered,
     conversation.server_is_busy,
     conversation.probe_is_rejected,
     conversation.server_speaks_another_protocol,
     served.expiry_is_near,
     served.crypto_is_weak,
+    inspected.weak_ciphers_are_accepted,
+    inspected.legacy_tls_is_accepted,
+    inspected.tls13_is_refused,
+    inspected.resumption_breaks,
     conversation.starttls_is_offered_in_tls,
     conversation.auth_is_offered_before_tls,
 )
@@ -67,6 +78,7 @@ def verdict(target: Target, expected: Expected, facts: Facts, now: datetime) -> 
         served_not_after=seen.leaf.not_after if seen.leaf else None,
         tls_version=session.tls_version if session else None,
         cipher=session.cipher if session else None,
+        capabilities=seen.capabilities,
     )
 
 

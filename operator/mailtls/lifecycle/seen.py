@@ -53,6 +53,12 @@ class Seen:
         """Whether clients must not do without TLS here."""
         return self.target.port.policy is TlsPolicy.ENFORCED
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What the server lists inside TLS, sorted; empty where it was not asked."""
+        reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
+        return tuple(sorted({line.upper() for line in reply.capabilities})) if reply else ()
+
     def keyword(self, phase: Phase, name: str) -> str | None:
         """Parameters of a capability in a phase, None when it was not listed or not reached."""
         reply = self.facts.reply(phase)

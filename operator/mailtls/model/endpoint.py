@@ -1,23 +1,17 @@
 """What one port of one pod serves, as a mail client saw it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from typing import Final
 
+from mailtls.model.credentials import Credentials
+from mailtls.model.depth import Depth
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.spec import Port
 
+__all__ = ["EXPIRY_SHARE", "Depth", "Endpoint", "Expected", "Target"]
 
-class Depth(StrEnum):
-    """How thorough a probe is.
-
-    `QUICK` holds one conversation, after each pod; `FULL` also asks what else a client may meet, after a rollout and on
-    the interval; `DEEP` also tries what a server may resent, on demand.
-    """
-
-    QUICK = "quick"
-    FULL = "full"
-    DEEP = "deep"
+EXPIRY_SHARE: Final = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +33,17 @@ class Expected:
     """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
 
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
-    leaf, where given, tells an older certificate from a foreign one.
+    leaf, where given, tells an older certificate from a foreign one. `others_sha256` are leaves that may stand beside
+    it, under a key of another type. `expiry_share` is the share of a lifetime that must be left. `login`, where
+    given, is tried by full and deep probes.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
     extra_roots_pem: str = ""
     not_before: datetime | None = None
+    others_sha256: frozenset[str] = frozenset()
+    expiry_share: float = EXPIRY_SHARE
+    login: Credentials | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class Endpoint:
     served_not_after: datetime | None = None
     tls_version: str | None = None
     cipher: str | None = None
+    capabilities: tuple[str, ...] = ()  # keywords inside TLS, sorted
 
     @property
     def failure(self) -> Finding | None:

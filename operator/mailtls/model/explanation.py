@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mailtls.model.explanation_depth import DEPTH
 from mailtls.model.explanation_domain import DOMAIN, DOMAIN_SECTIONS
 from mailtls.model.reason import Explanation, Reason
 
@@ -465,6 +466,7 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     **_CONNECTING,
     **_STARTING_TLS,
     **_SERVED,
+    **DEPTH,
     **_OPERATOR,
     **DOMAIN,
 }
@@ -481,6 +483,7 @@ SECTIONS: Mapping[str, tuple[Reason, ...]] = {
     "Connecting to a mail port": tuple(_CONNECTING),
     "Starting TLS": tuple(_STARTING_TLS),
     "What is served": tuple(_SERVED),
+    "What other clients would meet (full and deep probes)": tuple(DEPTH),
     "The operator itself": tuple(_OPERATOR),
     **DOMAIN_SECTIONS,
 }

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.spec import Protocol
+
+if TYPE_CHECKING:
+    from mailtls.model.inspection import Inspection  # which is made of what stands here
 
 QUOTE_LIMIT = 200  # characters; a message of a condition stays readable, and Kubernetes caps events at 1024
 
@@ -22,6 +25,7 @@ class Phase(StrEnum):
     STARTTLS = "STARTTLS"
     HANDSHAKE = "the TLS handshake"
     CAPABILITIES_IN_TLS = "the capabilities inside TLS"
+    LOGIN = "the login"
 
 
 class Fault(StrEnum):
@@ -150,13 +154,15 @@ class Session:
 class Facts:
     """Everything one probe learned; `stop` is None when the conversation reached its end.
 
-    `tls_first` says that a STARTTLS port which sent no greeting answered a ClientHello.
+    `tls_first` says that a STARTTLS port which sent no greeting answered a ClientHello. `inspection` is what a probe
+    of more depth asked besides.
     """
 
     stop: Stop | None = None
     replies: tuple[Reply, ...] = ()
     session: Session | None = None
     tls_first: bool = False
+    inspection: "Inspection | None" = None
 
     def reply(self, phase: Phase) -> Reply | None:
         """What the server answered in a phase, the last time after XCLIENT; None when it was not reached."""

@@ -118,6 +118,16 @@ class Reason(StrEnum):
     STARTTLS_READVERTISED = "StarttlsReadvertised"
     AUTH_OFFERED_BEFORE_TLS = "AuthOfferedBeforeTls"
     AUTH_MISSING = "AuthMissing"
+    SNI_REQUIRED = "SniRequired"
+    SECOND_CERTIFICATE_STALE = "SecondCertificateStale"
+    TLS12_UNSUPPORTED = "Tls12Unsupported"
+    TLS13_UNSUPPORTED = "Tls13Unsupported"
+    LEGACY_TLS_ENABLED = "LegacyTlsEnabled"
+    RESUMPTION_FAILED = "ResumptionFailed"
+    STARTTLS_COMMAND_INJECTION = "StarttlsCommandInjection"
+    AUTH_FAILED = "AuthFailed"
+    TLS_REQUIRED_FOR_AUTH = "TlsRequiredForAuth"
+    PODS_INCONSISTENT = "PodsInconsistent"
     # the operator itself
     INTERNAL_ERROR = "InternalError"
     # what a mail domain publishes: where its mail goes

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from mailtls.model.depth import Depth
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
@@ -221,10 +223,15 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How often the pods are probed, and which roots besides the system's are trusted."""
+    """How often and how thoroughly the pods are probed, and which roots besides the system's are trusted.
+
+    `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.
+    """
 
     interval: timedelta = timedelta(hours=1)
     trust: DataRef | None = None
+    depth: Depth = Depth.FULL
+    auth_secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

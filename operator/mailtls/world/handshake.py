@@ -6,7 +6,9 @@ certificate that is refused cannot be described; `TrustStore` verifies afterward
 """
 
 import ssl
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -29,24 +31,41 @@ class HandshakeFailed(Exception):
         self.fault, self.detail = fault, shorten(detail)
 
 
-def client_context() -> SSL.Context:
-    """Settings of a mail client that takes part in any TLS from 1.2 on (RFC 9325 section 3.1.1) and verifies nothing.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a client proposes; the default takes part in any TLS from 1.2 on (RFC 9325 section 3.1.1).
 
-    Security level 0: a weak key must be seen to be named. One context serves any number of connections and threads.
+    Security level 0: a weak key must be seen to be named. `newest` 0: the newest there is.
     """
+
+    oldest: int = SSL.TLS1_2_VERSION
+    newest: int = 0
+    ciphers: bytes = b"DEFAULT:@SECLEVEL=0"
+
+
+@cache
+def client_context(offer: Offer = Offer()) -> SSL.Context:
+    """Settings of a mail client that verifies nothing; one context serves any number of connections and threads."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+    context.set_min_proto_version(offer.oldest)
+    context.set_max_proto_version(offer.newest)
+    context.set_cipher_list(offer.ciphers)
     return context
 
 
 class TlsClient:
-    """One TLS session over bytes that somebody else carries."""
+    """One TLS session over bytes that somebody else carries; without a `server_name` no SNI is sent.
 
-    def __init__(self, context: SSL.Context, server_name: str) -> None:
+    `resumed` is the `ticket` of an earlier session over the same context.
+    """
+
+    def __init__(self, context: SSL.Context, server_name: str, resumed: SSL.Session | None = None) -> None:
         self._connection = SSL.Connection(context, None)
-        self._connection.set_tlsext_host_name(server_name.encode("ascii", "replace"))
+        if server_name:
+            self._connection.set_tlsext_host_name(server_name.encode("ascii", "replace"))
+        if resumed is not None:
+            self._connection.set_session(resumed)
         self._connection.set_connect_state()
         self._heard = False
 
@@ -117,6 +136,10 @@ class TlsClient:
             cipher=self._connection.get_cipher_name() or "",
             verification=trust.verify(der, chain),
         )
+
+    def ticket(self) -> SSL.Session | None:
+        """What a later session can resume; with TLS 1.3 it comes after the handshake (RFC 8446 section 4.6.1)."""
+        return self._connection.get_session()
 
     def _write(self, received: bytes) -> None:
         if received:

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.facts import Facts, Judge, shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.handshake import TrustStore, client_context
+from mailtls.world.inspection import Inspector
 from mailtls.world.ports import Clock
 from mailtls.world.talk import Conversation, Limits
 
@@ -77,10 +79,12 @@ class MailProber:
         return await asyncio.gather(*(one(target) for target in targets))
 
     async def _endpoint(
-        self, target: Target, expected: Expected, _depth: Depth, trust: TrustStore
+        self, target: Target, expected: Expected, depth: Depth, trust: TrustStore
     ) -> tuple[Endpoint, Facts]:
         try:
             facts = await Conversation(target, self._context, trust, self._limits).hold()
+            if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to look into
+                facts = replace(facts, inspection=await Inspector(target, expected, trust, self._limits).inspect(depth))
             return self._judge(target, expected, facts, self._clock.now()), facts
         except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
             words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from mailtls.model.depth import Depth
 from mailtls.model.duration import format_duration, parse_duration
 from mailtls.model.hostname import certificate_name
 from mailtls.model.preset import PRESETS, Preset, Server, default_policy
@@ -168,12 +169,14 @@ def _rollout(node: Node) -> Rollout:
 
 
 def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
-    interval = node.at("interval")
+    interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
     return Probe(
         interval=_duration(interval, timedelta(minutes=1), 168 * _HOUR)
         if interval.is_given
         else defaults.probe_interval,
         trust=bundle_ref(node.at("trust"), namespace),
+        depth=depth.choice(Depth) if depth.is_given else Probe().depth,
+        auth_secret=object_name(auth.at("name")) if auth.is_given else None,
     )
 
 

@@ -29,6 +29,8 @@ class Limits:
     dialog: float = 10.0  # each talk as a whole: before TLS, and inside it
     handshake: float = 10.0
     overall: float = 20.0
+    inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
+    unasked: float = 2.0  # how long a reply to a command that must be ignored is waited for
     concurrency: int = 50
     busy: float = 0.5
     connections: int = 500
@@ -44,6 +46,8 @@ class Halt(Exception):
 
 class Conversation:
     """One probe of one target; the facts grow phase by phase, so that a fault loses nothing seen before it."""
+
+    _wire: type[Wire] = Wire
 
     def __init__(self, target: Target, context: SSL.Context, trust: TrustStore, limits: Limits) -> None:
         self._target, self._context, self._trust, self._limits = target, context, trust, limits
@@ -64,18 +68,23 @@ class Conversation:
     async def _speak(self) -> None:
         wire, last_words = await self._connect(), farewell(self._target.port.protocol)
         try:
-            if self._target.port.tls is TlsMode.START_TLS:
-                await self._start_tls(wire)
+            await self._reach_tls(wire)
             last_words = b""  # nothing in clear from here on
-            tls = await self._handshake(wire)
+            tls = TlsClient(self._context, self._target.server_name)
+            await self._handshake(wire, tls)
             last_words = await self._speak_in_tls(wire, tls)
         finally:
             wire.close(last_words)
 
+    async def _reach_tls(self, wire: Wire) -> None:
+        """Come to the point where a ClientHello is due."""
+        if self._target.port.tls is TlsMode.START_TLS:
+            await self._start_tls(wire)
+
     async def _connect(self) -> Wire:
         async with self._during(Phase.CONNECT, self._limits.connect):
             port = self._target.port
-            wire = await Wire.connect(self._target.address, port.port)
+            wire = await self._wire.connect(self._target.address, port.port)
             try:
                 await wire.send(wire.proxy_header(port.proxy_protocol))
             except BaseException:
@@ -89,20 +98,24 @@ class Conversation:
         if dialog.surplus:  # sent before our ClientHello, so it cannot be TLS (RFC 3207 section 6)
             raise Halt(Stop(Phase.HANDSHAKE, Fault.NOT_TLS, quote(dialog.surplus)))
 
-    async def _handshake(self, wire: Wire) -> TlsClient:
-        tls = TlsClient(self._context, self._target.server_name)
+    async def _handshake(self, wire: Wire, tls: TlsClient) -> None:
         async with self._during(Phase.HANDSHAKE, self._limits.handshake):
             await _shake_hands(wire, tls)
             self._facts = replace(self._facts, session=tls.session(self._trust))
-        return tls
 
     async def _speak_in_tls(self, wire: Wire, tls: TlsClient) -> bytes:
         """Talk inside TLS and return the bytes of a polite end."""
+        await self._greet_in_tls(wire, tls)
+        return self._goodbye(tls)
+
+    async def _greet_in_tls(self, wire: Wire, tls: TlsClient) -> None:
         port = self._target.port
         stage = Stage.AFTER_STARTTLS if port.tls is TlsMode.START_TLS else Stage.INSIDE_TLS
         await self._talk(TlsWire(wire, tls), dialog_for(port, stage, wire.client_name))
+
+    def _goodbye(self, tls: TlsClient) -> bytes:
         with suppress(HandshakeFailed):  # all is known by now: a session that breaks here costs only the courtesy
-            return tls.encrypt(farewell(port.protocol)) + tls.close()
+            return tls.encrypt(farewell(self._target.port.protocol)) + tls.close()
         return b""
 
     async def _talk(self, wire: Wire | TlsWire, dialog: Dialog) -> None:
