@@ -25,7 +25,6 @@ class Phase(StrEnum):
     STARTTLS = "STARTTLS"
     HANDSHAKE = "the TLS handshake"
     CAPABILITIES_IN_TLS = "the capabilities inside TLS"
-    LOGIN = "the login"
 
 
 class Fault(StrEnum):

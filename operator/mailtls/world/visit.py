@@ -61,7 +61,7 @@ class Visit(Conversation):
         try:
             async with self._at_tls() as wire:
                 await self._handshake(wire, tls)
-                if not is_proven(self._facts.session):
+                if self._facts.session is None or not is_proven(self._facts.session):
                     return Login(LoginOutcome.UNPROVEN)
                 await self._greet_in_tls(wire, tls)
                 login = await self._try(TlsWire(wire, tls), whom)
@@ -73,7 +73,7 @@ class Visit(Conversation):
     async def _try(self, wire: TlsWire, whom: Credentials) -> Login:
         listed = self._facts.reply(Phase.CAPABILITIES_IN_TLS)
         dialog = LoginDialog(self._target.port.protocol, whom, listed)
-        async with self._during(Phase.LOGIN, self._limits.dialog):
+        async with self._during(Phase.CAPABILITIES_IN_TLS, self._limits.dialog):
             await wire.send(dialog.begin())
             while dialog.result is None:
                 received = await wire.receive()
