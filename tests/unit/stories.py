@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial
+from mailtls.model.depth import Depth
 from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Key, KeyAlgorithm, Rfc2136, Solver
@@ -63,7 +64,8 @@ def schedule(**changes: Any) -> Schedule:
 
 def seen(**changes: Any) -> Observed:
     """All is well and nothing is staged."""
-    return replace(Observed(Status(schedule=schedule()), secret(), schedule=schedule()), **changes)
+    fine = Observed(Status(schedule=schedule()), secret(), schedule=schedule(), probed_depth=Depth.FULL)
+    return replace(fine, **changes)
 
 
 def staged(**changes: Any) -> Staged:

@@ -1,22 +1,28 @@
 """Collecting the evidence: what a sweep of the pods leaves behind."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from threading import Event
+
+import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.step import ProbePods, Rest
+from mailtls.model.credentials import Credentials
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.observed import Observed
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Apply, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import Apply, Port, Probe, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
+from mailtls.world.credentials import trial_login
 from mailtls.world.metrics import Metrics
+from mailtls.world.ports import Json
 from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 POSTFIX = Workload(
@@ -31,9 +37,11 @@ class AllIsWell:
 
     def __init__(self, clock: WallClock) -> None:
         self.clock = clock
+        self.depths: list[Depth] = []
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Answer for each target at once."""
+        self.depths.append(depth)
         return [Endpoint(each, self.clock.now(), served_sha256=expected.leaf_sha256) for each in targets]
 
 
@@ -56,3 +64,67 @@ def with_memory_of_a_pod_that_is_gone(clock: WallClock) -> Observed:
     stored = secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY))
     have = seen(secret=stored, schedule=schedule(renewal_at=now + 50 * DAY), workloads=one, endpoints=failing)
     return replace(have, probed_at=long_ago, progress=RollProgress(now, WANTED.rollout.timeout))
+
+
+def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
+    """Before every pod has the certificate a glance is enough; then all are looked into, at the depth of the spec."""
+    clock = WallClock()
+    prober = AllIsWell(clock)
+    rolling = Rolling(FakeCluster(), prober, clock, Metrics(), Event(), lambda _ref: b"")
+    have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
+    for depth in (Depth.QUICK, Depth.FULL):
+        step = next_step(WANTED, have, clock.now())
+        assert isinstance(step, ProbePods)
+        assert step.depth is depth
+        have = rolling.probe(WANTED, have, step)
+    assert prober.depths == [Depth.QUICK, Depth.FULL]
+    assert isinstance(next_step(WANTED, have, clock.now()), Rest)
+
+
+def test_spec_that_wants_a_glance_gets_no_more() -> None:
+    """With `depth: quick` one sweep is enough."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
+    modest = replace(WANTED, probe=Probe(depth=Depth.QUICK))
+    step = next_step(modest, have, clock.now())
+    assert isinstance(step, ProbePods)
+    assert isinstance(next_step(modest, rolling.probe(modest, have, step), clock.now()), Rest)
+
+
+WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))
+
+
+def basic_auth(kind: str = "kubernetes.io/basic-auth", **data: str) -> Json:
+    """A Secret as the API server shows it."""
+    encoded = {name: b64encode(value.encode()).decode() for name, value in data.items()}
+    return {"metadata": {"name": "probe-user", "namespace": "mail"}, "type": kind, "data": encoded}
+
+
+def test_login_of_the_spec_is_read_from_its_secret() -> None:
+    """A resource that names a Secret gets its user, one that names none gets nobody and no warning."""
+    cluster = FakeCluster()
+    cluster.create("/api/v1/namespaces/mail/secrets", basic_auth(username="u", password="p"))
+    assert trial_login(cluster, WITH_LOGIN) == (Credentials("u", "p"), None)
+    assert trial_login(cluster, WANTED) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        None,
+        basic_auth("Opaque", username="u", password="p"),
+        basic_auth(username="u"),
+        basic_auth(username="u", password="a\nb"),
+    ],
+)
+def test_secret_that_holds_no_login_is_a_warning(secret: Json | None) -> None:
+    """A missing Secret, one of another type, or one without the entries is said in a sentence, and nobody logs in."""
+    cluster = FakeCluster()
+    if secret is not None:
+        cluster.create("/api/v1/namespaces/mail/secrets", secret)
+    login, warning = trial_login(cluster, WITH_LOGIN)
+    assert login is None
+    assert warning is not None
+    assert (warning.reason, warning.severity) == (Reason.CREDENTIALS_MISSING, Severity.WARN)
+    assert "probe-user" in warning.message

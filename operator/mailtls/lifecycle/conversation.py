@@ -175,6 +175,8 @@ def starttls_is_not_advertised(seen: Seen) -> Finding | None:
         Reason.STARTTLS_NOT_ADVERTISED,
         f"{seen.idiom.asks} {said}, so no client can start TLS: {_fix(seen, Reason.STARTTLS_NOT_ADVERTISED)}, and look "
         f"for a middlebox that strips {seen.idiom.starts}.",
+        Severity.WARN if _may_do_without_tls(seen) else Severity.FAIL,
+        evidence=said,
     )
 
 
@@ -318,6 +320,11 @@ def _list_is_unknown(reply: Reply) -> bool:
 def _is_refused(seen: Seen, stop: Stop) -> bool:
     reply = seen.facts.reply(stop.phase)
     return reply is not None and reply.is_refusal
+
+
+def _may_do_without_tls(seen: Seen) -> bool:
+    """Whether strangers may come in clear (RFC 3207 section 4), and no stored certificate promises TLS."""
+    return not seen.enforced and seen.expected.leaf_sha256 is None
 
 
 def _unless_proven(seen: Seen) -> Severity:

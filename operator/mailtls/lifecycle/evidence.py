@@ -3,9 +3,12 @@
 from datetime import datetime
 
 from mailtls.lifecycle.proof import Evidence, gather, targets
+from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.schedule import next_probe_after
+from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Target
 from mailtls.model.observed import Observed
+from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired
 
 
@@ -31,7 +34,27 @@ def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
         return True
     due_at = next_probe_at(desired, seen)
-    return due_at is None or now >= due_at
+    return due_at is None or now >= due_at or is_too_shallow(desired, seen, now)
+
+
+def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether all is rolled out, and nobody has looked as deep yet as the spec wants."""
+    return not seen.probed_depth.reaches(desired.probe.depth) and has_rolled_out(seen, now)
+
+
+def depth_to_probe(desired: Desired, seen: Observed, now: datetime) -> Depth:
+    """How deep to look: what is still on its way into the pods is not worth more than a glance."""
+    if seen.probed_depth.reaches(desired.probe.depth) or has_rolled_out(seen, now):
+        return desired.probe.depth
+    return Depth.QUICK
+
+
+def has_rolled_out(seen: Observed, now: datetime) -> bool:
+    """Whether the evidence proves that every pod has the stored certificate."""
+    certificate = seen.secret.certificate
+    if certificate is None or seen.workloads is None or seen.progress is None:
+        return False
+    return isinstance(next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now), RolledOut)
 
 
 def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
-from mailtls.lifecycle.evidence import evidence, next_probe_at, targets_to_probe
+from mailtls.lifecycle.evidence import depth_to_probe, evidence, next_probe_at, targets_to_probe
 from mailtls.lifecycle.issue import fits, is_consumed, is_held_back, issuance_is_due, spoils_a_kept_key, usable
 from mailtls.lifecycle.mend import is_mendable, references
 from mailtls.lifecycle.order import Fail
@@ -122,7 +122,7 @@ def look(desired: Desired, seen: Observed, now: datetime) -> Step | None:
 def probe(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """What the pods serve is asked of the pods, before and after they are told anything."""
     targets = targets_to_probe(desired, seen, now)
-    return ProbePods(targets) if targets else None
+    return ProbePods(targets, depth_to_probe(desired, seen, now)) if targets else None
 
 
 def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailtls.lifecycle.comparison import differences
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.issue import issuance_is_due, usable
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
@@ -180,9 +181,11 @@ def verified(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     if targets_to_probe(desired, seen, now):
         return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
     failing = [endpoint for endpoint in seen.endpoints if endpoint.failure]
-    if not failing:
-        return _true(Reason.VERIFIED, f"{len(every)} of {len(every)} endpoints serve the stored certificate.")
-    return _false(_worst(failing, len(every)))
+    if failing:
+        return _false(_worst(failing, len(every)))
+    good = f"{len(every)} of {len(every)} endpoints serve the stored certificate."
+    odd = next(iter(differences(seen.endpoints)), None)
+    return _true(Reason.VERIFIED, f"{good} {odd.message}" if odd else good)
 
 
 def _worst(failing: list[Endpoint], total: int) -> Finding:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.lifecycle.order import Action, Fail
+from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Target
 from mailtls.model.reason import Finding
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed
@@ -86,9 +87,10 @@ class LookAtWorkloads:
 
 @dataclass(frozen=True, slots=True)
 class ProbePods:
-    """Connect to these targets as a mail client would."""
+    """Connect to these targets as a mail client would, and look as deep as `depth` says."""
 
     targets: tuple[Target, ...]
+    depth: Depth = Depth.QUICK
 
 
 @dataclass(frozen=True, slots=True)

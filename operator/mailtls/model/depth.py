@@ -12,3 +12,8 @@ class Depth(StrEnum):
     QUICK = "quick"
     FULL = "full"
     DEEP = "deep"
+
+    def reaches(self, other: "Depth") -> bool:
+        """Whether this asks at least as much as `other`."""
+        depths = list(Depth)
+        return depths.index(self) >= depths.index(other)

@@ -41,9 +41,7 @@ STOWAWAYS: Final[Mapping[Protocol, Stowaway]] = MappingProxyType(
         Protocol.LMTP: Stowaway(b"NOOP\r\n", "250"),
         Protocol.IMAP: Stowaway(b"b1 NOOP\r\n", "b1 OK"),
         Protocol.POP3: Stowaway(b"CAPA\r\n", "+OK"),  # NOOP is for those who have logged in (RFC 1939 section 5)
-        Protocol.SIEVE: Stowaway(
-            b'NOOP "mailtls"\r\n', "OK (TAG"
-        ),  # else it is the capabilities (RFC 5804 section 2.2)
+        Protocol.SIEVE: Stowaway(b'NOOP "mailtls"\r\n', "OK (TAG"),  # a mere OK ends the capabilities (RFC 5804)
     }
 )
 

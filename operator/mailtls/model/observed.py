@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial
+from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.order import OrderState
 from mailtls.model.reason import Finding
@@ -101,6 +102,7 @@ class Observed:
     workloads: tuple[WorkloadState, ...] | None = None
     endpoints: tuple[Endpoint, ...] = ()
     probed_at: datetime | None = None
+    probed_depth: Depth = Depth.QUICK  # of the last sweep
     probes_failed: int = 0  # sweeps in a row with a failing endpoint
     handled_probe: str | None = None
     is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from random import random
 from threading import Lock
 
-from mailtls.lifecycle.evidence import evidence
+from mailtls.lifecycle.evidence import has_rolled_out
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
-from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import noted
+from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed, ServingSecret, Staged
-from mailtls.model.roll import RolledOut
+from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.world.claims import Claims
 from mailtls.world.ports import Clock, Cluster, Json
@@ -170,21 +170,29 @@ def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
 
 
 def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed:
-    """What was right is trusted until the next sweep; what failed is asked again in every pass."""
+    """What was right is trusted until the next sweep; what failed is asked again in every pass.
+
+    But for a login that failed: it waits for the next sweep, as a server may lock out who tries too often.
+    """
     if not _is_same_certificate(before, seen):
         return seen
     return replace(
         seen,
-        endpoints=tuple(endpoint for endpoint in before.endpoints if endpoint.failure is None),
+        endpoints=tuple(endpoint for endpoint in before.endpoints if _stands(endpoint)),
         probed_at=before.probed_at,
+        probed_depth=before.probed_depth,
         probes_failed=before.probes_failed,
         handled_probe=before.handled_probe or seen.handled_probe,
     )
 
 
+def _stands(endpoint: Endpoint) -> bool:
+    return endpoint.failure is None or endpoint.failure.reason is Reason.AUTH_FAILED
+
+
 def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
     """A rollout goes on where it was; one that has ended, or was for another spec, leaves a clean sheet."""
-    if not (_is_same_certificate(before, seen) and _is_same_wish(before, seen)) or _is_rolled_out(before, clock):
+    if not (_is_same_certificate(before, seen) and _is_same_wish(before, seen)) or has_rolled_out(before, clock.now()):
         return seen
     seen = replace(seen, rolls_failed=before.rolls_failed)
     failure = before.roll_failure
@@ -193,14 +201,6 @@ def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
     if failure.retry_at is not None and clock.now() < failure.retry_at:
         return replace(seen, progress=before.progress, roll_failure=failure)
     return seen  # the time of the next attempt has come: it begins with a clean sheet
-
-
-def _is_rolled_out(before: Observed, clock: Clock) -> bool:
-    certificate = before.secret.certificate
-    if certificate is None or before.workloads is None or before.progress is None:
-        return False
-    step = next_roll(before.workloads, evidence(before), certificate.sha256, before.progress, clock.now())
-    return isinstance(step, RolledOut)
 
 
 def _is_same_wish(before: Observed, seen: Observed) -> bool:

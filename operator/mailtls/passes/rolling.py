@@ -11,16 +11,19 @@ import structlog
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import LookAtWorkloads, ProbePods, Roll
+from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Observed
-from mailtls.model.reason import Finding
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
 from mailtls.model.spec import DataRef, Desired
 from mailtls.model.workload import WorkloadState
 from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.credentials import trial_login
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock, Cluster, Prober
 from mailtls.world.reload import reload_pod
+from mailtls.world.secrets import Secrets
 from mailtls.world.workloads import observe, restart_workload
 
 log = structlog.get_logger()
@@ -51,7 +54,7 @@ class Rolling:
 
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
-        asked = self._ask(desired, seen, step.targets)
+        asked = self._ask(desired, seen, step.targets, step.depth)
         merged = _merged(seen, asked)
         if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
             return replace(seen, endpoints=merged)
@@ -60,6 +63,7 @@ class Rolling:
             seen,
             endpoints=merged,
             probed_at=self.clock.now(),
+            probed_depth=step.depth,
             probes_failed=seen.probes_failed + 1 if failed else 0,
             handled_probe=desired.probe_requested,
         )
@@ -106,11 +110,30 @@ class Rolling:
         fresh = observe(self.cluster, desired.key.namespace, step.workload, desired.secret_name)
         return _with_workloads(desired, seen, _replaced(seen.workloads or (), fresh))
 
-    def _ask(self, desired: Desired, seen: Observed, asked: Sequence[Target]) -> Sequence[Endpoint]:
+    def _ask(
+        self, desired: Desired, seen: Observed, asked: Sequence[Target], depth: Depth = Depth.QUICK
+    ) -> Sequence[Endpoint]:
         certificate = seen.secret.certificate
         if certificate is None:
             raise AssertionError("without a certificate there is nothing to expect")
-        return self.prober.probe(asked, Expected(certificate.sha256, self._roots(desired), certificate.not_before))
+        expected = Expected(certificate.sha256, self._roots(desired), certificate.not_before)
+        if depth is Depth.QUICK:
+            return self.prober.probe(asked, expected)
+        login, missing = trial_login(self.cluster, desired)
+        found = self.prober.probe(asked, replace(expected, login=login), depth)
+        if missing is not None:
+            found = [replace(each, findings=(*each.findings, missing)) for each in found]
+        return self._without_siblings(desired, expected, found)
+
+    def _without_siblings(self, desired: Desired, expected: Expected, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Ask again where a second certificate stands beside the stored one, if other resources keep some."""
+        puzzling = [each.target for each in found if any(_is_about_a_second(finding) for finding in each.findings)]
+        siblings = Secrets(self.cluster).leaves(desired.key.namespace) - {expected.leaf_sha256} if puzzling else ()
+        if not siblings:
+            return found
+        again = self.prober.probe(puzzling, replace(expected, others_sha256=frozenset(siblings)), Depth.FULL)
+        cleared = {each.target for each in again if not any(_is_about_a_second(finding) for finding in each.findings)}
+        return [_without_second(each) if each.target in cleared else each for each in found]
 
     def _roots(self, desired: Desired) -> str:
         """Roots to trust besides the system's; where a bundle is missing, the probe finds the chain untrusted."""
@@ -121,6 +144,14 @@ class Rolling:
         except AcmeProblem as missing:
             log.warning("the roots to trust are missing", message=missing.finding.message)
             return self.trust_pem
+
+
+def _without_second(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, findings=tuple(each for each in endpoint.findings if not _is_about_a_second(each)))
+
+
+def _is_about_a_second(finding: Finding) -> bool:
+    return finding.reason is Reason.SECOND_CERTIFICATE_STALE
 
 
 def _wanted(seen: Observed) -> str:

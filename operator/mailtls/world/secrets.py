@@ -142,6 +142,12 @@ class Secrets:
         found = (each for place in places for each in self._cluster.list(place, label_selector=OURS))
         return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
 
+    def leaves(self, namespace: str) -> frozenset[str]:
+        """Fingerprints of the certificates that serve in a namespace; what is owned is staged or a previous pair."""
+        found = self._cluster.list(path(namespace), label_selector=OURS)
+        serving = (_certificate(secret) for secret in found if not secret["metadata"].get("ownerReferences"))
+        return frozenset(certificate.sha256 for certificate in serving if certificate)
+
     def release(self, secret: Json) -> None:
         """Let a staged Secret go whose order cannot be closed any more."""
         meta = secret["metadata"]

@@ -1,0 +1,58 @@
+"""Compares the endpoints of one workload: pods, or addresses of one name, that should be equal."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.reason import Finding, Reason, Severity
+
+SHOWN = 3  # variants in one message
+
+
+def differences(endpoints: Iterable[Endpoint], *, is_rolling: bool = False) -> tuple[Finding, ...]:
+    """Name what differs between the endpoints of each workload and port, by one finding for each of them.
+
+    Different certificates fail unless `is_rolling`: a rollout explains them. Endpoints without TLS are left out, as
+    their own finding says enough.
+    """
+    served = sorted((each for each in endpoints if each.served_sha256), key=_place)
+    groups = (list(group) for _, group in groupby(served, _place))
+    return tuple(finding for group in groups if (finding := _difference(group, is_rolling=is_rolling)))
+
+
+def _difference(group: list[Endpoint], *, is_rolling: bool) -> Finding | None:
+    told = {name: text for name, of in _ASPECTS.items() if (text := _variants(group, of))}
+    if not told:
+        return None
+    where = " port ".join(filter(None, (group[0].target.workload, str(group[0].target.port.port))))
+    fails = "certificate" in told and not is_rolling
+    return Finding(
+        Reason.PODS_INCONSISTENT,
+        f"{where}: what should be equal differs in {' and in '.join(told)}, so that clients meet one or the other by "
+        "chance: finish the rollout, and let all run the same image and configuration.",
+        Severity.FAIL if fails else Severity.WARN,
+        evidence="; ".join(told.values()),
+        subject=where,
+    )
+
+
+def _variants(group: list[Endpoint], of: Callable[[Endpoint], str]) -> str:
+    """Tell who has what, empty when all have the same."""
+    by_value: dict[str, list[str]] = {}
+    for each in group:
+        by_value.setdefault(of(each), []).append(each.target.pod)
+    if len(by_value) == 1:
+        return ""
+    shown = list(by_value.items())[:SHOWN]
+    return ", ".join(f"{value or 'nothing'} at {' and '.join(sorted(set(pods))[:SHOWN])}" for value, pods in shown)
+
+
+def _place(endpoint: Endpoint) -> tuple[str, int]:
+    return endpoint.target.workload, endpoint.target.port.port
+
+
+_ASPECTS: Mapping[str, Callable[[Endpoint], str]] = {
+    "certificate": lambda each: f"{each.served_sha256:.16}…",
+    "TLS version": lambda each: each.tls_version or "",
+    "capabilities": lambda each: " ".join(each.capabilities),
+}
