@@ -174,7 +174,7 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "Create the object and entry that the message names, in the namespace that it names.",
     ),
     Reason.CHAIN_UNAVAILABLE: Explanation(
-        "The authority offers no chain that ends at the root named in acme.preferredChain.",
+        "The authority offers no chain that ends at the root named in acme.preferredChain; its default was stored.",
         "Use one of the roots that the message lists, or remove acme.preferredChain.",
     ),
 }
