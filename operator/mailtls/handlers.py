@@ -1,22 +1,27 @@
 """kopf's part: it watches, authenticates and reconnects; each event goes straight to the intake."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 import kopf
 
 from mailtls.intake import Intake
+from mailtls.model.spec import WorkloadKind
 from mailtls.world.resource import GROUP, OURS, PLURAL, VERSION
+from mailtls.world.workloads import PLURALS
 
 ECHO_SECONDS: Final = 0.25
 SERVING: Final = "type=kubernetes.io/tls"  # no pod mounts the staged and the previous Secrets, which are Opaque
 
 
-def register(intake: Intake, load: Callable[[], Any], *, scan: bool) -> kopf.OperatorRegistry:
+def register(
+    intake: Intake, load: Callable[[], Any], kinds: Iterable[WorkloadKind], *, scan: bool
+) -> kopf.OperatorRegistry:
     """Return a registry that feeds `intake`; `load` gives the official client's configuration.
 
-    `scan` False is for an operator that may not see CustomResourceDefinitions, having rights in namespaces only.
+    `kinds` are the workloads to watch. `scan` False is for an operator that may not see CustomResourceDefinitions,
+    having rights in namespaces only.
     """
     registry = kopf.OperatorRegistry()
 
@@ -39,7 +44,17 @@ def register(intake: Intake, load: Callable[[], Any], *, scan: bool) -> kopf.Ope
             await asyncio.sleep(ECHO_SECONDS)  # a watch may be faster than the answer to the write that it tells of
         intake.secret(event["type"], found)
 
+    for kind in kinds:
+        _watch_workloads(registry, intake, kind)
     return registry
+
+
+def _watch_workloads(registry: kopf.OperatorRegistry, intake: Intake, kind: WorkloadKind) -> None:
+    """Watch the workloads and not their pods: there are far fewer, and their status tells when a pod changes."""
+
+    @kopf.on.event("apps", "v1", PLURALS[kind], registry=registry)
+    async def workload(event: kopf.RawEvent, **_: Any) -> None:
+        intake.workload(event["type"], kind, dict(event["object"]))
 
 
 class NoHistory(kopf.DiffBaseStorage):

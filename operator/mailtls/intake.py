@@ -8,12 +8,14 @@ from typing import Final
 
 import structlog
 
-from mailtls.model.spec import Key
+from mailtls.model.spec import Key, WorkloadKind
 from mailtls.world.claims import Claims
+from mailtls.world.listings import Listings
 from mailtls.world.ports import ApiError, Cluster, Json, Unreachable
 from mailtls.world.resource import MANAGER, OWNER, resources_path
 
 SWEEP: Final = 3600.0  # seconds between full lists
+CALM: Final = 0.5  # seconds in which a workload's changes count as one: pods come and go in bursts
 KINDS: Final = frozenset({"MailServerTLS", "Secret"})
 
 log = structlog.get_logger()
@@ -59,8 +61,11 @@ class Intake:
     event that changed nothing else is dropped, unless somebody else wrote it.
     """
 
-    def __init__(self, add: Callable[[Key], None], claims: Claims, seen: Seen) -> None:
-        self._add, self._claims, self._seen = add, claims, seen
+    def __init__(
+        self, add: Callable[[Key], None], add_after: Callable[[Key, float], None], claims: Claims, seen: Seen
+    ) -> None:
+        self._add, self._add_after, self._claims, self._seen = add, add_after, claims, seen
+        self._listings = Listings()
         self._lock = Lock()
         self._wishes: dict[Key, Json] = {}
         self._primed: set[Key] = set()  # those whose first listing is still to come
@@ -72,7 +77,7 @@ class Intake:
             with self._lock:
                 self._wishes[key] = _wish(resource)
                 self._primed.add(key)
-            self._wake(key, self._claims.note(resource))
+            self._wake(key, self._note(resource))
 
     def resource(self, change: str | None, resource: Json) -> None:
         """Take in an event of a MailServerTLS; `change` None means that it was listed."""
@@ -81,7 +86,7 @@ class Intake:
             self._gone(key)
             self._seen.forget(resource)
         elif self._is_news(key, change, resource):
-            self._wake(key, self._claims.note(resource))
+            self._wake(key, self._note(resource))
 
     def is_own_write(self, secret: Json) -> bool:
         """Whether an event tells of exactly what we wrote."""
@@ -96,6 +101,11 @@ class Intake:
         if owner and not echo:
             self._add(Key(secret["metadata"]["namespace"], owner))
 
+    def workload(self, change: str | None, kind: WorkloadKind, workload: Json) -> None:
+        """Take in an event of a workload: when its pods change, those who list it look at them."""
+        for key in self._listings.news(change, kind, workload):
+            self._add_after(key, CALM)
+
     def sweep(self, resources: Iterable[Json]) -> None:
         """Take in a full list: every resource is looked at, and those that vanished unseen are taken leave of."""
         with self._lock:
@@ -106,7 +116,7 @@ class Intake:
             listed.add(key)
             with self._lock:
                 self._wishes[key] = _wish(resource)
-            self._wake(key, self._claims.note(resource))
+            self._wake(key, self._note(resource))
         for key in known - listed:
             self._gone(key)
 
@@ -114,7 +124,12 @@ class Intake:
         with self._lock:
             self._wishes.pop(key, None)
             self._primed.discard(key)
+        self._listings.forget(key)
         self._wake(key, self._claims.forget(key))
+
+    def _note(self, resource: Json) -> Iterable[Key]:
+        self._listings.note(resource)
+        return self._claims.note(resource)
 
     def _wake(self, key: Key, others: Iterable[Key]) -> None:
         for each in (key, *others):

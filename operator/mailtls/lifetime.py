@@ -50,7 +50,7 @@ class Operator:
         self._work = build(parts)
         took = self._metrics.reconciled
         self._queue = WorkQueue[Key](self._work.reconcile, workers=settings.workers, took=took)
-        self._intake = Intake(self._hint, claims, self._seen)
+        self._intake = Intake(self._hint, self._hint_later, claims, self._seen)
         self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
         self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
@@ -89,9 +89,10 @@ class Operator:
     def _lead(self) -> None:
         """Begin the work; then sweep now and then until the end."""
         try:
-            if await_access(self._cluster, self._settings.watch_namespaces, self._ended) and self._begin():
+            kinds = await_access(self._cluster, self._settings.watch_namespaces, self._ended)
+            if kinds is not None and self._begin():
                 self._queue.start()
-                self._watches.start()
+                self._watches.start(kinds)
                 self._sweeper.run(self._ended)
         except Exception:
             log.exception("leading failed")
@@ -141,6 +142,10 @@ class Operator:
     def _hint(self, key: Key) -> None:
         self._work.heard(key)
         self._queue.add(key)
+
+    def _hint_later(self, key: Key, delay: float) -> None:
+        self._work.heard(key)
+        self._queue.add_after(key, delay)
 
     def _note_write(self, verb: str, answer: Json) -> None:
         self._metrics.written(verb)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -13,8 +14,10 @@ import structlog
 
 from mailtls.handlers import register
 from mailtls.intake import Intake
+from mailtls.model.spec import WorkloadKind
 from mailtls.world.ports import ApiError, Cluster, Unreachable
-from mailtls.world.resource import API, GROUP, PLURAL, resources_path
+from mailtls.world.resource import API, GROUP, PLURAL
+from mailtls.world.workloads import PLURALS
 
 PATIENCE: Final = 5.0  # seconds between looks at what is missing
 SILENCE: Final = 30.0  # seconds without an answer after which the event loop counts as stuck
@@ -28,15 +31,17 @@ class Watches:
         self, intake: Intake, load: Callable[[], Any], namespaces: tuple[str, ...], broke: Callable[[], None]
     ) -> None:
         self._namespaces, self._broke = namespaces, broke
-        self._registry = register(intake, load, scan=not namespaces)
+        self._register = partial(register, intake, load, scan=not namespaces)
+        self._kinds: tuple[WorkloadKind, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready, self._stopping = Event(), Event()
         self._asked_at: float | None = None
         self._thread = Thread(target=self._run, name="watches", daemon=True)
 
-    def start(self) -> None:
-        """Start watching; returns at once."""
+    def start(self, kinds: Iterable[WorkloadKind]) -> None:
+        """Start watching resources, Secrets and workloads of these kinds; returns at once."""
+        self._kinds = tuple(kinds)
         self._thread.start()
 
     def is_alive(self) -> bool:
@@ -88,7 +93,7 @@ class Watches:
         if self._stopping.is_set():
             return
         await kopf.operator(
-            registry=self._registry,
+            registry=self._register(self._kinds),
             standalone=True,
             # Without one kopf asks for a user name, which a pod's numeric user has not. Its type is not public.
             identity="mailtls",  # type: ignore[arg-type]
@@ -99,21 +104,25 @@ class Watches:
         )
 
 
-def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event) -> bool:
-    """Wait until there is something to watch and we may; say once per cause what is missing. False: stopped."""
+def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event) -> tuple[WorkloadKind, ...] | None:
+    """Wait until there is something to watch and we may; say once per cause what is missing.
+
+    Return the kinds of workloads that may be watched too, None when stopped. Without those the work goes on: a pod
+    that changes is then found out by the next probe.
+    """
     said = None
     while not stopping.is_set():
         try:
             missing = _missing(cluster, namespaces)
+            if missing is None:
+                return tuple(kind for kind in WorkloadKind if _may_watch(cluster, namespaces, kind))
         except Unreachable as problem:
             missing = f"The API server does not answer: {problem}"
-        if missing is None:
-            return True
         if missing != said:
             log.error(missing)
             said = missing
         stopping.wait(PATIENCE)
-    return False
+    return None
 
 
 def _missing(cluster: Cluster, namespaces: tuple[str, ...]) -> str | None:
@@ -123,12 +132,28 @@ def _missing(cluster: Cluster, namespaces: tuple[str, ...]) -> str | None:
         return (
             f"The CustomResourceDefinition {PLURAL}.{GROUP} is missing: apply crds/ of this version, then all goes on."
         )
+    for api, resource in ((API, f"{PLURAL}.{GROUP}"), ("/api/v1", "secrets")):
+        forbidden = _forbidden(cluster, namespaces, api, resource)
+        if forbidden is not None:
+            return f"{forbidden}: install the roles of the chart."
+    return None
+
+
+def _may_watch(cluster: Cluster, namespaces: tuple[str, ...], kind: WorkloadKind) -> bool:
+    forbidden = _forbidden(cluster, namespaces, "/apis/apps/v1", f"{PLURALS[kind]}.apps")
+    if forbidden is not None:
+        consequence = "pods that change are noticed by the next probe only"
+        log.warning("%s: %s. Install the roles of the chart, then restart the operator.", forbidden, consequence)
+    return forbidden is None
+
+
+def _forbidden(cluster: Cluster, namespaces: tuple[str, ...], api: str, resource: str) -> str | None:
+    plural = resource.partition(".")[0]
     for place in namespaces or (None,):
-        secrets = f"/api/v1/namespaces/{place}/secrets" if place else "/api/v1/secrets"
-        for path, resource in ((resources_path(place), f"{PLURAL}.{GROUP}"), (secrets, "secrets")):
-            if not _may_list(cluster, path):
-                where = f"in namespace {place}" if place else "in the whole cluster"
-                return f"RBAC forbids the operator to list {resource} {where}: install the roles of the chart."
+        path = f"{api}/namespaces/{place}/{plural}" if place else f"{api}/{plural}"
+        if not _may_list(cluster, path):
+            where = f"in namespace {place}" if place else "in the whole cluster"
+            return f"RBAC forbids the operator to list {resource} {where}"
     return None
 
 

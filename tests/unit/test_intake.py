@@ -3,8 +3,8 @@
 import threading
 from typing import Any
 
-from mailtls.intake import Intake, Seen, Sweeper
-from mailtls.model.spec import Key
+from mailtls.intake import CALM, Intake, Seen, Sweeper
+from mailtls.model.spec import Key, WorkloadKind
 from mailtls.world.claims import Claims
 from mailtls.world.ports import Json
 
@@ -46,7 +46,8 @@ class Desk:
     def __init__(self) -> None:
         self.woken: list[Key] = []
         self.seen = Seen()
-        self.intake = Intake(self.woken.append, Claims(), self.seen)
+        self.soon: list[tuple[Key, float]] = []
+        self.intake = Intake(self.woken.append, lambda key, delay: self.soon.append((key, delay)), Claims(), self.seen)
 
     def take(self) -> list[Key]:
         """Return what was woken since the last call."""
@@ -165,6 +166,30 @@ def test_a_secret_without_an_owner_is_nobodys() -> None:
     desk = Desk()
     desk.intake.secret("DELETED", secret(owner=None))
     assert desk.take() == []
+
+
+def test_a_change_of_the_pods_wakes_those_who_list_the_workload_in_a_moment() -> None:
+    """The index follows the resources: primed, changed, swept and deleted."""
+    desk, listing = Desk(), {"secretName": "mx-tls", "workloads": [{"kind": "StatefulSet", "name": "postfix"}]}
+    desk.intake.prime([mst() | {"spec": listing}])
+    desk.take()
+
+    def heard(ready: int) -> bool:
+        meta = {"namespace": "mail", "name": "postfix", "uid": "u"}
+        seen = {"metadata": meta, "spec": {"template": {}}, "status": {"readyReplicas": ready}}
+        desk.intake.workload("MODIFIED", WorkloadKind.STATEFUL_SET, seen)
+        woken, desk.soon[:] = list(desk.soon), []
+        return woken == [(MX, CALM)]
+
+    assert heard(ready=2)
+    assert not heard(ready=2)
+    desk.intake.resource("MODIFIED", mst(version="2", generation=2))
+    assert not heard(ready=1)
+    desk.intake.sweep([mst(version="3", generation=3) | {"spec": listing}])
+    assert heard(ready=2)
+    desk.intake.resource("DELETED", mst())
+    assert not heard(ready=1)
+    assert desk.take() == [MX, MX, MX]
 
 
 def test_a_sweep_finds_what_the_watch_missed() -> None:

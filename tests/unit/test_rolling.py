@@ -55,6 +55,27 @@ def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> N
     assert isinstance(next_step(WANTED, rolling.probe(WANTED, have, step), clock.now()), Rest)
 
 
+def test_container_that_restarted_is_asked_again_and_the_others_are_not() -> None:
+    """What a server said before it restarted proves nothing about what it serves since."""
+    clock = WallClock()
+    before = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
+    now, of_both = clock.now(), targets(before, "mx.example.test")
+    proven = tuple(Endpoint(each, clock.now(), served_sha256="aa" * 32) for each in of_both)
+    have = seen(
+        secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
+        schedule=schedule(renewal_at=now + 50 * DAY),
+        workloads=before,
+        endpoints=proven,
+        probed_at=now,
+        progress=RollProgress(now, WANTED.rollout.timeout),
+    )
+    assert isinstance(next_step(WANTED, have, now), Rest)
+    restarted = (WorkloadState(POSTFIX, pods=(PODS[0], replace(PODS[1], run="again")), replicas_wanted=2),)
+    step = next_step(WANTED, replace(have, workloads=restarted), now)
+    assert isinstance(step, ProbePods)
+    assert [(target.pod, target.run) for target in step.targets] == [("postfix-1", "again")]
+
+
 def with_memory_of_a_pod_that_is_gone(clock: WallClock) -> Observed:
     """A pass that saw two pods fail a while ago, of which one lives."""
     both, one = ((WorkloadState(POSTFIX, pods=pods, replicas_wanted=1),) for pods in (PODS, PODS[:1]))

@@ -8,6 +8,7 @@ import structlog
 
 from fakes.cluster import FakeCluster
 from mailtls import watches
+from mailtls.model.spec import WorkloadKind
 from mailtls.watches import await_access
 from mailtls.world.ports import ApiError, Json
 
@@ -56,6 +57,7 @@ def test_with_everything_there_nothing_is_said(cluster: Guarded) -> None:
     assert wait(cluster)[:2] == ([], False)
     assert wait(cluster, "a", "b")[:2] == ([], False)
     assert "/api/v1/namespaces/b/secrets?limit=1" in cluster.reads
+    assert await_access(cluster, (), threading.Event()) == tuple(WorkloadKind)
 
 
 def test_a_missing_definition_is_named(cluster: Guarded) -> None:
@@ -89,6 +91,16 @@ def test_a_missing_right_is_named(cluster: Guarded, path: str, namespaces: tuple
     stopping.set()
     assert waits
     assert said == [sentence]
+
+
+def test_workloads_that_may_not_be_watched_are_named_and_done_without(cluster: Guarded) -> None:
+    """Roles of an earlier version keep the certificates going; only the pods' changes are noticed later."""
+    cluster.forbidden.add("/apis/apps/v1/namespaces/mail/deployments")
+    with structlog.testing.capture_logs() as logs:
+        kinds = await_access(cluster, ("other", "mail"), threading.Event())
+    assert kinds == (WorkloadKind.STATEFUL_SET, WorkloadKind.DAEMON_SET)
+    (said,) = (line["event"] for line in logs)
+    assert said.startswith("RBAC forbids the operator to list deployments.apps in namespace mail: pods that change are")
 
 
 def test_what_lacks_is_said_once_and_waited_for(cluster: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:

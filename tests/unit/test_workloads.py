@@ -1,5 +1,6 @@
 """Workloads and pods as the API server writes them, read into states."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +52,17 @@ def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     assert (first.container, first.certificate_path, first.sub_path) == ("postfix", "/etc/tls/tls.crt", False)
     assert first.addresses == ("198.18.1.7", "fd00::7")
     assert first.ready_at == datetime(2026, 5, 1, 11, 0, 5, tzinfo=UTC)
+
+
+def test_container_that_restarts_in_place_makes_another_run_of_the_same_pod() -> None:
+    """Name, uid and addresses stay; only the runtime's ID of the container tells."""
+    before, after, successor = (kube.pod("postfix-0") for _ in range(3))
+    for each, container in ((before, "containerd://1"), (after, "containerd://2"), (successor, "containerd://1")):
+        each["status"]["containerStatuses"] = [{"name": "postfix", "containerID": container}]
+    successor["metadata"]["uid"] = "another"
+    pods = [parse(wanted(), kube.workload(), [each], "mx-tls").pods[0] for each in (before, after, successor)]
+    assert len({pod.run for pod in pods}) == 3
+    assert replace(pods[1], run=pods[0].run) == pods[0]
 
 
 def test_missing_workload_is_named_with_its_namespace() -> None:

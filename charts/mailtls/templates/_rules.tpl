@@ -11,8 +11,8 @@
 - {apiGroups: [""], resources: [pods], verbs: [list, patch]}
 # a WebSocket begins with a GET: Kubernetes asks for get, and since 1.35 for create as well
 - {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
-# roll out by an annotation of the pod template
-- {apiGroups: [apps], resources: [daemonsets, deployments, statefulsets], verbs: [get, patch]}
+# hear of pods that change by the status of their workload; roll out by an annotation of the pod template
+- {apiGroups: [apps], resources: [daemonsets, deployments, statefulsets], verbs: [get, list, watch, patch]}
 - {apiGroups: [""], resources: [events], verbs: [create]}
 {{- end -}}
 

@@ -58,7 +58,7 @@ class Flaw:
 def targets(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
     """List what to probe: each port at each address of each ready pod that stays."""
     return tuple(
-        Target(pod=pod.name, workload=str(state.workload), address=address, port=port, server_name=server_name)
+        Target(pod.name, str(state.workload), address, port, server_name, pod.run)
         for state in states
         for pod in state.living_pods
         if pod.ready

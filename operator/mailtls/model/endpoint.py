@@ -18,7 +18,8 @@ EXPIRY_SHARE: Final = 1 / 3
 class Target:
     """Where and how to knock: an address and port, dialled as a client of `server_name` would.
 
-    Outside of Kubernetes `pod` is the host's name and `workload` is empty.
+    Outside of Kubernetes `pod` is the host's name and `workload` is empty. `run` is the pod's: what a container said
+    before it restarted is no evidence on what it says since.
     """
 
     pod: str
@@ -26,6 +27,7 @@ class Target:
     address: str
     port: Port
     server_name: str
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

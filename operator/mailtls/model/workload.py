@@ -16,7 +16,8 @@ class PodState:
 
     `told_sha256` is the pod's annotation: the leaf that the operator last told this pod to load. `container` and
     `certificate_path` say which container to reload and where it reads `tls.crt`; None: no container mounts it.
-    `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready.
+    `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready. `run` names
+    the very processes: it changes when a container restarts in place, while name, uid and addresses stay.
     """
 
     name: str
@@ -29,6 +30,7 @@ class PodState:
     certificate_path: str | None = None
     sub_path: bool = False
     ready_at: datetime | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,17 @@ from mailtls.world.authority_spec import acme, bundle_ref, default_acme, object_
 from mailtls.world.document import InvalidSpec, Node
 from mailtls.world.ports import Json
 
-__all__ = ["KEY_SIZES", "PROBE", "RENEW", "Defaults", "InvalidSpec", "default_acme", "parse", "secret_name"]
+__all__ = [
+    "KEY_SIZES",
+    "PROBE",
+    "RENEW",
+    "Defaults",
+    "InvalidSpec",
+    "default_acme",
+    "parse",
+    "secret_name",
+    "workloads_listed",
+]
 
 RENEW = "mailtls.dev/renew"
 PROBE = "mailtls.dev/probe"
@@ -93,6 +103,14 @@ def secret_name(resource: Json) -> str:
             "the resource's name labels its Secrets, so give the resource another name of at most 63 characters"
         )
     return object_name(given, _LONGEST_SECRET_NAME) if given.is_given else name
+
+
+def workloads_listed(resource: Json) -> frozenset[str]:
+    """Tell which workloads a resource lists (`StatefulSet/postfix`); none where the list cannot be used."""
+    try:
+        return frozenset(str(each) for each in _workloads(Node("spec", resource.get("spec")).at("workloads")))
+    except InvalidSpec:
+        return frozenset()
 
 
 def _time(text: str) -> datetime:

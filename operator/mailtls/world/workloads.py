@@ -180,7 +180,14 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         certificate_path=mount.path if mount and named in (None, mount.container) else None,
         sub_path=mount.sub_path if mount else False,
         ready_at=_time(readiness.get("lastTransitionTime")),
+        run=_run(metadata["uid"], status),
     )
+
+
+def _run(uid: str, status: Json) -> str:
+    """Tell apart what runs now and what ran before: the runtime gives every start of a container an ID of its own."""
+    containers = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
+    return " ".join((uid, *sorted(each.get("containerID") or "" for each in containers)))
 
 
 def _time(written: str | None) -> datetime | None:
