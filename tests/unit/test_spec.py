@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mailtls.model.depth import Depth
 from mailtls.model.preset import PRESETS, Server, default_policy
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
@@ -99,6 +100,13 @@ def test_installation_gives_the_probe_interval_where_the_resource_says_nothing()
     assert parse(resource(own), defaults).probe == Probe(
         timedelta(minutes=90), DataRef("Secret", "mail", "ca", "ca.crt")
     )
+
+
+def test_depth_and_login_of_the_probe_are_read() -> None:
+    """A full probe without a login is the default."""
+    assert parse(resource(), Defaults(INSTALLATION)).probe == Probe(depth=Depth.FULL, auth_secret=None)
+    own = {"probe": {"depth": "deep", "authSecretRef": {"name": "probe-user"}}}
+    assert parse(resource(own), Defaults(INSTALLATION)).probe == Probe(depth=Depth.DEEP, auth_secret="probe-user")
 
 
 def test_annotations_become_wishes_with_their_value() -> None:

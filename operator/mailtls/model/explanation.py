@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mailtls.model.explanation_depth import DEPTH
 from mailtls.model.explanation_domain import DOMAIN, DOMAIN_SECTIONS
+from mailtls.model.explanation_probe import CONNECTING, SERVED, STARTING_TLS
 from mailtls.model.reason import Explanation, Reason
 
 _GOOD: Mapping[Reason, Explanation] = {
@@ -288,165 +289,6 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
     ),
 }
 
-_CONNECTING: Mapping[Reason, Explanation] = {
-    Reason.DNS_LOOKUP_FAILED: Explanation(
-        "The name of the mail server could not be resolved.",
-        "Check the DNS record or the Service that the name belongs to.",
-    ),
-    Reason.CONNECTION_REFUSED: Explanation(
-        "Nothing listens on that port of the pod.",
-        "Check that the service is enabled in Postfix' master.cf (smtp, submission, submissions), that inet_interfaces "
-        "is all, and that the port listed under workloads[].ports is the container's port and not the Service's.",
-    ),
-    Reason.CONNECT_TIMEOUT: Explanation(
-        "The port did not answer at all; packets are dropped on the way.",
-        "Allow the operator's pods to reach the mail pods in your NetworkPolicies and firewalls.",
-    ),
-    Reason.NETWORK_UNREACHABLE: Explanation(
-        "There is no route from the operator to the pod's address.",
-        "Check the cluster's network, and whether nodes route both IPv4 and IPv6 if pods have both.",
-    ),
-    Reason.SERVER_BUSY: Explanation(
-        "The server answered that it has no capacity at present (421).",
-        "Raise Postfix' process limit (default_process_limit, or maxproc in master.cf), or exempt the operator's "
-        "address from anvil's limits (smtpd_client_event_limit_exceptions).",
-    ),
-    Reason.PROBE_REJECTED: Explanation(
-        "The server refuses to talk to the operator (554), mostly by a block list, postscreen or an access map.",
-        "Allow the operator's pod addresses in mynetworks, postscreen_access_list or the access map.",
-    ),
-    Reason.NO_BANNER: Explanation(
-        "The port accepts connections but says nothing, and it does not speak TLS either.",
-        "Check that a mail server listens there; if the port expects the PROXY protocol (postscreen_upstream_proxy, "
-        "smtpd_upstream_proxy_protocol, Dovecot's haproxy = yes), set proxyProtocol of the port to V1 or V2.",
-    ),
-    Reason.PROTOCOL_ERROR: Explanation(
-        "The server's answers are not what the port's protocol has a mail server say.",
-        "Check that the port is the mail server's and its protocol the one that is listed; the message shows what was "
-        "answered.",
-    ),
-    Reason.XCLIENT_REFUSED: Explanation(
-        "The port is listed with an address to claim (xclientAddress), but the server does not take it by XCLIENT.",
-        "Put the operator's address into smtpd_authorized_xclient_hosts (Postfix), or remove xclientAddress; where the "
-        "message shows a refusal of the claimed address itself, the server's access rules turn that client away.",
-    ),
-}
-
-_STARTING_TLS: Mapping[Reason, Explanation] = {
-    Reason.IMAP_PREAUTH_BLOCKS_STARTTLS: Explanation(
-        "The IMAP server greets as if the client had logged in (PREAUTH), and after a login no client may start TLS.",
-        "Let the server ask for a login on this port; a pre-authenticated service belongs on a local socket. If the "
-        "server does not greet so by itself, look for somebody on the way who does.",
-        symptom="Mail programs that insist on TLS cannot connect; others send everything in plain text.",
-        rfc="RFC 9051 sections 6.2.1 and 11.2",
-    ),
-    Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: Explanation(
-        "The port expects TLS from the first byte, but is listed with STARTTLS.",
-        "Set tls: Implicit for this port if that is meant (465); otherwise remove smtpd_tls_wrappermode=yes from its "
-        "line in master.cf (25 and 587 use STARTTLS).",
-    ),
-    Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: Explanation(
-        "The port greets in clear text, but is listed with implicit TLS.",
-        "Set tls: StartTLS for this port if that is meant; otherwise add -o smtpd_tls_wrappermode=yes to its line in "
-        "master.cf (465, submissions).",
-    ),
-    Reason.STARTTLS_NOT_ADVERTISED: Explanation(
-        "TLS is not supported on this port: the server's EHLO answer does not offer STARTTLS.",
-        "Set smtpd_tls_security_level = may (25) or encrypt (587) and smtpd_tls_chain_files to the mounted key and "
-        "certificate; check that no smtpd_discard_ehlo_keywords and no firewall strips it.",
-    ),
-    Reason.STARTTLS_UNAVAILABLE: Explanation(
-        "STARTTLS is offered but fails for now (454): Postfix could not load its certificate or key, or limits TLS "
-        "sessions of one client.",
-        "Look for `cannot get RSA private key` or `TLS engine` in the mail log, check path and permissions of the "
-        "files, and smtpd_client_new_tls_session_rate_limit.",
-    ),
-    Reason.STARTTLS_REJECTED: Explanation(
-        "STARTTLS is offered but the server refuses the command for good (5xx).",
-        "Check that TLS is not switched off for this port by -o smtpd_tls_security_level=none in master.cf, and look "
-        "into the mail log.",
-    ),
-    Reason.PLAINTEXT_AFTER_STARTTLS: Explanation(
-        "The server sent clear text after it had agreed to start TLS; somebody may be tampering with the connection, "
-        "or the server has a bug.",
-        "Look for a proxy or middlebox between operator and pod, and update the mail server.",
-    ),
-    Reason.TLS_HANDSHAKE_FAILED: Explanation(
-        "The TLS handshake broke off; the message holds OpenSSL's words.",
-        "Look into the mail log at the same second; mostly the certificate files cannot be read or cipher lists "
-        "(smtpd_tls_mandatory_ciphers, tls_high_cipherlist) leave nothing in common.",
-    ),
-    Reason.NO_SHARED_TLS_VERSION: Explanation(
-        "The server and today's clients share no TLS version.",
-        "Allow TLS 1.2 and 1.3: smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
-    ),
-    Reason.EHLO_AFTER_TLS_FAILED: Explanation(
-        "The server did not answer EHLO inside TLS, although RFC 3207 section 4.2 wants it.",
-        "Look into the mail log at the same second; a milter or policy service may fail.",
-    ),
-    Reason.STARTTLS_READVERTISED: Explanation(
-        "The server offers STARTTLS again inside TLS, which RFC 3207 section 4.2 forbids.",
-        "Update the mail server, or look for a proxy that ends TLS in front of it.",
-    ),
-}
-
-_SERVED: Mapping[Reason, Explanation] = {
-    Reason.SERVING_OLD_CERTIFICATE: Explanation(
-        "The port still serves an earlier certificate, although a newer one is stored.",
-        "Reload or restart the pod; check that smtpd_tls_chain_files names the mounted files and no copy of them.",
-    ),
-    Reason.UNEXPECTED_CERTIFICATE: Explanation(
-        "The port serves a certificate that never was in the Secret.",
-        "Let smtpd_tls_chain_files name the files of the mounted Secret, look for -o overrides of it in master.cf and "
-        "for tls_server_sni_maps, and for a proxy in front of the server.",
-    ),
-    Reason.CERTIFICATE_EXPIRED: Explanation(
-        "The served certificate has expired; clients that verify it refuse to connect.",
-        "Read the condition Issued for why no new one came; if a newer one is stored, reload or restart the pod.",
-    ),
-    Reason.CERTIFICATE_NOT_YET_VALID: Explanation(
-        "The served certificate is not valid yet.",
-        "Check the clocks of the cluster's nodes.",
-    ),
-    Reason.SELF_SIGNED: Explanation(
-        "The served certificate is signed by itself, as images do at their first start; clients do not trust it.",
-        "Let smtpd_tls_chain_files name the files of the mounted Secret instead of the image's own.",
-    ),
-    Reason.UNTRUSTED_ROOT: Explanation(
-        "The served chain ends at a root that clients do not trust.",
-        "Use a public authority; if a private or staging one is meant, put its root into spec.probe.trust or the "
-        "installation's trust bundle.",
-    ),
-    Reason.INCOMPLETE_CHAIN: Explanation(
-        "The server does not send the intermediate certificates, so that many clients cannot verify it.",
-        "Serve the whole of tls.crt, which holds the chain: smtpd_tls_chain_files = .../tls.key, .../tls.crt.",
-    ),
-    Reason.HOSTNAME_MISMATCH: Explanation(
-        "The served certificate is not for the name that clients dial.",
-        "Put that name into spec.dnsNames, the one that clients dial first, or correct the MX record.",
-    ),
-    Reason.WRONG_CERTIFICATE_PURPOSE: Explanation(
-        "The served certificate is not meant for servers (its extended key usage lacks serverAuth).",
-        "Have it issued again under a profile for TLS servers.",
-    ),
-    Reason.CERTIFICATE_EXPIRING_SOON: Explanation(
-        "Less than a third of the served certificate's lifetime is left.",
-        "Read the condition Issued: a renewal should have happened or be under way.",
-    ),
-    Reason.WEAK_CRYPTO: Explanation(
-        "The key, the signature or the negotiated cipher is weaker than is good practice today.",
-        "Use ECDSA 256 or RSA 3072 keys (spec.privateKey) and TLS 1.2 or newer with forward secrecy.",
-    ),
-    Reason.AUTH_OFFERED_BEFORE_TLS: Explanation(
-        "The server offers to take passwords before TLS is started, where anybody on the way can read them.",
-        "Set smtpd_tls_auth_only = yes.",
-    ),
-    Reason.AUTH_MISSING: Explanation(
-        "The port offers authentication in clear text but not inside TLS, so that users cannot log in safely.",
-        "Set smtpd_sasl_auth_enable = yes for this port in master.cf, and check the SASL service (Dovecot, Cyrus).",
-    ),
-}
-
 _OPERATOR: Mapping[Reason, Explanation] = {
     Reason.INTERNAL_ERROR: Explanation(
         "The operator met an error that it did not expect; it tries again with growing delays.",
@@ -463,9 +305,9 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     **_PROOFS,
     **_SECRET,
     **_ROLLING_OUT,
-    **_CONNECTING,
-    **_STARTING_TLS,
-    **_SERVED,
+    **CONNECTING,
+    **STARTING_TLS,
+    **SERVED,
     **DEPTH,
     **_OPERATOR,
     **DOMAIN,
@@ -480,9 +322,9 @@ SECTIONS: Mapping[str, tuple[Reason, ...]] = {
     "Proving names by DNS or HTTP": tuple(_PROOFS),
     "Guarding the Secret": tuple(_SECRET),
     "Bringing the certificate into the pods": tuple(_ROLLING_OUT),
-    "Connecting to a mail port": tuple(_CONNECTING),
-    "Starting TLS": tuple(_STARTING_TLS),
-    "What is served": tuple(_SERVED),
+    "Connecting to a mail port": tuple(CONNECTING),
+    "Starting TLS": tuple(STARTING_TLS),
+    "What is served": tuple(SERVED),
     "What other clients would meet (full and deep probes)": tuple(DEPTH),
     "The operator itself": tuple(_OPERATOR),
     **DOMAIN_SECTIONS,
