@@ -81,7 +81,7 @@ class Reconciler:
     def _report(self, desired: Desired, seen: Observed) -> Observed:
         """Tell what is known, and go on from what was told."""
         told = self._reporter.report(desired, seen)
-        return replace(seen, resource=told, status=read(told["status"]), issued=None)
+        return replace(seen, resource=told, status=read(told["status"]), issued=None, refused=None)
 
     def _tell_of(self, error: Exception, key: Key) -> None:
         """Say in the status what cut a pass short, where a person should know; the queue logs it and tries again."""

@@ -14,6 +14,7 @@ from mailtls.passes.observe import Observer
 from mailtls.passes.perform import TELLING, Performer
 from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
+from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
@@ -26,6 +27,7 @@ from mailtls.world.http01 import Tokens
 from mailtls.world.http01_route import endpoint_slice, publish
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
+from mailtls.world.previous import PreviousPairs
 from mailtls.world.prober import Limits, MailProber
 from mailtls.world.references import References
 from mailtls.world.secrets import Secrets
@@ -119,7 +121,8 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
     mending = Mending(References(cluster, clock), accounts, clock)
-    return Performer(issuing, rolling, mending, secrets, defaults, parts.stopping, parts.leadership.require)
+    restoring = Restoring(PreviousPairs(cluster), clock)
+    return Performer(issuing, rolling, mending, restoring, secrets, defaults, parts.stopping, parts.leadership.require)
 
 
 def _defaults(settings: Settings) -> Defaults:

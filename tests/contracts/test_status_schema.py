@@ -20,7 +20,7 @@ CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
 def everything() -> Observed:
     """An Observed in which every part that a status can show is there."""
     have = proven(Finding(Reason.SERVING_OLD_CERTIFICATE, "Old."))
-    ours = secret(handled_renew="1")
+    ours = secret(handled_renew="1", handled_rollback="1")
     window = schedule(window_start=NOW, window_end=NOW + DAY, explanation_url="https://ca.test/why")
     full = tuple(
         replace(each, served_sha256="aa", served_not_after=NOW, tls_version="TLSv1.3", cipher="X")

@@ -121,13 +121,20 @@ class Installation:
 
     def await_renewed(self, wish: str, name: str = "mx", *, within: float = 60.0) -> Object:
         """Wait until the wish is granted and all is Ready again."""
+        return self._await_handled("renew", wish, name, within)
 
-        def renewed(seen: Object | None) -> bool:
-            handled = (seen or {}).get("status", {}).get("handled", {}).get("renew")
+    def roll_back(self, wish: str, name: str = "mx", *, within: float = 60.0) -> Object:
+        """Ask for the certificate before, as a user does, and wait until the wish is heeded and all is Ready."""
+        self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__rollback=wish)
+        return self._await_handled("rollback", wish, name, within)
+
+    def _await_handled(self, kind: str, wish: str, name: str, within: float) -> Object:
+        def handled(seen: Object | None) -> bool:
+            heeded = (seen or {}).get("status", {}).get("handled", {}).get(kind)
             ready = condition_of(seen, "Ready")
-            return handled == wish and ready is not None and ready["status"] == "True"
+            return heeded == wish and ready is not None and ready["status"] == "True"
 
-        seen = self.sandbox.wait_for(MAIL_SERVER_TLS, name, renewed, within=within)
+        seen = self.sandbox.wait_for(MAIL_SERVER_TLS, name, handled, within=within)
         assert seen is not None
         return seen
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 IDLE = 20.0
+PREVIOUS = f"{SECRET}-previous"
 AGENT = "mailtls/"
 
 
@@ -47,11 +48,51 @@ def test_every_pod_of_a_workload_serves_the_certificate_and_its_renewal(installa
     second = installation.leaf()
     assert second.serial_number != first.serial_number
     assert second.public_key() != first.public_key()
-    assert installation.leaf(f"{SECRET}-previous") == first
+    assert installation.leaf(PREVIOUS) == first
     assert {count for pod in postfix.pods() for count in restarts(pod)} == {0}
     assert installation.pebble.orders() == 2
     expect_probe_to_be_quiet(installation)
     assert replica.stop() < 5
+
+
+def test_rollback_reaches_every_pod_and_the_next_one_takes_it_back(installation: Installation) -> None:
+    """The certificate before is served on every port of every pod, without an order and without a restart."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    installation.start()
+    installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name}])
+    installation.await_ready()
+    first = installation.leaf()
+    installation.renew("now")
+    installation.await_renewed("now")
+    second = installation.leaf()
+
+    back = installation.roll_back("1")
+    assert (installation.leaf(), installation.leaf(PREVIOUS)) == (first, second)
+    expect_served_everywhere(installation, postfix, back)
+    expect_all_is_well(back)
+    assert "not renewed before" in back["status"]["conditions"][0]["message"]
+
+    forward = installation.roll_back("2")
+    assert (installation.leaf(), installation.leaf(PREVIOUS)) == (second, first)
+    expect_served_everywhere(installation, postfix, forward)
+    assert set(installation.sandbox.secret(PREVIOUS)) == {"tls.crt", "tls.key"}
+    assert {count for pod in postfix.pods() for count in restarts(pod)} == {0}
+    assert installation.pebble.orders() == 2
+    expect_told(installation, *[("Normal", "Issued")] * 2, *[("Normal", "RolledBack")] * 2)
+
+
+def test_rollback_to_a_placeholder_is_refused(installation: Installation) -> None:
+    """What the Secret held before the first certificate was only there for the servers to start."""
+    MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
+    installation.start()
+    installation.apply()
+    installation.await_ready()
+    before = installation.leaf()
+    told = installation.roll_back("1")["status"]["history"][-1]
+    assert told["event"] == "RollbackRefused"
+    assert "self-signed" in told["message"]
+    assert installation.leaf() == before
+    expect_told(installation, ("Normal", "Issued"), ("Warning", "RollbackRefused"))
 
 
 def test_http01_proves_names_by_the_service_that_leads_to_the_replica(

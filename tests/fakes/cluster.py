@@ -17,6 +17,7 @@ class FakeCluster:
         self.reads: list[str] = []
         self.lists: list[str] = []
         self.is_down = False
+        self._applied: dict[str, Json] = {}
         self._versions = itertools.count(2)  # no object ever has the store's first
         self._lock = threading.RLock()
 
@@ -53,12 +54,18 @@ class FakeCluster:
             return self._store("replace", path, body)
 
     def apply(self, path: str, body: Json) -> Json:
-        """Merge `body` in, or create it; a version that `body` names counts only where there is an object."""
+        """Merge `body` in, or create it; fields that were applied before and are left out now go.
+
+        A version that `body` names counts only where there is an object.
+        """
         with self._lock:
             self._answer()
             if path in self.objects:
                 self._check_version(path, body)
-            return self._store("apply", path, _merged(self.objects.get(path, {}), body))
+            kept = _without(self.objects.get(path, {}), self._applied.get(path, {}), body)
+            stored = self._store("apply", path, _merged(kept, body))
+            self._applied[path] = copy.deepcopy(body)
+            return stored
 
     def merge(self, path: str, body: Json) -> Json:
         """Merge `body` in as RFC 7386 says."""
@@ -101,6 +108,15 @@ class FakeCluster:
 
 def _labels(body: Json) -> dict[str, str]:
     return dict(body["metadata"].get("labels") or {})
+
+
+def _without(old: Json, before: Json, now: Json) -> Json:
+    """Leave out what `before` had and `now` has not, deep in the object too."""
+    kept = {name: value for name, value in old.items() if name in now or name not in before}
+    for name, value in kept.items():
+        if all(isinstance(each, dict) for each in (value, before.get(name), now.get(name))):
+            kept[name] = _without(value, before[name], now[name])
+    return kept
 
 
 def _merged(old: Json, patch: Json) -> Json:

@@ -23,6 +23,7 @@ from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
+from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.reconcile import Reconciler
 from mailtls.world.accounts import Accounts
@@ -30,6 +31,7 @@ from mailtls.world.claims import Claims
 from mailtls.world.http01 import Tokens
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
+from mailtls.world.previous import PreviousPairs
 from mailtls.world.prober import MailProber
 from mailtls.world.proofs import ProofProblem
 from mailtls.world.references import References
@@ -120,7 +122,8 @@ class Core:
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
         rolling = Rolling(cluster, MailProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
         mending = Mending(References(cluster, clock), accounts, clock)
-        performer = Performer(issuing, rolling, mending, secrets, Defaults(), stopping, lambda: None)
+        restoring = Restoring(PreviousPairs(cluster), clock)
+        performer = Performer(issuing, rolling, mending, restoring, secrets, Defaults(), stopping, lambda: None)
         self.claims = Claims()
         self.observer = Observer(cluster, secrets, self.claims, clock, Defaults())
         self.reporter = Reporter(cluster, self.metrics, clock)

@@ -22,6 +22,7 @@ from mailtls.world.reload import Interrupted
 LONGEST_WAIT = 90.0  # seconds
 DNS_KEY = Key("mailtls.")
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+SECOND = timedelta(seconds=1)
 RFC2136 = {"server": "127.0.0.1:1", "tsigKeyName": "key.", "tsigSecretRef": {"name": "tsig", "key": "key"}}
 
 
@@ -82,6 +83,80 @@ def test_renewal_with_a_kept_key_is_one_order(core: Core) -> None:
     assert first["tls.key"] == second["tls.key"]
     assert first["tls.crt"] != second["tls.crt"]
     assert core.pebble.orders_made() == before + 1
+
+
+def test_rollback_brings_the_pair_before_back_and_the_next_one_takes_it_back(core: Core) -> None:
+    """Each value once; the exchange costs the CA nothing, and the restored certificate is scheduled as its own."""
+    first, second = two_certificates(core)
+    orders = core.pebble.orders_made()
+    roll_back(core, "1")
+    assert core.secret() == first
+    assert core.secret("mx-tls-previous") == second
+    assert "rolled back to" in core.condition("Issued")["message"]
+    assert core.is_ready()
+    core.reconcile(KEY)
+    assert core.secret() == first
+    roll_back(core, "2")
+    assert (core.secret(), core.secret("mx-tls-previous")) == (second, first)
+    assert core.events() == ["Issued", "Issued", "RolledBack", "RolledBack"]
+    assert core.pebble.orders_made() == orders
+
+
+def test_rollback_to_what_cannot_serve_is_refused_once(core: Core) -> None:
+    """The resource stays ready, and a later certificate does not make the old wish come true."""
+    core.run_until_ready()
+    serving = core.secret()
+    roll_back(core, "1")
+    assert core.is_ready()
+    assert core.secret() == serving
+    assert "mx-tls-previous: it does not exist." in core.status()["history"][-1]["message"]
+    core.annotate("mailtls.dev/renew", "1")
+    core.run(lambda: core.secret() != serving)
+    core.run_until_ready()
+    assert core.secret("mx-tls-previous") == serving
+    assert core.events() == ["Issued", "RollbackRefused", "Issued"]
+
+
+def test_certificate_that_was_rolled_back_to_is_not_replaced_for_a_day(core: Core) -> None:
+    """Its key is of a kind that is no longer wanted, so another one was due at once; it waits for a day."""
+    core.run_until_ready()
+    first = core.secret()
+    core.apply(privateKey={"algorithm": "ECDSA", "size": 384})
+    core.run_until_ready()
+    orders, begun = core.pebble.orders_made(), core.clock.now()
+    roll_back(core, "1")
+    assert core.secret() == first
+    assert core.is_ready()
+    core.run(lambda: core.pebble.orders_made() != orders)
+    assert timedelta(hours=24) - SECOND <= core.clock.now() - begun < timedelta(hours=25)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_crash_in_a_rollback_loses_no_pair(core: Core, nth: int, *, is_lost: bool) -> None:
+    """Whichever of the three writes was the last, and whether or not its answer came."""
+    first, second = two_certificates(core)
+    core.fail_once("apply", "/secrets/", nth, Unreachable("gone"), is_lost=is_lost)
+    roll_back(core, "1", restarts=True)
+    assert core.secret() == first
+    roll_back(core, "2")
+    assert (core.secret(), core.secret("mx-tls-previous")) == (second, first)
+
+
+def roll_back(core: Core, wish: str, *, restarts: bool = False) -> None:
+    """Set the annotation, and reconcile until the status says that it was heeded."""
+    core.annotate("mailtls.dev/rollback", wish)
+    core.run(lambda: core.status().get("handled", {}).get("rollback") == wish, restarts=restarts)
+
+
+def two_certificates(core: Core) -> tuple[object, object]:
+    """Have one issued and another one, by a wish; gives what the Secret held first and holds now."""
+    core.run_until_ready()
+    first = core.secret()
+    core.annotate("mailtls.dev/renew", "1")
+    core.run(lambda: core.secret() != first)
+    core.run_until_ready()
+    return first, core.secret()
 
 
 def test_missing_account_key_is_waited_for(core: Core) -> None:

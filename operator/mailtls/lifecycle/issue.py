@@ -94,9 +94,24 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+HELD: tuple[Check, ...] = (secret_is_missing, secret_is_unreadable, key_differs, renewal_is_requested)
+"""What counts while a rollback holds the renewal: a Secret that nobody can serve, and a wish."""
+
+
 def issuance_is_due(desired: Desired, seen: Observed, now: datetime) -> Finding | None:
     """Run the chain; None means that the stored certificate is the one wanted."""
-    return next((found for check in CHECKS if (found := check(desired, seen, now))), None)
+    checks = HELD if renewal_is_held(desired, seen, now) else CHECKS
+    return next((found for check in checks if (found := check(desired, seen, now))), None)
+
+
+def renewal_is_held(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether the pair was rolled back to a short while ago and can serve: what was rolled back from must not return.
+
+    A changed spec ends that, and so does a pair that has expired or lacks a name.
+    """
+    hold = seen.secret.hold
+    is_on = hold is not None and hold.generation == desired.generation and now < hold.until
+    return is_on and usable(desired, seen, now)
 
 
 def usable(desired: Desired, seen: Observed, now: datetime) -> bool:

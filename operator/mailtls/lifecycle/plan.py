@@ -5,10 +5,19 @@ from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
 from mailtls.lifecycle.evidence import depth_to_probe, evidence, next_probe_at, targets_to_probe
-from mailtls.lifecycle.issue import fits, is_consumed, is_held_back, issuance_is_due, spoils_a_kept_key, usable
+from mailtls.lifecycle.issue import (
+    fits,
+    is_consumed,
+    is_held_back,
+    issuance_is_due,
+    renewal_is_held,
+    spoils_a_kept_key,
+    usable,
+)
 from mailtls.lifecycle.mend import is_mendable, references
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.roll import next_roll
+from mailtls.lifecycle.rollback import is_wished
 from mailtls.lifecycle.solver import challenge_type_of
 from mailtls.lifecycle.step import (
     AdvanceOrder,
@@ -22,6 +31,7 @@ from mailtls.lifecycle.step import (
     Rest,
     ResumeOrder,
     Roll,
+    RollBack,
     SaveOrder,
     ScheduleRenewal,
     StageKey,
@@ -71,6 +81,11 @@ def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     if desired.suspend or (seen.holder is not None and seen.holder != desired.key):
         return Rest(None if desired.suspend else seen.leftovers_due_at)
     return Rest(now + FOREIGN_RECHECK) if seen.secret.foreign else None
+
+
+def roll_back(desired: Desired, seen: Observed, _now: datetime) -> Step | None:
+    """A wish for the pair before is heeded before any other certificate is thought of."""
+    return RollBack() if is_wished(desired, seen) else None
 
 
 def look_at_references(desired: Desired, seen: Observed, now: datetime) -> Step | None:
@@ -136,6 +151,7 @@ def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
 CHAPTERS: tuple[Chapter, ...] = (
     close_leftovers,
     stand_aside,
+    roll_back,
     finish_what_is_over,
     look_at_references,
     issue,
@@ -166,6 +182,8 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
     elif seen.schedule is not None:
         yield seen.schedule.renewal_at
         yield seen.ask_ca_again_at
+    if seen.secret.hold is not None and renewal_is_held(desired, seen, now):
+        yield seen.secret.hold.until
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
         yield _pods_expected_at(seen, now)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from mailtls.lifecycle.comparison import differences
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
-from mailtls.lifecycle.issue import issuance_is_due, usable
+from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, usable
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import chain_leads_elsewhere
@@ -88,7 +88,7 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
     if certificate is not None and is_wanted and usable(desired, seen, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
-        words = [until, _renewal_trouble(seen) if due else "", _chain_warning(desired, seen)]
+        words = [until, _renewal_trouble(seen) if due else _hold(desired, seen, now), _chain_warning(desired, seen)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
     trouble = _trouble(seen)
     if trouble is not None:
@@ -125,6 +125,16 @@ def _trouble(seen: Observed) -> Finding | None:
         return seen.issue_failure.finding
     attempts = seen.status.attempts
     return Finding(attempts.reason, attempts.message) if attempts and attempts.failed else None
+
+
+def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
+    hold = seen.secret.hold
+    if hold is None or not renewal_is_held(desired, seen, now):
+        return ""
+    return (
+        f"It was rolled back to, and is not renewed before {hold.until:%Y-%m-%d %H:%M} UTC, unless mailtls.dev/renew "
+        "asks for it."
+    )
 
 
 def _renewal_trouble(seen: Observed) -> str:

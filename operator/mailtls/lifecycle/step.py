@@ -61,6 +61,11 @@ class StoreCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class RollBack:
+    """Exchange the pair in the Secret for the one before it, where that one can serve; heed the wish either way."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseOrder:
     """Remove the challenges, let go of pending authorizations, and mark the journal closed."""
 
@@ -109,6 +114,7 @@ Step = (
     | AdvanceOrder
     | GiveUp
     | StoreCertificate
+    | RollBack
     | CloseOrder
     | CloseLeftovers
     | LookAtReferences

@@ -121,3 +121,17 @@ def noted(seen: Observed, now: datetime) -> Observed:
     entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
     status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
     return replace(seen, status=status, issued=entry)
+
+
+def about_another_certificate(seen: Observed) -> Observed:
+    """Forget what was proven, told and failed about the certificate that was stored until now."""
+    return replace(
+        seen,
+        workloads=None,
+        endpoints=(),
+        probed_at=None,
+        probes_failed=0,
+        progress=None,
+        roll_failure=None,
+        rolls_failed=0,
+    )

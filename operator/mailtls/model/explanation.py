@@ -229,6 +229,17 @@ _SECRET: Mapping[Reason, Explanation] = {
         "Nothing is to be done; to have the new one all the same, delete the Secret and set the annotation "
         "mailtls.dev/renew.",
     ),
+    Reason.ROLLED_BACK: Explanation(
+        "Somebody set the annotation mailtls.dev/rollback to a new value, so that the certificate before serves again. "
+        "It is not renewed for 24 hours, or for half of what it has left to live if that is less.",
+        "Nothing is to be done; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
+        "new certificate at once.",
+    ),
+    Reason.ROLLBACK_REFUSED: Explanation(
+        "Somebody set the annotation mailtls.dev/rollback, but the pair in the Secret <secretName>-previous cannot "
+        "serve: the message says why. What serves was left as it is.",
+        "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not heeded again.",
+    ),
     Reason.SECRET_FOREIGN: Explanation(
         "A Secret of that name exists that must not be touched: cert-manager keeps it, or it is of another type than "
         "kubernetes.io/tls.",

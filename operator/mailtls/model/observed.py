@@ -16,12 +16,20 @@ from mailtls.model.workload import WorkloadState
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """What a rollback asks for: no other certificate before `until`, as long as the spec is of this generation."""
+
+    until: datetime
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServingSecret:
     """The Secret that pods mount.
 
     `certificate`, `key` and `key_spki_sha256` are None when the data cannot be read; `acme_server` is the directory it
     came from, None when somebody else made it; `foreign` names a fault that forbids touching it. It is written over
-    only while it has the `resource_version` that was read.
+    only while it has the `resource_version` that was read. `hold` is there when the pair was rolled back to.
     """
 
     certificate: Certificate | None = None
@@ -29,6 +37,8 @@ class ServingSecret:
     acme_server: str | None = None
     profile: str | None = None
     handled_renew: str | None = None
+    handled_rollback: str | None = None
+    hold: Hold | None = None
     foreign: Finding | None = None
     exists: bool = True
     key: KeyMaterial | None = None
@@ -109,7 +119,8 @@ class Observed:
     was_resumed: bool = False  # an earlier process may have presented proofs of this order
     presenting_since: datetime | None = None
     looks: int = 0  # at proofs that spread
-    issued: HistoryEntry | None = None  # what this pass issued
+    issued: HistoryEntry | None = None  # what this pass issued, or rolled back to
+    refused: HistoryEntry | None = None  # the wish that this pass could not grant
     stumbles: int = 0  # transient failures of the issuance in a row
     issue_failure: Failure | None = None
     leftovers_due_at: datetime | None = None  # when orders of an earlier secretName are looked for; None: never

@@ -71,6 +71,8 @@ class Reason(StrEnum):
     CERTIFICATE_CHAIN_BROKEN = "CertificateChainBroken"
     CERTIFICATE_DATES_WRONG = "CertificateDatesWrong"
     CERTIFICATE_WORSE = "CertificateWorse"
+    ROLLED_BACK = "RolledBack"
+    ROLLBACK_REFUSED = "RollbackRefused"
     SECRET_FOREIGN = "SecretForeign"  # noqa: S105
     # rolling out
     WORKLOAD_NOT_FOUND = "WorkloadNotFound"

@@ -253,6 +253,7 @@ class Desired:
     suspend: bool = False
     renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
     probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe
+    rollback_requested: str | None = None  # the value of the annotation mailtls.dev/rollback
 
     @property
     def server_name(self) -> str:

@@ -178,7 +178,7 @@ class Issuing:
         secret = self.secrets.store(desired, chain, staged.key, seen.secret)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
         stored = replace(seen, secret=secret, chain=None, sights=None, look_again_at=None)
-        return _about_another_certificate(store.noted(stored, now))
+        return store.about_another_certificate(store.noted(stored, now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
         """Remove the proofs and let pending authorizations go, then mark the journal closed."""
@@ -278,20 +278,6 @@ def _next_key(desired: Desired, seen: Observed) -> KeyMaterial:
     if desired.private_key.rotation is Rotation.NEVER and kept is not None and keys.follows(kept, desired.private_key):
         return kept
     return keys.generate(desired.private_key)
-
-
-def _about_another_certificate(seen: Observed) -> Observed:
-    """Forget what was proven, told and failed about the certificate that was stored until now."""
-    return replace(
-        seen,
-        workloads=None,
-        endpoints=(),
-        probed_at=None,
-        probes_failed=0,
-        progress=None,
-        roll_failure=None,
-        rolls_failed=0,
-    )
 
 
 def _staged(seen: Observed) -> Staged:

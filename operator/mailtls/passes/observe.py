@@ -136,7 +136,7 @@ def _carry_news(before: Observed, seen: Observed, _clock: Clock) -> Observed:
     if before.status == read(before.resource.get("status") or {}):
         return seen
     status = replace(seen.status, attempts=before.status.attempts, history=before.status.history)
-    return replace(seen, status=status, issued=before.issued)
+    return replace(seen, status=status, issued=before.issued, refused=before.refused)
 
 
 def _carry_refusal(before: Observed, seen: Observed, clock: Clock) -> Observed:

@@ -19,6 +19,7 @@ from mailtls.lifecycle.step import (
     ProbePods,
     ResumeOrder,
     Roll,
+    RollBack,
     SaveOrder,
     ScheduleRenewal,
     StageKey,
@@ -30,6 +31,7 @@ from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Status
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
+from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.document import InvalidSpec
@@ -54,6 +56,7 @@ class Performer:
     issuing: Issuing
     rolling: Rolling
     mending: Mending
+    restoring: Restoring
     secrets: Secrets
     defaults: Defaults
     stopping: Event
@@ -86,6 +89,7 @@ class Performer:
             AdvanceOrder: self.issuing.advance,
             GiveUp: self.issuing.give_up,
             StoreCertificate: self.issuing.store,
+            RollBack: self.restoring.roll_back,
             CloseOrder: self.issuing.close,
             CloseLeftovers: self.close_leftovers,
             LookAtReferences: self.mending.look,

@@ -100,6 +100,8 @@ class Reporter:
         is_good = ready.status is Truth.TRUE
         has_failed = failure is not None and failure.is_final and is_news
         has_failed = has_failed or _is_new_refusal(failure, resource, said)
+        if seen is not None and seen.refused is not None:
+            self._post(resource, "Warning", str(seen.refused.event), seen.refused.message)
         if failure is not None and has_failed:
             self._post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:

@@ -5,30 +5,29 @@ owner reference, so that the cluster's garbage collector removes them with the r
 """
 
 import json
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.model.certificate import (
-    Certificate,
-    KeyMaterial,
-    key_algorithm,
-    key_size,
-    parse_chain,
-    spki_sha256,
-)
+from mailtls.model.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
+from mailtls.world.pairs import (
+    certificate_of,
+    encoded,
+    entry,
+    is_whole,
+    previous_json,
+    previous_name,
+    read_pair,
+    secret_json,
+    serving_json,
+)
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
-from mailtls.world.resource import GROUP, OURS, VERSION, belonging_to, labels_of
+from mailtls.world.resource import OURS, belonging_to
 
-ACME_SERVER = "mailtls.dev/acme-server"
-ACME_PROFILE = "mailtls.dev/acme-profile"
-RENEW_HANDLED = "mailtls.dev/renew-handled"
-ROOTS_OFFERED = "mailtls.dev/roots-offered"
 CERT_MANAGER = "cert-manager.io/certificate-name"
 FINALIZER = "mailtls.dev/challenges"
 KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
@@ -47,17 +46,7 @@ class Secrets:
         secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
         if secret is None:
             return ServingSecret(exists=False)
-        notes, public_hash = secret["metadata"].get("annotations") or {}, _public_hash(secret)
-        return ServingSecret(
-            certificate=_certificate(secret),
-            key_spki_sha256=public_hash,
-            acme_server=notes.get(ACME_SERVER),
-            profile=notes.get(ACME_PROFILE),
-            handled_renew=notes.get(RENEW_HANDLED),
-            foreign=_foreign(secret, desired),
-            key=KeyMaterial(_entry(secret, "tls.key")) if public_hash else None,
-            resource_version=secret["metadata"].get("resourceVersion"),
-        )
+        return replace(read_pair(secret), foreign=_foreign(secret, desired))
 
     def staged(self, key: Key, secret_name: str) -> Staged | None:
         """Read the staged key; None when there is none, or one that cannot be used and is better made anew."""
@@ -70,7 +59,7 @@ class Secrets:
         Raises `Conflict` when somebody else staged meanwhile.
         """
         name = f"{desired.secret_name}-next"
-        body = _secret(desired, name, _staged_data(staged, resource), owned=True)
+        body = secret_json(desired, name, _staged_data(staged, resource), owned=True)
         body["metadata"]["finalizers"] = [FINALIZER]
         if staged.resource_version:
             body["metadata"]["resourceVersion"] = staged.resource_version
@@ -94,7 +83,7 @@ class Secrets:
         """Save the order's URL, or that the order is closed; closing lets go of the finalizer."""
         patch: Json = {
             "metadata": {"resourceVersion": staged.resource_version},
-            "data": {"order.json": _encoded(_order_json(staged))},
+            "data": {"order.json": encoded(_order_json(staged))},
         }
         if not staged.is_open:
             patch["metadata"]["finalizers"] = None
@@ -109,26 +98,19 @@ class Secrets:
         Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
         """
         self._keep_previous(desired, before)
-        data = {"tls.crt": _encoded(certificate.chain_pem), "tls.key": b64encode(key.pem).decode()}
-        body = _secret(desired, desired.secret_name, data, owned=False)
-        notes = {
-            ACME_SERVER: desired.acme.server,
-            ACME_PROFILE: desired.acme.profile,
-            RENEW_HANDLED: desired.renew_requested,
-            ROOTS_OFFERED: json.dumps(certificate.roots_offered) if certificate.roots_offered else None,
-        }
-        body["metadata"]["annotations"] = {name: value for name, value in notes.items() if value is not None}
-        body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
-        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
-        return ServingSecret(
+        stored = ServingSecret(
             certificate=certificate,
             key_spki_sha256=key.spki_sha256(),
             acme_server=desired.acme.server,
             profile=desired.acme.profile,
             handled_renew=desired.renew_requested,
+            handled_rollback=desired.rollback_requested,
             key=key,
-            resource_version=saved["metadata"]["resourceVersion"],
         )
+        body = serving_json(desired, stored)
+        body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
+        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
+        return replace(stored, resource_version=saved["metadata"]["resourceVersion"])
 
     def orphans(self, key: Key, *, but: str | None = None) -> list[Json]:
         """The staged Secrets that a resource left with an open order; `but` is the secretName that it has now."""
@@ -145,7 +127,7 @@ class Secrets:
     def leaves(self, namespace: str) -> frozenset[str]:
         """Fingerprints of the certificates that serve in a namespace; what is owned is staged or a previous pair."""
         found = self._cluster.list(path(namespace), label_selector=OURS)
-        serving = (_certificate(secret) for secret in found if not secret["metadata"].get("ownerReferences"))
+        serving = (certificate_of(secret) for secret in found if not secret["metadata"].get("ownerReferences"))
         return frozenset(certificate.sha256 for certificate in serving if certificate)
 
     def release(self, secret: Json) -> None:
@@ -158,12 +140,9 @@ class Secrets:
                 raise
 
     def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
-        kept, key = before.certificate, before.key
-        if kept is None or key is None or kept.spki_sha256 != before.key_spki_sha256:
-            return  # what cannot serve must not take the place of a pair that could
-        data = {"tls.crt": _encoded(kept.chain_pem), "tls.key": b64encode(key.pem).decode()}
-        name = f"{desired.secret_name}-previous"
-        self._cluster.apply(path(desired.key.namespace, name), _secret(desired, name, data, owned=True))
+        if is_whole(before):  # what cannot serve must not take the place of a pair that could
+            place = path(desired.key.namespace, previous_name(desired))
+            self._cluster.apply(place, previous_json(desired, before))
 
 
 def path(namespace: str, name: str | None = None) -> str:
@@ -175,8 +154,8 @@ def path(namespace: str, name: str | None = None) -> str:
 def parse_staged(secret: Json) -> Staged | None:
     """Read key, CSR and journal of a staged Secret; None when they do not make sense together."""
     try:
-        order = json.loads(_entry(secret, "order.json"))
-        key = KeyMaterial(_entry(secret, "tls.key"))
+        order = json.loads(entry(secret, "order.json"))
+        key = KeyMaterial(entry(secret, "tls.key"))
         public = key.public_key()
         return Staged(
             spki_sha256=spki_sha256(public),
@@ -188,7 +167,7 @@ def parse_staged(secret: Json) -> Staged | None:
             is_open=bool(order["open"]),
             staged_at=datetime.fromisoformat(order["stagedAt"]),
             key=key,
-            csr_der=_entry(secret, "tls.csr"),
+            csr_der=entry(secret, "tls.csr"),
             resource_version=secret["metadata"]["resourceVersion"],
             order_url=order.get("url"),
             replaces_sha256=order.get("replaces"),
@@ -199,7 +178,7 @@ def parse_staged(secret: Json) -> Staged | None:
 
 def resource_of(secret: Json) -> Json:
     """The resource as it was when its order began, for clean-up after its deletion."""
-    found: Json = json.loads(_entry(secret, "resource.json"))
+    found: Json = json.loads(entry(secret, "resource.json"))
     return found
 
 
@@ -223,53 +202,9 @@ def _staged_data(staged: Staged, resource: Json) -> dict[str, str]:
     return {
         "tls.key": b64encode(staged.key.pem).decode(),
         "tls.csr": b64encode(staged.csr_der).decode(),
-        "order.json": _encoded(_order_json(staged)),
-        "resource.json": _encoded(json.dumps(remembered)),
+        "order.json": encoded(_order_json(staged)),
+        "resource.json": encoded(json.dumps(remembered)),
     }
-
-
-def _secret(desired: Desired, name: str, data: dict[str, str], *, owned: bool) -> Json:
-    metadata: Json = {
-        "name": name,
-        "namespace": desired.key.namespace,
-        "labels": labels_of(desired.key),
-    }
-    if owned:
-        owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "MailServerTLS", "controller": True}
-        metadata["ownerReferences"] = [owner | {"name": desired.key.name, "uid": desired.uid}]
-    kind = "Opaque" if owned else "kubernetes.io/tls"
-    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}
-
-
-def _encoded(text: str) -> str:
-    return b64encode(text.encode()).decode()
-
-
-def _entry(secret: Json, name: str) -> bytes:
-    return b64decode((secret.get("data") or {})[name])
-
-
-def _certificate(secret: Json) -> Certificate | None:
-    try:
-        certificate = parse_chain(_entry(secret, "tls.crt").decode())
-        return replace(certificate, roots_offered=_roots_offered(secret))
-    except (ValueError, KeyError, Base64Error):
-        return None
-
-
-def _roots_offered(secret: Json) -> tuple[str, ...]:
-    text = (secret["metadata"].get("annotations") or {}).get(ROOTS_OFFERED, "[]")
-    try:
-        return tuple(map(str, json.loads(text)))
-    except (ValueError, TypeError):
-        return ()  # somebody edited it; it only serves a message
-
-
-def _public_hash(secret: Json) -> str | None:
-    try:
-        return KeyMaterial(_entry(secret, "tls.key")).spki_sha256()
-    except (ValueError, KeyError, Base64Error):
-        return None
 
 
 def _foreign(secret: Json, desired: Desired) -> Finding | None:

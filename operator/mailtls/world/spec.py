@@ -42,6 +42,7 @@ __all__ = [
     "KEY_SIZES",
     "PROBE",
     "RENEW",
+    "ROLLBACK",
     "Defaults",
     "InvalidSpec",
     "default_acme",
@@ -52,6 +53,7 @@ __all__ = [
 
 RENEW = "mailtls.dev/renew"
 PROBE = "mailtls.dev/probe"
+ROLLBACK = "mailtls.dev/rollback"
 
 KEY_SIZES = {KeyAlgorithm.ECDSA: (256, 384), KeyAlgorithm.RSA: (3072, 2048, 4096)}  # the first is the default
 
@@ -91,6 +93,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         suspend=spec.at("suspend").flag(default=False),
         renew_requested=_wish(annotations.at(RENEW)),
         probe_requested=_wish(annotations.at(PROBE)),
+        rollback_requested=_wish(annotations.at(ROLLBACK)),
     )
 
 

@@ -108,8 +108,13 @@ def write(generation: int, conditions: Iterable[Condition], seen: Observed, serv
         "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
         "served": served or None,
         "history": [_history_json(each) for each in seen.status.history[-HISTORY_SHOWN:]] or None,
-        "handled": _present({"renew": seen.secret.handled_renew, "probe": seen.handled_probe}) or None,
+        "handled": _present(_handled(seen)) or None,
     }
+
+
+def _handled(seen: Observed) -> Json:
+    secret = seen.secret
+    return {"renew": secret.handled_renew, "probe": seen.handled_probe, "rollback": secret.handled_rollback}
 
 
 def _present(fields: Json) -> Json:
