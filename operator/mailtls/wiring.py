@@ -24,7 +24,7 @@ from mailtls.world.claims import Claims
 from mailtls.world.clock import SystemClock
 from mailtls.world.document import InvalidSpec
 from mailtls.world.http01 import Tokens
-from mailtls.world.http01_route import endpoint_slice, publish
+from mailtls.world.http01_route import Replica, endpoint_slice, publish
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
 from mailtls.world.previous import PreviousPairs
@@ -138,10 +138,8 @@ def _publish(parts: Parts) -> None:
     settings = parts.settings
     if settings.http01_service is None or settings.pod_ip is None or settings.pod_name is None:
         return
-    place = endpoint_slice(
-        settings.namespace, settings.http01_service, settings.pod_ip, settings.pod_name, settings.http01_port
-    )
-    publish(parts.cluster, place)
+    pod = Replica(settings.pod_name, settings.pod_ip, settings.node_name)
+    publish(parts.cluster, endpoint_slice(settings.namespace, settings.http01_service, pod, settings.http01_port))
 
 
 def _text(file: Path | None) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from contracts.render import helm_template
+from e2e.charted import install, values_for
 from functional.prometheus import Prometheus, prometheus
 from testbed.audit import AuditLog
 from testbed.mailserver import MailServer
@@ -28,45 +27,6 @@ SPOIL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=old -days 2 -keyout /tmp/old.key -out /tmp/old.crt 2>/dev/null"
     " && postconf -e 'smtpd_tls_chain_files = /tmp/old.key, /tmp/old.crt' && postfix reload"
 )
-
-
-def install(sandbox: Sandbox, values: dict[str, Any], folder: Path) -> str:
-    """Install the chart into the sandbox, for the sandbox only; returns the address of its metrics."""
-    (folder / "values.yaml").write_text(yaml.safe_dump(values))
-    done = helm_template(
-        "--values",
-        str(folder / "values.yaml"),
-        "--namespace",
-        sandbox.name,
-        "--set",
-        "crds.install=false",
-        "--no-hooks",
-    )
-    assert done.returncode == 0, done.stderr
-    sandbox.apply(done.stdout)
-    sandbox.wait_for("deployments.apps", "mailtls", lambda seen: bool(seen and seen["status"].get("readyReplicas")))
-    return str(sandbox.get("services", "mailtls-metrics")["spec"]["clusterIP"]) + ":8080"
-
-
-def values_for(sandbox: Sandbox, zone: Zone, pebble: Pebble, email: str) -> dict[str, Any]:
-    """Return values that order from this Pebble, prove by this zone, and trust what Pebble issues."""
-    rfc2136 = {
-        "server": zone.server,
-        "tsigKeyName": zone.key.name,
-        "tsigAlgorithm": zone.key.algorithm,
-        "tsigSecretRef": {"name": "tsig", "key": "secret"},
-    }
-    return {
-        "image": {"repository": "localhost/mailtls", "tag": "dev"},
-        "watchNamespaces": [sandbox.name],
-        "acme": {
-            "server": pebble.directory_url,
-            "email": email,
-            "caBundle": {"inline": pebble.authority.read_text()},
-            "solvers": [{"dns01": {"rfc2136": rfc2136}}],
-        },
-        "trust": {"inline": pebble.root()},
-    }
 
 
 def mx(postfix: MailServer, **spec: Any) -> dict[str, Any]:

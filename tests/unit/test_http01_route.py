@@ -1,32 +1,34 @@
 """The EndpointSlice that leads the CA to the leading replica."""
 
 from fakes.cluster import FakeCluster
-from mailtls.world.http01_route import endpoint_slice, publish
+from mailtls.world.http01_route import Replica, endpoint_slice, publish
 
 
 def test_slice_leads_the_service_to_one_pod() -> None:
     """Label, port name and address are what kube-proxy joins Service and pod by."""
-    found = endpoint_slice("mail", "mailtls-http01", "10.0.0.7", "mailtls-abc", 8089)
+    found = endpoint_slice("mail", "mailtls-http01", Replica("mailtls-abc", "10.0.0.7", "node-1"), 8089)
     assert found["metadata"]["labels"]["kubernetes.io/service-name"] == "mailtls-http01"
     assert found["addressType"] == "IPv4"
     assert found["metadata"]["name"] == "mailtls-http01-ipv4"
     assert [each["addresses"] for each in found["endpoints"]] == [["10.0.0.7"]]
     assert found["endpoints"][0]["conditions"]["ready"] is True
     assert found["endpoints"][0]["targetRef"] == {"kind": "Pod", "namespace": "mail", "name": "mailtls-abc"}
+    assert found["endpoints"][0]["nodeName"] == "node-1"
     assert found["ports"] == [{"name": "http01", "port": 8089, "protocol": "TCP"}]
 
 
 def test_slice_of_an_ipv6_pod_has_another_name() -> None:
     """The address type of a slice can never change, so each family has a slice of its own."""
-    found = endpoint_slice("mail", "mailtls-http01", "2001:db8::7", "mailtls-abc", 8089)
+    found = endpoint_slice("mail", "mailtls-http01", Replica("mailtls-abc", "2001:db8::7"), 8089)
+    assert "nodeName" not in found["endpoints"][0]
     assert (found["addressType"], found["metadata"]["name"]) == ("IPv6", "mailtls-http01-ipv6")
 
 
 def test_published_slice_is_applied_at_its_own_path() -> None:
     """Server-side apply takes the endpoint over from an earlier leader."""
     cluster = FakeCluster()
-    publish(cluster, endpoint_slice("mail", "mailtls-http01", "10.0.0.6", "mailtls-old", 8089))
-    publish(cluster, endpoint_slice("mail", "mailtls-http01", "10.0.0.7", "mailtls-new", 8089))
+    publish(cluster, endpoint_slice("mail", "mailtls-http01", Replica("mailtls-old", "10.0.0.6"), 8089))
+    publish(cluster, endpoint_slice("mail", "mailtls-http01", Replica("mailtls-new", "10.0.0.7"), 8089))
     stored = cluster.get("/apis/discovery.k8s.io/v1/namespaces/mail/endpointslices/mailtls-http01-ipv4")
     assert stored is not None
     assert [each["addresses"] for each in stored["endpoints"]] == [["10.0.0.7"]]

@@ -1,5 +1,6 @@
 """Leads the CA's requests to the replica that leads: the Service for HTTP-01 has no selector, only this slice."""
 
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
@@ -9,12 +10,30 @@ PORT_NAME: Final = "http01"  # kube-proxy joins the ports of Service and slice b
 _MANAGED_BY: Final = "mailtls.dev"
 
 
-def endpoint_slice(namespace: str, service_name: str, pod_ip: str, pod_name: str, port: int) -> Json:
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """The pod that answers, and its node where that is known.
+
+    Without the node, kube-proxy (mode nftables) does not lead a pod that asks its own Service back to itself, as the
+    self-check does, and a Service with `externalTrafficPolicy: Local` leads nowhere.
+    """
+
+    name: str
+    address: str
+    node: str | None = None
+
+
+def endpoint_slice(namespace: str, service_name: str, pod: Replica, port: int) -> Json:
     """Return the EndpointSlice that makes one pod the only endpoint of a Service.
 
     The name tells the address family, because a slice can never change its own.
     """
-    family = f"IPv{ip_address(pod_ip).version}"
+    family = f"IPv{ip_address(pod.address).version}"
+    endpoint = {
+        "addresses": [pod.address],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod.name},
+    }
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -27,13 +46,7 @@ def endpoint_slice(namespace: str, service_name: str, pod_ip: str, pod_name: str
             },
         },
         "addressType": family,
-        "endpoints": [
-            {
-                "addresses": [pod_ip],
-                "conditions": {"ready": True, "serving": True, "terminating": False},
-                "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod_name},
-            }
-        ],
+        "endpoints": [endpoint | ({"nodeName": pod.node} if pod.node else {})],
         "ports": [{"name": PORT_NAME, "port": port, "protocol": "TCP"}],
     }
 

@@ -1,0 +1,60 @@
+"""HTTP-01 with the operator as a pod, which asks its own Service for the answer before the authority does."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from e2e.charted import install, values_for
+from testbed.pebble import Pebble
+from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
+from testbed.zones import NameServer, Zone
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("crd", "operator_image")]
+
+PATIENCE = 5.0  # an authority that was asked would have said no by then
+
+
+@pytest.fixture
+def service(sandbox: Sandbox, zone: Zone, shared_pebble: Pebble, email: str, tmp_path: Path) -> str:
+    """Install the chart with its default solver; the address of its HTTP-01 Service."""
+    values = values_for(sandbox, zone, shared_pebble, email)
+    del values["acme"]["solvers"]
+    install(sandbox, values, tmp_path)
+    return str(sandbox.get("services", "mailtls-http01")["spec"]["clusterIP"])
+
+
+def resource(zone: Zone) -> dict[str, object]:
+    """Make a resource that has nothing but a name."""
+    metadata, spec = {"name": "mx"}, {"dnsNames": [zone.host("mx")], "secretName": "mx-tls"}
+    return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": metadata, "spec": spec}
+
+
+def test_names_that_lead_to_the_service_are_proven_with_self_check(
+    sandbox: Sandbox, zone: Zone, names: NameServer, service: str
+) -> None:
+    """The pod reaches itself through the Service, then the authority does, and the certificate is stored."""
+    names.set_record(zone, zone.host("mx"), "A", service)
+    sandbox.apply(resource(zone))
+    sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=60.0)
+    (pod,) = sandbox.objects("pods", "app.kubernetes.io/name=mailtls")
+    slices = sandbox.objects("endpointslices", "kubernetes.io/service-name=mailtls-http01")
+    addresses = [endpoint["addresses"] for each in slices for endpoint in each["endpoints"]]
+    assert addresses == [[pod["status"]["podIP"]]]
+
+
+def test_authority_is_not_asked_before_the_pod_gets_its_own_answer(
+    sandbox: Sandbox, zone: Zone, names: NameServer, service: str
+) -> None:
+    """A name that leads elsewhere costs patience and no failed attempt; the order goes on when it leads here."""
+    elsewhere = str(sandbox.get("services", "mailtls-metrics")["spec"]["clusterIP"])
+    names.set_record(zone, zone.host("mx"), "A", elsewhere)
+    sandbox.apply(resource(zone))
+    sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: "order" in (seen or {}).get("status", {}))
+    time.sleep(PATIENCE)
+    waiting = sandbox.get(MAIL_SERVER_TLS, "mx")["status"]
+    assert "attempts" not in waiting
+    assert "order" in waiting
+    names.set_record(zone, zone.host("mx"), "A", service)
+    proven = sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=60.0)
+    assert len(proven["status"]["history"]) == 1
