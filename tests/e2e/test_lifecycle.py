@@ -78,7 +78,9 @@ def test_rollback_reaches_every_pod_and_the_next_one_takes_it_back(installation:
     assert set(installation.sandbox.secret(PREVIOUS)) == {"tls.crt", "tls.key"}
     assert {count for pod in postfix.pods() for count in restarts(pod)} == {0}
     assert installation.pebble.orders() == 2
-    expect_told(installation, *[("Normal", "Issued")] * 2, *[("Normal", "RolledBack")] * 2)
+    events = told(installation)
+    assert events.count(("Normal", "RolledBack")) == 2
+    assert {kind for kind, _ in events} == {"Normal"}
 
 
 def test_rollback_to_a_placeholder_is_refused(installation: Installation) -> None:

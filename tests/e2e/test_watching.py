@@ -51,6 +51,7 @@ def test_container_that_restarts_in_place_without_starttls_is_noticed_at_once(
     """Same pod, same address, same Secret: only the run of its container tells; its repair is noticed as fast."""
     before = uids(postfix)
     restart(installation, "touch")
+    installation.sandbox.wait_for("pods", "postfix-1", has_restarted)
     installation.await_reason("StarttlsNotAdvertised", within=AT_ONCE)
     assert uids(postfix) == before
     told = installation.get()
@@ -101,6 +102,12 @@ def endpoint(seen: Object, pod: str, port: int) -> Object:
     """What the status says of one port of one pod."""
     found: Object = next(each for each in seen["status"]["endpoints"] if (each["pod"], each["port"]) == (pod, port))
     return found
+
+
+def has_restarted(pod: Object | None) -> bool:
+    """Whether a pod is ready again after its container was started anew."""
+    (container,) = (pod or {})["status"]["containerStatuses"]
+    return bool(container["ready"] and container["restartCount"])
 
 
 def serves(wanted: str) -> Callable[[Object | None], bool]:

@@ -11,7 +11,7 @@ from fakes.cluster import FakeCluster
 from mailtls.lifecycle.issue import issuance_is_due
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.report import issued
-from mailtls.lifecycle.rollback import fault_of, hold_for, noted, refused
+from mailtls.lifecycle.rollback import fault_of, held, hold_for, noted, refused
 from mailtls.lifecycle.step import CloseOrder, Rest, RollBack, StageKey
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.observed import Hold, Observed, ServingSecret
@@ -160,6 +160,15 @@ def test_hold_is_said_with_its_end() -> None:
     for message in (verdict.message, told.message):
         assert "not renewed before 2026-05-02 12:00 UTC, unless mailtls.dev/renew asks for it." in message
     assert "rolled back" not in issued(WISH, rolled_back(until=-DAY), NOW).message
+
+
+def test_renewal_that_lies_in_the_hold_is_put_off_to_its_end() -> None:
+    """Status and metrics show when it will be; an alert about an overdue renewal would be a false one."""
+    early, late = schedule(renewal_at=NOW - DAY), schedule(renewal_at=NOW + 50 * DAY)
+    assert held(early, WISH, rolled_back()).renewal_at == HELD.until
+    assert held(late, WISH, rolled_back()) == late
+    assert held(early, WISH, seen()) == early
+    assert held(early, replace(WISH, generation=2), rolled_back()) == early
 
 
 class Dying(FakeCluster):

@@ -8,7 +8,7 @@ from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Hold, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
-from mailtls.model.status import HistoryEntry
+from mailtls.model.status import HistoryEntry, Schedule
 
 LONGEST_HOLD = timedelta(hours=24)
 
@@ -87,6 +87,14 @@ def hold_for(certificate: Certificate, desired: Desired, now: datetime) -> Hold:
     """How long no other certificate is ordered: a day, or half of what the certificate has left to live."""
     until = now + min(LONGEST_HOLD, (certificate.not_after - now) / 2)
     return Hold(until.replace(microsecond=0), desired.generation)
+
+
+def held(picked: Schedule, desired: Desired, seen: Observed) -> Schedule:
+    """Put a renewal off to the end of the hold, so that nobody is alarmed about one that is overdue on purpose."""
+    hold = seen.secret.hold
+    if hold is None or hold.generation != desired.generation:
+        return picked
+    return replace(picked, renewal_at=max(picked.renewal_at, hold.until))
 
 
 def noted(seen: Observed, now: datetime) -> Observed:

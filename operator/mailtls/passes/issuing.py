@@ -11,7 +11,7 @@ from threading import Event
 
 import structlog
 
-from mailtls.lifecycle import store
+from mailtls.lifecycle import rollback, store
 from mailtls.lifecycle.order import (
     Answer,
     Download,
@@ -264,6 +264,7 @@ class Issuing:
         window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari and is_the_cas else None
         picked = renewal_schedule(certificate, desired.renewal, window, seen.schedule, random())  # noqa: S311
         again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
+        picked = rollback.held(picked, desired, seen)
         return replace(seen, schedule=picked, ask_ca_again_at=again_at if desired.renewal.ari else None)
 
     def _window(self, desired: Desired, leaf_pem: str) -> RenewalWindow | None:
