@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from e2e.charted import values_for
 from e2e.laggard import await_proof, orders_held, proofs
-from e2e.test_alerts import values_for
 from testbed.layout import project_folder
 
 if TYPE_CHECKING:
