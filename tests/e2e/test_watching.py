@@ -55,7 +55,8 @@ def test_container_that_restarts_in_place_without_starttls_is_noticed_at_once(
     installation.await_reason("StarttlsNotAdvertised", within=AT_ONCE)
     assert uids(postfix) == before
     told = installation.get()
-    assert [endpoint(told, pod, 25)["result"] for pod in ("postfix-0", "postfix-1")] == ["OK", "Fail"]
+    failing = [pod for pod in ("postfix-0", "postfix-1") if endpoint(told, pod, 25)["result"] == "Fail"]
+    assert failing == ["postfix-1"]  # the other one may be warned of for being different
     restart(installation, "rm")
     installation.await_ready(within=AT_ONCE + 20)  # the kubelet holds a second restart back for ten seconds
 
