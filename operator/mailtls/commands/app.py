@@ -1,0 +1,31 @@
+"""All commands by name."""
+
+import typer
+
+from mailtls import __version__
+from mailtls.commands import explain, probe, run
+
+EPILOG = (
+    "Exit codes: 0 all is well, 1 something fails, 2 the command line, a name or a file makes no sense, "
+    "3 nothing could be seen (no resolver, no network, no cluster)."
+)
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=SETTINGS, epilog=EPILOG)
+
+
+@app.callback()
+def about() -> None:
+    """Certificates for mail servers, proven where they are served."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+app.command(epilog=EPILOG)(probe.probe)
+app.command(epilog=EPILOG)(explain.explain)
+app.command(epilog=EPILOG)(run.run)
+app.command(epilog=EPILOG)(run.release)

@@ -1,0 +1,126 @@
+"""From the options of `mailtls probe` to a request; whatever makes no sense is refused in one sentence."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mailtls.commands.surveying import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
+from mailtls.commands.targets import BadTarget, Kind, read_ports, read_target
+from mailtls.model.domain_name import address_of, domain_name, selector_name
+from mailtls.model.endpoint import Depth, Expected
+from mailtls.model.spec import ProxyProtocol
+from mailtls.reports.words import safe
+from mailtls.world.prober import Limits
+from mailtls.world.resolver import ResolverSettings
+
+_CONNECT_SHARE: Final = 0.5
+_WAITING: Final = 10  # so many more may wait for servers that do not answer
+_LARGEST_FILE: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The options as they were typed."""
+
+    targets: tuple[str, ...]
+    mx: bool = False
+    host: bool = False
+    ports: tuple[str, ...] = ()
+    only_ipv4: bool = False
+    only_ipv6: bool = False
+    depth: Depth = Depth.QUICK
+    server_name: str | None = None
+    ca_file: Path | None = None
+    expect_cert: Path | None = None
+    resolvers: tuple[str, ...] = ()
+    dkim_selectors: tuple[str, ...] = ()
+    timeout: float = 20.0
+    concurrency: int = 50
+    proxy_protocol: str | None = None
+    xclient: str | None = None
+
+
+def request(asked: Asked) -> Request:
+    """Check all options; raises ValueError or OSError with the sentence to show."""
+    kind = _kind(asked)
+    return Request(
+        wanted=tuple(dict.fromkeys(read_target(text, kind) for text in asked.targets)),
+        ports=read_ports(asked.ports),
+        depth=asked.depth,
+        server_name=domain_name(asked.server_name).ascii if asked.server_name else None,
+        expected=_expected(asked),
+        families=_families(asked),
+        resolver=ResolverSettings(nameservers=asked.resolvers, trusts_ad=bool(asked.resolvers)),
+        dkim_selectors=tuple(selector_name(selector) for selector in asked.dkim_selectors),
+        limits=_limits(asked),
+        manner=_manner(asked),
+    )
+
+
+def _kind(asked: Asked) -> Kind:
+    if asked.mx and asked.host:
+        raise BadTarget("Write --mx for mail domains or --host for hosts, not both.")
+    if asked.mx:
+        return Kind.DOMAIN
+    return Kind.HOST if asked.host else Kind.NAME
+
+
+def _families(asked: Asked) -> frozenset[str]:
+    if asked.only_ipv4 and asked.only_ipv6:
+        raise BadTarget("Write -4 or -6, or neither for both.")
+    if asked.only_ipv4:
+        return ONLY_IPV4
+    return ONLY_IPV6 if asked.only_ipv6 else BOTH_FAMILIES
+
+
+def _manner(asked: Asked) -> Manner:
+    version = (asked.proxy_protocol or "none").lower()
+    known = {each.lower(): each for each in ProxyProtocol}
+    if version not in known:
+        raise BadTarget(f"«{safe(version)}» is no version of the PROXY protocol: write v1 or v2.")
+    address = address_of(asked.xclient) if asked.xclient else None
+    if asked.xclient and not address:
+        raise BadTarget(f"«{safe(asked.xclient)}» is no address: write --xclient 192.0.2.1.")
+    return Manner(known[version], address)
+
+
+def _limits(asked: Asked) -> Limits:
+    whole, usual = asked.timeout, Limits()
+    return Limits(
+        connect=min(usual.connect, whole * _CONNECT_SHARE),
+        dialog=min(usual.dialog, whole),
+        handshake=min(usual.handshake, whole),
+        overall=whole,
+        concurrency=asked.concurrency,
+        connections=max(asked.concurrency, min(usual.connections, _WAITING * asked.concurrency)),
+    )
+
+
+def _expected(asked: Asked) -> Expected:
+    roots = _read(asked.ca_file).decode("utf-8", "replace") if asked.ca_file else ""
+    if asked.ca_file:
+        _certificates(roots.encode(), asked.ca_file)
+    if asked.expect_cert is None:
+        return Expected(extra_roots_pem=roots)
+    leaf = _certificates(_read(asked.expect_cert), asked.expect_cert)[0]
+    fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
+    return Expected(fingerprint, roots, leaf.not_valid_before_utc)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_LARGEST_FILE)
+    except OSError as error:
+        raise BadTarget(f"{file} cannot be read ({error.strerror}).") from None
+
+
+def _certificates(pem: bytes, file: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise BadTarget(f"{file} holds no certificate in PEM, or something that is none.") from None

@@ -1,0 +1,205 @@
+"""One look from outside: from what was typed to a `Survey`, asking the DNS, then every address and port at once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from mailtls.commands.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
+from mailtls.lifecycle.demand import demanded
+from mailtls.lifecycle.domain import judge_domain
+from mailtls.lifecycle.domain_overview import overview
+from mailtls.lifecycle.probe import verdict
+from mailtls.model.domain import DomainFacts
+from mailtls.model.domain_name import displayed
+from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.facts import Facts
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Port, Protocol, ProxyProtocol
+from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.world.domain_records import Lookup
+from mailtls.world.domains import DomainReader
+from mailtls.world.hosts import FindAddresses, by_resolver, by_system, is_routable
+from mailtls.world.ports import Clock
+from mailtls.world.prober import Limits, MailProber
+from mailtls.world.resolver import ResolverSettings
+
+_NAMES_AT_ONCE: Final = 8
+_IPV4, _IPV6 = "IPv4", "IPv6"
+BOTH_FAMILIES: Final = frozenset({_IPV4, _IPV6})
+ONLY_IPV4: Final = frozenset({_IPV4})
+ONLY_IPV6: Final = frozenset({_IPV6})
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What every port is told before all else: a header of the PROXY protocol, an address by XCLIENT."""
+
+    proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
+    xclient_address: str | None = None
+
+    def of(self, port: Port) -> Port:
+        """Return the port, spoken to in this manner as far as its protocol knows it."""
+        knows_xclient = port.protocol in {Protocol.SMTP, Protocol.LMTP}
+        address = self.xclient_address if knows_xclient else None
+        return replace(port, proxy_protocol=self.proxy_protocol, xclient_address=address)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to look at, and how; `ports` empty: 25 of a domain's hosts, 25, 465 and 587 of a host."""
+
+    wanted: tuple[Wanted, ...]
+    ports: tuple[Port, ...] = ()
+    depth: Depth = Depth.QUICK
+    server_name: str | None = None
+    expected: Expected = field(default_factory=Expected)
+    families: frozenset[str] = BOTH_FAMILIES
+    resolver: ResolverSettings = field(default_factory=ResolverSettings)
+    dkim_selectors: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    manner: Manner = field(default_factory=Manner)
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Hears how far the work is: a phrase for what is being done, how many endpoints there are, each as it is done."""
+
+    doing: Callable[[str], None] = lambda _phrase: None
+    begin: Callable[[int], None] = lambda _total: None
+    done: Callable[[Endpoint], None] = lambda _endpoint: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the DNS made of one target: a domain's facts or a host's addresses, and what went wrong."""
+
+    hosts: tuple[tuple[str, str], ...] = ()  # host and address
+    facts: DomainFacts | None = None
+    unresolved: tuple[Finding, ...] = ()
+    omitted: tuple[Omitted, ...] = ()
+
+
+def survey(request: Request, clock: Clock, watcher: Watcher | None = None) -> Survey:
+    """Look at everything that is asked for; raises ValueError with a sentence for settings that make no sense."""
+    watcher, begun = watcher or Watcher(), clock.now()
+    watcher.doing("asking the DNS")
+    named = _names(request)
+    knocks, omitted = _sorted_out(request, named)
+    watcher.doing("probing")
+    watcher.begin(len(knocks))
+    seen = _probe(request, [target for _, target in knocks], clock, watcher)
+    found = tuple(Seen(endpoint, facts, domain) for (domain, _), (endpoint, facts) in zip(knocks, seen, strict=True))
+    return Survey(
+        started_at=begun,
+        took=clock.now() - begun,
+        depth=request.depth,
+        domains=tuple(_domain(each.facts, found, clock.now()) for each in named if each.facts),
+        endpoints=found,
+        unresolved=tuple(finding for each in named for finding in each.unresolved),
+        omitted=tuple(omitted),
+    )
+
+
+def _names(request: Request) -> list[_Named]:
+    naming = _Naming(request)
+    with ThreadPoolExecutor(_NAMES_AT_ONCE, "name-lookup") as pool:
+        return list(pool.map(naming, dict.fromkeys(request.wanted)))
+
+
+class _Naming:
+    """Turns targets into addresses; raises ValueError when the request names no resolver."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._reader = DomainReader(request.resolver)
+
+    def __call__(self, wanted: Wanted) -> _Named:
+        match wanted.kind:
+            case Kind.ADDRESS:
+                return _Named(hosts=((wanted.name, wanted.name),))
+            case Kind.HOST:
+                return self._host(wanted)
+            case Kind.DOMAIN:
+                return self._domain(wanted)
+        return self._either(wanted)
+
+    def _either(self, wanted: Wanted) -> _Named:
+        mx = Lookup(self._request.resolver).mx(wanted.name)
+        if mx.values:
+            return self._domain(wanted)
+        found = self._host(wanted)
+        if not mx.failure or found.omitted:
+            return found
+        why = (
+            f"The MX records of {wanted.shown} could not be looked up ({mx.failure}); write --host for the host alone."
+        )
+        return _Named(omitted=(Omitted(wanted.name, why, is_blind=True),))
+
+    def _host(self, wanted: Wanted) -> _Named:
+        found = self._addresses(wanted.name)
+        if found.addresses:
+            return _Named(hosts=tuple((wanted.name, address) for address in found.addresses))
+        if found.failure:
+            why = f"The addresses of {wanted.shown} could not be looked up ({found.failure})."
+            return _Named(omitted=(Omitted(wanted.name, why, is_blind=True),))
+        words = f"There is no address for {wanted.shown}: correct the name, or add an A or AAAA record for it."
+        return _Named(unresolved=(Finding(Reason.DNS_LOOKUP_FAILED, words, subject=wanted.name),))
+
+    @property
+    def _addresses(self) -> FindAddresses:
+        resolver = self._request.resolver
+        return by_resolver(Lookup(resolver)) if resolver.nameservers else by_system
+
+    def _domain(self, wanted: Wanted) -> _Named:
+        ports = tuple(port.port for port in self._request.ports or MX_PORTS)
+        facts = self._reader.read(wanted.name, dkim_selectors=self._request.dkim_selectors, ports=ports)
+        if facts.mx_records.failure:
+            why = f"The MX records of {wanted.shown} could not be looked up ({facts.mx_records.failure})."
+            return _Named(omitted=(Omitted(wanted.name, why, is_blind=True),))
+        hosts = tuple((host.name, address) for host in facts.mx for address in host.addresses)
+        return _Named(hosts=hosts, facts=facts)
+
+
+def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[tuple[str, Target]], list[Omitted]]:
+    """Part what can be probed from what this machine cannot reach or was told to leave out."""
+    knocks: dict[tuple[str, int, str], tuple[str, Target]] = {}
+    omitted: list[Omitted] = []
+    for wanted, each in zip(dict.fromkeys(request.wanted), named, strict=True):
+        omitted.extend(each.omitted)
+        for host, address in each.hosts:
+            family = _IPV6 if ":" in address else _IPV4
+            if family not in request.families and wanted.kind is not Kind.ADDRESS:
+                continue
+            if not is_routable(address):
+                omitted.append(
+                    Omitted(address, f"This machine has no way to {address} of {displayed(host)} ({family}).")
+                )
+                continue
+            for target in _targets(request, wanted, each, host, address):
+                place = target.address, target.port.port, target.server_name
+                knocks.setdefault(place, (each.facts.domain if each.facts else "", target))
+    return list(knocks.values()), omitted
+
+
+def _targets(request: Request, wanted: Wanted, named: _Named, host: str, address: str) -> Iterator[Target]:
+    ports = wanted.ports or request.ports or (MX_PORTS if named.facts else HOST_PORTS)
+    for port in ports:
+        asked = request.manner.of(demanded(named.facts, host, port) if named.facts else port)
+        yield Target(pod=host, workload="", address=address, port=asked, server_name=request.server_name or host)
+
+
+def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watcher) -> list[tuple[Endpoint, Facts]]:
+    def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
+        endpoint = verdict(target, expected, facts, now)
+        watcher.done(endpoint)
+        return endpoint
+
+    return MailProber(clock, judge, request.limits).examine(targets, request.expected, request.depth)
+
+
+def _domain(facts: DomainFacts, found: Iterable[Seen], now: datetime) -> SurveyedDomain:
+    own = tuple((seen.endpoint.target, seen.facts) for seen in found if seen.domain == facts.domain)
+    hosts = tuple(host.name for host in facts.mx)
+    return SurveyedDomain(facts.domain, facts.display_name, hosts, overview(facts), judge_domain(facts, own, now))

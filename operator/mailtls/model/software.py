@@ -1,0 +1,19 @@
+"""Which mail server it is, as far as its greeting tells: so that a fix can name the right setting."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from mailtls.model.preset import Server
+
+_NAMES: Final = {Server.OPENSMTPD: "OpenSMTPD", Server.HAPROXY: "HAProxy"}
+
+
+def software_of(lines: Iterable[str]) -> Server | None:
+    """Return the server that names itself in what it said first; None where none does, as is its right."""
+    said = " ".join(lines).lower()
+    return next((each for each in Server if each is not Server.GENERIC and each in said), None)
+
+
+def product_name(software: Server) -> str:
+    """Write the server's name as its makers do."""
+    return _NAMES.get(software, software.capitalize())

@@ -1,0 +1,1 @@
+"""Pure renderings of what a command found: for people, for machines, for CI and for Prometheus."""

@@ -1,0 +1,82 @@
+"""Words that all reports share; everything that a stranger sent is escaped here before anybody prints it."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.preset import Server
+from mailtls.model.reason import Explanation, Finding, Reason
+from mailtls.model.software import product_name
+from mailtls.model.spec import Port, TlsMode
+from mailtls.model.survey import Seen, Survey, Verdict
+
+_DAY: Final = timedelta(days=1)
+_MODES: Final = {TlsMode.START_TLS: "STARTTLS", TlsMode.IMPLICIT: "implicit TLS"}
+
+
+def safe(text: str) -> str:
+    r"""Escape what could move a cursor, turn the direction of a line, or break XML: `\x1b`, `\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def explanation(reason: Reason) -> Explanation:
+    """Return what the reason means; every reason has one, which a test holds."""
+    return EXPLANATIONS.get(reason, Explanation("", ""))
+
+
+def fix_for(finding: Finding, software: Server | None) -> tuple[str, str]:
+    """Return the name of the server that the fix is for, empty for all, and the fix."""
+    known = explanation(finding.reason)
+    fixes = {name.lower(): fix for name, fix in known.fixes.items()}
+    if software is not None and software in fixes:
+        return product_name(software), fixes[software]
+    return "", known.fix
+
+
+def place(seen: Seen) -> str:
+    """Write where it was: `192.0.2.1:25`, `[2001:db8::1]:25`."""
+    target = seen.endpoint.target
+    address = f"[{target.address}]" if ":" in target.address else target.address
+    return f"{address}:{target.port.port}"
+
+
+def manner(port: Port) -> str:
+    """Write how a port was spoken to: `SMTP, STARTTLS, opportunistic`."""
+    return f"{port.protocol.upper()}, {_MODES[port.tls]}, {port.policy.lower()}"
+
+
+def days_left(not_after: datetime, now: datetime) -> int:
+    """Whole days until then, negative when it is past for a day or more."""
+    return int((not_after - now) / _DAY)
+
+
+def summary(survey: Survey) -> str:
+    """Put everything into one line."""
+    parts = [_counted(len(survey.endpoints), "endpoint")]
+    for verdict, word in ((Verdict.OK, "good"), (Verdict.WARN, "with warnings"), (Verdict.FAIL, "failing")):
+        if count := survey.count(verdict):
+            parts.append(f"{count} {word}")
+    parts.extend(f"{safe(domain.display_name)} {_about(domain.verdict)}" for domain in survey.domains)
+    if survey.unresolved:
+        parts.append(f"{_counted(len(survey.unresolved), 'name')} unknown")
+    if survey.omitted:
+        parts.append(f"{len(survey.omitted)} not looked at")
+    return f"{_HEADLINE[survey.verdict]}: {', '.join(parts)}; {survey.took.total_seconds():.1f} s."
+
+
+_HEADLINE: Final = {
+    Verdict.OK: "All is well",
+    Verdict.WARN: "Well, with warnings",
+    Verdict.FAIL: "Something fails",
+    Verdict.UNKNOWN: "Could not look",
+}
+
+
+def _about(verdict: Verdict) -> str:
+    return {Verdict.OK: "publishes what it should", Verdict.WARN: "has warnings"}.get(verdict, "has faults")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,60 @@
+"""Surveys to render: a good host, a broken one that says hostile things, a domain, and names without an answer."""
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mailservers.certificates import Authority
+from mailtls.commands.targets import read_port
+from mailtls.lifecycle.probe import verdict
+from mailtls.model.endpoint import Expected, Target
+from mailtls.model.facts import Facts, Fault, Phase, Reply, Session, Stop
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+SERVED = Authority().issue()
+HOSTILE = '[red]\x1b[2J\u202e</failure>"\\\n'
+
+
+def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address: str = "192.0.2.1") -> Seen:
+    """Judge made-up facts as the prober does."""
+    target = Target(host, "", address, read_port(port), host)
+    return Seen(verdict(target, Expected(), facts, NOW), facts, "example.com")
+
+
+def good() -> Seen:
+    """A Postfix whose certificate clients accept."""
+    chain = tuple(each.public_bytes(Encoding.DER) for each in SERVED.chain)
+    replies = (Reply(Phase.GREETING, 220, ("mx1.example.com ESMTP Postfix",)),)
+    return seen(Facts(replies=replies, session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384")))
+
+
+def refused(host: str = "mx2.example.com") -> Seen:
+    """A host with IPv6 that nobody answers on."""
+    facts = Facts(stop=Stop(Phase.CONNECT, Fault.REFUSED, "Connection refused"))
+    return seen(facts, host, "465", "2001:db8::2")
+
+
+def domain(*findings: Finding) -> SurveyedDomain:
+    """A domain in another script."""
+    published = (("MX", "10 mx1.example.com (192.0.2.1)"), ("SPF", HOSTILE))
+    return SurveyedDomain("xn--bcher-kva.example", "bücher.example", ("mx1.example.com",), published, findings)
+
+
+MISSING = Finding(Reason.SPF_MISSING, "There is no SPF record.", Severity.WARN, subject="xn--bcher-kva.example")
+ORPHAN = Finding(Reason.DNS_LOOKUP_FAILED, f"No address for {HOSTILE}.", evidence=HOSTILE, subject=HOSTILE)
+NO_IPV6 = Omitted("2001:db8::9", "This machine has no way to 2001:db8::9.")
+NO_ANSWER = Omitted("example.org", f"Nobody answered {HOSTILE}.", is_blind=True)
+
+
+def survey(**parts: object) -> Survey:
+    """A survey of these parts."""
+    return Survey(NOW, timedelta(seconds=1.5), **parts)  # type: ignore[arg-type]
+
+
+def everything() -> Survey:
+    """A survey with one of each."""
+    return survey(
+        endpoints=(good(), refused()), domains=(domain(MISSING),), unresolved=(ORPHAN,), omitted=(NO_IPV6, NO_ANSWER)
+    )

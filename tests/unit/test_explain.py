@@ -1,0 +1,52 @@
+"""`mailtls explain`: every reason by name, near misses, and the list."""
+
+import pytest
+from typer.testing import CliRunner
+
+from mailtls.commands.app import app
+from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.reason import Reason
+
+RUNNER = CliRunner()
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_explained_in_any_case(reason: Reason) -> None:
+    """Meaning, fix, symptom and rules are printed, as far as there are any."""
+    done = RUNNER.invoke(app, ["explain", reason.upper()])
+    known = EXPLANATIONS[reason]
+    shown = " ".join(done.stdout.split())
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{reason}\n")
+    for words in (known.meaning, known.fix, known.symptom, known.rfc, known.tlsrpt, *known.fixes.values()):
+        assert " ".join(words.split()) in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("StartTLSNotAdvertized", "StarttlsNotAdvertised"), ("certificateexpire", "CertificateExpired")],
+)
+def test_near_miss_is_suggested(typed: str, meant: str) -> None:
+    """Nobody remembers the spelling."""
+    done = RUNNER.invoke(app, ["explain", typed])
+    assert done.exit_code == 2
+    assert meant in done.stderr
+
+
+def test_unknown_reason_points_to_the_list() -> None:
+    """And what was typed is shown safely."""
+    done = RUNNER.invoke(app, ["explain", "\x1b[31mxyzzy"])
+    assert done.exit_code == 2
+    assert done.stderr == "There is no reason «\\x1b[31mxyzzy»: --list shows all of them.\n"
+
+
+def test_list_has_every_reason() -> None:
+    """Under the headings of the documentation."""
+    done = RUNNER.invoke(app, ["explain", "--list"])
+    assert done.exit_code == 0
+    assert {line.strip() for line in done.stdout.splitlines()} >= {str(reason) for reason in Reason}
+
+
+def test_nothing_to_explain_is_said() -> None:
+    """A sentence, not a traceback."""
+    assert "--list" in RUNNER.invoke(app, ["explain"]).stderr
