@@ -373,3 +373,17 @@ def test_success_that_nobody_signed_is_not_believed() -> None:
         problem = problem_of(Rfc2136Zone(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert problem.finding.reason is Reason.DNS_UPDATE_REFUSED
     assert "without a signature" in problem.finding.message
+
+
+def test_rehearsal_names_the_zone_and_changes_nothing(bind: Bind) -> None:
+    """The signature is checked, and the server's zone stays as it is."""
+    assert zone_of(bind).rehearse("_acme-challenge.rehearsed.example.test") == "example.test"
+    assert bind.texts("_acme-challenge.rehearsed.example.test") == set()
+
+
+def test_rehearsal_with_a_wrong_key_says_what_is_wrong(bind: Bind) -> None:
+    """Before anything was applied."""
+    with pytest.raises(ProofProblem) as caught:
+        zone_of(bind, secret=STRANGER.secret).rehearse("_acme-challenge.mx.example.test")
+    assert caught.value.finding.reason is Reason.DNS_UPDATE_REFUSED
+    assert "BADSIG" in caught.value.finding.message

@@ -3,7 +3,7 @@
 import typer
 
 from mailtls import __version__
-from mailtls.commands import explain, probe, run
+from mailtls.commands import explain, preflight, probe, run, status, wishes
 
 EPILOG = (
     "Exit codes: 0 all is well, 1 something fails, 2 the command line, a name or a file makes no sense, "
@@ -27,5 +27,10 @@ def version() -> None:
 
 app.command(epilog=EPILOG)(probe.probe)
 app.command(epilog=EPILOG)(explain.explain)
+app.command(epilog=EPILOG)(preflight.preflight)
+app.command(epilog=EPILOG)(status.status)
+app.command(epilog=EPILOG)(wishes.renew)
+app.command(epilog=EPILOG)(wishes.rollback)
+app.command("probe-now", epilog=EPILOG)(wishes.probe_now)
 app.command(epilog=EPILOG)(run.run)
 app.command(epilog=EPILOG)(run.release)

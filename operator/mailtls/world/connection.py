@@ -1,11 +1,13 @@
 """Where the API server is and how to prove who we are: from the pod's service account or a kubeconfig."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 from kubernetes import config
 from kubernetes.client import Configuration
 
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 CONNECTIONS = 64  # more than threads ever use, so that no connection is thrown away
 
 
@@ -54,3 +56,13 @@ def tls_context(configuration: Any) -> ssl.SSLContext:
     if configuration.cert_file:
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
     return context
+
+
+def current_namespace(context: str | None = None, kubeconfig: str | None = None) -> str:
+    """Return the namespace that is meant where none is named: the context's, or the pod's own."""
+    try:
+        contexts, active = config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError):
+        return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
+    chosen = next((each for each in contexts if each["name"] == context), active)
+    return str((chosen.get("context") or {}).get("namespace") or "default")

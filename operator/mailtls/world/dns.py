@@ -70,6 +70,18 @@ class Rfc2136Zone:
             update.delete(place.owner, _txt(value))
             self._send(owner, place, update, ask)
 
+    def rehearse(self, name: str) -> str:
+        """Find the zone of a record, and have an update taken there that changes nothing; return the zone.
+
+        It has no records at all, so that the server checks the signature and, as BIND does, who may update the zone
+        (RFC 2136 section 3.3), but not what the key may change in it.
+        """
+        owner = dns.name.from_text(name)
+        with self._server.conversation() as ask:
+            place = self._place(owner, ask)
+            self._send(owner, place, self._update(place), ask)
+            return place.zone.to_text(omit_final_dot=True)
+
     def is_visible(self, name: str, value: str) -> bool:
         """Whether all authoritative servers that answer have `value`, and at least one answers."""
         return not self.lagging(name, value)

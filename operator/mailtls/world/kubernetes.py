@@ -156,6 +156,11 @@ class KubernetesCluster:
         """Server-side apply with the one field manager, taking conflicts over."""
         return self._write("apply", _Request("PATCH", path, (*_MANAGED, ("force", "true")), body, _APPLY))
 
+    def rehearse(self, path: str, body: Json) -> Json:
+        """Server-side apply as a dry run, strict about fields: nothing changes, and admission has its say."""
+        query = (*_MANAGED, ("force", "true"), ("dryRun", "All"), ("fieldValidation", "Strict"))
+        return self._send(_Request("PATCH", path, query, body, _APPLY))
+
     def merge(self, path: str, body: Json) -> Json:
         """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion."""
         return self._write("merge", _Request("PATCH", path, _MANAGED, body, _MERGE))

@@ -1,0 +1,120 @@
+"""`mailtls preflight`: what would go wrong with manifests, before they are applied."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailtls.commands.cluster import Connected, Context, Kubeconfig, Namespace, connected
+from mailtls.commands.endings import unusable
+
+if TYPE_CHECKING:
+    from mailtls.preflight.place import Place
+    from mailtls.world.installation import Installation
+    from mailtls.world.resolver import ResolverSettings
+    from mailtls.world.spec import Defaults
+
+_STANDARD_INPUT = Path("-")
+
+
+def preflight(
+    file: Annotated[Path, typer.Argument(help="Manifests in YAML, or - for standard input.", show_default=False)],
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Leave the cluster out.")] = False,
+    write_test: Annotated[
+        bool, typer.Option("--write-test", help="Also add a record for DNS-01, and remove it again.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
+    resolver: Annotated[
+        list[str] | None, typer.Option(help="Resolver to ask, such as 127.0.0.1.", show_default=False)
+    ] = None,
+    operator_namespace: Annotated[
+        str | None, typer.Option(help="Where the operator runs; without it, it is looked for.", show_default=False)
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Say what would go wrong with MailServerTLS manifests: DNS, CAA, authority, proofs, Secret, mounts, rights.
+
+    Nothing is changed: the API server is asked by a dry run, DNS servers by an update without records.
+    """
+    from mailtls.world.resolver import Resolver, ResolverSettings
+
+    settings = ResolverSettings(tuple(resolver or ()))
+    try:
+        Resolver(settings)
+        text = _read(file)
+    except (ValueError, OSError) as problem:
+        raise unusable(problem) from None
+    place = nullcontext(None) if offline else connected(context, kubeconfig, namespace)
+    with place as there:
+        around = _place(there, operator_namespace, settings, may_write=write_test)
+        _look(text, around, namespace or (there.namespace if there else "default"), strict=strict)
+
+
+def _look(text: str, place: "Place", namespace: str, *, strict: bool) -> None:
+    from mailtls.model.preflight import exit_code
+    from mailtls.preflight.checks import preflight as check
+    from mailtls.reports.preflight import preflight_line, preflight_summary
+    from mailtls.world.manifests import InvalidManifest, read_manifests
+
+    try:
+        resources = read_manifests(text, namespace)
+    except InvalidManifest as invalid:
+        raise unusable(invalid) from None
+    lines = []
+    for resource in resources:
+        typer.echo(f"{resource['metadata']['namespace']}/{resource['metadata']['name']}")
+        for line in check(resource, place):
+            typer.echo(preflight_line(line))
+            sys.stdout.flush()
+            lines.append(line)
+    typer.echo(preflight_summary(lines))
+    raise typer.Exit(exit_code(lines, strict=strict))
+
+
+def _place(
+    there: Connected | None, operator_namespace: str | None, resolver: "ResolverSettings", *, may_write: bool
+) -> "Place":
+    from mailtls.preflight.place import Place
+    from mailtls.world.clock import SystemClock
+    from mailtls.world.installation import find_installation
+
+    found = find_installation(there.cluster, operator_namespace) if there else None
+    return Place(
+        now=SystemClock().now(),
+        cluster=there.cluster if there else None,
+        installation=found,
+        defaults=_defaults(found),
+        resolver=resolver,
+        may_write=may_write,
+    )
+
+
+def _defaults(found: "Installation | None") -> "Defaults":
+    """Take what the operator gives to resources; without one, what the chart gives it."""
+    from mailtls.settings import InvalidSettings, Settings
+    from mailtls.world.document import InvalidSpec
+    from mailtls.world.spec import Defaults, default_acme
+
+    if found is None:
+        return Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+    try:
+        settings = Settings.from_environment(found.environment)
+        return Defaults(default_acme(settings.acme, found.namespace), settings.probe_interval)
+    except (InvalidSettings, InvalidSpec) as invalid:
+        raise unusable(f"The operator in namespace {found.namespace} has odd settings: {invalid}") from None
+
+
+def _read(file: Path) -> str:
+    if file == _STANDARD_INPUT:
+        return sys.stdin.read()
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no UTF-8 text.") from None
+    except OSError as error:
+        raise OSError(f"{file} cannot be read ({error.strerror}).") from None

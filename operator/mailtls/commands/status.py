@@ -1,0 +1,60 @@
+"""`mailtls status`: how the resources of a cluster are, and what stands in their way."""
+
+from typing import Annotated
+
+import typer
+
+from mailtls.commands.cluster import Connected, Context, Kubeconfig, Namespace, connected
+from mailtls.commands.endings import unusable
+from mailtls.model.exit_code import ExitCode
+
+
+def status(
+    name: Annotated[
+        str | None, typer.Argument(help="One MailServerTLS, with its whole story.", show_default=False)
+    ] = None,
+    *,
+    namespace: Namespace = None,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show each MailServerTLS and the first condition that is not true; exit with 1 when one is not Ready."""
+    if name and everywhere:
+        raise unusable("Write a name or -A, not both.")
+    with connected(context, kubeconfig, namespace) as place:
+        code = show_one(place, name) if name else _show_all(place, everywhere=everywhere)
+    raise typer.Exit(code)
+
+
+def show_one(place: Connected, name: str) -> ExitCode:
+    """Print one resource's story."""
+    from mailtls.model.spec import Key
+    from mailtls.reports.resources import resource_story
+    from mailtls.world.clock import SystemClock
+    from mailtls.world.resource_views import find
+
+    view = find(place.cluster, Key(place.namespace, name))
+    if view is None:
+        raise unknown(place, name)
+    typer.echo(resource_story(view, SystemClock().now()), nl=False)
+    return ExitCode.GOOD if view.is_ready else ExitCode.FAULTY
+
+
+def unknown(place: Connected, name: str) -> typer.Exit:
+    """There is no such resource."""
+    return unusable(f"There is no MailServerTLS {name} in namespace {place.namespace}; see mailtls status -A.")
+
+
+def _show_all(place: Connected, *, everywhere: bool) -> ExitCode:
+    from mailtls.reports.resources import resource_table
+    from mailtls.world.clock import SystemClock
+    from mailtls.world.resource_views import find_all
+
+    views = find_all(place.cluster, None if everywhere else place.namespace)
+    if not views:
+        where = "in the cluster" if everywhere else f"in namespace {place.namespace}"
+        typer.echo(f"There is no MailServerTLS {where}.", err=True)
+        return ExitCode.GOOD
+    typer.echo(resource_table(views, SystemClock().now(), with_namespace=everywhere), nl=False)
+    return ExitCode.GOOD if all(view.is_ready for view in views) else ExitCode.FAULTY

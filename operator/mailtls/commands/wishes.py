@@ -1,0 +1,108 @@
+"""`mailtls renew`, `rollback` and `probe-now`: tell the operator to do something now, and watch it being done."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from mailtls.commands.cluster import Connected, Context, Kubeconfig, Name, Namespace, connected
+from mailtls.commands.endings import faulty
+from mailtls.commands.status import show_one, unknown
+from mailtls.model.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from mailtls.lifecycle.wish import Wish
+
+_LOOK_AGAIN_AFTER: Final = 1.0
+
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it is done, and show how far it is.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=1, max=86400, help="Seconds to wait at most.")]
+
+
+def renew(
+    name: Name,
+    *,
+    wait: Wait = False,
+    timeout: Timeout = 600,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Order a new certificate now, whatever the old one's age."""
+    from mailtls.lifecycle.wish import Wish
+
+    with connected(context, kubeconfig, namespace) as place:
+        _tell(place, name, Wish.RENEW, timeout if wait else None)
+
+
+def rollback(
+    name: Name,
+    *,
+    wait: Wait = False,
+    timeout: Timeout = 600,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Bring the previous certificate and key back into service."""
+    from mailtls.lifecycle.wish import Wish
+
+    with connected(context, kubeconfig, namespace) as place:
+        _tell(place, name, Wish.ROLLBACK, timeout if wait else None)
+
+
+def probe_now(
+    name: Name,
+    *,
+    wait: Wait = False,
+    timeout: Timeout = 600,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Have the operator probe every port of every pod now."""
+    from mailtls.lifecycle.wish import Wish
+
+    with connected(context, kubeconfig, namespace) as place:
+        _tell(place, name, Wish.PROBE, timeout if wait else None)
+
+
+def _tell(place: Connected, name: str, wish: "Wish", patience: float | None) -> None:
+    from mailtls.model.spec import Key
+    from mailtls.world.clock import SystemClock
+    from mailtls.world.resource import resource_path
+
+    key, value = Key(place.namespace, name), SystemClock().now().isoformat(timespec="microseconds")
+    if place.cluster.get(resource_path(key)) is None:
+        raise unknown(place, name)
+    place.cluster.merge(resource_path(key), {"metadata": {"annotations": {wish.annotation: value}}})
+    typer.echo(f"{wish.annotation}={value} set on {key}.")
+    if patience is None:
+        typer.echo(f"See how far it is: mailtls status {name} -n {place.namespace}")
+        return
+    _follow(place, name, (wish, value), patience)
+
+
+def _follow(place: Connected, name: str, wanted: "tuple[Wish, str]", patience: float) -> None:
+    """Say each new state once, on a line of its own: it reads well in a terminal and in a log."""
+    from mailtls.lifecycle.wish import progress
+    from mailtls.model.spec import Key
+    from mailtls.reports.words import safe
+    from mailtls.world.resource_views import find
+
+    begun, said = time.monotonic(), ""
+    while time.monotonic() - begun < patience:
+        view = find(place.cluster, Key(place.namespace, name))
+        if view is None:
+            raise unknown(place, name)
+        now = progress(view, *wanted)
+        if now.sentence != said:
+            said = now.sentence
+            typer.echo(f"{time.monotonic() - begun:6.1f} s  {safe(said)}")
+            sys.stdout.flush()
+        if now.came_true is not None:
+            show_one(place, name)
+            raise typer.Exit(ExitCode.GOOD if now.came_true else ExitCode.FAULTY)
+        time.sleep(_LOOK_AGAIN_AFTER)
+    raise faulty(f"It was not done within {patience:g} seconds; see mailtls status {name} -n {place.namespace}.")

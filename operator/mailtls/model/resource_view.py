@@ -1,0 +1,49 @@
+"""A `MailServerTLS` as a person reads it: what its status says, whatever is missing or odd in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mailtls.model.spec import Key
+from mailtls.model.status import Condition, ConditionType, Status, Truth
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLine:
+    """One entry of `status.endpoints`; empty texts where it says nothing."""
+
+    pod: str
+    port: int
+    address: str = ""
+    result: str = ""
+    reason: str = ""
+    message: str = ""
+    tls_version: str = ""
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView:
+    """One resource; `handled` is what the operator has heeded of each wish, by the annotation's last word."""
+
+    key: Key
+    host: str = ""
+    created_at: datetime | None = None
+    generation: int = 0
+    status: Status = field(default_factory=Status)
+    served: str = ""
+    expires_at: datetime | None = None
+    renews_at: datetime | None = None
+    endpoints: tuple[EndpointLine, ...] = ()
+    handled: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the certificate is proven on every port."""
+        ready = self.status.condition(ConditionType.READY)
+        return ready is not None and ready.status is Truth.TRUE
+
+    @property
+    def obstacle(self) -> Condition | None:
+        """The first condition of the story that is not true: the one to read."""
+        return next((each for each in self.status.conditions if each.status is not Truth.TRUE), None)

@@ -1,0 +1,40 @@
+"""All checks of one resource, in the order of its story."""
+
+from collections.abc import Iterator
+
+from mailtls.model.preflight import Line, bad, good
+from mailtls.model.spec import Desired
+from mailtls.preflight import admission, authority, names, proofs, serving
+from mailtls.preflight.place import Place
+from mailtls.world.document import InvalidSpec
+from mailtls.world.ports import Json
+from mailtls.world.spec import parse
+
+_NEW = {"uid": "preflight", "generation": 1}
+
+
+def preflight(resource: Json, place: Place) -> Iterator[Line]:
+    """Yield a line for each thing as it is looked at; raises what the `Cluster` raises, 403 and 404 excepted."""
+    yield from admission.lines(resource, place)
+    try:
+        desired = parse(_complete(resource, place), place.defaults)
+    except InvalidSpec as invalid:
+        yield bad("spec", invalid.finding)
+        return
+    yield good("spec", f"The operator can read it: {_count(desired)}.")
+    yield from names.lines(desired, place)
+    yield from authority.lines(desired, place)
+    yield from proofs.lines(desired, place)
+    yield from serving.lines(resource, desired, place)
+
+
+def _complete(resource: Json, place: Place) -> Json:
+    """Give a manifest what the API server would give it."""
+    created = {"creationTimestamp": place.now.isoformat()}
+    given = {name: value for name, value in resource["metadata"].items() if value is not None}
+    return resource | {"metadata": {**_NEW, **created, **given}}
+
+
+def _count(desired: Desired) -> str:
+    parts = [(len(desired.dns_names), "name"), (len(desired.workloads), "workload")]
+    return ", ".join(f"{number} {noun}" if number == 1 else f"{number} {noun}s" for number, noun in parts)

@@ -1,0 +1,31 @@
+"""Do the names resolve: mail clients dial them, and HTTP-01 is answered there."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mailtls.model.preflight import Line, doubtful, good, unseen
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Desired
+from mailtls.preflight.place import Place
+from mailtls.world.domain_records import Lookup
+
+TOPIC: Final = "dns"
+
+
+def lines(desired: Desired, place: Place) -> Iterator[Line]:
+    """Look each name up that is no wildcard."""
+    lookup = Lookup(place.resolver)
+    for name in desired.dns_names:
+        if not name.startswith("*."):
+            yield _line(lookup, name)
+
+
+def _line(lookup: Lookup, name: str) -> Line:
+    answers = lookup.addresses(name)
+    addresses = [address for answer in answers for address in answer.values]
+    if addresses:
+        return good(TOPIC, f"{name} has {', '.join(addresses)}.")
+    failure = next((answer.failure for answer in answers if answer.failure), "")
+    if failure:
+        return unseen(TOPIC, f"{name} could not be looked up ({failure}).")
+    return doubtful(TOPIC, f"{name} has no address yet: mail clients will not find it.", Reason.DNS_LOOKUP_FAILED)

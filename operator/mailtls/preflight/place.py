@@ -1,0 +1,29 @@
+"""Where a preflight looks: a cluster or none, the operator in it, and the resolver to ask."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from mailtls.world.installation import Installation
+from mailtls.world.ports import Cluster, Json
+from mailtls.world.resolver import ResolverSettings
+from mailtls.world.spec import Defaults
+
+
+class RehearsingCluster(Cluster, Protocol):
+    """A cluster that can also say what it would answer."""
+
+    def rehearse(self, path: str, body: Json) -> Json:
+        """Server-side apply as a dry run; raises what `apply` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Everything around a resource. `cluster` None: nobody asked for one. `may_write` allows a trial record in DNS."""
+
+    now: datetime
+    cluster: RehearsingCluster | None = None
+    installation: Installation | None = None
+    defaults: Defaults = field(default_factory=Defaults)
+    resolver: ResolverSettings = field(default_factory=ResolverSettings)
+    may_write: bool = False

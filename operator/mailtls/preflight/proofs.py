@@ -1,0 +1,87 @@
+"""Could the names be proven: a solver for each, a DNS server that takes updates, a port 80 that is reached."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+from mailtls.lifecycle.solver import choose
+from mailtls.model.facts import shorten
+from mailtls.model.preflight import Line, bad, doubtful, good, unseen
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired, Dns01
+from mailtls.preflight.place import Place
+from mailtls.preflight.secrets import read_entry
+from mailtls.world.dns import Rfc2136Zone
+from mailtls.world.domain_records import Lookup
+from mailtls.world.ports import ApiError
+from mailtls.world.proofs import ProofProblem
+
+_HTTP_PORT: Final = 80
+_SECONDS: Final = 3.0
+_RECORD: Final = "_acme-challenge"  # RFC 8555 section 8.4
+
+
+def lines(desired: Desired, place: Place) -> Iterator[Line]:
+    """Look at the solver of each name, of a wildcard and its parent once."""
+    hosts = {name.removeprefix("*."): name for name in reversed(desired.dns_names)}
+    for host, name in reversed(hosts.items()):
+        solver = choose(desired.acme, name)
+        if solver is None:
+            message = f"No solver is responsible for {name}: add one without a selector, or with a zone that holds it."
+            yield bad("solver", Finding(Reason.NO_SOLVER, message))
+        elif isinstance(solver.challenge, Dns01):
+            yield from _dns01(solver.challenge, host, place)
+        else:
+            yield from _http01(host, place)
+
+
+def _dns01(challenge: Dns01, host: str, place: Place) -> Iterator[Line]:
+    topic, settings = "dns-01", challenge.rfc2136
+    if place.cluster is None:
+        yield doubtful(topic, f"{host} is proven by updates at {settings.server}; its key was not read, so not tried.")
+        return
+    try:
+        zone = Rfc2136Zone(settings, read_entry(place, settings.tsig_secret))
+        name = zone.rehearse(f"{_RECORD}.{host}")
+        yield good(topic, f"{settings.server} takes updates of zone {name} signed with {settings.tsig_key_name}.")
+        if place.may_write:
+            _write(zone, f"{_RECORD}.{host}")
+            yield good(topic, f"A record at {_RECORD}.{host} was added and removed again.")
+    except ProofProblem as problem:
+        yield bad(topic, problem.finding)
+    except ApiError as refusal:
+        yield unseen(topic, f"The key for {settings.server} cannot be read ({refusal.message}).")
+
+
+def _write(zone: Rfc2136Zone, name: str) -> None:
+    value = f"mailtls-preflight-{secrets.token_hex(8)}"
+    try:
+        zone.present(name, value)
+    finally:
+        zone.remove(name, value)
+
+
+def _http01(host: str, place: Place) -> Iterator[Line]:
+    topic = "http-01"
+    addresses = [address for answer in Lookup(place.resolver).addresses(host) for address in answer.values]
+    if not addresses:
+        message = f"{host} has no address, so that no authority finds port 80 of it: add an A or AAAA record."
+        yield bad(topic, Finding(Reason.CHALLENGE_FAILED, message))
+    for address in addresses:
+        fault = _knock(address)
+        if fault:
+            message = f"Port 80 of {host} at {address} is not reached from here ({fault}); the authority must reach it."
+            yield doubtful(topic, message, Reason.CHALLENGE_FAILED)
+        else:
+            yield good(topic, f"Port 80 of {host} at {address} is reached from here; it must lead to the operator.")
+
+
+def _knock(address: str) -> str:
+    try:
+        socket.create_connection((address, _HTTP_PORT), _SECONDS).close()
+    except TimeoutError:
+        return "no answer in time"
+    except OSError as error:
+        return shorten(error.strerror or str(error))
+    return ""

@@ -1,0 +1,85 @@
+"""Could it be stored and served: whose the Secret is, which pods mount it, and what the operator may do."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mailtls.model.preflight import Line, bad, doubtful, good, unseen
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired
+from mailtls.preflight.place import Place, RehearsingCluster
+from mailtls.world.claims import Claims
+from mailtls.world.ports import ApiError, Json
+from mailtls.world.resource import resource_path, resources_path
+from mailtls.world.rights import missing_rights
+from mailtls.world.secrets import Secrets
+from mailtls.world.workloads import observe
+
+_MOST_SHOWN: Final = 8
+
+
+def lines(resource: Json, desired: Desired, place: Place) -> Iterator[Line]:
+    """Look into the cluster; a part that you may not see is said and passed over."""
+    if place.cluster is None:
+        return
+    for topic, look in (("secret", _secret), ("workload", _workloads), ("rights", _rights)):
+        try:
+            yield from look(resource, desired, place, place.cluster)
+        except ApiError as refusal:
+            yield unseen(topic, f"This cannot be looked at ({refusal.message}).")
+
+
+def _secret(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
+    topic, claims = "secret", Claims()
+    existing = cluster.get(resource_path(desired.key))
+    itself = resource | {"metadata": _identity(existing, desired, place)}
+    claims.prime([*cluster.list(resources_path(desired.key.namespace)), itself])
+    holder = claims.holder(desired.key.namespace, desired.secret_name)
+    if holder is not None and holder != desired.key:
+        message = f"{holder} is older and keeps Secret {desired.secret_name}: choose another secretName."
+        yield bad(topic, Finding(Reason.SECRET_CLAIMED, message))
+        return
+    found = Secrets(cluster).serving(desired)
+    if found.foreign:
+        yield bad(topic, found.foreign)
+    elif found.exists:
+        yield good(topic, f"Secret {desired.secret_name} exists and would be kept by {desired.key}.")
+    else:
+        yield good(topic, f"Secret {desired.secret_name} does not exist yet and would be made.")
+
+
+def _identity(existing: Json | None, desired: Desired, place: Place) -> Json:
+    metadata: Json = existing["metadata"] if existing else {"uid": "", "creationTimestamp": place.now.isoformat()}
+    return metadata | {"namespace": desired.key.namespace, "name": desired.key.name}
+
+
+def _workloads(_resource: Json, desired: Desired, _place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
+    topic = "workload"
+    if not desired.workloads:
+        message = "No workloads are listed, so that nothing is rolled out and nothing is proven."
+        yield doubtful(topic, message, Reason.NO_WORKLOADS)
+    for workload in desired.workloads:
+        state = observe(cluster, desired.key.namespace, workload, desired.secret_name)
+        if state.finding:
+            yield bad(topic, state.finding)
+        elif not state.pods:
+            yield doubtful(topic, f"{workload} has no pods now.", Reason.NO_PODS)
+        else:
+            ports = ", ".join(str(port.port) for port in workload.ports) or "no"
+            yield good(topic, f"{workload} reads Secret {desired.secret_name}; {len(state.pods)} pods, ports {ports}.")
+
+
+def _rights(_resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
+    topic, operator = "rights", place.installation
+    if operator is None:
+        yield doubtful(topic, "No Deployment of the operator was found, so that its rights could not be asked for.")
+        return
+    missing = missing_rights(cluster, operator.user, desired.key.namespace)
+    if not missing:
+        yield good(topic, f"{operator.user} may do all that it needs in namespace {desired.key.namespace}.")
+        return
+    shown = ", ".join(map(str, missing[:_MOST_SHOWN])) + (" ..." if len(missing) > _MOST_SHOWN else "")
+    message = (
+        f"{operator.user} may not {shown} in namespace {desired.key.namespace}: add the namespace to watchNamespaces "
+        "in the Helm values, or grant it by RBAC."
+    )
+    yield bad(topic, Finding(Reason.FORBIDDEN, message))

@@ -1,0 +1,89 @@
+"""Preflight's own parts: manifests, lines, exit codes; what it asks of others is tested where they are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.cluster import FakeCluster
+from mailtls.model.exit_code import ExitCode
+from mailtls.model.preflight import Line, bad, doubtful, exit_code, good, unseen
+from mailtls.model.reason import Finding, Reason
+from mailtls.reports.preflight import preflight_line, preflight_summary
+from mailtls.world.installation import find_installation
+from mailtls.world.manifests import InvalidManifest, read_manifests
+
+FAULT = Finding(Reason.SUB_PATH_MOUNT, "Container postfix mounts it by subPath.")
+MANIFEST = "apiVersion: mailtls.dev/v1alpha1\nkind: MailServerTLS\nmetadata: {name: mx}\nspec: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "strict"),
+    [
+        ([], ExitCode.GOOD, ExitCode.GOOD),
+        ([good("a", "b")], ExitCode.GOOD, ExitCode.GOOD),
+        ([doubtful("a", "b")], ExitCode.GOOD, ExitCode.FAULTY),
+        ([bad("a", FAULT), unseen("a", "b")], ExitCode.FAULTY, ExitCode.FAULTY),
+        ([good("a", "b"), unseen("a", "b")], ExitCode.BLIND, ExitCode.BLIND),
+    ],
+)
+def test_lines_earn_their_exit_code(lines: list[Line], code: ExitCode, strict: ExitCode) -> None:
+    """A fault that was seen outweighs what could not be seen."""
+    assert (exit_code(lines), exit_code(lines, strict=True)) == (code, strict)
+
+
+def test_fault_is_shown_with_reason_and_fix() -> None:
+    """As documented, word by word."""
+    shown = preflight_line(bad("workload", FAULT))
+    assert shown.startswith(
+        "FAIL workload   Container postfix mounts it by subPath. (SubPathMount)\n                Fix: "
+    )
+    assert preflight_line(good("dns", "mx has \x1b[2J.")) == "OK   dns        mx has \\x1b[2J."
+    assert preflight_summary([good("a", "b"), bad("a", FAULT)]) == "1 good, 1 failing."
+
+
+def test_manifests_are_found_among_others() -> None:
+    """A file with a StatefulSet, a resource and a List of one."""
+    listed = "---\nkind: List\nitems:\n- {apiVersion: mailtls.dev/v1alpha1, kind: MailServerTLS, metadata: {name: b}}\n"
+    found = read_manifests(f"kind: StatefulSet\n---\n{MANIFEST}{listed}---\n", "mail")
+    assert [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in found] == [
+        ("mail", "mx"),
+        ("mail", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no MailServerTLS"),
+        ("a: [", "no YAML"),
+        ("{" * 5000, "no YAML"),
+        ("kind: MailServerTLS", "apiVersion"),
+        ("apiVersion: mailtls.dev/v1alpha1\nkind: MailServerTLS", "metadata.name"),
+    ],
+)
+def test_file_that_is_no_manifest_is_refused(text: str, words: str) -> None:
+    """In one sentence."""
+    with pytest.raises(InvalidManifest, match=words):
+        read_manifests(text, "mail")
+
+
+@given(st.text() | st.text("-{}[]:&* \n!ab"))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Never another exception."""
+    with pytest.raises(InvalidManifest):
+        read_manifests(text, "mail")
+
+
+def test_operator_is_found_with_its_settings() -> None:
+    """Variables that the kubelet fills in are not there; the namespace is."""
+    cluster = FakeCluster()
+    container = {"name": "operator", "env": [{"name": "MAILTLS_ACME_SERVER", "value": "x"}, {"name": "POD_IP"}]}
+    labels = {"app.kubernetes.io/name": "mailtls", "app.kubernetes.io/component": "operator"}
+    cluster.objects["/apis/apps/v1/deployments/mailtls"] = {
+        "metadata": {"namespace": "tls", "name": "mailtls", "labels": labels},
+        "spec": {"template": {"spec": {"serviceAccountName": "robot", "containers": [container]}}},
+    }
+    found = find_installation(cluster)
+    assert found is not None
+    assert found.user == "system:serviceaccount:tls:robot"
+    assert found.environment == {"MAILTLS_ACME_SERVER": "x", "MAILTLS_NAMESPACE": "tls"}

@@ -1,0 +1,151 @@
+"""`mailtls status` and the waiting of `renew`, from resources as the API server has them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailtls.lifecycle.wish import Wish, progress
+from mailtls.reports.resources import age, resource_story, resource_table
+from mailtls.world.resource_views import view
+
+NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
+CHAPTERS = ("Issued", "Stored", "RolledOut", "Verified", "Ready")
+PORT = {
+    "pod": "postfix-0",
+    "port": 25,
+    "address": "10.0.0.7",
+    "result": "Fail",
+    "reason": "ServingOldCertificate",
+    "message": "The server still serves an older certificate.",
+    "tlsVersion": "TLSv1.3",
+    "servedNotAfter": "2026-12-01T00:00:00Z",
+}
+
+
+def resource(failing: str = "", reason: str = "CanaryFailed", **status: Any) -> dict[str, Any]:
+    """A resource whose condition `failing`, and therefore Ready, is false."""
+    conditions = [
+        {
+            "type": chapter,
+            "status": "False" if failing and chapter in {failing, "Ready"} else "True",
+            "reason": reason if failing and chapter in {failing, "Ready"} else chapter,
+            "message": f"About {chapter}.",
+            "lastTransitionTime": "2026-11-24T15:00:00Z",
+            "observedGeneration": 1,
+        }
+        for chapter in CHAPTERS
+    ]
+    certificate = {"notAfter": "2027-02-22T02:14:06Z", "renewalTime": "2027-01-22T22:10:31Z"}
+    return {
+        "metadata": {"namespace": "mail", "name": "mx", "creationTimestamp": "2026-11-21T15:00:00Z"},
+        "spec": {"dnsNames": ["mx1.example.com"]},
+        "status": {"conditions": conditions, "certificate": certificate, "served": "6/6", **status},
+    }
+
+
+def test_table_of_a_ready_resource_is_as_documented() -> None:
+    """Like kubectl's, and nothing below it."""
+    assert resource_table([view(resource())], NOW) == (
+        "NAME   READY   REASON   HOST              EXPIRES            RENEWS             SERVED   AGE\n"
+        "mx     True    Ready    mx1.example.com   2027-02-22 02:14   2027-01-22 22:10   6/6      3d\n"
+    )
+
+
+def test_table_says_what_stands_in_the_way() -> None:
+    """The first condition that is not true, with its message."""
+    shown = resource_table([view(resource("RolledOut"))], NOW, with_namespace=True)
+    assert shown.startswith("NAMESPACE   NAME")
+    assert shown.endswith("\nmail/mx: RolledOut is False (CanaryFailed)\n    About RolledOut.\n")
+
+
+def test_story_has_conditions_ports_attempts_and_history() -> None:
+    """All that status knows, in order."""
+    attempts = {
+        "failed": 2,
+        "reason": "RateLimited",
+        "message": "Too many.",
+        "lastFailureTime": "2026-11-24T15:00:00Z",
+        "nextAttemptTime": "2026-11-24T17:00:00Z",
+    }
+    history = [{"time": "2026-11-20T00:00:00Z", "event": "Issued", "message": "Serial 1."}]
+    shown = resource_story(view(resource("Verified", endpoints=[PORT], attempts=attempts, history=history)), NOW)
+    for words in (
+        "! Verified   CanaryFailed, since 2026-11-24 15:00 UTC",
+        "+ Issued     Issued",
+        "! 2 failed, next attempt at 2026-11-24 17:00 UTC",
+        "postfix-0   10.0.0.7   25     Fail     ServingOldCertificate   TLSv1.3   2026-12-01 00:00",
+        "postfix-0:25: The server still serves an older certificate.",
+        "2026-11-20 00:00  Issued: Serial 1.",
+    ):
+        assert words in shown
+
+
+def test_resource_without_status_is_shown() -> None:
+    """The operator may not have seen it yet."""
+    fresh = {"metadata": {"namespace": "mail", "name": "mx"}}
+    assert "mx     Unknown   Pending" in resource_table([view(fresh)], NOW)
+    assert "mx     Unknown   Pending" in resource_story(view(fresh), NOW)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["conditions", "certificate", "endpoints", "history", "handled", "served"]), JSON)
+)
+def test_any_status_is_shown(status: dict[str, Any]) -> None:
+    """A status of another version, or of somebody else's making, must not hide the resource."""
+    seen = view({"metadata": {"namespace": "mail", "name": "mx"}, "status": status})
+    assert resource_story(seen, NOW).startswith("NAME")
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [({"seconds": 10}, "10s"), ({"minutes": 2}, "2m"), ({"hours": 25}, "1d"), ({"hours": -1}, "0s")],
+)
+def test_age_is_written_short(passed: dict[str, int], shown: str) -> None:
+    """As kubectl does."""
+    assert age(NOW - timedelta(**passed), NOW) == shown
+
+
+def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
+    """A failed attempt."""
+    return {
+        "failed": 1,
+        "reason": "ChallengeFailed",
+        "message": "No TXT record.",
+        "lastFailureTime": "2026-11-24T15:00:00Z",
+        "nextAttemptTime": upcoming,
+        "observedRenew": wish,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seen", "wish", "came_true"),
+    [
+        (resource(), Wish.RENEW, None),
+        (resource(handled={"renew": "before"}), Wish.RENEW, None),
+        (resource(handled={"renew": "now"}), Wish.RENEW, True),
+        (resource("RolledOut", handled={"renew": "now"}), Wish.RENEW, None),
+        (resource(attempts=attempts(None)), Wish.RENEW, False),
+        (resource(attempts=attempts("2026-11-24T17:00:00Z")), Wish.RENEW, None),
+        (resource(attempts=attempts(None, "before")), Wish.RENEW, None),
+        (resource(handled={"rollback": "now"}), Wish.ROLLBACK, True),
+        (resource(handled={"probe": "now"}), Wish.PROBE, True),
+        (resource("Verified", handled={"probe": "now"}), Wish.PROBE, False),
+    ],
+)
+def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Wish, came_true: bool | None) -> None:
+    """Done, failed for good, or on the way; only the operator's word on this very wish counts."""
+    assert progress(view(seen), wish, "now").came_true is came_true
+
+
+def test_failed_attempt_is_told_while_waiting() -> None:
+    """A person who waits reads why."""
+    seen = view(resource(attempts=attempts("2026-11-24T17:00:00Z")))
+    assert progress(seen, Wish.RENEW, "now").sentence == "ChallengeFailed: No TXT record."
