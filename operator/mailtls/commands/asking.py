@@ -1,6 +1,6 @@
 """From the options of `mailtls probe` to a request; whatever makes no sense is refused in one sentence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailtls.commands.surveying import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
 from mailtls.commands.targets import BadTarget, Kind, read_ports, read_target
+from mailtls.model.credentials import Credentials
 from mailtls.model.domain_name import address_of, domain_name, selector_name
 from mailtls.model.endpoint import Depth, Expected
 from mailtls.model.spec import ProxyProtocol
@@ -42,10 +43,13 @@ class Asked:
     concurrency: int = 50
     proxy_protocol: str | None = None
     xclient: str | None = None
+    login: tuple[str, str] | None = field(default=None, repr=False)  # user and password
 
 
 def request(asked: Asked) -> Request:
     """Check all options; raises ValueError or OSError with the sentence to show."""
+    if asked.login and asked.depth is Depth.QUICK:
+        raise BadTarget("A quick probe tries no login: write --depth full or --deep beside --auth-user.")
     kind = _kind(asked)
     return Request(
         wanted=tuple(dict.fromkeys(read_target(text, kind) for text in asked.targets)),
@@ -104,11 +108,19 @@ def _expected(asked: Asked) -> Expected:
     roots = _read(asked.ca_file).decode("utf-8", "replace") if asked.ca_file else ""
     if asked.ca_file:
         _certificates(roots.encode(), asked.ca_file)
+    login = _credentials(asked)
     if asked.expect_cert is None:
-        return Expected(extra_roots_pem=roots)
+        return Expected(extra_roots_pem=roots, login=login)
     leaf = _certificates(_read(asked.expect_cert), asked.expect_cert)[0]
     fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
-    return Expected(fingerprint, roots, leaf.not_valid_before_utc)
+    return Expected(fingerprint, roots, leaf.not_valid_before_utc, login=login)
+
+
+def _credentials(asked: Asked) -> Credentials | None:
+    try:
+        return Credentials(*asked.login) if asked.login else None
+    except ValueError as refusal:
+        raise BadTarget(f"For --auth-user {refusal}.") from None
 
 
 def _read(file: Path) -> bytes:

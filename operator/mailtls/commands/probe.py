@@ -1,5 +1,7 @@
 """`mailtls probe`: look at any mail server or domain as mail clients and other mail servers do."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,16 @@ from mailtls.model.endpoint import Depth
 
 _WHAT, _HOW, _WHO, _OUT = "What to look at", "How to look", "Who to be", "What to say"
 _Texts = list[str] | None
+
+
+def _login(user: str | None) -> tuple[str, str] | None:
+    """Ask for the password where no variable holds it; it is never an argument, which all users of a host can see."""
+    if user is None:
+        return None
+    password = os.environ.get("MAILTLS_PROBE_PASSWORD")
+    if password is None and not sys.stdin.isatty():
+        raise unusable("There is no password for --auth-user: set MAILTLS_PROBE_PASSWORD, or run in a terminal.")
+    return user, password if password is not None else typer.prompt("Password", hide_input=True, err=True)
 
 
 def probe(
@@ -87,6 +99,14 @@ def probe(
             metavar="ADDRESS",
         ),
     ] = None,
+    auth_user: Annotated[
+        str | None,
+        typer.Option(
+            help="Try a login inside TLS as this user, in full and deep probes. The password comes from MAILTLS_PROBE_PASSWORD or "
+            "is asked for.",
+            rich_help_panel=_WHO,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to standard output.", rich_help_panel=_OUT)] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit's XML there, for CI.", rich_help_panel=_OUT)] = None,
     prometheus: Annotated[
@@ -129,6 +149,7 @@ def probe(
                 concurrency=concurrency,
                 proxy_protocol=proxy_protocol,
                 xclient=xclient,
+                login=_login(auth_user),
             )
         )
         with delivery.progress(output) as watcher:

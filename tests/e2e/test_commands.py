@@ -1,0 +1,113 @@
+"""The command line against a real cluster: preflight before apply, status, renewal awaited."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from e2e.installation import SECRET
+from testbed.layout import NODE_ADDRESS, project_folder
+from testbed.mailserver import MailServer
+
+if TYPE_CHECKING:
+    from e2e.installation import Installation
+    from testbed.api import Object
+
+pytestmark = pytest.mark.cluster
+
+
+def mailtls(installation: Installation, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command as a user of the installation's namespace does."""
+    place = ("--kubeconfig", str(installation.sandbox.cluster.layout.kubeconfig), "-n", installation.sandbox.name)
+    environment = {**os.environ, "PYTHONPATH": str(project_folder() / "operator")}
+    command = [sys.executable, "-m", "mailtls", *arguments, *place]
+    return subprocess.run(
+        command, input=given, capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+
+
+def manifest(installation: Installation, workload: str, **spec: object) -> Object:
+    """A resource that says all by itself, as preflight finds no Deployment of the operator here."""
+    acme = {"server": installation.pebble.directory_url, "solvers": installation.solvers}
+    return {
+        "apiVersion": "mailtls.dev/v1alpha1",
+        "kind": "MailServerTLS",
+        "metadata": {"name": "mx"},
+        "spec": {
+            "dnsNames": [installation.zone.host("mx")],
+            "secretName": SECRET,
+            "acme": acme,
+            "workloads": [{"kind": "StatefulSet", "name": workload}],
+            **spec,
+        },
+    }
+
+
+def test_preflight_says_before_apply_what_would_go_wrong(installation: Installation) -> None:
+    """The dry run and the signed update of a real BIND are well; the missing workload is not, and nothing is made."""
+    given = yaml.safe_dump(manifest(installation, "nowhere"))
+    done = mailtls(installation, "preflight", "-", "--write-test", "--resolver", NODE_ADDRESS, given=given)
+    assert done.returncode == 1, done
+    for words in (
+        "OK   admission  The API server would take it.",
+        f"OK   dns-01     {installation.zone.server} takes updates of zone {installation.zone.name}",
+        "was added and removed again.",
+        f"OK   secret     Secret {SECRET} does not exist yet",
+        "WorkloadNotFound",
+    ):
+        assert words in done.stdout, done
+    assert installation.sandbox.find("secrets", SECRET) is None
+    assert installation.pebble.orders() == 0
+
+
+def test_preflight_names_what_admission_refuses_and_a_wrong_key(installation: Installation) -> None:
+    """The schema's own sentences, and the DNS server's."""
+    done = mailtls(installation, "preflight", "-", given=yaml.safe_dump(manifest(installation, "x", surprise=1)))
+    assert done.returncode == 1, done
+    assert "FAIL admission" in done.stdout
+    installation.sandbox.put_secret("tsig", {"secret": b"d3Jvbmc="})
+    done = mailtls(installation, "preflight", "-", given=yaml.safe_dump(manifest(installation, "x")))
+    assert "FAIL dns-01" in done.stdout, done
+    assert "DnsUpdateRefused" in done.stdout
+
+
+def test_renewal_is_awaited_and_status_tells_the_story(installation: Installation) -> None:
+    """From not ready to renewed, by exit codes and words alone."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    installation.apply(workloads=[{"kind": "StatefulSet", "name": postfix.name}])
+    assert mailtls(installation, "status").returncode == 1
+    installation.start()
+    installation.await_ready()
+    first = installation.fingerprint()
+    listed = mailtls(installation, "status")
+    assert listed.returncode == 0, listed
+    assert "mx     True    Ready" in listed.stdout
+
+    renewed = mailtls(installation, "renew", "mx", "--wait", "--timeout", "90")
+    assert renewed.returncode == 0, renewed
+    assert "every probed port serves the certificate" in renewed.stdout
+    assert installation.fingerprint() != first
+
+    probed = mailtls(installation, "probe-now", "mx", "--wait", "--timeout", "60")
+    assert probed.returncode == 0, probed
+    story = mailtls(installation, "status", "mx")
+    assert story.returncode == 0
+    for words in ("+ Verified", "postfix-0", "465", "History"):
+        assert words in story.stdout, story
+
+
+def test_resource_that_is_not_there_is_named(installation: Installation) -> None:
+    """Exit code 2 and one sentence; 3 where the cluster is away."""
+    done = mailtls(installation, "renew", "nobody")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "There is no MailServerTLS nobody" in done.stderr
+    (installation.folder / "kubeconfig").write_text("nothing")
+    command = [sys.executable, "-m", "mailtls", "status", "--kubeconfig", str(installation.folder / "kubeconfig")]
+    environment = {**os.environ, "PYTHONPATH": str(project_folder() / "operator")}
+    away = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (away.returncode, away.stderr.count("\n")) == (3, 1)
