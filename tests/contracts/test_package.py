@@ -1,10 +1,15 @@
 """The wheel that users install, and the one version that everything carries."""
 
+import json
+import os
+import socket
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 from mailtls import __version__
@@ -23,6 +28,8 @@ def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"mailtls", f"mailtls-{__version__}.dist-info"}
     commands = zipfile.ZipFile(wheel).read(f"mailtls-{__version__}.dist-info/entry_points.txt").decode()
     assert "mailtls = mailtls.__main__:main" in commands
+    assert "kubectl-mailtls = mailtls.__main__:plugin" in commands
+    assert "mailtls/reports/survey.schema.json" in names
 
 
 def test_chart_is_of_the_same_version() -> None:
@@ -34,3 +41,55 @@ def test_chart_is_of_the_same_version() -> None:
 def test_no_init_shadows_pythons_operator() -> None:
     """With `operator/__init__.py` the source root would hide the standard library's `operator` module."""
     assert not (ROOT / "operator/__init__.py").exists()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel in an environment of its own, which takes nothing but the dependencies from this one; its programs."""
+    folder = tmp_path_factory.mktemp("installed")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=ROOT)
+    (wheel,) = folder.glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"))
+    (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    python = str(folder / "venv" / "bin" / "python")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", str(wheel))
+    return folder / "venv" / "bin"
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    """Run a program that must succeed."""
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
+
+
+def test_installed_program_probes_without_any_cluster(installed: Path, tmp_path: Path) -> None:
+    """`pip install mailtls && mailtls probe` needs no kubeconfig and no checkout; the schema is part of the package."""
+    alone = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    command = [str(installed / "mailtls"), "probe", f"127.0.0.1:{port}", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=alone, timeout=60, check=False)
+    assert done.returncode == 1, done
+    assert json.loads(done.stdout)["endpoints"][0]["reason"] == "ConnectionRefused"
+    code = "import mailtls; from mailtls.reports.machine import json_schema; print(mailtls.__file__, json_schema()['title'])"
+    python = [str(installed / "python"), "-c", code]
+    shown = subprocess.run(
+        python, capture_output=True, text=True, cwd=tmp_path, env=alone, timeout=60, check=True
+    ).stdout
+    assert shown.startswith(str(installed.parent))
+
+
+def test_kubectl_finds_the_plugin(installed: Path) -> None:
+    """Kubectl runs `kubectl-mailtls` from the PATH as `kubectl mailtls`."""
+    done = subprocess.run(
+        [str(installed / "kubectl-mailtls"), "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "kubectl mailtls [OPTIONS] COMMAND" in done.stdout
+
+
+def test_completion_is_there_for_the_shells() -> None:
+    """`--show-completion` prints a script that asks the program itself."""
+    command = [sys.executable, "-m", "mailtls", "--show-completion", "bash"]
+    environment = {**os.environ, "PYTHONPATH": "operator", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "complete" in done.stdout

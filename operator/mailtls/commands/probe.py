@@ -102,8 +102,8 @@ def probe(
     auth_user: Annotated[
         str | None,
         typer.Option(
-            help="Try a login inside TLS as this user, in full and deep probes. The password comes from MAILTLS_PROBE_PASSWORD or "
-            "is asked for.",
+            help="Try a login inside TLS as this user, in full and deep probes. The password comes from "
+            "MAILTLS_PROBE_PASSWORD or is asked for.",
             rich_help_panel=_WHO,
         ),
     ] = None,
