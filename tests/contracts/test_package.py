@@ -71,7 +71,7 @@ def test_installed_program_probes_without_any_cluster(installed: Path, tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=alone, timeout=60, check=False)
     assert done.returncode == 1, done
     assert json.loads(done.stdout)["endpoints"][0]["reason"] == "ConnectionRefused"
-    code = "import mailtls; from mailtls.reports import machine; print(mailtls.__file__, machine.json_schema()['title'])"
+    code = "import mailtls; from mailtls.reports import machine as m; print(mailtls.__file__, m.json_schema()['title'])"
     python = [str(installed / "python"), "-c", code]
     shown = subprocess.run(
         python, capture_output=True, text=True, cwd=tmp_path, env=alone, timeout=60, check=True

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -17,6 +18,8 @@ Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 HOST = "mx1.example.com"
 DAY = timedelta(days=1)
+_RSA_SHA256 = bytes.fromhex("2a864886f70d01010b")  # the signature algorithms as they stand in a certificate
+_RSA_SHA1 = bytes.fromhex("2a864886f70d010105")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Wish:
     usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
     rsa_bits: int = 0  # 0: ECDSA P-256
     self_signed: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 class Authority:
@@ -94,11 +98,25 @@ class Authority:
         signer, issuer = (key, subject) if wish.self_signed else (self._key, self.intermediate.subject)
         builder = _builder(subject, key.public_key(), issuer, wish)
         builder = builder.add_extension(x509.ExtendedKeyUsage([wish.usage]), critical=False)
-        if wish.names:
-            names = x509.SubjectAlternativeName([x509.DNSName(name) for name in wish.names])
-            builder = builder.add_extension(names, critical=False)
+        if names := _names(wish):
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         leaf = builder.sign(signer, hashes.SHA256())
         return Served((leaf,) if wish.self_signed else (leaf, self.intermediate), key)
+
+    def issue_with_sha1(self) -> Served:
+        """Make a leaf signed as nobody should any more: no library does it, so a good one is signed again."""
+        signer = rsa.generate_private_key(65537, 2048)
+        name = _name("Test SHA-1 Intermediate")
+        intermediate = _authority(name, signer, self.root.subject, self._root_key)
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(_name(HOST), key.public_key(), name, Wish())
+        names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
+        good = builder.add_extension(names, critical=False).sign(signer, hashes.SHA256())
+        asked = good.tbs_certificate_bytes.replace(_RSA_SHA256, _RSA_SHA1)
+        signature = signer.sign(asked, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+        whole = good.public_bytes(Encoding.DER).replace(_RSA_SHA256, _RSA_SHA1)
+        leaf = x509.load_der_x509_certificate(whole.replace(good.signature, signature))
+        return Served((leaf, intermediate), key)
 
     def expects(self, served: Served) -> Expected:
         """What a probe should expect where `served` is the stored certificate."""
@@ -107,6 +125,11 @@ class Authority:
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _names(wish: Wish) -> list[x509.GeneralName]:
+    addresses = [x509.IPAddress(ip_address(address)) for address in wish.addresses]
+    return [*(x509.DNSName(name) for name in wish.names), *addresses]
 
 
 def _builder(
@@ -120,7 +143,7 @@ def _builder(
     )
 
 
-def _authority(subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, signer: Key) -> x509.Certificate:
+def _authority(subject: x509.Name, key: Key, issuer: x509.Name, signer: Key) -> x509.Certificate:
     builder = _builder(subject, key.public_key(), issuer, Wish(valid_from=-365 * DAY, valid_until=3650 * DAY))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return builder.sign(signer, hashes.SHA256())

@@ -3,18 +3,14 @@
 import os
 import pwd
 import shutil
-import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from mailservers.certificates import HOST
-
+from mailservers.instance import Instance, end, folder, free_ports
 START_PATIENCE = 30  # seconds; `postfix check` walks the queue first
 
 MAIN_CF = """
@@ -49,11 +45,8 @@ def missing() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Postfix:
+class Postfix(Instance):
     """A running instance; `ports` by service name."""
-
-    home: Path
-    ports: Mapping[str, int] = field(default_factory=dict)
 
     def certificate(self, name: str, pem: bytes) -> None:
         """Put key and chain where the service of this name reads them."""
@@ -63,34 +56,24 @@ class Postfix:
         """Let new smtpd processes read the files again, as the preset of the operator does."""
         subprocess.run(["postfix", "-c", str(self.home / "etc"), "reload"], check=True, capture_output=True)
 
-    def log(self) -> str:
-        """Everything logged so far."""
-        file = self.home / "log"
-        return file.read_text() if file.exists() else ""
-
 
 @contextmanager
 def postfix(services: Mapping[str, tuple[str, ...]]) -> Iterator[Postfix]:
     """Run Postfix with one smtpd per name, each with its own `-o` options; `{pem}` is its certificate file."""
-    home = Path(tempfile.mkdtemp(prefix="postfix-", dir="/tmp"))  # Postfix's own user must get there: not pytest's
-    home.chmod(0o755)
-    server = Postfix(home, _free_ports(services))
-    try:
+    with folder("postfix") as home:
+        server = Postfix(home, free_ports(services))
         _configure(server, services)
         master = subprocess.Popen(
             ["postfix", "-c", str(home / "etc"), "start-fg"],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
             _wait(master, server)
             yield server
         finally:
-            os.killpg(master.pid, signal.SIGTERM)
-            master.communicate(timeout=START_PATIENCE)
-    finally:
-        shutil.rmtree(home)
+            end(master)
 
 
 def _configure(server: Postfix, services: Mapping[str, tuple[str, ...]]) -> None:
@@ -107,18 +90,8 @@ def _configure(server: Postfix, services: Mapping[str, tuple[str, ...]]) -> None
 def _service(name: str, server: Postfix, options: tuple[str, ...]) -> str:
     pem = server.home / f"{name}.pem"
     chosen = [f"smtpd_tls_chain_files={pem}", f"syslog_name={name}", *options]
-    arguments = "".join(f"\n  -o {{ {option.format(pem=pem)} }}" for option in chosen)
+    arguments = "".join(f"\n  -o {{ {option.format(pem=pem, home=server.home)} }}" for option in chosen)
     return f"127.0.0.1:{server.ports[name]} inet n - n - - smtpd{arguments}"
-
-
-def _free_ports(services: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-    """Find ports all at once, so that no two are the same."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in services]
-    try:
-        return {name: listener.getsockname()[1] for name, listener in zip(services, listeners, strict=True)}
-    finally:
-        for listener in listeners:
-            listener.close()
 
 
 def _wait(master: subprocess.Popen[bytes], server: Postfix) -> None:

@@ -56,6 +56,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     inspected.legacy_tls_is_accepted,
     inspected.tls13_is_refused,
     inspected.resumption_breaks,
+    served.chain_is_out_of_order,
     conversation.starttls_is_offered_in_tls,
     conversation.auth_is_offered_before_tls,
 )

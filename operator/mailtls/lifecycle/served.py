@@ -124,6 +124,20 @@ def chain_is_incomplete(seen: Seen) -> Finding | None:
     )
 
 
+def chain_is_out_of_order(seen: Seen) -> Finding | None:
+    """A certificate does not certify the one before it (RFC 5246 section 7.4.2); many clients forgive that, not all."""
+    pairs = zip(seen.chain, seen.chain[1:], strict=False)
+    wrong = next((above for below, above in pairs if below.issuer != above.subject), None)
+    if wrong is None:
+        return None
+    return Finding(
+        Reason.CHAIN_OUT_OF_ORDER,
+        f"The certificate of «{wrong.subject}» is sent where it does not belong: serve the leaf first and each issuer "
+        "right behind what it signed, as tls.crt holds them.",
+        Severity.WARN,
+    )
+
+
 def chain_is_broken(seen: Seen) -> Finding | None:
     """OpenSSL refuses the chain for another cause than those with a check of their own."""
     verdict = _verification(seen)

@@ -254,6 +254,13 @@ SERVED: Mapping[Reason, Explanation] = {
         rfc="8461 section 4.2",
         tlsrpt="certificate-not-trusted",
     ),
+    Reason.CHAIN_OUT_OF_ORDER: Explanation(
+        "The server sends the certificates of its chain in the wrong order, or one that does not belong to it; clients "
+        "differ in whether they forgive that.",
+        "Write the leaf first, then each issuer right behind what it signed, or serve tls.crt as it is.",
+        symptom="Mail from some senders never arrives, while others have no trouble.",
+        rfc="RFC 5246 section 7.4.2",
+    ),
     Reason.INCOMPLETE_CHAIN: Explanation(
         "The server does not send the intermediate certificates, so that many clients cannot verify it.",
         "Serve the whole of tls.crt, which holds the chain: smtpd_tls_chain_files = .../tls.key, .../tls.crt.",

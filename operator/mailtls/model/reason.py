@@ -112,6 +112,7 @@ class Reason(StrEnum):
     SELF_SIGNED = "SelfSigned"
     UNTRUSTED_ROOT = "UntrustedRoot"
     INCOMPLETE_CHAIN = "IncompleteChain"
+    CHAIN_OUT_OF_ORDER = "ChainOutOfOrder"
     HOSTNAME_MISMATCH = "HostnameMismatch"
     WRONG_CERTIFICATE_PURPOSE = "WrongCertificatePurpose"
     CERTIFICATE_EXPIRING_SOON = "CertificateExpiringSoon"

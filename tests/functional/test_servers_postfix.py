@@ -1,0 +1,50 @@
+"""What a probe sees of a Postfix that changes, and what Postfix logs of a probe."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mailservers.case import Case, probe
+from mailservers.postfix import Postfix, missing, postfix
+from mailservers.stock import OLDER, STORED
+from mailtls.model.spec import TlsMode
+
+CASES = {
+    "good": Case(),
+    "good-wrapper": Case(options=("smtpd_tls_wrappermode=yes",), tls=TlsMode.IMPLICIT),
+    "tls-off": Case(options=("smtpd_tls_security_level=none",)),
+    "reloaded": Case(stored=STORED),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postfix]:
+    """One Postfix for all tests."""
+    if why := missing():
+        pytest.skip(why)
+    with postfix({name: case.options for name, case in CASES.items()}) as running:
+        for name, case in CASES.items():
+            running.certificate(name, case.pem)
+        yield running
+
+
+def test_reload_brings_the_new_certificate(server: Postfix) -> None:
+    """After a reload the same service serves what is stored; the probe sees both sides of it."""
+    case, where = CASES["reloaded"], server.where("reloaded")
+    server.certificate("reloaded", OLDER.pem)
+    server.reload()
+    before = probe(case, where)
+    server.certificate("reloaded", STORED.pem)
+    server.reload()
+    after = probe(case, where)
+    assert (before.served_sha256, after.served_sha256) == (OLDER.sha256, STORED.sha256)
+    assert after.findings == ()
+
+
+def test_good_probe_leaves_no_complaint_in_the_log(server: Postfix) -> None:
+    """A mail log is read by people: probes must not fill it with lost connections."""
+    for name in ("good", "good-wrapper", "tls-off"):
+        probe(CASES[name], server.where(name))
+    lines = [line for line in server.log().splitlines() if line.split()[4].startswith(("good", "tls-off"))]
+    assert lines
+    assert not [line for line in lines if any(word in line for word in ("lost connection", "error", "warning"))]

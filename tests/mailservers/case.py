@@ -1,0 +1,61 @@
+"""One way to set a mail server up, mostly wrong, how it is dialled, and what a probe must say of it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from fakes.clock import WallClock
+from mailservers.certificates import HOST, Served
+from mailservers.instance import Instance
+from mailservers.stock import AUTHORITY, STORED
+from mailtls.lifecycle.probe import verdict
+from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.world.prober import Limits, MailProber
+
+PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A service of a server and the verdict on it.
+
+    `options` are the server's own words. `reason` is the one that fails the endpoint, None when it is as it should be;
+    `says` must be in its message; `warns` are the warnings, where no reason fails: all of them.
+    """
+
+    served: tuple[Served, ...] = (STORED,)
+    options: tuple[str, ...] = ()
+    reason: Reason | None = None
+    says: str = ""
+    warns: tuple[Reason, ...] = ()
+    tls: TlsMode = TlsMode.START_TLS
+    policy: TlsPolicy = TlsPolicy.OPPORTUNISTIC
+    depth: Depth = Depth.QUICK
+    stored: Served | None = None  # what the Secret holds; None: there is no Secret, as for any tool run by hand
+    patience: float = PATIENT
+
+    @property
+    def pem(self) -> bytes:
+        """Keys and chains in one file."""
+        return b"".join(served.pem for served in self.served)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All cases of one server: `serve` runs them together, `missing` says why it cannot, empty when it can."""
+
+    server: str
+    cases: Mapping[str, Case]
+    serve: Callable[[Mapping[str, Case]], AbstractContextManager[Instance]]
+    missing: Callable[[], str]
+
+
+def probe(case: Case, where: tuple[str, int]) -> Endpoint:
+    """Probe one service as its case wants it."""
+    target = Target("mx-0", "StatefulSet/mx", where[0], Port(where[1], case.tls, case.policy), HOST)
+    patience = case.patience
+    limits = Limits(connect=patience, dialog=patience, handshake=patience, overall=3 * patience)
+    expected = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)
+    return MailProber(WallClock(), verdict, limits).probe([target], expected, case.depth)[0]

@@ -1,0 +1,116 @@
+"""Postfix, set up well and in the ways that go wrong in practice."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from mailservers import sasl, stock
+from mailservers.case import Case, Table
+from mailservers.certificates import HOST
+from mailservers.instance import Instance
+from mailservers.postfix import missing, postfix
+from mailtls.model.reason import Reason
+from mailtls.model.spec import TlsMode, TlsPolicy
+
+WRAPPER = "smtpd_tls_wrappermode=yes"
+ENCRYPT = "smtpd_tls_security_level=encrypt"
+OLD_CRYPTO = "tls_config_file={home}/old.cnf"
+AUTH = ("smtpd_sasl_auth_enable=yes", "smtpd_sasl_type=dovecot", "smtpd_sasl_path=inet:127.0.0.1:{sasl}")
+IMPLICIT = TlsMode.IMPLICIT
+ENFORCED = TlsPolicy.ENFORCED
+# What an administrator of an old machine has in openssl.cnf: Debian's own refuses weak keys before anybody sees them.
+OLD_OPENSSL = """
+postfix = settings
+[settings]
+ssl_conf = ssl
+[ssl]
+system_default = all
+[all]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+"""
+
+CASES = {
+    # what should be
+    "good": Case(),
+    "good-wrapper": Case(options=(WRAPPER,), tls=IMPLICIT),
+    "good-tls12": Case(options=("smtpd_tls_protocols=TLSv1.2",)),
+    "good-encrypt": Case(options=(ENCRYPT,), policy=ENFORCED),
+    "good-rsa-and-ecdsa": Case((stock.STORED, stock.RSA)),
+    "good-auth": Case(options=(*AUTH, "smtpd_tls_auth_only=yes"), policy=ENFORCED),
+    # before TLS
+    "tls-off": Case(
+        options=("smtpd_tls_security_level=none",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
+    ),
+    "starttls-hidden": Case(
+        options=("smtpd_discard_ehlo_keywords=starttls",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="STARTTLS"
+    ),
+    "rejects": Case(
+        options=("smtpd_client_restrictions=reject", "smtpd_delay_reject=no"), reason=Reason.PROBE_REJECTED, says="554"
+    ),
+    "greylists": Case(
+        options=("smtpd_client_restrictions=defer", "smtpd_delay_reject=no"), reason=Reason.SERVER_BUSY, says="450"
+    ),
+    "wrapper-on-587": Case(
+        options=(WRAPPER,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="wrappermode", patience=3
+    ),
+    "no-wrapper-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
+    "wants-proxy": Case(
+        options=("smtpd_upstream_proxy_protocol=haproxy",), reason=Reason.NO_BANNER, says="PROXY", patience=1.5
+    ),
+    # the files
+    "wrong-key": Case((stock.WRONG_KEY,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
+    "leaf-last": Case((stock.LEAF_LAST,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
+    "missing-file": Case(
+        options=("smtpd_tls_chain_files={pem}.gone",), reason=Reason.TLS_HANDSHAKE_FAILED, says="key file"
+    ),
+    "wrong-key-wrapper": Case(
+        (stock.WRONG_KEY,), (WRAPPER,), Reason.TLS_HANDSHAKE_FAILED, "key file", tls=IMPLICIT
+    ),
+    # TLS itself
+    "tls11-only": Case(
+        options=("smtpd_tls_protocols=TLSv1.1",), reason=Reason.NO_SHARED_TLS_VERSION, says=">=TLSv1.2"
+    ),
+    "client-certificate": Case(
+        options=(ENCRYPT, "smtpd_tls_req_ccert=yes"), reason=Reason.EHLO_AFTER_TLS_FAILED, says="req_ccert"
+    ),
+    # the certificate
+    "not-reloaded": Case((stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED),
+    "not-reloaded-till-expired": Case(
+        (stock.EXPIRED,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED
+    ),
+    "of-another-secret": Case(
+        (stock.FOREIGN,), reason=Reason.UNEXPECTED_CERTIFICATE, says="Secret", stored=stock.STORED
+    ),
+    "expired": Case((stock.EXPIRED,), reason=Reason.CERTIFICATE_EXPIRED, says="renew"),
+    "not-yet-valid": Case((stock.FUTURE,), reason=Reason.CERTIFICATE_NOT_YET_VALID, says="clock"),
+    "expires-soon": Case((stock.ENDING,), warns=(Reason.CERTIFICATE_EXPIRING_SOON,)),
+    "self-signed": Case((stock.SELF_SIGNED,), reason=Reason.SELF_SIGNED, says="self-signed"),
+    "unknown-root": Case((stock.UNKNOWN_ROOT,), reason=Reason.UNTRUSTED_ROOT, says="Private Root"),
+    "leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="tls.crt"),
+    "wrong-order": Case((stock.DISORDERED,), warns=(Reason.CHAIN_OUT_OF_ORDER,)),
+    "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
+    "common-name-only": Case((stock.COMMON_NAME_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="common name"),
+    "address-only": Case((stock.ADDRESS_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="no DNS name"),
+    "for-clients": Case((stock.FOR_CLIENTS,), reason=Reason.WRONG_CERTIFICATE_PURPOSE, says="serverAuth"),
+    "weak-key": Case((stock.WEAK_KEY,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),
+    "sha1": Case((stock.SHA1,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),
+    # logins
+    "auth-before-tls": Case(options=AUTH, policy=ENFORCED, warns=(Reason.AUTH_OFFERED_BEFORE_TLS,)),
+}
+
+
+@contextmanager
+def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
+    """Run one Postfix with a service per case."""
+    with sasl.serving() as port:
+        options = {
+            name: tuple(option.replace("{sasl}", str(port)) for option in case.options) for name, case in cases.items()
+        }
+        with postfix(options) as server:
+            (server.home / "old.cnf").write_text(OLD_OPENSSL)
+            for name, case in cases.items():
+                server.certificate(name, case.pem)
+            yield server
+
+
+POSTFIX = Table("Postfix", CASES, serve, missing)

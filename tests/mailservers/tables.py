@@ -1,0 +1,8 @@
+"""Every server with its cases."""
+
+from mailservers.exim import EXIM
+from mailservers.opensmtpd import OPENSMTPD
+from mailservers.postfix_cases import POSTFIX
+
+TABLES = {table.server: table for table in (POSTFIX, EXIM, OPENSMTPD)}
+EVERY_CASE = [(server, name) for server, table in TABLES.items() for name in table.cases]

@@ -1,0 +1,93 @@
+"""Whole Debian trees of mail servers, each made once by content, and how to run a program in one.
+
+Debian's mail servers exclude each other as packages, and their configuration changes between releases: so each kind gets
+a tree of its own, of one release, whatever the machine itself runs. Nothing of them is installed on the machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed import host
+from testbed.console import step
+from testbed.images import SOURCES, run
+from testbed.layout import cache_folder
+from testbed.tools import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SERVERS = "servers"  # Dovecot, Exim and haproxy, and testssl.sh to compare with
+OPENSMTPD = "opensmtpd"
+_RECIPE = SOURCES / "trees.json"
+# A program sees the machine's devices, processes and /tmp, and has folders of its own for what it runs with: two of a
+# kind never meet. The shell becomes the program, so that ending the process ends the program.
+_ENTER = """
+tree=$1; shift
+for folder in dev proc tmp; do mount --rbind "/$folder" "$tree/$folder" || exit 125; done
+for folder in run var/spool var/log; do mount -t tmpfs -o mode=755 none "$tree/$folder" || exit 125; done
+exec chroot "$tree" "$@"
+"""
+
+
+def obstacle() -> str | None:
+    """Why a program cannot be run in a tree here, in one sentence; None when it can."""
+    if (sentence := host.obstacle()) is not None:
+        return sentence
+    return None
+
+
+def ensure(name: str) -> Path:
+    """The tree of this name; made beside its place and renamed when whole, by one process at a time."""
+    folder = cache_folder() / "trees"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}-{content_hash(_RECIPE)}"
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            host.ensure_packages()
+            with step(f"tree {name}: making it (once)"):
+                _make(name, target)
+            _forget_others(name, target)
+    return target
+
+
+def inside(tree: Path, command: Sequence[str]) -> list[str]:
+    """The command, run in a tree: it shares the network, /tmp and the process ids with whoever starts it."""
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c", _ENTER, "sh", str(tree), *command]
+
+
+def _make(name: str, target: Path) -> None:
+    recipe = json.loads(_RECIPE.read_text(encoding="utf-8"))
+    left_out = [f"--dpkgopt=path-exclude={path}" for path in recipe["left_out"]]
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made:
+        tree = Path(made) / "tree"
+        run(
+            "mmdebstrap", "--variant=essential", "--quiet", *left_out, f"--include={','.join(recipe['packages'][name])}",
+            recipe["suite"], str(tree),
+        )  # fmt: skip
+        tree.rename(target)
+
+
+def _forget_others(name: str, kept: Path) -> None:
+    """A tree is some hundred megabytes: only the newest of a kind stays, unless a program still runs in it."""
+    for other in kept.parent.glob(f"{name}-*"):
+        if other != kept and not _is_in_use(other):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_in_use(tree: Path) -> bool:
+    return any(_root(process) == tree for process in Path("/proc").glob("[0-9]*"))
+
+
+def _root(process: Path) -> Path | None:
+    try:
+        return Path(os.readlink(process / "root"))
+    except OSError:  # it has ended meanwhile
+        return None
