@@ -24,7 +24,7 @@ CASES = {
     "no-smtps-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
     "wants-proxy": Case(options=(PROXY,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5),
     "client-certificate": Case(
-        options=("tls-require verify",), reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"
+        options=("tls-require verify",), reason=Reason.EHLO_AFTER_TLS_FAILED, says="client certificate"
     ),
     "not-reloaded": Case((stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED),
     "expired": Case((stock.EXPIRED,), reason=Reason.CERTIFICATE_EXPIRED, says="renew"),

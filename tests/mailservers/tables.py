@@ -1,8 +1,9 @@
 """Every server with its cases."""
 
 from mailservers.exim import EXIM
+from mailservers.haproxy import HAPROXY
 from mailservers.opensmtpd import OPENSMTPD
 from mailservers.postfix_cases import POSTFIX
 
-TABLES = {table.server: table for table in (POSTFIX, EXIM, OPENSMTPD)}
+TABLES = {table.server: table for table in (POSTFIX, EXIM, OPENSMTPD, HAPROXY)}
 EVERY_CASE = [(server, name) for server, table in TABLES.items() for name in table.cases]
