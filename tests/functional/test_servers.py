@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -14,16 +15,23 @@ from mailtls.model.reason import Severity
 @pytest.fixture(scope="session")
 def server() -> Iterator[Callable[[str], Instance]]:
     """Start each server when its first case comes, and keep it until the last."""
-    started: dict[str, Instance] = {}
     with ExitStack() as stack:
 
-        def get(name: str) -> Instance:
+        @cache
+        def start(name: str) -> Instance | AssertionError:
             table = TABLES[name]
-            if why := table.missing():
+            try:
+                return stack.enter_context(table.serve(table.cases))
+            except AssertionError as failed:  # not tried again for each case
+                return failed
+
+        def get(name: str) -> Instance:
+            if why := TABLES[name].missing():
                 pytest.skip(why)
-            if name not in started:
-                started[name] = stack.enter_context(table.serve(table.cases))
-            return started[name]
+            started = start(name)
+            if isinstance(started, AssertionError):
+                raise started
+            return started
 
         yield get
 

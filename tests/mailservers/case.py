@@ -11,7 +11,7 @@ from mailservers.stock import AUTHORITY, STORED
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.world.prober import Limits, MailProber
 
 PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
@@ -30,10 +30,13 @@ class Case:
     reason: Reason | None = None
     says: str = ""
     warns: tuple[Reason, ...] = ()
+    protocol: Protocol = Protocol.SMTP
     tls: TlsMode = TlsMode.START_TLS
     policy: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     depth: Depth = Depth.QUICK
     stored: Served | None = None  # what the Secret holds; None: there is no Secret, as for any tool run by hand
+    proxy: ProxyProtocol = ProxyProtocol.NONE
+    xclient: str | None = None
     patience: float = PATIENT
 
     @property
@@ -54,7 +57,8 @@ class Table:
 
 def probe(case: Case, where: tuple[str, int]) -> Endpoint:
     """Probe one service as its case wants it."""
-    target = Target("mx-0", "StatefulSet/mx", where[0], Port(where[1], case.tls, case.policy), HOST)
+    port = Port(where[1], case.tls, case.policy, case.protocol, case.proxy, case.xclient)
+    target = Target("mx-0", "StatefulSet/mx", where[0], port, HOST)
     patience = case.patience
     limits = Limits(connect=patience, dialog=patience, handshake=patience, overall=3 * patience)
     expected = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)
