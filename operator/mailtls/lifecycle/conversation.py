@@ -3,12 +3,16 @@
 Each names one fault. Faults are told apart by the phase in which the talk ended, never by the kind of error.
 """
 
+import re
+
 from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import ProxyProtocol
 
 _PREAUTHENTICATED = "PREAUTH"
+# How a server takes its leave in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
+_FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")
 
 
 def address_is_unknown(seen: Seen) -> Finding | None:
@@ -191,6 +195,18 @@ def starttls_is_unavailable(seen: Seen) -> Finding | None:
     )
 
 
+def starttls_breaks_down(seen: Seen) -> Finding | None:
+    """The server agrees to start TLS, then finds that it cannot and takes its leave in clear text, as Dovecot does."""
+    stop = _stop(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
+    if not stop or seen.implicit or not _FAREWELL.match(stop.detail):
+        return None
+    return Finding(
+        Reason.STARTTLS_UNAVAILABLE,
+        f"{seen.idiom.starts} is agreed to and then given up («{stop.detail}»): "
+        f"{_fix(seen, Reason.STARTTLS_UNAVAILABLE)}.",
+    )
+
+
 def starttls_is_rejected(seen: Seen) -> Finding | None:
     """A refusal for good (5xx) to STARTTLS."""
     reply = _starttls_refusal(seen)
@@ -205,7 +221,7 @@ def starttls_is_rejected(seen: Seen) -> Finding | None:
 def plaintext_follows_starttls(seen: Seen) -> Finding | None:
     """Bytes stand between the word to start and TLS (RFC 3207 section 6, CVE-2011-0411)."""
     stop = _stop(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
-    if not stop or seen.implicit:
+    if not stop or seen.implicit or _FAREWELL.match(stop.detail):
         return None
     return Finding(
         Reason.PLAINTEXT_AFTER_STARTTLS,

@@ -23,6 +23,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     conversation.claimed_address_is_refused,
     conversation.starttls_is_not_advertised,
     conversation.starttls_is_unavailable,
+    conversation.starttls_breaks_down,
     conversation.starttls_is_rejected,
     conversation.implicit_port_speaks_plaintext,
     conversation.plaintext_follows_starttls,
