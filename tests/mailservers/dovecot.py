@@ -1,7 +1,8 @@
 """A real Dovecot on loopback: every case has an address of its own, and there all protocols."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from mailservers import stock
 from mailservers.case import Case, Table
@@ -72,7 +73,7 @@ service managesieve-login {{
     port = {sieve}
   }}
 }}
-{locals}
+{settings}
 """
 
 CASES = {
@@ -91,7 +92,7 @@ CASES = {
     "imap-tls-off": Case(options=("ssl=no",), protocol=IMAP, reason=Reason.STARTTLS_NOT_ADVERTISED, says="IMAP4"),
     "pop3-tls-off": Case(options=("ssl=no",), protocol=POP3, reason=Reason.STARTTLS_NOT_ADVERTISED, says="UIDL"),
     "lmtp-tls-off": Case(options=("ssl=no",), protocol=LMTP, reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"),
-    "sieve-tls-off": Case(options=("ssl=no",), protocol=SIEVE, reason=Reason.STARTTLS_NOT_ADVERTISED, says="SASL"),
+    "sieve-tls-off": Case(options=("ssl=no",), protocol=SIEVE, reason=Reason.STARTTLS_REJECTED, says="TLS sup"),
     "imaps-on-143": Case(
         options=("on imaps",), protocol=IMAP, reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3
     ),
@@ -105,7 +106,7 @@ CASES = {
         options=("on pop3",), protocol=POP3, tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says="+OK"
     ),
     "imap-behind-smtp": Case(options=("on imap",), reason=Reason.PROTOCOL_ERROR, says="* OK"),
-    "imap-wrong-key": Case((stock.WRONG_KEY,), protocol=IMAP, reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
+    "imap-wrong-key": Case((stock.WRONG_KEY,), protocol=IMAP, reason=Reason.STARTTLS_UNAVAILABLE, says="* BYE"),
     "imap-tls13-only": Case(options=("ssl_min_protocol=TLSv1.3",), protocol=IMAP),
     "imap-asks-for-certificate": Case(options=("ssl_server_ca_file={home}/roots.pem", "ssl_server_request_client_cert=yes"), protocol=IMAP),
     "imap-not-reloaded": Case(
@@ -137,24 +138,38 @@ CASES = {
 
 @contextmanager
 def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
-    """Run one Dovecot with an address per case."""
+    """Run a Dovecot with an address per case; LMTP knows no settings by address, so each of its cases has its own."""
     tree = trees.ensure(trees.SERVERS)
-    with folder("dovecot") as home:
+    kinds = [name for name, case in cases.items() if case.protocol is LMTP]
+    with folder("dovecot") as home, ExitStack() as stack:
+        ports_of_all: dict[str, int] = {}
         addresses = {name: f"127.0.1.{number}" for number, name in enumerate(cases, 1)}
-        listeners = free_ports(LISTENERS)
-        server = Instance(home, {name: listeners[_listener(case)] for name, case in cases.items()}, addresses)
         (home / "roots.pem").write_text(stock.AUTHORITY.roots_pem)
         for name, case in {"good": Case(), **cases}.items():
-            _give_certificate(server, name, case)
-        blocks = "\n".join(_local(server, name, case) for name, case in cases.items())
-        (home / "dovecot.conf").write_text(
-            CONFIGURATION.format(
-                home=home, host=HOST, addresses=", ".join(addresses.values()), password=PASSWORD.replace(" ", ""),
-                locals=blocks, **listeners,
-            )  # fmt: skip
-        )
-        with running(server, trees.inside(tree, ["dovecot", "-F", "-c", str(home / "dovecot.conf")])):
-            yield server
+            _give_certificate(home, name, case)
+        for group in ([name for name in cases if name not in kinds], *([name] for name in kinds)):
+            ports = free_ports(LISTENERS)
+            one = Instance(
+                home,
+                {name: ports[_listener(cases[name])] for name in group},
+                {name: addresses[name] for name in group},
+            )
+            file = home / f"{group[0]}.conf"
+            file.write_text(_configuration(one, {name: cases[name] for name in group}, ports))
+            stack.enter_context(running(one, trees.inside(tree, ["dovecot", "-F", "-c", str(file)])))
+            ports_of_all |= one.ports
+        yield Instance(home, ports_of_all, addresses)
+
+
+def _configuration(server: Instance, cases: Mapping[str, Case], listeners: Mapping[str, int]) -> str:
+    return CONFIGURATION.format(
+        home=server.home,
+        host=HOST,
+        addresses=", ".join(server.addresses.values()),
+        password=PASSWORD.replace(" ", ""),
+        settings="\n".join(_settings(server, name, case) for name, case in cases.items()),
+        **listeners,
+    )
 
 
 def _listener(case: Case) -> str:
@@ -162,17 +177,16 @@ def _listener(case: Case) -> str:
     return chosen or f"{case.protocol}{'s' if case.tls is IMPLICIT else ''}"
 
 
-def _give_certificate(server: Instance, name: str, case: Case) -> None:
-    if case.served:
-        (server.home / f"{name}.crt").write_bytes(case.served[0].chain_pem)
-        (server.home / f"{name}.key").write_bytes(case.served[0].key_pem)
+def _give_certificate(home: Path, name: str, case: Case) -> None:
+    (home / f"{name}.crt").write_bytes(case.served[0].chain_pem)
+    (home / f"{name}.key").write_bytes(case.served[0].key_pem)
 
 
-def _local(server: Instance, name: str, case: Case) -> str:
-    settings = [option.replace("=", " = ", 1).replace("{home}", str(server.home)) for option in case.options if not option.startswith(ON)]
-    files = [f"ssl_server_cert_file = {server.home}/{name}.crt", f"ssl_server_key_file = {server.home}/{name}.key"]
-    inside = "\n  ".join([*files, *settings])
-    return f"local {server.addresses[name]} {{\n  {inside}\n}}"
+def _settings(server: Instance, name: str, case: Case) -> str:
+    settings = [option.replace("=", " = ", 1) for option in case.options if not option.startswith(ON)]
+    files = [f"ssl_server_cert_file = {{home}}/{name}.crt", f"ssl_server_key_file = {{home}}/{name}.key"]
+    inside = "\n  ".join([*files, *settings]).replace("{home}", str(server.home))
+    return inside if case.protocol is LMTP else f"local {server.addresses[name]} {{\n  {inside}\n}}"
 
 
 DOVECOT = Table("Dovecot", CASES, serve, lambda: trees.obstacle() or "")
