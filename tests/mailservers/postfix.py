@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -58,10 +58,10 @@ class Postfix(Instance):
 
 
 @contextmanager
-def postfix(services: Mapping[str, tuple[str, ...]]) -> Iterator[Postfix]:
+def postfix(services: Mapping[str, tuple[str, ...]], over_ipv6: Iterable[str] = ()) -> Iterator[Postfix]:
     """Run Postfix with one smtpd per name, each with its own `-o` options; `{pem}` is its certificate file."""
     with folder("postfix") as home:
-        server = Postfix(home, free_ports(services))
+        server = Postfix(home, free_ports(services), dict.fromkeys(over_ipv6, "::1"))
         _configure(server, services)
         master = subprocess.Popen(
             ["postfix", "-c", str(home / "etc"), "start-fg"],
@@ -91,7 +91,8 @@ def _service(name: str, server: Postfix, options: tuple[str, ...]) -> str:
     pem = server.home / f"{name}.pem"
     chosen = [f"smtpd_tls_chain_files={pem}", f"syslog_name={name}", *options]
     arguments = "".join(f"\n  -o {{ {option.format(pem=pem, home=server.home)} }}" for option in chosen)
-    return f"127.0.0.1:{server.ports[name]} inet n - n - - smtpd{arguments}"
+    address, port = server.where(name)
+    return f"[{address}]:{port} inet n - n - - smtpd{arguments}"
 
 
 def _wait(master: subprocess.Popen[bytes], server: Postfix) -> None:

@@ -9,9 +9,11 @@ from mailservers.certificates import HOST
 from mailservers.instance import Instance
 from mailservers.postfix import missing, postfix
 from mailtls.model.reason import Reason
-from mailtls.model.spec import TlsMode, TlsPolicy
+from mailtls.model.spec import ProxyProtocol, TlsMode, TlsPolicy
 
 WRAPPER = "smtpd_tls_wrappermode=yes"
+IPV6 = "IPv6"  # no option of Postfix
+PROXIED = "smtpd_upstream_proxy_protocol=haproxy"
 ENCRYPT = "smtpd_tls_security_level=encrypt"
 OLD_CRYPTO = "tls_config_file={home}/old.cnf"
 AUTH = ("smtpd_sasl_auth_enable=yes", "smtpd_sasl_type=dovecot", "smtpd_sasl_path=inet:127.0.0.1:{sasl}")
@@ -37,7 +39,13 @@ CASES = {
     "good-encrypt": Case(options=(ENCRYPT,), policy=ENFORCED),
     "good-rsa-and-ecdsa": Case((stock.STORED, stock.RSA)),
     "good-auth": Case(options=(*AUTH, "smtpd_tls_auth_only=yes"), policy=ENFORCED),
+    "good-ipv6": Case(options=(IPV6,)),
+    "good-proxy-v1": Case(options=(PROXIED,), proxy=ProxyProtocol.V1),
+    "good-proxy-v2": Case(options=(PROXIED,), proxy=ProxyProtocol.V2),
+    "good-xclient": Case(options=("smtpd_authorized_xclient_hosts=127.0.0.0/8",), xclient="192.0.2.1"),
     # before TLS
+    "xclient-unwanted": Case(xclient="192.0.2.1", reason=Reason.XCLIENT_REFUSED, says="xclient"),
+    "proxy-unwanted": Case(proxy=ProxyProtocol.V1, reason=Reason.PROTOCOL_ERROR, says="out of turn"),
     "tls-off": Case(
         options=("smtpd_tls_security_level=none",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
     ),
@@ -55,7 +63,7 @@ CASES = {
     ),
     "no-wrapper-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
     "wants-proxy": Case(
-        options=("smtpd_upstream_proxy_protocol=haproxy",), reason=Reason.NO_BANNER, says="PROXY", patience=1.5
+        options=(PROXIED,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5
     ),
     # the files
     "wrong-key": Case((stock.WRONG_KEY,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
@@ -88,6 +96,9 @@ CASES = {
     "unknown-root": Case((stock.UNKNOWN_ROOT,), reason=Reason.UNTRUSTED_ROOT, says="Private Root"),
     "leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="tls.crt"),
     "wrong-order": Case((stock.DISORDERED,), warns=(Reason.CHAIN_OUT_OF_ORDER,)),
+    "wrong-name-ipv6": Case(
+        (stock.OF_ANOTHER,), (IPV6,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"
+    ),
     "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "common-name-only": Case((stock.COMMON_NAME_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="common name"),
     "address-only": Case((stock.ADDRESS_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="no DNS name"),
@@ -103,14 +114,17 @@ CASES = {
 def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
     """Run one Postfix with a service per case."""
     with sasl.serving() as port:
-        options = {
-            name: tuple(option.replace("{sasl}", str(port)) for option in case.options) for name, case in cases.items()
-        }
-        with postfix(options) as server:
+        options = {name: _words(case, port) for name, case in cases.items()}
+        over_ipv6 = [name for name, case in cases.items() if IPV6 in case.options]
+        with postfix(options, over_ipv6) as server:
             (server.home / "old.cnf").write_text(OLD_OPENSSL)
             for name, case in cases.items():
                 server.certificate(name, case.pem)
             yield server
+
+
+def _words(case: Case, sasl_port: int) -> tuple[str, ...]:
+    return tuple(option.replace("{sasl}", str(sasl_port)) for option in case.options if option != IPV6)
 
 
 POSTFIX = Table("Postfix", CASES, serve, missing)

@@ -3,8 +3,9 @@
 from mailservers.dovecot import DOVECOT
 from mailservers.exim import EXIM
 from mailservers.haproxy import HAPROXY
+from mailservers.on_the_way import ON_THE_WAY
 from mailservers.opensmtpd import OPENSMTPD
 from mailservers.postfix_cases import POSTFIX
 
-TABLES = {table.server: table for table in (POSTFIX, DOVECOT, EXIM, OPENSMTPD, HAPROXY)}
+TABLES = {table.server: table for table in (POSTFIX, DOVECOT, EXIM, OPENSMTPD, HAPROXY, ON_THE_WAY)}
 EVERY_CASE = [(server, name) for server, table in TABLES.items() for name in table.cases]

@@ -1,0 +1,163 @@
+"""What stands between a client and a mail server: middleboxes before a real Postfix, filters, ports that do not speak.
+
+The option of a case names what its connections meet.
+"""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+
+from mailservers import stock
+from mailservers.case import Case, Table
+from mailservers.instance import LOOPBACK, Instance, folder
+from mailservers.postfix import missing, postfix
+from mailservers.scripted import PATIENCE, Act, Script, serving
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Protocol, TlsMode
+
+IMPLICIT = TlsMode.IMPLICIT
+CASES = {
+    "passes-all": Case(options=("pass",)),
+    "refused": Case(options=("refuse",), reason=Reason.CONNECTION_REFUSED, says="Nothing listens"),
+    "filtered": Case(options=("filter",), reason=Reason.CONNECT_TIMEOUT, says="drop the packets", patience=1.5),
+    "filtered-465": Case(
+        options=("filter",), tls=IMPLICIT, reason=Reason.CONNECT_TIMEOUT, says="drop the packets", patience=1.5
+    ),
+    "silent": Case(options=("silent",), reason=Reason.NO_BANNER, says="timed out", patience=1.5),
+    "silent-465": Case(
+        options=("silent",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="timed out", patience=1.5
+    ),
+    "closes-at-once": Case(options=("close",), reason=Reason.NO_BANNER, says="closed"),
+    "starttls-stripped": Case(options=("strip",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="middlebox"),
+    "starttls-masked": Case(options=("mask",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="XXXXXXXA"),
+    "starttls-refused": Case(options=("refuse-starttls",), reason=Reason.STARTTLS_REJECTED, says="502"),
+    "text-injected": Case(options=("inject",), reason=Reason.PLAINTEXT_AFTER_STARTTLS, says="250 injected"),
+    "banner-hidden": Case(options=("hide-banner",), warns=()),
+    "cut-in-tls": Case(options=("cut",), reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
+    "preauth": Case(
+        options=("preauth",), protocol=Protocol.IMAP, reason=Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, says="PREAUTH"
+    ),
+    "greets-421": Case(options=("greet-421",), reason=Reason.SERVER_BUSY, says="421"),
+}
+
+Rewrite = Callable[[bytes], bytes | None]  # what a server said, as the client is to hear it; None: cut the line
+
+
+def _strip(said: bytes) -> bytes:
+    return re.sub(rb"250-STARTTLS\r\n", b"", said)
+
+
+def _mask(said: bytes) -> bytes:
+    """Do what Cisco's `fixup protocol smtp` is known for."""
+    return said.replace(b"250-STARTTLS", b"250-XXXXXXXA")
+
+
+def _inject(said: bytes) -> bytes:
+    return said + b"250 injected\r\n" if said.startswith(b"220 2.0.0 ") else said
+
+
+def _refuse(said: bytes) -> bytes:
+    return b"502 5.5.1 Error: command not implemented\r\n" if said.startswith(b"220 2.0.0 ") else said
+
+
+def _hide(said: bytes) -> bytes:
+    return b"220 ****************\r\n" if said.startswith(b"220 mx") else said
+
+
+def _cut(said: bytes) -> bytes | None:
+    return None if said.startswith(b"\x16") else said
+
+
+_REWRITES: Mapping[str, Rewrite] = {
+    "pass": lambda said: said,
+    "strip": _strip,
+    "mask": _mask,
+    "inject": _inject,
+    "refuse-starttls": _refuse,
+    "hide-banner": _hide,
+    "cut": _cut,
+}
+_SCRIPTS = {
+    "silent": Script(greeting=Act.SILENCE),
+    "close": Script(greeting=Act.CLOSE),
+    "preauth": Script(greeting=b"* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] logged in as mail\r\n"),
+    "greet-421": Script(greeting=b"421 4.7.0 mx1.example.com too many connections\r\n"),
+}
+
+
+@contextmanager
+def _refusing() -> Iterator[int]:
+    """A port that nobody else can take, and nobody listens on."""
+    with socket.socket() as held:
+        held.bind((LOOPBACK, 0))
+        yield held.getsockname()[1]
+
+
+@contextmanager
+def _filtering() -> Iterator[int]:
+    """A port whose queue is full: like a filter, the kernel drops what asks for more."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind((LOOPBACK, 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def _middlebox(behind: tuple[str, int], rewrite: Rewrite) -> Iterator[int]:
+    """Pass connections on, changing what the server says."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        accepting = threading.Thread(target=_accept, args=(listener, behind, rewrite), daemon=True)
+        accepting.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join(PATIENCE)
+
+
+def _accept(listener: socket.socket, behind: tuple[str, int], rewrite: Rewrite) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+            server = socket.create_connection(behind, PATIENCE)
+        except OSError:
+            return
+        client.settimeout(PATIENCE)
+        for source, sink, change in ((client, server, _REWRITES["pass"]), (server, client, rewrite)):
+            threading.Thread(target=_carry, args=(source, sink, change), daemon=True).start()
+
+
+def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
+    with suppress(OSError):
+        while said := source.recv(65536):
+            heard = change(said)
+            if heard is None:
+                break
+            sink.sendall(heard)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
+    """Put up all that the cases name, before one Postfix."""
+    with postfix({"behind": ()}) as server, folder("on-the-way") as home, ExitStack() as stack:
+        server.certificate("behind", stock.STORED.pem)
+
+        def put_up(kind: str) -> AbstractContextManager[int]:
+            if kind in _SCRIPTS:
+                return serving(_SCRIPTS[kind], home)
+            if kind in _REWRITES:
+                return _middlebox(server.where("behind"), _REWRITES[kind])
+            return _refusing() if kind == "refuse" else _filtering()
+
+        yield Instance(home, {name: stack.enter_context(put_up(case.options[0])) for name, case in cases.items()})
+
+
+ON_THE_WAY = Table("on the way", CASES, serve, missing)
