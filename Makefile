@@ -106,6 +106,10 @@ pytest: $(READY) ## Run some tests: make pytest ARGS="tests/e2e -k renewal -x"
 bench: $(READY) ## Measure against the targets: prints a table and writes build/bench.json (ARGS=probe: the probe only)
 	PYTHONPATH=operator:tests $(BIN)/python -m bench $(ARGS)
 
+.PHONY: compare
+compare: $(READY) ## Let posttls-finger, testssl.sh and openssl look at the tests' mail servers; writes docs/comparison.md
+	PYTHONPATH=operator:tests $(BIN)/python -m comparison
+
 ##@ Keep house
 
 .PHONY: tools

@@ -108,7 +108,9 @@ CASES = {
     "imap-behind-smtp": Case(options=("on imap",), reason=Reason.PROTOCOL_ERROR, says="* OK"),
     "imap-wrong-key": Case((stock.WRONG_KEY,), protocol=IMAP, reason=Reason.STARTTLS_UNAVAILABLE, says="* BYE"),
     "imap-tls13-only": Case(options=("ssl_min_protocol=TLSv1.3",), protocol=IMAP),
-    "imap-asks-for-certificate": Case(options=("ssl_server_ca_file={home}/roots.pem", "ssl_server_request_client_cert=yes"), protocol=IMAP),
+    "imap-asks-for-certificate": Case(
+        options=("ssl_server_ca_file={home}/roots.pem", "ssl_server_request_client_cert=yes"), protocol=IMAP
+    ),
     "imap-not-reloaded": Case(
         (stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED, protocol=IMAP
     ),

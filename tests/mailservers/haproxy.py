@@ -44,9 +44,7 @@ CASES = {
     "proxy-not-sent": Case(options=(CLEAR, "broken-proxy"), reason=Reason.NO_BANNER, says="PROXY", patience=3),
     "proxy-wanted": Case(options=("accept-proxy",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
     "forwards-in-clear": Case(options=(CLEAR,), reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"),
-    "clear-on-465": Case(
-        options=(CLEAR,), tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says="220"
-    ),
+    "clear-on-465": Case(options=(CLEAR,), tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says="220"),
     "tls-on-587": Case(reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3),
     "starttls-again": Case(options=("starttls",), tls=IMPLICIT, warns=(Reason.STARTTLS_READVERTISED,)),
     "dead-backend": Case(options=(DEAD,), tls=IMPLICIT, reason=Reason.NO_BANNER, says="closed"),
@@ -106,9 +104,7 @@ def _configuration(server: Instance, cases: Mapping[str, Case], backend: Instanc
         f"backend {name}\n  server postfix 127.0.0.1:{backend.ports[name]}{suffix}" for name, suffix in proxied.items()
     ]
     backends.append(f"backend broken-proxy\n  server postfix 127.0.0.1:{backend.ports[PROXIED]}")
-    return CONFIGURATION.format(
-        home=server.home, frontends="\n".join(frontends), backends="\n".join(backends)
-    )
+    return CONFIGURATION.format(home=server.home, frontends="\n".join(frontends), backends="\n".join(backends))
 
 
 def _frontend(server: Instance, name: str, case: Case) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mailservers.certificates import HOST
 from mailservers.instance import Instance, end, folder, free_ports
+
 START_PATIENCE = 30  # seconds; `postfix check` walks the queue first
 
 MAIN_CF = """

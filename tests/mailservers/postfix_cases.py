@@ -62,22 +62,16 @@ CASES = {
         options=(WRAPPER,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="wrappermode", patience=3
     ),
     "no-wrapper-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
-    "wants-proxy": Case(
-        options=(PROXIED,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5
-    ),
+    "wants-proxy": Case(options=(PROXIED,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5),
     # the files
     "wrong-key": Case((stock.WRONG_KEY,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
     "leaf-last": Case((stock.LEAF_LAST,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
     "missing-file": Case(
         options=("smtpd_tls_chain_files={pem}.gone",), reason=Reason.TLS_HANDSHAKE_FAILED, says="key file"
     ),
-    "wrong-key-wrapper": Case(
-        (stock.WRONG_KEY,), (WRAPPER,), Reason.TLS_HANDSHAKE_FAILED, "key file", tls=IMPLICIT
-    ),
+    "wrong-key-wrapper": Case((stock.WRONG_KEY,), (WRAPPER,), Reason.TLS_HANDSHAKE_FAILED, "key file", tls=IMPLICIT),
     # TLS itself
-    "tls11-only": Case(
-        options=("smtpd_tls_protocols=TLSv1.1",), reason=Reason.NO_SHARED_TLS_VERSION, says=">=TLSv1.2"
-    ),
+    "tls11-only": Case(options=("smtpd_tls_protocols=TLSv1.1",), reason=Reason.NO_SHARED_TLS_VERSION, says=">=TLSv1.2"),
     "client-certificate": Case(
         options=(ENCRYPT, "smtpd_tls_req_ccert=yes"), reason=Reason.EHLO_AFTER_TLS_FAILED, says="req_ccert"
     ),
@@ -96,9 +90,7 @@ CASES = {
     "unknown-root": Case((stock.UNKNOWN_ROOT,), reason=Reason.UNTRUSTED_ROOT, says="Private Root"),
     "leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="tls.crt"),
     "wrong-order": Case((stock.DISORDERED,), warns=(Reason.CHAIN_OUT_OF_ORDER,)),
-    "wrong-name-ipv6": Case(
-        (stock.OF_ANOTHER,), (IPV6,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"
-    ),
+    "wrong-name-ipv6": Case((stock.OF_ANOTHER,), (IPV6,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "common-name-only": Case((stock.COMMON_NAME_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="common name"),
     "address-only": Case((stock.ADDRESS_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="no DNS name"),

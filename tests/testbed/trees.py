@@ -1,14 +1,13 @@
 """Whole Debian trees of mail servers, each made once by content, and how to run a program in one.
 
-Debian's mail servers exclude each other as packages, and their configuration changes between releases: so each kind gets
-a tree of its own, of one release, whatever the machine itself runs. Nothing of them is installed on the machine.
+Debian's mail servers exclude each other as packages, and their configuration changes between releases: so each kind
+gets a tree of its own, of one release, whatever the machine itself runs. Nothing of them is installed on the machine.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -38,9 +37,7 @@ exec chroot "$tree" "$@"
 
 def obstacle() -> str | None:
     """Why a program cannot be run in a tree here, in one sentence; None when it can."""
-    if (sentence := host.obstacle()) is not None:
-        return sentence
-    return None
+    return host.obstacle()
 
 
 def ensure(name: str) -> Path:
@@ -69,8 +66,8 @@ def _make(name: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made:
         tree = Path(made) / "tree"
         run(
-            "mmdebstrap", "--variant=essential", "--quiet", *left_out, f"--include={','.join(recipe['packages'][name])}",
-            recipe["suite"], str(tree),
+            "mmdebstrap", "--variant=essential", "--quiet", *left_out,
+            f"--include={','.join(recipe['packages'][name])}", recipe["suite"], str(tree),
         )  # fmt: skip
         tree.rename(target)
 
@@ -88,6 +85,6 @@ def _is_in_use(tree: Path) -> bool:
 
 def _root(process: Path) -> Path | None:
     try:
-        return Path(os.readlink(process / "root"))
+        return (process / "root").readlink()
     except OSError:  # it has ended meanwhile
         return None

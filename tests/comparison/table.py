@@ -1,0 +1,85 @@
+"""The page that says who noticed what: written from marks, and read back to be checked."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from comparison.rules import Mark, fault
+from mailservers.tables import EVERY_CASE, TABLES
+from testbed.layout import project_folder
+
+PAGE = "docs/comparison.md"
+COLUMNS = ("mailtls", "posttls-finger", "testssl.sh", "openssl")
+Marks: TypeAlias = Mapping[tuple[str, str], Mapping[str, Mark]]
+_HEAD = """\
+# Who notices what
+
+Every case here is a real mail server, or what stands before one, that `make test` sets up as described, mostly wrong on
+purpose, and probes. `make compare` lets the tools that postmasters use look at the same services and writes this page;
+nothing in it is edited by hand.
+
+How it is judged:
+
+- **noticed**: the output names the fault. For mailtls that is the reason in the second column; for the others the words
+  in `tests/comparison/rules.py`, which are generous: "wrong version number" of OpenSSL counts for clear text where TLS
+  is due. A fact without a judgement, such as "Server public key is 1024 bit", does not count.
+- **something else**: the tool fails or warns, but its words do not lead to the fault.
+- **did not notice**: the tool is content.
+- **fine** and **false alarm**: of services that are as they should be.
+- **cannot ask**: the tool does not speak the protocol, or cannot send a PROXY header or XCLIENT before it.
+
+How they run:
+
+- posttls-finger at level `secure` with `-F`; openssl as `s_client` with `-verify_return_error`, `-verify_hostname` and a
+  farewell inside TLS; both for 12 seconds at most.
+- testssl.sh with `--protocols --server-defaults --add-ca`. Its findings from MEDIUM on count, except that the
+  certificates of the tests name no place for revocation. It takes a minute for each case, so it runs on some only.
+- All are told the same: the name to expect and the authority to trust. Only mailtls can also be told which certificate
+  is stored, which the cases need where one was renewed but not loaded, or belongs to somebody else.
+"""
+
+
+def write(marks: Marks) -> None:
+    """Write the page."""
+    (project_folder() / PAGE).write_text("\n".join(_lines(marks)) + "\n", encoding="utf-8")
+
+
+def read() -> dict[tuple[str, str], dict[str, Mark]]:
+    """Read the marks of the page back."""
+    marks, server = {}, ""
+    for line in (project_folder() / PAGE).read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            server = line.removeprefix("## ")
+        elif found := re.fullmatch(r"\| `([^`]+)` \| [^|]* \| (.*) \|", line):
+            cells = [Mark(cell.strip()) for cell in found[2].split("|")]
+            marks[server, found[1]] = dict(zip(COLUMNS, cells, strict=True))
+    return marks
+
+
+def path() -> Path:
+    """Where the page is."""
+    return project_folder() / PAGE
+
+
+def _lines(marks: Marks) -> Iterator[str]:
+    yield _HEAD
+    yield from _summary(marks)
+    for server, table in TABLES.items():
+        yield f"\n## {server}\n"
+        yield f"| case | what is wrong | {' | '.join(COLUMNS)} |"
+        yield "| --- " * (len(COLUMNS) + 2) + "|"
+        for name, case in table.cases.items():
+            wrong = fault(case)
+            cells = " | ".join(marks[server, name][tool].value for tool in COLUMNS)
+            yield f"| `{name}` | {wrong or 'nothing'} | {cells} |"
+
+
+def _summary(marks: Marks) -> Iterator[str]:
+    yield "## In figures\n"
+    yield f"| of {len(EVERY_CASE)} cases | {' | '.join(COLUMNS)} |"
+    yield "| --- " * (len(COLUMNS) + 1) + "|"
+    for one in Mark:
+        counts = [sum(row[tool] is one for row in marks.values()) for tool in COLUMNS]
+        if any(counts):
+            yield f"| {one.value} | {' | '.join(map(str, counts))} |"
