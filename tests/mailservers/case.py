@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fakes.clock import WallClock
 from mailservers.certificates import HOST, Served
 from mailservers.instance import Instance
 from mailservers.stock import AUTHORITY, STORED
 from mailtls.lifecycle.probe import verdict
+from mailtls.model.credentials import Credentials
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
@@ -35,6 +36,7 @@ class Case:
     policy: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     depth: Depth = Depth.QUICK
     stored: Served | None = None  # what the Secret holds; None: there is no Secret, as for any tool run by hand
+    login: Credentials | None = None
     proxy: ProxyProtocol = ProxyProtocol.NONE
     xclient: str | None = None
     patience: float = PATIENT
@@ -61,5 +63,6 @@ def probe(case: Case, where: tuple[str, int]) -> Endpoint:
     target = Target("mx-0", "StatefulSet/mx", where[0], port, HOST)
     patience = case.patience
     limits = Limits(connect=patience, dialog=patience, handshake=patience, overall=3 * patience)
-    expected = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)
+    stored = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)
+    expected = replace(stored, login=case.login)
     return MailProber(WallClock(), verdict, limits).probe([target], expected, case.depth)[0]

@@ -9,11 +9,15 @@ from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance, folder, free_ports, running
 from mailservers.sasl import PASSWORD
+from mailtls.model.credentials import Credentials
+from mailtls.model.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from testbed import trees
 
 IMAP, POP3, LMTP, SIEVE = Protocol.IMAP, Protocol.POP3, Protocol.LMTP, Protocol.SIEVE
+USER, STRANGER = Credentials("probe", PASSWORD), Credentials("probe", "another password")
+FULL = Depth.FULL
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
 LISTENERS = ("imap", "imaps", "imap-proxy", "pop3", "pop3s", "lmtp", "sieve")
 ON = "on "  # "on imaps": that listener, whatever the case dials
@@ -32,7 +36,7 @@ ssl_server_key_file = {home}/good.key
 mail_driver = maildir
 mail_path = /tmp/none
 passdb static {{
-  password = {password}
+  password = "{password}"
 }}
 userdb static {{
   fields {{
@@ -89,9 +93,15 @@ CASES = {
     "imap-proxy-not-sent": Case(
         options=("on imap-proxy",), protocol=IMAP, reason=Reason.NO_BANNER, says="PROXY", patience=1.5
     ),
-    "imap-tls-off": Case(options=("ssl=no",), protocol=IMAP, reason=Reason.STARTTLS_NOT_ADVERTISED, says="IMAP4"),
-    "pop3-tls-off": Case(options=("ssl=no",), protocol=POP3, reason=Reason.STARTTLS_NOT_ADVERTISED, says="UIDL"),
-    "lmtp-tls-off": Case(options=("ssl=no",), protocol=LMTP, reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"),
+    "imap-tls-off": Case(
+        options=("ssl=no",), protocol=IMAP, policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="IMAP4"
+    ),
+    "pop3-tls-off": Case(
+        options=("ssl=no",), protocol=POP3, policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="UIDL"
+    ),
+    "lmtp-tls-off": Case(
+        options=("ssl=no",), protocol=LMTP, policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"
+    ),
     "sieve-tls-off": Case(options=("ssl=no",), protocol=SIEVE, reason=Reason.STARTTLS_REJECTED, says="TLS sup"),
     "imaps-on-143": Case(
         options=("on imaps",), protocol=IMAP, reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3
@@ -103,11 +113,33 @@ CASES = {
         options=("on pop3s",), protocol=POP3, reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3
     ),
     "pop3-on-995": Case(
-        options=("on pop3",), protocol=POP3, tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says="+OK"
+        options=("on pop3",),
+        protocol=POP3,
+        tls=IMPLICIT,
+        reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
+        says="ssl = yes",
     ),
     "imap-behind-smtp": Case(options=("on imap",), reason=Reason.PROTOCOL_ERROR, says="* OK"),
     "imap-wrong-key": Case((stock.WRONG_KEY,), protocol=IMAP, reason=Reason.STARTTLS_UNAVAILABLE, says="* BYE"),
-    "imap-tls13-only": Case(options=("ssl_min_protocol=TLSv1.3",), protocol=IMAP),
+    "imap-tls13-only": Case(
+        options=("ssl_min_protocol=TLSv1.3",),
+        protocol=IMAP,
+        depth=FULL,
+        reason=Reason.TLS12_UNSUPPORTED,
+        says="TLS 1.2",
+    ),
+    "imap-deep": Case(protocol=IMAP, depth=Depth.DEEP, policy=ENFORCED, login=USER),
+    "pop3s-full": Case(protocol=POP3, tls=IMPLICIT, depth=FULL, policy=ENFORCED, login=USER),
+    "sieve-deep": Case(protocol=SIEVE, depth=Depth.DEEP, policy=ENFORCED, login=USER),
+    "lmtp-deep": Case(protocol=LMTP, depth=Depth.DEEP),
+    "imap-login-fails": Case(
+        protocol=IMAP,
+        depth=FULL,
+        policy=ENFORCED,
+        login=STRANGER,
+        reason=Reason.AUTH_FAILED,
+        says="AUTHENTICATIONFAILED",
+    ),
     "imap-asks-for-certificate": Case(
         options=("ssl_server_ca_file={home}/roots.pem", "ssl_server_request_client_cert=yes"), protocol=IMAP
     ),
@@ -168,7 +200,7 @@ def _configuration(server: Instance, cases: Mapping[str, Case], listeners: Mappi
         home=server.home,
         host=HOST,
         addresses=", ".join(server.addresses.values()),
-        password=PASSWORD.replace(" ", ""),
+        password=PASSWORD,
         settings="\n".join(_settings(server, name, case) for name, case in cases.items()),
         **listeners,
     )

@@ -58,7 +58,9 @@ CASES = {
     "good-on-connect": Case(options=(ON_CONNECT,), tls=IMPLICIT),
     "good-slow": Case(options=("acl_smtp_connect=delay",)),
     "good-auth": Case(options=("auth_advertise_hosts=${if def:tls_in_cipher{*}}",), policy=ENFORCED),
-    "tls-off": Case(options=("tls_advertise_hosts=",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"),
+    "tls-off": Case(
+        options=("tls_advertise_hosts=",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
+    ),
     "defers": Case(options=("acl_smtp_connect=defer",), reason=Reason.SERVER_BUSY, says="come back later"),
     "denies": Case(options=("acl_smtp_connect=deny",), reason=Reason.PROBE_REJECTED, says="not from here"),
     "tarpit": Case(options=("acl_smtp_connect=delay",), reason=Reason.NO_BANNER, says="timed out", patience=1.5),

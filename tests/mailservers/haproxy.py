@@ -7,11 +7,12 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder, free_ports, running
 from mailservers.postfix import missing, postfix
+from mailtls.model.endpoint import Depth
 from mailtls.model.reason import Reason
-from mailtls.model.spec import TlsMode
+from mailtls.model.spec import TlsMode, TlsPolicy
 from testbed import trees
 
-IMPLICIT = TlsMode.IMPLICIT
+IMPLICIT, ENFORCED, FULL = TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Depth.FULL
 CLEAR, DEAD, PROXIED = "clear", "dead", "proxied"  # a frontend without TLS; which backend, if not plain Postfix
 OLD = "ciphers ALL:@SECLEVEL=0 ssl-min-ver TLSv1.0"
 BACKENDS = {
@@ -43,7 +44,9 @@ CASES = {
     "good-behind-proxy": Case(options=(CLEAR, PROXIED)),
     "proxy-not-sent": Case(options=(CLEAR, "broken-proxy"), reason=Reason.NO_BANNER, says="PROXY", patience=3),
     "proxy-wanted": Case(options=("accept-proxy",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
-    "forwards-in-clear": Case(options=(CLEAR,), reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"),
+    "forwards-in-clear": Case(
+        options=(CLEAR,), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
+    ),
     "clear-on-465": Case(options=(CLEAR,), tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says="220"),
     "tls-on-587": Case(reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3),
     "starttls-again": Case(options=("starttls",), tls=IMPLICIT, warns=(Reason.STARTTLS_READVERTISED,)),
@@ -51,6 +54,17 @@ CASES = {
     "tls11-only": Case(
         options=(OLD, "ssl-max-ver TLSv1.1"), tls=IMPLICIT, reason=Reason.NO_SHARED_TLS_VERSION, says="1.2"
     ),
+    "needs-sni": Case(
+        options=("strict-sni",), tls=IMPLICIT, depth=FULL, reason=Reason.SNI_REQUIRED, says="default certificate"
+    ),
+    "second-expired": Case(
+        (stock.STORED, stock.EXPIRED_RSA), tls=IMPLICIT, depth=FULL, reason=Reason.SECOND_CERTIFICATE_STALE, says="RSA"
+    ),
+    "legacy-tls": Case(options=(OLD,), tls=IMPLICIT, depth=FULL, warns=(Reason.LEGACY_TLS_ENABLED,)),
+    "tls13-only": Case(
+        options=("ssl-min-ver TLSv1.3",), tls=IMPLICIT, depth=FULL, reason=Reason.TLS12_UNSUPPORTED, says="TLS 1.2"
+    ),
+    "good-full": Case((stock.STORED, stock.RSA), tls=IMPLICIT, depth=FULL),
     "other-name-only": Case(
         (stock.OF_ANOTHER,), ("strict-sni",), Reason.TLS_HANDSHAKE_FAILED, "handshake", tls=IMPLICIT
     ),

@@ -9,15 +9,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
-from mailservers import stock
+from mailservers import forgetless, stock
 from mailservers.case import Case, Table
 from mailservers.instance import LOOPBACK, Instance, folder
 from mailservers.postfix import missing, postfix
 from mailservers.scripted import PATIENCE, Act, Script, serving
+from mailtls.model.endpoint import Depth
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Protocol, TlsMode
+from mailtls.model.spec import Protocol, TlsMode, TlsPolicy
 
-IMPLICIT = TlsMode.IMPLICIT
+IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
 CASES = {
     "passes-all": Case(options=("pass",)),
     "refused": Case(options=("refuse",), reason=Reason.CONNECTION_REFUSED, says="Nothing listens"),
@@ -30,11 +31,19 @@ CASES = {
         options=("silent",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="timed out", patience=1.5
     ),
     "closes-at-once": Case(options=("close",), reason=Reason.NO_BANNER, says="closed"),
-    "starttls-stripped": Case(options=("strip",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="middlebox"),
-    "starttls-masked": Case(options=("mask",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="XXXXXXXA"),
+    "starttls-stripped": Case(
+        options=("strip",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="middlebox"
+    ),
+    "starttls-masked": Case(options=("mask",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="XXXXXXXA"),
     "starttls-refused": Case(options=("refuse-starttls",), reason=Reason.STARTTLS_REJECTED, says="502"),
     "text-injected": Case(options=("inject",), reason=Reason.PLAINTEXT_AFTER_STARTTLS, says="250 injected"),
-    "banner-hidden": Case(options=("hide-banner",), warns=()),
+    "injectable": Case(
+        options=("forgetless",),
+        depth=Depth.DEEP,
+        reason=Reason.STARTTLS_COMMAND_INJECTION,
+        says="carried out inside TLS",
+    ),
+    "banner-hidden": Case(options=("hide-banner",)),
     "cut-in-tls": Case(options=("cut",), reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
     "preauth": Case(
         options=("preauth",), protocol=Protocol.IMAP, reason=Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, says="PREAUTH"
@@ -155,6 +164,8 @@ def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
                 return serving(_SCRIPTS[kind], home)
             if kind in _REWRITES:
                 return _middlebox(server.where("behind"), _REWRITES[kind])
+            if kind == "forgetless":
+                return forgetless.serving(stock.STORED, home)
             return _refusing() if kind == "refuse" else _filtering()
 
         yield Instance(home, {name: stack.enter_context(put_up(case.options[0])) for name, case in cases.items()})

@@ -19,7 +19,7 @@ CASES = {
     "good-smtps": Case(options=(SMTPS,), tls=IMPLICIT),
     "good-require": Case(options=("tls-require",), policy=ENFORCED),
     "good-auth": Case(options=("tls-require", "auth <users>"), policy=ENFORCED),
-    "tls-off": Case(options=(PLAIN,), reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"),
+    "tls-off": Case(options=(PLAIN,), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"),
     "smtps-on-587": Case(options=(SMTPS,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3),
     "no-smtps-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
     "wants-proxy": Case(options=(PROXY,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5),

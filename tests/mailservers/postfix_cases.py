@@ -8,15 +8,22 @@ from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance
 from mailservers.postfix import missing, postfix
+from mailtls.model.credentials import Credentials
+from mailtls.model.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import ProxyProtocol, TlsMode, TlsPolicy
 
 WRAPPER = "smtpd_tls_wrappermode=yes"
 IPV6 = "IPv6"  # no option of Postfix
 PROXIED = "smtpd_upstream_proxy_protocol=haproxy"
+AUTH_ONLY = "smtpd_tls_auth_only=yes"
+MODERN = "smtpd_tls_protocols=>=TLSv1.2"
 ENCRYPT = "smtpd_tls_security_level=encrypt"
 OLD_CRYPTO = "tls_config_file={home}/old.cnf"
 AUTH = ("smtpd_sasl_auth_enable=yes", "smtpd_sasl_type=dovecot", "smtpd_sasl_path=inet:127.0.0.1:{sasl}")
+USER = Credentials(sasl.USER, sasl.PASSWORD)
+STRANGER = Credentials(sasl.USER, "another password")
+FULL = Depth.FULL
 IMPLICIT = TlsMode.IMPLICIT
 ENFORCED = TlsPolicy.ENFORCED
 # What an administrator of an old machine has in openssl.cnf: Debian's own refuses weak keys before anybody sees them.
@@ -38,19 +45,29 @@ CASES = {
     "good-tls12": Case(options=("smtpd_tls_protocols=TLSv1.2",)),
     "good-encrypt": Case(options=(ENCRYPT,), policy=ENFORCED),
     "good-rsa-and-ecdsa": Case((stock.STORED, stock.RSA)),
-    "good-auth": Case(options=(*AUTH, "smtpd_tls_auth_only=yes"), policy=ENFORCED),
+    "good-auth": Case(options=(*AUTH, AUTH_ONLY), policy=ENFORCED),
     "good-ipv6": Case(options=(IPV6,)),
     "good-proxy-v1": Case(options=(PROXIED,), proxy=ProxyProtocol.V1),
     "good-proxy-v2": Case(options=(PROXIED,), proxy=ProxyProtocol.V2),
     "good-xclient": Case(options=("smtpd_authorized_xclient_hosts=127.0.0.0/8",), xclient="192.0.2.1"),
+    "good-deep": Case((stock.STORED, stock.RSA), (MODERN,), depth=Depth.DEEP),
     # before TLS
     "xclient-unwanted": Case(xclient="192.0.2.1", reason=Reason.XCLIENT_REFUSED, says="xclient"),
     "proxy-unwanted": Case(proxy=ProxyProtocol.V1, reason=Reason.PROTOCOL_ERROR, says="out of turn"),
     "tls-off": Case(
-        options=("smtpd_tls_security_level=none",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
+        options=("smtpd_tls_security_level=none",),
+        policy=ENFORCED,
+        reason=Reason.STARTTLS_NOT_ADVERTISED,
+        says="PIPELINING",
+    ),
+    "tls-off-where-it-may-be": Case(
+        options=("smtpd_tls_security_level=none",), warns=(Reason.STARTTLS_NOT_ADVERTISED,)
     ),
     "starttls-hidden": Case(
-        options=("smtpd_discard_ehlo_keywords=starttls",), reason=Reason.STARTTLS_NOT_ADVERTISED, says="STARTTLS"
+        options=("smtpd_discard_ehlo_keywords=starttls",),
+        policy=ENFORCED,
+        reason=Reason.STARTTLS_NOT_ADVERTISED,
+        says="STARTTLS",
     ),
     "rejects": Case(
         options=("smtpd_client_restrictions=reject", "smtpd_delay_reject=no"), reason=Reason.PROBE_REJECTED, says="554"
@@ -75,7 +92,32 @@ CASES = {
     "client-certificate": Case(
         options=(ENCRYPT, "smtpd_tls_req_ccert=yes"), reason=Reason.EHLO_AFTER_TLS_FAILED, says="req_ccert"
     ),
+    "legacy-tls": Case(depth=FULL, warns=(Reason.LEGACY_TLS_ENABLED,)),
+    "tls12-only": Case(options=("smtpd_tls_protocols=TLSv1.2",), depth=FULL, warns=(Reason.TLS13_UNSUPPORTED,)),
+    "tls13-only": Case(
+        options=("smtpd_tls_protocols=TLSv1.3",), depth=FULL, reason=Reason.TLS12_UNSUPPORTED, says="TLS 1.2"
+    ),
+    "weak-ciphers": Case(
+        options=(MODERN, OLD_CRYPTO, "tls_medium_cipherlist=ALL:COMPLEMENTOFALL:@SECLEVEL=0"),
+        depth=FULL,
+        warns=(Reason.WEAK_CRYPTO,),
+    ),
     # the certificate
+    "second-expired": Case(
+        (stock.STORED, stock.EXPIRED_RSA),
+        (MODERN,),
+        depth=FULL,
+        reason=Reason.SECOND_CERTIFICATE_STALE,
+        says="RSA",
+    ),
+    "second-not-reloaded": Case(
+        (stock.STORED, stock.OLDER_RSA),
+        (MODERN,),
+        depth=FULL,
+        reason=Reason.SECOND_CERTIFICATE_STALE,
+        says="not the stored one",
+        stored=stock.STORED,
+    ),
     "not-reloaded": Case((stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED),
     "not-reloaded-till-expired": Case(
         (stock.EXPIRED,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED
@@ -98,6 +140,18 @@ CASES = {
     "weak-key": Case((stock.WEAK_KEY,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),
     "sha1": Case((stock.SHA1,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),
     # logins
+    "login": Case(options=(*AUTH, AUTH_ONLY, MODERN), depth=FULL, policy=ENFORCED, login=USER),
+    "login-fails": Case(
+        options=(*AUTH, AUTH_ONLY, MODERN),
+        depth=FULL,
+        policy=ENFORCED,
+        login=STRANGER,
+        reason=Reason.AUTH_FAILED,
+        says="535",
+    ),
+    "login-not-offered": Case(
+        options=(MODERN,), depth=FULL, policy=ENFORCED, login=USER, reason=Reason.AUTH_MISSING, says="Inside TLS"
+    ),
     "auth-before-tls": Case(options=AUTH, policy=ENFORCED, warns=(Reason.AUTH_OFFERED_BEFORE_TLS,)),
 }
 
