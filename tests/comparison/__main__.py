@@ -19,8 +19,20 @@ AT_A_TIME = 4
 # testssl.sh takes a minute for each: what it is best at, and some of each other kind.
 TESTSSL_CASES: Mapping[str, frozenset[str]] = {
     "Postfix": frozenset(
-        "good tls-off wrong-key expired not-yet-valid self-signed leaf-alone wrong-order wrong-name weak-key "
-        "tls11-only second-expired".split()
+        [
+            "good",
+            "tls-off",
+            "wrong-key",
+            "expired",
+            "not-yet-valid",
+            "self-signed",
+            "leaf-alone",
+            "wrong-order",
+            "wrong-name",
+            "weak-key",
+            "tls11-only",
+            "second-expired",
+        ]
     ),
     "haproxy": frozenset({"needs-sni"}),
     "on the way": frozenset({"refused", "starttls-stripped"}),

@@ -44,8 +44,8 @@ NAMES: Mapping[Reason, str] = {
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: r"implicit TLS|wrapper",
     Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: r"wrong version number|not TLS|SSL/TLS enabled server",
     Reason.STARTTLS_NOT_ADVERTISED: r"Didn't find STARTTLS|No STARTTLS found|STARTTLS.*not (offered|supported|found)",
-    Reason.STARTTLS_UNAVAILABLE: r"STARTTLS rejected|STARTTLS.*(fail|refused)|\b454\b",
-    Reason.STARTTLS_REJECTED: r"STARTTLS rejected|STARTTLS.*(fail|refused)|\b502\b",
+    Reason.STARTTLS_UNAVAILABLE: r"STARTTLS rejected|STARTTLS.*(fail|refused|problem)|\b454\b",
+    Reason.STARTTLS_REJECTED: r"STARTTLS rejected|STARTTLS.*(fail|refused|problem)|\b502\b",
     Reason.PLAINTEXT_AFTER_STARTTLS: r"after STARTTLS|plaintext",
     Reason.TLS_HANDSHAKE_FAILED: _BROKEN_HANDSHAKE,
     Reason.NO_SHARED_TLS_VERSION: (
@@ -66,6 +66,7 @@ NAMES: Mapping[Reason, str] = {
     Reason.STARTTLS_READVERTISED: r"STARTTLS.*again",
     Reason.AUTH_OFFERED_BEFORE_TLS: r"AUTH.*before|plaintext.*AUTH",
     Reason.AUTH_MISSING: r"AUTH.*missing",
+    Reason.AUTH_FAILED: r"\b535\b|AUTHENTICATIONFAILED",
     Reason.LEGACY_TLS_ENABLED: r"TLS1(_1)? (LOW|MEDIUM|HIGH|CRITICAL)",
     Reason.TLS12_UNSUPPORTED: r"TLS1_2 (LOW|MEDIUM|HIGH)",
     Reason.TLS13_UNSUPPORTED: r"TLS1_3 (LOW|MEDIUM|HIGH)",

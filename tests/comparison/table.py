@@ -31,8 +31,8 @@ How it is judged:
 
 How they run:
 
-- posttls-finger at level `secure` with `-F`; openssl as `s_client` with `-verify_return_error`, `-verify_hostname` and a
-  farewell inside TLS; both for 12 seconds at most.
+- posttls-finger at level `secure` with `-F`; openssl as `s_client` with `-verify_return_error`, `-verify_hostname` and
+  a farewell inside TLS; both for 12 seconds at most.
 - testssl.sh with `--protocols --server-defaults --add-ca`. Its findings from MEDIUM on count, except that the
   certificates of the tests name no place for revocation. It takes a minute for each case, so it runs on some only.
 - All are told the same: the name to expect and the authority to trust. Only mailtls can also be told which certificate

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from testbed import host
 from testbed.console import step
-from testbed.images import SOURCES, run
+from testbed.images import run
 from testbed.layout import cache_folder
 from testbed.tools import content_hash
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SERVERS = "servers"  # Dovecot, Exim and haproxy, and testssl.sh to compare with
 OPENSMTPD = "opensmtpd"
-_RECIPE = SOURCES / "trees.json"
+_RECIPE = Path(__file__).with_name("trees.json")
 # A program sees the machine's devices, processes and /tmp, and has folders of its own for what it runs with: two of a
 # kind never meet. The shell becomes the program, so that ending the process ends the program.
 _ENTER = """
@@ -38,6 +38,12 @@ exec chroot "$tree" "$@"
 def obstacle() -> str | None:
     """Why a program cannot be run in a tree here, in one sentence; None when it can."""
     return host.obstacle()
+
+
+def ensure_all() -> None:
+    """Make every tree."""
+    for name in (SERVERS, OPENSMTPD):
+        ensure(name)
 
 
 def ensure(name: str) -> Path:

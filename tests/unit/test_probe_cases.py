@@ -162,6 +162,12 @@ CASES = [
         "250 injected",
     ),
     Case("injected after the ClientHello", good(handshake=inject_late), Reason.PLAINTEXT_AFTER_STARTTLS, "250 late"),
+    Case(
+        "gives TLS up in clear text",
+        good(handshake=b"454 4.7.0 TLS not available\r\n"),
+        Reason.STARTTLS_UNAVAILABLE,
+        "given up («454 4.7.0 TLS not available»)",
+    ),
     Case("closes at the handshake", good(handshake=Act.CLOSE), Reason.TLS_HANDSHAKE_FAILED, "closed"),
     Case("resets at the handshake", good(handshake=Act.RESET), Reason.TLS_HANDSHAKE_FAILED, "closed"),
     Case(
@@ -225,6 +231,11 @@ CASES = [
         Script(served=GOOD.without_intermediate()),
         Reason.INCOMPLETE_CHAIN,
         trust=AUTHORITY.bundle_pem,
+    ),
+    Case(
+        "wrong order",
+        Script(served=Served((GOOD.chain[0], AUTHORITY.root, AUTHORITY.intermediate), GOOD.key)),
+        warns=(Reason.CHAIN_OUT_OF_ORDER,),
     ),
     Case("root sent too", Script(served=Served((*GOOD.chain, AUTHORITY.root), GOOD.key))),
     Case("wrong name", Script(served=leaf(names=("mail.example.com",))), Reason.HOSTNAME_MISMATCH, "mail.example.com"),
