@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -159,7 +160,12 @@ class KubernetesCluster:
     def rehearse(self, path: str, body: Json) -> Json:
         """Server-side apply as a dry run, strict about fields: nothing changes, and admission has its say."""
         query = (*_MANAGED, ("force", "true"), ("dryRun", "All"), ("fieldValidation", "Strict"))
-        return self._send(_Request("PATCH", path, query, body, _APPLY))
+        try:
+            return self._send(_Request("PATCH", path, query, body, _APPLY))
+        except Unreachable as failure:
+            if _NO_FIELD not in str(failure):
+                raise
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", str(failure)) from None
 
     def merge(self, path: str, body: Json) -> Json:
         """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion."""
@@ -286,6 +292,7 @@ class KubernetesCluster:
 
 _MANAGED: Final = (("fieldManager", MANAGER),)
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
+_NO_FIELD: Final = "typed patch object"  # an unknown field is answered by 500, as if the server were broken
 _MERGE: Final = "application/merge-patch+json"
 _USER_AGENT: Final = f"mailtls/{__version__}"
 
