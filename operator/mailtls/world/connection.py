@@ -4,11 +4,15 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import config
 from kubernetes.client import Configuration
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 CONNECTIONS = 64  # more than threads ever use, so that no connection is thrown away
+
+# The loader trusts the file to be what it should be: anything else falls over somewhere in it.
+_UNUSABLE = (config.ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
 
 
 class NotConfigured(Exception):
@@ -30,7 +34,7 @@ def configure(context: str | None = None, kubeconfig: str | None = None) -> Any:
                 config.load_kube_config(kubeconfig, client_configuration=loaded)  # type: ignore[no-untyped-call]
         else:
             config.load_kube_config(kubeconfig, context, loaded)  # type: ignore[no-untyped-call]
-    except (config.ConfigException, OSError) as problem:
+    except _UNUSABLE as problem:
         raise NotConfigured(
             "No cluster to talk to: there is no service account as in a pod, and no usable kubeconfig"
             f" ({problem}); run in a pod, or set KUBECONFIG."
@@ -62,7 +66,7 @@ def current_namespace(context: str | None = None, kubeconfig: str | None = None)
     """Return the namespace that is meant where none is named: the context's, or the pod's own."""
     try:
         contexts, active = config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
-    except (config.ConfigException, OSError):
+    except _UNUSABLE:
         return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
     chosen = next((each for each in contexts if each["name"] == context), active)
     return str((chosen.get("context") or {}).get("namespace") or "default")
