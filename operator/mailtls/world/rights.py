@@ -32,7 +32,7 @@ NEEDED: Final = (
     *_rights("", "configmaps", "get"),
     *_rights("", "pods", "list patch"),
     *_rights("", "pods/exec", "create get"),
-    *_rights("apps", "daemonsets deployments statefulsets", "get patch"),
+    *_rights("apps", "daemonsets deployments statefulsets", "get list watch patch"),
     *_rights("", "events", "create"),
 )
 """What the chart grants in the namespaces that the operator serves; a test holds the two against each other."""
