@@ -1,7 +1,7 @@
 """A server program on loopback: a folder of its own, its ports, its log, and its end."""
 
+import fcntl
 import os
-import random
 import shutil
 import signal
 import socket
@@ -9,15 +9,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 START_PATIENCE = 30  # seconds; on a busy machine a server takes a while to read its configuration
 END_PATIENCE = 10  # seconds that a server gets to end by itself
-_PORTS = 10240, 32768
-_TRIES = 100
+_PORTS = 10240, 32768  # below those that the kernel gives to clients
+_BLOCK = 1024
 LOG_SHOWN = 4000  # characters of the end of a log that a failed start tells
 
 
@@ -65,20 +67,28 @@ def running(instance: Instance, command: list[str]) -> Iterator[Instance]:
 
 
 def free_ports(names: Iterable[str], address: str = LOOPBACK) -> dict[str, int]:
-    """Find ports all at once, so that no two are the same; below those that the kernel gives to clients meanwhile."""
-    with ExitStack() as held:
-        ports = {}
-        for name in names:
-            listener = held.enter_context(_some_listener(address))
-            ports[name] = listener.getsockname()[1]
-        return ports
+    """Find a port for each name, of those that no other process of the tests and no client is given meanwhile."""
+    return {name: next(port for port in _own_ports() if _is_free(address, port)) for name in names}
 
 
-def _some_listener(address: str) -> socket.socket:
-    for _ in range(_TRIES):
-        with suppress(OSError):
-            return socket.create_server((address, random.randrange(*_PORTS)))
-    raise AssertionError(f"no port of {address} is free")
+def _is_free(address: str, port: int) -> bool:
+    try:
+        with socket.create_server((address, port)):
+            return True
+    except OSError:
+        return False
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Give the ports of a block that is this process's own for as long as it lives, round and round."""
+    for first in range(*_PORTS, _BLOCK):
+        lock = os.open(f"/tmp/mailtls-ports-{first}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cycle(range(first, first + _BLOCK))
+        os.close(lock)
+    raise AssertionError("too many test runs share this machine's ports")
 
 
 def _wait(process: subprocess.Popen[bytes], instance: Instance) -> None:
