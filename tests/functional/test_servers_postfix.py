@@ -1,6 +1,7 @@
 """What a probe sees of a Postfix that changes, and what Postfix logs of a probe."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,24 @@ def test_good_probe_leaves_no_complaint_in_the_log(server: Postfix) -> None:
     lines = [line for line in server.log().splitlines() if line.split()[4].startswith(("good", "tls-off"))]
     assert lines
     assert not [line for line in lines if any(word in line for word in ("lost connection", "error", "warning"))]
+
+
+def test_postfix_that_ended_leaves_no_process() -> None:
+    """Its services would hold their ports, and serve certificates of yesterday to the next test."""
+    with postfix({"good": ()}) as running:
+        running.certificate("good", STORED.pem)
+        assert probe(Case(), running.where("good")).failure is None
+        home = str(running.home)
+        assert _processes_in(home)
+    assert not _processes_in(home)
+
+
+def _processes_in(folder: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            here = str((process / "cwd").readlink())
+        except OSError:  # it ended meanwhile
+            continue
+        found += [process.name] if here.startswith(folder) else []
+    return found

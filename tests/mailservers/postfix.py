@@ -3,14 +3,15 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mailservers.certificates import HOST
-from mailservers.instance import Instance, end, folder, free_ports
+from mailservers.instance import END_PATIENCE, Instance, end, folder, free_ports
 
 START_PATIENCE = 30  # seconds; `postfix check` walks the queue first
 
@@ -64,17 +65,17 @@ def postfix(services: Mapping[str, tuple[str, ...]], over_ipv6: Iterable[str] = 
     with folder("postfix") as home:
         server = Postfix(home, free_ports(services), dict.fromkeys(over_ipv6, "::1"))
         _configure(server, services)
-        master = subprocess.Popen(
+        script = subprocess.Popen(
             ["postfix", "-c", str(home / "etc"), "start-fg"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            _wait(master, server)
+            _wait(script, server)
             yield server
         finally:
-            end(master)
+            _end(server, script)
 
 
 def _configure(server: Postfix, services: Mapping[str, tuple[str, ...]]) -> None:
@@ -96,10 +97,18 @@ def _service(name: str, server: Postfix, options: tuple[str, ...]) -> str:
     return f"[{address}]:{port} inet n - n - - smtpd{arguments}"
 
 
-def _wait(master: subprocess.Popen[bytes], server: Postfix) -> None:
+def _wait(script: subprocess.Popen[bytes], server: Postfix) -> None:
     deadline = time.monotonic() + START_PATIENCE
-    while time.monotonic() < deadline and master.poll() is None:
+    while time.monotonic() < deadline and script.poll() is None:
         if "daemon started" in server.log():  # knocking would leave a lost connection in the log
             return
         time.sleep(0.05)
     raise AssertionError(f"postfix did not start: {server.log()}")
+
+
+def _end(server: Postfix, script: subprocess.Popen[bytes]) -> None:
+    """End the master, which left the script's process group for one of its own, and all its services with it."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.killpg(int((server.home / "queue" / "pid" / "master.pid").read_text()), signal.SIGTERM)
+        script.wait(END_PATIENCE)  # it waits for its master
+    end(script)
