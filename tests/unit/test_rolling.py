@@ -12,6 +12,7 @@ from fakes.cluster import FakeCluster
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.step import ProbePods, Rest
+from mailtls.lifecycle.store import about_another_certificate
 from mailtls.model.credentials import Credentials
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.observed import Observed
@@ -100,6 +101,16 @@ def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
         have = rolling.probe(WANTED, have, step)
     assert prober.depths == [Depth.QUICK, Depth.FULL]
     assert isinstance(next_step(WANTED, have, clock.now()), Rest)
+
+
+def test_next_certificate_is_looked_deep_at_once_it_has_rolled_out() -> None:
+    """How deep the pods were probed with the certificate before says nothing about the one that was stored since."""
+    clock = WallClock()
+    have = with_memory_of_a_pod_that_is_gone(clock)
+    stored = about_another_certificate(replace(have, probed_depth=Depth.FULL))
+    step = next_step(WANTED, replace(stored, workloads=have.workloads, progress=have.progress), clock.now())
+    assert isinstance(step, ProbePods)
+    assert step.depth is Depth.QUICK
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailtls.model.certificate import Certificate
+from mailtls.model.depth import Depth
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
@@ -130,6 +131,7 @@ def about_another_certificate(seen: Observed) -> Observed:
         workloads=None,
         endpoints=(),
         probed_at=None,
+        probed_depth=Depth.QUICK,
         probes_failed=0,
         progress=None,
         roll_failure=None,
