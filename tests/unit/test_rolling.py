@@ -9,8 +9,10 @@ import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.lifecycle.evidence import next_probe_at
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
 from mailtls.lifecycle.step import ProbePods, Rest
 from mailtls.lifecycle.store import about_another_certificate
 from mailtls.model.credentials import Credentials
@@ -111,6 +113,17 @@ def test_next_certificate_is_looked_deep_at_once_it_has_rolled_out() -> None:
     step = next_step(WANTED, replace(stored, workloads=have.workloads, progress=have.progress), clock.now())
     assert isinstance(step, ProbePods)
     assert step.depth is Depth.QUICK
+
+
+def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
+    """Servers lock out who fails too often; any other failure is looked at again within seconds."""
+    clock = WallClock()
+    have, now, due = with_memory_of_a_pod_that_is_gone(clock), clock.now(), {}
+    for reason in (Reason.AUTH_FAILED, Reason.CONNECTION_REFUSED):
+        found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.endpoints)
+        due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now, probes_failed=1))
+    assert due[Reason.AUTH_FAILED] == now + WANTED.probe.interval
+    assert due[Reason.CONNECTION_REFUSED] == now + PROBE_RETRIES_AFTER[0]
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:

@@ -6,8 +6,9 @@ from mailtls.lifecycle.proof import Evidence, gather, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.schedule import next_probe_after
 from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Target
+from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
+from mailtls.model.reason import Reason
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired
 
@@ -61,7 +62,15 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
     """When the next sweep is due; None when there was none yet."""
     if seen.probed_at is None:
         return None
-    if any(endpoint.failure for endpoint in seen.endpoints):
+    if not all(stands(endpoint) for endpoint in seen.endpoints):
         soon = next_probe_after(seen.probes_failed, 0.0)
         return seen.probed_at + min(soon, desired.probe.interval)
     return seen.probed_at + desired.probe.interval
+
+
+def stands(endpoint: Endpoint) -> bool:
+    """Whether what was seen is trusted until the interval is over; what failed is asked again much sooner.
+
+    But for a login that failed: a server may lock out who tries too often.
+    """
+    return endpoint.failure is None or endpoint.failure.reason is Reason.AUTH_FAILED

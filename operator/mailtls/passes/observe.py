@@ -5,12 +5,10 @@ from datetime import datetime, timedelta
 from random import random
 from threading import Lock
 
-from mailtls.lifecycle.evidence import has_rolled_out
+from mailtls.lifecycle.evidence import has_rolled_out, stands
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.store import noted
-from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed, ServingSecret, Staged
-from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.world.claims import Claims
 from mailtls.world.ports import Clock, Cluster, Json
@@ -170,24 +168,17 @@ def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
 
 
 def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed:
-    """What was right is trusted until the next sweep; what failed is asked again in every pass.
-
-    But for a login that failed: it waits for the next sweep, as a server may lock out who tries too often.
-    """
+    """What was right is trusted until the next sweep; what failed is asked again in every pass."""
     if not _is_same_certificate(before, seen):
         return seen
     return replace(
         seen,
-        endpoints=tuple(endpoint for endpoint in before.endpoints if _stands(endpoint)),
+        endpoints=tuple(endpoint for endpoint in before.endpoints if stands(endpoint)),
         probed_at=before.probed_at,
         probed_depth=before.probed_depth,
         probes_failed=before.probes_failed,
         handled_probe=before.handled_probe or seen.handled_probe,
     )
-
-
-def _stands(endpoint: Endpoint) -> bool:
-    return endpoint.failure is None or endpoint.failure.reason is Reason.AUTH_FAILED
 
 
 def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
