@@ -145,6 +145,19 @@ def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Wish, came_true
     assert progress(view(seen), wish, "now").came_true is came_true
 
 
+@pytest.mark.parametrize(
+    ("events", "came_true"), [(("RollbackRefused", "RolledBack"), True), (("RolledBack", "RollbackRefused"), False)]
+)
+def test_refused_rollback_did_not_come_true_however_ready_the_resource_is(
+    events: tuple[str, ...], came_true: bool
+) -> None:
+    """A refusal heeds the wish and changes nothing, so that what served before goes on being Ready."""
+    history = [{"time": "2026-11-24T15:00:00Z", "event": event, "message": f"It is {event}."} for event in events]
+    now = progress(view(resource(handled={"rollback": "now"}, history=history)), Wish.ROLLBACK, "now")
+    assert now.came_true is came_true
+    assert came_true or now.sentence == "RollbackRefused: It is RollbackRefused."
+
+
 def test_failed_attempt_is_told_while_waiting() -> None:
     """A person who waits reads why."""
     seen = view(resource(attempts=attempts("2026-11-24T17:00:00Z")))

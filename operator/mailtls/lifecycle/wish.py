@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
+from mailtls.model.reason import Reason
 from mailtls.model.resource_view import ResourceView
-from mailtls.model.status import ConditionType, Truth
+from mailtls.model.status import ConditionType, HistoryEntry, Truth
+
+_ENDINGS: Final = frozenset({Reason.ISSUED, Reason.ROLLED_BACK, Reason.ROLLBACK_REFUSED})
 
 
 class Wish(StrEnum):
@@ -34,6 +38,9 @@ def progress(view: ResourceView, wish: Wish, value: str) -> Progress:
         return _waiting(view, wish, value)
     if wish is Wish.PROBE:
         return _verified(view)
+    refusal = _refusal(view) if wish is Wish.ROLLBACK else None
+    if refusal is not None:
+        return Progress(came_true=False, sentence=f"{refusal.event}: {refusal.message}")
     if view.is_ready:
         return Progress(came_true=True, sentence=f"{view.key} is Ready: every probed port serves the certificate.")
     return Progress(came_true=None, sentence=_story(view))
@@ -46,6 +53,12 @@ def _waiting(view: ResourceView, wish: Wish, value: str) -> Progress:
         return Progress(came_true=None, sentence=_story(view))
     sentence = f"{attempts.reason}: {attempts.message}"
     return Progress(came_true=None if attempts.next_attempt_at else False, sentence=sentence)
+
+
+def _refusal(view: ResourceView) -> HistoryEntry | None:
+    """What became of a rollback that was heeded: a refusal leaves the resource as Ready as it was."""
+    last = next((each for each in reversed(view.status.history) if each.event in _ENDINGS), None)
+    return last if last is not None and last.event is Reason.ROLLBACK_REFUSED else None
 
 
 def _verified(view: ResourceView) -> Progress:
