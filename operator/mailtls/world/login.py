@@ -67,17 +67,17 @@ class LoginDialog:
                 if answer := self._answer(line):
                     return answer
         except Garbled as seen:
-            self.result = Login(LoginOutcome.BROKEN_OFF, self._withheld(str(seen)))
+            self.result = Login(LoginOutcome.BROKEN_OFF, str(seen).partition(":")[0])  # the quotation may cut a secret
         return b""
 
     def _answer(self, line: bytes) -> bytes:
-        text, said = line.decode("ascii", "replace").upper(), self._withheld(quote(line))
+        text, said = line.decode("ascii", "replace").upper(), quote(self._withheld(line))
         if self._protocol in _MAIL and line[_CODE_LENGTH : _CODE_LENGTH + 1] == b"-":
             return b""
         for beginning, outcome in _VERDICTS[self._protocol].items():
             if text.startswith(beginning.upper()):
                 if outcome is None:
-                    return self._next(LoginOutcome.ACCEPTED, said)
+                    return self._next(_at_the_end(self._protocol, text), said)
                 self.result = Login(outcome, said)
                 return b""
         return b""  # untagged, or a capability: the verdict is still to come
@@ -88,11 +88,18 @@ class LoginDialog:
             self.result = Login(otherwise, said)
         return step
 
-    def _withheld(self, said: str) -> str:
-        secrets = (self._credentials.password, _plain(self._credentials), _base64(self._credentials.password))
-        for secret in secrets:
-            said = said.replace(secret, "(withheld)") if secret else said
-        return said
+    def _withheld(self, line: bytes) -> bytes:
+        """Take the password out before the line is made printable and cut, which would leave parts of it."""
+        password = self._credentials.password
+        for secret in (_plain(self._credentials), _base64(password), _quoted(password)[1:-1], password):
+            line = line.replace(secret.encode(), b"(withheld)") if secret else line
+        return line
+
+
+def _at_the_end(protocol: Protocol, text: str) -> LoginOutcome:
+    """What it means to be asked for more when all was said: only POP3 agrees by the word that asks, too."""
+    agrees = protocol is Protocol.POP3 and text.startswith("+OK")
+    return LoginOutcome.ACCEPTED if agrees else LoginOutcome.BROKEN_OFF
 
 
 def _steps(protocol: Protocol, whom: Credentials, listed: Reply | None) -> Iterator[bytes]:
