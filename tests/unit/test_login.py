@@ -5,7 +5,8 @@ import pytest
 from mailtls.model.credentials import Credentials
 from mailtls.model.facts import Phase, Reply
 from mailtls.model.inspection import Login, LoginOutcome
-from mailtls.model.spec import Protocol
+from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
+from mailtls.world.inspection import is_for_users
 from mailtls.world.login import LoginDialog
 
 OFFERS = {
@@ -55,3 +56,9 @@ def test_endless_line_of_a_server_is_not_quoted() -> None:
     login = outcome(Protocol.SMTP, "secret", b"535 secret" * 2000)
     assert login is not None
     assert "secret" not in login.said
+
+
+@pytest.mark.parametrize(("number", "is_wanted"), [(25, False), (465, True), (587, True)])
+def test_nobody_logs_in_where_strangers_bring_mail(number: int, is_wanted: bool) -> None:
+    """DANE and MTA-STS make senders use TLS at port 25, and users none the more."""
+    assert is_for_users(Port(number, TlsMode.START_TLS, TlsPolicy.ENFORCED)) is is_wanted

@@ -13,7 +13,7 @@ from mailtls.model.endpoint import Expected, Target
 from mailtls.model.facts import Fault, Phase, Session, Stop
 from mailtls.model.inspection import Inspection, Outcome, Question
 from mailtls.model.served import read_served
-from mailtls.model.spec import TlsMode, TlsPolicy
+from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.world.handshake import Offer, TlsClient, TrustStore, client_context
 from mailtls.world.login import can_log_in
 from mailtls.world.talk import Limits
@@ -23,6 +23,7 @@ from mailtls.world.weak_hello import WEAK_SUITES
 UNKNOWN_NAME: Final = "unknown.invalid"  # RFC 2606 section 2: nobody serves it
 PATIENCE_WITH_DEAF: Final = 2  # connections in a row that do not even come to TLS
 _ANY: Final = b"ALL:@SECLEVEL=0"
+_RELAY_PORT: Final = 25  # takes mail from strangers, also where DANE or MTA-STS demands TLS of them
 
 
 def _only(version: int) -> Offer:
@@ -72,7 +73,7 @@ class Inspector:
     async def _log_in(self) -> None:
         """Try the credentials where users would: nobody logs in at a port that takes mail from strangers."""
         whom, port = self._expected.login, self._target.port
-        if whom is None or port.policy is not TlsPolicy.ENFORCED or not can_log_in(port.protocol):
+        if whom is None or not is_for_users(port):
             return
         login = await self._visit().log_in(self._client(Offer()), whom, is_proven=self._is_proven)
         self._found = replace(self._found, login=login)
@@ -122,6 +123,11 @@ class Inspector:
 
     def _visit(self) -> Visit:
         return Visit(self._target, client_context(), self._trust, self._limits)
+
+
+def is_for_users(port: Port) -> bool:
+    """Whether people log in at a port."""
+    return port.policy is TlsPolicy.ENFORCED and port.port != _RELAY_PORT and can_log_in(port.protocol)
 
 
 def _server_name(question: Question, target: Target) -> str:
