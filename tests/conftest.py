@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from testbed import host, network
 from testbed.api import Api
@@ -30,6 +31,10 @@ from testbed.zones import NameServer, Zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _LEFT_OUT = "needs the cluster: "
 # Kept open: the network namespace that the run began in.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from kubernetes.config import incluster_config
 
 from mailtls.world.connection import NotConfigured, configure, current_namespace
 
@@ -30,3 +31,17 @@ def test_namespace_of_the_context_is_meant(context: str | None, tmp_path: Path) 
     """As kubectl has it."""
     (tmp_path / "config").write_text(GOOD)
     assert current_namespace(context, str(tmp_path / "config")) == "mail"
+
+
+def test_kubeconfig_that_is_named_wins_over_the_pods_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a runner's pod, somebody who names another cluster means that one."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("of-the-pod")
+    authority.write_text("-----BEGIN CERTIFICATE-----")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    (tmp_path / "config").write_text(GOOD)
+    assert configure(None, str(tmp_path / "config")).host == "https://127.0.0.1:1"
+    assert configure().host == "https://192.0.2.1:443"

@@ -20,18 +20,18 @@ class NotConfigured(Exception):
 
 
 def configure(context: str | None = None, kubeconfig: str | None = None) -> Any:
-    """Load the client's configuration afresh: of the pod, or of the kubeconfig outside or when `context` names one.
+    """Load the client's configuration afresh: of what is named, else of the pod, else of the user's kubeconfig.
 
-    `kubeconfig` is a path, or several as in KUBECONFIG; None: the user's.
+    `kubeconfig` is a path, or several as in KUBECONFIG. Who names one or a context in a pod means another cluster.
     """
     loaded = Configuration()
     loaded.connection_pool_maxsize = CONNECTIONS
     try:
-        if context is None:
+        if context is None and kubeconfig is None:
             try:
                 config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
             except config.ConfigException:
-                config.load_kube_config(kubeconfig, client_configuration=loaded)  # type: ignore[no-untyped-call]
+                config.load_kube_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
         else:
             config.load_kube_config(kubeconfig, context, loaded)  # type: ignore[no-untyped-call]
     except _UNUSABLE as problem:

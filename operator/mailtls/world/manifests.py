@@ -9,7 +9,6 @@ from mailtls.model.facts import shorten
 from mailtls.world.ports import Json
 from mailtls.world.resource import GROUP
 
-LARGEST: Final = 4 * 1024 * 1024  # octets
 _KIND: Final = "MailServerTLS"
 _MOST: Final = 1000
 
