@@ -17,6 +17,7 @@ from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.model.facts import QUOTE_LIMIT
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.world.prober import Limits, MailProber
@@ -89,6 +90,7 @@ def good(**differences: object) -> Script:
 
 IMPLICIT = TlsMode.IMPLICIT
 ENFORCED = TlsPolicy.ENFORCED
+SILENT = re.compile(r"silent|closes|resets|drips|flood of hello|no greeting")  # cases in which nothing was said
 EXPIRED = leaf(valid_from=-90 * DAY, valid_until=-1 * DAY)
 
 CASES = [
@@ -318,3 +320,5 @@ def test_misconfigured_server_gets_its_reason(case: Case, tmp_path: Path) -> Non
     assert failure is None or case.says in failure.message
     assert tuple(found.reason for found in endpoint.findings if found.severity is Severity.WARN) == case.warns
     assert all(found.message.isprintable() and len(found.message) < 900 for found in endpoint.findings)
+    assert all(found.evidence or SILENT.search(case.name) for found in endpoint.findings), endpoint.findings
+    assert all(found.evidence.isprintable() and len(found.evidence) <= QUOTE_LIMIT for found in endpoint.findings)

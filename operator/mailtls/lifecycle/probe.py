@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from mailtls.lifecycle import conversation, inspected, served
 from mailtls.lifecycle.seen import Seen
+from mailtls.lifecycle.sighting import with_evidence
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.facts import Facts
 from mailtls.model.reason import Finding
@@ -85,4 +86,4 @@ def verdict(target: Target, expected: Expected, facts: Facts, now: datetime) -> 
 
 
 def _findings(seen: Seen) -> tuple[Finding, ...]:
-    return tuple(finding for check in CHECKS if (finding := check(seen)))
+    return tuple(with_evidence(seen, finding) for check in CHECKS if (finding := check(seen)))
