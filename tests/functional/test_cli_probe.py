@@ -168,6 +168,8 @@ def test_file_that_cannot_be_written_is_named(server: Postfix) -> None:
     done = mailtls("probe", *at(server, "good"), "--prometheus", "/nonexistent/mail.prom")
     assert done.returncode == 2
     assert done.stderr == "/nonexistent/mail.prom cannot be written (No such file or directory).\n"
+    done = mailtls("probe", *at(server, "good"), "--prometheus", "/tmp")
+    assert (done.returncode, done.stderr) == (2, "/tmp cannot be written (Is a directory).\n")
 
 
 def test_help_of_probe_comes_at_once_and_without_a_cluster() -> None:

@@ -1,5 +1,7 @@
 """`mailtls explain`: every reason by name, near misses, and the list."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +22,14 @@ def test_every_reason_is_explained_in_any_case(reason: Reason) -> None:
     assert done.stdout.startswith(f"{reason}\n")
     for words in (known.meaning, known.fix, known.symptom, known.rfc, known.tlsrpt, *known.fixes.values()):
         assert " ".join(words.split()) in shown
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_rules_name_their_rfc(reason: Reason) -> None:
+    """Each of them in full, so that it can be looked up as it stands there."""
+    rules = EXPLANATIONS[reason].rfc
+    assert len(re.findall(r"RFC \d{3,5} section", rules)) == len(re.findall(r"\d{3,5} section", rules))
+    assert not rules or rules.startswith("RFC ")
 
 
 @pytest.mark.parametrize(

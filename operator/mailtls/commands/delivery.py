@@ -88,10 +88,10 @@ def _write(file: Path, content: bytes) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    if file.exists() and not file.is_file():  # a pipe or /dev/stderr
-        file.write_bytes(content)
-        return
     try:
+        if file.exists() and not file.is_file():  # a pipe or /dev/stderr
+            file.write_bytes(content)
+            return
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     except OSError as error:
         raise OSError(f"{file} cannot be written ({error.strerror}).") from None

@@ -10,7 +10,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "none, or the name of their MX record.",
         "Give the server a certificate to fall back to when no name, or an unknown one, is sent.",
         symptom="Mail from some senders never arrives, or arrives without TLS, while web mail and your own tests work.",
-        rfc="7672 section 8.1, 8461 section 7.1",
+        rfc="RFC 7672 section 8.1, RFC 8461 section 7.1",
         tlsrpt="validation-failure",
         fixes={
             "Postfix": "Set smtpd_tls_chain_files beside tls_server_sni_maps: it is what clients without SNI get.",
@@ -25,7 +25,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "one, has expired, or is not trusted. A certificate that another MailServerTLS of the namespace keeps is fine.",
         "Renew both together, or serve only the one that is renewed.",
         symptom="Some users and senders see an expired or wrong certificate, and others at the same moment do not.",
-        rfc="8446 section 4.4.2.2",
+        rfc="RFC 8446 section 4.4.2.2",
         tlsrpt="certificate-expired",
         fixes={
             "Postfix": "Look at every pair in smtpd_tls_chain_files, and empty smtpd_tls_cert_file, "
@@ -38,7 +38,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "The server speaks TLS 1.3 only; senders with an older library cannot start TLS with it.",
         "Allow TLS 1.2 beside TLS 1.3.",
         symptom="Mail from older senders arrives without TLS or not at all, and old phones cannot connect.",
-        rfc="9325 section 3.1.1",
+        rfc="RFC 9325 section 3.1.1",
         tlsrpt="validation-failure",
         fixes={
             "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
@@ -50,7 +50,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "The server does not speak TLS 1.3, which is faster and leaves less to configure wrongly.",
         "Remove the upper bound of the TLS versions, or update the TLS library of the server's image.",
         symptom="Nobody notices; test pages such as Internet.nl take points off.",
-        rfc="9325 section 3.1.1",
+        rfc="RFC 9325 section 3.1.1",
         fixes={
             "Postfix": "Remove !TLSv1.3 and <=TLSv1.2 from smtpd_tls_protocols and smtpd_tls_mandatory_protocols.",
             "Dovecot": "Update Dovecot and OpenSSL; where openssl.cnf sets MaxProtocol, remove it.",
@@ -61,7 +61,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "The server still accepts TLS 1.0 or 1.1, which have been given up since 2021.",
         "Set the oldest TLS version to 1.2.",
         symptom="Nobody notices; security scans and test pages complain.",
-        rfc="8996 section 4, 9325 section 3.1.1",
+        rfc="RFC 8996 section 4, RFC 9325 section 3.1.1",
         fixes={
             "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
             "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
@@ -73,7 +73,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Share session cache and ticket keys between the processes and replicas behind one address, or turn session "
         "tickets off.",
         symptom="Now and then connecting fails and works at the second try.",
-        rfc="8446 section 2.2, 5077 section 3.1",
+        rfc="RFC 8446 section 2.2, RFC 5077 section 3.1",
         fixes={
             "Postfix": "Check that the tlsmgr service runs; set smtpd_tls_session_cache_database to nothing, and as a "
             "last resort tls_ssl_options = NO_TICKET.",
@@ -86,7 +86,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "client had said it there (CVE-2011-0411 and its kin).",
         "Update the mail server, or the proxy that starts TLS for it.",
         symptom="Nobody notices, but somebody on the way can redirect mail or steal the password of a login.",
-        rfc="3207 section 4.2 and section 6",
+        rfc="RFC 3207 section 4.2 and section 6",
         fixes={
             "Postfix": "Update: every release since 2.8 throws such commands away.",
             "Dovecot": "Update to 2.3.14.1 or newer (CVE-2021-33515).",
@@ -97,7 +97,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "The server turned the user name and password of the trial login down.",
         "Check the Secret of probe.authSecretRef, and the log of the authentication service.",
         symptom="Users are asked for their password again and again, and cannot send or read mail.",
-        rfc="4954 section 6",
+        rfc="RFC 4954 section 6",
         fixes={
             "Postfix": "Check smtpd_sasl_type and smtpd_sasl_path, and the log of Dovecot or saslauthd behind them.",
             "Dovecot": "Set auth_debug = yes for a moment (log_debug = category=auth in 2.4) and read the log.",
@@ -109,7 +109,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Tell the server that the proxy speaks TLS in its place (PROXY protocol version 2 carries that), or let the "
         "server itself do TLS.",
         symptom="Users cannot log in: their program says that the server wants encryption.",
-        rfc="4954 section 6, 3207 section 4",
+        rfc="RFC 4954 section 6, RFC 3207 section 4",
         fixes={
             "Postfix": "Set smtpd_tls_wrappermode for the service behind the proxy, or smtpd_tls_auth_only = no where "
             "nothing but the proxy can reach it.",
@@ -123,7 +123,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "what they offer.",
         "Finish the rollout; check that all pods run the same image and mount the same configuration.",
         symptom="Connecting works or fails by chance, depending on the pod that answers.",
-        rfc="7672 section 8.1",
+        rfc="RFC 7672 section 8.1",
         tlsrpt="validation-failure",
     ),
 }

@@ -9,7 +9,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "The name of the mail server could not be resolved.",
         "Check the DNS record or the Service that the name belongs to.",
         symptom="Mail bounces with «host not found», or mail programs cannot find the server.",
-        rfc="5321 section 5.1",
+        rfc="RFC 5321 section 5.1",
     ),
     Reason.CONNECTION_REFUSED: Explanation(
         "Nothing listens on that port of the pod.",
@@ -17,7 +17,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "is all, and that the port listed under workloads[].ports is the container's port and not the Service's.",
         symptom="Mail to you is delayed with «connection refused»; mail programs say that the server cannot be "
         "reached.",
-        rfc="5321 section 4.5.4.1",
+        rfc="RFC 5321 section 4.5.4.1",
         fixes={
             "Dovecot": "Name the protocol in protocols, and the port in an inet_listener; check listen.",
             "Exim": "Check local_interfaces, daemon_smtp_ports and tls_on_connect_ports.",
@@ -27,7 +27,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "The port did not answer at all; packets are dropped on the way.",
         "Allow the operator's pods to reach the mail pods in your NetworkPolicies and firewalls.",
         symptom="Mail to you is delayed with «connection timed out»; mail programs wait for a long time and give up.",
-        rfc="5321 section 4.5.3.2",
+        rfc="RFC 5321 section 4.5.3.2",
     ),
     Reason.NETWORK_UNREACHABLE: Explanation(
         "There is no route from the operator to the pod's address.",
@@ -39,7 +39,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "Raise Postfix' process limit (default_process_limit, or maxproc in master.cf), or exempt the operator's "
         "address from anvil's limits (smtpd_client_event_limit_exceptions).",
         symptom="Mail to you arrives late; senders see «421 too many connections».",
-        rfc="5321 section 3.8",
+        rfc="RFC 5321 section 3.8",
         fixes={
             "Dovecot": "Raise process_limit and client_limit of the login services, and mail_max_userip_connections.",
             "Exim": "Raise smtp_accept_max and smtp_accept_max_per_host, or list the operator in smtp_reserve_hosts.",
@@ -49,7 +49,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "The server refuses to talk to the operator (554), mostly by a block list, postscreen or an access map.",
         "Allow the operator's pod addresses in mynetworks, postscreen_access_list or the access map.",
         symptom="None, if only the operator is turned away; else mail from some senders bounces with a 5xx reply.",
-        rfc="5321 section 3.1",
+        rfc="RFC 5321 section 3.1",
         fixes={
             "Exim": "List the operator's addresses in host_reject_connection's exceptions and in the connect ACL.",
         },
@@ -59,14 +59,14 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "Check that a mail server listens there; if the port expects the PROXY protocol (postscreen_upstream_proxy, "
         "smtpd_upstream_proxy_protocol, Dovecot's haproxy = yes), set proxyProtocol of the port to V1 or V2.",
         symptom="Mail is delayed with «timed out while receiving the initial server greeting».",
-        rfc="5321 section 4.5.3.2.1",
+        rfc="RFC 5321 section 4.5.3.2.1",
     ),
     Reason.PROTOCOL_ERROR: Explanation(
         "The server's answers are not what the port's protocol has a mail server say.",
         "Check that the port is the mail server's and its protocol the one that is listed; the message shows what was "
         "answered.",
         symptom="Mail programs say that the server gave an unexpected answer.",
-        rfc="5321 section 4.2",
+        rfc="RFC 5321 section 4.2",
     ),
     Reason.XCLIENT_REFUSED: Explanation(
         "The port is listed with an address to claim (xclientAddress), but the server does not take it by XCLIENT.",
@@ -81,14 +81,14 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "Let the server ask for a login on this port; a pre-authenticated service belongs on a local socket. If the "
         "server does not greet so by itself, look for somebody on the way who does.",
         symptom="Mail programs that insist on TLS cannot connect; others send everything in plain text.",
-        rfc="9051 sections 6.2.1 and 11.2",
+        rfc="RFC 9051 sections 6.2.1 and 11.2",
     ),
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: Explanation(
         "The port expects TLS from the first byte, but is listed with STARTTLS.",
         "Set tls: Implicit for this port if that is meant (465); otherwise remove smtpd_tls_wrappermode=yes from its "
         "line in master.cf (25 and 587 use STARTTLS).",
         symptom="Mail programs set to STARTTLS hang and time out; senders see no greeting.",
-        rfc="8314 section 3, 3207 section 2",
+        rfc="RFC 8314 section 3, RFC 3207 section 2",
         tlsrpt="starttls-not-supported",
         fixes={
             "Dovecot": "Set ssl = no in the port's inet_listener (143 and 110 use STARTTLS).",
@@ -101,7 +101,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "master.cf (465, submissions).",
         symptom="Mail programs set to SSL/TLS say «wrong version number» or that the server does not support "
         "encryption.",
-        rfc="8314 section 3",
+        rfc="RFC 8314 section 3",
         tlsrpt="validation-failure",
         fixes={
             "Dovecot": "Set ssl = yes in the port's inet_listener (993 and 995 begin with TLS).",
@@ -114,7 +114,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "certificate; check that no smtpd_discard_ehlo_keywords and no firewall strips it.",
         symptom="Gmail shows a red padlock beside mail that you receive; senders who insist on TLS bounce with «TLS "
         "not supported».",
-        rfc="3207 section 2, 7672 section 9.2",
+        rfc="RFC 3207 section 2, RFC 7672 section 9.2",
         tlsrpt="starttls-not-supported",
         fixes={
             "Dovecot": "Set ssl = yes (or required), ssl_server_cert_file and ssl_server_key_file (ssl_cert and "
@@ -129,7 +129,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "files, and smtpd_client_new_tls_session_rate_limit.",
         symptom="Gmail shows a red padlock; mail from senders who insist on TLS is delayed with «454 TLS not "
         "available».",
-        rfc="3207 section 4",
+        rfc="RFC 3207 section 4",
         tlsrpt="starttls-not-supported",
         fixes={
             "Dovecot": "Check that the files of ssl_server_cert_file and ssl_server_key_file can be read and match; "
@@ -143,7 +143,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "Check that TLS is not switched off for this port by -o smtpd_tls_security_level=none in master.cf, and look "
         "into the mail log.",
         symptom="Gmail shows a red padlock; senders who insist on TLS bounce.",
-        rfc="3207 section 4",
+        rfc="RFC 3207 section 4",
         tlsrpt="starttls-not-supported",
     ),
     Reason.PLAINTEXT_AFTER_STARTTLS: Explanation(
@@ -151,7 +151,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "or the server has a bug.",
         "Look for a proxy or middlebox between operator and pod, and update the mail server.",
         symptom="Mail programs break off with a TLS error.",
-        rfc="3207 section 6",
+        rfc="RFC 3207 section 6",
         tlsrpt="validation-failure",
     ),
     Reason.TLS_HANDSHAKE_FAILED: Explanation(
@@ -159,7 +159,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "Look into the mail log at the same second; mostly the certificate files cannot be read or cipher lists "
         "(smtpd_tls_mandatory_ciphers, tls_high_cipherlist) leave nothing in common.",
         symptom="Senders fall back to clear text or delay with «TLS handshake failed»; mail programs cannot connect.",
-        rfc="8446 section 6.2",
+        rfc="RFC 8446 section 6.2",
         tlsrpt="validation-failure",
         fixes={
             "Dovecot": "Check ssl_server_cert_file, ssl_server_key_file and ssl_cipher_list; the log has the line "
@@ -172,7 +172,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "The server and today's clients share no TLS version.",
         "Allow TLS 1.2 and 1.3: smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
         symptom="Up-to-date mail programs and senders cannot start TLS, old ones can.",
-        rfc="8996 section 4, 9325 section 3.1.1",
+        rfc="RFC 8996 section 4, RFC 9325 section 3.1.1",
         tlsrpt="validation-failure",
         fixes={
             "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
@@ -183,13 +183,13 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "The server did not answer EHLO inside TLS, although RFC 3207 section 4.2 wants it.",
         "Look into the mail log at the same second; a milter or policy service may fail.",
         symptom="Mail programs connect, then hang or break off before the login; senders delay.",
-        rfc="3207 section 4.2",
+        rfc="RFC 3207 section 4.2",
     ),
     Reason.STARTTLS_READVERTISED: Explanation(
         "The server offers STARTTLS again inside TLS, which RFC 3207 section 4.2 forbids.",
         "Update the mail server, or look for a proxy that ends TLS in front of it.",
         symptom="Nobody notices, but some mail programs try to start TLS twice and fail.",
-        rfc="3207 section 4.2",
+        rfc="RFC 3207 section 4.2",
     ),
 }
 
@@ -199,7 +199,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "Reload or restart the pod; check that smtpd_tls_chain_files names the mounted files and no copy of them.",
         symptom="Nobody notices until the old certificate expires; then mail programs warn, and senders with MTA-STS "
         "or DANE stop delivering.",
-        rfc="7672 section 8.1",
+        rfc="RFC 7672 section 8.1",
         tlsrpt="validation-failure",
         fixes={
             "Dovecot": "Run doveadm reload, and check the files of ssl_server_cert_file (ssl_cert before 2.4).",
@@ -211,7 +211,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "Let smtpd_tls_chain_files name the files of the mounted Secret, look for -o overrides of it in master.cf and "
         "for tls_server_sni_maps, and for a proxy in front of the server.",
         symptom="Outlook and other mail programs may say that the server's certificate is wrong.",
-        rfc="7672 section 8.1",
+        rfc="RFC 7672 section 8.1",
         tlsrpt="validation-failure",
         fixes={
             "Dovecot": "Let ssl_server_cert_file name the files of the mounted Secret, and look for local_name blocks.",
@@ -222,14 +222,14 @@ SERVED: Mapping[Reason, Explanation] = {
         "The served certificate has expired; clients that verify it refuse to connect.",
         "Read the condition Issued for why no new one came; if a newer one is stored, reload or restart the pod.",
         symptom="Outlook says that the server's certificate has expired; mail from senders with MTA-STS never arrives.",
-        rfc="5280 section 4.1.2.5",
+        rfc="RFC 5280 section 4.1.2.5",
         tlsrpt="certificate-expired",
     ),
     Reason.CERTIFICATE_NOT_YET_VALID: Explanation(
         "The served certificate is not valid yet.",
         "Check the clocks of the cluster's nodes.",
         symptom="Mail programs say that the server's certificate is wrong, right after a renewal.",
-        rfc="5280 section 4.1.2.5",
+        rfc="RFC 5280 section 4.1.2.5",
         tlsrpt="certificate-not-trusted",
     ),
     Reason.SELF_SIGNED: Explanation(
@@ -237,7 +237,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "Let smtpd_tls_chain_files name the files of the mounted Secret instead of the image's own.",
         symptom="Outlook and phones say that the server cannot be verified; mail from senders with MTA-STS never "
         "arrives.",
-        rfc="8461 section 4.2",
+        rfc="RFC 8461 section 4.2",
         tlsrpt="certificate-not-trusted",
         fixes={
             "Dovecot": "Let ssl_server_cert_file name the mounted file instead of /etc/dovecot/private/dovecot.pem "
@@ -251,7 +251,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "installation's trust bundle.",
         symptom="Outlook and phones say that the server cannot be verified; mail from senders with MTA-STS never "
         "arrives.",
-        rfc="8461 section 4.2",
+        rfc="RFC 8461 section 4.2",
         tlsrpt="certificate-not-trusted",
     ),
     Reason.CHAIN_OUT_OF_ORDER: Explanation(
@@ -265,7 +265,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "The server does not send the intermediate certificates, so that many clients cannot verify it.",
         "Serve the whole of tls.crt, which holds the chain: smtpd_tls_chain_files = .../tls.key, .../tls.crt.",
         symptom="Some mail programs connect, and others, phones above all, say that the server cannot be verified.",
-        rfc="8446 section 4.4.2",
+        rfc="RFC 8446 section 4.4.2",
         tlsrpt="certificate-not-trusted",
         fixes={
             "Dovecot": "Let ssl_server_cert_file name the mounted tls.crt, which holds the chain too.",
@@ -276,14 +276,14 @@ SERVED: Mapping[Reason, Explanation] = {
         "The served certificate is not for the name that clients dial.",
         "Put that name into spec.dnsNames, the one that clients dial first, or correct the MX record.",
         symptom="Outlook says «the target principal name is incorrect»; mail from senders with MTA-STS never arrives.",
-        rfc="9525 section 6, 8461 section 4.1",
+        rfc="RFC 9525 section 6, RFC 8461 section 4.1",
         tlsrpt="certificate-host-mismatch",
     ),
     Reason.WRONG_CERTIFICATE_PURPOSE: Explanation(
         "The served certificate is not meant for servers (its extended key usage lacks serverAuth).",
         "Have it issued again under a profile for TLS servers.",
         symptom="Mail programs say that the server's certificate cannot be used for this.",
-        rfc="5280 section 4.2.1.12",
+        rfc="RFC 5280 section 4.2.1.12",
         tlsrpt="certificate-not-trusted",
     ),
     Reason.CERTIFICATE_EXPIRING_SOON: Explanation(
@@ -295,7 +295,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "The key, the signature or the negotiated cipher is weaker than is good practice today.",
         "Use ECDSA 256 or RSA 3072 keys (spec.privateKey) and TLS 1.2 or newer with forward secrecy.",
         symptom="Nobody notices, or mail programs with strict settings cannot connect; test pages complain.",
-        rfc="9325 sections 4 and 5",
+        rfc="RFC 9325 sections 4 and 5",
         fixes={
             "Postfix": "Remove smtpd_tls_ciphers = export, low or null, and leave smtpd_tls_mandatory_ciphers at "
             "medium or high.",
@@ -307,7 +307,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "The server offers to take passwords before TLS is started, where anybody on the way can read them.",
         "Set smtpd_tls_auth_only = yes.",
         symptom="Nobody notices, but a mail program set to «no encryption» sends the password in clear text.",
-        rfc="4954 section 4, 8314 section 3",
+        rfc="RFC 4954 section 4, RFC 8314 section 3",
         fixes={
             "Dovecot": "Set auth_allow_cleartext = no (disable_plaintext_auth = yes before 2.4).",
             "Exim": "Set server_advertise_condition = ${if def:tls_in_cipher} in each authenticator.",
@@ -317,7 +317,7 @@ SERVED: Mapping[Reason, Explanation] = {
         "The port offers authentication in clear text but not inside TLS, so that users cannot log in safely.",
         "Set smtpd_sasl_auth_enable = yes for this port in master.cf, and check the SASL service (Dovecot, Cyrus).",
         symptom="Mail programs say that the server does not support logging in; nobody can send mail.",
-        rfc="4954 section 3, 6409 section 4.3",
+        rfc="RFC 4954 section 3, RFC 6409 section 4.3",
         fixes={
             "Dovecot": "Check auth_mechanisms: it needs plain, and login for old Outlook.",
             "Exim": "Check server_advertise_condition of each authenticator, and auth_advertise_hosts.",
