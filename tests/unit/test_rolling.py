@@ -9,7 +9,7 @@ import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.lifecycle.evidence import next_probe_at
+from mailtls.lifecycle.evidence import next_probe_at, targets_to_probe
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
@@ -124,6 +124,33 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
         due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now, probes_failed=1))
     assert due[Reason.AUTH_FAILED] == now + WANTED.probe.interval
     assert due[Reason.CONNECTION_REFUSED] == now + PROBE_RETRIES_AFTER[0]
+
+
+def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
+    """A pod that is down must cost the others no look, and all are swept when the interval is over."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
+    good, bad = (Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test"))
+    refused = Finding(Reason.CONNECTION_REFUSED, "Nothing listens.")
+    have = seen(
+        secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
+        workloads=states,
+        endpoints=(good,),  # what failed is not carried from pass to pass
+        probed_at=now,
+        probed_depth=Depth.FULL,
+        probes_failed=1,
+        progress=RollProgress(now, WANTED.rollout.timeout),
+    )
+    assert targets_to_probe(WANTED, have, now + DAY / 48) == (bad.target,)
+    assert targets_to_probe(WANTED, have, now + WANTED.probe.interval) == (good.target, bad.target)
+
+    still = replace(have, endpoints=(good, replace(bad, findings=(refused,))), probes_failed=3, retried_at=now)
+    assert next_probe_at(WANTED, still) == now + PROBE_RETRIES_AFTER[2]
+    mended = rolling.probe(WANTED, have, ProbePods((bad.target,), Depth.FULL))
+    assert (mended.probed_at, mended.probes_failed) == (now, 0)
+    assert mended.retried_at is not None
+    assert next_probe_at(WANTED, mended) == now + WANTED.probe.interval
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:

@@ -20,7 +20,7 @@ def evidence(seen: Observed) -> Evidence:
 
 
 def targets_to_probe(desired: Desired, seen: Observed, now: datetime) -> tuple[Target, ...]:
-    """All targets when a sweep is due, else those that nothing is known of yet (new pods, moved addresses)."""
+    """All targets when a sweep is due, else those of which nothing is known (new pods, moved addresses, failures)."""
     if seen.workloads is None:
         return ()
     every = targets(seen.workloads, desired.server_name)
@@ -31,11 +31,11 @@ def targets_to_probe(desired: Desired, seen: Observed, now: datetime) -> tuple[T
 
 
 def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
-    """Whether everything is to be asked again: by the interval, after failures sooner, or by annotation."""
+    """Whether everything is to be asked again: by the interval, by annotation, or once to look deeper."""
     if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
         return True
-    due_at = next_probe_at(desired, seen)
-    return due_at is None or now >= due_at or is_too_shallow(desired, seen, now)
+    is_due = seen.probed_at is None or now >= seen.probed_at + desired.probe.interval
+    return is_due or is_too_shallow(desired, seen, now)
 
 
 def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
@@ -59,13 +59,14 @@ def has_rolled_out(seen: Observed, now: datetime) -> bool:
 
 
 def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
-    """When the next sweep is due; None when there was none yet."""
+    """When pods are asked again: all by the interval, those that fail much sooner; None before the first sweep."""
     if seen.probed_at is None:
         return None
-    if not all(stands(endpoint) for endpoint in seen.endpoints):
-        soon = next_probe_after(seen.probes_failed, 0.0)
-        return seen.probed_at + min(soon, desired.probe.interval)
-    return seen.probed_at + desired.probe.interval
+    swept_at = seen.probed_at + desired.probe.interval
+    if all(stands(endpoint) for endpoint in seen.endpoints):
+        return swept_at
+    asked_at = max(seen.probed_at, seen.retried_at or seen.probed_at)
+    return min(asked_at + next_probe_after(seen.probes_failed, 0.0), swept_at)
 
 
 def stands(endpoint: Endpoint) -> bool:

@@ -131,6 +131,7 @@ def about_another_certificate(seen: Observed) -> Observed:
         workloads=None,
         endpoints=(),
         probed_at=None,
+        retried_at=None,
         probed_depth=Depth.QUICK,
         probes_failed=0,
         progress=None,

@@ -113,7 +113,8 @@ class Observed:
     endpoints: tuple[Endpoint, ...] = ()
     probed_at: datetime | None = None
     probed_depth: Depth = Depth.QUICK  # of the last sweep
-    probes_failed: int = 0  # sweeps in a row with a failing endpoint
+    retried_at: datetime | None = None  # when failing endpoints were last asked again, alone
+    probes_failed: int = 0  # times in a row that an endpoint failed
     handled_probe: str | None = None
     is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it
     was_resumed: bool = False  # an earlier process may have presented proofs of this order

@@ -176,6 +176,7 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
         endpoints=tuple(endpoint for endpoint in before.endpoints if stands(endpoint)),
         probed_at=before.probed_at,
         probed_depth=before.probed_depth,
+        retried_at=before.retried_at,
         probes_failed=before.probes_failed,
         handled_probe=before.handled_probe or seen.handled_probe,
     )

@@ -8,6 +8,7 @@ from threading import Event
 
 import structlog
 
+from mailtls.lifecycle.evidence import stands
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import LookAtWorkloads, ProbePods, Roll
@@ -56,17 +57,11 @@ class Rolling:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
         asked = self._ask(desired, seen, step.targets, step.depth)
         merged = _merged(seen, asked)
+        failed = not all(stands(endpoint) for endpoint in merged)
+        seen = replace(seen, endpoints=merged, probes_failed=seen.probes_failed + 1 if failed else 0)
         if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
-            return replace(seen, endpoints=merged)
-        failed = any(endpoint.failure for endpoint in merged)
-        return replace(
-            seen,
-            endpoints=merged,
-            probed_at=self.clock.now(),
-            probed_depth=step.depth,
-            probes_failed=seen.probes_failed + 1 if failed else 0,
-            handled_probe=desired.probe_requested,
-        )
+            return replace(seen, retried_at=self.clock.now())
+        return replace(seen, probed_at=self.clock.now(), probed_depth=step.depth, handled_probe=desired.probe_requested)
 
     def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
