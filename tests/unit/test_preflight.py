@@ -75,9 +75,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_operator_is_found_with_its_settings() -> None:
-    """Variables that the kubelet fills in are not there; the namespace is."""
+    """Variables that the kubelet fills in, and those of files that only its pods have, are not; the namespace is."""
     cluster = FakeCluster()
-    container = {"name": "operator", "env": [{"name": "MAILTLS_ACME_SERVER", "value": "x"}, {"name": "POD_IP"}]}
+    given = {"MAILTLS_ACME_SERVER": "x", "MAILTLS_ACME_CA_BUNDLE_FILE": "/etc/mailtls/acme-ca/acme-ca.crt"}
+    variables = [{"name": name, "value": value} for name, value in given.items()]
+    container = {"name": "operator", "env": [*variables, {"name": "POD_IP"}]}
     labels = {"app.kubernetes.io/name": "mailtls", "app.kubernetes.io/component": "operator"}
     cluster.objects["/apis/apps/v1/deployments/mailtls"] = {
         "metadata": {"namespace": "tls", "name": "mailtls", "labels": labels},

@@ -7,12 +7,16 @@ from typing import Final
 from mailtls.world.mounts import children
 from mailtls.world.ports import Cluster, Json
 
+_OF_FILES: Final = "_FILE"
 _LABELS: Final = "app.kubernetes.io/name=mailtls,app.kubernetes.io/component=operator"
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One Deployment of the operator; `environment` has the variables whose value stands in the template."""
+    """One Deployment of the operator; `environment` has the variables whose value stands in the template.
+
+    Those that name files are left out: the files are mounted in its pods, and not here.
+    """
 
     namespace: str
     service_account: str
@@ -34,5 +38,6 @@ def find_installation(cluster: Cluster, namespace: str | None = None) -> Install
 def _installation(deployment: Json) -> Installation:
     namespace, pod = deployment["metadata"]["namespace"], deployment["spec"]["template"]["spec"]
     container = next(iter(pod["containers"]))
-    given = {each["name"]: each["value"] for each in children(container, "env") if "value" in each}
+    values = {each["name"]: each["value"] for each in children(container, "env") if "value" in each}
+    given = {name: value for name, value in values.items() if not name.endswith(_OF_FILES)}
     return Installation(namespace, pod.get("serviceAccountName", "default"), {"MAILTLS_NAMESPACE": namespace} | given)
