@@ -35,6 +35,7 @@ def everything() -> Observed:
         endpoints=full,
         status=status,
         handled_probe="1",
+        deep_probed_at=NOW,
         staged=staged(order_url="https://ca.test/order/1"),
     )
 
@@ -90,6 +91,7 @@ def test_status_is_read_back_as_it_was_written() -> None:
     assert back.schedule == have.schedule
     assert back.history == have.status.history
     assert back.handled_probe == "1"
+    assert back.deep_probed_at == NOW
     assert {each.type for each in back.conditions} == {each.type for each in conditions(desired(), have, NOW)}
 
 

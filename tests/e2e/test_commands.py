@@ -99,8 +99,10 @@ def test_renewal_is_awaited_and_status_tells_the_story(installation: Installatio
     assert "every probed port serves the certificate" in renewed.stdout
     assert installation.fingerprint() != first
 
-    probed = mailtls(installation, "probe-now", "mx", "--wait", "--timeout", "60")
+    assert "deepProbeTime" not in installation.get()["status"]
+    probed = mailtls(installation, "probe-now", "mx", "--deep", "--wait", "--timeout", "60")
     assert probed.returncode == 0, probed
+    assert installation.get()["status"]["deepProbeTime"]
     story = mailtls(installation, "status", "mx")
     assert story.returncode == 0
     for words in ("+ Verified", "postfix-0", "465", "History"):

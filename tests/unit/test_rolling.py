@@ -3,13 +3,14 @@
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from threading import Event
 
 import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.lifecycle.evidence import next_probe_at, targets_to_probe
+from mailtls.lifecycle.evidence import depth_to_probe, next_probe_at, stands, targets_to_probe
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
@@ -26,6 +27,7 @@ from mailtls.passes.rolling import Rolling
 from mailtls.world.credentials import trial_login
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
+from mailtls.world.status import write
 from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 POSTFIX = Workload(
@@ -162,6 +164,78 @@ def test_spec_that_wants_a_glance_gets_no_more() -> None:
     step = next_step(modest, have, clock.now())
     assert isinstance(step, ProbePods)
     assert isinstance(next_step(modest, rolling.probe(modest, have, step), clock.now()), Rest)
+
+
+WEEKLY = replace(WANTED, probe=Probe(deep_interval=timedelta(days=7)))
+INJECTED = Finding(Reason.STARTTLS_COMMAND_INJECTION, "A command behind STARTTLS was carried out.")
+
+
+def proven(clock: WallClock) -> Observed:
+    """A pass that has just seen both pods serve the stored certificate, by a full probe."""
+    states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
+    return seen(
+        secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
+        schedule=schedule(renewal_at=now + 50 * DAY),
+        workloads=states,
+        endpoints=tuple(Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test")),
+        probed_at=now,
+        probed_depth=Depth.FULL,
+        progress=RollProgress(now, WANTED.rollout.timeout),
+    )
+
+
+def test_deep_probe_has_a_schedule_of_its_own() -> None:
+    """The interval of deep probes is kept besides the usual one, and reckoned from the last that was deep."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have, now = proven(clock), clock.now()
+    assert isinstance(next_step(WANTED, have, now), Rest)
+    step = next_step(WEEKLY, have, now)
+    assert isinstance(step, ProbePods)
+    assert step.depth is Depth.DEEP
+    have = rolling.probe(WEEKLY, have, step)
+    assert isinstance(next_step(WEEKLY, have, clock.now()), Rest)
+    assert have.deep_probed_at is not None
+    assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 6 * DAY) is Depth.FULL
+    assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 7 * DAY) is Depth.DEEP
+    late = replace(have, probed_at=have.deep_probed_at + 7 * DAY - timedelta(minutes=1))
+    assert next_probe_at(WEEKLY, late) == have.deep_probed_at + 7 * DAY
+
+
+def test_deep_probe_waits_for_the_end_of_a_rollout() -> None:
+    """What a server may resent is not done to it while its certificate is on its way."""
+    clock = WallClock()
+    have = with_memory_of_a_pod_that_is_gone(clock)
+    assert depth_to_probe(WEEKLY, replace(have, probed_depth=Depth.QUICK), clock.now()) is Depth.QUICK
+
+
+@pytest.mark.parametrize(("value", "depth"), [("deep-2", Depth.DEEP), ("2", Depth.FULL)])
+def test_annotation_that_begins_with_deep_asks_for_a_deep_probe_once(value: str, depth: Depth) -> None:
+    """A person may ask for it by hand, at any time."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    asking, have = replace(WANTED, probe_requested=value), replace(proven(clock), handled_probe="1")
+    step = next_step(asking, have, clock.now())
+    assert isinstance(step, ProbePods)
+    assert step.depth is depth
+    assert isinstance(next_step(asking, rolling.probe(asking, have, step), clock.now()), Rest)
+
+
+def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
+    """A shallower probe does not ask, so it must not make the fault vanish from the status an hour later."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have = proven(clock)
+    bad = replace(have.endpoints[0], findings=(INJECTED,))
+    have = replace(have, endpoints=(bad, have.endpoints[1]), deep_probed_at=clock.now())
+    every = tuple(each.target for each in have.endpoints)
+    have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.FULL))
+    assert [each.findings for each in have.endpoints] == [(INJECTED,), ()]
+    assert stands(have.endpoints[0])
+    assert "deepProbeTime" not in {name for name, value in write(1, (), have, "").items() if value}
+    have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.DEEP))
+    assert [each.findings for each in have.endpoints] == [(), ()]
+    assert write(1, (), have, "")["deepProbeTime"]
 
 
 WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))

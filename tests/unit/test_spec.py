@@ -105,8 +105,9 @@ def test_installation_gives_the_probe_interval_where_the_resource_says_nothing()
 def test_depth_and_login_of_the_probe_are_read() -> None:
     """A full probe without a login is the default."""
     assert parse(resource(), Defaults(INSTALLATION)).probe == Probe(depth=Depth.FULL, auth_secret=None)
-    own = {"probe": {"depth": "deep", "authSecretRef": {"name": "probe-user"}}}
-    assert parse(resource(own), Defaults(INSTALLATION)).probe == Probe(depth=Depth.DEEP, auth_secret="probe-user")
+    own = {"probe": {"depth": "deep", "deepInterval": "168h", "authSecretRef": {"name": "probe-user"}}}
+    read = parse(resource(own), Defaults(INSTALLATION)).probe
+    assert read == Probe(depth=Depth.DEEP, auth_secret="probe-user", deep_interval=timedelta(hours=168))
 
 
 def test_annotations_become_wishes_with_their_value() -> None:

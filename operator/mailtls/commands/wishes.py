@@ -55,6 +55,7 @@ def rollback(
 def probe_now(
     name: Name,
     *,
+    deep: Annotated[bool, typer.Option("--deep", help="Also try to inject a command behind STARTTLS.")] = False,
     wait: Wait = False,
     timeout: Timeout = 600,
     namespace: Namespace = None,
@@ -65,15 +66,15 @@ def probe_now(
     from mailtls.lifecycle.wish import Wish
 
     with connected(context, kubeconfig, namespace) as place:
-        _tell(place, name, Wish.PROBE, timeout if wait else None)
+        _tell(place, name, Wish.PROBE, timeout if wait else None, "deep-" if deep else "")
 
 
-def _tell(place: Connected, name: str, wish: "Wish", patience: float | None) -> None:
+def _tell(place: Connected, name: str, wish: "Wish", patience: float | None, manner: str = "") -> None:
     from mailtls.model.spec import Key
     from mailtls.world.clock import SystemClock
     from mailtls.world.resource import resource_path
 
-    key, value = Key(place.namespace, name), SystemClock().now().isoformat(timespec="microseconds")
+    key, value = Key(place.namespace, name), manner + SystemClock().now().isoformat(timespec="microseconds")
     if place.cluster.get(resource_path(key)) is None:
         raise unknown(place, name)
     place.cluster.merge(resource_path(key), {"metadata": {"annotations": {wish.annotation: value}}})

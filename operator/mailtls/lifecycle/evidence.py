@@ -1,5 +1,7 @@
 """Evidence: which endpoints need to be asked now, and when all of them are asked again."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from mailtls.lifecycle.proof import Evidence, gather, targets
@@ -8,7 +10,7 @@ from mailtls.lifecycle.schedule import next_probe_after
 from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
-from mailtls.model.reason import Reason
+from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired
 
@@ -35,7 +37,7 @@ def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
         return True
     is_due = seen.probed_at is None or now >= seen.probed_at + desired.probe.interval
-    return is_due or is_too_shallow(desired, seen, now)
+    return is_due or is_too_shallow(desired, seen, now) or deep_probe_is_due(desired, seen, now)
 
 
 def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
@@ -43,8 +45,21 @@ def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
     return not seen.probed_depth.reaches(desired.probe.depth) and has_rolled_out(seen, now)
 
 
+def deep_probe_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether a person asks for a deep probe, or all is rolled out and its own interval is over."""
+    asked = desired.probe_requested
+    if asked is not None and asked != seen.handled_probe and asked.startswith(Depth.DEEP):
+        return True
+    interval = desired.probe.deep_interval
+    if interval is None or (seen.deep_probed_at is not None and now < seen.deep_probed_at + interval):
+        return False
+    return has_rolled_out(seen, now)
+
+
 def depth_to_probe(desired: Desired, seen: Observed, now: datetime) -> Depth:
     """How deep to look: what is still on its way into the pods is not worth more than a glance."""
+    if deep_probe_is_due(desired, seen, now):
+        return Depth.DEEP
     if seen.probed_depth.reaches(desired.probe.depth) or has_rolled_out(seen, now):
         return desired.probe.depth
     return Depth.QUICK
@@ -63,6 +78,8 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
     if seen.probed_at is None:
         return None
     swept_at = seen.probed_at + desired.probe.interval
+    if desired.probe.deep_interval is not None and seen.deep_probed_at is not None:
+        swept_at = min(swept_at, seen.deep_probed_at + desired.probe.deep_interval)
     if all(stands(endpoint) for endpoint in seen.endpoints):
         return swept_at
     asked_at = max(seen.probed_at, seen.retried_at or seen.probed_at)
@@ -72,6 +89,16 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
 def stands(endpoint: Endpoint) -> bool:
     """Whether what was seen is trusted until the interval is over; what failed is asked again much sooner.
 
-    But for a login that failed: a server may lock out who tries too often.
+    But for a login that failed, as a server may lock out who tries too often, and for what only a deep probe asks.
     """
-    return endpoint.failure is None or endpoint.failure.reason is Reason.AUTH_FAILED
+    lasting = {Reason.AUTH_FAILED, *FOUND_BY_DEEP_PROBES}
+    return endpoint.failure is None or endpoint.failure.reason in lasting
+
+
+def with_deep_findings(asked: Iterable[Endpoint], before: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Add what a deep probe of the same server found `before`: a shallower one, which did not ask, is no rebuttal."""
+    known = {
+        endpoint.target: tuple(found for found in endpoint.findings if found.reason in FOUND_BY_DEEP_PROBES)
+        for endpoint in before
+    }
+    return tuple(replace(each, findings=(*each.findings, *known.get(each.target, ()))) for each in asked)

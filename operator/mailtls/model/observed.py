@@ -113,6 +113,7 @@ class Observed:
     endpoints: tuple[Endpoint, ...] = ()
     probed_at: datetime | None = None
     probed_depth: Depth = Depth.QUICK  # of the last sweep
+    deep_probed_at: datetime | None = None  # the last sweep that was deep, also by an earlier process
     retried_at: datetime | None = None  # when failing endpoints were last asked again, alone
     probes_failed: int = 0  # times in a row that an endpoint failed
     handled_probe: str | None = None

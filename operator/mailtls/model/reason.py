@@ -6,6 +6,7 @@ The enum and the explanations are one table: `docs/reasons.md` is generated from
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class Severity(StrEnum):
@@ -181,6 +182,9 @@ class Reason(StrEnum):
     DKIM_INVALID = "DkimInvalid"
     DKIM_REVOKED = "DkimRevoked"
     DKIM_KEY_WEAK = "DkimKeyWeak"
+
+
+FOUND_BY_DEEP_PROBES: Final = frozenset({Reason.STARTTLS_COMMAND_INJECTION})
 
 
 @dataclass(frozen=True, slots=True)

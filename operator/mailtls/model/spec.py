@@ -225,6 +225,7 @@ class Rollout:
 class Probe:
     """How often and how thoroughly the pods are probed, and which roots besides the system's are trusted.
 
+    `deep_interval`, where given, is how often a sweep is deep whatever `depth` says.
     `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.
     """
 
@@ -232,6 +233,7 @@ class Probe:
     trust: DataRef | None = None
     depth: Depth = Depth.FULL
     auth_secret: str | None = None
+    deep_interval: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

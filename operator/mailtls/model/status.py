@@ -87,6 +87,7 @@ class Status:
     schedule: Schedule | None = None
     history: tuple[HistoryEntry, ...] = ()
     handled_probe: str | None = None
+    deep_probed_at: datetime | None = None
     has_order: bool = False  # an order was open
 
     def condition(self, wanted: ConditionType) -> Condition | None:

@@ -89,6 +89,7 @@ class Observer:
             schedule=status.schedule,
             ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart
             handled_probe=status.handled_probe,
+            deep_probed_at=status.deep_probed_at,
             leftovers_due_at=self.clock.now() if may_have_left_an_order(desired.generation, status) else None,
         )
         before = self._recall(desired)
@@ -124,6 +125,7 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         sights=before.sights,
         look_again_at=before.look_again_at,
     )
+    seen = replace(seen, deep_probed_at=before.deep_probed_at)
     for carry in (_carry_news, _carry_refusal, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)
     return seen

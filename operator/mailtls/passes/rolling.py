@@ -8,7 +8,7 @@ from threading import Event
 
 import structlog
 
-from mailtls.lifecycle.evidence import stands
+from mailtls.lifecycle.evidence import stands, with_deep_findings
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import LookAtWorkloads, ProbePods, Roll
@@ -56,12 +56,17 @@ class Rolling:
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
         asked = self._ask(desired, seen, step.targets, step.depth)
+        if step.depth is not Depth.DEEP:
+            asked = with_deep_findings(asked, seen.endpoints)
         merged = _merged(seen, asked)
         failed = not all(stands(endpoint) for endpoint in merged)
         seen = replace(seen, endpoints=merged, probes_failed=seen.probes_failed + 1 if failed else 0)
         if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
             return replace(seen, retried_at=self.clock.now())
-        return replace(seen, probed_at=self.clock.now(), probed_depth=step.depth, handled_probe=desired.probe_requested)
+        now = self.clock.now()
+        deep_probed_at = now if step.depth is Depth.DEEP else seen.deep_probed_at
+        seen = replace(seen, probed_at=now, probed_depth=step.depth, deep_probed_at=deep_probed_at)
+        return replace(seen, handled_probe=desired.probe_requested)
 
     def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""

@@ -191,6 +191,7 @@ def _rollout(node: Node) -> Rollout:
 
 def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
     interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
+    deep_interval = node.at("deepInterval")
     return Probe(
         interval=_duration(interval, timedelta(minutes=1), 168 * _HOUR)
         if interval.is_given
@@ -198,6 +199,7 @@ def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
         trust=bundle_ref(node.at("trust"), namespace),
         depth=depth.choice(Depth) if depth.is_given else Probe().depth,
         auth_secret=object_name(auth.at("name")) if auth.is_given else None,
+        deep_interval=_duration(deep_interval, _HOUR, 8760 * _HOUR) if deep_interval.is_given else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mailtls.model.certificate import Certificate
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed
-from mailtls.model.reason import Reason
+from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.model.status import (
     Attempts,
     Condition,
@@ -42,6 +42,7 @@ def read(status: Json) -> Status:
         schedule=next(_many(_schedule, [status.get("certificate")]), None),
         history=tuple(_many(_history, status.get("history"))),
         handled_probe=next(_many(_handled_probe, [status.get("handled")]), None),
+        deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
         has_order=bool(status.get("order")),
     )
 
@@ -106,10 +107,17 @@ def write(generation: int, conditions: Iterable[Condition], seen: Observed, serv
         "order": _order_json(seen),
         "attempts": _attempts_json(seen.status.attempts),
         "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
+        "deepProbeTime": _deep_probe_time(seen),
         "served": served or None,
         "history": [_history_json(each) for each in seen.status.history[-HISTORY_SHOWN:]] or None,
         "handled": _present(_handled(seen)) or None,
     }
+
+
+def _deep_probe_time(seen: Observed) -> str | None:
+    """Kept only while nothing was found: what was, is in no status, so that a new process has to look for it again."""
+    found = any(finding.reason in FOUND_BY_DEEP_PROBES for each in seen.endpoints for finding in each.findings)
+    return None if found or seen.deep_probed_at is None else from_time(seen.deep_probed_at)
 
 
 def _handled(seen: Observed) -> Json:
