@@ -32,6 +32,22 @@ def targets_to_probe(desired: Desired, seen: Observed, now: datetime) -> tuple[T
     return tuple(target for target in every if target not in known)
 
 
+def targets_to_confirm(desired: Desired, seen: Observed, now: datetime) -> tuple[Target, ...]:
+    """Those of them that are ready again and run as before: a glance is enough, unless all are looked into anyway."""
+    if sweep_is_due(desired, seen, now):
+        return ()
+    learned = {endpoint.target for endpoint in seen.set_aside}
+    return tuple(target for target in targets_to_probe(desired, seen, now) if target in learned)
+
+
+def confirmed(learned: Endpoint, glance: Endpoint) -> Endpoint | None:
+    """What stands when a glance at the same run shows nothing new: all that a longer look found; else None."""
+    is_known = {found.reason for found in glance.findings} <= {found.reason for found in learned.findings}
+    if not is_known or glance.served_sha256 != learned.served_sha256:
+        return None
+    return replace(learned, checked_at=glance.checked_at)
+
+
 def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     """Whether everything is to be asked again: by the interval, by annotation, or once to look deeper."""
     if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
-from mailtls.lifecycle.evidence import depth_to_probe, evidence, next_probe_at, targets_to_probe
+from mailtls.lifecycle.evidence import depth_to_probe, evidence, next_probe_at, targets_to_confirm, targets_to_probe
 from mailtls.lifecycle.issue import (
     fits,
     is_consumed,
@@ -23,6 +23,7 @@ from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseLeftovers,
     CloseOrder,
+    ConfirmPods,
     GiveUp,
     LookAtReferences,
     LookAtWorkloads,
@@ -136,6 +137,8 @@ def look(desired: Desired, seen: Observed, now: datetime) -> Step | None:
 
 def probe(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """What the pods serve is asked of the pods, before and after they are told anything."""
+    if known := targets_to_confirm(desired, seen, now):
+        return ConfirmPods(known)
     targets = targets_to_probe(desired, seen, now)
     return ProbePods(targets, depth_to_probe(desired, seen, now)) if targets else None
 

@@ -57,11 +57,20 @@ class Flaw:
 
 def targets(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
     """List what to probe: each port at each address of each ready pod that stays."""
+    return _targets(states, server_name, ready=True)
+
+
+def resting(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
+    """List what would be probed if the pods that are not ready were."""
+    return _targets(states, server_name, ready=False)
+
+
+def _targets(states: Iterable[WorkloadState], server_name: str, *, ready: bool) -> tuple[Target, ...]:
     return tuple(
         Target(pod.name, str(state.workload), address, port, server_name, pod.run)
         for state in states
         for pod in state.living_pods
-        if pod.ready
+        if pod.ready is ready
         for port in state.workload.ports
         for address in pod.addresses
     )

@@ -99,6 +99,13 @@ class ProbePods:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmPods:
+    """Glance at targets that were unready for a while: what was learned of the same run may still stand."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Roll:
     """Perform one step of the rollout."""
 
@@ -121,5 +128,6 @@ Step = (
     | ScheduleRenewal
     | LookAtWorkloads
     | ProbePods
+    | ConfirmPods
     | Roll
 )

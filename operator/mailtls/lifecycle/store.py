@@ -130,6 +130,7 @@ def about_another_certificate(seen: Observed) -> Observed:
         seen,
         workloads=None,
         endpoints=(),
+        set_aside=(),
         probed_at=None,
         retried_at=None,
         probed_depth=Depth.QUICK,

@@ -111,6 +111,7 @@ class Observed:
     ask_ca_again_at: datetime | None = None
     workloads: tuple[WorkloadState, ...] | None = None
     endpoints: tuple[Endpoint, ...] = ()
+    set_aside: tuple[Endpoint, ...] = ()  # what was learned of pods that are unready for the moment
     probed_at: datetime | None = None
     probed_depth: Depth = Depth.QUICK  # of the last sweep
     deep_probed_at: datetime | None = None  # the last sweep that was deep, also by an earlier process

@@ -176,6 +176,7 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
     return replace(
         seen,
         endpoints=tuple(endpoint for endpoint in before.endpoints if stands(endpoint)),
+        set_aside=before.set_aside,
         probed_at=before.probed_at,
         probed_depth=before.probed_depth,
         retried_at=before.retried_at,

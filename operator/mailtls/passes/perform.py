@@ -12,6 +12,7 @@ from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseLeftovers,
     CloseOrder,
+    ConfirmPods,
     GiveUp,
     LookAtReferences,
     LookAtWorkloads,
@@ -96,6 +97,7 @@ class Performer:
             ScheduleRenewal: self.issuing.schedule,
             LookAtWorkloads: self.rolling.look,
             ProbePods: self.rolling.probe,
+            ConfirmPods: self.rolling.confirm,
             Roll: self.rolling.roll,
         }
 

@@ -8,10 +8,10 @@ from threading import Event
 
 import structlog
 
-from mailtls.lifecycle.evidence import stands, with_deep_findings
-from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.evidence import confirmed, stands, with_deep_findings
+from mailtls.lifecycle.proof import resting, targets
 from mailtls.lifecycle.schedule import next_roll_after
-from mailtls.lifecycle.step import LookAtWorkloads, ProbePods, Roll
+from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, Roll
 from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Observed
@@ -64,9 +64,24 @@ class Rolling:
         if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
             return replace(seen, retried_at=self.clock.now())
         now = self.clock.now()
-        deep_probed_at = now if step.depth is Depth.DEEP else seen.deep_probed_at
-        seen = replace(seen, probed_at=now, probed_depth=step.depth, deep_probed_at=deep_probed_at)
-        return replace(seen, handled_probe=desired.probe_requested)
+        return replace(
+            seen,
+            set_aside=(),  # whoever misses a sweep is looked into when back
+            probed_at=now,
+            probed_depth=step.depth,
+            deep_probed_at=now if step.depth is Depth.DEEP else seen.deep_probed_at,
+            handled_probe=desired.probe_requested,
+        )
+
+    def confirm(self, desired: Desired, seen: Observed, step: ConfirmPods) -> Observed:
+        """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
+
+        A glance leaves the times of sweeps and of looks at what fails as they are.
+        """
+        learned = {each.target: each for each in seen.set_aside}
+        found = [confirmed(learned[each.target], each) for each in self._ask(desired, seen, step.targets)]
+        left = tuple(each for each in seen.set_aside if each.target not in step.targets)
+        return replace(seen, endpoints=_merged(seen, [each for each in found if each]), set_aside=left)
 
     def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
@@ -166,10 +181,13 @@ def _noted(seen: Observed, step: ReloadPod | RestartWorkload, fault: Finding | N
 
 
 def _with_workloads(desired: Desired, seen: Observed, states: tuple[WorkloadState, ...]) -> Observed:
-    """Keep the evidence on pods that live: of the others nothing can be asked any more."""
-    living = set(targets(states, desired.server_name))
-    kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in living)
-    return replace(seen, workloads=states, endpoints=kept)
+    """Keep the evidence on pods that live, that on unready ones aside; of the others nothing can be asked any more."""
+    ready, unready = (set(each(states, desired.server_name)) for each in (targets, resting))
+    kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in ready)
+    learned = {each.target: each for each in (*seen.set_aside, *seen.endpoints) if stands(each)}
+    known = {endpoint.target for endpoint in kept}
+    aside = tuple(each for target, each in learned.items() if target in ready | unready and target not in known)
+    return replace(seen, workloads=states, endpoints=kept, set_aside=aside)
 
 
 def _merged(seen: Observed, asked: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
