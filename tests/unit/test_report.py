@@ -9,7 +9,7 @@ from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.report import conditions, refusal, served
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Failure, Observed, ServingSecret
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.status import Condition, ConditionType, Status, Truth
@@ -64,6 +64,16 @@ def test_every_endpoint_serves_it_is_verified() -> None:
     now = said(proven(), workloads=(POSTFIX,))
     assert {kind: each.status for kind, each in now.items()} == dict.fromkeys(ConditionType, Truth.TRUE)
     assert served(desired(workloads=(POSTFIX,)), proven()) == "4/4"
+
+
+def test_trial_certificate_is_verified_and_told_beside_it() -> None:
+    """Who reads only the conditions must learn that mail clients do not trust what is served."""
+    have = proven()
+    trial = Finding(Reason.STAGING_CERTIFICATE, "Mail clients do not trust it.", Severity.WARN)
+    warned = replace(have, endpoints=tuple(replace(each, findings=(trial,)) for each in have.endpoints))
+    verified = said(warned, workloads=(POSTFIX,))[ConditionType.VERIFIED]
+    assert (verified.status, verified.reason) == (Truth.TRUE, Reason.VERIFIED)
+    assert verified.message.count(trial.message) == 1
 
 
 def test_failing_endpoint_is_named_with_its_reason() -> None:

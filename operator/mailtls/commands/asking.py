@@ -1,6 +1,6 @@
 """From the options of `mailtls probe` to a request; whatever makes no sense is refused in one sentence."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ class Asked:
     depth: Depth = Depth.QUICK
     server_name: str | None = None
     ca_file: Path | None = None
+    staging: bool = False
     expect_cert: Path | None = None
     resolvers: tuple[str, ...] = ()
     dkim_selectors: tuple[str, ...] = ()
@@ -108,12 +109,12 @@ def _expected(asked: Asked) -> Expected:
     roots = _read(asked.ca_file).decode("utf-8", "replace") if asked.ca_file else ""
     if asked.ca_file:
         _certificates(roots.encode(), asked.ca_file)
-    login = _credentials(asked)
+    anything = Expected(extra_roots_pem=roots, login=_credentials(asked), trusts_staging=asked.staging)
     if asked.expect_cert is None:
-        return Expected(extra_roots_pem=roots, login=login)
+        return anything
     leaf = _certificates(_read(asked.expect_cert), asked.expect_cert)[0]
     fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
-    return Expected(fingerprint, roots, leaf.not_valid_before_utc, login=login)
+    return replace(anything, leaf_sha256=fingerprint, not_before=leaf.not_valid_before_utc)
 
 
 def _credentials(asked: Asked) -> Credentials | None:

@@ -63,6 +63,10 @@ def probe(
         Path | None,
         typer.Option(help="Roots in PEM to trust besides the system's.", rich_help_panel=_HOW, show_default=False),
     ] = None,
+    staging: Annotated[
+        bool,
+        typer.Option("--staging", help="Trust Let's Encrypt's staging roots too, for trials.", rich_help_panel=_HOW),
+    ] = False,
     expect_cert: Annotated[
         Path | None,
         typer.Option(help="The certificate (PEM) that must be served.", rich_help_panel=_HOW, show_default=False),
@@ -142,6 +146,7 @@ def probe(
                 depth=Depth.DEEP if deep else depth,
                 server_name=server_name,
                 ca_file=ca_file,
+                staging=staging,
                 expect_cert=expect_cert,
                 resolvers=tuple(resolver or ()),
                 dkim_selectors=tuple(dkim_selector or ()),

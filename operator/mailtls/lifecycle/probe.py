@@ -52,6 +52,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     conversation.server_is_busy,
     conversation.probe_is_rejected,
     conversation.server_speaks_another_protocol,
+    served.certificate_is_for_trials,
     served.expiry_is_near,
     served.crypto_is_weak,
     inspected.weak_ciphers_are_accepted,

@@ -16,6 +16,8 @@ _WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
 _ISSUER_MISSING: Final = frozenset({2, 20, 21})
 _BUNDLE_UNREADABLE: Final = -1
+_STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
+_REAL: Final = "order from the real one when trials are over (`acme.server: letsencrypt`)"
 _RELOAD: Final = "reload or restart the server and check that it reads the mounted Secret"
 
 
@@ -104,10 +106,29 @@ def root_is_untrusted(seen: Seen) -> Finding | None:
     if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
         return None
     last = seen.chain[-1] if seen.chain else None
+    if last and _STAGING in last.issuer:
+        return Finding(
+            Reason.UNTRUSTED_ROOT,
+            f"The chain ends at «{last.issuer}», whose certificates are for trials and which no mail client trusts: "
+            f"{_REAL}.",
+        )
     return Finding(
         Reason.UNTRUSTED_ROOT,
         f"The chain ends at «{last.issuer if last else 'an unreadable name'}», which neither the system nor "
         "`probe.trust` trusts: add a private CA's root to `probe.trust`, or serve the full chain.",
+    )
+
+
+def certificate_is_for_trials(seen: Seen) -> Finding | None:
+    """All is well, but for the authority: it is Let's Encrypt's staging one, which is trusted here as asked."""
+    return (
+        Finding(
+            Reason.STAGING_CERTIFICATE,
+            f"The certificate is of Let's Encrypt's staging authority, which mail clients do not trust: {_REAL}.",
+            Severity.WARN,
+        )
+        if _verification(seen).is_trial
+        else None
     )
 
 

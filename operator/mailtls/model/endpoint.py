@@ -37,7 +37,8 @@ class Expected:
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
     leaf, where given, tells an older certificate from a foreign one. `others_sha256` are leaves that may stand beside
     it, under a key of another type. `expiry_share` is the share of a lifetime that must be left. `login`, where
-    given, is tried by full and deep probes.
+    given, is tried by full and deep probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are
+    trusted too, with a warning.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
@@ -46,6 +47,7 @@ class Expected:
     others_sha256: frozenset[str] = frozenset()
     expiry_share: float = EXPIRY_SHARE
     login: Credentials | None = field(default=None, repr=False)
+    trusts_staging: bool = False
 
 
 @dataclass(frozen=True, slots=True)

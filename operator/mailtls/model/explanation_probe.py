@@ -247,10 +247,20 @@ SERVED: Mapping[Reason, Explanation] = {
     ),
     Reason.UNTRUSTED_ROOT: Explanation(
         "The served chain ends at a root that clients do not trust.",
-        "Use a public authority; if a private or staging one is meant, put its root into spec.probe.trust or the "
-        "installation's trust bundle.",
+        "Use a public authority; if a private one is meant, put its root into spec.probe.trust or the installation's "
+        "trust bundle. With acme.server letsencrypt-staging, or `mailtls probe --staging`, that authority's roots are "
+        "trusted for the trial.",
         symptom="Outlook and phones say that the server cannot be verified; mail from senders with MTA-STS never "
         "arrives.",
+        rfc="RFC 8461 section 4.2",
+        tlsrpt="certificate-not-trusted",
+    ),
+    Reason.STAGING_CERTIFICATE: Explanation(
+        "The served certificate is of Let's Encrypt's staging authority. The probe trusts it, as it was told to, but "
+        "mail clients do not.",
+        "When trials are over, set spec.acme.server to letsencrypt, or remove it where the installation has that for a "
+        "default; a new certificate is then ordered and rolled out by itself.",
+        symptom="Mail programs say that the server cannot be verified; mail from senders with MTA-STS never arrives.",
         rfc="RFC 8461 section 4.2",
         tlsrpt="certificate-not-trusted",
     ),

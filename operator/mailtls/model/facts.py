@@ -132,11 +132,15 @@ def _capability(line: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """OpenSSL's word on the chain: `code` 0 is good (X509_V_OK), `depth` 0 is the leaf."""
+    """OpenSSL's word on the chain: `code` 0 is good (X509_V_OK), `depth` 0 is the leaf.
+
+    `is_trial`: the chain is trusted, but the root is one of Let's Encrypt's staging authority.
+    """
 
     code: int = 0
     depth: int = 0
     words: str = ""
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class Reason(StrEnum):
     CERTIFICATE_NOT_YET_VALID = "CertificateNotYetValid"
     SELF_SIGNED = "SelfSigned"
     UNTRUSTED_ROOT = "UntrustedRoot"
+    STAGING_CERTIFICATE = "StagingCertificate"
     INCOMPLETE_CHAIN = "IncompleteChain"
     CHAIN_OUT_OF_ORDER = "ChainOutOfOrder"
     HOSTNAME_MISMATCH = "HostnameMismatch"

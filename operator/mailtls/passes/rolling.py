@@ -20,6 +20,7 @@ from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
 from mailtls.model.spec import DataRef, Desired
 from mailtls.model.workload import WorkloadState
 from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.authority_spec import STAGING
 from mailtls.world.credentials import trial_login
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock, Cluster, Prober
@@ -133,7 +134,8 @@ class Rolling:
             raise AssertionError("without a certificate there is nothing to expect")
         # After a rollback a server that has not read the new file serves the younger certificate of the two.
         not_before = None if seen.secret.hold else certificate.not_before
-        expected = Expected(certificate.sha256, self._roots(desired), not_before)
+        is_trial = desired.acme.server == STAGING
+        expected = Expected(certificate.sha256, self._roots(desired), not_before, trusts_staging=is_trial)
         if depth is Depth.QUICK:
             return self.prober.probe(asked, expected)
         login, missing = trial_login(self.cluster, desired)

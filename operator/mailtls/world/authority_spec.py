@@ -17,6 +17,7 @@ SHORT_NAMES = MappingProxyType(
         "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
     }
 )
+STAGING = SHORT_NAMES["letsencrypt-staging"]
 DNS_PORT = 53
 HIGHEST_PORT = 65535
 TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")

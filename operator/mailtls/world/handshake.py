@@ -16,6 +16,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from mailtls.model.facts import Fault, Session, Verification, quote, shorten
+from mailtls.world.staging import staging_roots
 
 RECORD_LIMIT: Final = 16384  # octets of plain text in one TLS record (RFC 8446 section 5.1)
 UNREADABLE_ROOTS: Final = -1  # no code of OpenSSL: the extra roots are no certificates
@@ -152,7 +153,7 @@ class TrustStore:
     Names and purpose are judged on the leaf itself. Not for use by several threads.
     """
 
-    def __init__(self, extra_roots_pem: str, now: datetime) -> None:
+    def __init__(self, extra_roots_pem: str, now: datetime, *, trusts_staging: bool = False) -> None:
         self._store = crypto.X509Store()
         self._store.set_time(now)
         self._load_system_roots()
@@ -162,6 +163,8 @@ class TrustStore:
             self._add(extra_roots_pem)
         except ValueError:
             self._unreadable = "it holds something else than certificates in PEM"
+        for root in staging_roots() if trusts_staging else ():
+            self._store.add_cert(crypto.X509.from_cryptography(root))
 
     def verify(self, der: tuple[bytes, ...], chain: list[crypto.X509]) -> Verification:
         """Build and check a path from the leaf to a root, with the served certificates alone between them."""
@@ -173,11 +176,11 @@ class TrustStore:
 
     def _verify(self, chain: list[crypto.X509]) -> Verification:
         try:
-            crypto.X509StoreContext(self._store, chain[0], chain[1:]).verify_certificate()
+            path = crypto.X509StoreContext(self._store, chain[0], chain[1:]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, words = error.errors
             return Verification(code, depth, shorten(str(words)))
-        return Verification()
+        return Verification(is_trial=path[-1].to_cryptography() in staging_roots())
 
     def _load_system_roots(self) -> None:
         paths = ssl.get_default_verify_paths()

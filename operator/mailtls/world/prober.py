@@ -70,7 +70,7 @@ class MailProber:
 
     async def _sweep(self, targets: list[Target], expected: Expected, depth: Depth) -> list[tuple[Endpoint, Facts]]:
         door = Door(self._limits)
-        trust = TrustStore(expected.extra_roots_pem, self._clock.now())
+        trust = TrustStore(expected.extra_roots_pem, self._clock.now(), trusts_staging=expected.trusts_staging)
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
             async with door.passed():
