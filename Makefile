@@ -80,8 +80,7 @@ unit: $(READY) ## Tests of decisions: no I/O, seconds
 	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
 
 .PHONY: fuzz
-fuzz: $(READY) ## Fuzz all that reads a stranger's bytes, by coverage; installs atheris (FUZZ_SECONDS=60 each)
-	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet "atheris>=3,<4"
+fuzz: $(READY) ## Fuzz all that reads a stranger's bytes, led by coverage (FUZZ_SECONDS=60 each)
 	PYTHONPATH=operator:tests $(BIN)/python -m fuzz dialog $(FUZZ_SECONDS)
 	PYTHONPATH=operator:tests $(BIN)/python -m fuzz certificate $(FUZZ_SECONDS)
 
@@ -127,6 +126,8 @@ lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	  --no-emit-index-url --no-header -o requirements.lock
 	uv pip compile -q --upgrade pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --upgrade --group fuzz --universal --python-version 3.11 --generate-hashes \
+	  --only-binary :all: --no-emit-index-url --no-header -o requirements-fuzz.lock
 
 .PHONY: clean
 clean: ## Take the cluster down and remove what was built in the checkout; the cache stays

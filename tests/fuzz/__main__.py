@@ -6,13 +6,17 @@ A run feeds on what earlier runs found, in build/fuzz, and on the seeds, which a
 import sys
 from pathlib import Path
 
-import atheris
+from testbed.bootstrap import fuzzing_obstacle
 
 BUILD = Path("build/fuzz")
 
 
 def main() -> None:
     """Read the arguments and hand over to libFuzzer, which ends the process."""
+    if obstacle := fuzzing_obstacle():
+        sys.exit(f"fuzz: {obstacle}.")
+    import atheris  # noqa: PLC0415 - where it can be installed
+
     name, seconds = sys.argv[1], int(sys.argv[2])
     with atheris.instrument_imports(include=["mailtls", "fuzz.targets"]):
         from fuzz.targets import TARGETS  # noqa: PLC0415 - instrumented at import

@@ -1,7 +1,7 @@
 """Make the project's Python environment: the first thing that runs on a bare machine, so standard library only.
 
-The environment belongs to a Python version and to the content of requirements-dev.lock; it is made beside its place
-and moved there by one symbolic link, so an interrupted run leaves none that looks whole.
+The environment belongs to a Python version and to the content of requirements-dev.lock and requirements-fuzz.lock; the
+file .complete is its last, so an interrupted run leaves none that looks whole.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,18 +17,28 @@ import time
 from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_LOCK = _PROJECT / "requirements-dev.lock"
+_LOCK, _FUZZ_LOCK = _PROJECT / "requirements-dev.lock", _PROJECT / "requirements-fuzz.lock"
 _OLDEST, _TOO_NEW = (3, 11), (3, 14)
 _SHOWN = 3000  # characters of what pip says when it fails
 _USAGE = "usage: bootstrap.py folder | make"
 
 
 def environment() -> Path:
-    """Where the environment for this Python and this lock is, or will be."""
-    digest = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:12]
+    """Where the environment for this Python and these locks is, or will be."""
+    digest = hashlib.sha256(_LOCK.read_bytes() + _FUZZ_LOCK.read_bytes()).hexdigest()[:12]
     version = ".".join(map(str, sys.version_info[:3]))
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(root).expanduser() / "mailtls" / "python" / f"{version}-{digest}"
+
+
+def fuzzing_obstacle() -> str | None:
+    """Say why the fuzzer cannot be installed here, None where it can: building it takes a compiler of its own."""
+    machine = f"{platform.system()} on {platform.machine()}"
+    if machine != "Linux on x86_64":
+        return f"atheris is published for Linux on x86_64 only, and this is {machine}"
+    if platform.libc_ver()[0] != "glibc":
+        return "atheris is published for the C library of GNU only, and this Python has another"
+    return None
 
 
 def make() -> None:
@@ -43,7 +54,11 @@ def make() -> None:
         _say(f"Python {folder.name}: making the environment (once) ...")
         shutil.rmtree(folder, ignore_errors=True)
         _create(folder)
-        _install(folder)
+        _install(folder, _LOCK)
+        if obstacle := fuzzing_obstacle():
+            _say(f"Fuzzing is left out: {obstacle}.")
+        else:
+            _install(folder, _FUZZ_LOCK, "--only-binary=:all:")
         complete.touch()
         _say(f"Python {folder.name}: {time.monotonic() - began_at:.1f}s")
 
@@ -61,15 +76,15 @@ def _create(folder: Path) -> None:
     subprocess.run([*command, "--clear"], check=True)
 
 
-def _install(folder: Path) -> None:
+def _install(folder: Path, lock: Path, *options: str) -> None:
     command = [
         str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--require-hashes", f"--requirement={_LOCK}",
+        "--require-hashes", f"--requirement={lock}", *options,
     ]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         _say(done.stderr.strip()[-_SHOWN:])
-        sys.exit(f"mailtls: pip could not install {_LOCK.name} (see above): is a package index reachable?")
+        sys.exit(f"mailtls: pip could not install {lock.name} (see above): is a package index reachable?")
 
 
 def _say(line: str) -> None:
