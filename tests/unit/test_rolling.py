@@ -198,8 +198,9 @@ def test_deep_probe_has_a_schedule_of_its_own() -> None:
     assert have.deep_probed_at is not None
     assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 6 * DAY) is Depth.FULL
     assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 7 * DAY) is Depth.DEEP
-    late = replace(have, probed_at=have.deep_probed_at + 7 * DAY - timedelta(minutes=1))
-    assert next_probe_at(WEEKLY, late) == have.deep_probed_at + 7 * DAY
+    due_at = have.deep_probed_at + 7 * DAY
+    late = replace(have, probed_at=due_at - timedelta(minutes=1))
+    assert next_step(WEEKLY, late, due_at - timedelta(seconds=1)) == Rest(due_at)
 
 
 def test_deep_probe_waits_for_the_end_of_a_rollout() -> None:

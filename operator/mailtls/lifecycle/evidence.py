@@ -66,10 +66,10 @@ def deep_probe_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     asked = desired.probe_requested
     if asked is not None and asked != seen.handled_probe and asked.startswith(Depth.DEEP):
         return True
-    interval = desired.probe.deep_interval
-    if interval is None or (seen.deep_probed_at is not None and now < seen.deep_probed_at + interval):
+    if desired.probe.deep_interval is None:
         return False
-    return has_rolled_out(seen, now)
+    due_at = next_deep_probe_at(desired, seen)
+    return (due_at is None or due_at <= now) and has_rolled_out(seen, now)
 
 
 def depth_to_probe(desired: Desired, seen: Observed, now: datetime) -> Depth:
@@ -94,12 +94,17 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
     if seen.probed_at is None:
         return None
     swept_at = seen.probed_at + desired.probe.interval
-    if desired.probe.deep_interval is not None and seen.deep_probed_at is not None:
-        swept_at = min(swept_at, seen.deep_probed_at + desired.probe.deep_interval)
     if all(stands(endpoint) for endpoint in seen.endpoints):
         return swept_at
     asked_at = max(seen.probed_at, seen.retried_at or seen.probed_at)
     return min(asked_at + next_probe_after(seen.probes_failed, 0.0), swept_at)
+
+
+def next_deep_probe_at(desired: Desired, seen: Observed) -> datetime | None:
+    """When the next deep probe is due by its interval; None before the first."""
+    if desired.probe.deep_interval is None or seen.deep_probed_at is None:
+        return None
+    return seen.deep_probed_at + desired.probe.deep_interval
 
 
 def stands(endpoint: Endpoint) -> bool:

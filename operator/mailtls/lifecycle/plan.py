@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
-from mailtls.lifecycle.evidence import depth_to_probe, evidence, next_probe_at, targets_to_confirm, targets_to_probe
+from mailtls.lifecycle.evidence import (
+    depth_to_probe,
+    evidence,
+    next_deep_probe_at,
+    next_probe_at,
+    targets_to_confirm,
+    targets_to_probe,
+)
 from mailtls.lifecycle.issue import (
     fits,
     is_consumed,
@@ -189,6 +196,7 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
         yield seen.secret.hold.until
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
+        yield next_deep_probe_at(desired, seen)
         yield _pods_expected_at(seen, now)
 
 
