@@ -19,7 +19,12 @@ _FORGOTTEN_AFTER: Final = timedelta(days=1)  # whoever has not come by then was 
 
 
 class OrderLine:
-    """One for each account; thread-safe. Lost with the process: then the CA's own answer holds back.
+    """One for each account; thread-safe.
+
+    It may live in memory. After a restart the bucket is full again, so that more orders may be asked for than the limit
+    allows, but none twice: an order is found again by its journal, and an attempt that failed is kept in the status.
+    There are never more requests than resources that are due, and the CA, whose limit it is, refuses what is too much
+    and says from when it takes more.
 
     `tickets` are of those who wait, or whose turn has come, with its time.
     """
