@@ -71,16 +71,34 @@ def test_only_what_a_secret_could_mend_is_looked_at(have: Observed, mendable: bo
     [
         (None, OLD, False),
         (None, NEW, True),
+        (None, Sight("/tsig", "2", NOW), True),
+        (None, Sight("/tsig", "1", NOW - timedelta(seconds=1)), False),
         (None, Sight("/tsig", "1"), False),
         ((OLD,), OLD, False),
         ((OLD,), NEW, True),
         ((Sight("/tsig", ""),), OLD, True),
     ],
-    ids=["older than the failure", "newer than the failure", "age unknown", "unchanged", "changed", "created"],
+    ids=[
+        "older than the failure",
+        "newer than the failure",
+        "in the very second",
+        "a second before",
+        "age unknown",
+        "unchanged",
+        "changed",
+        "created",
+    ],
 )
 def test_change_since_the_last_look_mends(before: tuple[Sight, ...] | None, now: Sight, mended: bool) -> None:
     """After a restart, which remembers no look, the time of the failure decides."""
     assert is_mended(held(sights=before), [now]) is mended
+
+
+def test_change_in_the_second_of_a_failure_that_is_known_to_the_microsecond_mends() -> None:
+    """The API server tells when an object was written by whole seconds, this process knows better of its failure."""
+    failed_at = NOW.replace(microsecond=400_000)
+    status = Status(attempts=attempts(reason=Reason.ACCOUNT_REJECTED, next_attempt_at=None, last_failure_at=failed_at))
+    assert is_mended(seen(status=status), [Sight("/tsig", "2", NOW)])
 
 
 def test_lifted_hold_lets_the_next_attempt_be_made_and_remembers_the_failures() -> None:

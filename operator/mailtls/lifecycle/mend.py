@@ -1,7 +1,7 @@
 """Mend: what the resource refers to may be put right by a person while an attempt is held back, and nobody tells.
 
 Only Secrets with our label are watched, so the objects referred to are looked at now and then, and only for as long as
-a failure holds an attempt back that they could mend.
+a failure holds an attempt back that they could mend. So are the roots to trust, while a served chain is not trusted.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from mailtls.lifecycle.issue import is_held_back, issuance_is_due
+from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed, Sight
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Desired, Dns01
@@ -24,6 +25,9 @@ MENDABLE = frozenset(
     }
 )
 """Failures that another content of a Secret or ConfigMap may end."""
+
+UNTRUSTED = frozenset({Reason.INCOMPLETE_CHAIN, Reason.SELF_SIGNED, Reason.UNTRUSTED_ROOT})
+"""Failures of an endpoint that other roots in the bundle of spec.probe.trust may end."""
 
 
 def references(desired: Desired) -> tuple[DataRef, ...]:
@@ -52,7 +56,12 @@ def is_mended(seen: Observed, sights: Iterable[Sight]) -> bool:
     attempts = seen.status.attempts
     if attempts is None:
         return False
-    return any(each.changed_at is not None and each.changed_at > attempts.last_failure_at for each in sights)
+    return any(_changed_since(each, attempts.last_failure_at) for each in sights)
+
+
+def _changed_since(sight: Sight, at: datetime) -> bool:
+    """Kubernetes tells whole seconds: a change within that very second may have come after it, so it counts."""
+    return sight.changed_at is not None and sight.changed_at >= at.replace(microsecond=0)
 
 
 def lifted(seen: Observed, now: datetime) -> Observed:
@@ -60,3 +69,30 @@ def lifted(seen: Observed, now: datetime) -> Observed:
     attempts = seen.status.attempts
     status = replace(seen.status, attempts=replace(attempts, next_attempt_at=now) if attempts else None)
     return replace(seen, status=status, issue_failure=None)
+
+
+def roots_are_in_doubt(desired: Desired, seen: Observed) -> bool:
+    """Whether a chain that pods serve is not trusted, and the resource names roots that may lack one."""
+    return desired.probe.trust is not None and (seen.roots is not None or any(map(_is_untrusted, seen.endpoints)))
+
+
+def roots_still_in_doubt(before: Observed) -> Sight | None:
+    """What to compare the next look with: the last one, for as long as a chain is not trusted."""
+    return before.roots if any(map(_is_untrusted, before.endpoints)) else None
+
+
+def roots_changed(seen: Observed, sight: Sight) -> bool:
+    """Whether the bundle was changed since it was last looked at; at the first look, since a chain was not trusted."""
+    if seen.roots is not None:
+        return (sight.path, sight.version) != (seen.roots.path, seen.roots.version)
+    return any(_changed_since(sight, each.checked_at) for each in seen.endpoints if _is_untrusted(each))
+
+
+def judged_anew(seen: Observed) -> Observed:
+    """Let all pods be asked at once, and a rollout go on that has failed: what was trusted may not be any more."""
+    progress = None if seen.roll_failure is not None else seen.progress
+    return replace(seen, probed_at=None, workloads=None, progress=progress, roll_failure=None, roots=None)
+
+
+def _is_untrusted(endpoint: Endpoint) -> bool:
+    return endpoint.failure is not None and endpoint.failure.reason in UNTRUSTED

@@ -21,7 +21,7 @@ from mailtls.lifecycle.issue import (
     spoils_a_kept_key,
     usable,
 )
-from mailtls.lifecycle.mend import is_mendable, references
+from mailtls.lifecycle.mend import is_mendable, references, roots_are_in_doubt
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.rollback import is_wished
@@ -33,6 +33,7 @@ from mailtls.lifecycle.step import (
     ConfirmPods,
     GiveUp,
     LookAtReferences,
+    LookAtRoots,
     LookAtWorkloads,
     OpenOrder,
     ProbePods,
@@ -102,6 +103,12 @@ def look_at_references(desired: Desired, seen: Observed, now: datetime) -> Step 
     return LookAtReferences() if is_due and is_mendable(desired, seen, now) and references(desired) else None
 
 
+def look_at_roots(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """Why a chain is not trusted may be the roots to trust, which a person may have put right meanwhile."""
+    is_due = seen.look_at_roots_at is None or seen.look_at_roots_at <= now
+    return LookAtRoots() if is_due and roots_are_in_doubt(desired, seen) else None
+
+
 def issue(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """From a due certificate to one that is downloaded; each effect is preceded by a saved intent."""
     due = issuance_is_due(desired, seen, now)
@@ -166,6 +173,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     look_at_references,
     issue,
     schedule,
+    look_at_roots,
     look,
     probe,
     roll,
@@ -194,6 +202,8 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
         yield seen.ask_ca_again_at
     if seen.secret.hold is not None and renewal_is_held(desired, seen, now):
         yield seen.secret.hold.until
+    if roots_are_in_doubt(desired, seen):
+        yield seen.look_at_roots_at
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
         yield next_deep_probe_at(desired, seen)

@@ -81,6 +81,11 @@ class LookAtReferences:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtRoots:
+    """Look whether the roots to trust were changed since a served chain was not trusted."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRenewal:
     """Ask the CA for its renewal window where it has one, and draw the time of renewal."""
 
@@ -125,6 +130,7 @@ Step = (
     | CloseOrder
     | CloseLeftovers
     | LookAtReferences
+    | LookAtRoots
     | ScheduleRenewal
     | LookAtWorkloads
     | ProbePods

@@ -131,6 +131,8 @@ def about_another_certificate(seen: Observed) -> Observed:
         workloads=None,
         endpoints=(),
         set_aside=(),
+        roots=None,
+        look_at_roots_at=None,
         probed_at=None,
         retried_at=None,
         probed_depth=Depth.QUICK,

@@ -130,6 +130,8 @@ class Observed:
     leftover: Staged | None = None  # the first of them that could not be closed yet
     sights: tuple[Sight, ...] | None = None  # objects referred to, at the last look
     look_again_at: datetime | None = None
+    roots: Sight | None = None  # the bundle of spec.probe.trust at the last look, while a served chain is not trusted
+    look_at_roots_at: datetime | None = None
     close_failure: Failure | None = None  # what keeps the proofs of an order that is over from being removed
     roll_failure: Failure | None = None
     rolls_failed: int = 0  # attempts in a row to roll this certificate out

@@ -1,13 +1,13 @@
 """Looks whether what held an attempt back was mended, and lets it be made then."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import uniform
 
 import structlog
 
-from mailtls.lifecycle.mend import is_mended, lifted, references
-from mailtls.lifecycle.step import LookAtReferences
+from mailtls.lifecycle.mend import is_mended, judged_anew, lifted, references, roots_changed
+from mailtls.lifecycle.step import LookAtReferences, LookAtRoots
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired
 from mailtls.world.accounts import Accounts
@@ -29,10 +29,24 @@ class Mending:
     def look(self, desired: Desired, seen: Observed, _step: LookAtReferences) -> Observed:
         """Compare with the last look; a change means that the next attempt need not wait."""
         now, sights = self.clock.now(), self.references.look(references(desired))
-        again_at = now + timedelta(seconds=uniform(*LOOK_SECONDS))  # noqa: S311 - spreads load
-        looked = replace(seen, sights=sights, look_again_at=again_at)
+        looked = replace(seen, sights=sights, look_again_at=_next_look(now))
         if not is_mended(seen, sights):
             return looked
         log.info("what the resource refers to was changed, so it is tried at once")
         self.accounts.look_again(desired.acme)
         return lifted(looked, now)
+
+    def look_at_roots(self, desired: Desired, seen: Observed, _step: LookAtRoots) -> Observed:
+        """Compare the roots to trust with the last look; a change means that all pods are asked at once."""
+        if desired.probe.trust is None:
+            raise AssertionError("roots are in doubt only where some are named")
+        (sight,) = self.references.look([desired.probe.trust])
+        looked = replace(seen, look_at_roots_at=_next_look(self.clock.now()))
+        if not roots_changed(seen, sight):
+            return replace(looked, roots=sight)
+        log.info("the roots to trust were changed, so all pods are asked at once")
+        return judged_anew(looked)
+
+
+def _next_look(now: datetime) -> datetime:
+    return now + timedelta(seconds=uniform(*LOOK_SECONDS))  # noqa: S311 - spreads load

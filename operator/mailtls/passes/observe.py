@@ -7,6 +7,7 @@ from threading import Lock
 
 from mailtls.lifecycle.evidence import has_rolled_out, stands
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
+from mailtls.lifecycle.mend import roots_still_in_doubt
 from mailtls.lifecycle.store import noted
 from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.spec import Desired, Key
@@ -177,6 +178,8 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
         seen,
         endpoints=tuple(endpoint for endpoint in before.endpoints if stands(endpoint)),
         set_aside=before.set_aside,
+        roots=roots_still_in_doubt(before),
+        look_at_roots_at=before.look_at_roots_at,
         probed_at=before.probed_at,
         probed_depth=before.probed_depth,
         retried_at=before.retried_at,

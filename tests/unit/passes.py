@@ -1,0 +1,80 @@
+"""Passes over the pods of a resource as the reconciler makes them, with servers that a test describes."""
+
+from dataclasses import replace
+from threading import Event
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailtls.lifecycle.plan import next_step
+from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
+from mailtls.model.endpoint import Endpoint
+from mailtls.model.observed import ServingSecret
+from mailtls.model.spec import Apply, Desired, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.status import Schedule
+from mailtls.passes.mending import Mending
+from mailtls.passes.observe import Observer
+from mailtls.passes.rolling import Rolling
+from mailtls.world import keys
+from mailtls.world.accounts import Accounts
+from mailtls.world.claims import Claims
+from mailtls.world.metrics import Metrics
+from mailtls.world.ports import Json, Prober
+from mailtls.world.references import References
+from mailtls.world.secrets import Secrets
+from mailtls.world.spec import Defaults
+from unit import kube
+from unit.stories import DAY, desired
+from unit.test_secrets import self_signed
+
+PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (PORT,)),))
+PODS = "/api/v1/namespaces/mail/pods"
+FIRST, SECOND = "postfix-0", "postfix-1"
+
+
+class Operator:
+    """Goes from pass to pass over the pods that a test names; `servers` answer for them."""
+
+    def __init__(self, clock: WallClock, servers: Prober, wanted: Desired = WANTED) -> None:
+        self.cluster, self.clock, self.wanted = FakeCluster(), clock, wanted
+        key, secrets = keys.generate(PrivateKeyPolicy()), Secrets(self.cluster)
+        self.certificate = self_signed(key)
+        secrets.store(wanted, self.certificate, key, ServingSecret(exists=False))
+        self.cluster.create("/apis/apps/v1/namespaces/mail/statefulsets", kube.workload())
+        accounts = Accounts(self.cluster, "mailtls-system", clock, lambda *_: None)
+        self.rolling = Rolling(self.cluster, servers, clock, Metrics(), Event(), accounts.read)
+        self.mending = Mending(References(self.cluster, clock), accounts, clock)
+        self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults())
+
+    def look(self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND)) -> Rest:
+        """Make one pass over these pods; return how it rests. `run` is the second one's."""
+        for name in (FIRST, SECOND):
+            self.cluster.delete(f"{PODS}/{name}")
+        for name in pods:
+            self.cluster.create(PODS, _pod(name, is_ready=name != unready, run=run if name == SECOND else "1"))
+        seen = self.observer.observe(self.wanted, {"metadata": {"generation": 1}})
+        drawn = Schedule(self.certificate.sha256, self.clock.now() + 50 * DAY)
+        seen = replace(seen, schedule=drawn, ask_ca_again_at=self.clock.now() + DAY)
+        hands = {
+            LookAtWorkloads: self.rolling.look,
+            ProbePods: self.rolling.probe,
+            ConfirmPods: self.rolling.confirm,
+            Roll: self.rolling.roll,
+            LookAtRoots: self.mending.look_at_roots,
+        }
+        while not isinstance(step := next_step(self.wanted, seen, self.clock.now()), Rest):
+            seen = hands[type(step)](self.wanted, seen, step)  # type: ignore[operator]
+        self.observer.remember(self.wanted, seen)
+        self.seen = seen
+        return step
+
+    def knows(self, pod: str) -> Endpoint | None:
+        """What is known of a pod now."""
+        return next((each for each in self.seen.endpoints if each.target.pod == pod), None)
+
+
+def _pod(name: str, *, is_ready: bool, run: str) -> Json:
+    made = kube.pod(name, ready=str(is_ready), labels={"app": "postfix"})
+    made["status"]["podIPs"] = [{"ip": "198.51.100.7"}]
+    made["status"]["containerStatuses"] = [{"name": "postfix", "containerID": f"containerd://{name}-{run}"}]
+    return made
