@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -20,36 +21,29 @@ Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it is done,
 Timeout = Annotated[float, typer.Option("--timeout", min=1, max=86400, help="Seconds to wait at most.")]
 
 
-def renew(
-    name: Name,
-    *,
-    wait: Wait = False,
-    timeout: Timeout = 600,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Order a new certificate now, whatever the old one's age."""
-    from mailtls.lifecycle.wish import Wish
+def _command(wish: str, purpose: str) -> Callable[..., None]:
+    """Make the command that tells this wish; `purpose` is its help."""
 
-    with connected(context, kubeconfig, namespace) as place:
-        _tell(place, name, Wish.RENEW, timeout if wait else None)
+    def command(
+        name: Name,
+        *,
+        wait: Wait = False,
+        timeout: Timeout = 600,
+        namespace: Namespace = None,
+        context: Context = None,
+        kubeconfig: Kubeconfig = None,
+    ) -> None:
+        from mailtls.lifecycle.wish import Wish
+
+        with connected(context, kubeconfig, namespace) as place:
+            _tell(place, name, Wish(wish), timeout if wait else None)
+
+    command.__doc__ = purpose
+    return command
 
 
-def rollback(
-    name: Name,
-    *,
-    wait: Wait = False,
-    timeout: Timeout = 600,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Bring the previous certificate and key back into service."""
-    from mailtls.lifecycle.wish import Wish
-
-    with connected(context, kubeconfig, namespace) as place:
-        _tell(place, name, Wish.ROLLBACK, timeout if wait else None)
+renew = _command("renew", "Order a new certificate now, whatever the old one's age.")
+rollback = _command("rollback", "Bring the previous certificate and key back into service.")
 
 
 def probe_now(
