@@ -2,22 +2,34 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 
 import pytest
 
 from fakes.clock import WallClock
-from mailservers.certificates import HOST, Authority, Wish
+from fakes.cluster import FakeCluster
+from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
 from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.step import ProbePods
+from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.endpoint import Depth, Endpoint, Target
+from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
+from mailtls.model.status import Status
+from mailtls.passes.rolling import Rolling
+from mailtls.world.metrics import Metrics
 from mailtls.world.prober import Limits, MailProber
+from mailtls.world.secrets import Secrets, path
+from unit.stories import desired
 
 AUTHORITY = Authority()
 STORED, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
+EXPIRED = AUTHORITY.issue(Wish(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
 FAIL, WARN = Severity.FAIL, Severity.WARN
 MODERN = ("smtpd_tls_protocols=>=TLSv1.2", "smtpd_tls_mandatory_protocols=>=TLSv1.2")  # the default is TLS 1.0
+LIMITS = Limits(dialog=5, handshake=5, unasked=0.5)
 SMTPS = "smtpd_tls_wrappermode=yes"
 
 
@@ -35,6 +47,7 @@ CASES = {
     "good": Case(),
     "good-wrapper": Case(options=(SMTPS,), tls=TlsMode.IMPLICIT),
     "two-pairs": Case(STORED.pem + RSA.pem, found=((Reason.SECOND_CERTIFICATE_STALE, FAIL),)),
+    "expired-pair": Case(STORED.pem + EXPIRED.pem, found=((Reason.SECOND_CERTIFICATE_STALE, FAIL),)),
     "only-tls12": Case(options=("smtpd_tls_protocols=TLSv1.2",), found=((Reason.TLS13_UNSUPPORTED, WARN),)),
     "only-tls13": Case(options=("smtpd_tls_protocols=TLSv1.3",), found=((Reason.TLS12_UNSUPPORTED, FAIL),)),
     "old-tls": Case(options=("smtpd_tls_protocols=>=TLSv1",), found=((Reason.LEGACY_TLS_ENABLED, WARN),)),
@@ -56,12 +69,17 @@ def server() -> Iterator[Postfix]:
         yield running
 
 
+def target(server: Postfix, name: str) -> Target:
+    """One service of the server, as a port of a pod."""
+    port = Port(server.ports[name], CASES[name].tls, TlsPolicy.OPPORTUNISTIC)
+    return Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, HOST)
+
+
 def probe(server: Postfix, name: str) -> Endpoint:
     """Probe one service of the server as deep as can be."""
-    port = Port(server.ports[name], CASES[name].tls, TlsPolicy.OPPORTUNISTIC)
-    target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, HOST)
-    prober = MailProber(WallClock(), verdict, Limits(dialog=5, handshake=5, unasked=0.5))
-    return prober.probe([target], AUTHORITY.expects(STORED), Depth.DEEP)[0]
+    return MailProber(WallClock(), verdict, LIMITS).probe(
+        [target(server, name)], AUTHORITY.expects(STORED), Depth.DEEP
+    )[0]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -69,3 +87,41 @@ def test_service_of_postfix_gets_its_findings(name: str, server: Postfix) -> Non
     """A well kept Postfix passes a deep probe, and each other one earns the one finding that tells it apart."""
     found = probe(server, name).findings
     assert tuple((each.reason, each.severity) for each in found) == CASES[name].found, (found, server.log())
+
+
+def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], list[str]]:
+    """Have the operator look into a service while other resources keep `siblings`; return what it lists, too."""
+    cluster, clock = FakeCluster(), WallClock()
+    secrets = Secrets(cluster)
+    for number, each in enumerate((STORED, *siblings)):
+        kept = desired(key=Key("mail", f"mx{number}"), secret_name=f"mx{number}-tls")
+        chain, key = parse_chain(each.chain_pem.decode()), KeyMaterial(each.key_pem)
+        secrets.store(kept, chain, key, ServingSecret(exists=False))
+    prober = MailProber(clock, verdict, LIMITS)
+    rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
+    seen = Observed(Status(), secrets.serving(desired(secret_name="mx0-tls")))
+    step = ProbePods((target(server, name),), Depth.FULL)
+    (endpoint,) = rolling.probe(desired(), seen, step).endpoints
+    return [each.reason for each in endpoint.findings], cluster.lists
+
+
+def test_second_certificate_that_another_resource_keeps_is_fine(server: Postfix) -> None:
+    """One listing of the namespace's Secrets tells; the server is not asked again."""
+    stale = [Reason.SECOND_CERTIFICATE_STALE]
+    assert swept(server, "two-pairs") == (stale, [path("mail")])
+    assert swept(server, "two-pairs", AUTHORITY.issue()) == (stale, [path("mail")])
+    before = server.log().count("disconnect from")
+    assert swept(server, "two-pairs", RSA) == ([], [path("mail")])
+    with_sibling = server.log().count("disconnect from") - before
+    assert swept(server, "two-pairs")[0] == stale
+    assert server.log().count("disconnect from") - before == 2 * with_sibling
+
+
+def test_server_with_one_certificate_costs_no_listing(server: Postfix) -> None:
+    """The usual case asks nothing of the API server."""
+    assert swept(server, "good", RSA) == ([], [])
+
+
+def test_expired_second_certificate_is_told_whoever_keeps_it(server: Postfix) -> None:
+    """Clients that ask for its key type fail, even if another resource has it."""
+    assert swept(server, "expired-pair", EXPIRED) == ([Reason.SECOND_CERTIFICATE_STALE], [])

@@ -125,10 +125,16 @@ def test_second_certificate_that_is_not_the_stored_one_fails(tmp_path: Path) -> 
     assert RSA.sha256 in found[0].evidence
 
 
-def test_second_certificate_that_another_resource_keeps_is_fine(tmp_path: Path) -> None:
-    """Two certificates of two resources may stand side by side."""
-    expected = replace(AUTHORITY.expects(GOOD), others_sha256=frozenset({RSA.sha256}))
-    assert findings(Mailbox(tls_context(tmp_path, GOOD, RSA)), expected=expected) == ()
+@pytest.mark.parametrize(
+    ("second", "named"), [(None, None), (RSA, RSA.sha256), (EXPIRED_RSA, None)], ids=["none", "fine", "expired"]
+)
+def test_second_certificate_is_named_only_where_clients_accept_it(
+    second: Served | None, named: str | None, tmp_path: Path
+) -> None:
+    """Whether another resource keeps it is for others to say; one that has expired is wrong whoever keeps it."""
+    pairs = [GOOD] if second is None else [GOOD, second]
+    with mailbox(Mailbox(tls_context(tmp_path, *pairs))) as port:
+        assert examine(port)[0].second_sha256 == named
 
 
 def test_expired_second_certificate_fails_even_where_nothing_is_stored(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fakes.cluster import FakeCluster
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Reason
-from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
+from mailtls.model.spec import Key, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
 from mailtls.world.pairs import ROOTS_OFFERED
 from mailtls.world.ports import Conflict
@@ -133,6 +133,31 @@ def test_roots_that_the_authority_offered_are_remembered_with_the_certificate() 
     found = secrets.serving(desired()).certificate
     assert found is not None
     assert found.roots_offered == ()
+
+
+def test_leaves_of_a_namespace_are_those_that_serve() -> None:
+    """Neither the pair before, nor a staged key, nor anybody else's Secret may vouch for what a server shows."""
+    cluster = FakeCluster()
+    secrets, first, second, other = (Secrets(cluster), *(keys.generate(PrivateKeyPolicy()) for _ in range(3)))
+    old, new, sibling = self_signed(first), self_signed(second), self_signed(other)
+    before = secrets.store(desired(), old, first, NOTHING)
+    secrets.store(desired(), new, second, before)
+    secrets.store(desired(key=Key("mail", "other"), secret_name="other-tls"), sibling, other, NOTHING)
+    secrets.stage(desired(), fresh(), RESOURCE)
+    foreign = cluster.objects[path("mail", "mx-tls-previous")]
+    cluster.objects[path("mail", "foreign")] = foreign | {"metadata": {"name": "foreign", "resourceVersion": "9"}}
+    assert secrets.leaves("mail") == {new.sha256, sibling.sha256}
+    assert secrets.leaves("elsewhere") == frozenset()
+
+
+def test_secret_of_ours_without_a_certificate_is_no_leaf() -> None:
+    """Somebody emptied it: that is told elsewhere, and hides no other one."""
+    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    secrets, kept = Secrets(cluster), self_signed(key)
+    secrets.store(desired(), kept, key, NOTHING)
+    secrets.store(desired(key=Key("mail", "other"), secret_name="other-tls"), kept, key, NOTHING)
+    cluster.objects[path("mail", "other-tls")]["data"] = {}
+    assert secrets.leaves("mail") == {kept.sha256}
 
 
 def test_replaced_pair_is_kept_as_previous() -> None:

@@ -200,15 +200,27 @@ def _by_key_type(seen: Seen) -> Iterator[tuple[Session, ServedCertificate]]:
             yield session, leaf
 
 
+def second_to_vouch_for(seen: Seen) -> str | None:
+    """The second certificate, where all that is wrong with it is that it is not the stored one: another may keep it."""
+    second = _second(seen)
+    if second is None or seen.expected.leaf_sha256 is None or _what_clients_refuse(seen, *second):
+        return None
+    return second[1].sha256
+
+
 def _flaw_of_second(seen: Seen, session: Session, other: ServedCertificate) -> str:
+    is_stored = seen.expected.leaf_sha256 is not None
+    return _what_clients_refuse(seen, session, other) or ("is not the stored one" if is_stored else "")
+
+
+def _what_clients_refuse(seen: Seen, session: Session, other: ServedCertificate) -> str:
     if other.not_after < seen.now:
         return f"expired at {other.not_after:%Y-%m-%d %H:%M} UTC"
     if session.verification.code and not _is_untrusted(seen):
         return f"clients do not trust ({session.verification.words})"
     if not other.names(seen.target.server_name):
         return f"is not for {seen.target.server_name}"
-    known = seen.expected.leaf_sha256 is None or other.sha256 in seen.expected.others_sha256
-    return "" if known else "is not the stored one"
+    return ""
 
 
 def _is_untrusted(seen: Seen) -> bool:

@@ -83,6 +83,7 @@ def verdict(target: Target, expected: Expected, facts: Facts, now: datetime) -> 
         tls_version=session.tls_version if session else None,
         cipher=session.cipher if session else None,
         capabilities=seen.capabilities,
+        second_sha256=inspected.second_to_vouch_for(seen),
     )
 
 

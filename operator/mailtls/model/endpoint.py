@@ -35,16 +35,14 @@ class Expected:
     """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
 
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
-    leaf, where given, tells an older certificate from a foreign one. `others_sha256` are leaves that may stand beside
-    it, under a key of another type. `expiry_share` is the share of a lifetime that must be left. `login`, where
-    given, is tried by full and deep probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are
-    trusted too, with a warning.
+    leaf, where given, tells an older certificate from a foreign one. `expiry_share` is the share of
+    a lifetime that must be left. `login`, where given, is tried by full and deep probes. `trusts_staging`: the roots
+    of Let's Encrypt's staging authority are trusted too, with a warning.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
     extra_roots_pem: str = ""
     not_before: datetime | None = None
-    others_sha256: frozenset[str] = frozenset()
     expiry_share: float = EXPIRY_SHARE
     login: Credentials | None = field(default=None, repr=False)
     trusts_staging: bool = False
@@ -54,7 +52,9 @@ class Expected:
 class Endpoint:
     """The verdict on one target; `findings` are ordered, the first failing one is the reason.
 
-    `served_sha256` and `served_not_after` are None when no certificate was seen. Times are UTC.
+    `served_sha256` and `served_not_after` are None when no certificate was seen. `second_sha256` is of a certificate
+    beside the stored one that clients accept: whether it may be there is for those to say who know what else is stored.
+    Times are UTC.
     """
 
     target: Target
@@ -65,6 +65,7 @@ class Endpoint:
     tls_version: str | None = None
     cipher: str | None = None
     capabilities: tuple[str, ...] = ()  # keywords inside TLS, sorted
+    second_sha256: str | None = None
 
     @property
     def failure(self) -> Finding | None:

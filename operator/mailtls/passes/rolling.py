@@ -142,17 +142,14 @@ class Rolling:
         found = self.prober.probe(asked, replace(expected, login=login), depth)
         if missing is not None:
             found = [replace(each, findings=(*each.findings, missing)) for each in found]
-        return self._without_siblings(desired, expected, found)
+        return self._without_siblings(desired, found)
 
-    def _without_siblings(self, desired: Desired, expected: Expected, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
-        """Ask again where a second certificate stands beside the stored one, if other resources keep some."""
-        puzzling = [each.target for each in found if any(_is_about_a_second(finding) for finding in each.findings)]
-        siblings = Secrets(self.cluster).leaves(desired.key.namespace) - {expected.leaf_sha256} if puzzling else ()
-        if not siblings:
+    def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Take back what is said of a second certificate that another resource keeps; most servers have none."""
+        if not any(each.second_sha256 for each in found):
             return found
-        again = self.prober.probe(puzzling, replace(expected, others_sha256=frozenset(siblings)), Depth.FULL)
-        cleared = {each.target for each in again if not any(_is_about_a_second(finding) for finding in each.findings)}
-        return [_without_second(each) if each.target in cleared else each for each in found]
+        kept = Secrets(self.cluster).leaves(desired.key.namespace)
+        return [_without_second(each) if each.second_sha256 in kept else each for each in found]
 
     def _roots(self, desired: Desired) -> str:
         """Roots to trust besides the system's; where a bundle is missing, the probe finds the chain untrusted."""
@@ -166,11 +163,8 @@ class Rolling:
 
 
 def _without_second(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, findings=tuple(each for each in endpoint.findings if not _is_about_a_second(each)))
-
-
-def _is_about_a_second(finding: Finding) -> bool:
-    return finding.reason is Reason.SECOND_CERTIFICATE_STALE
+    others = (each for each in endpoint.findings if each.reason is not Reason.SECOND_CERTIFICATE_STALE)
+    return replace(endpoint, findings=tuple(others))
 
 
 def _wanted(seen: Observed) -> str:
