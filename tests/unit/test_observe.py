@@ -65,6 +65,15 @@ def test_rollout_under_way_goes_on_where_it_was() -> None:
     assert passes.observe().progress == under_way.progress
 
 
+def test_changed_spec_has_the_pods_asked_again() -> None:
+    """What was seen was judged by the thresholds and the trust of the spec before."""
+    passes = Passes()
+    before = passes.rolling(served_sha256=passes.certificate.sha256)
+    passes.observer.remember(WANTED, before)
+    assert passes.observe().probed_at == before.probed_at
+    assert passes.observe(generation=2).probed_at is None
+
+
 def test_rollout_that_has_ended_leaves_a_clean_sheet() -> None:
     """A pod that is started weeks later has its whole time-out, and does not undo the rollout."""
     passes = Passes()

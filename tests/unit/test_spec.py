@@ -31,6 +31,7 @@ from mailtls.model.spec import (
     Workload,
     WorkloadKind,
 )
+from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion
 from mailtls.world.spec import Defaults, InvalidSpec, default_acme, parse, secret_name
 
 Json = dict[str, Any]
@@ -108,6 +109,35 @@ def test_depth_and_login_of_the_probe_are_read() -> None:
     own = {"probe": {"depth": "deep", "deepInterval": "168h", "authSecretRef": {"name": "probe-user"}}}
     read = parse(resource(own), Defaults(INSTALLATION)).probe
     assert read == Probe(depth=Depth.DEEP, auth_secret="probe-user", deep_interval=timedelta(hours=168))
+
+
+def test_thresholds_of_the_probe_are_read() -> None:
+    """Shares, durations and minima; nothing is demanded where nothing is written."""
+    assert parse(resource(), Defaults(INSTALLATION)).probe.thresholds == Thresholds(1 / 3, None, None)
+    own = {"expiringSoon": "20%", "minimumTLSVersion": "1.3", "minimumRSABits": 3072}
+    read = parse(resource({"probe": {"thresholds": own}}), Defaults(INSTALLATION)).probe.thresholds
+    assert read == Thresholds(0.2, TlsVersion.TLS_1_3, RsaBits.BITS_3072)
+    own = {"expiringSoon": "36h"}
+    read = parse(resource({"probe": {"thresholds": own}}), Defaults(INSTALLATION)).probe.thresholds
+    assert read.expiring_soon == timedelta(hours=36)
+
+
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ({"minimumTLSVersion": "1.1"}, "minimumTLSVersion: write one of 1.2, 1.3."),
+        ({"minimumTLSVersion": 1.2}, "minimumTLSVersion: write one of 1.2, 1.3."),
+        ({"minimumRSABits": 1024}, "minimumRSABits: write one of 2048, 3072, 4096."),
+        ({"minimumRSABits": "2048"}, "minimumRSABits: write one of 2048, 3072, 4096."),
+        (
+            {"expiringSoon": "0%"},
+            "expiringSoon: write a share of the lifetime such as 33%, or a duration such as 240h.",
+        ),
+    ],
+)
+def test_threshold_that_makes_no_sense_is_refused(own: Json, sentence: str) -> None:
+    """The schema has refused these already; an object that slipped past an older one is refused in a sentence."""
+    assert refusal({"probe": {"thresholds": own}}) == f"spec.probe.thresholds.{sentence}"
 
 
 def test_annotations_become_wishes_with_their_value() -> None:

@@ -14,6 +14,7 @@ from mailtls.model.credentials import Credentials
 from mailtls.model.domain_name import address_of, domain_name, selector_name
 from mailtls.model.endpoint import Depth, Expected
 from mailtls.model.spec import ProxyProtocol
+from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.reports.words import safe
 from mailtls.world.prober import Limits
 from mailtls.world.resolver import ResolverSettings
@@ -37,6 +38,9 @@ class Asked:
     server_name: str | None = None
     ca_file: Path | None = None
     staging: bool = False
+    expiring_soon: str | None = None
+    min_tls: TlsVersion | None = None
+    min_rsa_bits: int | None = None
     expect_cert: Path | None = None
     resolvers: tuple[str, ...] = ()
     dkim_selectors: tuple[str, ...] = ()
@@ -109,12 +113,33 @@ def _expected(asked: Asked) -> Expected:
     roots = _read(asked.ca_file).decode("utf-8", "replace") if asked.ca_file else ""
     if asked.ca_file:
         _certificates(roots.encode(), asked.ca_file)
-    anything = Expected(extra_roots_pem=roots, login=_credentials(asked), trusts_staging=asked.staging)
+    anything = Expected(
+        extra_roots_pem=roots,
+        login=_credentials(asked),
+        trusts_staging=asked.staging,
+        thresholds=_thresholds(asked),
+    )
     if asked.expect_cert is None:
         return anything
     leaf = _certificates(_read(asked.expect_cert), asked.expect_cert)[0]
     fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
     return replace(anything, leaf_sha256=fingerprint, not_before=leaf.not_valid_before_utc)
+
+
+def _thresholds(asked: Asked) -> Thresholds:
+    usual = Thresholds()
+    try:
+        soon = usual.expiring_soon if asked.expiring_soon is None else parse_margin(asked.expiring_soon)
+    except ValueError as refusal:
+        raise BadTarget(f"For --expiring-soon {refusal}.") from None
+    return Thresholds(soon, asked.min_tls, _rsa_bits(asked.min_rsa_bits))
+
+
+def _rsa_bits(bits: int | None) -> RsaBits | None:
+    try:
+        return None if bits is None else RsaBits(bits)
+    except ValueError:
+        raise BadTarget(f"For --min-rsa-bits write one of {', '.join(str(each.value) for each in RsaBits)}.") from None
 
 
 def _credentials(asked: Asked) -> Credentials | None:

@@ -9,6 +9,7 @@ import typer
 
 from mailtls.commands.endings import unusable
 from mailtls.model.endpoint import Depth
+from mailtls.model.threshold import TlsVersion
 
 _WHAT, _HOW, _WHO, _OUT = "What to look at", "How to look", "Who to be", "What to say"
 _Texts = list[str] | None
@@ -70,6 +71,24 @@ def probe(
     expect_cert: Annotated[
         Path | None,
         typer.Option(help="The certificate (PEM) that must be served.", rich_help_panel=_HOW, show_default=False),
+    ] = None,
+    expiring_soon: Annotated[
+        str | None,
+        typer.Option(
+            help="Warn when less is left: a share of the lifetime (33%) or a time (240h). Default: a third.",
+            rich_help_panel=_HOW,
+            metavar="SHARE|TIME",
+        ),
+    ] = None,
+    min_tls: Annotated[
+        TlsVersion | None,
+        typer.Option(help="Fail where an older version of TLS is accepted.", rich_help_panel=_HOW),
+    ] = None,
+    min_rsa_bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Fail where the certificate's RSA key has fewer bits.", rich_help_panel=_HOW, metavar="2048|3072|4096"
+        ),
     ] = None,
     resolver: Annotated[
         _Texts,
@@ -147,6 +166,9 @@ def probe(
                 server_name=server_name,
                 ca_file=ca_file,
                 staging=staging,
+                expiring_soon=expiring_soon,
+                min_tls=min_tls,
+                min_rsa_bits=min_rsa_bits,
                 expect_cert=expect_cert,
                 resolvers=tuple(resolver or ()),
                 dkim_selectors=tuple(dkim_selector or ()),

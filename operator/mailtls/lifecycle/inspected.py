@@ -11,6 +11,7 @@ from mailtls.model.facts import Phase, Session, Stop
 from mailtls.model.inspection import STOWAWAYS, Inspection, Login, LoginOutcome, Question
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate, read_served
+from mailtls.model.threshold import TlsVersion
 
 _LEGACY: Final = {Question.TLS_1_0: "TLS 1.0", Question.TLS_1_1: "TLS 1.1"}
 _IN_SESSION: Final = (Phase.HANDSHAKE, Phase.GREETING, Phase.CAPABILITIES_IN_TLS)
@@ -52,7 +53,7 @@ def second_certificate_is_stale(seen: Seen) -> Finding | None:
 def tls12_is_refused(seen: Seen) -> Finding | None:
     """TLS 1.2 is what every server must still speak (RFC 9325 section 3.1.1)."""
     stop = _inspection(seen).refusal(Question.TLS_1_2)
-    if stop is None:
+    if stop is None or seen.expected.thresholds.minimum_tls is TlsVersion.TLS_1_3:
         return None
     return Finding(
         Reason.TLS12_UNSUPPORTED,
@@ -75,13 +76,13 @@ def tls13_is_refused(seen: Seen) -> Finding | None:
 
 
 def legacy_tls_is_accepted(seen: Seen) -> Finding | None:
-    """TLS 1.0 and 1.1 are given up (RFC 8996)."""
+    """TLS 1.0 and 1.1 are given up (RFC 8996); what a minimum that is set has to say comes from elsewhere."""
     taken = {
         name: session.cipher
         for question, name in _LEGACY.items()
         if (session := _inspection(seen).session(question)) is not None
     }
-    if not taken:
+    if not taken or seen.expected.thresholds.minimum_tls:
         return None
     return Finding(
         Reason.LEGACY_TLS_ENABLED,
@@ -186,13 +187,14 @@ def _login(seen: Seen, outcome: LoginOutcome) -> Login | None:
 
 def _second(seen: Seen) -> tuple[Session, ServedCertificate] | None:
     """The certificate beside the right one: right is the stored one, or where nothing is stored, what most get."""
-    both = tuple(_by_key_type(seen))
+    both = tuple(by_key_type(seen))
     right = (seen.expected.leaf_sha256 or (seen.leaf.sha256 if seen.leaf else "")).lower()
     beside = [each for each in both if each[1].sha256 != right]
     return beside[0] if len(both) == 2 and len(beside) == 1 else None  # noqa: PLR2004 - two key types
 
 
-def _by_key_type(seen: Seen) -> Iterator[tuple[Session, ServedCertificate]]:
+def by_key_type(seen: Seen) -> Iterator[tuple[Session, ServedCertificate]]:
+    """What clients that ask for one type of key are served: ECDSA first, then RSA."""
     for question in (Question.ECDSA, Question.RSA):
         session = _inspection(seen).session(question)
         leaf = read_served(session.chain[0]) if session else None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from mailtls.lifecycle import conversation, inspected, served
+from mailtls.lifecycle import conversation, inspected, minimum, served
 from mailtls.lifecycle.seen import Seen
 from mailtls.lifecycle.sighting import with_evidence
 from mailtls.model.endpoint import Endpoint, Expected, Target
@@ -45,6 +45,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     conversation.auth_is_lost_in_tls,
     inspected.sni_is_required,
     inspected.tls12_is_refused,
+    minimum.tls_is_below_minimum,
+    minimum.key_is_below_minimum,
     inspected.command_is_injected,
     inspected.login_wants_tls,
     inspected.login_fails,

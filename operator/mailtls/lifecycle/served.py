@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Final
 
 from mailtls.lifecycle.seen import Seen
-from mailtls.model.endpoint import EXPIRY_SHARE
 from mailtls.model.facts import Verification
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate
@@ -197,15 +196,14 @@ def purpose_is_wrong(seen: Seen) -> Finding | None:
 
 
 def expiry_is_near(seen: Seen) -> Finding | None:
-    """Less than a third of the lifetime (or the share asked for) is left: a renewal should have happened."""
-    leaf, share = seen.leaf, seen.expected.expiry_share
-    if leaf is None or not seen.now <= leaf.not_after < seen.now + leaf.lifetime * share:
+    """Less than a third of the lifetime (or what was asked for) is left: a renewal should have happened."""
+    leaf, thresholds = seen.leaf, seen.expected.thresholds
+    if leaf is None or not seen.now <= leaf.not_after < seen.now + thresholds.margin(leaf.lifetime):
         return None
-    left = "a third" if share == EXPIRY_SHARE else f"{share:.0%}"
     return Finding(
         Reason.CERTIFICATE_EXPIRING_SOON,
-        f"The served certificate expires at {_when(leaf.not_after)}, with less than {left} of its lifetime left: see "
-        "why it is not renewed.",
+        f"The served certificate expires at {_when(leaf.not_after)}, with less than {thresholds.words} left: see why "
+        "it is not renewed.",
         Severity.WARN,
     )
 

@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from mailtls.model.credentials import Credentials
 from mailtls.model.depth import Depth
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.spec import Port
+from mailtls.model.threshold import Thresholds
 
-__all__ = ["EXPIRY_SHARE", "Depth", "Endpoint", "Expected", "Target"]
-
-EXPIRY_SHARE: Final = 1 / 3
+__all__ = ["Depth", "Endpoint", "Expected", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +33,16 @@ class Expected:
     """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
 
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
-    leaf, where given, tells an older certificate from a foreign one. `expiry_share` is the share of
-    a lifetime that must be left. `login`, where given, is tried by full and deep probes. `trusts_staging`: the roots
-    of Let's Encrypt's staging authority are trusted too, with a warning.
+    leaf, where given, tells an older certificate from a foreign one. `login`, where given, is tried by full and deep
+    probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are trusted too, with a warning.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
     extra_roots_pem: str = ""
     not_before: datetime | None = None
-    expiry_share: float = EXPIRY_SHARE
     login: Credentials | None = field(default=None, repr=False)
     trusts_staging: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True)

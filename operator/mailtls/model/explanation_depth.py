@@ -57,6 +57,26 @@ DEPTH: Mapping[Reason, Explanation] = {
             "Exim": "Take +no_tlsv1_3 out of openssl_options.",
         },
     ),
+    Reason.TLS_BELOW_MINIMUM: Explanation(
+        "The server accepts a version of TLS that is older than spec.probe.thresholds.minimumTLSVersion (--min-tls) "
+        "allows. Without that threshold, TLS 1.0 and 1.1 are only warned of (LegacyTlsEnabled).",
+        "Set the same version as the oldest in the server, or lower the threshold.",
+        symptom="Nobody notices, until an audit does.",
+        rfc="RFC 9325 section 3.1.1",
+        fixes={
+            "Postfix": "Set smtpd_tls_protocols and smtpd_tls_mandatory_protocols to >=TLSv1.2 or >=TLSv1.3.",
+            "Dovecot": "Set ssl_min_protocol to TLSv1.2 or TLSv1.3.",
+            "Exim": "Add +no_tlsv1 +no_tlsv1_1, and for TLS 1.3 alone +no_tlsv1_2, to openssl_options.",
+        },
+    ),
+    Reason.KEY_BELOW_MINIMUM: Explanation(
+        "The served certificate has an RSA key of fewer bits than spec.probe.thresholds.minimumRSABits "
+        "(--min-rsa-bits) allows. Without that threshold, only keys below 2048 bits are warned of (WeakCrypto).",
+        "Set spec.privateKey.size as large, or algorithm to ECDSA; the next certificate has the new key. A certificate "
+        "that the operator does not keep has to be reissued with such a key.",
+        symptom="Nobody notices, until an audit does.",
+        rfc="RFC 9325 section 4.4",
+    ),
     Reason.LEGACY_TLS_ENABLED: Explanation(
         "The server still accepts TLS 1.0 or 1.1, which have been given up since 2021.",
         "Set the oldest TLS version to 1.2.",

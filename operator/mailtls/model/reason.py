@@ -128,6 +128,8 @@ class Reason(StrEnum):
     TLS12_UNSUPPORTED = "Tls12Unsupported"
     TLS13_UNSUPPORTED = "Tls13Unsupported"
     LEGACY_TLS_ENABLED = "LegacyTlsEnabled"
+    TLS_BELOW_MINIMUM = "TlsBelowMinimum"
+    KEY_BELOW_MINIMUM = "KeyBelowMinimum"
     RESUMPTION_FAILED = "ResumptionFailed"
     STARTTLS_COMMAND_INJECTION = "StarttlsCommandInjection"
     AUTH_FAILED = "AuthFailed"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mailtls.model.depth import Depth
+from mailtls.model.threshold import Thresholds
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -234,6 +235,7 @@ class Probe:
     depth: Depth = Depth.FULL
     auth_secret: str | None = None
     deep_interval: timedelta | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True)

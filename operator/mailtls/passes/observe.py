@@ -171,7 +171,10 @@ def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
 
 
 def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed:
-    """What was right is trusted until the next sweep; what failed is asked again in every pass."""
+    """What was right is trusted until the next sweep; what failed is asked again in every pass.
+
+    A spec that has changed may ask more of the same servers, so that a sweep is due.
+    """
     if not _is_same_certificate(before, seen):
         return seen
     return replace(
@@ -180,7 +183,7 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
         set_aside=before.set_aside,
         roots=roots_still_in_doubt(before),
         look_at_roots_at=before.look_at_roots_at,
-        probed_at=before.probed_at,
+        probed_at=before.probed_at if _is_same_wish(before, seen) else None,
         probed_depth=before.probed_depth,
         retried_at=before.retried_at,
         probes_failed=before.probes_failed,

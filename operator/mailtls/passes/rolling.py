@@ -134,8 +134,13 @@ class Rolling:
             raise AssertionError("without a certificate there is nothing to expect")
         # After a rollback a server that has not read the new file serves the younger certificate of the two.
         not_before = None if seen.secret.hold else certificate.not_before
-        is_trial = desired.acme.server == STAGING
-        expected = Expected(certificate.sha256, self._roots(desired), not_before, trusts_staging=is_trial)
+        expected = Expected(
+            certificate.sha256,
+            self._roots(desired),
+            not_before,
+            trusts_staging=desired.acme.server == STAGING,
+            thresholds=desired.probe.thresholds,
+        )
         if depth is Depth.QUICK:
             return self.prober.probe(asked, expected)
         login, missing = trial_login(self.cluster, desired)

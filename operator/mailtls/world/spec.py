@@ -37,6 +37,7 @@ from mailtls.model.spec import (
 from mailtls.world.authority_spec import acme, bundle_ref, default_acme, object_name
 from mailtls.world.document import InvalidSpec, Node
 from mailtls.world.ports import Json
+from mailtls.world.threshold_spec import thresholds
 
 __all__ = [
     "KEY_SIZES",
@@ -77,6 +78,8 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
     authority = acme(spec.at("acme"), namespace, defaults.acme)
     _check_wildcards(spec.at("dnsNames"), names, authority)
+    private_key, probe = _private_key(spec.at("privateKey")), _probe(spec.at("probe"), namespace, defaults)
+    _check_key_size(spec.at("privateKey").at("size"), private_key, probe)
     return Desired(
         key=Key(namespace, object_name(metadata.at("name"))),
         uid=metadata.at("uid").text(),
@@ -85,11 +88,11 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         dns_names=names,
         secret_name=secret_name(resource),
         acme=authority,
-        private_key=_private_key(spec.at("privateKey")),
+        private_key=private_key,
         renewal=_renewal(spec.at("renewal")),
         workloads=_workloads(spec.at("workloads")),
         rollout=_rollout(spec.at("rollout")),
-        probe=_probe(spec.at("probe"), namespace, defaults),
+        probe=probe,
         suspend=spec.at("suspend").flag(default=False),
         renew_requested=_wish(annotations.at(RENEW)),
         probe_requested=_wish(annotations.at(PROBE)),
@@ -166,6 +169,15 @@ def _private_key(node: Node) -> PrivateKeyPolicy:
     )
 
 
+def _check_key_size(node: Node, key: PrivateKeyPolicy, probe: Probe) -> None:
+    """Refuse to make keys that the probe would have to fail."""
+    least = probe.thresholds.minimum_rsa_bits
+    if least is not None and key.algorithm is KeyAlgorithm.RSA and key.size < least:
+        raise node.refused(
+            "the probe would fail a key of this size, so make it as large as probe.thresholds.minimumRSABits at least"
+        )
+
+
 _WRONG_SIZE = {
     KeyAlgorithm.ECDSA: (
         "an ECDSA key has 256 or 384 bits, so set one of these, leave size out, or set algorithm to RSA"
@@ -200,6 +212,7 @@ def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
         depth=depth.choice(Depth) if depth.is_given else Probe().depth,
         auth_secret=object_name(auth.at("name")) if auth.is_given else None,
         deep_interval=_duration(deep_interval, _HOUR, 8760 * _HOUR) if deep_interval.is_given else None,
+        thresholds=thresholds(node.at("thresholds")),
     )
 
 

@@ -1,0 +1,182 @@
+"""What users demand beyond the RFCs: of real servers, and as it is written."""
+
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailservers.certificates import HOST, Authority, Wish
+from mailservers.smtp_tls import Mailbox, mailbox, tls_context
+from mailtls.commands.asking import Asked, request
+from mailtls.lifecycle.probe import judge, verdict
+from mailtls.lifecycle.step import ProbePods
+from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.facts import Facts, Session
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.spec import Port, Probe, TlsMode, TlsPolicy
+from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.passes.rolling import Rolling
+from mailtls.world.metrics import Metrics
+from mailtls.world.prober import Limits, MailProber
+from unit.stories import certificate, desired, secret, seen
+
+AUTHORITY = Authority()
+GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
+V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+NOW = datetime.now(UTC)
+
+
+def target(port: int = 25) -> Target:
+    """Aim at a port of this machine."""
+    where = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+    return Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", where, HOST)
+
+
+def findings(context: ssl.SSLContext, thresholds: Thresholds, depth: Depth, expected: Expected) -> list[Finding]:
+    """Probe a server that speaks TLS like this."""
+    with mailbox(Mailbox(context)) as port:
+        prober = MailProber(WallClock(), verdict, Limits())
+        (endpoint,) = prober.probe([target(port)], replace(expected, thresholds=thresholds), depth)
+    return list(endpoint.findings)
+
+
+def reasons(found: Iterable[Finding]) -> list[tuple[Reason, Severity]]:
+    """What was found, without the words."""
+    return [(each.reason, each.severity) for each in found]
+
+
+BELOW = (Reason.TLS_BELOW_MINIMUM, Severity.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("oldest", "newest", "minimum", "depth", "expected"),
+    [
+        (ssl.TLSVersion.TLSv1_1, V1_3, None, Depth.FULL, [(Reason.LEGACY_TLS_ENABLED, Severity.WARN)]),
+        (ssl.TLSVersion.TLSv1_1, V1_3, TlsVersion.TLS_1_2, Depth.FULL, [BELOW]),
+        (V1_2, V1_3, TlsVersion.TLS_1_2, Depth.FULL, []),
+        (V1_2, V1_3, TlsVersion.TLS_1_3, Depth.FULL, [BELOW]),
+        (V1_2, V1_3, TlsVersion.TLS_1_3, Depth.QUICK, []),
+        (V1_2, V1_2, TlsVersion.TLS_1_3, Depth.QUICK, [BELOW]),
+        (V1_3, V1_3, TlsVersion.TLS_1_3, Depth.FULL, []),
+        (V1_3, V1_3, TlsVersion.TLS_1_2, Depth.FULL, [(Reason.TLS12_UNSUPPORTED, Severity.FAIL)]),
+        (V1_3, V1_3, None, Depth.FULL, [(Reason.TLS12_UNSUPPORTED, Severity.FAIL)]),
+    ],
+)
+def test_oldest_version_allowed_is_held_against_what_a_server_takes(
+    oldest: ssl.TLSVersion,
+    newest: ssl.TLSVersion,
+    minimum: TlsVersion | None,
+    depth: Depth,
+    expected: list[tuple[Reason, Severity]],
+    tmp_path: Path,
+) -> None:
+    """A minimum that is given fails, its lack warns, and one of 1.3 wants no 1.2 any more."""
+    context = tls_context(tmp_path, GOOD)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = oldest, newest
+    found = findings(context, Thresholds(minimum_tls=minimum), depth, AUTHORITY.expects(GOOD))
+    relevant = {Reason.TLS_BELOW_MINIMUM, Reason.LEGACY_TLS_ENABLED, Reason.TLS12_UNSUPPORTED}
+    assert [each for each in reasons(found) if each[0] in relevant] == expected
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [
+        (None, []),
+        (RsaBits.BITS_2048, []),
+        (RsaBits.BITS_3072, [(Reason.KEY_BELOW_MINIMUM, Severity.FAIL)]),
+    ],
+)
+def test_smallest_key_allowed_is_held_against_the_served_one(
+    least: RsaBits | None, expected: list[tuple[Reason, Severity]], tmp_path: Path
+) -> None:
+    """A key of 2048 bits is fine, unless more are demanded."""
+    found = findings(
+        tls_context(tmp_path, RSA), Thresholds(minimum_rsa_bits=least), Depth.QUICK, AUTHORITY.expects(RSA)
+    )
+    assert reasons(found) == expected
+
+
+def test_small_key_beside_an_ecdsa_one_is_found_too(tmp_path: Path) -> None:
+    """Clients that ask for RSA get the small key, whatever the others get."""
+    expected = replace(AUTHORITY.expects(GOOD), others_sha256=frozenset({RSA.sha256}))
+    least = Thresholds(minimum_rsa_bits=RsaBits.BITS_3072)
+    (found,) = findings(tls_context(tmp_path, GOOD, RSA), least, Depth.FULL, expected)
+    assert found.reason is Reason.KEY_BELOW_MINIMUM
+    assert RSA.sha256 in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("margin", "left", "words"),
+    [
+        ("10%", timedelta(days=9), "10% of its lifetime"),
+        ("48h", timedelta(hours=48), "48h"),
+    ],
+)
+def test_expiry_is_warned_of_by_the_threshold(margin: str, left: timedelta, words: str) -> None:
+    """The edges: an hour before nothing, an hour behind a warning; a certificate lives 90 days here."""
+    chain = tuple(each.public_bytes(Encoding.DER) for each in GOOD.chain)
+    facts = Facts(session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384"))
+    expected = replace(AUTHORITY.expects(GOOD), thresholds=Thresholds(parse_margin(margin)))
+    edge, hour = GOOD.chain[0].not_valid_after_utc - left, timedelta(hours=1)
+    assert judge(target(), expected, facts, edge - hour) == ()
+    (found,) = judge(target(), expected, facts, edge + hour)
+    assert (found.reason, found.severity) == (Reason.CERTIFICATE_EXPIRING_SOON, Severity.WARN)
+    assert f"less than {words} left" in found.message
+
+
+@pytest.mark.parametrize("text", ["", "%", "0%", "100%", "033%", "33 %", "1.5%", "30d", "0s", "59m", "8761h", "-1h"])
+def test_margin_that_makes_no_sense_is_refused(text: str) -> None:
+    """All that the schema refuses, in its words."""
+    with pytest.raises(ValueError, match=r"^write a (share|duration)"):
+        parse_margin(text)
+
+
+class Remembers:
+    """A prober that keeps what was expected of the servers."""
+
+    def __init__(self) -> None:
+        self.expected: list[Expected] = []
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target at once."""
+        self.expected.append(expected)
+        return [Endpoint(each, NOW, served_sha256=expected.leaf_sha256) for each in targets]
+
+
+def test_operator_probes_by_the_thresholds_of_the_resource() -> None:
+    """What the spec demands is what the pods are held against."""
+    demanded = Thresholds(timedelta(hours=48), TlsVersion.TLS_1_3, RsaBits.BITS_4096)
+    wanted, prober = desired(probe=Probe(thresholds=demanded)), Remembers()
+    rolling = Rolling(FakeCluster(), prober, WallClock(), Metrics(), Event(), lambda _ref: b"")
+    rolling.probe(wanted, seen(secret=secret(certificate=certificate())), ProbePods((target(),)))
+    assert [each.thresholds for each in prober.expected] == [demanded]
+
+
+def test_options_are_the_thresholds_of_the_command_line() -> None:
+    """The same three, with the same defaults."""
+    asked = Asked(targets=("mx1.example.com",))
+    assert request(asked).expected.thresholds == Thresholds()
+    asked = replace(asked, expiring_soon="20%", min_tls=TlsVersion.TLS_1_2, min_rsa_bits=4096)
+    assert request(asked).expected.thresholds == Thresholds(0.2, TlsVersion.TLS_1_2, RsaBits.BITS_4096)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"expiring_soon": "30d"}, "For --expiring-soon write a share of the lifetime such as 33%"),
+        ({"expiring_soon": ""}, "For --expiring-soon write a share"),
+        ({"min_rsa_bits": 1024}, "For --min-rsa-bits write one of 2048, 3072, 4096."),
+    ],
+)
+def test_option_that_makes_no_sense_is_refused(changes: dict[str, object], sentence: str) -> None:
+    """In one sentence that names the option."""
+    with pytest.raises(ValueError, match=sentence):
+        request(replace(Asked(targets=("mx1.example.com",)), **changes))  # type: ignore[arg-type]
