@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailservers.certificates import Authority
+from mailservers.certificates import Authority, Served
 from mailtls.commands.targets import read_port
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Expected, Target
@@ -23,9 +23,9 @@ def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address:
     return Seen(verdict(target, Expected(), facts, NOW), facts, "example.com")
 
 
-def good() -> Seen:
+def good(served: Served = SERVED) -> Seen:
     """A Postfix whose certificate clients accept."""
-    chain = tuple(each.public_bytes(Encoding.DER) for each in SERVED.chain)
+    chain = tuple(each.public_bytes(Encoding.DER) for each in served.chain)
     replies = (Reply(Phase.GREETING, 220, ("mx1.example.com ESMTP Postfix",)),)
     return seen(Facts(replies=replies, session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384")))
 

@@ -5,12 +5,11 @@ from typing import Final
 
 from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Verification
+from mailtls.model.key_band import KeyBand, key_band
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate
 
 NAMES_SHOWN: Final = 5
-RSA_BITS: Final = 2048
-EC_BITS: Final = 224
 _WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
 _ISSUER_MISSING: Final = frozenset({2, 20, 21})
@@ -227,8 +226,7 @@ def crypto_is_weak(seen: Seen) -> Finding | None:
 
 def _flaws(certificate: ServedCertificate) -> list[str]:
     flaws = []
-    least = {"RSA": RSA_BITS, "ECDSA": EC_BITS}.get(certificate.key_kind, 0)
-    if certificate.key_bits < least:
+    if key_band(certificate.key_kind, certificate.key_bits) is KeyBand.BAD:
         flaws.append(f"{certificate.key_kind} key of {certificate.key_bits} bits in {certificate.subject}")
     if certificate.signature_hash in {"sha1", "md5"} and not certificate.self_issued:  # roots are trusted by key
         flaws.append(f"{certificate.signature_hash} signature on {certificate.subject}")

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from mailtls import __version__
+from mailtls.model.key_band import key_band
 from mailtls.model.reason import Finding
 from mailtls.model.served import ServedCertificate, read_served
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
@@ -92,6 +93,7 @@ def _certificate(served: ServedCertificate, now: datetime) -> dict[str, Any]:
         "fingerprintSHA256": served.sha256,
         "keyAlgorithm": served.key_kind,
         "keyBits": served.key_bits,
+        "keyBand": key_band(served.key_kind, served.key_bits),
     }
 
 

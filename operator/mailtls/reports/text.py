@@ -13,7 +13,7 @@ from mailtls.model.preset import Server
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.served import ServedCertificate
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
-from mailtls.reports.words import days_left, explanation, fix_for, manner, place, safe, summary
+from mailtls.reports.words import days_left, explanation, fix_for, key_words, manner, place, safe, summary
 
 NAMES_SHOWN: Final = 8
 STYLES: Final = {
@@ -108,7 +108,8 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
 
 
 def _certificate(leaf: ServedCertificate, now: datetime) -> Iterator[tuple[str, str]]:
-    yield "certificate", f"{leaf.subject or 'no subject'}, {leaf.key_kind} {leaf.key_bits}"
+    yield "certificate", leaf.subject or "no subject"
+    yield "key", key_words(leaf)
     more = f" and {len(leaf.dns_names) - NAMES_SHOWN} more" if len(leaf.dns_names) > NAMES_SHOWN else ""
     yield "names", (", ".join(leaf.dns_names[:NAMES_SHOWN]) or "none") + more
     yield "issuer", leaf.issuer

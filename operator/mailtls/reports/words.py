@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.key_band import key_band
 from mailtls.model.preset import Server
 from mailtls.model.reason import Explanation, Finding, Reason
+from mailtls.model.served import ServedCertificate
 from mailtls.model.software import product_name
 from mailtls.model.spec import Port, TlsMode
 from mailtls.model.survey import Seen, Survey, Verdict
@@ -45,6 +47,12 @@ def place(seen: Seen) -> str:
 def manner(port: Port) -> str:
     """Write how a port was spoken to: `SMTP, STARTTLS, opportunistic`."""
     return f"{port.protocol.upper()}, {_MODES[port.tls]}, {port.policy.lower()}"
+
+
+def key_words(served: ServedCertificate) -> str:
+    """Write which key a certificate has, and what NCSC thinks of it: `RSA 2048, phase out (NCSC)`."""
+    band = key_band(served.key_kind, served.key_bits)
+    return f"{served.key_kind} {served.key_bits}, {band} (NCSC)" if band else "neither RSA nor ECDSA"
 
 
 def days_left(not_after: datetime, now: datetime) -> int:
