@@ -19,7 +19,7 @@ IMAP, POP3, LMTP, SIEVE = Protocol.IMAP, Protocol.POP3, Protocol.LMTP, Protocol.
 USER, STRANGER = Credentials("probe", PASSWORD), Credentials("probe", "another password")
 FULL = Depth.FULL
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
-LISTENERS = ("imap", "imaps", "imap-proxy", "pop3", "pop3s", "lmtp", "sieve")
+LISTENERS = ("imap", "imaps", "imap-proxy", "imap-preauth", "pop3", "pop3s", "lmtp", "sieve")
 ON = "on "  # "on imaps": that listener, whatever the case dials
 CONFIGURATION = """
 dovecot_config_version = 2.4.1
@@ -33,6 +33,10 @@ haproxy_trusted_networks = 127.0.0.0/8
 ssl = yes
 ssl_server_cert_file = {home}/good.crt
 ssl_server_key_file = {home}/good.key
+import_environment {{
+  USER = probe
+  HOME = /tmp/none
+}}
 mail_driver = maildir
 mail_path = /tmp/none
 passdb static {{
@@ -56,6 +60,14 @@ service imap-login {{
   inet_listener imap-proxy {{
     port = {imap-proxy}
     haproxy = yes
+  }}
+}}
+service imap-preauth {{
+  executable = script -p /usr/lib/dovecot/imap -c {file}
+  user = nobody
+  drop_priv_before_exec = yes
+  inet_listener imap-preauth {{
+    port = {imap-preauth}
   }}
 }}
 service pop3-login {{
@@ -120,6 +132,9 @@ CASES = {
         says="ssl = yes",
     ),
     "imap-behind-smtp": Case(options=("on imap",), reason=Reason.PROTOCOL_ERROR, says="* OK"),
+    "imap-preauth": Case(
+        options=("on imap-preauth",), protocol=IMAP, reason=Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, says="PREAUTH"
+    ),
     "imap-wrong-key": Case((stock.WRONG_KEY,), protocol=IMAP, reason=Reason.STARTTLS_UNAVAILABLE, says="* BYE"),
     "imap-tls13-only": Case(
         options=("ssl_min_protocol=TLSv1.3",),
@@ -189,15 +204,16 @@ def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
                 {name: addresses[name] for name in group},
             )
             file = home / f"{group[0]}.conf"
-            file.write_text(_configuration(one, {name: cases[name] for name in group}, ports))
+            file.write_text(_configuration(one, {name: cases[name] for name in group}, ports, file))
             stack.enter_context(running(one, trees.inside(tree, ["dovecot", "-F", "-c", str(file)])))
             ports_of_all |= one.ports
         yield Instance(home, ports_of_all, addresses)
 
 
-def _configuration(server: Instance, cases: Mapping[str, Case], listeners: Mapping[str, int]) -> str:
+def _configuration(server: Instance, cases: Mapping[str, Case], listeners: Mapping[str, int], file: Path) -> str:
     return CONFIGURATION.format(
         home=server.home,
+        file=file,
         host=HOST,
         addresses=", ".join(server.addresses.values()),
         password=PASSWORD,

@@ -1,4 +1,4 @@
-"""What stands between a client and a mail server: middleboxes before a real Postfix, filters, ports that do not speak.
+"""What stands between a client and a mail server: middleboxes before a real Postfix, ports that do not speak.
 
 The option of a case names what its connections meet.
 """
@@ -16,16 +16,12 @@ from mailservers.postfix import missing, postfix
 from mailservers.scripted import PATIENCE, Act, Script, serving
 from mailtls.model.endpoint import Depth
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Protocol, TlsMode, TlsPolicy
+from mailtls.model.spec import TlsMode, TlsPolicy
 
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
 CASES = {
     "passes-all": Case(options=("pass",)),
     "refused": Case(options=("refuse",), reason=Reason.CONNECTION_REFUSED, says="Nothing listens"),
-    "filtered": Case(options=("filter",), reason=Reason.CONNECT_TIMEOUT, says="drop the packets", patience=1.5),
-    "filtered-465": Case(
-        options=("filter",), tls=IMPLICIT, reason=Reason.CONNECT_TIMEOUT, says="drop the packets", patience=1.5
-    ),
     "silent": Case(options=("silent",), reason=Reason.NO_BANNER, says="timed out", patience=1.5),
     "silent-465": Case(
         options=("silent",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="timed out", patience=1.5
@@ -45,9 +41,6 @@ CASES = {
     ),
     "banner-hidden": Case(options=("hide-banner",)),
     "cut-in-tls": Case(options=("cut",), reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
-    "preauth": Case(
-        options=("preauth",), protocol=Protocol.IMAP, reason=Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, says="PREAUTH"
-    ),
     "greets-421": Case(options=("greet-421",), reason=Reason.SERVER_BUSY, says="421"),
 }
 
@@ -91,7 +84,6 @@ _REWRITES: Mapping[str, Rewrite] = {
 _SCRIPTS = {
     "silent": Script(greeting=Act.SILENCE),
     "close": Script(greeting=Act.CLOSE),
-    "preauth": Script(greeting=b"* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] logged in as mail\r\n"),
     "greet-421": Script(greeting=b"421 4.7.0 mx1.example.com too many connections\r\n"),
 }
 
@@ -102,19 +94,6 @@ def _refusing() -> Iterator[int]:
     with socket.socket() as held:
         held.bind((LOOPBACK, 0))
         yield held.getsockname()[1]
-
-
-@contextmanager
-def _filtering() -> Iterator[int]:
-    """A port whose queue is full: like a filter, the kernel drops what asks for more."""
-    with socket.socket() as listener, ExitStack() as waiting:
-        listener.bind((LOOPBACK, 0))
-        listener.listen(0)
-        for _ in range(4):
-            client = waiting.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 @contextmanager
@@ -166,7 +145,7 @@ def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
                 return _middlebox(server.where("behind"), _REWRITES[kind])
             if kind == "forgetless":
                 return forgetless.serving(stock.STORED, home)
-            return _refusing() if kind == "refuse" else _filtering()
+            return _refusing()
 
         yield Instance(home, {name: stack.enter_context(put_up(case.options[0])) for name, case in cases.items()})
 

@@ -5,7 +5,8 @@ from mailservers.exim import EXIM
 from mailservers.haproxy import HAPROXY
 from mailservers.on_the_way import ON_THE_WAY
 from mailservers.opensmtpd import OPENSMTPD
+from mailservers.packet_filter import PACKET_FILTER
 from mailservers.postfix_cases import POSTFIX
 
-TABLES = {table.server: table for table in (POSTFIX, DOVECOT, EXIM, OPENSMTPD, HAPROXY, ON_THE_WAY)}
+TABLES = {table.server: table for table in (POSTFIX, DOVECOT, EXIM, OPENSMTPD, HAPROXY, ON_THE_WAY, PACKET_FILTER)}
 EVERY_CASE = [(server, name) for server, table in TABLES.items() for name in table.cases]

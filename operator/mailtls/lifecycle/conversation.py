@@ -51,13 +51,14 @@ def connection_times_out(seen: Seen) -> Finding | None:
 
 
 def network_is_unreachable(seen: Seen) -> Finding | None:
-    """There is no route to the address."""
+    """There is no route to the address, or a filter on the way says so (RFC 1812 section 5.2.7.1)."""
     stop = _stop(seen, Fault.UNREACHABLE, Phase.CONNECT)
     if stop is None:
         return None
     return Finding(
         Reason.NETWORK_UNREACHABLE,
-        f"No route leads to {seen.target.address} ({stop.detail}): check the pod network and the address family.",
+        f"{seen.target.address} cannot be reached ({stop.detail}): a firewall or NetworkPolicy may reject the packets, "
+        "or no route leads there: check the pod network and the address family.",
     )
 
 

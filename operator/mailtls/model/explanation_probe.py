@@ -30,8 +30,10 @@ CONNECTING: Mapping[Reason, Explanation] = {
         rfc="RFC 5321 section 4.5.3.2",
     ),
     Reason.NETWORK_UNREACHABLE: Explanation(
-        "There is no route from the operator to the pod's address.",
-        "Check the cluster's network, and whether nodes route both IPv4 and IPv6 if pods have both.",
+        "There is no route from the operator to the pod's address, or a firewall on the way answers that it lets "
+        "nobody through.",
+        "Check NetworkPolicies and firewalls, the cluster's network, and whether nodes route both IPv4 and IPv6 if "
+        "pods have both.",
         symptom="Mail from some senders is delayed, mostly from those who prefer the address family that fails.",
     ),
     Reason.SERVER_BUSY: Explanation(

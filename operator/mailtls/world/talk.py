@@ -1,6 +1,7 @@
 """One probe of one target over the network: connects, speaks, shakes hands, and keeps the facts."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -160,8 +161,10 @@ class Conversation:
             return Stop(self._phase, Fault.CLOSED, detail)
         if isinstance(error, socket.gaierror):
             return Stop(self._phase, Fault.UNRESOLVED, detail)
-        refused = isinstance(error, ConnectionRefusedError)
-        return Stop(self._phase, Fault.REFUSED if refused else Fault.UNREACHABLE, detail)
+        if isinstance(error, ConnectionRefusedError):
+            return Stop(self._phase, Fault.REFUSED, detail)
+        # asyncio writes the address in place of the system's words, which tell a missing route from a filter's answer
+        return Stop(self._phase, Fault.UNREACHABLE, os.strerror(error.errno) if error.errno else detail)
 
     def _is_mute(self, stop: Stop) -> bool:
         """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
