@@ -16,6 +16,7 @@ from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
+from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.accounts import Accounts
@@ -122,7 +123,17 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
     mending = Mending(References(cluster, clock), accounts, clock)
     restoring = Restoring(PreviousPairs(cluster), clock)
-    return Performer(issuing, rolling, mending, restoring, secrets, defaults, parts.stopping, parts.leadership.require)
+    return Performer(
+        issuing,
+        rolling,
+        mending,
+        restoring,
+        WayFinding(cluster, clock),
+        secrets,
+        defaults,
+        parts.stopping,
+        parts.leadership.require,
+    )
 
 
 def _defaults(settings: Settings) -> Defaults:

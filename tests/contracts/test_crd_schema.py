@@ -20,6 +20,7 @@ from mailtls.model.spec import (
     WorkloadKind,
 )
 from mailtls.model.status import ConditionType, Truth
+from mailtls.model.way import Way
 from mailtls.world.authority_spec import TSIG_ALGORITHMS
 from mailtls.world.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
 
@@ -77,8 +78,16 @@ def test_rule_says_what_to_do_instead(path: str, node: Json) -> None:
 def test_default_is_told_in_the_description(path: str) -> None:
     """`kubectl explain` shows no defaults, so the description does."""
     node = dict(SPEC_FIELDS)[path]
-    told = str(node["default"]).lower() if isinstance(node["default"], bool) else str(node["default"])
-    assert f"Default: {told}." in node["description"]
+    assert f"Default: {_as_written(node['default'])}." in node["description"]
+
+
+def _as_written(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case list():
+            return f"[{', '.join(map(_as_written, value))}]"
+    return str(value)
 
 
 @pytest.mark.parametrize("manifest", VALID, ids=lambda manifest: manifest.stem)
@@ -107,6 +116,8 @@ def _another(node: Json) -> Any:
             return not default
         case {"type": "integer", "default": default}:
             return default + 1
+        case {"type": "array", "default": default, "items": {"enum": [*choices]}}:
+            return [*default, *(choice for choice in choices if choice not in default)]
     return "11m" if node["default"] == "10m" else "another"
 
 
@@ -158,6 +169,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
         ("spec.workloads[].ports[].proxyProtocol", ProxyProtocol),
         ("spec.workloads[].ports[].tls", TlsMode),
         ("spec.workloads[].ports[].policy", TlsPolicy),
+        ("spec.probe.from[]", Way),
         ("spec.privateKey.algorithm", KeyAlgorithm),
         ("spec.privateKey.rotation", Rotation),
     ],

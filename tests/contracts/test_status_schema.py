@@ -7,12 +7,14 @@ from typing import Any
 import yaml
 
 from mailtls.lifecycle.report import conditions, served
+from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.status import HistoryEntry, Status
+from mailtls.model.way import Way
 from mailtls.world.status import read, write
 from unit.stories import DAY, NOW, attempts, desired, schedule, secret, staged
-from unit.test_report import POSTFIX, proven
+from unit.test_report import PORTS, POSTFIX, proven
 
 CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
 
@@ -26,13 +28,17 @@ def everything() -> Observed:
         replace(each, served_sha256="aa", served_not_after=NOW, tls_version="TLSv1.3", cipher="X")
         for each in have.endpoints
     )
+    service = Target("postfix", "StatefulSet/postfix", "10.96.0.7", PORTS[0], "mx.example.test", way=Way.SERVICE)
+    public = Target("mx.example.test", "", "192.0.2.1", PORTS[0], "mx.example.test", way=Way.PUBLIC)
+    ways = tuple(Endpoint(each, NOW) for each in (service, public))
     entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
     status = Status(attempts=attempts(observed_renew="0"), history=(entry,))
     return replace(
         have,
         secret=ours,
         schedule=window,
-        endpoints=full,
+        endpoints=(*full, *ways),
+        ways=(service, public),
         status=status,
         handled_probe="1",
         deep_probed_at=NOW,

@@ -71,6 +71,18 @@ def test_preflight_says_before_apply_what_would_go_wrong(installation: Installat
     assert installation.pebble.orders() == 0
 
 
+def test_preflight_finds_the_services_that_lead_to_the_pods(installation: Installation) -> None:
+    """What the probe would be told, before there is anything to probe."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
+    given = manifest(installation, postfix.name, probe={"from": ["Pods", "Service"]})
+    assert (
+        "OK   service    StatefulSet/postfix is probed by Service postfix."
+        in preflight(installation, given=given).stdout
+    )
+    installation.sandbox.delete("services", postfix.name)
+    assert "FAIL service    No Service in namespace" in preflight(installation, given=given).stdout
+
+
 def test_preflight_names_what_admission_refuses_and_a_wrong_key(installation: Installation) -> None:
     """The schema's own sentences, and the DNS server's."""
     done = preflight(installation, given=manifest(installation, "x", surprise=1))

@@ -25,6 +25,7 @@ from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
+from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
 from mailtls.world.accounts import Accounts
 from mailtls.world.claims import Claims
@@ -123,7 +124,8 @@ class Core:
         rolling = Rolling(cluster, MailProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
         mending = Mending(References(cluster, clock), accounts, clock)
         restoring = Restoring(PreviousPairs(cluster), clock)
-        performer = Performer(issuing, rolling, mending, restoring, secrets, Defaults(), stopping, lambda: None)
+        ways = WayFinding(cluster, clock)
+        performer = Performer(issuing, rolling, mending, restoring, ways, secrets, Defaults(), stopping, lambda: None)
         self.claims = Claims()
         self.observer = Observer(cluster, secrets, self.claims, clock, Defaults())
         self.reporter = Reporter(cluster, self.metrics, clock)

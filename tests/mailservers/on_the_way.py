@@ -132,6 +132,11 @@ def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
         sink.shutdown(socket.SHUT_RDWR)
 
 
+def stripping(behind: tuple[str, int]) -> AbstractContextManager[int]:
+    """Put up a middlebox that takes STARTTLS off the list, for tests that bring the server behind it."""
+    return _middlebox(behind, _strip)
+
+
 @contextmanager
 def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
     """Put up all that the cases name, before one Postfix."""

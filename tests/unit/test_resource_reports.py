@@ -162,3 +162,15 @@ def test_failed_attempt_is_told_while_waiting() -> None:
     """A person who waits reads why."""
     seen = view(resource(attempts=attempts("2026-11-24T17:00:00Z")))
     assert progress(seen, Wish.RENEW, "now").sentence == "ChallengeFailed: No TXT record."
+
+
+def test_ways_besides_the_pods_are_listed_as_what_they_are() -> None:
+    """A Service, a public name, and a way that was not found."""
+    ways = [
+        {**PORT, "pod": None, "from": "Service", "service": "postfix"},
+        {**PORT, "pod": None, "from": "Public", "host": "mx1.example.com"},
+        {**PORT, "pod": None, "from": "Service", "reason": "ServiceMissing"},
+    ]
+    endpoints = [PORT, *({name: value for name, value in each.items() if value} for each in ways)]
+    shown = [each.server for each in view(resource(endpoints=endpoints)).endpoints]
+    assert shown == ["postfix-0", "Service/postfix", "Public/mx1.example.com", "Service"]

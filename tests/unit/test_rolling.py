@@ -10,7 +10,13 @@ import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.lifecycle.evidence import depth_to_probe, next_probe_at, stands, targets_to_probe
+from mailtls.lifecycle.evidence import (
+    depth_to_probe,
+    failures_in_a_row,
+    next_probe_at,
+    stands,
+    targets_to_probe,
+)
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
@@ -123,7 +129,7 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
     have, now, due = with_memory_of_a_pod_that_is_gone(clock), clock.now(), {}
     for reason in (Reason.AUTH_FAILED, Reason.CONNECTION_REFUSED):
         found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.endpoints)
-        due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now, probes_failed=1))
+        due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now))
     assert due[Reason.AUTH_FAILED] == now + WANTED.probe.interval
     assert due[Reason.CONNECTION_REFUSED] == now + PROBE_RETRIES_AFTER[0]
 
@@ -147,10 +153,10 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     assert targets_to_probe(WANTED, have, now + DAY / 48) == (bad.target,)
     assert targets_to_probe(WANTED, have, now + WANTED.probe.interval) == (good.target, bad.target)
 
-    still = replace(have, endpoints=(good, replace(bad, findings=(refused,))), probes_failed=3, retried_at=now)
+    still = replace(have, endpoints=(good, replace(bad, findings=(refused,))), probes_failed=2, retried_at=now)
     assert next_probe_at(WANTED, still) == now + PROBE_RETRIES_AFTER[2]
     mended = rolling.probe(WANTED, have, ProbePods((bad.target,), Depth.FULL))
-    assert (mended.probed_at, mended.probes_failed) == (now, 0)
+    assert (mended.probed_at, failures_in_a_row(still), failures_in_a_row(mended)) == (now, 3, 0)
     assert mended.retried_at is not None
     assert next_probe_at(WANTED, mended) == now + WANTED.probe.interval
 

@@ -358,3 +358,13 @@ def test_restart_failing_otherwise_is_raised() -> None:
     cluster = kube.FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
     with pytest.raises(ApiError):
         restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW)
+
+
+def test_labels_and_port_names_of_the_template_are_read() -> None:
+    """By these a Service finds the pods and their ports, a sidecar's included."""
+    spec = kube.pod_spec() | {"initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [NAMED]}]}
+    found = parse(wanted(), kube.workload(spec=spec, template={"labels": {"app": "postfix"}}), [], "mx-tls")
+    assert (found.labels, found.port_names) == ({"app": "postfix"}, {"smtp": 25})
+
+
+NAMED = {"name": "smtp", "containerPort": 25}

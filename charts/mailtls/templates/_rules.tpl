@@ -9,6 +9,8 @@
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
 # find the pods of a workload, wake their kubelet by an annotation, see the file and reload the server in them
 - {apiGroups: [""], resources: [pods], verbs: [list, patch]}
+# find the Services that lead to the pods, where spec.probe.from names them
+- {apiGroups: [""], resources: [services], verbs: [list]}
 # a WebSocket begins with a GET: Kubernetes asks for get, and since 1.35 for create as well
 - {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
 # hear of pods that change by the status of their workload; roll out by an annotation of the pod template

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
-from mailtls.model.endpoint import Endpoint
+from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.way import Way
 
 SHOWN = 3  # variants in one message
 
@@ -24,7 +25,7 @@ def _difference(group: list[Endpoint], *, is_rolling: bool) -> Finding | None:
     told = {name: text for name, of in _ASPECTS.items() if (text := _variants(group, of))}
     if not told:
         return None
-    where = " port ".join(filter(None, (group[0].target.workload, str(group[0].target.port.port))))
+    where = " port ".join(filter(None, (_owner(group[0].target), str(group[0].target.port.port))))
     fails = "certificate" in told and not is_rolling
     return Finding(
         Reason.PODS_INCONSISTENT,
@@ -40,15 +41,28 @@ def _variants(group: list[Endpoint], of: Callable[[Endpoint], str]) -> str:
     """Tell who has what, empty when all have the same."""
     by_value: dict[str, list[str]] = {}
     for each in group:
-        by_value.setdefault(of(each), []).append(each.target.pod)
+        by_value.setdefault(of(each), []).append(_name(each.target))
     if len(by_value) == 1:
         return ""
     shown = list(by_value.items())[:SHOWN]
     return ", ".join(f"{value or 'nothing'} at {' and '.join(sorted(set(pods))[:SHOWN])}" for value, pods in shown)
 
 
-def _place(endpoint: Endpoint) -> tuple[str, int]:
-    return endpoint.target.workload, endpoint.target.port.port
+def _owner(target: Target) -> str:
+    return f"Services of {target.workload}" if target.way is Way.SERVICE else target.workload or _public(target)
+
+
+def _public(target: Target) -> str:
+    return target.pod if target.way is Way.PUBLIC else ""
+
+
+def _name(target: Target) -> str:
+    return target.pod if target.way is Way.PODS else f"{target.label} ({target.address})"
+
+
+def _place(endpoint: Endpoint) -> tuple[str, str, int]:
+    """Whom to compare with whom: by another way a server may well offer something else."""
+    return endpoint.target.way, endpoint.target.workload, endpoint.target.port.port
 
 
 _ASPECTS: Mapping[str, Callable[[Endpoint], str]] = {

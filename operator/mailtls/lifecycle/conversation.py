@@ -9,6 +9,7 @@ from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import ProxyProtocol
+from mailtls.model.way import Way
 
 _PREAUTHENTICATED = "PREAUTH"
 # How a server takes its leave in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
@@ -41,7 +42,7 @@ def connection_is_refused(seen: Seen) -> Finding | None:
 def connection_times_out(seen: Seen) -> Finding | None:
     """Packets vanish on the way."""
     stop = _stop(seen, Fault.TIMED_OUT, Phase.CONNECT)
-    if stop is None:
+    if stop is None or seen.target.way is Way.PUBLIC:  # from outside it says less: `port_is_blocked`
         return None
     return Finding(
         Reason.CONNECT_TIMEOUT,

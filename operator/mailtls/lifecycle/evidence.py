@@ -97,7 +97,23 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
     if all(stands(endpoint) for endpoint in seen.endpoints):
         return swept_at
     asked_at = max(seen.probed_at, seen.retried_at or seen.probed_at)
-    return min(asked_at + next_probe_after(seen.probes_failed, 0.0), swept_at)
+    return min(asked_at + next_probe_after(failures_in_a_row(seen), 0.0), swept_at)
+
+
+def with_answers(seen: Observed, asked: Iterable[Endpoint]) -> Observed:
+    """Know of each target what was answered last, the pods first."""
+    every = {endpoint.target: endpoint for endpoint in (*seen.endpoints, *asked)}
+    return replace(seen, endpoints=tuple(sorted(every.values(), key=_place)))
+
+
+def failures_in_a_row(before: Observed) -> int:
+    """How many passes in a row ended with something that failed."""
+    return 0 if all(map(stands, before.endpoints)) else before.probes_failed + 1
+
+
+def _place(endpoint: Endpoint) -> tuple[str, ...]:
+    target = endpoint.target
+    return target.way, target.workload, target.pod, f"{target.port.port:05}"
 
 
 def next_deep_probe_at(desired: Desired, seen: Observed) -> datetime | None:

@@ -31,6 +31,7 @@ from mailtls.lifecycle.step import (
     CloseLeftovers,
     CloseOrder,
     ConfirmPods,
+    FindWays,
     GiveUp,
     LookAtReferences,
     LookAtRoots,
@@ -47,6 +48,7 @@ from mailtls.lifecycle.step import (
     Step,
     StoreCertificate,
 )
+from mailtls.lifecycle.ways import are_due, ways_to_probe
 from mailtls.model.observed import Observed
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed, RollStep, WaitForPods
 from mailtls.model.spec import Desired
@@ -165,6 +167,11 @@ def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return Roll(step) if isinstance(step, ReloadPod | RestartWorkload | RolloutFailed) else None
 
 
+def look_around(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """By which ways clients come is looked up when every pod has the certificate, and each of them is asked."""
+    return FindWays() if are_due(desired, seen, now) else ways_to_probe(desired, seen)
+
+
 CHAPTERS: tuple[Chapter, ...] = (
     close_leftovers,
     stand_aside,
@@ -177,6 +184,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     look,
     probe,
     roll,
+    look_around,
 )
 
 

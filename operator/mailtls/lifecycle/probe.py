@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from mailtls.lifecycle import conversation, inspected, minimum, served
+from mailtls.lifecycle.on_the_way import port_is_blocked, with_directions
 from mailtls.lifecycle.seen import Seen
 from mailtls.lifecycle.sighting import with_evidence
 from mailtls.model.endpoint import Endpoint, Expected, Target
@@ -16,6 +17,7 @@ Check: TypeAlias = Callable[[Seen], Finding | None]
 CHECKS: Final[tuple[Check, ...]] = (
     conversation.address_is_unknown,
     conversation.connection_is_refused,
+    port_is_blocked,
     conversation.connection_times_out,
     conversation.network_is_unreachable,
     conversation.port_wants_tls_first,
@@ -90,4 +92,5 @@ def verdict(target: Target, expected: Expected, facts: Facts, now: datetime) -> 
 
 
 def _findings(seen: Seen) -> tuple[Finding, ...]:
-    return tuple(with_evidence(seen, finding) for check in CHECKS if (finding := check(seen)))
+    found = (finding for check in CHECKS if (finding := check(seen)))
+    return tuple(with_directions(seen.target, with_evidence(seen, finding)) for finding in found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
+from mailtls.model.way import Way
 from mailtls.model.workload import PodState, WorkloadState
 
 Evidence = Mapping[tuple[str, int], Endpoint]
@@ -80,6 +81,8 @@ def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
     """Index endpoints by pod and port, keeping the worst of several addresses."""
     worst: dict[tuple[str, int], Endpoint] = {}
     for endpoint in endpoints:
+        if endpoint.target.way is not Way.PODS:
+            continue  # what a Service or a balancer leads to by chance proves no pod
         where = endpoint.target.pod, endpoint.target.port.port
         if where not in worst or _badness(endpoint, wanted_sha256) > _badness(worst[where], wanted_sha256):
             worst[where] = endpoint

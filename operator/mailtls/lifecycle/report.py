@@ -1,6 +1,6 @@
 """Report: turn what is known at the end of a pass into conditions. Every message says what is, or what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,8 @@ from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, usable
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import chain_leads_elsewhere
-from mailtls.model.endpoint import Endpoint
+from mailtls.lifecycle.ways import are_awaited, ways_to_probe
+from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
@@ -186,17 +187,34 @@ def verified(desired: Desired, seen: Observed, now: datetime) -> Verdict:
         return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
     if seen.workloads is None:
         return _not_yet("Waits for a certificate.")
-    every = targets(seen.workloads, desired.server_name)
-    if not every:
+    if not targets(seen.workloads, desired.server_name):
         return _not_yet("No pod is ready to be asked.")
-    if targets_to_probe(desired, seen, now):
+    if targets_to_probe(desired, seen, now) or ways_to_probe(desired, seen):
         return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
+    return _proven(desired, seen, len(endpoints_wanted(desired, seen)))
+
+
+def _proven(desired: Desired, seen: Observed, total: int) -> Verdict:
     failing = [endpoint for endpoint in seen.endpoints if endpoint.failure]
     if failing:
-        return _false(_worst(failing, len(every)))
-    good = f"{len(every)} of {len(every)} endpoints serve the stored certificate."
-    said = (*differences(seen.endpoints)[:1], *_trials(seen.endpoints)[:1])
-    return _true(Reason.VERIFIED, " ".join((good, *(finding.message for finding in said))))
+        return _false(_worst(failing, total))
+    if are_awaited(desired, seen):
+        message = "The pods serve it; Services and the public name are asked once every pod has the certificate."
+        return Verdict(Truth.UNKNOWN, Reason.PROBING, message)
+    return _true(Reason.VERIFIED, " ".join((_good(seen, total), *_remarks(seen))))
+
+
+def _good(seen: Observed, total: int) -> str:
+    blocked = sum(endpoint.is_blocked for endpoint in seen.endpoints)
+    return f"{total - blocked} of {total} endpoints serve the stored certificate."
+
+
+def _remarks(seen: Observed) -> Iterator[str]:
+    """What is worth a word though nothing fails: what could not be looked at, pods that differ, and trials."""
+    blocked = next((endpoint for endpoint in seen.endpoints if endpoint.is_blocked), None)
+    if blocked is not None:
+        yield f"{blocked.target.where}: {blocked.findings[0].reason}: {blocked.findings[0].message}"
+    yield from (found.message for found in (*differences(seen.endpoints)[:1], *_trials(seen.endpoints)[:1]))
 
 
 def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:
@@ -209,18 +227,23 @@ def _worst(failing: list[Endpoint], total: int) -> Finding:
     first = failing[0]
     if first.failure is None:
         raise AssertionError("only failing endpoints come here")
-    where = f"{first.target.pod}:{first.target.port.port}"
     others = f" ({len(failing)} of {total} endpoints fail)" if len(failing) > 1 else ""
-    return Finding(first.failure.reason, f"{where}: {first.failure.message}{others}")
+    return Finding(first.failure.reason, f"{first.target.where}: {first.failure.message}{others}")
 
 
 def served(desired: Desired, seen: Observed) -> str:
     """How many endpoints serve the stored certificate, of how many: `6/6`; empty without workloads."""
     if seen.workloads is None:
         return ""
-    every = targets(seen.workloads, desired.server_name)
-    right = sum(1 for endpoint in seen.endpoints if endpoint.target in every and not endpoint.failure)
+    every = endpoints_wanted(desired, seen)
+    proven = (each for each in seen.endpoints if not each.failure and not each.is_blocked)
+    right = sum(1 for endpoint in proven if endpoint.target in every)
     return f"{right}/{len(every)}"
+
+
+def endpoints_wanted(desired: Desired, seen: Observed) -> frozenset[Target]:
+    """All that must be proven: the pods' ports, and the ways to them once these are known."""
+    return frozenset((*targets(seen.workloads or (), desired.server_name), *(seen.ways or ())))
 
 
 def _ready(chapters: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:

@@ -111,6 +111,19 @@ class ConfirmPods:
 
 
 @dataclass(frozen=True, slots=True)
+class FindWays:
+    """Look how clients come to the pods: by which Services, and at which addresses from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeWays:
+    """Connect to these Services or public addresses; they prove nothing about single pods."""
+
+    targets: tuple[Target, ...]
+    depth: Depth
+
+
+@dataclass(frozen=True, slots=True)
 class Roll:
     """Perform one step of the rollout."""
 
@@ -135,5 +148,7 @@ Step = (
     | LookAtWorkloads
     | ProbePods
     | ConfirmPods
+    | FindWays
+    | ProbeWays
     | Roll
 )

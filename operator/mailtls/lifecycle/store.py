@@ -133,6 +133,7 @@ def about_another_certificate(seen: Observed) -> Observed:
         set_aside=(),
         roots=None,
         look_at_roots_at=None,
+        ways=None,
         probed_at=None,
         retried_at=None,
         probed_depth=Depth.QUICK,

@@ -1,13 +1,14 @@
-"""What one port of one pod serves, as a mail client saw it."""
+"""What one port serves, as a mail client saw it: of a pod, of a Service, or at a public address."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailtls.model.credentials import Credentials
 from mailtls.model.depth import Depth
-from mailtls.model.reason import Finding, Severity
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Port
 from mailtls.model.threshold import Thresholds
+from mailtls.model.way import Way
 
 __all__ = ["Depth", "Endpoint", "Expected", "Target"]
 
@@ -16,8 +17,9 @@ __all__ = ["Depth", "Endpoint", "Expected", "Target"]
 class Target:
     """Where and how to knock: an address and port, dialled as a client of `server_name` would.
 
-    Outside of Kubernetes `pod` is the host's name and `workload` is empty. `run` is the pod's: what a container said
-    before it restarted is no evidence on what it says since.
+    `pod` names the server. By the `way` of a Service that is the Service, from outside and without Kubernetes the host,
+    whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on what it
+    says since. `address` is empty where a way was looked for in vain.
     """
 
     pod: str
@@ -26,6 +28,19 @@ class Target:
     port: Port
     server_name: str
     run: str = ""
+    way: Way = Way.PODS
+
+    @property
+    def label(self) -> str:
+        """One word for the server: `postfix-0`, `Service/postfix` or `Public/mx1.example.com`."""
+        return self.pod if self.way is Way.PODS else f"{self.way}/{self.pod}".rstrip("/")
+
+    @property
+    def where(self) -> str:
+        """Server and port; by all ways but the pods' own with the address, for there are no others to tell it."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        at = f" at {address}" if address and self.way is not Way.PODS else ""
+        return f"{self.label}{at}:{self.port.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +83,8 @@ class Endpoint:
     def failure(self) -> Finding | None:
         """The first finding that fails the endpoint, None when what is served is what should be."""
         return next((found for found in self.findings if found.severity is Severity.FAIL), None)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nobody could look from here, which says nothing about the server."""
+        return any(found.reason is Reason.PORT_BLOCKED for found in self.findings)

@@ -36,6 +36,20 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "pods have both.",
         symptom="Mail from some senders is delayed, mostly from those who prefer the address family that fails.",
     ),
+    Reason.PORT_BLOCKED: Explanation(
+        "The public address did not answer, so that nobody knows what is served there: the filter may be before the "
+        "operator as well as before the server. It fails nothing while the pods are proven.",
+        "Ask from another network by mailtls probe. If it answers there, let the operator out to that port, or take "
+        "Public out of spec.probe.from. Many providers block outgoing port 25; many clusters have no IPv6.",
+        symptom="None, if only the operator cannot get out; else mail to you is delayed with «connection timed out».",
+        rfc="RFC 5321 section 4.5.3.2",
+    ),
+    Reason.SERVICE_MISSING: Explanation(
+        "spec.probe.from names Service, but no Service of the namespace leads to the workload.",
+        "Make a Service whose selector fits the labels of the pod template, and whose targetPort is a port of "
+        "workloads[].ports, by its number or by its name in the container's ports. Or take Service out of the list.",
+        symptom="Other pods cannot reach the mail server by a name of the cluster.",
+    ),
     Reason.SERVER_BUSY: Explanation(
         "The server answered that it has no capacity at present (421).",
         "Raise Postfix' process limit (default_process_limit, or maxproc in master.cf), or exempt the operator's "

@@ -6,7 +6,7 @@ from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Endpoint
+from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.order import OrderState
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
@@ -112,11 +112,12 @@ class Observed:
     workloads: tuple[WorkloadState, ...] | None = None
     endpoints: tuple[Endpoint, ...] = ()
     set_aside: tuple[Endpoint, ...] = ()  # what was learned of pods that are unready for the moment
+    ways: tuple[Target, ...] | None = None  # in besides the pods' own addresses; None: to be found, once all is out
     probed_at: datetime | None = None
     probed_depth: Depth = Depth.QUICK  # of the last sweep
     deep_probed_at: datetime | None = None  # the last sweep that was deep, also by an earlier process
     retried_at: datetime | None = None  # when failing endpoints were last asked again, alone
-    probes_failed: int = 0  # times in a row that an endpoint failed
+    probes_failed: int = 0  # passes in a row before this one that ended with a failing endpoint
     handled_probe: str | None = None
     is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it
     was_resumed: bool = False  # an earlier process may have presented proofs of this order

@@ -92,6 +92,8 @@ class Reason(StrEnum):
     CONNECTION_REFUSED = "ConnectionRefused"
     CONNECT_TIMEOUT = "ConnectTimeout"
     NETWORK_UNREACHABLE = "NetworkUnreachable"
+    PORT_BLOCKED = "PortBlocked"
+    SERVICE_MISSING = "ServiceMissing"
     SERVER_BUSY = "ServerBusy"
     PROBE_REJECTED = "ProbeRejected"
     NO_BANNER = "NoBanner"

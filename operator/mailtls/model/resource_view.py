@@ -10,9 +10,12 @@ from mailtls.model.status import Condition, ConditionType, Status, Truth
 
 @dataclass(frozen=True, slots=True)
 class EndpointLine:
-    """One entry of `status.endpoints`; empty texts where it says nothing."""
+    """One entry of `status.endpoints`; empty texts where it says nothing.
 
-    pod: str
+    `server` is a pod, or what it is beside its name: `Service/postfix`.
+    """
+
+    server: str
     port: int
     address: str = ""
     result: str = ""

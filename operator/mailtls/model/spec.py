@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from mailtls.model.depth import Depth
 from mailtls.model.threshold import Thresholds
+from mailtls.model.way import Way
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -223,11 +224,20 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicName:
+    """The name and ports by which the rest of the world comes: nobody out there sends a PROXY header or XCLIENT."""
+
+    host: str
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """How often and how thoroughly the pods are probed, and which roots besides the system's are trusted.
+    """How often, how deep and by which ways the pods are probed, and which roots besides the system's are trusted.
 
     `deep_interval`, where given, is how often a sweep is deep whatever `depth` says.
     `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.
+    `public` is there when `ways` say so.
     """
 
     interval: timedelta = timedelta(hours=1)
@@ -236,6 +246,8 @@ class Probe:
     auth_secret: str | None = None
     deep_interval: timedelta | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    ways: frozenset[Way] = frozenset({Way.PODS})
+    public: PublicName | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Workloads and their pods as observed: who mounts the Secret where, and who was told about which certificate."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailtls.model.reason import Finding
@@ -38,7 +39,8 @@ class WorkloadState:
     """One workload as observed; `finding` names what makes its `apply` impossible, judged by its pod template.
 
     `template_sha256` is the template's annotation. `rolled` says that the workload's own controller has finished
-    replacing pods and all of them are ready. `replicas_wanted` is how many pods there should be.
+    replacing pods and all of them are ready. `replicas_wanted` is how many pods there should be. `labels` and
+    `port_names` are what the template gives to its pods, by which Services find them.
     """
 
     workload: Workload
@@ -47,6 +49,8 @@ class WorkloadState:
     pods: tuple[PodState, ...] = ()
     rolled: bool = True
     replicas_wanted: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    port_names: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def living_pods(self) -> tuple[PodState, ...]:

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from random import random
 from threading import Lock
 
-from mailtls.lifecycle.evidence import has_rolled_out, stands
+from mailtls.lifecycle.evidence import failures_in_a_row, has_rolled_out, stands
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.mend import roots_still_in_doubt
 from mailtls.lifecycle.store import noted
+from mailtls.lifecycle.ways import known_ways
 from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.spec import Desired, Key
 from mailtls.world.claims import Claims
@@ -183,10 +184,11 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
         set_aside=before.set_aside,
         roots=roots_still_in_doubt(before),
         look_at_roots_at=before.look_at_roots_at,
+        ways=known_ways(before) if _is_same_wish(before, seen) else None,
         probed_at=before.probed_at if _is_same_wish(before, seen) else None,
         probed_depth=before.probed_depth,
         retried_at=before.retried_at,
-        probes_failed=before.probes_failed,
+        probes_failed=failures_in_a_row(before),
         handled_probe=before.handled_probe or seen.handled_probe,
     )
 

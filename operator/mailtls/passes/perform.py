@@ -13,12 +13,14 @@ from mailtls.lifecycle.step import (
     CloseLeftovers,
     CloseOrder,
     ConfirmPods,
+    FindWays,
     GiveUp,
     LookAtReferences,
     LookAtRoots,
     LookAtWorkloads,
     OpenOrder,
     ProbePods,
+    ProbeWays,
     ResumeOrder,
     Roll,
     RollBack,
@@ -35,6 +37,7 @@ from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
+from mailtls.passes.ways import WayFinding
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.document import InvalidSpec
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
@@ -59,6 +62,7 @@ class Performer:
     rolling: Rolling
     mending: Mending
     restoring: Restoring
+    ways: WayFinding
     secrets: Secrets
     defaults: Defaults
     stopping: Event
@@ -100,6 +104,8 @@ class Performer:
             LookAtWorkloads: self.rolling.look,
             ProbePods: self.rolling.probe,
             ConfirmPods: self.rolling.confirm,
+            FindWays: self.ways.look,
+            ProbeWays: self.rolling.probe_ways,
             Roll: self.rolling.roll,
         }
 

@@ -8,16 +8,18 @@ from threading import Event
 
 import structlog
 
-from mailtls.lifecycle.evidence import confirmed, stands, with_deep_findings
+from mailtls.lifecycle.evidence import confirmed, stands, with_answers, with_deep_findings
 from mailtls.lifecycle.proof import resting, targets
 from mailtls.lifecycle.schedule import next_roll_after
-from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, Roll
+from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
+from mailtls.lifecycle.ways import without_ways
 from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
 from mailtls.model.spec import DataRef, Desired
+from mailtls.model.way import Way
 from mailtls.model.workload import WorkloadState
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.authority_spec import STAGING
@@ -59,15 +61,12 @@ class Rolling:
         asked = self._ask(desired, seen, step.targets, step.depth)
         if step.depth is not Depth.DEEP:
             asked = with_deep_findings(asked, seen.endpoints)
-        merged = _merged(seen, asked)
-        failed = not all(stands(endpoint) for endpoint in merged)
-        seen = replace(seen, endpoints=merged, probes_failed=seen.probes_failed + 1 if failed else 0)
+        seen = with_answers(seen, asked)
         if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
             return replace(seen, retried_at=self.clock.now())
         now = self.clock.now()
         return replace(
-            seen,
-            set_aside=(),  # whoever misses a sweep is looked into when back
+            without_ways(seen),  # which also drops what was aside: whoever misses a sweep is looked into when back
             probed_at=now,
             probed_depth=step.depth,
             deep_probed_at=now if step.depth is Depth.DEEP else seen.deep_probed_at,
@@ -82,7 +81,14 @@ class Rolling:
         learned = {each.target: each for each in seen.set_aside}
         found = [confirmed(learned[each.target], each) for each in self._ask(desired, seen, step.targets)]
         left = tuple(each for each in seen.set_aside if each.target not in step.targets)
-        return replace(seen, endpoints=_merged(seen, [each for each in found if each]), set_aside=left)
+        return replace(with_answers(seen, [each for each in found if each]), set_aside=left)
+
+    def probe_ways(self, desired: Desired, seen: Observed, step: ProbeWays) -> Observed:
+        """Ask Services or public addresses."""
+        asked = self._ask(desired, seen, step.targets, step.depth)
+        if step.depth is not Depth.DEEP:
+            asked = with_deep_findings(asked, seen.set_aside)
+        return replace(with_answers(seen, asked), retried_at=self.clock.now())
 
     def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
@@ -113,7 +119,7 @@ class Rolling:
         deadline = self.clock.now() + SETTLE
         while True:
             asked = self._ask(desired, seen, its)
-            seen = replace(seen, endpoints=_merged(seen, asked))
+            seen = with_answers(seen, asked)
             served = all(each.served_sha256 == _wanted(seen) for each in asked)
             if served or self.clock.now() >= deadline or self.stopping.wait(SETTLE_PAUSE):
                 return seen
@@ -182,20 +188,14 @@ def _noted(seen: Observed, step: ReloadPod | RestartWorkload, fault: Finding | N
 
 
 def _with_workloads(desired: Desired, seen: Observed, states: tuple[WorkloadState, ...]) -> Observed:
-    """Keep the evidence on pods that live, that on unready ones aside; of the others nothing can be asked any more."""
+    """Keep what is known of pods that live and ways that are asked, that on unready pods aside; the rest is gone."""
     ready, unready = (set(each(states, desired.server_name)) for each in (targets, resting))
-    kept = tuple(endpoint for endpoint in seen.endpoints if endpoint.target in ready)
+    ways = desired.probe.ways - {Way.PODS}
+    kept = tuple(each for each in seen.endpoints if each.target in ready or each.target.way in ways)
     learned = {each.target: each for each in (*seen.set_aside, *seen.endpoints) if stands(each)}
     known = {endpoint.target for endpoint in kept}
     aside = tuple(each for target, each in learned.items() if target in ready | unready and target not in known)
     return replace(seen, workloads=states, endpoints=kept, set_aside=aside)
-
-
-def _merged(seen: Observed, asked: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    every = {endpoint.target: endpoint for endpoint in (*seen.endpoints, *asked)}
-    return tuple(
-        sorted(every.values(), key=lambda each: (each.target.workload, each.target.pod, each.target.port.port))
-    )
 
 
 def _replaced(states: Sequence[WorkloadState], fresh: WorkloadState) -> tuple[WorkloadState, ...]:

@@ -13,9 +13,10 @@ TOPIC: Final = "dns"
 
 
 def lines(desired: Desired, place: Place) -> Iterator[Line]:
-    """Look each name up that is no wildcard."""
+    """Look each name up that is no wildcard, and the one that the probe dials from outside."""
     lookup = Lookup(place.resolver)
-    for name in desired.dns_names:
+    public = (desired.probe.public.host,) if desired.probe.public else ()
+    for name in dict.fromkeys((*desired.dns_names, *public)):
         if not name.startswith("*."):
             yield _line(lookup, name)
 

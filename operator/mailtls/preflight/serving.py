@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from typing import Final
 
+from mailtls.lifecycle.ways import service_leads
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
+from mailtls.model.way import Way
 from mailtls.preflight.place import Place, RehearsingCluster
 from mailtls.world.claims import Claims
 from mailtls.world.ports import ApiError, Json
 from mailtls.world.resource import resource_path, resources_path
 from mailtls.world.rights import missing_rights
 from mailtls.world.secrets import Secrets
+from mailtls.world.services import services
 from mailtls.world.workloads import observe
 
 _MOST_SHOWN: Final = 8
@@ -21,7 +24,7 @@ def lines(resource: Json, desired: Desired, place: Place) -> Iterator[Line]:
     """Look into the cluster; a part that you may not see is said and passed over."""
     if place.cluster is None:
         return
-    for topic, look in (("secret", _secret), ("workload", _workloads), ("rights", _rights)):
+    for topic, look in _LOOKS:
         try:
             yield from look(resource, desired, place, place.cluster)
         except ApiError as refusal:
@@ -68,6 +71,21 @@ def _workloads(_resource: Json, desired: Desired, _place: Place, cluster: Rehear
             yield good(topic, f"{workload} reads Secret {desired.secret_name}; {len(state.pods)} pods, ports {ports}.")
 
 
+def _services(_resource: Json, desired: Desired, _place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
+    if Way.SERVICE not in desired.probe.ways:
+        return
+    topic, namespace = "service", desired.key.namespace
+    found = services(cluster, namespace)
+    for workload in desired.workloads:
+        state = observe(cluster, namespace, workload, desired.secret_name)
+        leads = tuple(service_leads((state,), found, desired))
+        fault = next((finding for _, finding in leads if finding), None)
+        if fault is not None:
+            yield bad(topic, fault)
+        elif leads:
+            yield good(topic, f"{workload} is probed by Service {', '.join(sorted({each.pod for each, _ in leads}))}.")
+
+
 def _rights(_resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
     topic, operator = "rights", place.installation
     if operator is None:
@@ -83,3 +101,6 @@ def _rights(_resource: Json, desired: Desired, place: Place, cluster: Rehearsing
         "in the Helm values, or grant it by RBAC."
     )
     yield bad(topic, Finding(Reason.FORBIDDEN, message))
+
+
+_LOOKS: Final = (("secret", _secret), ("workload", _workloads), ("service", _services), ("rights", _rights))

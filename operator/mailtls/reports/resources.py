@@ -26,7 +26,7 @@ def resource_table(views: Sequence[ResourceView], now: datetime, *, with_namespa
 
 
 def resource_story(view: ResourceView, now: datetime) -> str:
-    """Tell one resource's story: conditions, pods by port, attempts and history."""
+    """Tell one resource's story: conditions, servers by port, attempts and history."""
     parts = [table([_COLUMNS, _row(view, now)]), _conditions(view), _endpoints(view.endpoints), _history(view)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -92,11 +92,11 @@ def _conditions(view: ResourceView) -> Iterable[str]:
 
 def _endpoints(endpoints: Iterable[EndpointLine]) -> list[str]:
     rows = [
-        (each.pod, each.address, str(each.port), each.result, each.reason, each.tls_version, _day(each.not_after))
+        (each.server, each.address, str(each.port), each.result, each.reason, each.tls_version, _day(each.not_after))
         for each in endpoints
     ]
-    columns = ("POD", "ADDRESS", "PORT", "RESULT", "REASON", "TLS", "SERVES UNTIL")
-    messages = [f"{each.pod}:{each.port}: {each.message}" for each in endpoints if each.message]
+    columns = ("SERVER", "ADDRESS", "PORT", "RESULT", "REASON", "TLS", "SERVES UNTIL")
+    messages = [f"{each.server}:{each.port}: {each.message}" for each in endpoints if each.message]
     return [*table([columns, *rows]), *(line for text in messages for line in _paragraph(text))] if rows else []
 
 

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
+from mailtls.model.duration import format_duration, parse_duration
 from mailtls.model.reason import Finding, Reason
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -109,3 +111,11 @@ class Node:
             if option == self.value:
                 return option
         raise self.refused(f"write one of {', '.join(options)}")
+
+
+def duration(node: Node, least: timedelta, most: timedelta) -> timedelta:
+    """Return a length of time between two others, which must be given."""
+    given = node.read(parse_duration)
+    if not least <= given <= most:
+        raise node.refused(f"write a duration from {format_duration(least)} to {format_duration(most)}")
+    return given

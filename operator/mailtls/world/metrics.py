@@ -131,8 +131,7 @@ class Metrics:
                 self._port(key, place, addresses)
 
     def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
-        failures = [endpoint.failure.reason for endpoint in addresses if endpoint.failure]
-        reason = str(failures[0] if failures else Reason.VERIFIED)
+        reason = str(_reason(addresses))
         self._result.keep(key, lambda rest: rest[:3] != place or rest[3] == reason)
         self._result.set(key, (*place, reason), 1)
         self._probed.set(key, place, min(endpoint.checked_at for endpoint in addresses).timestamp())
@@ -223,8 +222,15 @@ def _matches(endpoint: Endpoint) -> bool:
     return not any(finding.reason in _OTHER_CERTIFICATE for finding in endpoint.findings)
 
 
+def _reason(addresses: Sequence[Endpoint]) -> Reason:
+    """Of several addresses the worst counts; where nobody could look, it is not said that all is well."""
+    failures = [endpoint.failure.reason for endpoint in addresses if endpoint.failure]
+    blocked = [Reason.PORT_BLOCKED for endpoint in addresses if endpoint.is_blocked]
+    return next(iter((*failures, *blocked)), Reason.VERIFIED)
+
+
 def _place(endpoint: Endpoint) -> Labels:
-    return (endpoint.target.workload, endpoint.target.pod, str(endpoint.target.port.port))
+    return (endpoint.target.workload, endpoint.target.label, str(endpoint.target.port.port))
 
 
 def _nothing(_rest: Labels) -> bool:

@@ -45,9 +45,9 @@ def view(resource: Json) -> ResourceView:
 
 def _endpoints(items: Any) -> Iterator[EndpointLine]:
     for item in items if isinstance(items, list) else ():
-        with suppress(KeyError, ValueError, TypeError):
+        with suppress(KeyError, ValueError, TypeError, AttributeError):
             yield EndpointLine(
-                pod=str(item["pod"]),
+                server=_server(item),
                 port=int(item["port"]),
                 address=_text(item.get("address")),
                 result=_text(item.get("result")),
@@ -56,6 +56,14 @@ def _endpoints(items: Any) -> Iterator[EndpointLine]:
                 tls_version=_text(item.get("tlsVersion")),
                 not_after=_time(item.get("servedNotAfter")),
             )
+
+
+def _server(item: Json) -> str:
+    """Say it as `Target.label` does; an endpoint without the names that we know is none."""
+    if "pod" in item:
+        return str(item["pod"])
+    name = _text(item.get("service")) or _text(item.get("host"))
+    return f"{item['from']}/{name}".rstrip("/")
 
 
 def _object(value: Any) -> Json:

@@ -7,12 +7,9 @@ sentences.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from mailtls.model.depth import Depth
-from mailtls.model.duration import format_duration, parse_duration
 from mailtls.model.hostname import certificate_name
-from mailtls.model.preset import PRESETS, Preset, Server, default_policy
+from mailtls.model.preset import PRESETS, Preset, Server
 from mailtls.model.spec import (
     Acme,
     Apply,
@@ -23,21 +20,18 @@ from mailtls.model.spec import (
     Port,
     PrivateKeyPolicy,
     Probe,
-    Protocol,
-    ProxyProtocol,
     Reload,
     Renewal,
     Rollout,
     Rotation,
-    TlsMode,
-    TlsPolicy,
     Workload,
     WorkloadKind,
 )
-from mailtls.world.authority_spec import acme, bundle_ref, default_acme, object_name
-from mailtls.world.document import InvalidSpec, Node
+from mailtls.world.authority_spec import acme, default_acme, object_name
+from mailtls.world.document import InvalidSpec, Node, duration
+from mailtls.world.port_spec import ports_listed
 from mailtls.world.ports import Json
-from mailtls.world.threshold_spec import thresholds
+from mailtls.world.probe_spec import Asked, probe
 
 __all__ = [
     "KEY_SIZES",
@@ -77,9 +71,11 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     namespace = object_name(metadata.at("namespace"))
     names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
     authority = acme(spec.at("acme"), namespace, defaults.acme)
+    workloads = _workloads(spec.at("workloads"))
     _check_wildcards(spec.at("dnsNames"), names, authority)
-    private_key, probe = _private_key(spec.at("privateKey")), _probe(spec.at("probe"), namespace, defaults)
-    _check_key_size(spec.at("privateKey").at("size"), private_key, probe)
+    private_key = _private_key(spec.at("privateKey"))
+    probing = probe(spec.at("probe"), Asked(namespace, names[0], workloads), defaults.probe_interval)
+    _check_key_size(spec.at("privateKey").at("size"), private_key, probing)
     return Desired(
         key=Key(namespace, object_name(metadata.at("name"))),
         uid=metadata.at("uid").text(),
@@ -90,9 +86,9 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         acme=authority,
         private_key=private_key,
         renewal=_renewal(spec.at("renewal")),
-        workloads=_workloads(spec.at("workloads")),
+        workloads=workloads,
         rollout=_rollout(spec.at("rollout")),
-        probe=probe,
+        probe=probing,
         suspend=spec.at("suspend").flag(default=False),
         renew_requested=_wish(annotations.at(RENEW)),
         probe_requested=_wish(annotations.at(PROBE)),
@@ -192,35 +188,13 @@ def _renewal(node: Node) -> Renewal:
     before = node.at("before")
     return Renewal(
         ari=node.at("ari").flag(default=Renewal().ari),
-        before=_duration(before, _HOUR, 8760 * _HOUR) if before.is_given else None,
+        before=duration(before, _HOUR, 8760 * _HOUR) if before.is_given else None,
     )
 
 
 def _rollout(node: Node) -> Rollout:
     timeout = node.at("timeout")
-    return Rollout(_duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
-
-
-def _probe(node: Node, namespace: str, defaults: Defaults) -> Probe:
-    interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
-    deep_interval = node.at("deepInterval")
-    return Probe(
-        interval=_duration(interval, timedelta(minutes=1), 168 * _HOUR)
-        if interval.is_given
-        else defaults.probe_interval,
-        trust=bundle_ref(node.at("trust"), namespace),
-        depth=depth.choice(Depth) if depth.is_given else Probe().depth,
-        auth_secret=object_name(auth.at("name")) if auth.is_given else None,
-        deep_interval=_duration(deep_interval, _HOUR, 8760 * _HOUR) if deep_interval.is_given else None,
-        thresholds=thresholds(node.at("thresholds")),
-    )
-
-
-def _duration(node: Node, least: timedelta, most: timedelta) -> timedelta:
-    duration = node.read(parse_duration)
-    if not least <= duration <= most:
-        raise node.refused(f"write a duration from {format_duration(least)} to {format_duration(most)}")
-    return duration
+    return Rollout(duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
 
 
 def _workloads(node: Node) -> tuple[Workload, ...]:
@@ -265,47 +239,9 @@ def _reload(node: Node, server: Server, how: Apply) -> Reload | None:
 
 
 def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
-    ports: dict[int, Port] = {}
-    for item in node.items(16):
-        port = _port(item)
-        if port.port in ports:
-            raise item.refused(f"port {port.port} stands here twice, so remove one of the two")
-        ports[port.port] = port
+    ports = ports_listed(node)
     if not ports and not preset.ports:
         raise node.refused(
             "the ports of a generic server are not known, so list them, such as {port: 25, tls: StartTLS}"
         )
-    return tuple(ports.values()) or preset.ports
-
-
-def _port(node: Node) -> Port:
-    number, tls = node.at("port").whole(1, 65535), node.at("tls").choice(TlsMode)
-    protocol, policy = node.at("protocol"), node.at("policy")
-    wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
-    if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
-        raise policy.refused("implicit TLS leaves no room for plain text, so remove policy, or set it to Enforced")
-    spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
-    proxy = node.at("proxyProtocol")
-    return Port(
-        port=number,
-        tls=tls,
-        policy=wanted,
-        protocol=spoken,
-        proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
-        xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
-    )
-
-
-def _xclient_address(node: Node, spoken: Protocol) -> str | None:
-    if not node.is_given:
-        return None
-    if spoken not in {Protocol.SMTP, Protocol.LMTP}:
-        raise node.refused("only smtp and lmtp know XCLIENT, so remove xclientAddress")
-    return str(node.read(_address))
-
-
-def _address(text: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise ValueError("write an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1") from None
+    return ports or preset.ports

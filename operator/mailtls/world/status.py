@@ -18,6 +18,7 @@ from mailtls.model.status import (
     Status,
     Truth,
 )
+from mailtls.model.way import Way
 from mailtls.world.ports import Json
 
 ENDPOINTS_SHOWN = 100
@@ -183,14 +184,18 @@ def _attempts_json(attempts: Attempts | None) -> Json | None:
     }
 
 
+_NAMED = {Way.PODS: "pod", Way.SERVICE: "service", Way.PUBLIC: "host"}
+
+
 def _endpoint_json(endpoint: Endpoint) -> Json:
     failure = endpoint.failure
     finding = failure or next(iter(endpoint.findings), None)
     result = "Fail" if failure else "Warn" if finding else "OK"
     fields = {
-        "pod": endpoint.target.pod,
-        "workload": endpoint.target.workload,
-        "address": endpoint.target.address,
+        "from": str(endpoint.target.way),
+        _NAMED[endpoint.target.way]: endpoint.target.pod or None,
+        "workload": endpoint.target.workload or None,
+        "address": endpoint.target.address or None,
         "port": endpoint.target.port.port,
         "servedFingerprintSHA256": endpoint.served_sha256,
         "servedNotAfter": from_time(endpoint.served_not_after) if endpoint.served_not_after else None,

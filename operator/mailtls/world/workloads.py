@@ -92,7 +92,14 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         ),
         rolled=_is_rolled(workload, body),
         replicas_wanted=_replicas_wanted(workload, body),
+        labels=(template.get("metadata") or {}).get("labels") or {},
+        port_names=_port_names(template["spec"]),
     )
+
+
+def _port_names(pod_spec: Json) -> dict[str, int]:
+    ports = (port for container in running_containers(pod_spec) for port in children(container, "ports"))
+    return {port["name"]: port["containerPort"] for port in ports if port.get("name")}
 
 
 def _template_finding(workload: Workload, pod_spec: Json, secret_name: str) -> Finding | None:

@@ -1,0 +1,48 @@
+"""Performs the look around: which Services lead to the pods, and which addresses the public name has."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mailtls.lifecycle.step import FindWays
+from mailtls.lifecycle.ways import Lead, public_leads, service_leads, unserved, with_ways
+from mailtls.model.observed import Observed
+from mailtls.model.spec import Desired, PublicName
+from mailtls.model.way import Way
+from mailtls.world.hosts import FindAddresses, by_system, is_routable
+from mailtls.world.ports import ApiError, Clock, Cluster
+from mailtls.world.services import services
+from mailtls.world.workloads import forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class WayFinding:
+    """Finds the ways; there is no watch on them, so that they cost nothing while nobody asks."""
+
+    cluster: Cluster
+    clock: Clock
+    find: FindAddresses = by_system
+    routable: Callable[[str], bool] = is_routable
+
+    def look(self, desired: Desired, seen: Observed, _step: FindWays) -> Observed:
+        """Look for all ways that the spec names."""
+        leads: list[Lead] = []
+        if Way.SERVICE in desired.probe.ways:
+            leads += self._services(desired, seen)
+        if desired.probe.public is not None:
+            leads += self._public(desired.probe.public)
+        return with_ways(seen, leads, self.clock.now())
+
+    def _services(self, desired: Desired, seen: Observed) -> Iterator[Lead]:
+        states, namespace = seen.workloads or (), desired.key.namespace
+        try:
+            yield from service_leads(states, services(self.cluster, namespace), desired)
+        except ApiError as error:
+            if not error.is_forbidden:
+                raise
+            for state in states:
+                yield from unserved(state, desired, forbidden("list services", namespace))
+
+    def _public(self, public: PublicName) -> Iterator[Lead]:
+        found = self.find(public.host)
+        unroutable = [address for address in found.addresses if not self.routable(address)]
+        return public_leads(public, found.addresses, found.failure, unroutable)
