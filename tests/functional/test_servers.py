@@ -8,8 +8,10 @@ import pytest
 
 from mailservers.case import probe
 from mailservers.instance import Instance
-from mailservers.tables import EVERY_CASE, TABLES
+from mailservers.tables import ALONE, EVERY_CASE, TABLES
 from mailtls.model.reason import Severity
+
+EVERY_TABLE = TABLES | ALONE
 
 
 @pytest.fixture(scope="session")
@@ -19,14 +21,14 @@ def server() -> Iterator[Callable[[str], Instance]]:
 
         @cache
         def start(name: str) -> Instance | AssertionError:
-            table = TABLES[name]
+            table = EVERY_TABLE[name]
             try:
                 return stack.enter_context(table.serve(table.cases))
             except AssertionError as failed:  # not tried again for each case
                 return failed
 
         def get(name: str) -> Instance:
-            if why := TABLES[name].missing():
+            if why := EVERY_TABLE[name].missing():
                 pytest.skip(why)
             started = start(name)
             if isinstance(started, AssertionError):
@@ -36,10 +38,12 @@ def server() -> Iterator[Callable[[str], Instance]]:
         yield get
 
 
-@pytest.mark.parametrize(("name", "service"), EVERY_CASE)
+@pytest.mark.parametrize(
+    ("name", "service"), [(name, service) for name, table in EVERY_TABLE.items() for service in table.cases]
+)
 def test_service_of_a_server_gets_its_reason(name: str, service: str, server: Callable[[str], Instance]) -> None:
     """Each way to set a server up earns the one reason that leads to its mending."""
-    case, running = TABLES[name].cases[service], server(name)
+    case, running = EVERY_TABLE[name].cases[service], server(name)
     endpoint = probe(case, running.where(service))
     failure = endpoint.failure
     told = (endpoint.findings, running.log()[-2000:])

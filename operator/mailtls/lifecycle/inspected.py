@@ -153,20 +153,21 @@ def login_fails(seen: Seen) -> Finding | None:
 def login_wants_tls(seen: Seen) -> Finding | None:
     """The server does not know that TLS is there, mostly because a proxy before it took it off."""
     login = _login(seen, LoginOutcome.TLS_WANTED)
-    if login is None:
+    if login is None and not _hides_logins(seen):
         return None
+    said = login.said if login else f"it offers {seen.idiom.starts} and no login"
     return Finding(
         Reason.TLS_REQUIRED_FOR_AUTH,
-        f"The server wants TLS before it lets anybody log in, although TLS is there ({login.said}): if a proxy ends "
+        f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy ends "
         "TLS before it, tell the server to trust that.",
-        evidence=login.said,
+        evidence=login.said if login else "",
     )
 
 
 def login_is_not_offered(seen: Seen) -> Finding | None:
     """Nobody can log in here with a password, where users are expected to."""
     login = _login(seen, LoginOutcome.NOT_OFFERED)
-    if login is None:
+    if login is None or _hides_logins(seen):
         return None
     return Finding(
         Reason.AUTH_MISSING,
@@ -174,6 +175,12 @@ def login_is_not_offered(seen: Seen) -> Finding | None:
         "authentication on for this port.",
         evidence=login.said,
     )
+
+
+def _hides_logins(seen: Seen) -> bool:
+    """Whether the server offers TLS in the place of logins, inside TLS (RFC 9051 section 6.2.1)."""
+    is_offered_again = seen.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is not None
+    return is_offered_again and _login(seen, LoginOutcome.NOT_OFFERED) is not None
 
 
 def _inspection(seen: Seen) -> Inspection:
