@@ -73,6 +73,17 @@ def test_pod_that_was_unready_for_a_moment_is_only_glanced_at() -> None:
         assert operator.seen.probed_depth is Depth.FULL
 
 
+def test_login_that_failed_is_known_from_pass_to_pass_without_another_look() -> None:
+    """Neither the next pass nor a glance, which tries no login, may take the failure for mended."""
+    operator = Operator()
+    operator.asks()
+    for _ in range(2):
+        assert operator.asks() == []
+        assert operator.says(FIRST) == (REFUSED, OLD_TLS)
+    operator.clock.advance(WANTED.probe.interval)
+    assert operator.asks() == [(FIRST, Depth.FULL), (SECOND, Depth.FULL)]
+
+
 def test_only_pod_that_was_unready_is_no_sweep_of_all_when_it_is_back() -> None:
     """A glance at all there is must not move the time of the next sweep, nor be too shallow for one."""
     operator = Operator()
