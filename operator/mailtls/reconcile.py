@@ -7,7 +7,7 @@ import structlog
 
 from mailtls.election import LeadershipLost
 from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.step import LookAtWorkloads, Rest, Roll, Step
+from mailtls.lifecycle.step import LookAtDomains, LookAtWorkloads, Rest, Roll, Step
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
@@ -136,5 +136,10 @@ def finding_of(error: Exception) -> Finding | None:
 
 
 def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:
-    """Whether users should learn of it in mid-pass: a certificate before its rollout, and a rollout that takes long."""
+    """Whether users should learn of it in mid-pass: a certificate before its rollout, and a rollout that takes long.
+
+    And all that is known of TLS, before domains are looked at that may keep us waiting.
+    """
+    if isinstance(step, LookAtDomains):
+        return True
     return (isinstance(step, LookAtWorkloads) and bool(seen.issued)) or (isinstance(step, Roll) and silence > LONG)

@@ -35,7 +35,8 @@ class Settings:
     `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
     HTTP-01 server (`POD_IP`), `node_name` where it runs (`NODE_NAME`). `watch_namespaces` empty means the whole
     cluster. `acme_solvers` has the shape of `spec.acme.solvers`; it is parsed like a resource's. `acme_order_limits` by
-    server go before those known of CAs. `http01_service` None: no HTTP-01. `kubeconfig` (`KUBECONFIG`) is for an
+    server go before those known of CAs. `http01_service` None: no HTTP-01. `resolvers` are asked what mail domains
+    publish, and trusted with DNSSEC; empty: the system's, which are not. `kubeconfig` (`KUBECONFIG`) is for an
     operator outside of a pod.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     acme_solvers: tuple[dict[str, Any], ...] = ()
     acme_order_limits: Mapping[str, Budget | None] = field(default_factory=dict)
     trust_bundle_file: Path | None = None
+    resolvers: tuple[str, ...] = ()
     kubeconfig: str | None = None
 
     @classmethod
@@ -87,6 +89,7 @@ class Settings:
             "acme_solvers": read("MAILTLS_ACME_SOLVERS", _solvers),
             "acme_order_limits": read("MAILTLS_ACME_ORDER_LIMITS", _order_limits),
             "trust_bundle_file": read("MAILTLS_TRUST_BUNDLE_FILE", _file),
+            "resolvers": read("MAILTLS_RESOLVERS", _names),
             "kubeconfig": read.text("KUBECONFIG"),
         }
         return cls(

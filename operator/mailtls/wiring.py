@@ -17,6 +17,7 @@ from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
+from mailtls.passes.watching import Watching
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.accounts import Accounts
@@ -24,6 +25,7 @@ from mailtls.world.authority_spec import SHORT_NAMES
 from mailtls.world.claims import Claims
 from mailtls.world.clock import SystemClock
 from mailtls.world.document import InvalidSpec
+from mailtls.world.domains import DomainReader, ResolverSettings
 from mailtls.world.http01 import Tokens
 from mailtls.world.http01_route import Replica, endpoint_slice, publish
 from mailtls.world.metrics import Metrics
@@ -34,6 +36,8 @@ from mailtls.world.references import References
 from mailtls.world.secrets import Secrets
 from mailtls.world.solvers import Solvers
 from mailtls.world.spec import Defaults, default_acme
+
+DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its pass lasts as long where a resolver is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +127,28 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
     mending = Mending(References(cluster, clock), accounts, clock)
     restoring = Restoring(PreviousPairs(cluster), clock)
+    watching = Watching(_domains(settings), prober, clock)
     return Performer(
         issuing,
         rolling,
         mending,
         restoring,
-        WayFinding(cluster, clock),
-        secrets,
-        defaults,
-        parts.stopping,
-        parts.leadership.require,
+        ways=WayFinding(cluster, clock),
+        watching=watching,
+        secrets=secrets,
+        defaults=defaults,
+        stopping=parts.stopping,
+        may_act=parts.leadership.require,
     )
+
+
+def _domains(settings: Settings) -> DomainReader:
+    """Read domains by the resolvers of the installation, whose word on DNSSEC is taken where they are named."""
+    named = settings.resolvers
+    try:
+        return DomainReader(ResolverSettings(named, trusts_ad=bool(named), overall=DOMAINS_WITHIN))
+    except ValueError as invalid:
+        raise InvalidSettings(f"MAILTLS_RESOLVERS: {invalid}") from None
 
 
 def _defaults(settings: Settings) -> Defaults:

@@ -9,8 +9,8 @@ import yaml
 from mailtls.lifecycle.report import conditions, served
 from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.status import HistoryEntry, Status
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.status import DomainReport, HistoryEntry, Status
 from mailtls.model.way import Way
 from mailtls.world.status import read, write
 from unit.stories import DAY, NOW, attempts, desired, schedule, secret, staged
@@ -42,6 +42,7 @@ def everything() -> Observed:
         status=status,
         handled_probe="1",
         deep_probed_at=NOW,
+        domains=(DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "Other."),)),),
         staged=staged(order_url="https://ca.test/order/1"),
     )
 
@@ -88,6 +89,8 @@ def test_values_stay_within_the_enums() -> None:
     """One value outside an enum and the API server refuses the whole status."""
     results = described()["properties"]["endpoints"]["items"]["properties"]["result"]["enum"]
     assert {each["result"] for each in written()["endpoints"]} <= set(results)
+    finding = described()["properties"]["domains"]["items"]["properties"]["findings"]["items"]
+    assert set(finding["properties"]["severity"]["enum"]) == set(Severity)
 
 
 def test_status_is_read_back_as_it_was_written() -> None:
@@ -98,6 +101,7 @@ def test_status_is_read_back_as_it_was_written() -> None:
     assert back.history == have.status.history
     assert back.handled_probe == "1"
     assert back.deep_probed_at == NOW
+    assert back.domains == have.domains
     assert {each.type for each in back.conditions} == {each.type for each in conditions(desired(), have, NOW)}
 
 
@@ -105,5 +109,5 @@ def test_nonsense_in_the_status_is_as_if_nothing_were_there() -> None:
     """A status is a report: whatever people or older versions left there, reading it never raises."""
     nonsense: list[Any] = [None, [], {}, "x", 7, [None], [{}], {"failed": "x"}, {"renewalTime": "yesterday"}]
     for value in nonsense:
-        for name in ("conditions", "attempts", "certificate", "history", "handled"):
+        for name in ("conditions", "attempts", "certificate", "history", "handled", "domains"):
             assert isinstance(read({name: value}), Status)

@@ -26,12 +26,14 @@ from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
+from mailtls.passes.watching import Watching
 from mailtls.reconcile import Reconciler
 from mailtls.world.accounts import Accounts
 from mailtls.world.claims import Claims
+from mailtls.world.domains import DomainReader
 from mailtls.world.http01 import Tokens
 from mailtls.world.metrics import Metrics
-from mailtls.world.ports import Json
+from mailtls.world.ports import Domains, Json
 from mailtls.world.previous import PreviousPairs
 from mailtls.world.prober import MailProber
 from mailtls.world.proofs import ProofProblem
@@ -101,6 +103,7 @@ class Core:
     cluster: FaultyCluster = field(default_factory=FaultyCluster)
     clock: WallClock = field(default_factory=WallClock)
     order_limit: Budget | None = None
+    domains: Domains = field(default_factory=DomainReader)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -121,11 +124,22 @@ class Core:
         )
         self.solvers = StuckSolvers(self.tokens, accounts.read)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
-        rolling = Rolling(cluster, MailProber(clock, verdict), clock, self.metrics, stopping, accounts.read)
         mending = Mending(References(cluster, clock), accounts, clock)
         restoring = Restoring(PreviousPairs(cluster), clock)
-        ways = WayFinding(cluster, clock)
-        performer = Performer(issuing, rolling, mending, restoring, ways, secrets, Defaults(), stopping, lambda: None)
+        prober = MailProber(clock, verdict)
+        rolling = Rolling(cluster, prober, clock, self.metrics, stopping, accounts.read)
+        performer = Performer(
+            issuing,
+            rolling,
+            mending,
+            restoring,
+            ways=WayFinding(cluster, clock),
+            watching=Watching(self.domains, prober, clock),
+            secrets=secrets,
+            defaults=Defaults(),
+            stopping=stopping,
+            may_act=lambda: None,
+        )
         self.claims = Claims()
         self.observer = Observer(cluster, secrets, self.claims, clock, Defaults())
         self.reporter = Reporter(cluster, self.metrics, clock)

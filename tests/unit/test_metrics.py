@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
-from mailtls.model.status import Condition, ConditionType, Truth
+from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.world.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -144,6 +144,24 @@ def test_only_present_conditions_are_shown() -> None:
     assert samples(metrics, "mailtls_condition") == {("mx", "Ready", "True", "Ready"): 1}
 
 
+def test_findings_about_domains_go_with_the_fault_and_with_the_domain() -> None:
+    """One series for each reason, however often it was found, and none of what was mended."""
+    metrics = Metrics()
+    bad = Finding(Reason.TLSA_MISMATCH, "It is wrong.")
+    odd = Finding(Reason.SPF_MISSING, "It is odd.", Severity.WARN)
+    metrics.domains(KEY, [DomainReport("a.example", NOW, (bad, bad, odd)), DomainReport("b.example", NOW, (bad,))])
+    assert samples(metrics, "mailtls_domain_finding") == {
+        ("a.example", "mx", "TlsaMismatch", "Fail"): 1,
+        ("a.example", "mx", "SpfMissing", "Warn"): 1,
+        ("b.example", "mx", "TlsaMismatch", "Fail"): 1,
+    }
+    metrics.domains(KEY, [DomainReport("a.example", LATER, (odd,))])
+    assert samples(metrics, "mailtls_domain_finding") == {("a.example", "mx", "SpfMissing", "Warn"): 1}
+    assert samples(metrics, "mailtls_domain_check_timestamp_seconds") == {("a.example", "mx"): LATER.timestamp()}
+    metrics.domains(KEY, [])
+    assert samples(metrics, "mailtls_domain_check_timestamp_seconds") == {}
+
+
 def test_a_forgotten_resource_leaves_nothing_and_others_stay() -> None:
     """Only the resource that is gone loses its series."""
     metrics = Metrics()
@@ -151,10 +169,11 @@ def test_a_forgotten_resource_leaves_nothing_and_others_stay() -> None:
         metrics.stored(key, "tls", LATER, NOW)
         metrics.served(key, [endpoint("postfix-0")])
         metrics.conditions(key, [Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)])
+        metrics.domains(key, [DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "It is wrong."),))])
     metrics.forget(KEY)
     text = metrics.text().decode()
     assert 'name="mx"' not in text
-    assert text.count('name="other"') == 7
+    assert text.count('name="other"') == 9
 
 
 def test_the_operators_own_metrics_count() -> None:

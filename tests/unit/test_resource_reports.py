@@ -1,5 +1,6 @@
 """`mailtls status` and the waiting of `renew`, from resources as the API server has them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtls.lifecycle.wish import Wish, progress
+from mailtls.model.status import ConditionType, Truth
 from mailtls.reports.resources import age, resource_story, resource_table
 from mailtls.world.resource_views import view
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
-CHAPTERS = ("Issued", "Stored", "RolledOut", "Verified", "Ready")
+CHAPTERS = ("Issued", "Stored", "RolledOut", "Verified", "Ready", "DomainHealthy")
 PORT = {
     "pod": "postfix-0",
     "port": 25,
@@ -73,14 +75,43 @@ def test_story_has_conditions_ports_attempts_and_history() -> None:
     history = [{"time": "2026-11-20T00:00:00Z", "event": "Issued", "message": "Serial 1."}]
     shown = resource_story(view(resource("Verified", endpoints=[PORT], attempts=attempts, history=history)), NOW)
     for words in (
-        "! Verified   CanaryFailed, since 2026-11-24 15:00 UTC",
-        "+ Issued     Issued",
+        "! Verified      CanaryFailed, since 2026-11-24 15:00 UTC",
+        "+ Issued        Issued",
         "! 2 failed, next attempt at 2026-11-24 17:00 UTC",
         "postfix-0   10.0.0.7   25     Fail     ServingOldCertificate   TLSv1.3   2026-12-01 00:00",
         "postfix-0:25: The server still serves an older certificate.",
         "2026-11-20 00:00  Issued: Serial 1.",
     ):
         assert words in shown
+
+
+def test_story_tells_what_was_found_about_each_mail_domain() -> None:
+    """Failures and warnings, and that a domain was looked at where there are none."""
+    checked = {"checkedAt": "2026-11-24T15:00:00Z"}
+    findings = [
+        {"reason": "TlsaMismatch", "severity": "Fail", "message": "No TLSA record matches."},
+        {"reason": "SpfMissing", "severity": "Warn", "message": "There is no SPF record."},
+    ]
+    domains = [{"name": "example.com", "findings": findings, **checked}, {"name": "example.org", **checked}]
+    shown = resource_story(view(resource(domains=domains)), NOW)
+    assert (
+        "example.com, looked at 2026-11-24 15:00 UTC\n"
+        "  ! TlsaMismatch\n    No TLSA record matches.\n"
+        "  ? SpfMissing\n    There is no SPF record.\n"
+        "example.org, looked at 2026-11-24 15:00 UTC: nothing found\n"
+    ) in shown
+
+
+def test_failing_domain_does_not_stand_in_the_way() -> None:
+    """A resource that is ready is shown as ready, and with exit code 0."""
+    seen = view(resource())
+    conditions = [
+        replace(each, status=Truth.FALSE) if each.type is ConditionType.DOMAIN_HEALTHY else each
+        for each in seen.status.conditions
+    ]
+    failing = replace(seen, status=replace(seen.status, conditions=tuple(conditions)))
+    assert failing.is_ready
+    assert len(resource_table([failing], NOW).splitlines()) == 2
 
 
 def test_resource_without_status_is_shown() -> None:
@@ -96,7 +127,9 @@ JSON = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["conditions", "certificate", "endpoints", "history", "handled", "served"]), JSON)
+    st.dictionaries(
+        st.sampled_from(["conditions", "certificate", "endpoints", "history", "handled", "served", "domains"]), JSON
+    )
 )
 def test_any_status_is_shown(status: dict[str, Any]) -> None:
     """A status of another version, or of somebody else's making, must not hide the resource."""

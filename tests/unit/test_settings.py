@@ -51,6 +51,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "MAILTLS_ACME_SOLVERS": '[{"http01": {}}]',
             "MAILTLS_ACME_ORDER_LIMITS": '{"letsencrypt": "50/1h", "https://ca.test/dir": "none"}',
             "MAILTLS_TRUST_BUNDLE_FILE": str(bundle),
+            "MAILTLS_RESOLVERS": "127.0.0.1, [::1]:5353",
             "KUBECONFIG": "/a:/b",
         }
     )
@@ -76,6 +77,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         acme_solvers=({"http01": {}},),
         acme_order_limits={"letsencrypt": Budget(50, timedelta(hours=1)), "https://ca.test/dir": None},
         trust_bundle_file=bundle,
+        resolvers=("127.0.0.1", "[::1]:5353"),
         kubeconfig="/a:/b",
     )
     assert settings.acme == {"server": "letsencrypt", "email": "a@example.com", "solvers": [{"http01": {}}]}

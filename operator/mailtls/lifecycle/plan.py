@@ -12,6 +12,7 @@ from mailtls.lifecycle.evidence import (
     targets_to_confirm,
     targets_to_probe,
 )
+from mailtls.lifecycle.domain_watch import domains_are_due
 from mailtls.lifecycle.issue import (
     fits,
     is_consumed,
@@ -33,6 +34,7 @@ from mailtls.lifecycle.step import (
     ConfirmPods,
     FindWays,
     GiveUp,
+    LookAtDomains,
     LookAtReferences,
     LookAtRoots,
     LookAtWorkloads,
@@ -172,6 +174,14 @@ def look_around(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return FindWays() if are_due(desired, seen, now) else ways_to_probe(desired, seen)
 
 
+def look_at_domains(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """What the domains publish comes last, and waits while a certificate is on its way: lookups may take seconds."""
+    is_ordering = seen.order is not None and seen.issue_failure is None
+    if is_ordering or _pods_expected_at(seen, now) is not None or not domains_are_due(desired, seen, now):
+        return None
+    return LookAtDomains()
+
+
 CHAPTERS: tuple[Chapter, ...] = (
     close_leftovers,
     stand_aside,
@@ -185,6 +195,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     probe,
     roll,
     look_around,
+    look_at_domains,
 )
 
 
@@ -212,6 +223,8 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
         yield seen.secret.hold.until
     if roots_are_in_doubt(desired, seen):
         yield seen.look_at_roots_at
+    if desired.domains and seen.domains_asked is not None:
+        yield seen.domains_asked.again_at
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
         yield next_deep_probe_at(desired, seen)

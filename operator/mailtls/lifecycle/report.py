@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.lifecycle.comparison import differences
+from mailtls.lifecycle.domain_watch import failing, healthy, is_complete
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, usable
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
@@ -18,6 +19,7 @@ from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
 from mailtls.model.spec import Desired
 from mailtls.model.status import Condition, ConditionType, Status, Truth
 
+BESIDE = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gates nothing
 RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants
 
 SUSPENDED = "Suspended: nothing is renewed or checked until spec.suspend is false."
@@ -51,6 +53,7 @@ def conditions(desired: Desired, seen: Observed, now: datetime) -> tuple[Conditi
         ConditionType.STORED: stored(desired, seen),
         ConditionType.ROLLED_OUT: rolled_out(desired, seen, now),
         ConditionType.VERIFIED: verified(desired, seen, now),
+        ConditionType.DOMAIN_HEALTHY: domain_healthy(desired, seen),
     }
     if desired.suspend:
         chapters = {kind: _as_it_was(kind, said, seen.status) for kind, said in chapters.items()}
@@ -78,7 +81,7 @@ def interruption(finding: Finding, before: Status, generation: int, now: datetim
     ready, unknown = _false(finding), _not_yet("No pass has come to its end yet.")
     chapters = (kind for kind in ConditionType if kind is not ConditionType.READY)
     kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in chapters)
-    return (*kept, _condition(ConditionType.READY, ready, before, generation, now))
+    return _in_order(*kept, _condition(ConditionType.READY, ready, before, generation, now))
 
 
 def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
@@ -223,6 +226,17 @@ def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:
     return [finding for finding in findings if finding.reason is Reason.STAGING_CERTIFICATE]
 
 
+def domain_healthy(desired: Desired, seen: Observed) -> Verdict:
+    """True while nothing that the mail domains publish keeps mail from them; what is warned of is told beside."""
+    if not desired.domains:
+        words = "No mail domains are named in spec.domains, so nothing is looked up of what they publish."
+        return Verdict(Truth.UNKNOWN, Reason.NO_DOMAINS, words)
+    if not is_complete(desired, seen.domains):
+        return _not_yet("The domains were not looked at yet.")
+    failure = failing(seen.domains)
+    return _false(failure) if failure else _true(Reason.DOMAINS_HEALTHY, healthy(seen.domains))
+
+
 def _worst(failing: list[Endpoint], total: int) -> Finding:
     first = failing[0]
     if first.failure is None:
@@ -247,7 +261,8 @@ def endpoints_wanted(desired: Desired, seen: Observed) -> frozenset[Target]:
 
 
 def _ready(chapters: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:
-    unmet = next((said for said in chapters.values() if said.status is not Truth.TRUE), None)
+    gating = (said for kind, said in chapters.items() if kind not in BESIDE)
+    unmet = next((said for said in gating if said.status is not Truth.TRUE), None)
     if suspended:
         return Verdict(Truth.FALSE if unmet else Truth.TRUE, Reason.SUSPENDED, SUSPENDED)
     if unmet is not None:
@@ -259,7 +274,12 @@ def _dated(
     chapters: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime, *, suspended: bool = False
 ) -> tuple[Condition, ...]:
     verdicts = chapters | {ConditionType.READY: _ready(chapters, suspended=suspended)}
-    return tuple(_condition(kind, said, before, generation, now) for kind, said in verdicts.items())
+    return _in_order(*(_condition(kind, said, before, generation, now) for kind, said in verdicts.items()))
+
+
+def _in_order(*found: Condition) -> tuple[Condition, ...]:
+    order = list(ConditionType)
+    return tuple(sorted(found, key=lambda each: order.index(each.type)))
 
 
 def _condition(kind: ConditionType, said: Verdict, before: Status, generation: int, now: datetime) -> Condition:

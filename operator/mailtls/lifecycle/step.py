@@ -130,6 +130,11 @@ class Roll:
     step: ReloadPod | RestartWorkload | RolloutFailed
 
 
+@dataclass(frozen=True, slots=True)
+class LookAtDomains:
+    """Look up what the mail domains publish, and hold it against what the pods serve."""
+
+
 Step = (
     Rest
     | StageKey
@@ -151,4 +156,5 @@ Step = (
     | FindWays
     | ProbeWays
     | Roll
+    | LookAtDomains
 )

@@ -34,6 +34,16 @@ _GOOD: Mapping[Reason, Explanation] = {
         "List the StatefulSet, Deployment or DaemonSet of your mail server under spec.workloads to have it reloaded "
         "and probed.",
     ),
+    Reason.DOMAINS_HEALTHY: Explanation(
+        "Nothing that the mail domains of spec.domains publish keeps mail from arriving safely; warnings stand in "
+        "status.domains.",
+        "Nothing is to be done, but the warnings are worth reading.",
+    ),
+    Reason.NO_DOMAINS: Explanation(
+        "The resource names no mail domains, so that nothing is looked up of what they publish.",
+        "List the domains whose mail the server takes under spec.domains to have their MX, TLSA, MTA-STS, TLSRPT, SPF, "
+        "DMARC and DKIM records watched.",
+    ),
     Reason.SUSPENDED: Explanation(
         "spec.suspend is true: the operator neither issues nor rolls out nor probes for this resource.",
         "Set spec.suspend to false to go on; a certificate that expires meanwhile is not renewed.",

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 LONGEST_NAME = 253  # RFC 1035 section 3.1, without the root's empty label and the length octets
 
@@ -28,6 +29,13 @@ def certificate_name(text: str) -> str:
     if not is_whole or len(name) > LONGEST_NAME:
         raise ValueError(_NOT_A_HOST)
     return name
+
+
+def is_named(host: str, names: Collection[str]) -> bool:
+    """Whether one of a certificate's names is for `host` (RFC 9525 section 6.3: a wildcard is one whole label)."""
+    wanted = host.lower().rstrip(".")
+    _, _, parent = wanted.partition(".")
+    return wanted in names or (bool(parent) and f"*.{parent}" in names)
 
 
 def zone_name(text: str) -> str:

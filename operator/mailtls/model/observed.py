@@ -10,8 +10,8 @@ from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.order import OrderState
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Key, KeyAlgorithm
-from mailtls.model.status import HistoryEntry, Schedule, Status
+from mailtls.model.spec import Key, KeyAlgorithm, MailDomain
+from mailtls.model.status import DomainReport, HistoryEntry, Schedule, Status
 from mailtls.model.workload import WorkloadState
 
 
@@ -91,6 +91,19 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainsAsked:
+    """What the last look at the mail domains was for, and when the next one is due if none of that changes.
+
+    `served` are the leaves that pods were known to serve then: TLSA records speak of them.
+    """
+
+    domains: tuple[MailDomain, ...]
+    served: frozenset[str]
+    probe_requested: str | None
+    again_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One resource's world at one moment.
 
@@ -137,3 +150,5 @@ class Observed:
     roll_failure: Failure | None = None
     rolls_failed: int = 0  # attempts in a row to roll this certificate out
     progress: RollProgress | None = None
+    domains: tuple[DomainReport, ...] = ()  # of those that the spec names, as last looked at
+    domains_asked: DomainsAsked | None = None  # None: this process has not looked yet

@@ -26,6 +26,8 @@ class Reason(StrEnum):
     ROLLED_OUT = "RolledOut"
     VERIFIED = "Verified"
     NO_WORKLOADS = "NoWorkloads"
+    DOMAINS_HEALTHY = "DomainsHealthy"
+    NO_DOMAINS = "NoDomains"
     SUSPENDED = "Suspended"
     # on the way
     PENDING = "Pending"

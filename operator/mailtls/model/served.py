@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mailtls.model.facts import quote
+from mailtls.model.hostname import is_named
 
 _Read = TypeVar("_Read")
 
@@ -39,9 +40,7 @@ class ServedCertificate:
 
     def names(self, host: str) -> bool:
         """Whether a DNS-ID matches `host`: RFC 9525 section 6.3, no common name, a wildcard is one whole label."""
-        wanted = host.lower().rstrip(".")
-        _, _, parent = wanted.partition(".")
-        return any(name == wanted or (parent and name == f"*.{parent}") for name in self.dns_names)
+        return is_named(host, self.dns_names)
 
 
 @lru_cache(maxsize=16)  # pods of one workload serve one chain

@@ -251,6 +251,14 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class MailDomain:
+    """A mail domain whose mail this server takes, as the DNS is asked for it; selectors are those of its DKIM keys."""
+
+    name: str
+    dkim_selectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """One `MailServerTLS`, parsed: the only view of a spec that decisions see."""
 
@@ -266,6 +274,7 @@ class Desired:
     workloads: tuple[Workload, ...] = ()
     rollout: Rollout = field(default_factory=Rollout)
     probe: Probe = field(default_factory=Probe)
+    domains: tuple[MailDomain, ...] = ()
     suspend: bool = False
     renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
     probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe

@@ -4,17 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailtls.model.reason import Reason
+from mailtls.model.reason import Finding, Reason
 
 
 class ConditionType(StrEnum):
-    """Conditions in the order of the story; all are present after the first pass."""
+    """Conditions in the order of the story; all are present after the first pass.
+
+    Ready sums up what stands before it. What stands after it speaks of the DNS and never gates TLS.
+    """
 
     ISSUED = "Issued"
     STORED = "Stored"
     ROLLED_OUT = "RolledOut"
     VERIFIED = "Verified"
     READY = "Ready"
+    DOMAIN_HEALTHY = "DomainHealthy"
 
 
 class Truth(StrEnum):
@@ -79,6 +83,15 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainReport:
+    """What was found about one mail domain at the last look; findings that fail come first."""
+
+    name: str
+    checked_at: datetime
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status as it stood when the pass began."""
 
@@ -89,6 +102,7 @@ class Status:
     handled_probe: str | None = None
     deep_probed_at: datetime | None = None
     has_order: bool = False  # an order was open
+    domains: tuple[DomainReport, ...] = ()
 
     def condition(self, wanted: ConditionType) -> Condition | None:
         """The condition of that type, None before the first pass."""

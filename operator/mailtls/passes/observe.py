@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from random import random
 from threading import Lock
 
+from mailtls.lifecycle.domain_watch import still_named
 from mailtls.lifecycle.evidence import failures_in_a_row, has_rolled_out, stands
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.mend import roots_still_in_doubt
@@ -92,10 +93,16 @@ class Observer:
             ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart
             handled_probe=status.handled_probe,
             deep_probed_at=status.deep_probed_at,
+            domains=status.domains,
             leftovers_due_at=self.clock.now() if may_have_left_an_order(desired.generation, status) else None,
         )
         before = self._recall(desired)
         seen = fresh if before is None else _carried(before, fresh, self.clock)
+        seen = replace(
+            seen,
+            domains=still_named(desired, seen.domains),
+            domains_asked=seen.domains_asked if desired.domains else None,
+        )
         return noted(seen, self.clock.now()) if seen.staged and is_consumed(seen.staged, seen) else seen
 
     def _recall(self, desired: Desired) -> Observed | None:
@@ -126,6 +133,8 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         leftover=before.leftover,
         sights=before.sights,
         look_again_at=before.look_again_at,
+        domains=before.domains,
+        domains_asked=before.domains_asked,
     )
     seen = replace(seen, deep_probed_at=before.deep_probed_at)
     for carry in (_carry_news, _carry_refusal, _carry_order, _carry_evidence, _carry_rollout):

@@ -15,6 +15,7 @@ from mailtls.lifecycle.step import (
     ConfirmPods,
     FindWays,
     GiveUp,
+    LookAtDomains,
     LookAtReferences,
     LookAtRoots,
     LookAtWorkloads,
@@ -38,6 +39,7 @@ from mailtls.passes.mending import Mending
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
+from mailtls.passes.watching import Watching
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.document import InvalidSpec
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
@@ -63,6 +65,7 @@ class Performer:
     mending: Mending
     restoring: Restoring
     ways: WayFinding
+    watching: Watching
     secrets: Secrets
     defaults: Defaults
     stopping: Event
@@ -107,6 +110,7 @@ class Performer:
             FindWays: self.ways.look,
             ProbeWays: self.rolling.probe_ways,
             Roll: self.rolling.roll,
+            LookAtDomains: self.watching.look,
         }
 
     def close_leftovers(self, desired: Desired, seen: Observed, _step: CloseLeftovers) -> Observed:

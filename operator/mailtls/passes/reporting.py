@@ -42,6 +42,7 @@ class Reporter:
             shown = {name: value for name, value in shown.items() if name not in ("endpoints", "served")}
         told = self._write(seen.resource, shown)
         self._tell(seen.resource, said, seen)
+        self._tell_of_domains(seen.resource, said)
         if seen.issued is not None and (warning := chain_leads_elsewhere(desired, seen)) is not None:
             self._post(seen.resource, "Warning", str(warning.reason), warning.message)
         self._measure(desired, seen, said)
@@ -70,6 +71,7 @@ class Reporter:
         """Show what the last leader reported, until this one knows better: an alert must not miss a restart."""
         key, status = _key(resource["metadata"]), read(resource.get("status") or {})
         self.metrics.conditions(key, status.conditions)
+        self.metrics.domains(key, status.domains)
         with suppress(InvalidSpec, ValueError, AttributeError):  # one odd resource must not keep us from starting
             expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
             if expiry and status.schedule:
@@ -111,6 +113,14 @@ class Reporter:
             self._post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
         if changed:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
+
+    def _tell_of_domains(self, resource: Json, said: Iterable[Condition]) -> None:
+        """Tell when what the domains publish became worse, or good again."""
+        now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
+        before = read(resource.get("status") or {}).condition(ConditionType.DOMAIN_HEALTHY)
+        if now.status is Truth.UNKNOWN or (before and (before.status, before.reason) == (now.status, now.reason)):
+            return
+        self._post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
 
     def _post(self, resource: Json, kind: str, reason: str, message: str) -> None:
         """Post an Event; losing one must not lose the pass."""
@@ -154,6 +164,7 @@ class Reporter:
             self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
         if seen.workloads is not None:
             self.metrics.served(desired.key, seen.endpoints)
+        self.metrics.domains(desired.key, seen.domains)
         if _has_rolled_out(seen, said):
             self.metrics.rollout_ended("succeeded", _seconds_rolling(seen, self.clock))
         self.metrics.conditions(desired.key, said)

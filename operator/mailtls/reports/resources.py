@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from textwrap import wrap
 from typing import Final
 
+from mailtls.model.reason import Severity
 from mailtls.model.resource_view import EndpointLine, ResourceView
-from mailtls.model.status import ConditionType, Truth
+from mailtls.model.status import ConditionType, DomainReport, Truth
 from mailtls.reports.words import safe
 
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
@@ -26,8 +27,14 @@ def resource_table(views: Sequence[ResourceView], now: datetime, *, with_namespa
 
 
 def resource_story(view: ResourceView, now: datetime) -> str:
-    """Tell one resource's story: conditions, servers by port, attempts and history."""
-    parts = [table([_COLUMNS, _row(view, now)]), _conditions(view), _endpoints(view.endpoints), _history(view)]
+    """Tell one resource's story: conditions, servers by port, mail domains, attempts and history."""
+    parts = [
+        table([_COLUMNS, _row(view, now)]),
+        _conditions(view),
+        _endpoints(view.endpoints),
+        _domains(view.status.domains),
+        _history(view),
+    ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -80,7 +87,7 @@ def _obstacle(view: ResourceView) -> Iterator[str]:
 def _conditions(view: ResourceView) -> Iterable[str]:
     for condition in view.status.conditions:
         mark = {Truth.TRUE: "+", Truth.FALSE: "!"}.get(condition.status, "?")
-        yield f"{mark} {condition.type:<10} {condition.reason}, since {_day(condition.transitioned_at)} UTC"
+        yield f"{mark} {condition.type:<13} {condition.reason}, since {_day(condition.transitioned_at)} UTC"
         yield from _paragraph(condition.message)
     attempts = view.status.attempts
     if attempts:
@@ -98,6 +105,15 @@ def _endpoints(endpoints: Iterable[EndpointLine]) -> list[str]:
     columns = ("SERVER", "ADDRESS", "PORT", "RESULT", "REASON", "TLS", "SERVES UNTIL")
     messages = [f"{each.server}:{each.port}: {each.message}" for each in endpoints if each.message]
     return [*table([columns, *rows]), *(line for text in messages for line in _paragraph(text))] if rows else []
+
+
+def _domains(reports: Iterable[DomainReport]) -> Iterator[str]:
+    for report in reports:
+        nothing = "" if report.findings else ": nothing found"
+        yield f"{safe(report.name)}, looked at {_day(report.checked_at)} UTC{nothing}"
+        for finding in report.findings:
+            yield f"  {'!' if finding.severity is Severity.FAIL else '?'} {finding.reason}"
+            yield from _paragraph(finding.message)
 
 
 def _history(view: ResourceView) -> Iterable[str]:

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 from mailtls.model.dmarc import names_to_ask
 from mailtls.model.domain import DomainFacts, Records, SpfFacts, StsFetch
-from mailtls.model.domain_name import InvalidName, domain_name, selector_name
+from mailtls.model.domain_name import InvalidName, displayed, domain_name, selector_name
+from mailtls.model.spec import MailDomain
 from mailtls.world.domain_hosts import MailHosts
 from mailtls.world.domain_records import Lookup
 from mailtls.world.resolver import ResolverSettings
@@ -16,6 +17,7 @@ from mailtls.world.sts_fetch import PolicyFetcher
 __all__ = ["DomainReader", "InvalidName", "ResolverSettings"]
 
 _AT_ONCE: Final = 16
+_DOMAINS_AT_ONCE: Final = 4
 
 
 class Fetches(Protocol):
@@ -45,14 +47,27 @@ class DomainReader:
                 domain.ascii, domain.shown, selectors, ports
             )
 
+    def read_all(self, domains: Sequence[MailDomain]) -> list[DomainFacts]:
+        """Look several up, with TLSA records for port 25; the limit of time is one for all of them."""
+        with (
+            ThreadPoolExecutor(_AT_ONCE, "domain-lookup") as pool,
+            ThreadPoolExecutor(_DOMAINS_AT_ONCE, "domain") as several,  # a reading waits for the pool of its lookups
+        ):
+            reading = _Reading(Lookup(self._settings), self._fetcher, pool)
+            return list(several.map(lambda each: _read(reading, each), domains))
+
     def addresses(self, host: str) -> tuple[str, ...]:
         """Return the IPv4 and then the IPv6 addresses of a host; raises `InvalidName`."""
         asks = Lookup(self._settings)
         return tuple(address for answer in asks.addresses(domain_name(host).ascii) for address in answer.values)
 
 
+def _read(reading: "_Reading", domain: MailDomain) -> DomainFacts:
+    return reading.read(domain.name, displayed(domain.name), domain.dkim_selectors, (25,))
+
+
 class _Reading:
-    """One reading of one domain: what does not wait for another answer is asked at once."""
+    """One reading of domains: what does not wait for another answer is asked at once."""
 
     def __init__(self, lookup: Lookup, fetcher: Fetches, pool: ThreadPoolExecutor) -> None:
         self._lookup, self._fetcher, self._pool = lookup, fetcher, pool

@@ -4,7 +4,7 @@ Series of a certificate stay after its expiry, and those of a port while nobody 
 just then. They go only when the resource or the pod is gone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -15,7 +15,7 @@ from mailtls import __version__
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Key
-from mailtls.model.status import Condition
+from mailtls.model.status import Condition, DomainReport
 
 _RESOURCE: Final = ("namespace", "name")
 _PORT: Final = ("workload", "pod", "port")
@@ -79,6 +79,14 @@ class Metrics:
         self._probed = self._port_series("mailtls_probe_timestamp_seconds", "When the port was last probed.")
         self._condition = self._series(
             "mailtls_condition", "1 for the present status and reason of a condition.", "type", "status", "reason"
+        )
+        self._domain = self._series(
+            "mailtls_domain_finding",
+            "1 for each reason found at the last look at what a mail domain publishes.",
+            *("domain", "reason", "severity"),
+        )
+        self._domain_checked = self._series(
+            "mailtls_domain_check_timestamp_seconds", "When what a mail domain publishes was last looked at.", "domain"
         )
 
     def _declare_operator(self) -> None:
@@ -145,10 +153,20 @@ class Metrics:
     def conditions(self, key: Key, conditions: Iterable[Condition]) -> None:
         """Note the resource's conditions as they are now."""
         now = {(str(each.type), str(each.status), str(each.reason)) for each in conditions}
+        self._set(self._condition, key, dict.fromkeys(now, 1.0))
+
+    def domains(self, key: Key, reports: Sequence[DomainReport]) -> None:
+        """Note what was found about the resource's mail domains: those that are not among `reports` are gone."""
+        found = {(each.name, str(what.reason), str(what.severity)) for each in reports for what in each.findings}
+        self._set(self._domain, key, dict.fromkeys(found, 1.0))
+        self._set(self._domain_checked, key, {(each.name,): each.checked_at.timestamp() for each in reports})
+
+    def _set(self, series: _Series, key: Key, now: Mapping[Labels, float]) -> None:
+        """Make these the only series of the resource."""
         with self._lock:
-            self._condition.keep(key, lambda rest: rest in now)
-            for labels in now:
-                self._condition.set(key, labels, 1)
+            series.keep(key, lambda rest: rest in now)
+            for labels, value in now.items():
+                series.set(key, labels, value)
 
     def forget(self, key: Key) -> None:
         """Remove every series of a resource that is gone."""

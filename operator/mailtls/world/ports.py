@@ -6,7 +6,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from mailtls.model.domain import DomainFacts
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.facts import Facts
+from mailtls.model.spec import MailDomain
 
 Json = dict[str, Any]
 
@@ -102,6 +105,20 @@ class Prober(Protocol):
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Probe all targets concurrently; never raises for what a server does."""
+
+
+class Examiner(Protocol):
+    """Connects to mail servers, and hands out what it saw beside its verdict."""
+
+    def examine(self, targets: Iterable[Target], expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
+        """Probe all targets concurrently, answer in their order; never raises for what a server does."""
+
+
+class Domains(Protocol):
+    """Looks up what mail domains publish."""
+
+    def read_all(self, domains: Sequence[MailDomain]) -> Sequence[DomainFacts]:
+        """Look all up within one limit of time, answer in their order; never raises for what the DNS does."""
 
 
 Labels = Mapping[str, str]

@@ -30,6 +30,7 @@ from mailtls.model.spec import (
 from mailtls.world.authority_spec import acme, default_acme, object_name
 from mailtls.world.document import InvalidSpec, Node, duration
 from mailtls.world.port_spec import ports_listed
+from mailtls.world.domain_spec import domains
 from mailtls.world.ports import Json
 from mailtls.world.probe_spec import Asked, probe
 
@@ -89,6 +90,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         workloads=workloads,
         rollout=_rollout(spec.at("rollout")),
         probe=probing,
+        domains=domains(spec.at("domains")),
         suspend=spec.at("suspend").flag(default=False),
         renew_requested=_wish(annotations.at(RENEW)),
         probe_requested=_wish(annotations.at(PROBE)),

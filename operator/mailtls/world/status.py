@@ -8,11 +8,12 @@ from typing import Any
 from mailtls.model.certificate import Certificate
 from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Observed
-from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Reason
+from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Finding, Reason, Severity
 from mailtls.model.status import (
     Attempts,
     Condition,
     ConditionType,
+    DomainReport,
     HistoryEntry,
     Schedule,
     Status,
@@ -23,6 +24,7 @@ from mailtls.world.ports import Json
 
 ENDPOINTS_SHOWN = 100
 HISTORY_SHOWN = 10
+FINDINGS_SHOWN = 10  # of one domain
 
 
 def to_time(text: str) -> datetime:
@@ -45,6 +47,7 @@ def read(status: Json) -> Status:
         handled_probe=next(_many(_handled_probe, [status.get("handled")]), None),
         deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
         has_order=bool(status.get("order")),
+        domains=tuple(_many(_domain, status.get("domains"))),
     )
 
 
@@ -93,6 +96,14 @@ def _history(item: Json) -> HistoryEntry:
     return HistoryEntry(to_time(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
 
 
+def _domain(item: Json) -> DomainReport:
+    return DomainReport(item["name"], to_time(item["checkedAt"]), tuple(_many(_finding, item.get("findings"))))
+
+
+def _finding(item: Json) -> Finding:
+    return Finding(Reason(item["reason"]), item["message"], Severity(item["severity"]))
+
+
 def _handled_probe(item: Json) -> str | None:
     value = item.get("probe")
     return value if isinstance(value, str) else None
@@ -110,6 +121,7 @@ def write(generation: int, conditions: Iterable[Condition], seen: Observed, serv
         "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
         "deepProbeTime": _deep_probe_time(seen),
         "served": served or None,
+        "domains": [_domain_json(each) for each in seen.domains] or None,
         "history": [_history_json(each) for each in seen.status.history[-HISTORY_SHOWN:]] or None,
         "handled": _present(_handled(seen)) or None,
     }
@@ -123,7 +135,17 @@ def _deep_probe_time(seen: Observed) -> str | None:
 
 def _handled(seen: Observed) -> Json:
     secret = seen.secret
-    return {"renew": secret.handled_renew, "probe": seen.handled_probe, "rollback": secret.handled_rollback}
+    return {"renew": secret.handled_renew, "probe": _probe_handled(seen), "rollback": secret.handled_rollback}
+
+
+def _probe_handled(seen: Observed) -> str | None:
+    """A wish for a probe is fulfilled when the domains were looked at, too; that comes after the pods."""
+    asked = seen.domains_asked
+    return (
+        seen.handled_probe
+        if asked is None or asked.probe_requested == seen.handled_probe
+        else seen.status.handled_probe
+    )
 
 
 def _present(fields: Json) -> Json:
@@ -207,6 +229,14 @@ def _endpoint_json(endpoint: Endpoint) -> Json:
         "checkedAt": from_time(endpoint.checked_at),
     }
     return _present(fields)
+
+
+def _domain_json(report: DomainReport) -> Json:
+    shown = [
+        {"reason": str(each.reason), "severity": str(each.severity), "message": each.message}
+        for each in report.findings[:FINDINGS_SHOWN]
+    ]
+    return {"name": report.name, "checkedAt": from_time(report.checked_at), "findings": shown}
 
 
 def _history_json(entry: HistoryEntry) -> Json:

@@ -1,0 +1,60 @@
+"""Performs the look at the mail domains: the DNS first, then the pods behind their hosts, then the verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore
+
+import structlog
+
+from mailtls.lifecycle.domain import judge_domain
+from mailtls.lifecycle.domain_watch import BUSY_AGAIN, as_senders_see, asked_until, look_again_after, mail_targets
+from mailtls.lifecycle.step import LookAtDomains
+from mailtls.model.endpoint import Expected
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired
+from mailtls.model.status import DomainReport
+from mailtls.world.ports import Clock, Domains, Examiner
+
+AT_ONCE = 4  # resources; a dead resolver holds each for its limit of time, and the other workers go on
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Looks at domains; whatever comes of it, the certificate and its proof are not touched."""
+
+    domains: Domains
+    examiner: Examiner
+    clock: Clock
+    _places: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(AT_ONCE))
+
+    def look(self, desired: Desired, seen: Observed, _step: LookAtDomains) -> Observed:
+        """Look at all domains of a resource, or come back soon where too many others are at it."""
+        if not self._places.acquire(blocking=False):
+            return replace(seen, domains_asked=asked_until(desired, seen, self.clock.now() + BUSY_AGAIN))
+        try:
+            reports = self._reports(desired, seen)
+        finally:
+            self._places.release()
+        again_at = self.clock.now() + look_again_after(desired, reports)
+        handled = seen.handled_probe if desired.workloads else desired.probe_requested  # else nobody else heeds it
+        asked = asked_until(desired, seen, again_at)
+        return replace(seen, domains=reports, domains_asked=asked, handled_probe=handled)
+
+    def _reports(self, desired: Desired, seen: Observed) -> tuple[DomainReport, ...]:
+        try:
+            return tuple(self._judged(desired, seen))
+        except Exception as error:
+            log.exception("the domains could not be judged")
+            words = f"A defect of the operator ended the look: {type(error).__name__}; its log says more."
+            defect = Finding(Reason.INTERNAL_ERROR, words)
+            return tuple(DomainReport(each.name, self.clock.now(), (defect,)) for each in desired.domains)
+
+    def _judged(self, desired: Desired, seen: Observed) -> Sequence[DomainReport]:
+        found = self.domains.read_all(desired.domains)
+        # Senders are strangers: they trust the public roots only, so that private ones do not count here.
+        asked = self.examiner.examine(mail_targets(desired, seen, found), Expected())
+        saw = [(as_senders_see(endpoint.target), facts) for endpoint, facts in asked]
+        now = self.clock.now()
+        return [DomainReport(facts.domain, now, judge_domain(facts, saw, now)) for facts in found]

@@ -1,0 +1,105 @@
+"""The look of the operator at its domains: real signatures, a real resolver, and a server that is really dialled."""
+
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from fakes.clock import WallClock
+from functional.bind import free_port
+from functional.signed_zones import Child, resolving
+from mailservers.certificates import Authority, Served, Wish
+from mailservers.scripted import Script, serving
+from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.step import LookAtDomains
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.spec import Apply, Desired, MailDomain, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.workload import PodState, WorkloadState
+from mailtls.passes.watching import Watching
+from mailtls.world.domains import DomainReader, ResolverSettings
+from mailtls.world.prober import MailProber
+from unit.stories import desired, seen
+
+pytestmark = pytest.mark.bind
+
+AUTHORITY = Authority()
+OWN = '@ TXT "v=spf1 mx -all"\n_dmarc TXT "v=DMARC1; p=reject"\n_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@a.example"\n'
+
+
+def issued(host: str) -> Served:
+    """Make a certificate for a host."""
+    return AUTHORITY.issue(Wish(names=(host,), common_name=host))
+
+
+def key_hash(certificate: Served) -> str:
+    """The hash of its key, as `3 1 1` has it."""
+    spki = certificate.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha256(spki).hexdigest()
+
+
+SERVED, RENEWED = issued("mx.ours.example"), issued("mx.ours.example")
+TLSA = f"TLSA 3 1 1 {key_hash(SERVED)}\n_25._tcp.mx TLSA 3 1 1 {'ab' * 32}\n"
+MAIL = "@ MX 10 mx\nmx A 192.0.2.1\n"
+CHILDREN = {
+    "ours.example": Child(f'{MAIL}{OWN}_25._tcp.mx {TLSA}s1._domainkey TXT "v=DKIM1; p="\n'),
+    "theirs.example": Child(f"{MAIL}{OWN}_25._tcp.mx {TLSA}"),
+    "bare.example": Child("@ MX 10 mx.ours.example.\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DomainReader]:
+    """Read through a validating resolver on loopback."""
+    with resolving(tmp_path_factory.mktemp("dns"), CHILDREN) as (server, port):
+        yield DomainReader(ResolverSettings((server,), overall=15, authoritative_port=port))
+
+
+def look(reader: DomainReader, port: int, *domains: MailDomain) -> Observed:
+    """Look at the domains of a resource whose one pod listens at a port of loopback."""
+    relay = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+    postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (relay,))
+    pods = (PodState("postfix-0", "uid-0", ("127.0.0.1",), ready=True),)
+    wants: Desired = desired(dns_names=("mx.ours.example",), workloads=(postfix,), domains=domains)
+    watching = Watching(reader, MailProber(WallClock(), verdict), WallClock())
+    return watching.look(wants, seen(workloads=(WorkloadState(postfix, pods=pods),)), LookAtDomains())
+
+
+def found(have: Observed) -> dict[str, list[Finding]]:
+    """The findings by domain."""
+    return {report.name: list(report.findings) for report in have.domains}
+
+
+def test_renewal_that_the_dns_does_not_know_fails_the_domain(reader: DomainReader, tmp_path: Path) -> None:
+    """The same records are right for the old key and wrong for the new one; only our own hosts are compared."""
+    ours, theirs = MailDomain("ours.example"), MailDomain("theirs.example")
+    with serving(Script(SERVED), tmp_path) as port:
+        assert found(look(reader, port, ours, theirs)) == {"ours.example": [], "theirs.example": []}
+    with serving(Script(RENEWED), tmp_path) as port:
+        after = found(look(reader, port, ours, theirs))
+    assert [each.reason for each in after["ours.example"]] == [Reason.TLSA_MISMATCH]
+    assert f"3 1 1 {key_hash(RENEWED)}" in after["ours.example"][0].message
+    assert after["theirs.example"] == []
+
+
+def test_domain_without_records_for_senders_only_warns(reader: DomainReader, tmp_path: Path) -> None:
+    """SPF, DMARC and DKIM never fail it; the MX host is another domain's."""
+    with serving(Script(SERVED), tmp_path) as port:
+        have = found(look(reader, port, MailDomain("bare.example"), MailDomain("ours.example", ("s1",))))
+    bare = [Reason.TLS_REPORT_MISSING, Reason.SPF_MISSING, Reason.DMARC_MISSING]
+    assert [each.reason for each in have["bare.example"]] == bare
+    assert [each.reason for each in have["ours.example"]] == [Reason.DKIM_REVOKED]
+    assert {each.severity for every in have.values() for each in every} == {Severity.WARN}
+
+
+def test_dead_resolver_ends_all_domains_within_one_limit_of_time() -> None:
+    """Twenty domains wait no longer than one, and each says why nothing is known of it."""
+    dead = DomainReader(ResolverSettings((f"127.0.0.1:{free_port()}",), timeout=1, overall=2))
+    begun = time.monotonic()
+    have = found(look(dead, free_port(), *(MailDomain(f"d{n}.example") for n in range(20))))
+    assert time.monotonic() - begun < 10
+    assert len(have) == 20
+    assert {every[0].reason for every in have.values()} == {Reason.DNS_LOOKUP_FAILED}
