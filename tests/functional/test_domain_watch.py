@@ -9,12 +9,16 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fakes.clock import WallClock
+from fakes.domains import Dns
 from functional.bind import free_port
+from functional.operator_core import KEY, Core
+from functional.pebble import running_pebble
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailtls.lifecycle.probe import verdict
 from mailtls.lifecycle.step import LookAtDomains
+from mailtls.model.domain import SpfFacts
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Apply, Desired, MailDomain, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
@@ -22,9 +26,9 @@ from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.world.domains import DomainReader, ResolverSettings
 from mailtls.world.prober import MailProber
+from mailtls.world.resource import resource_path
+from unit.domains import DOMAIN, facts, host, texts
 from unit.stories import desired, seen
-
-pytestmark = pytest.mark.bind
 
 AUTHORITY = Authority()
 OWN = '@ TXT "v=spf1 mx -all"\n_dmarc TXT "v=DMARC1; p=reject"\n_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@a.example"\n'
@@ -73,6 +77,7 @@ def found(have: Observed) -> dict[str, list[Finding]]:
     return {report.name: list(report.findings) for report in have.domains}
 
 
+@pytest.mark.bind
 def test_renewal_that_the_dns_does_not_know_fails_the_domain(reader: DomainReader, tmp_path: Path) -> None:
     """The same records are right for the old key and wrong for the new one; only our own hosts are compared."""
     ours, theirs = MailDomain("ours.example"), MailDomain("theirs.example")
@@ -85,6 +90,7 @@ def test_renewal_that_the_dns_does_not_know_fails_the_domain(reader: DomainReade
     assert after["theirs.example"] == []
 
 
+@pytest.mark.bind
 def test_domain_without_records_for_senders_only_warns(reader: DomainReader, tmp_path: Path) -> None:
     """SPF, DMARC and DKIM never fail it; the MX host is another domain's."""
     with serving(Script(SERVED), tmp_path) as port:
@@ -103,3 +109,32 @@ def test_dead_resolver_ends_all_domains_within_one_limit_of_time() -> None:
     assert time.monotonic() - begun < 10
     assert len(have) == 20
     assert {every[0].reason for every in have.values()} == {Reason.DNS_LOOKUP_FAILED}
+
+
+def test_operator_tells_of_domains_and_its_next_process_remembers() -> None:
+    """Ready and the certificate do not care; Events come with a change only, and series outlive a restart."""
+    dns = Dns([facts(host(), spf=SpfFacts(texts(DOMAIN)), sts_record=texts(DOMAIN, "v=STSv1; id=!;"))])
+    with running_pebble() as pebble:
+        core = Core(pebble, domains=dns)
+        core.apply(domains=[{"name": DOMAIN}])
+        core.run(lambda: core.condition("DomainHealthy").get("status") == "False")
+        assert core.is_ready()
+        assert core.condition("DomainHealthy")["reason"] == Reason.STS_RECORD_INVALID
+        core.annotate("mailtls.dev/probe", "1")
+        core.run(lambda: core.status().get("handled", {}).get("probe") == "1")
+        assert core.events() == ["Issued", "StsRecordInvalid"]
+        assert len(dns.asked) == 2
+
+        dns.found = [facts(host())]
+        core.restart()
+        core.reporter.restore(core.cluster.objects[resource_path(KEY)])
+        assert series(core) == {("StsRecordInvalid", "Fail"), ("StsFetchFailed", "Fail"), ("SpfMissing", "Warn")}
+        core.run(lambda: core.condition("DomainHealthy")["status"] == "True")
+        assert core.events() == ["Issued", "StsRecordInvalid", "DomainsHealthy"]
+        assert series(core) == set()
+
+
+def series(core: Core) -> set[tuple[str, str]]:
+    """What Prometheus hears of findings."""
+    families = [each for each in core.metrics.registry.collect() if each.name == "mailtls_domain_finding"]
+    return {(each.labels["reason"], each.labels["severity"]) for family in families for each in family.samples}

@@ -1,7 +1,7 @@
 """Watching what mail domains publish: when they are looked at, by which pods they are judged, and what is told."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Event, Thread
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fakes.clock import WallClock
+from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
 from mailtls.lifecycle.domain_watch import (
     BUSY_AGAIN,
@@ -22,8 +23,7 @@ from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.report import conditions
 from mailtls.lifecycle.step import LookAtDomains, Rest
 from mailtls.model.domain import DomainFacts, Records, TlsaRecord
-from mailtls.model.endpoint import Endpoint, Expected, Target
-from mailtls.model.facts import Facts
+from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.order import OrderState
 from mailtls.model.reason import Finding, Reason, Severity
@@ -44,7 +44,6 @@ from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import AT_ONCE, Watching
 from mailtls.world.status import read, write
-from unit import domains as published
 from unit.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
 from unit.stories import DAY, NOW, certificate, desired, seen
 
@@ -153,37 +152,6 @@ def test_suspended_resource_looks_up_nothing() -> None:
 
 
 # how
-
-
-@dataclass
-class Dns:
-    """Answers with facts made before; `trouble` is raised, as a defect would be."""
-
-    found: Sequence[DomainFacts]
-    trouble: Exception | None = None
-    asked: list[MailDomain] = field(default_factory=list)
-
-    def read_all(self, domains: Sequence[MailDomain]) -> Sequence[DomainFacts]:
-        """Return the facts."""
-        self.asked.extend(domains)
-        if self.trouble is not None:
-            raise self.trouble
-        return self.found
-
-
-@dataclass
-class Pods:
-    """Every pod serves one chain."""
-
-    chain: tuple[bytes, ...]
-    asked: list[Target] = field(default_factory=list)
-
-    def examine(self, targets: Iterable[Target], _expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
-        """Show the chain at each target."""
-        asked = list(targets)
-        self.asked.extend(asked)
-        _, saw = published.seen(self.chain)
-        return [(Endpoint(each, NOW), saw) for each in asked]
 
 
 def pinned(served: Any) -> DomainFacts:

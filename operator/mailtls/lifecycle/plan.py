@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
+from mailtls.lifecycle.domain_watch import domains_are_due
 from mailtls.lifecycle.evidence import (
     depth_to_probe,
     evidence,
@@ -12,7 +13,6 @@ from mailtls.lifecycle.evidence import (
     targets_to_confirm,
     targets_to_probe,
 )
-from mailtls.lifecycle.domain_watch import domains_are_due
 from mailtls.lifecycle.issue import (
     fits,
     is_consumed,
