@@ -25,8 +25,8 @@ from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
-from mailtls.passes.ways import WayFinding
 from mailtls.passes.watching import Watching
+from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
 from mailtls.world.accounts import Accounts
 from mailtls.world.claims import Claims

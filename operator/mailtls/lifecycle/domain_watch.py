@@ -14,6 +14,7 @@ from mailtls.model.observed import DomainsAsked, Observed
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.spec import Desired, Port, Protocol, TlsMode, TlsPolicy
 from mailtls.model.status import DomainReport
+from mailtls.model.way import Way
 
 FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
 BUSY_AGAIN: Final = timedelta(seconds=5)  # others are looking at theirs
@@ -112,7 +113,8 @@ def _of(reports: Iterable[DomainReport], severity: Severity) -> list[Found]:
 
 
 def _served(seen: Observed) -> frozenset[str]:
-    return frozenset(endpoint.served_sha256 for endpoint in seen.endpoints if endpoint.served_sha256)
+    pods = (endpoint for endpoint in seen.endpoints if endpoint.target.way is Way.PODS)
+    return frozenset(endpoint.served_sha256 for endpoint in pods if endpoint.served_sha256)
 
 
 def _is_for_strangers(port: Port) -> bool:

@@ -38,8 +38,8 @@ from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
-from mailtls.passes.ways import WayFinding
 from mailtls.passes.watching import Watching
+from mailtls.passes.ways import WayFinding
 from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.document import InvalidSpec
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable

@@ -29,8 +29,8 @@ from mailtls.model.spec import (
 )
 from mailtls.world.authority_spec import acme, default_acme, object_name
 from mailtls.world.document import InvalidSpec, Node, duration
-from mailtls.world.port_spec import ports_listed
 from mailtls.world.domain_spec import domains
+from mailtls.world.port_spec import ports_listed
 from mailtls.world.ports import Json
 from mailtls.world.probe_spec import Asked, probe
 
