@@ -43,7 +43,9 @@ CASES = {
     "good-by-name": Case((stock.STORED,), ("strict-sni",), tls=IMPLICIT),
     "good-behind-proxy": Case(options=(CLEAR, PROXIED)),
     "proxy-not-sent": Case(options=(CLEAR, "broken-proxy"), reason=Reason.NO_BANNER, says="PROXY", patience=3),
-    "proxy-wanted": Case(options=("accept-proxy",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
+    "proxy-wanted": Case(
+        options=("accept-proxy",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="set `proxyProtocol`"
+    ),
     "forwards-in-clear": Case(
         options=(CLEAR,), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
     ),

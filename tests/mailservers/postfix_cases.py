@@ -53,7 +53,7 @@ CASES = {
     "good-deep": Case((stock.STORED, stock.RSA), (MODERN,), depth=Depth.DEEP),
     # before TLS
     "xclient-unwanted": Case(xclient="192.0.2.1", reason=Reason.XCLIENT_REFUSED, says="xclient"),
-    "proxy-unwanted": Case(proxy=ProxyProtocol.V1, reason=Reason.PROTOCOL_ERROR, says="out of turn"),
+    "proxy-unwanted": Case(proxy=ProxyProtocol.V1, reason=Reason.PROTOCOL_ERROR, says="drop `proxyProtocol`"),
     "tls-off": Case(
         options=("smtpd_tls_security_level=none",),
         policy=ENFORCED,
@@ -79,7 +79,7 @@ CASES = {
         options=(WRAPPER,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="wrappermode", patience=3
     ),
     "no-wrapper-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
-    "wants-proxy": Case(options=(PROXIED,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5),
+    "wants-proxy": Case(options=(PROXIED,), reason=Reason.NO_BANNER, says="set `proxyProtocol`", patience=1.5),
     # the files
     "wrong-key": Case((stock.WRONG_KEY,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
     "leaf-last": Case((stock.LEAF_LAST,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),

@@ -20,7 +20,7 @@ HOSTILE = '[red]\x1b[2J\u202e</failure>"\\\n'
 def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address: str = "192.0.2.1") -> Seen:
     """Judge made-up facts as the prober does."""
     target = Target(host, "", address, read_port(port), host)
-    return Seen(verdict(target, Expected(), facts, NOW), facts, "example.com")
+    return Seen(verdict(target, Expected(by_hand=True), facts, NOW), facts, "example.com")
 
 
 def good(served: Served = SERVED) -> Seen:

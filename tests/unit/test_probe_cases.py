@@ -16,8 +16,8 @@ from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
 from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.sighting import EVIDENCE_LIMIT
 from mailtls.model.endpoint import Endpoint, Expected, Target
-from mailtls.model.facts import QUOTE_LIMIT
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.world.prober import Limits, MailProber
@@ -221,7 +221,7 @@ CASES = [
         "Test Root",
         trust="",
     ),
-    Case("bundle is no PEM", good(), Reason.UNTRUSTED_ROOT, "unusable", trust="-----BEGIN CERTIFICATE-----\nx"),
+    Case("bundle is no PEM", good(), Reason.UNTRUSTED_ROOT, "cannot be read", trust="-----BEGIN CERTIFICATE-----\nx"),
     Case(
         "missing intermediate",
         Script(served=GOOD.without_intermediate()),
@@ -321,4 +321,4 @@ def test_misconfigured_server_gets_its_reason(case: Case, tmp_path: Path) -> Non
     assert tuple(found.reason for found in endpoint.findings if found.severity is Severity.WARN) == case.warns
     assert all(found.message.isprintable() and len(found.message) < 900 for found in endpoint.findings)
     assert all(found.evidence or SILENT.search(case.name) for found in endpoint.findings), endpoint.findings
-    assert all(found.evidence.isprintable() and len(found.evidence) <= QUOTE_LIMIT for found in endpoint.findings)
+    assert all(found.evidence.isprintable() and len(found.evidence) <= EVIDENCE_LIMIT for found in endpoint.findings)

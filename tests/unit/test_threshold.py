@@ -20,9 +20,10 @@ from mailtls.lifecycle.step import ProbePods
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.facts import Facts, Session
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Port, Probe, TlsMode, TlsPolicy
+from mailtls.model.spec import DataRef, Port, Probe, TlsMode, TlsPolicy
 from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.passes.rolling import Rolling
+from mailtls.world.acme_problem import AcmeProblem
 from mailtls.world.metrics import Metrics
 from mailtls.world.prober import Limits, MailProber
 from unit.stories import certificate, desired, secret, seen
@@ -157,6 +158,20 @@ def test_operator_probes_by_the_thresholds_of_the_resource() -> None:
     rolling = Rolling(FakeCluster(), prober, WallClock(), Metrics(), Event(), lambda _ref: b"")
     rolling.probe(wanted, seen(secret=secret(certificate=certificate())), ProbePods((target(),)))
     assert [each.thresholds for each in prober.expected] == [demanded]
+
+
+def test_roots_that_are_missing_are_warned_of_at_each_port() -> None:
+    """Otherwise the chain would be called untrusted, and nobody would learn what to create."""
+
+    def nowhere(_ref: DataRef) -> bytes:
+        raise AcmeProblem(Finding(Reason.CREDENTIALS_MISSING, "Create the ConfigMap mail/roots with the entry ca.crt."))
+
+    wanted = desired(probe=Probe(trust=DataRef("ConfigMap", "mail", "roots", "ca.crt")))
+    rolling = Rolling(FakeCluster(), Remembers(), WallClock(), Metrics(), Event(), nowhere)
+    have = rolling.probe(wanted, seen(secret=secret(certificate=certificate())), ProbePods((target(),)))
+    (warning,) = have.endpoints[0].findings
+    assert (warning.reason, warning.severity) == (Reason.CREDENTIALS_MISSING, Severity.WARN)
+    assert "ConfigMap mail/roots with the entry ca.crt, as probe.trust names it" in warning.message
 
 
 def test_options_are_the_thresholds_of_the_command_line() -> None:

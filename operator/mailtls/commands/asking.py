@@ -118,6 +118,7 @@ def _expected(asked: Asked) -> Expected:
         login=_credentials(asked),
         trusts_staging=asked.staging,
         thresholds=_thresholds(asked),
+        by_hand=True,
     )
     if asked.expect_cert is None:
         return anything

@@ -23,7 +23,7 @@ def address_is_unknown(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.DNS_LOOKUP_FAILED,
-        f"{seen.target.address} could not be resolved ({stop.detail}): correct its DNS record or the Service.",
+        f"{seen.target.address} could not be resolved ({stop.detail}): correct {seen.terms.name_source}.",
     )
 
 
@@ -46,8 +46,7 @@ def connection_times_out(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.CONNECT_TIMEOUT,
-        f"Port {seen.port} does not answer at all: a NetworkPolicy or firewall may drop the packets, or the pod is "
-        "gone.",
+        f"Port {seen.port} does not answer at all: {seen.terms.silence}.",
     )
 
 
@@ -58,8 +57,8 @@ def network_is_unreachable(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.NETWORK_UNREACHABLE,
-        f"{seen.target.address} cannot be reached ({stop.detail}): a firewall or NetworkPolicy may reject the packets, "
-        "or no route leads there: check the pod network and the address family.",
+        f"{seen.target.address} cannot be reached ({stop.detail}): a firewall may reject the packets, or no route leads "
+        f"there: check {seen.terms.network}.",
     )
 
 
@@ -83,7 +82,7 @@ def probe_is_rejected(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.PROBE_REJECTED,
-        f"The server turns the prober away ({reply.text}): allow the operator's address "
+        f"The server turns the prober away ({reply.text}): allow {seen.terms.prober} "
         f"({_fix(seen, Reason.PROBE_REJECTED)}).",
         _unless_proven(seen),
     )
@@ -94,8 +93,9 @@ def port_wants_tls_first(seen: Seen) -> Finding | None:
     return (
         Finding(
             Reason.IMPLICIT_TLS_ON_STARTTLS_PORT,
-            f"Port {seen.port} sends no greeting but answers TLS at once: set `tls: Implicit` for it, or "
+            f"Port {seen.port} sends no greeting but answers TLS at once: {seen.terms.implicit}, or "
             f"{_fix(seen, Reason.IMPLICIT_TLS_ON_STARTTLS_PORT)} ({seen.idiom.ports}, RFC 8314).",
+            evidence="no greeting, but TLS in answer to a ClientHello",
         )
         if seen.facts.tls_first
         else None
@@ -109,7 +109,7 @@ def greeting_is_missing(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.NO_BANNER,
-        f"Port {seen.port} accepts connections but sends no greeting ({stop.fault}): the server hangs, is overloaded "
+        f"Port {seen.port} accepts connections but sends no greeting ({stop.fault}): the server hangs, is overloaded, "
         f"{_proxy_hint(seen)}.",
     )
 
@@ -135,8 +135,8 @@ def claimed_address_is_refused(seen: Seen) -> Finding | None:
     return Finding(
         Reason.XCLIENT_REFUSED,
         f"The server does not take {seen.target.port.xclient_address} as the client's address by XCLIENT "
-        f"({_told(stop)}): list the operator's address in smtpd_authorized_xclient_hosts (Postfix), or remove "
-        "`xclientAddress`.",
+        f"({_told(stop)}): list {seen.terms.prober} in smtpd_authorized_xclient_hosts (Postfix), or remove "
+        f"{seen.terms.claimed}.",
         _unless_proven(seen),
     )
 
@@ -153,8 +153,8 @@ def server_speaks_another_protocol(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.PROTOCOL_ERROR,
-        f"The talk broke off at {seen.idiom.phase(stop.phase)} ({_told(stop)}): check that {seen.idiom.server} listens "
-        f"on port {seen.port} and see its log.",
+        f"The talk broke off at {seen.idiom.phase(stop.phase)} ({_told(stop)}): {_unwanted(seen)}check that "
+        f"{seen.idiom.server} listens on port {seen.port} and see its log.",
     )
 
 
@@ -166,7 +166,7 @@ def implicit_port_speaks_plaintext(seen: Seen) -> Finding | None:
     return Finding(
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
         f"Port {seen.port} must begin with TLS but said «{stop.detail}»: "
-        f"{_fix(seen, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT)}, or `tls: StartTLS` for the port ({seen.idiom.ports}).",
+        f"{_fix(seen, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT)}, or {seen.terms.start_tls} ({seen.idiom.ports}).",
     )
 
 
@@ -179,8 +179,8 @@ def starttls_is_not_advertised(seen: Seen) -> Finding | None:
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
-        f"{seen.idiom.asks} {said}, so no client can start TLS: {_fix(seen, Reason.STARTTLS_NOT_ADVERTISED)}, and look "
-        f"for a middlebox that strips {seen.idiom.starts}.",
+        f"{seen.idiom.asks} {said}, so no client can start TLS: {'' if stop else _unwanted(seen)}"
+        f"{_fix(seen, Reason.STARTTLS_NOT_ADVERTISED)}, and look for a middlebox that strips {seen.idiom.starts}.",
         Severity.WARN if _may_do_without_tls(seen) else Severity.FAIL,
         evidence=said,
     )
@@ -251,7 +251,7 @@ def handshake_fails(seen: Seen) -> Finding | None:
     return Finding(
         Reason.TLS_HANDSHAKE_FAILED,
         f"The TLS handshake failed ({_told(stop)}): see the server's log; often the certificate or key file cannot be "
-        "read, or no cipher is shared.",
+        f"read, {f'no cipher is shared, {_proxy_hint(seen)}' if seen.implicit else 'or no cipher is shared'}.",
     )
 
 
@@ -275,6 +275,7 @@ def starttls_is_offered_in_tls(seen: Seen) -> Finding | None:
         Reason.STARTTLS_READVERTISED,
         f"{seen.idiom.starts} is listed again inside TLS: a TLS proxy may stand before a server that does not know it.",
         Severity.WARN,
+        evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
     )
 
 
@@ -289,6 +290,7 @@ def auth_is_offered_before_tls(seen: Seen) -> Finding | None:
         f"Login by {methods or 'AUTH'} is offered before TLS: {_fix(seen, Reason.AUTH_OFFERED_BEFORE_TLS)}, so that no "
         "password travels in clear text.",
         Severity.WARN,
+        evidence=_listed(seen, Phase.CAPABILITIES),
     )
 
 
@@ -301,6 +303,7 @@ def auth_is_lost_in_tls(seen: Seen) -> Finding | None:
     return Finding(
         Reason.AUTH_MISSING,
         f"Logins are offered in clear text but not inside TLS: {_fix(seen, Reason.AUTH_MISSING)}.",
+        evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
     )
 
 
@@ -355,10 +358,23 @@ def _fix(seen: Seen, reason: Reason) -> str:
 
 
 def _proxy_hint(seen: Seen) -> str:
+    """What else may stand behind silence: a server that waits for a header before all else drops who sends none."""
     version = seen.target.port.proxy_protocol
     if version is ProxyProtocol.NONE:
-        return "or expects the PROXY protocol (`proxyProtocol`)"
-    return f"or expects another PROXY protocol than {version} (`proxyProtocol`)"
+        return f"or the port wants a header of the PROXY protocol (then set {seen.terms.proxy})"
+    return f"or the port wants no PROXY header of {version.lower()} (then drop or change {seen.terms.proxy})"
+
+
+def _unwanted(seen: Seen) -> str:
+    """What to do first where a header was sent to a server that took it for a command."""
+    if seen.target.port.proxy_protocol is ProxyProtocol.NONE:
+        return ""
+    return f"the port does not seem to want a PROXY header, so drop {seen.terms.proxy}, else "
+
+
+def _listed(seen: Seen, phase: Phase) -> str:
+    reply = seen.facts.reply(phase)
+    return reply.text if reply else ""
 
 
 def _told(stop: Stop) -> str:

@@ -144,8 +144,8 @@ def login_fails(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.AUTH_FAILED,
-        f"Logging in as the probe's user fails ({login.said}): compare user name and password with the Secret, and see "
-        "the log of the server's authentication service.",
+        f"Logging in as the probe's user fails ({login.said}): compare user name and password with {seen.terms.login}, "
+        "and see the log of the server's authentication service.",
         evidence=login.said,
     )
 
@@ -160,7 +160,7 @@ def login_wants_tls(seen: Seen) -> Finding | None:
         Reason.TLS_REQUIRED_FOR_AUTH,
         f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy ends "
         "TLS before it, tell the server to trust that.",
-        evidence=login.said if login else "",
+        evidence=said,
     )
 
 

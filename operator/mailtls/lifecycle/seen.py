@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.lifecycle.idiom import Idiom, idiom_of
+from mailtls.lifecycle.terms import BY_HAND, IN_CLUSTER, Terms
 from mailtls.model.endpoint import Expected, Target
 from mailtls.model.facts import Facts, Phase
 from mailtls.model.served import ServedCertificate, read_served
@@ -42,6 +43,11 @@ class Seen:
     def idiom(self) -> Idiom:
         """How the port's protocol says things."""
         return idiom_of(self.target.port.protocol)
+
+    @property
+    def terms(self) -> Terms:
+        """What to call the things to change."""
+        return BY_HAND if self.expected.by_hand else IN_CLUSTER
 
     @property
     def implicit(self) -> bool:

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Final
 
 from mailtls.lifecycle.seen import Seen
-from mailtls.model.facts import Verification
+from mailtls.lifecycle.sighting import certificate, chain
+from mailtls.model.facts import Verification, quote
 from mailtls.model.key_band import KeyBand, key_band
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate
@@ -15,8 +16,6 @@ _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  #
 _ISSUER_MISSING: Final = frozenset({2, 20, 21})
 _BUNDLE_UNREADABLE: Final = -1
 _STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
-_REAL: Final = "order from the real one when trials are over (`acme.server: letsencrypt`)"
-_RELOAD: Final = "reload or restart the server and check that it reads the mounted Secret"
 
 
 def older_certificate_is_served(seen: Seen) -> Finding | None:
@@ -26,7 +25,9 @@ def older_certificate_is_served(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.SERVING_OLD_CERTIFICATE,
-        f"The server still serves an older certificate for {seen.target.server_name} ({_portrait(leaf)}): {_RELOAD}.",
+        f"The server still serves an older certificate for {seen.target.server_name} ({_portrait(leaf)}): reload or "
+        f"restart the server and check that it reads {seen.terms.stored}.",
+        evidence=certificate(leaf),
     )
 
 
@@ -41,8 +42,9 @@ def foreign_certificate_is_served(seen: Seen) -> Finding | None:
     return Finding(
         Reason.UNEXPECTED_CERTIFICATE,
         f"The server serves another certificate than the stored one ({shown}): point "
-        f"{seen.idiom.fixes[Reason.UNEXPECTED_CERTIFICATE]} at the mounted Secret and check that the address belongs "
-        "to this workload.",
+        f"{seen.idiom.fixes[Reason.UNEXPECTED_CERTIFICATE]} at {seen.terms.stored} and check that the address belongs "
+        f"to {seen.terms.owner}.",
+        evidence=certificate(leaf),
     )
 
 
@@ -51,12 +53,15 @@ def certificate_is_expired(seen: Seen) -> Finding | None:
     leaf, verdict = seen.leaf, _verification(seen)
     if leaf and leaf.not_after < seen.now:
         return Finding(
-            Reason.CERTIFICATE_EXPIRED, f"The served certificate expired at {_when(leaf.not_after)}: renew it."
+            Reason.CERTIFICATE_EXPIRED,
+            f"The served certificate expired at {_when(leaf.not_after)}: renew it.",
+            evidence=certificate(leaf),
         )
     return (
         Finding(
             Reason.CERTIFICATE_EXPIRED,
             f"A certificate above the leaf has expired ({verdict.words}): serve the CA's current chain.",
+            evidence=chain(seen),
         )
         if verdict.code == _EXPIRED and verdict.depth
         else None
@@ -71,11 +76,13 @@ def certificate_is_not_yet_valid(seen: Seen) -> Finding | None:
             Reason.CERTIFICATE_NOT_YET_VALID,
             f"The served certificate is valid only from {_when(leaf.not_before)} on: check the clocks of this machine "
             "and of the CA.",
+            evidence=certificate(leaf),
         )
     return (
         Finding(
             Reason.CERTIFICATE_NOT_YET_VALID,
             f"A certificate above the leaf is not valid yet ({verdict.words}): check this machine's clock.",
+            evidence=chain(seen),
         )
         if verdict.code == _NOT_YET_VALID and verdict.depth
         else None
@@ -87,8 +94,9 @@ def certificate_is_self_signed(seen: Seen) -> Finding | None:
     return (
         Finding(
             Reason.SELF_SIGNED,
-            "The served certificate is self-signed: let the server use the one of the Secret, or trust it by "
-            "`probe.trust`.",
+            f"The served certificate is self-signed: let the server use {seen.terms.own}, or trust it by "
+            f"{seen.terms.trust}.",
+            evidence=chain(seen),
         )
         if _verification(seen).code == _SELF_SIGNED
         else None
@@ -99,7 +107,7 @@ def root_is_untrusted(seen: Seen) -> Finding | None:
     """The chain leads to a root that clients do not know."""
     verdict = _verification(seen)
     if verdict.code == _BUNDLE_UNREADABLE:
-        return Finding(Reason.UNTRUSTED_ROOT, f"The bundle of `probe.trust` is unusable: {verdict.words}.")
+        return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=certificate(seen.leaf))
     above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
     if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
         return None
@@ -108,12 +116,14 @@ def root_is_untrusted(seen: Seen) -> Finding | None:
         return Finding(
             Reason.UNTRUSTED_ROOT,
             f"The chain ends at «{last.issuer}», whose certificates are for trials and which no mail client trusts: "
-            f"{_REAL}.",
+            f"{_real(seen)}.",
+            evidence=chain(seen),
         )
     return Finding(
         Reason.UNTRUSTED_ROOT,
         f"The chain ends at «{last.issuer if last else 'an unreadable name'}», which neither the system nor "
-        "`probe.trust` trusts: add a private CA's root to `probe.trust`, or serve the full chain.",
+        f"{seen.terms.trust} trusts: name a private CA's root by {seen.terms.trust}, or serve the full chain.",
+        evidence=chain(seen),
     )
 
 
@@ -122,8 +132,9 @@ def certificate_is_for_trials(seen: Seen) -> Finding | None:
     return (
         Finding(
             Reason.STAGING_CERTIFICATE,
-            f"The certificate is of Let's Encrypt's staging authority, which mail clients do not trust: {_REAL}.",
+            f"The certificate is of Let's Encrypt's staging authority, which mail clients do not trust: {_real(seen)}.",
             Severity.WARN,
+            evidence=certificate(seen.leaf),
         )
         if _verification(seen).is_trial
         else None
@@ -138,8 +149,9 @@ def chain_is_incomplete(seen: Seen) -> Finding | None:
     issuer = seen.leaf.issuer if seen.leaf else "its issuer"
     return Finding(
         Reason.INCOMPLETE_CHAIN,
-        f"The certificate of «{issuer}» is not sent along with the leaf: serve the full chain (tls.crt as it is), or "
-        "add that root to `probe.trust` if it is a private CA's.",
+        f"The certificate of «{issuer}» is not sent along with the leaf: serve the full chain "
+        f"({seen.terms.chain}), or name that root by {seen.terms.trust} if it is a private CA's.",
+        evidence=chain(seen),
     )
 
 
@@ -152,8 +164,9 @@ def chain_is_out_of_order(seen: Seen) -> Finding | None:
     return Finding(
         Reason.CHAIN_OUT_OF_ORDER,
         f"The certificate of «{wrong.subject}» is sent where it does not belong: serve the leaf first and each issuer "
-        "right behind what it signed, as tls.crt holds them.",
+        f"right behind what it signed ({seen.terms.chain}).",
         Severity.WARN,
+        evidence=" / ".join(each.subject for each in seen.chain[:NAMES_SHOWN]),
     )
 
 
@@ -167,6 +180,7 @@ def chain_is_broken(seen: Seen) -> Finding | None:
         Reason.CERTIFICATE_CHAIN_BROKEN,
         f"The served chain does not verify ({verdict.words} at depth {verdict.depth}): serve the chain as the CA gave "
         "it.",
+        evidence=chain(seen),
     )
 
 
@@ -177,8 +191,9 @@ def name_does_not_match(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.HOSTNAME_MISMATCH,
-        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.dns_names)}: add the name "
-        "to `dnsNames` or correct the MX record.",
+        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.dns_names)}: "
+        f"{seen.terms.add_name} or correct the MX record.",
+        evidence=quote(", ".join(leaf.dns_names).encode()) or "no DNS name",
     )
 
 
@@ -188,6 +203,7 @@ def purpose_is_wrong(seen: Seen) -> Finding | None:
         Finding(
             Reason.WRONG_CERTIFICATE_PURPOSE,
             "The served certificate is not made for servers (extended key usage lacks serverAuth): reissue it.",
+            evidence=certificate(seen.leaf),
         )
         if seen.leaf and not seen.leaf.for_servers
         else None
@@ -204,6 +220,7 @@ def expiry_is_near(seen: Seen) -> Finding | None:
         f"The served certificate expires at {_when(leaf.not_after)}, with less than {thresholds.words} left: see why "
         "it is not renewed.",
         Severity.WARN,
+        evidence=certificate(leaf),
     )
 
 
@@ -211,7 +228,7 @@ def crypto_is_weak(seen: Seen) -> Finding | None:
     """Keys, signatures or a cipher that are no longer thought safe (RFC 9325 sections 4 and 5)."""
     if not seen.facts.session:
         return None
-    weak = [flaw for certificate in seen.chain for flaw in _flaws(certificate)]
+    weak = [flaw for each in seen.chain for flaw in _flaws(each)]
     if any(mark in seen.facts.session.cipher for mark in _WEAK_CIPHERS):
         weak.append(f"cipher {seen.facts.session.cipher}")
     if not weak:
@@ -221,16 +238,25 @@ def crypto_is_weak(seen: Seen) -> Finding | None:
         f"Weak cryptography is in use ({'; '.join(weak[:3])}): use RSA 3072 or ECDSA P-256 keys, SHA-256 and the "
         "server's default ciphers.",
         Severity.WARN,
+        evidence=f"{seen.facts.session.tls_version}, {seen.facts.session.cipher}; {certificate(seen.leaf)}",
     )
 
 
-def _flaws(certificate: ServedCertificate) -> list[str]:
+def _flaws(served: ServedCertificate) -> list[str]:
     flaws = []
-    if key_band(certificate.key_kind, certificate.key_bits) is KeyBand.BAD:
-        flaws.append(f"{certificate.key_kind} key of {certificate.key_bits} bits in {certificate.subject}")
-    if certificate.signature_hash in {"sha1", "md5"} and not certificate.self_issued:  # roots are trusted by key
-        flaws.append(f"{certificate.signature_hash} signature on {certificate.subject}")
+    if key_band(served.key_kind, served.key_bits) is KeyBand.BAD:
+        flaws.append(f"{served.key_kind} key of {served.key_bits} bits in {served.subject}")
+    if served.signature_hash in {"sha1", "md5"} and not served.self_issued:  # roots are trusted by key
+        flaws.append(f"{served.signature_hash} signature on {served.subject}")
     return flaws
+
+
+def _unusable(seen: Seen) -> str:
+    return f"The roots of {seen.terms.trust} cannot be read ({_verification(seen).words}): give certificates in PEM."
+
+
+def _real(seen: Seen) -> str:
+    return f"order from the real one when trials are over ({seen.terms.authority})"
 
 
 def _matches(seen: Seen, leaf: ServedCertificate) -> bool:

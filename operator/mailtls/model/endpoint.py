@@ -49,7 +49,8 @@ class Expected:
 
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
     leaf, where given, tells an older certificate from a foreign one. `login`, where given, is tried by full and deep
-    probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are trusted too, with a warning.
+    probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are trusted too, with a warning. `by_hand`:
+    somebody reads the findings who runs no operator.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
@@ -57,6 +58,7 @@ class Expected:
     not_before: datetime | None = None
     login: Credentials | None = field(default=None, repr=False)
     trusts_staging: bool = False
+    by_hand: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 

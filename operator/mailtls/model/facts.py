@@ -187,6 +187,6 @@ def quote(data: bytes) -> str:
     return shorten("".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:QUOTE_LIMIT]))  # noqa: PLR2004
 
 
-def shorten(text: str) -> str:
-    """Cut a text to `QUOTE_LIMIT` characters."""
-    return text if len(text) <= QUOTE_LIMIT else text[: QUOTE_LIMIT - 1] + "…"
+def shorten(text: str, limit: int = QUOTE_LIMIT) -> str:
+    """Cut a text to `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

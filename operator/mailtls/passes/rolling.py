@@ -16,7 +16,7 @@ from mailtls.lifecycle.ways import without_ways
 from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Observed
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
 from mailtls.model.spec import DataRef, Desired
 from mailtls.model.way import Way
@@ -140,19 +140,18 @@ class Rolling:
             raise AssertionError("without a certificate there is nothing to expect")
         # After a rollback a server that has not read the new file serves the younger certificate of the two.
         not_before = None if seen.secret.hold else certificate.not_before
+        roots, without = self._roots(desired)
         expected = Expected(
             certificate.sha256,
-            self._roots(desired),
+            roots,
             not_before,
             trusts_staging=desired.acme.server == STAGING,
             thresholds=desired.probe.thresholds,
         )
         if depth is Depth.QUICK:
-            return self.prober.probe(asked, expected)
+            return _warned(self.prober.probe(asked, expected), without)
         login, missing = trial_login(self.cluster, desired)
-        found = self.prober.probe(asked, replace(expected, login=login), depth)
-        if missing is not None:
-            found = [replace(each, findings=(*each.findings, missing)) for each in found]
+        found = _warned(self.prober.probe(asked, replace(expected, login=login), depth), without, missing)
         return self._without_siblings(desired, found)
 
     def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
@@ -162,15 +161,23 @@ class Rolling:
         kept = Secrets(self.cluster).leaves(desired.key.namespace)
         return [_without_second(each) if each.second_sha256 in kept else each for each in found]
 
-    def _roots(self, desired: Desired) -> str:
-        """Roots to trust besides the system's; where a bundle is missing, the probe finds the chain untrusted."""
+    def _roots(self, desired: Desired) -> tuple[str, Finding | None]:
+        """Roots to trust besides the system's, and a warning where those of `probe.trust` are missing."""
         if desired.probe.trust is None:
-            return self.trust_pem
+            return self.trust_pem, None
         try:
-            return self.trust_pem + self.read(desired.probe.trust).decode(errors="replace")
+            return f"{self.trust_pem}\n{self.read(desired.probe.trust).decode(errors='replace')}", None
         except AcmeProblem as missing:
-            log.warning("the roots to trust are missing", message=missing.finding.message)
-            return self.trust_pem
+            words = (
+                f"{missing.finding.message.rstrip('.')}, as probe.trust names it; its roots are not trusted until then."
+            )
+            return self.trust_pem, Finding(missing.finding.reason, words, Severity.WARN)
+
+
+def _warned(endpoints: Sequence[Endpoint], *warnings: Finding | None) -> Sequence[Endpoint]:
+    """Add what nobody told the prober."""
+    told = tuple(warning for warning in warnings if warning)
+    return [replace(each, findings=(*each.findings, *told)) for each in endpoints] if told else endpoints
 
 
 def _without_second(endpoint: Endpoint) -> Endpoint:
