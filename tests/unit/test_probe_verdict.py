@@ -69,7 +69,6 @@ def _can_happen(facts: Facts, tls: TlsMode) -> bool:
     skipped = {Phase.CAPABILITIES, Phase.STARTTLS} if implicit else set()
     talking = set(Phase) - {Phase.CONNECT, Phase.HANDSHAKE}
     phases = {
-        Fault.UNRESOLVED: {Phase.CONNECT},
         Fault.REFUSED: {Phase.CONNECT},
         Fault.UNREACHABLE: {Phase.CONNECT},
         Fault.TIMED_OUT: set(Phase),

@@ -14,6 +14,8 @@ import pytest
 from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
+from mailtls.commands.asking import Asked, request
+from mailtls.commands.surveying import survey
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.reason import Reason
@@ -87,8 +89,10 @@ def test_address_without_route_is_unreachable() -> None:
 
 
 def test_name_without_address_is_a_dns_fault() -> None:
-    """A name that cannot exist (RFC 6761) ends before any connection."""
-    assert reason(probe(target(25, "mx1.invalid"))[0]) is Reason.DNS_LOOKUP_FAILED
+    """A name that cannot exist (RFC 6761) ends before any connection; without a resolver, nobody can tell."""
+    found = survey(request(Asked(targets=("mx1.invalid:25",))), WallClock())
+    assert found.endpoints == ()
+    assert [each.reason for each in found.unresolved] == [Reason.DNS_LOOKUP_FAILED] or found.omitted[0].is_blind
 
 
 def test_impossible_target_costs_only_its_own_verdict(tmp_path: Path) -> None:
@@ -214,6 +218,23 @@ def test_client_names_itself_by_its_address(address: str, name: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as listener:
         assert asyncio.run(dial(listener.getsockname()[1])) == name
+
+
+def test_wire_takes_addresses_only() -> None:
+    """A name has as many targets as addresses: to dial the first of them would leave the others unseen."""
+    with pytest.raises(ValueError, match="localhost"):
+        asyncio.run(Wire.connect("localhost", 25))
+
+
+def test_every_address_of_a_name_is_a_target_of_its_own() -> None:
+    """What the system knows of a host is asked address by address, each by its literal."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    known = {str(where[0]) for *_, where in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
+    found = survey(request(Asked(targets=(f"localhost:{port}",))), WallClock())
+    told = [seen.endpoint.target.address for seen in found.endpoints] + [each.subject for each in found.omitted]
+    assert sorted(told) == sorted(known)
+    assert {seen.endpoint.target.server_name for seen in found.endpoints} == {"localhost"}
 
 
 def test_private_key_is_nowhere_in_an_endpoint(tmp_path: Path) -> None:

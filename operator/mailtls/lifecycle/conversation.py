@@ -16,17 +16,6 @@ _PREAUTHENTICATED = "PREAUTH"
 _FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")
 
 
-def address_is_unknown(seen: Seen) -> Finding | None:
-    """The name to connect to has no address."""
-    stop = _stop(seen, Fault.UNRESOLVED, Phase.CONNECT)
-    if stop is None:
-        return None
-    return Finding(
-        Reason.DNS_LOOKUP_FAILED,
-        f"{seen.target.address} could not be resolved ({stop.detail}): correct {seen.terms.name_source}.",
-    )
-
-
 def connection_is_refused(seen: Seen) -> Finding | None:
     """Nothing listens (TCP reset)."""
     stop = _stop(seen, Fault.REFUSED, Phase.CONNECT)
@@ -57,8 +46,8 @@ def network_is_unreachable(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.NETWORK_UNREACHABLE,
-        f"{seen.target.address} cannot be reached ({stop.detail}): a firewall may reject the packets, or no route leads "
-        f"there: check {seen.terms.network}.",
+        f"{seen.target.address} cannot be reached ({stop.detail}): a firewall may reject the packets, or no route "
+        f"leads there: check {seen.terms.network}.",
     )
 
 

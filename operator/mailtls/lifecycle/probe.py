@@ -15,7 +15,6 @@ from mailtls.model.reason import Finding
 Check: TypeAlias = Callable[[Seen], Finding | None]
 
 CHECKS: Final[tuple[Check, ...]] = (
-    conversation.address_is_unknown,
     conversation.connection_is_refused,
     port_is_blocked,
     conversation.connection_times_out,

@@ -16,7 +16,6 @@ class Terms:
     add_name: str
     authority: str  # how to leave the staging authority
     prober: str  # whose address to let in
-    name_source: str
     silence: str  # why a port may not answer at all
     network: str
     implicit: str
@@ -35,7 +34,6 @@ IN_CLUSTER: Final = Terms(
     add_name="add the name to `dnsNames`",
     authority="`acme.server: letsencrypt`",
     prober="the operator's address",
-    name_source="its DNS record or the Service",
     silence="a NetworkPolicy or firewall may drop the packets, or the pod is gone",
     network="the pod network and the address family",
     implicit="set `tls: Implicit` for it",
@@ -53,7 +51,6 @@ BY_HAND: Final = Terms(
     add_name="reissue it with that name too",
     authority="with certbot: without --staging",
     prober="this machine's address",
-    name_source="its DNS record",
     silence="a firewall may drop the packets, or the host is down; many providers block port 25 to the outside",
     network="this machine's network and the address family",
     implicit="probe it as implicit TLS (port/implicit)",

@@ -17,9 +17,10 @@ __all__ = ["Depth", "Endpoint", "Expected", "Target"]
 class Target:
     """Where and how to knock: an address and port, dialled as a client of `server_name` would.
 
-    `pod` names the server. By the `way` of a Service that is the Service, from outside and without Kubernetes the host,
-    whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on what it
-    says since. `address` is empty where a way was looked for in vain.
+    `address` is a literal, as a name with many addresses is as many targets; it is empty where a way was looked for in
+    vain. `pod` names the server. By the `way` of a Service that is the Service, from outside and without Kubernetes the
+    host, whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on what
+    it says since.
     """
 
     pod: str

@@ -30,7 +30,6 @@ class Phase(StrEnum):
 class Fault(StrEnum):
     """How a phase ended early. Coarse on purpose: finer shades differ between Python and OpenSSL releases."""
 
-    UNRESOLVED = "name not resolved"
     REFUSED = "connection refused"
     UNREACHABLE = "network unreachable"
     TIMED_OUT = "timed out"

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from mailtls.model.domain import Mx, MxHost, Records, TlsaRecord
 from mailtls.model.domain_name import address_of
 from mailtls.world.dns_server import Address
-from mailtls.world.domain_records import MOST_ADDRESSES, Lookup
+from mailtls.world.domain_records import Lookup
 
 _KINDS: Final = ("A", "AAAA")
 _Given = TypeVar("_Given")
@@ -58,7 +58,7 @@ class MailHosts:
         if address_of(mx.host):
             return MxHost(mx.host, mx.preference, is_address=True)
         answers = tuple(self._lookup.address(mx.host, kind) for kind in _KINDS)
-        addresses = tuple(address for answer in answers for address in answer.values)[:MOST_ADDRESSES]
+        addresses = tuple(address for answer in answers for address in answer.values)
         alias = next((answer.alias for answer in answers if answer.alias), "")
         return MxHost(mx.host, mx.preference, addresses, alias=alias, answers=answers)
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailtls.model.facts import shorten
-from mailtls.world.domain_records import Lookup
+from mailtls.world.domain_records import MOST_ADDRESSES, Lookup
 
-MOST_ADDRESSES: Final = 20
 _DISCARD_PORT: Final = 9
 _UNKNOWN: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)})
 _NO_ROUTE: Final = frozenset(
@@ -37,7 +36,8 @@ def by_system(host: str) -> Found:
     except (OSError, UnicodeError) as error:
         return Found(failure=shorten(str(error)))
     addresses = dict.fromkeys(str(where[0]) for *_, where in found)
-    return Found(tuple(addresses)[:MOST_ADDRESSES])
+    families = ([each for each in addresses if (":" in each) is is_ipv6] for is_ipv6 in (False, True))
+    return Found(tuple(address for family in families for address in family[:MOST_ADDRESSES]))
 
 
 def by_resolver(lookup: Lookup) -> FindAddresses:
@@ -47,7 +47,7 @@ def by_resolver(lookup: Lookup) -> FindAddresses:
         answers = lookup.addresses(host)
         addresses = tuple(address for answer in answers for address in answer.values)
         failure = next((answer.failure for answer in answers if answer.failure), "")
-        return Found(addresses[:MOST_ADDRESSES], "" if addresses else failure)
+        return Found(addresses, "" if addresses else failure)
 
     return find
 

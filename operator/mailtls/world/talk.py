@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -159,8 +158,6 @@ class Conversation:
             self._phase = Phase.HANDSHAKE if self._target.port.tls is TlsMode.IMPLICIT else Phase.GREETING
         if self._phase is not Phase.CONNECT:
             return Stop(self._phase, Fault.CLOSED, detail)
-        if isinstance(error, socket.gaierror):
-            return Stop(self._phase, Fault.UNRESOLVED, detail)
         if isinstance(error, ConnectionRefusedError):
             return Stop(self._phase, Fault.REFUSED, detail)
         # asyncio writes the address in place of the system's words, which tell a missing route from a filter's answer

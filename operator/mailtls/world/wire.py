@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from mailtls.model.spec import ProxyProtocol
@@ -24,19 +24,13 @@ class Wire:
 
     @classmethod
     async def connect(cls, host: str, port: int) -> "Wire":
-        """Connect to an address, or to the first address of a name."""
-        loop = asyncio.get_running_loop()
-        try:
-            version = ip_address(host).version
-            family, address = (socket.AF_INET6 if version == 6 else socket.AF_INET), (host, port)  # noqa: PLR2004
-        except ValueError:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family, address = found[0][0], found[0][4]  # type: ignore[assignment]
+        """Connect to an address; of a name, each address is a target of its own."""
+        family = socket.AF_INET6 if isinstance(ip_address(host), IPv6Address) else socket.AF_INET
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(connection, address)
+            await asyncio.get_running_loop().sock_connect(connection, (host, port))
         except BaseException:
             connection.close()
             raise
