@@ -1,6 +1,6 @@
 """One look from outside: from what was typed to a `Survey`, asking the DNS, then every address and port at once."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,13 +10,14 @@ from mailtls.commands.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
 from mailtls.lifecycle.demand import demanded
 from mailtls.lifecycle.domain import judge_domain
 from mailtls.lifecycle.domain_overview import overview
+from mailtls.lifecycle.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.domain import DomainFacts
 from mailtls.model.domain_name import displayed
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.facts import Facts
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Port, Protocol, ProxyProtocol
+from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsPolicy
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
 from mailtls.world.domain_records import Lookup
 from mailtls.world.domains import DomainReader
@@ -81,6 +82,22 @@ class _Named:
     omitted: tuple[Omitted, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Knock:
+    """One port to ask: the first mail domain that led to it, or empty, and whether anybody named that port."""
+
+    target: Target
+    domain: str = ""
+    is_named: bool = True
+
+    def joined(self, other: "_Knock") -> "_Knock":
+        """Ask once what was asked for twice, by the stricter of both policies."""
+        is_enforced = TlsPolicy.ENFORCED in {self.target.port.policy, other.target.port.policy}
+        policy = TlsPolicy.ENFORCED if is_enforced else self.target.port.policy
+        target = replace(self.target, port=replace(self.target.port, policy=policy))
+        return _Knock(target, self.domain or other.domain, self.is_named or other.is_named)
+
+
 def survey(request: Request, clock: Clock, watcher: Watcher | None = None) -> Survey:
     """Look at everything that is asked for; raises ValueError with a sentence for settings that make no sense."""
     watcher, begun = watcher or Watcher(), clock.now()
@@ -89,8 +106,7 @@ def survey(request: Request, clock: Clock, watcher: Watcher | None = None) -> Su
     knocks, omitted = _sorted_out(request, named)
     watcher.doing("probing")
     watcher.begin(len(knocks))
-    seen = _probe(request, [target for _, target in knocks], clock, watcher)
-    found = tuple(Seen(endpoint, facts, domain) for (domain, _), (endpoint, facts) in zip(knocks, seen, strict=True))
+    found, missing = _weighed(knocks, _probe(request, [knock.target for knock in knocks], clock, watcher))
     return Survey(
         started_at=begun,
         took=clock.now() - begun,
@@ -99,6 +115,7 @@ def survey(request: Request, clock: Clock, watcher: Watcher | None = None) -> Su
         endpoints=found,
         unresolved=tuple(finding for each in named for finding in each.unresolved),
         omitted=tuple(omitted),
+        not_offered=missing,
     )
 
 
@@ -162,9 +179,9 @@ class _Naming:
         return _Named(hosts=hosts, facts=facts)
 
 
-def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[tuple[str, Target]], list[Omitted]]:
+def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[_Knock], list[Omitted]]:
     """Part what can be probed from what this machine cannot reach or was told to leave out."""
-    knocks: dict[tuple[str, int, str], tuple[str, Target]] = {}
+    knocks: dict[tuple[str, int, str], _Knock] = {}
     omitted: list[Omitted] = []
     for wanted, each in zip(dict.fromkeys(request.wanted), named, strict=True):
         omitted.extend(each.omitted)
@@ -177,17 +194,20 @@ def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[tuple[s
                     Omitted(address, f"This machine has no way to {address} of {displayed(host)} ({family}).")
                 )
                 continue
-            for target in _targets(request, wanted, each, host, address):
+            for knock in _knocks(request, wanted, each, host, address):
+                target = knock.target
                 place = target.address, target.port.port, target.server_name
-                knocks.setdefault(place, (each.facts.domain if each.facts else "", target))
+                knocks[place] = knocks[place].joined(knock) if place in knocks else knock
     return list(knocks.values()), omitted
 
 
-def _targets(request: Request, wanted: Wanted, named: _Named, host: str, address: str) -> Iterator[Target]:
+def _knocks(request: Request, wanted: Wanted, named: _Named, host: str, address: str) -> Iterator[_Knock]:
     ports = wanted.ports or request.ports or (MX_PORTS if named.facts else HOST_PORTS)
+    is_named = bool(wanted.ports or request.ports or named.facts)
     for port in ports:
         asked = request.manner.of(demanded(named.facts, host, port) if named.facts else port)
-        yield Target(pod=host, workload="", address=address, port=asked, server_name=request.server_name or host)
+        target = Target(pod=host, workload="", address=address, port=asked, server_name=request.server_name or host)
+        yield _Knock(target, named.facts.domain if named.facts else "", is_named)
 
 
 def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watcher) -> list[tuple[Endpoint, Facts]]:
@@ -199,7 +219,30 @@ def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watch
     return MailProber(clock, judge, request.limits).examine(targets, request.expected, request.depth)
 
 
+def _weighed(
+    knocks: Sequence[_Knock], seen: Sequence[tuple[Endpoint, Facts]]
+) -> tuple[tuple[Seen, ...], tuple[Omitted, ...]]:
+    """Judge the endpoints beside each other, and part the ports that are not offered from them."""
+    endpoints = tuple(endpoint for endpoint, _ in seen)
+    missing = not_offered(endpoints, frozenset(knock.target for knock in knocks if knock.is_named))
+    judged = with_differences(with_lonely_submission(with_blocked_ports(endpoints), missing))
+    found = tuple(
+        Seen(endpoint, facts, knock.domain)
+        for knock, endpoint, (_, facts) in zip(knocks, judged, seen, strict=True)
+        if knock.target not in missing
+    )
+    return found, tuple(_absence(knock.target) for knock in knocks if knock.target in missing)
+
+
+def _absence(target: Target) -> Omitted:
+    place = f"port {target.port.port} of {displayed(target.pod)}"
+    at = "" if target.pod == target.address else f" at {target.address}"
+    return Omitted(
+        f"{target.pod}:{target.port.port}", f"Nobody answers on {place}{at}; name it by --port if it should."
+    )
+
+
 def _domain(facts: DomainFacts, found: Iterable[Seen], now: datetime) -> SurveyedDomain:
-    own = tuple((seen.endpoint.target, seen.facts) for seen in found if seen.domain == facts.domain)
     hosts = tuple(host.name for host in facts.mx)
+    own = tuple((seen.endpoint.target, seen.facts) for seen in found if seen.endpoint.target.server_name in hosts)
     return SurveyedDomain(facts.domain, facts.display_name, hosts, overview(facts), judge_domain(facts, own, now))

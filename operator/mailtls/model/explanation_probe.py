@@ -37,11 +37,12 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="Mail from some senders is delayed, mostly from those who prefer the address family that fails.",
     ),
     Reason.PORT_BLOCKED: Explanation(
-        "The public address did not answer, so that nobody knows what is served there: the filter may be before the "
-        "operator as well as before the server. It fails nothing while the pods are proven.",
-        "Ask from another network by mailtls probe. If it answers there, let the operator out to that port, or take "
-        "Public out of spec.probe.from. Many providers block outgoing port 25; many clusters have no IPv6.",
-        symptom="None, if only the operator cannot get out; else mail to you is delayed with «connection timed out».",
+        "The address did not answer from outside, so that nobody knows what is served there: the filter may be before "
+        "whoever asks as well as before the server. It fails nothing.",
+        "Ask from another network by mailtls probe, such as from a server that sends mail. If it answers there, let "
+        "the prober out to that port, or (the operator) take Public out of spec.probe.from; else open the server's "
+        "firewall. Many providers block outgoing port 25; many clusters have no IPv6.",
+        symptom="None, if only the prober cannot get out; else mail to you is delayed with «connection timed out».",
         rfc="RFC 5321 section 4.5.3.2",
     ),
     Reason.SERVICE_MISSING: Explanation(
@@ -49,6 +50,17 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "Make a Service whose selector fits the labels of the pod template, and whose targetPort is a port of "
         "workloads[].ports, by its number or by its name in the container's ports. Or take Service out of the list.",
         symptom="Other pods cannot reach the mail server by a name of the cluster.",
+    ),
+    Reason.SUBMISSION_PORT_MISSING: Explanation(
+        "The host takes mail from users on one of the ports 465 (implicit TLS) and 587 (STARTTLS) and not on the other.",
+        "Enable submissions (465) and submission (587) in Postfix' master.cf, both with TLS enforced, and open both in "
+        "the firewall. Name the ports with --port to ask only those that you offer.",
+        symptom="Mail programs that try only the missing port do not find the server, or are slow to set up.",
+        rfc="RFC 8314 section 3.3",
+        fixes={
+            "Exim": "Set daemon_smtp_ports = 25 : 465 : 587 and tls_on_connect_ports = 465.",
+            "OpenSMTPD": "Listen with «smtps» on port 465 and with «tls-require» on port 587, both with «auth».",
+        },
     ),
     Reason.SERVER_BUSY: Explanation(
         "The server answered that it has no capacity at present (421).",

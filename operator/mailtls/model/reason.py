@@ -127,6 +127,7 @@ class Reason(StrEnum):
     STARTTLS_READVERTISED = "StarttlsReadvertised"
     AUTH_OFFERED_BEFORE_TLS = "AuthOfferedBeforeTls"
     AUTH_MISSING = "AuthMissing"
+    SUBMISSION_PORT_MISSING = "SubmissionPortMissing"
     SNI_REQUIRED = "SniRequired"
     SECOND_CERTIFICATE_STALE = "SecondCertificateStale"
     TLS12_UNSUPPORTED = "Tls12Unsupported"

@@ -9,7 +9,7 @@ from mailtls.model.endpoint import Depth, Endpoint
 from mailtls.model.exit_code import ExitCode
 from mailtls.model.facts import Facts, Phase
 from mailtls.model.preset import Server
-from mailtls.model.reason import Finding, Severity
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate, read_served
 from mailtls.model.software import software_of
 
@@ -84,7 +84,10 @@ class Omitted:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Everything that one run found, in the order in which it was asked."""
+    """Everything that one run found, in the order in which it was asked.
+
+    `not_offered` are ports that nobody named and nobody listens on, at a host that answers on others.
+    """
 
     started_at: datetime
     took: timedelta
@@ -93,6 +96,7 @@ class Survey:
     endpoints: tuple[Seen, ...] = ()
     unresolved: tuple[Finding, ...] = ()  # names that the DNS does not know, by `subject`
     omitted: tuple[Omitted, ...] = ()
+    not_offered: tuple[Omitted, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -111,8 +115,9 @@ class Survey:
 
     @property
     def _is_blind(self) -> bool:
-        saw_something = bool(self.endpoints or self.domains)
-        return not saw_something or any(omitted.is_blind for omitted in self.omitted)
+        blocked = [_is_blocked(seen.endpoint) for seen in self.endpoints]
+        saw_nothing = all(blocked) if blocked else not self.domains
+        return saw_nothing or any(omitted.is_blind for omitted in self.omitted)
 
     def count(self, verdict: Verdict) -> int:
         """How many endpoints are like that."""
@@ -128,6 +133,11 @@ class Survey:
             case Verdict.WARN if strict:
                 return ExitCode.FAULTY
         return ExitCode.GOOD
+
+
+def _is_blocked(endpoint: Endpoint) -> bool:
+    """Whether no packet came back: as good as not having asked."""
+    return any(finding.reason is Reason.PORT_BLOCKED for finding in endpoint.findings)
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

@@ -16,7 +16,7 @@ def junit_report(survey: Survey) -> bytes:
         _suite(root, host, [_endpoint_case(seen) for seen in found])
     _suite(root, "mail domains", [_domain_case(domain) for domain in survey.domains])
     unresolved = [_case("names", finding.subject, [finding]) for finding in survey.unresolved]
-    _suite(root, "names", unresolved + [_omitted_case(omitted) for omitted in survey.omitted])
+    _suite(root, "names", unresolved + [_omitted_case(each) for each in (*survey.not_offered, *survey.omitted)])
     indent(root)
     written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return written + b"\n"

@@ -44,6 +44,7 @@ def as_json(survey: Survey, *, strict: bool = False) -> dict[str, Any]:
         "endpoints": [_endpoint(seen) for seen in survey.endpoints],
         "unresolved": [_finding(finding, None) for finding in survey.unresolved],
         "omitted": [_omitted(omitted) for omitted in survey.omitted],
+        "notOffered": [_omitted(omitted) for omitted in survey.not_offered],
     }
 
 

@@ -43,6 +43,8 @@ def _blocks(survey: Survey, *, quiet: bool) -> Iterator[RenderableType]:
     for domain in survey.domains:
         if not quiet or domain.verdict is not Verdict.OK:
             yield domain_block(domain)
+    if survey.not_offered and not quiet:
+        yield omitted_block(survey.not_offered, "Not offered")
     if survey.omitted:
         yield omitted_block(survey.omitted)
 
@@ -61,10 +63,10 @@ def domain_block(domain: SurveyedDomain) -> RenderableType:
     return Group(head, _rows(domain.published), *_findings(domain.findings, None))
 
 
-def omitted_block(omitted: Iterable[Omitted]) -> RenderableType:
-    """What was not looked at, and why."""
+def omitted_block(omitted: Iterable[Omitted], title: str = "Not looked at") -> RenderableType:
+    """What was not looked at or is not there, and why."""
     lines = [Text(f"  {safe(each.why)}", style="bold magenta" if each.is_blind else "dim") for each in omitted]
-    return Group(Text("Not looked at", style="bold"), *lines)
+    return Group(Text(title, style="bold"), *lines)
 
 
 def finding_block(finding: Finding, software: Server | None, subject: str = "") -> RenderableType:

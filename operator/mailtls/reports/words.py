@@ -69,6 +69,8 @@ def summary(survey: Survey) -> str:
     parts.extend(f"{safe(domain.display_name)} {_about(domain.verdict)}" for domain in survey.domains)
     if survey.unresolved:
         parts.append(f"{_counted(len(survey.unresolved), 'name')} unknown")
+    if survey.not_offered:
+        parts.append(f"{_counted(len(survey.not_offered), 'port')} not offered")
     if survey.omitted:
         parts.append(f"{len(survey.omitted)} not looked at")
     return f"{_HEADLINE[survey.verdict]}: {', '.join(parts)}; {survey.took.total_seconds():.1f} s."
