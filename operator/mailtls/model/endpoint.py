@@ -19,8 +19,8 @@ class Target:
 
     `address` is a literal, as a name with many addresses is as many targets; it is empty where a way was looked for in
     vain. `pod` names the server. By the `way` of a Service that is the Service, from outside and without Kubernetes the
-    host, whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on what
-    it says since.
+    host, whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on
+    what it says since.
     """
 
     pod: str

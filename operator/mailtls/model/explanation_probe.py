@@ -52,7 +52,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="Other pods cannot reach the mail server by a name of the cluster.",
     ),
     Reason.SUBMISSION_PORT_MISSING: Explanation(
-        "The host takes mail from users on one of the ports 465 (implicit TLS) and 587 (STARTTLS) and not on the other.",
+        "The host takes mail from users on one of the ports 465 (implicit TLS) and 587 (STARTTLS), not on the other.",
         "Enable submissions (465) and submission (587) in Postfix' master.cf, both with TLS enforced, and open both in "
         "the firewall. Name the ports with --port to ask only those that you offer.",
         symptom="Mail programs that try only the missing port do not find the server, or are slow to set up.",
