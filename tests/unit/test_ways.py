@@ -306,6 +306,17 @@ def test_way_that_keeps_failing_is_asked_ever_less_often() -> None:
     assert pauses == [round(each.total_seconds()) for each in PROBE_RETRIES_AFTER]
 
 
+def test_what_a_deep_probe_found_outside_stands_until_the_next_one() -> None:
+    """A shallower sweep did not ask, so that it is no rebuttal."""
+    look = Look()
+    look.faults[PUBLIC_4] = Finding(Reason.STARTTLS_COMMAND_INJECTION, "It is carried out.")
+    have = look.walk(replace(look.begin(), probed_depth=Depth.DEEP))
+    look.faults.clear()
+    later = look.walk(replace(have, probed_at=look.clock.now() - DAY))
+    assert look.prober.asked[-1] == (Depth.FULL, [PUBLIC_4, PUBLIC_6])
+    assert look.verified(later).reason is Reason.STARTTLS_COMMAND_INJECTION
+
+
 def test_missing_service_fails_and_is_looked_for_again() -> None:
     """Once it is there, the next pass finds it."""
     look = Look()
