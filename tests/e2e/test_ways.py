@@ -89,6 +89,8 @@ def test_service_that_also_leads_to_a_pod_with_another_certificate_fails(
     sandbox.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": stray["spec"]})
     sandbox.wait_for_condition("pods", "stray")
     apply(installation, "Service")
+    for chapter in ("Issued", "RolledOut"):
+        sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", chapter)
     seen, message = await_unlucky(installation)
     assert message.startswith(f"Service/postfix at {postfix.service_address()}:")
     assert "The Service postfix leads there" in message
