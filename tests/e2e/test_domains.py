@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client.parser import text_string_to_metric_families
 
+from e2e.test_lifecycle import expect_told
 from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
@@ -48,10 +49,8 @@ def test_tlsa_record_of_another_key_fails_the_domain_and_leaves_ready_alone(
     installation.await_renewed("now")
     await_health(installation, "False", "TlsaMismatch")
     expect_ready(installation)
-    told = [(each["type"], each["reason"]) for each in installation.sandbox.events("mx")]
-    assert told.count(("Warning", "TlsaMismatch")) == 2
-    assert told.count(("Normal", "DomainsHealthy")) == 1
-    assert not any(reason == "NotReady" for _, reason in told)
+    news = [("Normal", "Issued"), ("Normal", "Ready")]
+    expect_told(installation, *news * 2, *[("Warning", "TlsaMismatch")] * 2, ("Normal", "DomainsHealthy"))
 
 
 def test_domain_that_publishes_little_warns_and_one_that_is_not_there_fails(
