@@ -167,6 +167,7 @@ CASES = {
     ),
     "pop3-self-signed": Case((stock.SELF_SIGNED,), reason=Reason.SELF_SIGNED, says="self-signed", protocol=POP3),
     "lmtp-leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="full chain", protocol=LMTP),
+    "imap-wrong-order": Case((stock.DISORDERED,), protocol=IMAP, warns=(Reason.CHAIN_OUT_OF_ORDER,)),
     "sieve-wrong-name": Case(
         (stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net", protocol=SIEVE
     ),

@@ -8,6 +8,8 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance, folder, free_ports, running
+from mailtls.model.credentials import Credentials
+from mailtls.model.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import TlsMode, TlsPolicy
 from testbed import trees
@@ -36,6 +38,9 @@ defer:
   defer message = come back later
 deny:
   deny message = not from here
+old_ciphers:
+  accept encrypted = AES128-SHA
+  deny message = 538 5.7.11 Encryption required
 begin authenticators
 plain:
   driver = plaintext
@@ -50,8 +55,10 @@ DEFAULTS = {
     "tls_verify_hosts": "",
     "auth_advertise_hosts": "",
     "acl_smtp_connect": "welcome",
+    "acl_smtp_auth": "welcome",
 }
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
+USER = Credentials("probe@example.com", "not a secret")
 
 CASES = {
     "good": Case(),
@@ -84,9 +91,18 @@ CASES = {
     "self-signed": Case((stock.SELF_SIGNED,), reason=Reason.SELF_SIGNED, says="self-signed"),
     "leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="full chain"),
     "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
+    "good-sorted": Case((stock.DISORDERED,)),  # GnuTLS puts a chain in order
     "weak-key": Case((stock.WEAK_KEY,), warns=(Reason.WEAK_CRYPTO,)),
     "auth-before-tls": Case(
         options=("auth_advertise_hosts=*",), policy=ENFORCED, warns=(Reason.AUTH_OFFERED_BEFORE_TLS,)
+    ),
+    "auth-wants-old-ciphers": Case(
+        options=("auth_advertise_hosts=${if def:tls_in_cipher{*}}", "acl_smtp_auth=old_ciphers"),
+        policy=ENFORCED,
+        depth=Depth.FULL,
+        login=USER,
+        reason=Reason.TLS_REQUIRED_FOR_AUTH,
+        says="538 5.7.11",
     ),
     "auth-lost-in-tls": Case(
         options=("auth_advertise_hosts=${if def:tls_in_cipher{}{*}}",),

@@ -30,7 +30,7 @@ class Tongue:
 
 
 def _smtp(_tag: bytes, verb: bytes, in_tls: bool) -> bytes:
-    listed = b"250 mx1.example.com\r\n" if in_tls else b"250-mx1.example.com\r\n250 STARTTLS\r\n"
+    listed = b"250-mx1.example.com\r\n250 SIZE\r\n" if in_tls else b"250-mx1.example.com\r\n250 STARTTLS\r\n"
     return {b"EHLO": listed, b"NOOP": b"250 2.0.0 Ok\r\n", b"QUIT": b"221 bye\r\n"}.get(verb, b"502 5.5.1 unknown\r\n")
 
 

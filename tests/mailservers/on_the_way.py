@@ -6,6 +6,7 @@ The option of a case names what its connections meet.
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
@@ -41,10 +42,20 @@ CASES = {
     ),
     "banner-hidden": Case(options=("hide-banner",)),
     "cut-in-tls": Case(options=("cut",), reason=Reason.TLS_HANDSHAKE_FAILED, says="closed"),
-    "greets-421": Case(options=("greet-421",), reason=Reason.SERVER_BUSY, says="421"),
+    "drips": Case(options=("drip",), reason=Reason.NO_BANNER, says="timed out", patience=3),
+    "drips-in-tls": Case(options=("drip-tls",), reason=Reason.TLS_HANDSHAKE_FAILED, says="timed out", patience=3),
+    "endless-line": Case(options=("endless-line",), reason=Reason.PROTOCOL_ERROR, says="octets"),
+    "endless-lines": Case(options=("endless-lines",), reason=Reason.PROTOCOL_ERROR, says="octets"),
+    "endless-lines-465": Case(
+        options=("endless-lines",), tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says="220-"
+    ),
 }
 
 Rewrite = Callable[[bytes], bytes | None]  # what a server said, as the client is to hear it; None: cut the line
+
+
+class Slowly(bytes):
+    """What the client is to hear an octet a second."""
 
 
 def _strip(said: bytes) -> bytes:
@@ -72,6 +83,24 @@ def _cut(said: bytes) -> bytes | None:
     return None if said.startswith(b"\x16") else said
 
 
+def _drip(said: bytes) -> bytes:
+    return Slowly(said)
+
+
+def _drip_tls(said: bytes) -> bytes:
+    return Slowly(said) if said.startswith(b"\x16") else said
+
+
+def _endless(line: bytes) -> Callable[[socket.socket], None]:
+    """Say the same until the client leaves."""
+
+    def say(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(line * 100)
+
+    return say
+
+
 _REWRITES: Mapping[str, Rewrite] = {
     "pass": lambda said: said,
     "strip": _strip,
@@ -80,11 +109,14 @@ _REWRITES: Mapping[str, Rewrite] = {
     "refuse-starttls": _refuse,
     "hide-banner": _hide,
     "cut": _cut,
+    "drip": _drip,
+    "drip-tls": _drip_tls,
 }
 _SCRIPTS = {
     "silent": Script(greeting=Act.SILENCE),
     "close": Script(greeting=Act.CLOSE),
-    "greet-421": Script(greeting=b"421 4.7.0 mx1.example.com too many connections\r\n"),
+    "endless-line": Script(greeting=_endless(b"2" * 1000)),
+    "endless-lines": Script(greeting=_endless(b"220-more to come\r\n")),
 }
 
 
@@ -127,7 +159,8 @@ def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
             heard = change(said)
             if heard is None:
                 break
-            sink.sendall(heard)
+            for part in _parts(heard):
+                sink.sendall(part)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_RDWR)
 
@@ -135,6 +168,15 @@ def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
 def stripping(behind: tuple[str, int]) -> AbstractContextManager[int]:
     """Put up a middlebox that takes STARTTLS off the list, for tests that bring the server behind it."""
     return _middlebox(behind, _strip)
+
+
+def _parts(heard: bytes) -> Iterator[bytes]:
+    if not isinstance(heard, Slowly):
+        yield heard
+        return
+    for place in range(len(heard)):
+        yield heard[place : place + 1]
+        time.sleep(1)
 
 
 @contextmanager

@@ -75,6 +75,14 @@ CASES = {
     "greylists": Case(
         options=("smtpd_client_restrictions=defer", "smtpd_delay_reject=no"), reason=Reason.SERVER_BUSY, says="450"
     ),
+    "greets-421": Case(
+        options=(
+            "smtpd_client_restrictions=check_client_access static:{{421 4.7.0 too many from you}}",
+            "smtpd_delay_reject=no",
+        ),
+        reason=Reason.SERVER_BUSY,
+        says="421 4.7.0",
+    ),
     "wrapper-on-587": Case(
         options=(WRAPPER,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="wrappermode", patience=3
     ),
@@ -131,6 +139,7 @@ CASES = {
     "self-signed": Case((stock.SELF_SIGNED,), reason=Reason.SELF_SIGNED, says="self-signed"),
     "unknown-root": Case((stock.UNKNOWN_ROOT,), reason=Reason.UNTRUSTED_ROOT, says="Private Root"),
     "leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="tls.crt"),
+    "huge-chain": Case((stock.HUGE_CHAIN,), reason=Reason.TLS_HANDSHAKE_FAILED, says="handshake"),
     "wrong-order": Case((stock.DISORDERED,), warns=(Reason.CHAIN_OUT_OF_ORDER,)),
     "wrong-name-ipv6": Case((stock.OF_ANOTHER,), (IPV6,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),

@@ -23,6 +23,7 @@ UNKNOWN_ROOT = Authority("Private Root").issue()
 LEAF_ALONE = STORED.without_intermediate()
 DISORDERED = Served((STORED.chain[0], AUTHORITY.root, AUTHORITY.intermediate), STORED.key)
 LEAF_LAST = Served((AUTHORITY.intermediate, STORED.chain[0]), STORED.key)
+HUGE_CHAIN = Served((*STORED.chain, *[AUTHORITY.root] * 2000), STORED.key)  # some 700,000 octets
 WRONG_KEY = Served(STORED.chain, OLDER.key)
 WEAK_KEY = AUTHORITY.issue(Wish(rsa_bits=1024))
 SHA1 = AUTHORITY.issue_with_sha1()
