@@ -6,7 +6,7 @@ PYTHON ?= python3
 CONTEXT ?=
 # Where that cluster finds the images, as in IMAGES=registry.example.com/mail; empty: loaded on its nodes by you.
 IMAGES ?=
-# What `make kubectl`, `make helm` and `make pytest` pass on.
+# What `make kubectl`, `make helm`, `make pytest`, `make bench` and `make compare` pass on.
 ARGS ?=
 # How many tests run at a time: without a cluster as many as processors, with it a few more, for they mostly wait.
 JOBS ?= auto
@@ -107,7 +107,7 @@ bench: $(READY) ## Measure against the targets: prints a table and writes build/
 
 .PHONY: compare
 compare: $(READY) ## Let posttls-finger, testssl.sh and openssl look at the tests' mail servers; writes docs/comparison.md
-	PYTHONPATH=operator:tests $(BIN)/python -m comparison
+	PYTHONPATH=operator:tests $(BIN)/python -m comparison $(ARGS)
 
 ##@ Keep house
 

@@ -1,42 +1,29 @@
-"""`make compare`: lets all tools look at all cases, and writes the page that says who noticed what."""
+"""`make compare`: lets all tools look at all cases, and writes the page that says who noticed what.
+
+testssl.sh comes first, for it takes an hour of two processors: what it said is kept, `--resume` goes on from there, and
+`--partial` makes do with what there is. The first case of each fault comes before the others.
+"""
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from comparison.rules import Mark, fault, mark
+from comparison.rules import Mark, can_ask, fault, mark
 from comparison.table import COLUMNS, write
+from comparison.testssl import Kept, testssl
 from comparison.tools import TOOLS, Said, write_roots
 from mailservers.case import Case, Table, probe
 from mailservers.instance import Instance, folder
-from mailservers.tables import TABLES
+from mailservers.tables import EVERY_CASE, TABLES
 from mailtls.model.reason import Severity
 from testbed.console import Trouble, say, step
+from testbed.layout import project_folder
 
-AT_A_TIME = 4
-# testssl.sh takes a minute for each: what it is best at, and some of each other kind.
-TESTSSL_CASES: Mapping[str, frozenset[str]] = {
-    "Postfix": frozenset(
-        [
-            "good",
-            "tls-off",
-            "wrong-key",
-            "expired",
-            "not-yet-valid",
-            "self-signed",
-            "leaf-alone",
-            "wrong-order",
-            "wrong-name",
-            "weak-key",
-            "tls11-only",
-            "second-expired",
-        ]
-    ),
-    "haproxy": frozenset({"needs-sni"}),
-    "on the way": frozenset({"refused", "starttls-stripped"}),
-}
+AT_A_TIME, SLOW_ONES_AT_A_TIME = 4, 2
 
 
 def ours(case: Case, where: tuple[str, int]) -> Mark:
@@ -51,17 +38,22 @@ def ours(case: Case, where: tuple[str, int]) -> Mark:
     return Mark.SOMETHING_ELSE if failed else Mark.MISSED
 
 
-def compare(table: Table, name: str, running: Instance, roots: Path) -> dict[str, Mark]:
-    """Let all tools look at one service."""
+def compare(table: Table, name: str, running: Instance, roots: Path, kept: Kept) -> dict[str, Mark]:
+    """Let all tools look at one service; what testssl.sh said of it is known."""
     case, where = table.cases[name], running.where(name)
-    marks = {"mailtls": ours(case, where)}
-    for tool, run in TOOLS.items():
-        if tool == "testssl.sh" and name not in TESTSSL_CASES.get(table.server, ()):
-            marks[tool] = Mark.NOT_RUN
-        else:
-            marks[tool] = _judge(case, run(case, where, roots), f"{table.server} {name}: {tool}")
+    said = {tool: run(case, where, roots) for tool, run in TOOLS.items()}
+    marks = {tool: _judge(case, words, f"{table.server} {name}: {tool}") for tool, words in said.items()}
+    marks |= {"mailtls": ours(case, where), "testssl.sh": _kept_mark(table, name, kept)}
     say(f"{table.server} {name}: {', '.join(f'{tool} {marks[tool].value}' for tool in COLUMNS)}")
     return marks
+
+
+def _kept_mark(table: Table, name: str, kept: Kept) -> Mark:
+    case = table.cases[name]
+    if can_ask(case) and kept.ahead(table.server, [name]):
+        return Mark.NOT_RUN
+    said = kept.said(table.server, name) if can_ask(case) else None
+    return _judge(case, said, f"{table.server} {name}: testssl.sh")
 
 
 def _judge(case: Case, said: Said | None, title: str) -> Mark:
@@ -71,23 +63,86 @@ def _judge(case: Case, said: Said | None, title: str) -> Mark:
     return judged
 
 
-def compare_all(roots: Path) -> Mapping[tuple[str, str], Mapping[str, Mark]]:
+def compare_all(roots: Path, kept: Kept) -> Mapping[tuple[str, str], Mapping[str, Mark]]:
     """Let all tools look at all services, server by server."""
     marks: dict[tuple[str, str], Mapping[str, Mark]] = {}
     for server, table in TABLES.items():
-        if why := table.missing():
-            raise Trouble(why)
         with step(f"comparing on {server}"), table.serve(table.cases) as running, ThreadPoolExecutor(AT_A_TIME) as pool:
-            done = {name: pool.submit(compare, table, name, running, roots) for name in table.cases}
+            done = {name: pool.submit(compare, table, name, running, roots, kept) for name in table.cases}
             marks |= {(server, name): row.result() for name, row in done.items()}
     return marks
 
 
+def ask_testssl(roots: Path, kept: Kept, deadline: float) -> int:
+    """Ask testssl.sh about all cases that it can ask about, until the time is up; gives how many are left."""
+    for names in rounds():
+        for server, table in TABLES.items():
+            ahead = kept.ahead(server, names[server])
+            if ahead and time.monotonic() < deadline:
+                with step(f"testssl.sh on {server}"), table.serve(table.cases) as running:
+                    _ask_in_turn(Asking(table, running, roots, kept, deadline), ahead)
+    return sum(len(kept.ahead(server, names[server])) for names in rounds() for server in TABLES)
+
+
+def rounds() -> tuple[Mapping[str, list[str]], ...]:
+    """The cases that it can ask about, by server: one of each fault, one of each fault of a server, then the others."""
+    chosen: tuple[Mapping[str, list[str]], ...] = tuple({server: [] for server in TABLES} for _ in range(3))
+    seen: set[object] = set()
+    for server, name in EVERY_CASE:
+        case = TABLES[server].cases[name]
+        if can_ask(case):
+            wrong = fault(case)
+            place = 0 if wrong not in seen else 1 if (server, wrong) not in seen else 2
+            seen |= {wrong, (server, wrong)}
+            chosen[place][server].append(name)
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Asking testssl.sh about a server."""
+
+    table: Table
+    running: Instance
+    roots: Path
+    kept: Kept
+    deadline: float
+
+    def ask(self, name: str) -> None:
+        """Ask about a case, and keep the answer, unless the time is up."""
+        if time.monotonic() < self.deadline:
+            said = testssl(self.table.cases[name], self.running.where(name), self.roots)
+            self.kept.keep(self.table.server, name, said)
+            say(f"testssl.sh has looked at {self.table.server} {name}")
+
+
+def _ask_in_turn(asking: Asking, names: list[str]) -> None:
+    with ThreadPoolExecutor(SLOW_ONES_AT_A_TIME) as pool:
+        list(pool.map(asking.ask, names))
+
+
 def main() -> int:
     """Compare and write; a worse mark of ours than of another tool is told, and fails."""
-    argparse.ArgumentParser(prog="comparison", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="comparison", description=__doc__)
+    parser.add_argument("--resume", action="store_true", help="take what testssl.sh said in a run that was cut short")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="ask testssl.sh for no longer than this")
+    parser.add_argument("--partial", action="store_true", help="write the page though testssl.sh has cases ahead")
+    options = parser.parse_args()
+    if why := next((why for table in TABLES.values() if (why := table.missing())), ""):
+        raise Trouble(why)
+    kept = Kept(project_folder() / "build" / "comparison")
+    if not options.resume:
+        kept.forget()
     with folder("comparison") as home:
-        marks = compare_all(write_roots(home))
+        roots = write_roots(home)
+        left = ask_testssl(roots, kept, time.monotonic() + options.seconds)
+        if left and not options.partial:
+            say(f"testssl.sh has {left} cases ahead: go on by `make compare ARGS=--resume`")
+            return 1
+        return _conclude(compare_all(roots, kept))
+
+
+def _conclude(marks: Mapping[tuple[str, str], Mapping[str, Mark]]) -> int:
     write(marks)
     beaten = [(case, row) for case, row in marks.items() if row["mailtls"].rank < max(one.rank for one in row.values())]
     for case, row in beaten:

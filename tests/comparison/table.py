@@ -33,8 +33,9 @@ How they run:
 
 - posttls-finger at level `secure` with `-F`; openssl as `s_client` with `-verify_return_error`, `-verify_hostname` and
   a farewell inside TLS; both for 12 seconds at most.
-- testssl.sh with `--protocols --server-defaults --add-ca`. Its findings from MEDIUM on count, except that the
-  certificates of the tests name no place for revocation. It takes a minute for each case, so it runs on some only.
+- testssl.sh with `--protocols --server-defaults --add-ca`, with `--std` on cases that mailtls looks at in full, with
+  `--starttls-injection` on deep ones; for 150 seconds at most. What it says counts whatever weight it gives it, and is
+  an alarm from MEDIUM on, except that the certificates of the tests name no place for revocation. {ran}
 - All are told the same: the name to expect and the authority to trust. Only mailtls can also be told which certificate
   is stored, which the cases need where one was renewed but not loaded, or belongs to somebody else.
 """
@@ -63,7 +64,7 @@ def path() -> Path:
 
 
 def _lines(marks: Marks) -> Iterator[str]:
-    yield _HEAD
+    yield _HEAD.replace("{ran}", _ran(marks))
     yield from _summary(marks)
     for server, table in TABLES.items():
         yield f"\n## {server}\n"
@@ -73,6 +74,17 @@ def _lines(marks: Marks) -> Iterator[str]:
             wrong = fault(case)
             cells = " | ".join(marks[server, name][tool].value for tool in COLUMNS)
             yield f"| `{name}` | {wrong or 'nothing'} | {cells} |"
+
+
+def _ran(marks: Marks) -> str:
+    asked = [row["testssl.sh"] for row in marks.values() if row["testssl.sh"] is not Mark.CANNOT]
+    ran = sum(one is not Mark.NOT_RUN for one in asked)
+    if ran == len(asked):
+        return f"It ran on all\n  {ran} cases that it can ask about."
+    return (
+        f"It takes\n  half a minute for each: it ran on {ran} of the {len(asked)} cases that it can ask about, "
+        "one of each fault among them."
+    )
 
 
 def _summary(marks: Marks) -> Iterator[str]:

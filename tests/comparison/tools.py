@@ -1,8 +1,6 @@
-"""Runs the tools that postmasters use, each as its manual has it, on one service of a server."""
+"""Runs the quick ones of the tools that postmasters use, each as its manual has it, on one service of a server."""
 
-import json
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,9 @@ from mailservers.case import Case
 from mailservers.certificates import HOST
 from mailservers.stock import AUTHORITY
 from mailtls.model.spec import Protocol, TlsMode
-from testbed import trees
 
 PATIENCE = 12  # seconds for a tool that asks once
-TESTSSL_PATIENCE = 240  # it asks hundreds of times
 _GOODBYE = {Protocol.IMAP: "a LOGOUT\n", Protocol.SIEVE: "LOGOUT\n", Protocol.POP3: "QUIT\n"}
-_TOLD = frozenset({"MEDIUM", "HIGH", "CRITICAL", "FATAL"})
-# What is true of all certificates of the tests' authority, and of Debian's OpenSSL, and no fault of a server.
-_OF_THE_TESTS = frozenset({"cert_revocation", "engine_problem"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +25,7 @@ class Said:
 def openssl(case: Case, where: tuple[str, int], roots: Path) -> Said:
     """Run `openssl s_client` with every check that it has, and say goodbye inside TLS as a client does."""
     address, port = where
-    command = ["openssl", "s_client", "-connect", f"{_bracketed(address)}:{port}", "-servername", HOST]
+    command = ["openssl", "s_client", "-connect", f"{bracketed(address)}:{port}", "-servername", HOST]
     command += ["-verify_hostname", HOST, "-verify_return_error", "-CAfile", str(roots), "-crlf", "-ign_eof"]
     if case.tls is TlsMode.START_TLS:
         command += ["-starttls", str(case.protocol)]
@@ -53,34 +46,8 @@ def posttls_finger(case: Case, where: tuple[str, int], roots: Path) -> Said | No
     return Said(text, code != 0 or "Verified TLS connection established" not in text)
 
 
-def testssl(case: Case, where: tuple[str, int], roots: Path) -> Said | None:
-    """Run testssl.sh on protocols, ciphers and the certificate; what it calls MEDIUM or worse counts as told."""
-    with tempfile.TemporaryDirectory(prefix="testssl-", dir="/tmp") as folder:
-        report = Path(folder) / "report.json"
-        command = ["testssl", "--quiet", "--color", "0", "--warnings", "batch", "--connect-timeout", "5"]
-        command += ["--openssl-timeout", "5", "--add-ca", str(roots), "--ip", _bracketed(where[0]), "--protocols"]
-        command += ["--server-defaults", "--jsonfile", str(report), "--nodns", "none"]
-        if case.tls is TlsMode.START_TLS:
-            command += ["--starttls", str(case.protocol)]
-        inside = trees.inside(trees.ensure(trees.SERVERS), [*command, f"{HOST}:{where[1]}"])
-        _, text = _run(inside, TESTSSL_PATIENCE)
-        return _findings(report, text)
-
-
-def _findings(report: Path, text: str) -> Said:
-    try:
-        found = json.loads(report.read_text())
-    except (OSError, ValueError):
-        return Said(text, bad=True)
-    told = [
-        f"{one['id']} {one['severity']} {one['finding']}"
-        for one in found
-        if one["severity"] in _TOLD and one["id"].split(" ")[0] not in _OF_THE_TESTS
-    ]
-    return Said("\n".join(told), bool(told))
-
-
-def _bracketed(address: str) -> str:
+def bracketed(address: str) -> str:
+    """Write an address as it stands before a port."""
     return f"[{address}]" if ":" in address else address
 
 
@@ -99,7 +66,7 @@ def _decoded(output: bytes | None) -> str:
 
 
 Tool = Callable[[Case, tuple[str, int], Path], Said | None]
-TOOLS: Mapping[str, Tool] = {"posttls-finger": posttls_finger, "testssl.sh": testssl, "openssl": openssl}
+TOOLS: Mapping[str, Tool] = {"posttls-finger": posttls_finger, "openssl": openssl}
 
 
 def write_roots(folder: Path) -> Path:

@@ -1,15 +1,21 @@
 """The page that compares tools holds every case, and nobody does better than we on any of them."""
 
+from pathlib import Path
+
 import pytest
 
 from comparison import table
-from comparison.rules import NAMES, Mark, fault, mark
+from comparison.__main__ import rounds
+from comparison.rules import NAMES, Mark, can_ask, fault, mark
+from comparison.testssl import heard
 from comparison.tools import Said
 from mailservers.case import Case
 from mailservers.tables import EVERY_CASE, TABLES
 from mailtls.model.reason import Reason
 
 MARKS = table.read()
+CASES = {(server, name): TABLES[server].cases[name] for server, name in EVERY_CASE}
+GOOD_REPORT = Path(__file__).with_name("testssl-good.csv")
 
 
 def test_page_holds_every_case() -> None:
@@ -29,9 +35,45 @@ def test_nobody_notices_more(server: str, name: str) -> None:
     assert row["mailtls"].rank == 2 >= max(one.rank for one in row.values())
 
 
-def test_testssl_ran_on_many_cases() -> None:
-    """It is slow, but ten cases are the least that a comparison is worth."""
-    assert sum(row["testssl.sh"] not in {Mark.NOT_RUN, Mark.CANNOT} for row in MARKS.values()) >= 10
+def test_testssl_ran_on_each_kind_of_fault() -> None:
+    """It is slow, so the first case of each fault is the least that a comparison is worth."""
+    ran = {case for case, row in MARKS.items() if row["testssl.sh"] not in {Mark.NOT_RUN, Mark.CANNOT}}
+    assert len(ran) >= 60
+    assert {(server, name) for server, names in rounds()[0].items() for name in names} <= ran
+
+
+def test_rounds_hold_each_case_once_and_every_fault_in_the_first() -> None:
+    """Whatever a cut run leaves out, it is no kind of fault."""
+    chosen = [(server, name) for names in rounds() for server in names for name in names[server]]
+    assert sorted(chosen) == sorted(case for case in EVERY_CASE if can_ask(CASES[case]))
+    first = [fault(CASES[server, name]) for server, names in rounds()[0].items() for name in names]
+    assert len(first) == len(set(first)) == len({fault(CASES[case]) for case in chosen})
+
+
+@pytest.mark.parametrize("wrong", NAMES)
+def test_what_testssl_says_of_a_good_server_names_no_fault(wrong: Reason) -> None:
+    """The rules are generous, but praise is no finding."""
+    good = heard(GOOD_REPORT.read_text(encoding="utf-8"), "", gave_up=False)
+    assert not good.bad
+    assert mark(Case(reason=wrong), good) is Mark.MISSED
+
+
+@pytest.mark.parametrize(
+    ("row", "printed", "bad", "text"),
+    [
+        ('"cert_keySize","h/1","25","MEDIUM","RSA 1024 bits","",""', "", True, "cert_keySize MEDIUM RSA 1024 bits"),
+        ('"certs_list_ordering_problem","h/1","25","LOW","yes","",""', "", False, "ordering_problem LOW yes"),
+        ('"cert_revocation","h/1","25","HIGH","Neither CRL","",""', "", False, ""),
+        ('"cert <#1>","h/1","25","INFO","-----BEGIN CERTIFICATE----- MII","",""', "", False, ""),
+        ('"scanProblem","h/1","25","WARN","No server certificate","",""', "", True, "No server certificate"),
+        ('"TLS1","h/1","25","OK","not off', " Oops: no end in 150 seconds", False, "Oops: no end"),
+    ],
+)
+def test_report_of_testssl_is_read_whatever_its_weight(row: str, printed: str, bad: bool, text: str) -> None:
+    """All weights are heard, alarms are told from remarks, and a report that is cut short is read to its end."""
+    said = heard(f'"id","fqdn/ip","port","severity","finding","cve","cwe"\n{row}\n', printed, gave_up=False)
+    assert (said.bad, text in said.text) == (bad, True)
+    assert text or not said.text
 
 
 def test_every_fault_has_words_that_name_it() -> None:
