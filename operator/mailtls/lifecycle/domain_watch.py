@@ -9,6 +9,7 @@ from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.published import SMTP_PORT
 from mailtls.model.domain import DomainFacts
 from mailtls.model.endpoint import Target
+from mailtls.model.facts import shorten
 from mailtls.model.hostname import is_named
 from mailtls.model.observed import DomainsAsked, Observed
 from mailtls.model.reason import Finding, Severity
@@ -97,7 +98,7 @@ def _bounded(words: str, warnings: Sequence[Found]) -> str:
         count = f"{len(warnings)} warnings" if len(warnings) > 1 else "1 warning"
         words = f"{words.removesuffix('.')}; {count}: {domain}: {first.message}"
     words = words if words.endswith((".", ")")) else f"{words}."
-    return words if len(words) <= LONGEST_MESSAGE else f"{words[: LONGEST_MESSAGE - 1]}…"
+    return shorten(words, LONGEST_MESSAGE)
 
 
 def _failures(reports: Iterable[DomainReport]) -> list[Found]:

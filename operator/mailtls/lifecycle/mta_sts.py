@@ -5,7 +5,7 @@ from typing import Final
 
 from mailtls.lifecycle.published import Published
 from mailtls.model.domain import DomainFacts, StsFault
-from mailtls.model.facts import Facts, Phase, quote, shorten
+from mailtls.model.facts import Facts, Phase, quote, quote_all, shorten
 from mailtls.model.mta_sts import StsInvalid, StsMode, StsPolicy, is_sts_record, parse_policy, parse_record
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import read_served
@@ -31,7 +31,7 @@ _ADVICE: Final = {
 
 def policy_of(facts: DomainFacts) -> StsPolicy | None:
     """Return the policy that senders get, None where they get none."""
-    records = [text for text in facts.sts_record.values if is_sts_record(text)]
+    records = _announced(facts)
     try:
         if len(records) == 1 and facts.sts_policy and not facts.sts_policy.fault:
             parse_record(records[0])
@@ -64,7 +64,7 @@ def sts_records_are_many(published: Published) -> Iterator[Finding]:
         yield Finding(
             Reason.STS_RECORD_MULTIPLE,
             f"{published.facts.sts_record.name} has {len(found)} MTA-STS records, so that senders take none: keep one.",
-            evidence=shorten("; ".join(quote(text.encode()) for text in found)),
+            evidence=quote_all(found),
             subject=published.facts.display_name,
         )
 
@@ -191,7 +191,7 @@ def report_records_are_many(published: Published) -> Iterator[Finding]:
             Reason.TLS_REPORT_MULTIPLE,
             f"{published.facts.tlsrpt.name} has {len(found)} TLSRPT records, so that senders report nothing: keep one.",
             Severity.WARN,
-            evidence=shorten("; ".join(quote(text.encode()) for text in found)),
+            evidence=quote_all(found),
             subject=published.facts.display_name,
         )
 

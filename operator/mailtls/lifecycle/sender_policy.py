@@ -7,7 +7,7 @@ from mailtls.lifecycle.published import Published
 from mailtls.model.dkim import DkimInvalid, DkimKey, is_dkim_record, parse_dkim
 from mailtls.model.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, parse_dmarc
 from mailtls.model.domain import DomainFacts, Records
-from mailtls.model.facts import quote, shorten
+from mailtls.model.facts import quote, quote_all, shorten
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spf import MOST_LOOKUPS, MOST_VOIDS, SpfInvalid, SpfRecord, is_spf_record, parse_spf
 
@@ -36,7 +36,7 @@ def spf_records_are_many(published: Published) -> Iterator[Finding]:
             facts,
             Reason.SPF_MULTIPLE,
             f"{facts.display_name} has {len(found)} SPF records, which receivers take for an error: merge them.",
-            shorten("; ".join(quote(text.encode()) for text in found)),
+            quote_all(found),
         )
 
 
@@ -118,7 +118,7 @@ def dmarc_records_are_many(published: Published) -> Iterator[Finding]:
             published.facts,
             Reason.DMARC_MULTIPLE,
             f"{answer.name} has {len(found)} DMARC records, so that receivers take none: keep one.",
-            shorten("; ".join(quote(text.encode()) for text in found)),
+            quote_all(found),
         )
 
 

@@ -1,6 +1,6 @@
 """What one probe saw and heard, before anybody judged it: plain values, bounded in size, safe to print."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -184,6 +184,11 @@ def quote(data: bytes) -> str:
     if data.isascii() and (text := data.decode()).isprintable():
         return shorten(text)
     return shorten("".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:QUOTE_LIMIT]))  # noqa: PLR2004
+
+
+def quote_all(texts: Iterable[str]) -> str:
+    """Quote several texts, and cut them all to `QUOTE_LIMIT` characters."""
+    return shorten("; ".join(quote(text.encode()) for text in texts))
 
 
 def shorten(text: str, limit: int = QUOTE_LIMIT) -> str:
