@@ -5,6 +5,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
+from mailtls import __version__
 from mailtls.commands.app import app
 from mailtls.model.explanation import EXPLANATIONS
 from mailtls.model.reason import Reason
@@ -60,3 +61,16 @@ def test_list_has_every_reason() -> None:
 def test_nothing_to_explain_is_said() -> None:
     """A sentence, not a traceback."""
     assert "--list" in RUNNER.invoke(app, ["explain"]).stderr
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_is_told_by_the_usual_option_too(option: str) -> None:
+    """Who reports a bug looks there first."""
+    done = RUNNER.invoke(app, [option])
+    assert (done.exit_code, done.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["explain", "--list"], *(["explain", each] for each in Reason)])
+def test_explanation_fits_into_a_terminal_of_eighty_columns(arguments: list[str]) -> None:
+    """Piped or not, no line is broken by the terminal."""
+    assert all(len(line) <= 80 for line in RUNNER.invoke(app, arguments).stdout.splitlines())

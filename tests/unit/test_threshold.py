@@ -178,7 +178,7 @@ def test_options_are_the_thresholds_of_the_command_line() -> None:
     """The same three, with the same defaults."""
     asked = Asked(targets=("mx1.example.com",))
     assert request(asked).expected.thresholds == Thresholds()
-    asked = replace(asked, expiring_soon="20%", min_tls=TlsVersion.TLS_1_2, min_rsa_bits=4096)
+    asked = replace(asked, expiring_soon="20%", min_tls="1.2", min_rsa_bits="4096")
     assert request(asked).expected.thresholds == Thresholds(0.2, TlsVersion.TLS_1_2, RsaBits.BITS_4096)
 
 
@@ -187,7 +187,9 @@ def test_options_are_the_thresholds_of_the_command_line() -> None:
     [
         ({"expiring_soon": "30d"}, "For --expiring-soon write a share of the lifetime such as 33%"),
         ({"expiring_soon": ""}, "For --expiring-soon write a share"),
-        ({"min_rsa_bits": 1024}, "For --min-rsa-bits write one of 2048, 3072, 4096."),
+        ({"min_tls": "1.1"}, "For --min-tls write one of 1.2, 1.3."),
+        ({"min_rsa_bits": "1024"}, "For --min-rsa-bits write one of 2048, 3072, 4096."),
+        ({"min_rsa_bits": "many"}, "For --min-rsa-bits write one of"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused(changes: dict[str, object], sentence: str) -> None:

@@ -1,5 +1,7 @@
 """All commands by name."""
 
+from typing import Annotated
+
 import typer
 
 from mailtls import __version__
@@ -14,8 +16,19 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=SETTINGS, epilog=EPILOG)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def about() -> None:
+def about(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     """Certificates for mail servers, proven where they are served."""
 
 

@@ -1,9 +1,10 @@
 """From the options of `mailtls probe` to a request; whatever makes no sense is refused in one sentence."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,6 +23,7 @@ from mailtls.world.resolver import ResolverSettings
 _CONNECT_SHARE: Final = 0.5
 _WAITING: Final = 10  # so many more may wait for servers that do not answer
 _LARGEST_FILE: Final = 4 * 1024 * 1024
+_Choice = TypeVar("_Choice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,8 @@ class Asked:
     ca_file: Path | None = None
     staging: bool = False
     expiring_soon: str | None = None
-    min_tls: TlsVersion | None = None
-    min_rsa_bits: int | None = None
+    min_tls: str | None = None
+    min_rsa_bits: str | None = None
     expect_cert: Path | None = None
     resolvers: tuple[str, ...] = ()
     dkim_selectors: tuple[str, ...] = ()
@@ -133,14 +135,17 @@ def _thresholds(asked: Asked) -> Thresholds:
         soon = usual.expiring_soon if asked.expiring_soon is None else parse_margin(asked.expiring_soon)
     except ValueError as refusal:
         raise BadTarget(f"For --expiring-soon {refusal}.") from None
-    return Thresholds(soon, asked.min_tls, _rsa_bits(asked.min_rsa_bits))
+    return Thresholds(
+        soon,
+        _one_of("--min-tls", asked.min_tls, {str(each): each for each in TlsVersion}),
+        _one_of("--min-rsa-bits", asked.min_rsa_bits, {str(each.value): each for each in RsaBits}),
+    )
 
 
-def _rsa_bits(bits: int | None) -> RsaBits | None:
-    try:
-        return None if bits is None else RsaBits(bits)
-    except ValueError:
-        raise BadTarget(f"For --min-rsa-bits write one of {', '.join(str(each.value) for each in RsaBits)}.") from None
+def _one_of(option: str, word: str | None, known: Mapping[str, _Choice]) -> _Choice | None:
+    if word is not None and word not in known:
+        raise BadTarget(f"For {option} write one of {', '.join(known)}.")
+    return None if word is None else known[word]
 
 
 def _credentials(asked: Asked) -> Credentials | None:

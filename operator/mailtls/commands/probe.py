@@ -9,7 +9,6 @@ import typer
 
 from mailtls.commands.endings import unusable
 from mailtls.model.endpoint import Depth
-from mailtls.model.threshold import TlsVersion
 
 _WHAT, _HOW, _WHO, _OUT = "What to look at", "How to look", "Who to be", "What to say"
 _Texts = list[str] | None
@@ -81,11 +80,11 @@ def probe(
         ),
     ] = None,
     min_tls: Annotated[
-        TlsVersion | None,
-        typer.Option(help="Fail where an older version of TLS is accepted.", rich_help_panel=_HOW),
+        str | None,
+        typer.Option(help="Fail where an older version of TLS is accepted.", rich_help_panel=_HOW, metavar="1.2|1.3"),
     ] = None,
     min_rsa_bits: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             help="Fail where the certificate's RSA key has fewer bits.", rich_help_panel=_HOW, metavar="2048|3072|4096"
         ),

@@ -276,8 +276,8 @@ SERVED: Mapping[Reason, Explanation] = {
     Reason.UNTRUSTED_ROOT: Explanation(
         "The served chain ends at a root that clients do not trust.",
         "Use a public authority; if a private one is meant, put its root into spec.probe.trust or the installation's "
-        "trust bundle. With acme.server letsencrypt-staging, or `mailtls probe --staging`, that authority's roots are "
-        "trusted for the trial.",
+        "trust bundle, or name it by --ca-file. With acme.server letsencrypt-staging, or `mailtls probe --staging`, "
+        "that authority's roots are trusted for the trial.",
         symptom="Outlook and phones say that the server cannot be verified; mail from senders with MTA-STS never "
         "arrives.",
         rfc="RFC 8461 section 4.2",

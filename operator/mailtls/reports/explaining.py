@@ -7,7 +7,7 @@ from typing import Final
 from mailtls.model.explanation import EXPLANATIONS, SECTIONS
 from mailtls.model.reason import Explanation, Reason
 
-WIDTH: Final = 100
+WIDTH: Final = 80
 _INDENT: Final = "  "
 
 

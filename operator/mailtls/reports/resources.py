@@ -12,7 +12,7 @@ from mailtls.reports.words import safe
 
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
-_WIDTH: Final = 100
+_WIDTH: Final = 80
 
 
 def resource_table(views: Sequence[ResourceView], now: datetime, *, with_namespace: bool = False) -> str:
