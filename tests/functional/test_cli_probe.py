@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +147,8 @@ def test_domain_is_read_and_its_hosts_probed(server: Postfix, tmp_path: Path) ->
         (("example.com", "-4", "-6"), "-4 or -6"),
         (("example.com", "--resolver", "dns.example"), "is no resolver"),
         (("example.com", "--dkim-selector", "a b"), "is no DKIM selector"),
+        (("example.com", "--json", "--prometheus", "-"), "Only one of"),
+        (("example.com", "--junit", "-", "--prometheus", "-"), "Only one of"),
     ],
 )
 def test_nonsense_is_refused_with_one_sentence(arguments: tuple[str, ...], words: str) -> None:
@@ -170,6 +174,38 @@ def test_file_that_cannot_be_written_is_named(server: Postfix) -> None:
     assert done.stderr == "/nonexistent/mail.prom cannot be written (No such file or directory).\n"
     done = mailtls("probe", *at(server, "good"), "--prometheus", "/tmp")
     assert (done.returncode, done.stderr) == (2, "/tmp cannot be written (Is a directory).\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--prometheus", "-"), ("--junit", "-")])
+def test_full_standard_output_is_named(options: tuple[str, ...], server: Postfix) -> None:
+    """One sentence and exit code 2, and nothing of Python's own at its end."""
+    command = [sys.executable, "-m", "mailtls", "probe", *at(server, "good"), *options]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "operator"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, "Standard output cannot be written (No space left on device).\n")
+
+
+def test_server_that_greets_late_is_waited_for_as_long_as_asked() -> None:
+    """Delays of the greeting are usual (RFC 5321 section 4.5.3.2.1 allows minutes): a longer time-out is for them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        threading.Thread(target=_greet_late, args=(listener,), daemon=True).start()
+        done = mailtls("probe", f"127.0.0.1:{listener.getsockname()[1]}", "--timeout", "40")
+    assert "NoBanner" not in done.stdout
+    assert "StarttlsNotAdvertised" in done.stdout, done
+
+
+def _greet_late(listener: socket.socket) -> None:
+    client, _ = listener.accept()
+    time.sleep(11)  # one second more than a talk may take by default
+    client.sendall(b"220 mx1.example.com ESMTP\r\n")
+    client.recv(1024)
+    client.sendall(b"250 mx1.example.com\r\n")
+    client.recv(1024)
+    client.close()
 
 
 def test_help_of_probe_comes_at_once_and_without_a_cluster() -> None:

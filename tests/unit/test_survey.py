@@ -133,6 +133,16 @@ def test_junit_report_parses_and_counts_what_fails() -> None:
     assert failures["192.0.2.1:25 SMTP, STARTTLS, opportunistic"] is None
 
 
+def test_junit_report_says_what_users_see_and_which_rules_there_are() -> None:
+    """The same as the report for people, in sentences that end."""
+    mismatch = Finding(Reason.TLSA_MISMATCH, "No record matches", evidence="3 1 1 ab…, issued by X")
+    root = ET.fromstring(junit_report(survey(domains=(domain(mismatch),))))  # noqa: S314 - our own
+    text, known = next(root.iter("failure")).text or "", EXPLANATIONS[Reason.TLSA_MISMATCH]
+    assert text.startswith("TlsaMismatch: No record matches. Seen: 3 1 1 ab…, issued by X. Users see: ")
+    assert known.symptom in text
+    assert text.endswith(f"Rules: {known.rfc}, TLSRPT {known.tlsrpt}.")
+
+
 def parsed(found: Survey) -> dict[str, list[Sample]]:
     """Read the metrics as Prometheus' own library does."""
     written = prometheus_report(found).decode()

@@ -100,12 +100,15 @@ def _manner(asked: Asked) -> Manner:
 
 
 def _limits(asked: Asked) -> Limits:
+    """Stretch all phases with a longer time-out; of a shorter one each phase may take what it usually does."""
     whole, usual = asked.timeout, Limits()
+    longer = max(1.0, whole / usual.overall)
     return Limits(
-        connect=min(usual.connect, whole * _CONNECT_SHARE),
-        dialog=min(usual.dialog, whole),
-        handshake=min(usual.handshake, whole),
+        connect=min(usual.connect * longer, whole * _CONNECT_SHARE),
+        dialog=min(usual.dialog * longer, whole),
+        handshake=min(usual.handshake * longer, whole),
         overall=whole,
+        inspection=usual.inspection * longer,
         concurrency=asked.concurrency,
         connections=max(asked.concurrency, min(usual.connections, _WAITING * asked.concurrency)),
     )

@@ -38,6 +38,12 @@ class Output:
     quiet: bool = False
     color: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse two reports in one stream, which nobody could take apart; raises ValueError."""
+        there = [self.json, self.junit == _STANDARD_OUTPUT, self.prometheus == _STANDARD_OUTPUT]
+        if sum(there) > 1:
+            raise ValueError("Only one of --json, --junit - and --prometheus - can have standard output: name a file.")
+
 
 @contextmanager
 def progress(output: Output) -> Iterator[Watcher]:
@@ -61,16 +67,29 @@ def progress(output: Output) -> Iterator[Watcher]:
 
 
 def deliver(survey: Survey, output: Output) -> ExitCode:
-    """Write all reports that were asked for; raises OSError for a file that cannot be written."""
+    """Write all reports that were asked for; raises OSError, with a sentence, for what cannot be written."""
     if output.junit:
         _write(output.junit, junit_report(survey))
     if output.prometheus:
         _write(output.prometheus, prometheus_report(survey))
-    if output.json:
-        typer.echo(json_report(survey, strict=output.strict), nl=False)
-    elif _STANDARD_OUTPUT not in {output.prometheus, output.junit}:
-        _show(survey, output)
+    with _standard_output():
+        if output.json:
+            typer.echo(json_report(survey, strict=output.strict), nl=False)
+        elif _STANDARD_OUTPUT not in {output.prometheus, output.junit}:
+            _show(survey, output)
     return survey.exit_code(strict=output.strict)
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Say what is wrong with the stream; afterwards nothing is left that Python would try to write at its end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"Standard output cannot be written ({error.strerror}).") from None
 
 
 def _show(survey: Survey, output: Output) -> None:
@@ -85,8 +104,8 @@ def _show(survey: Survey, output: Output) -> None:
 def _write(file: Path, content: bytes) -> None:
     """Replace the file at once: a collector must never read half of it."""
     if file == _STANDARD_OUTPUT:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        with _standard_output():
+            sys.stdout.buffer.write(content)
         return
     try:
         if file.exists() and not file.is_file():  # a pipe or /dev/stderr

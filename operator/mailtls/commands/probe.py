@@ -130,7 +130,10 @@ def probe(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to standard output.", rich_help_panel=_OUT)] = False,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit's XML there, for CI.", rich_help_panel=_OUT)] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(help="Write JUnit's XML there, or - for standard output, for CI.", rich_help_panel=_OUT),
+    ] = None,
     prometheus: Annotated[
         Path | None,
         typer.Option(
@@ -151,8 +154,8 @@ def probe(
     from mailtls.commands.surveying import survey
     from mailtls.world.clock import SystemClock
 
-    output = delivery.Output(json, junit, prometheus, strict=strict, quiet=quiet, color=not no_color)
     try:
+        output = delivery.Output(json, junit, prometheus, strict=strict, quiet=quiet, color=not no_color)
         request = asking.request(
             asking.Asked(
                 targets=tuple(targets),

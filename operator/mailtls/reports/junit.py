@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring  # only 
 
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
-from mailtls.reports.words import fix_for, manner, place, safe
+from mailtls.reports.words import explanation, fix_for, manner, place, safe
 
 
 def junit_report(survey: Survey) -> bytes:
@@ -64,6 +64,17 @@ def _omitted_case(omitted: Omitted) -> Element:
 
 
 def _sentence(finding: Finding, seen: Seen | None) -> str:
-    server, fix = fix_for(finding, seen.software if seen else None)
-    parts = [f"{finding.reason}: {finding.message}", finding.evidence and f"Seen: {finding.evidence}"]
-    return safe(" ".join(part for part in [*parts, f"Fix ({server or 'any server'}): {fix}"] if part))
+    """Say all that the report for people says, in sentences."""
+    known, (server, fix) = explanation(finding.reason), fix_for(finding, seen.software if seen else None)
+    parts = {
+        f"{finding.reason}: ": finding.message,
+        "Seen: ": finding.evidence,
+        "Users see: ": known.symptom,
+        f"Fix ({server or 'any server'}): ": fix,
+        "Rules: ": ", ".join(part for part in (known.rfc, known.tlsrpt and f"TLSRPT {known.tlsrpt}") if part),
+    }
+    return safe(" ".join(_ended(label + words) for label, words in parts.items() if words))
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
