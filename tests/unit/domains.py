@@ -71,11 +71,17 @@ def ders(served: Served) -> tuple[bytes, ...]:
 
 
 def seen(
-    chain: Sequence[bytes] = (), *, name: str = HOST, code: int = 0, stop: Stop | None = None, port: int = 25
+    chain: Sequence[bytes] = (),
+    *,
+    name: str = HOST,
+    code: int = 0,
+    stop: Stop | None = None,
+    port: int = 25,
+    is_public: bool = True,
 ) -> tuple[Target, Facts]:
     """What a probe saw: a chain, or where it stopped."""
     target = Target("", "", "192.0.2.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), name)
-    verdict = Verification(code, 0, "certificate has expired" if code else "")
+    verdict = Verification(code, 0, "certificate has expired" if code else "", is_public=is_public)
     session = Session(tuple(chain), "TLSv1.3", "TLS_AES_256_GCM_SHA384", verdict) if chain else None
     return target, Facts(stop=stop, session=session)
 

@@ -228,6 +228,8 @@ def test_issuer_that_is_pinned_warns() -> None:
 def test_lonely_record_warns_of_the_next_renewal(probes: tuple[tuple[Target, Facts], ...]) -> None:
     """Whether or not a probe was made."""
     assert judged(facts(host(tlsa(CURRENT))), *probes) == {Reason.TLSA_NO_NEXT: Severity.WARN}
+    (found,) = judge_domain(facts(host(tlsa(CURRENT))), probes)
+    assert ("keys in use" in found.message) is bool(probes)
 
 
 def test_two_records_for_two_keys_in_use_have_no_next() -> None:

@@ -63,7 +63,7 @@ def test_roots_are_the_ones_that_the_authority_publishes() -> None:
 @pytest.mark.parametrize("served", CROSS_SIGNED)
 def test_chain_of_the_staging_authority_is_trusted_where_asked_only(served: x509.Certificate) -> None:
     """With the option it verifies and is marked as a trial; without it, the root is unknown."""
-    assert verified(served, trusts_staging=True) == Verification(is_trial=True)
+    assert verified(served, trusts_staging=True) == Verification(is_trial=True, is_public=False)
     assert verified(served, trusts_staging=False).code != 0
 
 
@@ -78,7 +78,25 @@ def test_bundle_without_roots_is_still_anchored_beside_the_staging_roots() -> No
     anchor = AUTHORITY.bundle_pem.replace(AUTHORITY.roots_pem, "")
     store = TrustStore(anchor, datetime.now(UTC), trusts_staging=True)
     der = tuple(each.public_bytes(Encoding.DER) for each in GOOD.chain)
-    assert store.verify(der, [crypto.X509.from_cryptography(each) for each in GOOD.chain]) == Verification()
+    assert store.verify(der, [crypto.X509.from_cryptography(each) for each in GOOD.chain]) == Verification(
+        is_public=False
+    )
+
+
+def test_roots_of_the_system_are_told_from_roots_trusted_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers have the system's alone: the same chain is public where its root is one of these."""
+    der, chain = tuple(each.public_bytes(Encoding.DER) for each in GOOD.chain), GOOD.chain
+    served = [crypto.X509.from_cryptography(each) for each in chain]
+    beside = TrustStore(AUTHORITY.roots_pem, datetime.now(UTC)).verify(der, served)
+    (tmp_path / "roots.pem").write_text(AUTHORITY.roots_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    both = TrustStore(AUTHORITY.roots_pem, datetime.now(UTC)).verify(der, served)
+    system = TrustStore("", datetime.now(UTC)).verify(der, served)
+    assert [each.code for each in (beside, both, system)] == [0, 0, 0]
+    assert [each.is_public for each in (beside, both, system)] == [False, True, True]
 
 
 def test_trial_is_a_warning_that_says_what_comes_next() -> None:

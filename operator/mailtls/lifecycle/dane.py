@@ -169,8 +169,8 @@ def next_key_is_not_published(published: Published) -> Iterator[Finding]:
         if any(_has_no_spare(published, service, members) for members in sets):
             yield Finding(
                 Reason.TLSA_NO_NEXT,
-                f"All TLSA records at {service.tlsa.name} are for keys in use, so that a renewal with a new key breaks "
-                "mail: publish the next key's hash ahead, or keep the key at renewals.",
+                f"All TLSA records at {service.tlsa.name} are for {_keys(service)}, so that a renewal with a new key "
+                "breaks mail: publish the next key's hash ahead, or keep the key at renewals.",
                 Severity.WARN,
                 evidence=_listed(own),
                 subject=service.subject,
@@ -204,6 +204,10 @@ def _has_no_spare(published: Published, service: Service, members: list[TlsaReco
     if not service.chains:
         return len(members) == 1
     return all(any(_matches(published, service, each, chain) for chain in service.chains) for each in members)
+
+
+def _keys(service: Service) -> str:
+    return "keys in use" if service.chains else "one key, which no server was seen to use"
 
 
 def _unless_ignored(service: Service) -> Severity:

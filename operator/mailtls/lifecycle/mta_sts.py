@@ -247,6 +247,8 @@ def _fault(facts: Facts, host: str) -> str:
     verdict, leaf = facts.session.verification, read_served(facts.session.chain[0])
     if verdict.code > 0:
         return f"its certificate is not trusted: {verdict.words}"
+    if not verdict.is_public:  # what we trust besides, senders do not
+        return "its certificate is not of a public authority"
     if leaf is None or not leaf.names(host):
         return "its certificate is not for that name"
     return ""

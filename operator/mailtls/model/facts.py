@@ -133,13 +133,15 @@ def _capability(line: str) -> tuple[str, str]:
 class Verification:
     """OpenSSL's word on the chain: `code` 0 is good (X509_V_OK), `depth` 0 is the leaf.
 
-    `is_trial`: the chain is trusted, but the root is one of Let's Encrypt's staging authority.
+    `is_trial`: the chain is trusted, but the root is one of Let's Encrypt's staging authority. `is_public`: it leads to
+    a root of the system, as strangers have them, and not only to one that was trusted beside these.
     """
 
     code: int = 0
     depth: int = 0
     words: str = ""
     is_trial: bool = False
+    is_public: bool = True
 
 
 @dataclass(frozen=True, slots=True)

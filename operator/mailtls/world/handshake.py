@@ -154,9 +154,8 @@ class TrustStore:
     """
 
     def __init__(self, extra_roots_pem: str, now: datetime, *, trusts_staging: bool = False) -> None:
-        self._store = crypto.X509Store()
-        self._store.set_time(now)
-        self._load_system_roots()
+        self._store = _system_roots(now)
+        self._system = _system_roots(now) if trusts_staging or extra_roots_pem.strip() else None
         self._unreadable = ""
         self._last: tuple[tuple[bytes, ...], Verification] | None = None
         try:
@@ -180,15 +179,18 @@ class TrustStore:
         except crypto.X509StoreContextError as error:
             code, depth, words = error.errors
             return Verification(code, depth, shorten(str(words)))
-        return Verification(is_trial=path[-1].to_cryptography() in staging_roots())
+        is_trial = path[-1].to_cryptography() in staging_roots()
+        return Verification(is_trial=is_trial, is_public=self._is_public(chain))
 
-    def _load_system_roots(self) -> None:
-        paths = ssl.get_default_verify_paths()
-        directory = paths.capath if paths.capath and Path(paths.capath).is_dir() else None
-        if directory:  # looked up by hash when needed: no cost of parsing a hundred roots
-            self._store.load_locations(None, directory)
-        elif paths.cafile:
-            self._store.load_locations(paths.cafile)
+    def _is_public(self, chain: list[crypto.X509]) -> bool:
+        """Whether the system's roots alone are enough, for a chain that is trusted."""
+        if self._system is None:
+            return True
+        try:
+            crypto.X509StoreContext(self._system, chain[0], chain[1:]).verify_certificate()
+        except crypto.X509StoreContextError:
+            return False
+        return True
 
     def _add(self, extra_roots_pem: str) -> None:
         """Trust the roots of a bundle; intermediates in it would hide that the server does not send them."""
@@ -200,6 +202,17 @@ class TrustStore:
             self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for root in roots or bundle:
             self._store.add_cert(crypto.X509.from_cryptography(root))
+
+
+def _system_roots(now: datetime) -> crypto.X509Store:
+    store, paths = crypto.X509Store(), ssl.get_default_verify_paths()
+    store.set_time(now)
+    directory = paths.capath if paths.capath and Path(paths.capath).is_dir() else None
+    if directory:  # looked up by hash when needed: no cost of parsing a hundred roots
+        store.load_locations(None, directory)
+    elif paths.cafile:
+        store.load_locations(paths.cafile)
+    return store
 
 
 def _failure(error: SSL.Error) -> HandshakeFailed:
