@@ -115,10 +115,28 @@ def test_renewal_is_awaited_and_status_tells_the_story(installation: Installatio
     probed = mailtls(installation, "probe-now", "mx", "--deep", "--wait", "--timeout", "60")
     assert probed.returncode == 0, probed
     assert installation.get()["status"]["deepProbeTime"]
+    assert installation.get()["status"]["handled"]["probe"] in probed.stdout
+
+    back = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "90")
+    assert back.returncode == 0, back
+    assert "every probed port serves the certificate" in back.stdout
+    assert installation.fingerprint() == first
     story = mailtls(installation, "status", "mx")
     assert story.returncode == 0
-    for words in ("+ Verified", "postfix-0", "465", "History"):
+    for words in ("+ Verified", "postfix-0", "465", "History", "RolledBack"):
         assert words in story.stdout, story
+
+
+def test_rollback_without_a_certificate_before_is_refused(installation: Installation) -> None:
+    """The first certificate has nothing behind it: exit code 1 and the reason, and it goes on serving."""
+    installation.apply()
+    installation.start()
+    installation.await_ready()
+    first = installation.fingerprint()
+    refused = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "60")
+    assert refused.returncode == 1, refused
+    assert "RollbackRefused" in refused.stdout
+    assert installation.fingerprint() == first
 
 
 def test_resource_that_is_not_there_is_named(installation: Installation) -> None:
