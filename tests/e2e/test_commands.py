@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from e2e.charted import install, values_for
 from e2e.installation import SECRET
 from testbed.layout import NODE_ADDRESS, project_folder
 from testbed.mailserver import MailServer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e.installation import Installation
     from testbed.api import Object
+    from testbed.pebble import Pebble
 
 pytestmark = pytest.mark.cluster
 
@@ -137,6 +141,30 @@ def test_rollback_without_a_certificate_before_is_refused(installation: Installa
     assert refused.returncode == 1, refused
     assert "RollbackRefused" in refused.stdout
     assert installation.fingerprint() == first
+
+
+@pytest.mark.usefixtures("operator_image")
+def test_preflight_asks_what_the_charts_operator_may(
+    installation: Installation, shared_pebble: Pebble, email: str, tmp_path: Path
+) -> None:
+    """What the chart grants is enough; a verb that is taken from its Role is named, and nothing else."""
+    sandbox = installation.sandbox
+    install(sandbox, values_for(sandbox, installation.zone, shared_pebble, email), tmp_path)
+    given = manifest(installation, "nowhere")
+    user = f"system:serviceaccount:{sandbox.name}:mailtls"
+    assert f"OK rights {user} may do all that it needs in namespace {sandbox.name}." in _told(installation, given)
+
+    rules = sandbox.get("roles.rbac.authorization.k8s.io", "mailtls")["rules"]
+    less = [{**rule, "verbs": [verb for verb in rule["verbs"] if "pods" not in rule["resources"]]} for rule in rules]
+    sandbox.patch("roles.rbac.authorization.k8s.io", "mailtls", {"rules": [rule for rule in less if rule["verbs"]]})
+    told = _told(installation, given)
+    assert "FAIL rights" in told
+    assert f"{user} may not list pods, patch pods in namespace {sandbox.name}" in told, told
+
+
+def _told(installation: Installation, given: Object) -> str:
+    """What preflight says, in one line; there may be more, about what is not there."""
+    return " ".join(preflight(installation, "--resolver", NODE_ADDRESS, given=given).stdout.split())
 
 
 def test_resource_that_is_not_there_is_named(installation: Installation) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import host
+from testbed.archive import ImageSpec, write_archive
 from testbed.console import step
-from testbed.images import run
+from testbed.images import cached, run
 from testbed.layout import cache_folder
 from testbed.tools import content_hash
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SERVERS = "servers"  # Dovecot, Exim and haproxy, and testssl.sh to compare with
 OPENSMTPD = "opensmtpd"
+IMAGE = "localhost/servers:1"
 _RECIPE = Path(__file__).with_name("trees.json")
 # A program sees the machine's devices, processes and /tmp, and has folders of its own for what it runs with: two of a
 # kind never meet. The shell becomes the program, so that ending the process ends the program.
@@ -59,6 +61,19 @@ def ensure(name: str) -> Path:
                 _make(name, target)
             _forget_others(name, target)
     return target
+
+
+def ensure_image() -> Path:
+    """The tree with Exim and haproxy as an image, for pods; made only when a test asks for it."""
+    tree = ensure(SERVERS)
+
+    def make(folder: Path) -> Path:
+        run("tar", "--create", "--one-file-system", "--exclude=./dev/*", f"--directory={tree}",
+            f"--file={folder / 'layer.tar'}", ".")  # fmt: skip
+        write_archive(ImageSpec(IMAGE, command=("sh",)), folder / "layer.tar", folder / "image.tar")
+        return folder / "image.tar"
+
+    return cached(f"servers-{content_hash(_RECIPE)}", make)
 
 
 def inside(tree: Path, command: Sequence[str]) -> list[str]:

@@ -1,0 +1,135 @@
+"""Exim and haproxy reloaded in their pods by the presets' own commands, on the real cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from testbed import containers, trees
+from testbed.mailserver import MailServer, self_signed
+
+if TYPE_CHECKING:
+    from e2e.installation import Installation
+    from testbed.api import Object
+    from testbed.cluster import Cluster
+    from testbed.sandbox import Sandbox
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers-image")]
+
+EXIM = """
+primary_hostname = {host}
+exim_user = Debian-exim
+exim_group = Debian-exim
+log_file_path = /var/log/exim4/%slog
+daemon_smtp_ports = 25 : 465 : 587
+tls_on_connect_ports = 465
+tls_advertise_hosts = *
+tls_certificate = /etc/mail-tls/tls.crt
+tls_privatekey = /etc/mail-tls/tls.key
+host_lookup =
+rfc1413_query_timeout = 0s
+keep_environment =
+acl_smtp_connect = welcome
+begin acl
+welcome:
+  accept
+"""
+HAPROXY = """
+global
+  ssl-load-extra-files key
+  ssl-load-extra-del-ext
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend smtps
+  bind :465 ssl crt /etc/mail-tls/tls.crt
+  default_backend postfix
+backend postfix
+  server postfix {behind}:25
+"""
+
+
+@pytest.fixture(scope="module")
+def image(cluster: Cluster) -> str:
+    """The image of both, known to the cluster."""
+    containers.import_image(cluster.layout, trees.ensure_image())
+    return trees.IMAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server in a StatefulSet of two pods; its program is process 1 of the container."""
+
+    sandbox: Sandbox
+    host: str
+    image: str
+    name: str
+    command: tuple[str, ...]
+    configuration: str
+    port: int
+
+    def deploy(self) -> None:
+        """Write its configuration, its Secret and its workload, and wait for its pods."""
+        data = {"data": {f"{self.name}.conf": self.configuration}}
+        self.sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.name}, **data})
+        postfix = MailServer(self.sandbox, self.host, name=self.name, image=self.image)
+        manifest = postfix.workload()
+        pod = manifest["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        container |= {"name": self.name, "command": list(self.command)}
+        container["readinessProbe"]["tcpSocket"]["port"] = self.port
+        container["volumeMounts"].append({"name": "configuration", "mountPath": f"/etc/{self.name}"})
+        pod["volumes"].append({"name": "configuration", "configMap": {"name": self.name}})
+        self.sandbox.put_secret("mx-tls", self_signed([self.host]), "kubernetes.io/tls")
+        self.sandbox.apply(manifest)
+        postfix.wait_until_ready()
+
+    def runs(self) -> dict[str, tuple[str, int]]:
+        """Of each pod its container, and how often that was restarted."""
+        pods = self.sandbox.objects("pods", f"app={self.name}")
+        return {pod["metadata"]["uid"]: _run(pod) for pod in pods}
+
+
+def _run(pod: Object) -> tuple[str, int]:
+    (container,) = pod["status"]["containerStatuses"]
+    return str(container["containerID"]), int(container["restartCount"])
+
+
+def renewed_in_place(installation: Installation, server: Server, /, **workload: Any) -> None:
+    """From a placeholder to a certificate, and to the next one: proven in every pod, and nothing was restarted."""
+    before = server.runs()
+    assert len(before) == 2
+    installation.apply(workloads=[{"kind": "StatefulSet", "name": server.name, **workload}])
+    installation.start()
+    installation.await_ready(within=120)
+    first = installation.fingerprint()
+    installation.renew("again")
+    seen = installation.await_renewed("again", within=120)
+    assert installation.fingerprint() != first
+    served = {each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]}
+    assert served == {installation.fingerprint()}
+    assert server.runs() == before
+
+
+def test_exim_takes_the_new_certificate_by_hup(installation: Installation, image: str) -> None:
+    """All three ports of both pods serve it, from the same containers; with -C it would come back without rights."""
+    host = installation.zone.host("mx")
+    command = ("exim4", "-bdf")  # reads /etc/exim4/exim4.conf
+    server = Server(installation.sandbox, host, image, "exim4", command, EXIM.format(host=host), 25)
+    server.deploy()
+    renewed_in_place(installation, server, server="exim")
+
+
+def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, image: str) -> None:
+    """The master starts new workers, and the Postfix behind answers inside TLS."""
+    host = installation.zone.host("mx")
+    behind = MailServer(installation.sandbox, host, secret=None, replicas=1).deploy()
+    configuration = HAPROXY.format(behind=behind.service_address())
+    command = ("haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.conf")
+    server = Server(installation.sandbox, host, image, "haproxy", command, configuration, 465)
+    server.deploy()
+    renewed_in_place(installation, server, server="haproxy", ports=[{"port": 465, "tls": "Implicit"}])
