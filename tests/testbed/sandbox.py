@@ -114,7 +114,7 @@ class Sandbox:
 
         def reached(seen: Object | None) -> bool:
             found = condition_of(seen, condition)
-            return found is not None and found["status"] == status and reason in (None, found["reason"])
+            return found is not None and found["status"] == status and reason in (None, found.get("reason"))
 
         seen = self.wait_for(resource, name, reached, within=within)
         assert seen is not None
