@@ -1,9 +1,10 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
-deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values, and
-docs/reasons.md from `mailtls.model.explanation`.
+deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
+docs/reasons.md from `mailtls.model.explanation`, and the schema that preflight checks by from the CRD.
 """
 
+import json
 import os
 import re
 import shutil
@@ -32,6 +33,9 @@ ALERTS_HEAD = """\
 # Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`.
 # Made from charts/mailtls/files/alerts.yaml with the chart's default thresholds; do not edit.
 """
+CHECKABLE = {
+    "type", "enum", "required", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
+}  # fmt: skip
 REASONS_HEAD = """\
 # Reasons
 
@@ -104,10 +108,25 @@ def entry(reason: str, told: Any) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def spec_schema() -> str:
+    """Return what the package needs of the CRD: the schema of the spec, without words and rules."""
+    (version,) = yaml.safe_load((ROOT / "crds" / "mailservertls.yaml").read_text())["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return json.dumps(_checkable(spec), ensure_ascii=False, indent=1) + "\n"
+
+
+def _checkable(node: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in node.items() if key in CHECKABLE}
+    if "properties" in node:
+        kept["properties"] = {name: _checkable(member) for name, member in node["properties"].items()}
+    return kept | ({"items": _checkable(node["items"])} if "items" in node else {})
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "deploy/mailtls.yaml": manifest,
     "deploy/alerts.yaml": alerts,
     "docs/reasons.md": reasons,
+    "operator/mailtls/preflight/schema.json": spec_schema,
 }
 
 

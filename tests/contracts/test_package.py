@@ -30,6 +30,7 @@ def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
     assert "mailtls = mailtls.__main__:main" in commands
     assert "kubectl-mailtls = mailtls.__main__:plugin" in commands
     assert {"mailtls/reports/survey.schema.json", "mailtls/world/letsencrypt-staging.pem"} <= names
+    assert "mailtls/preflight/schema.json" in names
 
 
 def test_chart_is_of_the_same_version() -> None:

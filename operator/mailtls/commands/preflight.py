@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mailtls.world.spec import Defaults
 
 _STANDARD_INPUT = Path("-")
+_ASSUMED = (
+    "No operator was looked at, so what a manifest leaves out is taken as an installation with acme.server letsencrypt "
+    "and an http01 solver would fill it in."
+)
 
 
 def preflight(
@@ -41,12 +45,14 @@ def preflight(
 
     Nothing is changed: the API server is asked by a dry run, DNS servers by an update without records.
     """
+    from mailtls.world.manifests import read_manifests
     from mailtls.world.resolver import Resolver, ResolverSettings
 
     settings = ResolverSettings(tuple(resolver or ()))
     try:
         Resolver(settings)
         text = _read(file)
+        read_manifests(text, "default")  # a file that makes no sense is said to, also where there is no cluster
     except (ValueError, OSError) as problem:
         raise unusable(problem) from None
     place = nullcontext(None) if offline else connected(context, kubeconfig, namespace)
@@ -59,14 +65,12 @@ def _look(text: str, place: "Place", namespace: str, *, strict: bool) -> None:
     from mailtls.model.preflight import exit_code
     from mailtls.preflight.checks import preflight as check
     from mailtls.reports.preflight import preflight_line, preflight_summary
-    from mailtls.world.manifests import InvalidManifest, read_manifests
+    from mailtls.world.manifests import read_manifests
 
-    try:
-        resources = read_manifests(text, namespace)
-    except InvalidManifest as invalid:
-        raise unusable(invalid) from None
+    if place.installation is None:
+        typer.echo(_ASSUMED)
     lines = []
-    for resource in resources:
+    for resource in read_manifests(text, namespace):
         typer.echo(f"{resource['metadata']['namespace']}/{resource['metadata']['name']}")
         for line in check(resource, place):
             typer.echo(preflight_line(line))

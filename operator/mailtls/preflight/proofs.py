@@ -64,8 +64,12 @@ def _write(zone: Rfc2136Zone, name: str) -> None:
 
 def _http01(host: str, place: Place) -> Iterator[Line]:
     topic = "http-01"
-    addresses = [address for answer in Lookup(place.resolver).addresses(host) for address in answer.values]
-    if not addresses:
+    answers = Lookup(place.resolver).addresses(host)
+    addresses = [address for answer in answers for address in answer.values]
+    failure = next((answer.failure for answer in answers if answer.failure), "")
+    if not addresses and failure:
+        yield unseen(topic, f"{host} could not be looked up ({failure}), so port 80 was not tried.")
+    elif not addresses:
         message = f"{host} has no address, so that no authority finds port 80 of it: add an A or AAAA record."
         yield bad(topic, Finding(Reason.CHALLENGE_FAILED, message))
     for address in addresses:

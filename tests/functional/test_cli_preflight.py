@@ -1,0 +1,46 @@
+"""`mailtls preflight` as CI runs it: a program without any cluster."""
+
+from pathlib import Path
+
+import pytest
+
+from functional.test_cli_probe import mailtls
+
+MANIFEST = """\
+apiVersion: mailtls.dev/v1alpha1
+kind: MailServerTLS
+metadata: {name: mx}
+spec:
+  dnsNames: [mx1.example.invalid]
+  workloads: [{kind: StatefulSet, name: postfix, server: postfix%s}]
+"""
+NOWHERE = ("--resolver", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("more", "code"), [(", bogus: 1", 1), ("", 3)])
+def test_unknown_field_fails_without_a_cluster(more: str, code: int, tmp_path: Path) -> None:
+    """A slip of the pen is found before anybody applies it; what is taken for granted is said."""
+    (tmp_path / "mx.yaml").write_text(MANIFEST % more)
+    done = mailtls("preflight", "--offline", str(tmp_path / "mx.yaml"), *NOWHERE)
+    assert done.returncode == code, done  # 3: the DNS was not to be asked
+    assert ("spec.workloads[0].bogus is no field" in done.stdout) is bool(more)
+    assert ("OK   admission" in done.stdout) is not bool(more)
+    assert "acme.server letsencrypt" in done.stdout
+    assert "CEL" in done.stdout or more
+
+
+@pytest.mark.parametrize("options", [(), ("--offline",)])
+def test_file_that_is_no_yaml_is_named_also_without_a_cluster(options: tuple[str, ...], tmp_path: Path) -> None:
+    """The file is at fault, and not the cluster that nobody has."""
+    (tmp_path / "mx.yaml").write_text("a: [")
+    done = mailtls("preflight", str(tmp_path / "mx.yaml"), *options)
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("This is no YAML: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_good_file_without_a_cluster_is_not_looked_at(tmp_path: Path) -> None:
+    """Without --offline the cluster is meant to be asked."""
+    (tmp_path / "mx.yaml").write_text(MANIFEST % "")
+    done = mailtls("preflight", str(tmp_path / "mx.yaml"))
+    assert (done.returncode, "cluster" in done.stderr) == (3, True), done
