@@ -17,7 +17,7 @@ PLAIN, SMTPS, PROXY = "plain", "smtps", "proxy-v2"
 CASES = {
     "good": Case(),
     "good-smtps": Case(options=(SMTPS,), tls=IMPLICIT),
-    "good-require": Case(options=("tls-require",), policy=ENFORCED),
+    "good-require": Case(options=("tls-require",)),
     "good-auth": Case(options=("tls-require", "auth <users>"), policy=ENFORCED),
     "tls-off": Case(options=(PLAIN,), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"),
     "smtps-on-587": Case(options=(SMTPS,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3),

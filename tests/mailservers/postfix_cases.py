@@ -43,7 +43,7 @@ CASES = {
     "good": Case(),
     "good-wrapper": Case(options=(WRAPPER,), tls=IMPLICIT),
     "good-tls12": Case(options=("smtpd_tls_protocols=TLSv1.2",)),
-    "good-encrypt": Case(options=(ENCRYPT,), policy=ENFORCED),
+    "good-encrypt": Case(options=(ENCRYPT, *AUTH), policy=ENFORCED),
     "good-rsa-and-ecdsa": Case((stock.STORED, stock.RSA)),
     "good-auth": Case(options=(*AUTH, AUTH_ONLY), policy=ENFORCED),
     "good-ipv6": Case(options=(IPV6,)),
@@ -159,7 +159,12 @@ CASES = {
         says="535",
     ),
     "login-not-offered": Case(
-        options=(MODERN,), depth=FULL, policy=ENFORCED, login=USER, reason=Reason.AUTH_MISSING, says="Inside TLS"
+        options=(MODERN,),
+        depth=FULL,
+        policy=ENFORCED,
+        login=USER,
+        reason=Reason.AUTH_MISSING,
+        says="No login is offered inside TLS",
     ),
     "auth-before-tls": Case(options=AUTH, policy=ENFORCED, warns=(Reason.AUTH_OFFERED_BEFORE_TLS,)),
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from OpenSSL import SSL
 
 from mailservers.certificates import Served
+from mailservers.scripted import Act
 
 PATIENCE = 20  # seconds after which a connection is given up
 
@@ -23,8 +24,9 @@ class Mailbox:
     context: ssl.SSLContext | SSL.Context
     keeps_plaintext: bool = False  # carries out inside TLS what came in clear behind STARTTLS
     refuses_pipelining: bool = False
-    auth: str = ""  # the mechanisms offered inside TLS
+    auth: str = "PLAIN LOGIN"  # the mechanisms offered inside TLS
     auth_reply: bytes = b""  # instead of a verdict on the password
+    at_auth: Act | None = None  # what it does instead of an answer to AUTH
     users: Mapping[str, str] = field(default_factory=dict)
     heard: list[bytes] = field(default_factory=list)
 
@@ -86,6 +88,10 @@ def _talk(inside: "_Lines", secured: ssl.SSLSocket | SSL.Connection, behaviour: 
         verb, _, rest = line.partition(b" ")
         if verb.upper() == b"QUIT":
             return
+        if verb.upper() == b"AUTH" and behaviour.at_auth is Act.CLOSE:
+            return
+        if verb.upper() == b"AUTH" and behaviour.at_auth is Act.SILENCE:
+            continue
         if verb.upper() == b"AUTH":
             secured.sendall(_verdict(inside, secured, rest, behaviour))
         elif verb.upper() == b"EHLO" and behaviour.auth:

@@ -1,5 +1,6 @@
 """Surveys to render: a good host, a broken one that says hostile things, a domain, and names without an answer."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -9,6 +10,7 @@ from mailtls.commands.targets import read_port
 from mailtls.lifecycle.probe import verdict
 from mailtls.model.endpoint import Expected, Target
 from mailtls.model.facts import Facts, Fault, Phase, Reply, Session, Stop
+from mailtls.model.inspection import Inspection, Login, LoginOutcome
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
 
@@ -28,6 +30,12 @@ def good(served: Served = SERVED) -> Seen:
     chain = tuple(each.public_bytes(Encoding.DER) for each in served.chain)
     replies = (Reply(Phase.GREETING, 220, ("mx1.example.com ESMTP Postfix",)),)
     return seen(Facts(replies=replies, session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384")))
+
+
+def logged_in(outcome: LoginOutcome, said: str = "") -> Seen:
+    """The same Postfix where users send, and what came of a trial login."""
+    facts = good().facts
+    return seen(replace(facts, inspection=Inspection(login=Login(outcome, said))), port="587")
 
 
 def refused(host: str = "mx2.example.com") -> Seen:

@@ -31,11 +31,15 @@ WHOM = Credentials("probe@example.com", "correct horse")
 
 
 def examine(
-    port: int, depth: Depth = Depth.FULL, expected: Expected | None = None, policy: TlsPolicy = TlsPolicy.ENFORCED
+    port: int,
+    depth: Depth = Depth.FULL,
+    expected: Expected | None = None,
+    policy: TlsPolicy = TlsPolicy.ENFORCED,
+    limits: Limits = LIMITS,
 ) -> tuple[Endpoint, Facts]:
     """Probe a port of this machine, where the good certificate is the stored one unless told otherwise."""
     target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", Port(port, TlsMode.START_TLS, policy), HOST)
-    prober = MailProber(WallClock(), verdict, LIMITS)
+    prober = MailProber(WallClock(), verdict, limits)
     return prober.examine([target], expected or AUTHORITY.expects(GOOD), depth)[0]
 
 
@@ -222,7 +226,7 @@ def test_right_password_logs_in(auth: str, tmp_path: Path) -> None:
     ("auth", "reply", "reason"),
     [
         ("PLAIN", b"", Reason.AUTH_FAILED),
-        ("LOGIN", b"454 4.7.0 Temporary authentication failure\r\n", Reason.AUTH_FAILED),
+        ("LOGIN", b"454 4.7.0 Temporary authentication failure\r\n", Reason.AUTH_UNAVAILABLE),
         ("PLAIN", b"530 5.7.0 Must issue a STARTTLS command first\r\n", Reason.TLS_REQUIRED_FOR_AUTH),
         ("PLAIN", b"538 5.7.11 Encryption required\r\n", Reason.TLS_REQUIRED_FOR_AUTH),
         ("", b"", Reason.AUTH_MISSING),
@@ -248,6 +252,41 @@ def test_unproven_server_never_gets_the_password(expected: Expected, tmp_path: P
     assert not any(line.startswith(b"AUTH") for line in behaviour.heard)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ({"at_auth": Act.CLOSE}, "connection closed"),
+        ({"at_auth": Act.SILENCE}, "timed out"),
+        ({"auth_reply": b"334 bW9yZQ==\r\n"}, "334"),
+    ],
+    ids=("hangs up", "falls silent", "asks on"),
+)
+def test_login_without_a_verdict_fails(behaviour: dict[str, Act | bytes], said: str, tmp_path: Path) -> None:
+    """A server that never says what it makes of the credentials lets nobody in."""
+    server = Mailbox(tls_context(tmp_path, GOOD), **behaviour)  # type: ignore[arg-type]
+    with mailbox(server) as port:
+        endpoint, _ = examine(port, expected=with_login(), limits=Limits(dialog=1.0))
+    assert reasons(endpoint.findings) == [(Reason.AUTH_BROKEN_OFF, Severity.FAIL)]
+    assert endpoint.findings[0].evidence == said
+
+
+def test_login_that_is_not_tried_for_want_of_proof_is_warned_of(tmp_path: Path) -> None:
+    """Who asked for a login and sees no word on it would take it for accepted."""
+    with mailbox(Mailbox(tls_context(tmp_path, GOOD))) as port:
+        endpoint, _ = examine(port, expected=with_login(Expected(None, "")))
+    assert (Reason.AUTH_NOT_TRIED, Severity.WARN) in reasons(endpoint.findings)
+
+
+@pytest.mark.parametrize("step", [Act.CLOSE, Act.RESET, Act.SILENCE, b"250-on and on\r\n" * 2000])
+def test_server_that_breaks_every_session_is_not_blamed_for_resumption(step: Act | bytes, tmp_path: Path) -> None:
+    """Where new sessions fail too, their end says nothing about those that are resumed."""
+    with serving(Script(served=GOOD, ehlo_in_tls=step), tmp_path) as port:
+        endpoint, facts = examine(port, limits=Limits(dialog=0.5))
+    assert reasons(endpoint.findings) == [(Reason.EHLO_AFTER_TLS_FAILED, Severity.FAIL)]
+    assert facts.inspection is not None
+    assert Question.RESUMED_1_3 in facts.inspection.answers
+
+
 def test_nobody_logs_in_where_strangers_deliver(tmp_path: Path) -> None:
     """A port that takes mail from strangers is not asked for a login."""
     with mailbox(Mailbox(tls_context(tmp_path, GOOD), auth="PLAIN")) as port:
@@ -271,10 +310,17 @@ def test_credentials_that_would_break_out_of_their_line_are_refused(username: st
 def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:
     """Two connections in a row that are not even greeted end the inspection without a finding."""
     with turning_away_after_one(tmp_path) as port:
-        endpoint, facts = examine(port)
+        endpoint, facts = examine(port, policy=TlsPolicy.OPPORTUNISTIC)
     assert endpoint.findings == ()
     assert facts.inspection is not None
     assert len(facts.inspection.answers) == 2
+
+
+def test_login_that_a_server_turned_away_before_is_not_called_broken(tmp_path: Path) -> None:
+    """A server that has had enough connections says nothing about the login, which is said."""
+    with turning_away_after_one(tmp_path, b"250-mx1\r\n250 AUTH PLAIN\r\n") as port:
+        endpoint, _ = examine(port, expected=with_login())
+    assert reasons(endpoint.findings) == [(Reason.AUTH_NOT_TRIED, Severity.WARN)]
 
 
 def test_inspection_ends_in_time(tmp_path: Path) -> None:
@@ -298,7 +344,7 @@ def test_server_without_tls_is_not_looked_into() -> None:
 
 
 @contextmanager
-def turning_away_after_one(directory: Path) -> Iterator[int]:
+def turning_away_after_one(directory: Path, listing: bytes = b"250 mx1\r\n") -> Iterator[int]:
     """A server that takes one connection and answers 421 to all others."""
     seen: list[int] = []
 
@@ -306,5 +352,5 @@ def turning_away_after_one(directory: Path) -> Iterator[int]:
         seen.append(1)
         connection.sendall(b"220 mx1.example.com\r\n" if len(seen) == 1 else b"421 4.7.0 Too many connections\r\n")
 
-    with serving(Script(served=GOOD, greeting=greet), directory) as port:
+    with serving(Script(served=GOOD, greeting=greet, ehlo_in_tls=listing), directory) as port:
         yield port

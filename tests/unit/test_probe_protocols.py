@@ -147,6 +147,20 @@ CASES = [
         warns=(Reason.AUTH_OFFERED_BEFORE_TLS,),
         policy=TlsPolicy.ENFORCED,
     ),
+    Case(
+        "IMAP offers no login",
+        IMAP,
+        inside(IMAP, ehlo_in_tls=b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\na3 OK\r\n"),
+        warns=(Reason.AUTH_MISSING,),
+        tls=IMPLICIT,
+        policy=TlsPolicy.ENFORCED,
+    ),
+    Case(
+        "LMTP offers no login",
+        LMTP,
+        good(LMTP, ehlo=b"250-mx1\r\n250 STARTTLS\r\n", ehlo_in_tls=b"250 mx1\r\n"),
+        policy=TlsPolicy.ENFORCED,
+    ),
     Case("Sieve says BYE", SIEVES, good(SIEVES, greeting=b'BYE "no"\r\n'), Reason.PROBE_REJECTED, "no"),
     Case(
         "Sieve without STARTTLS",

@@ -11,6 +11,7 @@ from prometheus_client.samples import Sample
 from rich.console import Console
 
 from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.inspection import LoginOutcome
 from mailtls.model.preset import Server
 from mailtls.model.reason import Explanation, Finding, Reason
 from mailtls.model.software import software_of
@@ -21,7 +22,7 @@ from mailtls.reports.machine import json_report, json_schema
 from mailtls.reports.text import text_report
 from mailtls.reports.words import days_left, fix_for, safe
 from unit import surveys
-from unit.surveys import HOSTILE, MISSING, NO_ANSWER, NO_IPV6, NOW, ORPHAN, domain, good, refused, survey
+from unit.surveys import HOSTILE, MISSING, NO_ANSWER, NO_IPV6, NOW, ORPHAN, domain, good, logged_in, refused, survey
 
 CASES = {
     "good": (survey(endpoints=(good(),)), Verdict.OK, 0, 0),
@@ -157,6 +158,29 @@ def test_prometheus_report_parses_with_every_endpoint() -> None:
     (finding,) = families["mailtls_survey_endpoint_finding"]
     assert (finding.labels["reason"], finding.labels["severity"]) == ("ConnectionRefused", "Fail")
     assert families["mailtls_survey_exit_code"][0].value == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said", "row"),
+    [
+        (LoginOutcome.ACCEPTED, "235 2.7.0", "login         accepted (235 2.7.0)"),
+        (LoginOutcome.REFUSED, "535 5.7.8", "login         refused (535 5.7.8)"),
+        (LoginOutcome.UNPROVEN, "", "login         not tried, as the server did not prove who it is"),
+    ],
+)
+def test_every_report_tells_what_came_of_a_login(outcome: LoginOutcome, said: str, row: str) -> None:
+    """Who asked for a login wants to read that it was tried, also where all is well."""
+    found = survey(endpoints=(logged_in(outcome, said), refused()))
+    assert row in text(found)
+    assert [each["login"] for each in json.loads(json_report(found))["endpoints"]] == [outcome, None]
+    (sample,) = parsed(found)["mailtls_survey_endpoint_login_ok"]
+    assert (sample.labels["port"], sample.value) == ("587", outcome is LoginOutcome.ACCEPTED)
+
+
+def test_every_outcome_of_a_login_fits_the_schema() -> None:
+    """An outcome that the schema does not know would break who checks reports by it."""
+    found = survey(endpoints=tuple(logged_in(outcome) for outcome in LoginOutcome))
+    fastjsonschema.compile(json_schema())(json.loads(json_report(found)))
 
 
 def test_prometheus_report_escapes_hostile_labels() -> None:

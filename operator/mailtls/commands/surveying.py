@@ -16,7 +16,7 @@ from mailtls.model.domain import DomainFacts
 from mailtls.model.domain_name import displayed
 from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.facts import Facts
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsPolicy
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
 from mailtls.world.domain_records import Lookup
@@ -211,8 +211,12 @@ def _knocks(request: Request, wanted: Wanted, named: _Named, host: str, address:
 
 
 def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watcher) -> list[tuple[Endpoint, Facts]]:
+    is_idle = request.expected.login is not None and not any(target.port.is_for_users for target in targets)
+
     def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
         endpoint = verdict(target, expected, facts, now)
+        if is_idle:
+            endpoint = replace(endpoint, findings=(*endpoint.findings, _nobody_logs_in(target.port)))
         watcher.done(endpoint)
         return endpoint
 
@@ -240,6 +244,11 @@ def _absence(target: Target) -> Omitted:
     return Omitted(
         f"{target.pod}:{target.port.port}", f"Nobody answers on {place}{at}; name it by --port if it should."
     )
+
+
+def _nobody_logs_in(port: Port) -> Finding:
+    message = f"No login was tried, as nobody logs in at port {port.port}: add one where users do, such as --port 587."
+    return Finding(Reason.AUTH_NOT_TRIED, message, Severity.WARN)
 
 
 def _domain(facts: DomainFacts, found: Iterable[Seen], now: datetime) -> SurveyedDomain:

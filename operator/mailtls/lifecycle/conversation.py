@@ -284,14 +284,27 @@ def auth_is_offered_before_tls(seen: Seen) -> Finding | None:
 
 
 def auth_is_lost_in_tls(seen: Seen) -> Finding | None:
-    """Logins were offered before TLS and are gone inside it: nobody can log in safely."""
-    before, heard = seen.facts.reply(Phase.CAPABILITIES), seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
-    lost = heard and not heard.is_refusal and heard.logins is None
-    if not lost or not seen.enforced or before is None or before.logins is None:
+    """Logins were offered before TLS, or one is to be tried, and there are none inside it: nobody can log in safely."""
+    if not _lacks_logins(seen) or not (_offers_logins_in_clear(seen) or seen.expected.login):
+        return None
+    said = "Logins are offered in clear text but not inside TLS"
+    return Finding(
+        Reason.AUTH_MISSING,
+        f"{said if _offers_logins_in_clear(seen) else 'No login is offered inside TLS'}: "
+        f"{_fix(seen, Reason.AUTH_MISSING)}.",
+        evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
+    )
+
+
+def auth_is_never_offered(seen: Seen) -> Finding | None:
+    """No login is offered where users log in; a relay that takes mail by its clients' addresses may mean it so."""
+    if not _lacks_logins(seen) or _offers_logins_in_clear(seen) or seen.expected.login:
         return None
     return Finding(
         Reason.AUTH_MISSING,
-        f"Logins are offered in clear text but not inside TLS: {_fix(seen, Reason.AUTH_MISSING)}.",
+        f"No login is offered inside TLS, where users would log in: {_fix(seen, Reason.AUTH_MISSING)}, unless clients "
+        "are known by their addresses here.",
+        Severity.WARN,
         evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
     )
 
@@ -330,6 +343,20 @@ def _list_is_unknown(reply: Reply) -> bool:
 def _is_refused(seen: Seen, stop: Stop) -> bool:
     reply = seen.facts.reply(stop.phase)
     return reply is not None and reply.is_refusal
+
+
+def _lacks_logins(seen: Seen) -> bool:
+    """Whether users cannot log in: the list inside TLS was heard, and holds no way to (RFC 4954 section 3)."""
+    heard = seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    if heard is None or heard.is_refusal or heard.logins is not None or not seen.target.port.is_for_users:
+        return False
+    is_blind_to_tls = heard.keyword("STARTTLS") is not None  # and may hide its logins for that: said elsewhere
+    return _offers_logins_in_clear(seen) or not is_blind_to_tls
+
+
+def _offers_logins_in_clear(seen: Seen) -> bool:
+    before = seen.facts.reply(Phase.CAPABILITIES)
+    return before is not None and before.logins is not None
 
 
 def _may_do_without_tls(seen: Seen) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Phase, Session, Stop
-from mailtls.model.inspection import STOWAWAYS, Inspection, Login, LoginOutcome, Question
+from mailtls.model.inspection import STOWAWAYS, Inspection, Question
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate, read_served
 from mailtls.model.threshold import TlsVersion
@@ -137,59 +137,8 @@ def command_is_injected(seen: Seen) -> Finding | None:
     )
 
 
-def login_fails(seen: Seen) -> Finding | None:
-    """The credentials that were given for a trial are turned down."""
-    login = _login(seen, LoginOutcome.REFUSED)
-    if login is None:
-        return None
-    return Finding(
-        Reason.AUTH_FAILED,
-        f"Logging in as the probe's user fails ({login.said}): compare user name and password with {seen.terms.login}, "
-        "and see the log of the server's authentication service.",
-        evidence=login.said,
-    )
-
-
-def login_wants_tls(seen: Seen) -> Finding | None:
-    """The server does not know that TLS is there, mostly because a proxy before it took it off."""
-    login = _login(seen, LoginOutcome.TLS_WANTED)
-    if login is None and not _hides_logins(seen):
-        return None
-    said = login.said if login else f"it offers {seen.idiom.starts} and no login"
-    return Finding(
-        Reason.TLS_REQUIRED_FOR_AUTH,
-        f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy ends "
-        "TLS before it, tell the server to trust that.",
-        evidence=said,
-    )
-
-
-def login_is_not_offered(seen: Seen) -> Finding | None:
-    """Nobody can log in here with a password, where users are expected to."""
-    login = _login(seen, LoginOutcome.NOT_OFFERED)
-    if login is None or _hides_logins(seen):
-        return None
-    return Finding(
-        Reason.AUTH_MISSING,
-        "Inside TLS no way to log in with a password is offered (PLAIN or LOGIN), where users should: turn "
-        "authentication on for this port.",
-        evidence=login.said,
-    )
-
-
-def _hides_logins(seen: Seen) -> bool:
-    """Whether the server offers TLS in the place of logins, inside TLS (RFC 9051 section 6.2.1)."""
-    is_offered_again = seen.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is not None
-    return is_offered_again and _login(seen, LoginOutcome.NOT_OFFERED) is not None
-
-
 def _inspection(seen: Seen) -> Inspection:
     return seen.facts.inspection or Inspection()
-
-
-def _login(seen: Seen, outcome: LoginOutcome) -> Login | None:
-    login = _inspection(seen).login
-    return login if login is not None and login.outcome is outcome else None
 
 
 def _second(seen: Seen) -> tuple[Session, ServedCertificate] | None:

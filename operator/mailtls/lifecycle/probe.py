@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from mailtls.lifecycle import conversation, inspected, minimum, served
+from mailtls.lifecycle import conversation, inspected, logins, minimum, served
 from mailtls.lifecycle.on_the_way import port_is_blocked, with_directions
 from mailtls.lifecycle.seen import Seen
 from mailtls.lifecycle.sighting import with_evidence
@@ -49,9 +49,11 @@ CHECKS: Final[tuple[Check, ...]] = (
     minimum.tls_is_below_minimum,
     minimum.key_is_below_minimum,
     inspected.command_is_injected,
-    inspected.login_wants_tls,
-    inspected.login_fails,
-    inspected.login_is_not_offered,
+    logins.login_wants_tls,
+    logins.login_fails,
+    logins.login_is_unavailable,
+    logins.login_breaks_off,
+    logins.login_is_not_offered,
     conversation.server_is_busy,
     conversation.probe_is_rejected,
     conversation.server_speaks_another_protocol,
@@ -65,6 +67,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     served.chain_is_out_of_order,
     conversation.starttls_is_offered_in_tls,
     conversation.auth_is_offered_before_tls,
+    conversation.auth_is_never_offered,
+    logins.login_is_not_tried,
 )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from mailtls.lifecycle.idiom import Idiom, idiom_of
 from mailtls.lifecycle.terms import BY_HAND, IN_CLUSTER, Terms
 from mailtls.model.endpoint import Expected, Target
-from mailtls.model.facts import Facts, Phase
+from mailtls.model.facts import Facts, Phase, shorten
 from mailtls.model.served import ServedCertificate, read_served
 from mailtls.model.spec import TlsMode, TlsPolicy
 
@@ -64,6 +64,12 @@ class Seen:
         """What the server lists inside TLS, sorted; empty where it was not asked."""
         reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
         return tuple(sorted({line.upper() for line in reply.capabilities})) if reply else ()
+
+    @property
+    def logins(self) -> str:
+        """The ways to log in that are offered inside TLS, quoted; empty where there are none, or nobody asked."""
+        reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
+        return shorten((reply.logins if reply else None) or "")
 
     def keyword(self, phase: Phase, name: str) -> str | None:
         """Parameters of a capability in a phase, None when it was not listed or not reached."""

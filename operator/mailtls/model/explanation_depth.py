@@ -138,6 +138,38 @@ DEPTH: Mapping[Reason, Explanation] = {
             "Exim": "Let server_advertise_condition not depend on $tls_in_cipher for the proxy's address.",
         },
     ),
+    Reason.AUTH_UNAVAILABLE: Explanation(
+        "The server could not judge the trial login for the moment: it says so itself, so that nothing is known about "
+        "the password.",
+        "Start the authentication service behind the mail server, or what it asks (LDAP, a database).",
+        symptom="Users are told that the login failed for now, and wait or type their password again and again.",
+        rfc="RFC 4954 section 4 and section 6, RFC 5530 section 3, RFC 3206 section 4",
+        fixes={
+            "Postfix": "Check that the service at smtpd_sasl_path runs and that Postfix may connect to its socket.",
+            "Dovecot": "Check that the auth service runs, and what its log says of the passdb.",
+            "Exim": "Read the main log for the lookup of the authenticator that was deferred.",
+        },
+    ),
+    Reason.AUTH_BROKEN_OFF: Explanation(
+        "The server gave no verdict on the trial login: it hung up, fell silent, or asked for more than there is to "
+        "say.",
+        "Read the server's log at that moment: a process of it, or its authentication service, may have died.",
+        symptom="Mail programs hang at the login, or say that the connection was lost.",
+        rfc="RFC 4954 section 4",
+        fixes={
+            "Postfix": "Read the log for «fatal» and «warning: SASL», and check the service at smtpd_sasl_path.",
+            "Dovecot": "Check the limits of the auth and login services (client_limit, process_limit), and their log.",
+            "Exim": "Test the authenticator with exim -bh; a helper that it calls may hang.",
+        },
+    ),
+    Reason.AUTH_NOT_TRIED: Explanation(
+        "A login was to be tried, and was not: the server did not prove who it is, turned further connections away, or "
+        "is at a port where nobody logs in; or the same login was refused a short while ago, and trying on might lock "
+        "the account.",
+        "Mend what else is found at the port first; name a port where users log in (465, 587, 993, 995, 143, 110 or "
+        "4190).",
+        rfc="RFC 4954 section 9",
+    ),
     Reason.PODS_INCONSISTENT: Explanation(
         "Pods or addresses that should be equal differ: in the certificate that they serve, in the TLS version, or in "
         "what they offer.",

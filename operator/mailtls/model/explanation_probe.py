@@ -352,7 +352,8 @@ SERVED: Mapping[Reason, Explanation] = {
         },
     ),
     Reason.AUTH_MISSING: Explanation(
-        "The port offers authentication in clear text but not inside TLS, so that users cannot log in safely.",
+        "Inside TLS the port offers no way to log in, so that users cannot log in safely. It fails where logins were "
+        "offered before TLS or a trial login is asked for; a relay that takes mail by address alone is only warned of.",
         "Set smtpd_sasl_auth_enable = yes for this port in master.cf, and check the SASL service (Dovecot, Cyrus).",
         symptom="Mail programs say that the server does not support logging in; nobody can send mail.",
         rfc="RFC 4954 section 3, RFC 6409 section 4.3",

@@ -51,17 +51,19 @@ Outcome: TypeAlias = Session | Stop
 class LoginOutcome(StrEnum):
     """What came of a trial login."""
 
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    TLS_WANTED = "TLS wanted, although TLS is there"
-    NOT_OFFERED = "no way to log in that we know is offered"
-    UNPROVEN = "not tried, as the server did not prove who it is"
-    BROKEN_OFF = "broken off"
+    ACCEPTED = "Accepted"
+    REFUSED = "Refused"
+    UNAVAILABLE = "Unavailable"  # for now, whatever the password
+    TLS_WANTED = "TlsWanted"  # although TLS is there
+    NOT_OFFERED = "NotOffered"  # no way to log in that we know
+    UNPROVEN = "Unproven"  # not tried, as the server did not prove who it is
+    NOT_REACHED = "NotReached"  # not tried, as the talk did not come that far
+    BROKEN_OFF = "BrokenOff"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One trial login; `said` is the server's answer, quoted and bounded."""
+    """One trial login; `said` is why it ended so: of an answer to the credentials the codes alone."""
 
     outcome: LoginOutcome
     said: str = ""

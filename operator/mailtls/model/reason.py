@@ -139,6 +139,9 @@ class Reason(StrEnum):
     STARTTLS_COMMAND_INJECTION = "StarttlsCommandInjection"
     AUTH_FAILED = "AuthFailed"
     TLS_REQUIRED_FOR_AUTH = "TlsRequiredForAuth"
+    AUTH_UNAVAILABLE = "AuthUnavailable"
+    AUTH_BROKEN_OFF = "AuthBrokenOff"
+    AUTH_NOT_TRIED = "AuthNotTried"
     PODS_INCONSISTENT = "PodsInconsistent"
     # the operator itself
     INTERNAL_ERROR = "InternalError"

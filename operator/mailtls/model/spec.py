@@ -6,10 +6,13 @@ Only `mailtls.world.spec` makes these from the resource's JSON; nothing else rea
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from mailtls.model.depth import Depth
 from mailtls.model.threshold import Thresholds
 from mailtls.model.way import Way
+
+RELAY_PORT: Final = 25  # takes mail from strangers (RFC 5321 section 4.5.4.2), also where DANE demands TLS of them
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,6 +101,11 @@ class Port:
     protocol: Protocol = Protocol.SMTP
     proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
     xclient_address: str | None = None
+
+    @property
+    def is_for_users(self) -> bool:
+        """Whether people log in here: nobody does by LMTP, nor where strangers bring mail, whoever demands TLS."""
+        return self.policy is TlsPolicy.ENFORCED and self.port != RELAY_PORT and self.protocol is not Protocol.LMTP
 
 
 @dataclass(frozen=True, slots=True)

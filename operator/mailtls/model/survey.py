@@ -8,6 +8,7 @@ from enum import StrEnum
 from mailtls.model.endpoint import Depth, Endpoint
 from mailtls.model.exit_code import ExitCode
 from mailtls.model.facts import Facts, Phase
+from mailtls.model.inspection import Login
 from mailtls.model.preset import Server
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.served import ServedCertificate, read_served
@@ -45,6 +46,11 @@ class Seen:
     def software(self) -> Server | None:
         """The server, where it names itself."""
         return software_of(line for reply in self.facts.replies[:1] for line in reply.lines)
+
+    @property
+    def login(self) -> Login | None:
+        """What came of the trial login, None where none was asked for."""
+        return self.facts.inspection.login if self.facts.inspection else None
 
     @property
     def greeting(self) -> str:

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mailtls.model.inspection import LoginOutcome
 from mailtls.model.survey import Seen, Survey, Verdict
 from mailtls.reports.words import safe
 
@@ -28,7 +29,7 @@ class _Written(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from (self._run(), self._seconds(), self._omitted(), self._exit_code())
-        yield from (self._endpoints(), self._expiry(), self._tls(), self._findings())
+        yield from (self._endpoints(), self._expiry(), self._tls(), self._logins(), self._findings())
         yield from (self._domains(), self._domain_findings())
 
     def _run(self) -> Metric:
@@ -68,6 +69,14 @@ class _Written(Collector):
         for seen in self._survey.endpoints:
             if seen.endpoint.tls_version:
                 family.add_metric((*_place(seen), seen.endpoint.tls_version, seen.endpoint.cipher or ""), 1)
+        return family
+
+    def _logins(self) -> Metric:
+        words = "1 when the trial login was accepted; only where one was to be tried."
+        family = GaugeMetricFamily("mailtls_survey_endpoint_login_ok", words, labels=_PLACE)
+        for seen in self._survey.endpoints:
+            if seen.login:
+                family.add_metric(_place(seen), seen.login.outcome is LoginOutcome.ACCEPTED)
         return family
 
     def _findings(self) -> Metric:

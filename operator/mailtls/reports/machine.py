@@ -78,6 +78,7 @@ def _endpoint(seen: Seen) -> dict[str, Any]:
         "greeting": safe(seen.greeting) or None,
         "tlsVersion": endpoint.tls_version,
         "cipher": endpoint.cipher,
+        "login": str(seen.login.outcome) if seen.login else None,
         "chain": [_certificate(each, endpoint.checked_at) for each in chain if each is not None],
         "findings": [_finding(finding, seen) for finding in endpoint.findings],
     }

@@ -13,7 +13,7 @@ from mailtls.model.preset import Server
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.served import ServedCertificate
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
-from mailtls.reports.words import days_left, explanation, fix_for, key_words, manner, place, safe, summary
+from mailtls.reports.words import days_left, explanation, fix_for, key_words, login_words, manner, place, safe, summary
 
 NAMES_SHOWN: Final = 8
 STYLES: Final = {
@@ -105,6 +105,8 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "greeting", seen.greeting
     if endpoint.tls_version:
         yield "TLS", f"{endpoint.tls_version}, {endpoint.cipher}"
+    if seen.login:
+        yield "login", login_words(seen.login)
     if seen.leaf:
         yield from _certificate(seen.leaf, endpoint.checked_at)
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.inspection import Login, LoginOutcome
 from mailtls.model.key_band import key_band
 from mailtls.model.preset import Server
 from mailtls.model.reason import Explanation, Finding, Reason
@@ -13,6 +14,16 @@ from mailtls.model.spec import Port, TlsMode
 from mailtls.model.survey import Seen, Survey, Verdict
 
 _DAY: Final = timedelta(days=1)
+_LOGINS: Final = {
+    LoginOutcome.ACCEPTED: "accepted",
+    LoginOutcome.REFUSED: "refused",
+    LoginOutcome.UNAVAILABLE: "refused for now",
+    LoginOutcome.TLS_WANTED: "refused for want of TLS, which is there",
+    LoginOutcome.NOT_OFFERED: "not tried, as no way that we know is offered",
+    LoginOutcome.UNPROVEN: "not tried, as the server did not prove who it is",
+    LoginOutcome.NOT_REACHED: "not tried, as the probe did not come that far",
+    LoginOutcome.BROKEN_OFF: "broken off",
+}
 _MODES: Final = {TlsMode.START_TLS: "STARTTLS", TlsMode.IMPLICIT: "implicit TLS"}
 
 
@@ -53,6 +64,12 @@ def key_words(served: ServedCertificate) -> str:
     """Write which key a certificate has, and what NCSC thinks of it: `RSA 2048, phase out (NCSC)`."""
     band = key_band(served.key_kind, served.key_bits)
     return f"{served.key_kind} {served.key_bits}, {band} (NCSC)" if band else "neither RSA nor ECDSA"
+
+
+def login_words(login: Login) -> str:
+    """Write what came of a trial login: accepted, refused, or not tried, and why."""
+    words = _LOGINS[login.outcome]
+    return f"{words} ({login.said})" if login.said else words
 
 
 def days_left(not_after: datetime, now: datetime) -> int:

@@ -11,11 +11,10 @@ from OpenSSL import SSL
 from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Expected, Target
 from mailtls.model.facts import Fault, Phase, Session, Stop
-from mailtls.model.inspection import Inspection, Outcome, Question
+from mailtls.model.inspection import Inspection, Login, LoginOutcome, Outcome, Question
 from mailtls.model.served import read_served
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.model.spec import TlsMode
 from mailtls.world.handshake import Offer, TlsClient, TrustStore, client_context
-from mailtls.world.login import can_log_in
 from mailtls.world.talk import Limits
 from mailtls.world.visit import Visit
 from mailtls.world.weak_hello import WEAK_SUITES
@@ -23,7 +22,6 @@ from mailtls.world.weak_hello import WEAK_SUITES
 UNKNOWN_NAME: Final = "unknown.invalid"  # RFC 2606 section 2: nobody serves it
 PATIENCE_WITH_DEAF: Final = 2  # connections in a row that do not even come to TLS
 _ANY: Final = b"ALL:@SECLEVEL=0"
-_RELAY_PORT: Final = 25  # takes mail from strangers, also where DANE or MTA-STS demands TLS of them
 
 
 def _only(version: int) -> Offer:
@@ -52,6 +50,8 @@ class Inspector:
 
     async def inspect(self, depth: Depth) -> Inspection:
         """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
+        if self._expected.login is not None and self._target.port.is_for_users:
+            self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.inspection):
                 await self._ask_all(depth)
@@ -72,9 +72,10 @@ class Inspector:
 
     async def _log_in(self) -> None:
         """Try the credentials where users would: nobody logs in at a port that takes mail from strangers."""
-        whom, port = self._expected.login, self._target.port
-        if whom is None or not is_for_users(port):
+        whom = self._expected.login
+        if whom is None or self._found.login is None:
             return
+        self._found = replace(self._found, login=Login(LoginOutcome.BROKEN_OFF, "the time for all questions is over"))
         login = await self._visit().log_in(self._client(Offer()), whom, is_proven=self._is_proven)
         self._found = replace(self._found, login=login)
 
@@ -103,12 +104,12 @@ class Inspector:
         return await self._visit().meet(tls, speak=question in RESUMED), tls
 
     async def _resume(self, question: Question, ticket: SSL.Session) -> Outcome:
-        """Resume; a failure counts when a session from scratch works right after it."""
-        again = self._client(OFFERS[question], self._target.server_name, ticket)
-        answer = await self._visit().resume(again)
+        """Resume; a failure counts when a session from scratch comes to its end right after it, talk and all."""
+        answer = await self._visit().resume(self._client(OFFERS[question], ticket=ticket))
         if isinstance(answer, Session):
             return answer
-        return answer if isinstance((await self._meet(question))[0], Session) else Stop(Phase.CONNECT, answer.fault)
+        anew = await self._visit().resume(self._client(OFFERS[question]))
+        return answer if isinstance(anew, Session) else Stop(Phase.CONNECT, answer.fault)
 
     async def _look_for_weak_ciphers(self) -> None:
         """Find the families that are taken: what was taken is left out of the next offer."""
@@ -123,11 +124,6 @@ class Inspector:
 
     def _visit(self) -> Visit:
         return Visit(self._target, client_context(), self._trust, self._limits)
-
-
-def is_for_users(port: Port) -> bool:
-    """Whether people log in at a port."""
-    return port.policy is TlsPolicy.ENFORCED and port.port != _RELAY_PORT and can_log_in(port.protocol)
 
 
 def _server_name(question: Question, target: Target) -> str:

@@ -1,16 +1,17 @@
 """A trial login as a state machine without I/O: PLAIN where it is offered, else the protocol's own way.
 
-Only for use inside TLS, with a server that has proven who it is. A server may repeat what it heard: the answer that is
-kept never holds the password.
+Only for use inside TLS, with a server that has proven who it is. A server may repeat what it heard, changed as it
+likes: of an answer to a password only the codes are kept.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from mailtls.model.credentials import Credentials
-from mailtls.model.facts import Reply, quote
+from mailtls.model.facts import Phase, Reply
 from mailtls.model.inspection import Login, LoginOutcome
 from mailtls.model.spec import Protocol
 from mailtls.world.dialogs.lines import Garbled, LineReader
@@ -26,7 +27,9 @@ _VERDICTS: Final[Mapping[Protocol, Mapping[str, LoginOutcome | None]]] = Mapping
             "235": LoginOutcome.ACCEPTED,
             "530": LoginOutcome.TLS_WANTED,
             "538": LoginOutcome.TLS_WANTED,
-            "": LoginOutcome.REFUSED,
+            "4": LoginOutcome.REFUSED,
+            "5": LoginOutcome.REFUSED,
+            "": LoginOutcome.BROKEN_OFF,
         },
         Protocol.IMAP: {  # RFC 9051 section 6.2, RFC 5530 section 3
             "+": None,
@@ -35,7 +38,11 @@ _VERDICTS: Final[Mapping[Protocol, Mapping[str, LoginOutcome | None]]] = Mapping
             _TAG: LoginOutcome.REFUSED,
             "* BYE": LoginOutcome.REFUSED,
         },
-        Protocol.POP3: {"+": None, "-ERR": LoginOutcome.REFUSED},  # RFC 1939 section 7, RFC 5034 section 4
+        Protocol.POP3: {  # RFC 1939 section 7, RFC 5034 section 4
+            "+": None,
+            "-ERR [IN-USE]": LoginOutcome.ACCEPTED,  # "the authentication was successful" (RFC 2449 section 8.1.1)
+            "-ERR": LoginOutcome.REFUSED,
+        },
         Protocol.SIEVE: {  # RFC 5804 section 2.1
             "OK": LoginOutcome.ACCEPTED,
             "NO (ENCRYPT-NEEDED)": LoginOutcome.TLS_WANTED,
@@ -43,6 +50,15 @@ _VERDICTS: Final[Mapping[Protocol, Mapping[str, LoginOutcome | None]]] = Mapping
             "BYE": LoginOutcome.REFUSED,
         },
     }
+)
+_STATUS: Final = re.compile(rf"\d{{3}}|(?:{_TAG.upper()} |\* )?(OK|NO|BAD|BYE)\b|-ERR|\+OK|\+")
+_ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")  # RFC 3463 section 2
+_RESPONSE_CODE: Final = re.compile(r"[\[(]([A-Z/-]+)[ \])]")
+_KNOWN_CODES: Final = frozenset(
+    {"UNAVAILABLE", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED"}  # RFC 5530 section 3
+    | {"CONTACTADMIN", "NOPERM", "INUSE", "SERVERBUG", "CLIENTBUG", "LIMIT", "ALERT"}
+    | {"SYS/TEMP", "SYS/PERM", "AUTH", "IN-USE", "LOGIN-DELAY"}  # RFC 3206 section 4, RFC 2449 section 8
+    | {"AUTH-TOO-WEAK", "ENCRYPT-NEEDED", "TRYLATER"}  # RFC 5804 section 1.3
 )
 
 
@@ -67,18 +83,19 @@ class LoginDialog:
                 if answer := self._answer(line):
                     return answer
         except Garbled as seen:
-            self.result = Login(LoginOutcome.BROKEN_OFF, str(seen).partition(":")[0])  # the quotation may cut a secret
+            self.result = Login(LoginOutcome.BROKEN_OFF, str(seen).partition(":")[0])  # without the quotation
         return b""
 
     def _answer(self, line: bytes) -> bytes:
-        text, said = line.decode("ascii", "replace").upper(), quote(self._withheld(line))
+        text, reply = line.decode("ascii", "replace").upper(), _reply(line, self._protocol)
         if self._protocol in _MAIL and line[_CODE_LENGTH : _CODE_LENGTH + 1] == b"-":
             return b""
         for beginning, outcome in _VERDICTS[self._protocol].items():
             if text.startswith(beginning.upper()):
                 if outcome is None:
-                    return self._next(_at_the_end(self._protocol, text), said)
-                self.result = Login(outcome, said)
+                    return self._next(_at_the_end(self._protocol, text), reply.text)
+                is_for_now = outcome is LoginOutcome.REFUSED and reply.is_transient
+                self.result = Login(LoginOutcome.UNAVAILABLE if is_for_now else outcome, reply.text)
                 return b""
         return b""  # untagged, or a capability: the verdict is still to come
 
@@ -88,12 +105,18 @@ class LoginDialog:
             self.result = Login(otherwise, said)
         return step
 
-    def _withheld(self, line: bytes) -> bytes:
-        """Take the password out before the line is made printable and cut, which would leave parts of it."""
-        password = self._credentials.password
-        for secret in (_plain(self._credentials), _base64(password), _quoted(password)[1:-1], password):
-            line = line.replace(secret.encode(), b"(withheld)") if secret else line
-        return line
+
+def _reply(line: bytes, protocol: Protocol) -> Reply:
+    """Read the codes of an answer, and none of its words."""
+    text = line.decode("ascii", "replace").upper()
+    found = _STATUS.match(text)
+    status, rest = (found[1] or found[0], text[found.end() :].lstrip(" -")) if found else ("", "")
+    if status.isdigit():
+        code = _ENHANCED.match(rest)
+        return Reply(Phase.CAPABILITIES_IN_TLS, int(status), (code[0],) if code else ())
+    code = _RESPONSE_CODE.match(rest)
+    lines = (f"[{code[1]}]",) if code and code[1] in _KNOWN_CODES else ()
+    return Reply(Phase.CAPABILITIES_IN_TLS, 0, lines, status or "no reply of the protocol", protocol)
 
 
 def _at_the_end(protocol: Protocol, text: str) -> LoginOutcome:
@@ -134,11 +157,6 @@ def _sieve(ways: frozenset[str], whom: Credentials) -> tuple[str, ...]:
 _WAYS: Final = MappingProxyType(
     {Protocol.SMTP: _smtp, Protocol.IMAP: _imap, Protocol.POP3: _pop3, Protocol.SIEVE: _sieve}
 )
-
-
-def can_log_in(protocol: Protocol) -> bool:
-    """Whether people log in by this protocol; nobody does by LMTP."""
-    return protocol in _WAYS
 
 
 def _plain(whom: Credentials) -> str:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from mailtls.model.credentials import Credentials
-from mailtls.model.facts import Fault, Phase, Session, Stop, quote
+from mailtls.model.facts import Fault, Phase, Session, Stop, quote, shorten
 from mailtls.model.inspection import STOWAWAYS, Login, LoginOutcome, Outcome
 from mailtls.world.dialogs.lines import REPLY_LIMIT
 from mailtls.world.handshake import HandshakeFailed, TlsClient
@@ -67,20 +67,17 @@ class Visit(Conversation):
                 login = await self._try(TlsWire(wire, tls), whom)
                 await wire.send(self._goodbye(tls))
                 return login
-        except Halt as halt:
-            return Login(LoginOutcome.BROKEN_OFF, halt.stop.detail)
+        except Halt as halt:  # a server that has had enough connections is no broken login
+            return Login(LoginOutcome.NOT_REACHED, _told(halt.stop))
 
     async def _try(self, wire: TlsWire, whom: Credentials) -> Login:
         listed = self._facts.reply(Phase.CAPABILITIES_IN_TLS)
         dialog = LoginDialog(self._target.port.protocol, whom, listed)
-        async with self._during(Phase.CAPABILITIES_IN_TLS, self._limits.dialog):
-            await wire.send(dialog.begin())
-            while dialog.result is None:
-                received = await wire.receive()
-                if not received:
-                    return Login(LoginOutcome.BROKEN_OFF)
-                await wire.send(dialog.receive(received))
-            return dialog.result
+        try:
+            async with self._during(Phase.CAPABILITIES_IN_TLS, self._limits.dialog):
+                return await _verdict(wire, dialog)
+        except Halt as halt:
+            return Login(LoginOutcome.BROKEN_OFF, str(halt.stop.fault))
 
     async def _meet(self, tls: TlsClient, *, speak: bool) -> None:
         async with self._at_tls() as wire:
@@ -128,6 +125,21 @@ _SMUGGLING: Final = MappingProxyType(
         for protocol, stowaway in STOWAWAYS.items()
     }
 )
+
+
+async def _verdict(wire: TlsWire, dialog: LoginDialog) -> Login:
+    """Talk until the server has given its verdict, or gone."""
+    await wire.send(dialog.begin())
+    while dialog.result is None:
+        received = await wire.receive()
+        if not received:
+            return Login(LoginOutcome.BROKEN_OFF, str(Fault.CLOSED))
+        await wire.send(dialog.receive(received))
+    return dialog.result
+
+
+def _told(stop: Stop) -> str:
+    return shorten(f"{stop.phase}: {stop.fault}, {stop.detail}" if stop.detail else f"{stop.phase}: {stop.fault}")
 
 
 async def _offer(wire: Wire, hello: bytes) -> str:
