@@ -30,7 +30,7 @@ from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Port, Probe, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
-from mailtls.world.credentials import trial_login
+from mailtls.world.credentials import TrialLogin, trial_login
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
 from mailtls.world.status import write
@@ -258,8 +258,9 @@ def test_login_of_the_spec_is_read_from_its_secret() -> None:
     """A resource that names a Secret gets its user, one that names none gets nobody and no warning."""
     cluster = FakeCluster()
     cluster.create("/api/v1/namespaces/mail/secrets", basic_auth(username="u", password="p"))
-    assert trial_login(cluster, WITH_LOGIN) == (Credentials("u", "p"), None)
-    assert trial_login(cluster, WANTED) == (None, None)
+    trial = trial_login(cluster, WITH_LOGIN)
+    assert (trial.whom, trial.missing) == (Credentials("u", "p"), None)
+    assert trial_login(cluster, WANTED) == TrialLogin()
 
 
 @pytest.mark.parametrize(
@@ -276,8 +277,9 @@ def test_secret_that_holds_no_login_is_a_warning(secret: Json | None) -> None:
     cluster = FakeCluster()
     if secret is not None:
         cluster.create("/api/v1/namespaces/mail/secrets", secret)
-    login, warning = trial_login(cluster, WITH_LOGIN)
-    assert login is None
+    trial = trial_login(cluster, WITH_LOGIN)
+    warning = trial.missing
+    assert trial.whom is None
     assert warning is not None
     assert (warning.reason, warning.severity) == (Reason.CREDENTIALS_MISSING, Severity.WARN)
     assert "probe-user" in warning.message

@@ -104,6 +104,17 @@ class DomainsAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginRefusal:
+    """A trial login that a server turned down; by `version` of the Secret with the credentials, and by which `wish`."""
+
+    target: Target
+    finding: Finding
+    refused_at: datetime
+    version: str
+    wish: str | None = None  # the value of the annotation mailtls.dev/probe
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One resource's world at one moment.
 
@@ -130,6 +141,7 @@ class Observed:
     probed_depth: Depth = Depth.QUICK  # of the last sweep
     deep_probed_at: datetime | None = None  # the last sweep that was deep, also by an earlier process
     retried_at: datetime | None = None  # when failing endpoints were last asked again, alone
+    login_refusals: tuple[LoginRefusal, ...] = ()  # while they stand, no login is tried
     probes_failed: int = 0  # passes in a row before this one that ended with a failing endpoint
     handled_probe: str | None = None
     is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it

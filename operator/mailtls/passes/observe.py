@@ -136,7 +136,7 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         domains=before.domains,
         domains_asked=before.domains_asked,
     )
-    seen = replace(seen, deep_probed_at=before.deep_probed_at)
+    seen = replace(seen, deep_probed_at=before.deep_probed_at, login_refusals=before.login_refusals)
     for carry in (_carry_news, _carry_refusal, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)
     return seen

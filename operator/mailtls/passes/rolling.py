@@ -10,9 +10,11 @@ import structlog
 
 from mailtls.lifecycle.evidence import confirmed, stands, with_answers, with_deep_findings
 from mailtls.lifecycle.proof import resting, targets
+from mailtls.lifecycle.refusals import refusals_in, standing_refusals, with_refusals
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
 from mailtls.lifecycle.ways import without_ways
+from mailtls.model.credentials import Credentials
 from mailtls.model.depth import Depth
 from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Observed
@@ -58,7 +60,7 @@ class Rolling:
 
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
-        asked = self._ask(desired, seen, step.targets, step.depth)
+        asked, seen = self._asked(desired, seen, step)
         if step.depth is not Depth.DEEP:
             asked = with_deep_findings(asked, seen.endpoints)
         seen = with_answers(seen, asked)
@@ -73,6 +75,19 @@ class Rolling:
             handled_probe=desired.probe_requested,
         )
 
+    def _asked(
+        self, desired: Desired, seen: Observed, step: ProbePods | ProbeWays
+    ) -> tuple[Sequence[Endpoint], Observed]:
+        """Ask, with a login where one is wanted and none was refused a short while ago; remember who refuses it."""
+        if step.depth is Depth.QUICK:
+            return self._ask(desired, seen, step.targets), seen
+        trial = trial_login(self.cluster, desired)
+        standing = standing_refusals(desired, seen, trial.version, self.clock.now())
+        asked = self._ask(desired, seen, step.targets, step.depth, None if standing else trial.whom)
+        asked = _warned(asked, trial.missing)
+        known = standing or refusals_in(asked, trial.version, desired.probe_requested)
+        return with_refusals(asked, standing), replace(seen, login_refusals=known)
+
     def confirm(self, desired: Desired, seen: Observed, step: ConfirmPods) -> Observed:
         """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
 
@@ -85,7 +100,7 @@ class Rolling:
 
     def probe_ways(self, desired: Desired, seen: Observed, step: ProbeWays) -> Observed:
         """Ask Services or public addresses."""
-        asked = self._ask(desired, seen, step.targets, step.depth)
+        asked, seen = self._asked(desired, seen, step)
         if step.depth is not Depth.DEEP:
             asked = with_deep_findings(asked, seen.set_aside)
         return replace(with_answers(seen, asked), retried_at=self.clock.now())
@@ -133,7 +148,12 @@ class Rolling:
         return _with_workloads(desired, seen, _replaced(seen.workloads or (), fresh))
 
     def _ask(
-        self, desired: Desired, seen: Observed, asked: Sequence[Target], depth: Depth = Depth.QUICK
+        self,
+        desired: Desired,
+        seen: Observed,
+        asked: Sequence[Target],
+        depth: Depth = Depth.QUICK,
+        login: Credentials | None = None,
     ) -> Sequence[Endpoint]:
         certificate = seen.secret.certificate
         if certificate is None:
@@ -150,8 +170,7 @@ class Rolling:
         )
         if depth is Depth.QUICK:
             return _warned(self.prober.probe(asked, expected), without)
-        login, missing = trial_login(self.cluster, desired)
-        found = _warned(self.prober.probe(asked, replace(expected, login=login), depth), without, missing)
+        found = _warned(self.prober.probe(asked, replace(expected, login=login), depth), without)
         return self._without_siblings(desired, found)
 
     def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:

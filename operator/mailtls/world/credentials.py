@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from dataclasses import dataclass
 
 from mailtls.model.credentials import Credentials
 from mailtls.model.reason import Finding, Reason, Severity
@@ -11,21 +12,31 @@ from mailtls.world.ports import Cluster, Json
 BASIC_AUTH = "kubernetes.io/basic-auth"
 
 
-def trial_login(cluster: Cluster, desired: Desired) -> tuple[Credentials | None, Finding | None]:
-    """Return whom to log in as, and a warning where the Secret that is named holds nobody.
+@dataclass(frozen=True, slots=True)
+class TrialLogin:
+    """Whom to log in as, by which `version` of the Secret; `missing` warns that the one that is named holds nobody."""
+
+    whom: Credentials | None = None
+    missing: Finding | None = None
+    version: str = ""
+
+
+def trial_login(cluster: Cluster, desired: Desired) -> TrialLogin:
+    """Read whom to log in as.
 
     Only Secrets of the type for it are read: a resource must not be a way to have any other one sent somewhere.
     """
     name = desired.probe.auth_secret
     if name is None:
-        return None, None
+        return TrialLogin()
     secret = cluster.get(f"/api/v1/namespaces/{desired.key.namespace}/secrets/{name}")
     if secret is None or secret.get("type") != BASIC_AUTH:
-        return None, _warning(f"Create the Secret {name} of type {BASIC_AUTH} that probe.authSecretRef names")
+        return _missing(f"Create the Secret {name} of type {BASIC_AUTH} that probe.authSecretRef names")
     try:
-        return Credentials(_entry(secret, "username"), _entry(secret, "password")), None
+        whom = Credentials(_entry(secret, "username"), _entry(secret, "password"))
     except (KeyError, ValueError):
-        return None, _warning(f"Give the Secret {name} a username and a password, each on one line")
+        return _missing(f"Give the Secret {name} a username and a password, each on one line")
+    return TrialLogin(whom, version=secret["metadata"]["resourceVersion"])
 
 
 def _entry(secret: Json, name: str) -> str:
@@ -35,5 +46,6 @@ def _entry(secret: Json, name: str) -> str:
         raise ValueError(name) from None
 
 
-def _warning(what_to_do: str) -> Finding:
-    return Finding(Reason.CREDENTIALS_MISSING, f"{what_to_do}; no login was tried.", Severity.WARN)
+def _missing(what_to_do: str) -> TrialLogin:
+    message = f"{what_to_do}; no login was tried."
+    return TrialLogin(missing=Finding(Reason.CREDENTIALS_MISSING, message, Severity.WARN))
