@@ -144,7 +144,7 @@ CASES = {
     "wrong-name-ipv6": Case((stock.OF_ANOTHER,), (IPV6,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "common-name-only": Case((stock.COMMON_NAME_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="common name"),
-    "address-only": Case((stock.ADDRESS_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="no DNS name"),
+    "address-only": Case((stock.ADDRESS_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="127.0.0.1"),
     "for-clients": Case((stock.FOR_CLIENTS,), reason=Reason.WRONG_CERTIFICATE_PURPOSE, says="serverAuth"),
     "weak-key": Case((stock.WEAK_KEY,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),
     "sha1": Case((stock.SHA1,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),

@@ -55,6 +55,14 @@ def drip(connection: socket.socket) -> None:
             time.sleep(0.05)
 
 
+def tar(connection: socket.socket) -> None:
+    """Keep a client waiting by lines of a greeting that never ends."""
+    with suppress(OSError):
+        while True:
+            connection.sendall(b"220-wait\r\n")
+            time.sleep(0.05)
+
+
 def flood(line: bytes) -> Callable[[socket.socket], None]:
     """Send the same line without end."""
 
@@ -90,7 +98,7 @@ def good(**differences: object) -> Script:
 
 IMPLICIT = TlsMode.IMPLICIT
 ENFORCED = TlsPolicy.ENFORCED
-SILENT = re.compile(r"silent|closes|resets|drips|flood of hello|no greeting")  # cases in which nothing was said
+SILENT = re.compile(r"silent|closes|resets|flood of hello|no greeting")  # cases in which nothing was said
 EXPIRED = leaf(valid_from=-90 * DAY, valid_until=-1 * DAY)
 
 CASES = [
@@ -121,6 +129,13 @@ CASES = [
     Case("endless greeting line", good(greeting=flood(b"2" * 1000)), Reason.PROTOCOL_ERROR, "octets"),
     Case("endless greeting reply", good(greeting=flood(b"220-more\r\n")), Reason.PROTOCOL_ERROR, "octets"),
     Case("greeting drips", good(greeting=drip), Reason.NO_BANNER, "timed out", patience=IMPATIENT),
+    Case(
+        "greeting of a tarpit",
+        good(greeting=tar),
+        Reason.NO_BANNER,
+        "does not finish its greeting (timed out: 220-wait)",
+        patience=IMPATIENT,
+    ),
     Case(
         "NULs in the greeting",
         good(greeting=b"220 \x00\x1b[31m\r\n", ehlo=b"\x00\x00\r\n"),

@@ -97,7 +97,15 @@ CASES = [
         for each in Protocol
     ),
     Case("LMTP hides STARTTLS", LMTP, good(LMTP, ehlo=b"250 mx1\r\n"), Reason.STARTTLS_NOT_ADVERTISED, "LHLO"),
-    Case("LMTP port is SMTP", LMTP, good(LMTP, ehlo=b"500 what\r\n"), Reason.STARTTLS_NOT_ADVERTISED, "500 what"),
+    Case("LMTP port is SMTP", LMTP, good(LMTP, ehlo=b"500 what\r\n"), Reason.PROTOCOL_ERROR, "SMTP and not LMTP"),
+    Case(
+        "implicit LMTP port is SMTP",
+        LMTP,
+        inside(LMTP, ehlo_in_tls=b"502 5.5.1 what\r\n"),
+        Reason.PROTOCOL_ERROR,
+        "SMTP and not LMTP",
+        tls=IMPLICIT,
+    ),
     Case("PREAUTH", IMAP, good(IMAP, greeting=b"* PREAUTH hi\r\n"), Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, "PREAUTH hi"),
     Case("PREAUTH in TLS", IMAP, inside(IMAP, greeting=b"* PREAUTH hi\r\n"), tls=IMPLICIT),
     Case("IMAP says BYE", IMAP, good(IMAP, greeting=b"* BYE no\r\n"), Reason.PROBE_REJECTED, "BYE no"),

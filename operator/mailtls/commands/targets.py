@@ -55,6 +55,10 @@ def read_target(text: str, kind: Kind = Kind.NAME) -> Wanted:
     name, port = _split(text.strip())
     ports = (read_port(port),) if port else ()
     address = address_of(name)
+    if address and "%" in address:
+        raise BadTarget(
+            f"{_shown(text)} is an address of one link alone: write a global or unique local one, without its zone (%)."
+        )
     if kind is Kind.DOMAIN and (address or ports):
         raise BadTarget(f"{_shown(text)} is no mail domain: with --mx write a domain such as example.com.")
     if address:

@@ -8,7 +8,7 @@ import re
 from mailtls.lifecycle.seen import Seen
 from mailtls.model.facts import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import ProxyProtocol
+from mailtls.model.spec import Protocol, ProxyProtocol
 from mailtls.model.way import Way
 
 _PREAUTHENTICATED = "PREAUTH"
@@ -92,13 +92,20 @@ def port_wants_tls_first(seen: Seen) -> Finding | None:
 
 
 def greeting_is_missing(seen: Seen) -> Finding | None:
-    """The connection stands, but nobody greets."""
+    """The connection stands, but nobody greets, or never to the end (RFC 5321 section 4.2.1: `220-`)."""
     stop = seen.facts.stopped(Phase.GREETING)
     if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or seen.facts.tls_first:
         return None
+    if stop.detail and stop.fault is Fault.TIMED_OUT:
+        return Finding(
+            Reason.NO_BANNER,
+            f"Port {seen.port} does not finish its greeting ({_told(stop)}): a tarpit or an "
+            "overloaded server keeps the prober waiting; allow the prober's address there.",
+            evidence=stop.detail,
+        )
     return Finding(
         Reason.NO_BANNER,
-        f"Port {seen.port} accepts connections but sends no greeting ({stop.fault}): the server hangs, is overloaded, "
+        f"Port {seen.port} accepts connections but sends no greeting ({_told(stop)}): the server hangs, is overloaded, "
         f"{_proxy_hint(seen)}.",
     )
 
@@ -127,6 +134,19 @@ def claimed_address_is_refused(seen: Seen) -> Finding | None:
         f"({_told(stop)}): list {seen.terms.prober} in smtpd_authorized_xclient_hosts (Postfix), or remove "
         f"{seen.terms.claimed}.",
         _unless_proven(seen),
+    )
+
+
+def port_speaks_smtp_for_lmtp(seen: Seen) -> Finding | None:
+    """LHLO is unknown, which every LMTP server knows (RFC 2033 section 4.1)."""
+    reply = seen.facts.reply(Phase.CAPABILITIES) or seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    if reply is None or not _speaks_smtp_for_lmtp(seen):
+        return None
+    return Finding(
+        Reason.PROTOCOL_ERROR,
+        f"Port {seen.port} does not know LHLO ({reply.text}), so it speaks SMTP and not LMTP: correct the port or its "
+        "`protocol`.",
+        evidence=reply.text,
     )
 
 
@@ -163,7 +183,7 @@ def starttls_is_not_advertised(seen: Seen) -> Finding | None:
     """The capabilities lack STARTTLS, or the command that asks for them is unknown."""
     stop = _stop(seen, Fault.NOT_OFFERED, Phase.STARTTLS)
     reply = seen.facts.reply(Phase.CAPABILITIES)
-    if not stop and not (reply and _list_is_unknown(reply)):
+    if not stop and not (reply and _list_is_unknown(reply) and not _speaks_smtp_for_lmtp(seen)):
         return None
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     return Finding(
@@ -247,7 +267,7 @@ def handshake_fails(seen: Seen) -> Finding | None:
 def ehlo_in_tls_fails(seen: Seen) -> Finding | None:
     """TLS stands, but the server does not speak inside it (RFC 3207 section 4.2)."""
     stop = seen.facts.stopped(Phase.CAPABILITIES_IN_TLS, Phase.GREETING)
-    if stop is None or not seen.facts.session or _has_other_check(seen, stop):
+    if stop is None or not seen.facts.session or _has_other_check(seen, stop) or _speaks_smtp_for_lmtp(seen):
         return None
     return Finding(
         Reason.EHLO_AFTER_TLS_FAILED,
@@ -338,6 +358,11 @@ def _list_is_unknown(reply: Reply) -> bool:
     """
     unknown = reply.code in {500, 502} or (reply.word in {"-ERR", "BAD", "NO"} and not reply.is_transient)
     return reply.phase is Phase.CAPABILITIES and unknown
+
+
+def _speaks_smtp_for_lmtp(seen: Seen) -> bool:
+    reply = seen.facts.reply(Phase.CAPABILITIES) or seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    return seen.target.port.protocol is Protocol.LMTP and reply is not None and reply.code in {500, 502}
 
 
 def _is_refused(seen: Seen, stop: Stop) -> bool:

@@ -23,6 +23,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     conversation.greeting_is_missing,
     conversation.session_is_preauthenticated,
     conversation.claimed_address_is_refused,
+    conversation.port_speaks_smtp_for_lmtp,
     conversation.starttls_is_not_advertised,
     conversation.starttls_is_unavailable,
     conversation.starttls_breaks_down,

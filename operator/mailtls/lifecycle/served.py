@@ -191,9 +191,9 @@ def name_does_not_match(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.HOSTNAME_MISMATCH,
-        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.dns_names)}: "
+        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.identities)}: "
         f"{seen.terms.add_name} or correct the MX record.",
-        evidence=quote(", ".join(leaf.dns_names).encode()) or "no DNS name",
+        evidence=quote(", ".join(leaf.identities).encode()) or "no DNS name",
     )
 
 

@@ -83,7 +83,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         },
     ),
     Reason.NO_BANNER: Explanation(
-        "The port accepts connections but says nothing, and it does not speak TLS either.",
+        "The port accepts connections but says nothing, or never finishes its greeting, and does not speak TLS either.",
         "Check that a mail server listens there; if the port expects the PROXY protocol (postscreen_upstream_proxy, "
         "smtpd_upstream_proxy_protocol, Dovecot's haproxy = yes), set proxyProtocol of the port to V1 or V2.",
         symptom="Mail is delayed with «timed out while receiving the initial server greeting».",

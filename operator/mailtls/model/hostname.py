@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection
+from ipaddress import ip_address
 
 LONGEST_NAME = 253  # RFC 1035 section 3.1, without the root's empty label and the length octets
 
@@ -36,6 +37,14 @@ def is_named(host: str, names: Collection[str]) -> bool:
     wanted = host.lower().rstrip(".")
     _, _, parent = wanted.partition(".")
     return wanted in names or (bool(parent) and f"*.{parent}" in names)
+
+
+def address_in(host: str) -> str | None:
+    """Return the address that stands in a host's place, without the zone of a link-local one; None for a name."""
+    try:
+        return str(ip_address(host.partition("%")[0]))
+    except ValueError:
+        return None
 
 
 def zone_name(text: str) -> str:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mailtls.model.facts import quote
-from mailtls.model.hostname import is_named
+from mailtls.model.hostname import address_in, is_named
 
 _Read = TypeVar("_Read")
 
@@ -25,6 +25,7 @@ class ServedCertificate:
     subject: str
     issuer: str
     dns_names: tuple[str, ...]
+    ip_addresses: tuple[str, ...]
     not_before: datetime
     not_after: datetime
     self_issued: bool
@@ -34,12 +35,22 @@ class ServedCertificate:
     for_servers: bool  # no extended key usage, or one with serverAuth (RFC 5280 section 4.2.1.12)
 
     @property
+    def identities(self) -> tuple[str, ...]:
+        """All that the certificate is for: names, then addresses."""
+        return self.dns_names + self.ip_addresses
+
+    @property
     def lifetime(self) -> timedelta:
         """From the first to the last moment of validity."""
         return self.not_after - self.not_before
 
     def names(self, host: str) -> bool:
-        """Whether a DNS-ID matches `host`: RFC 9525 section 6.3, no common name, a wildcard is one whole label."""
+        """Whether a DNS-ID matches `host`: RFC 9525 section 6.3, no common name, a wildcard is one whole label.
+
+        An address is matched by an IP-ID, and by nothing else (RFC 9525 section 6.4).
+        """
+        if address := address_in(host):
+            return address in self.ip_addresses
         return is_named(host, self.dns_names)
 
 
@@ -57,6 +68,7 @@ def _read(der: bytes) -> ServedCertificate:
         subject=quote(certificate.subject.rfc4514_string().encode()),
         issuer=quote(certificate.issuer.rfc4514_string().encode()),
         dns_names=_or_else(lambda: _dns_names(certificate), ()),
+        ip_addresses=_or_else(lambda: _ip_addresses(certificate), ()),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         self_issued=certificate.issuer == certificate.subject,
@@ -70,6 +82,11 @@ def _read(der: bytes) -> ServedCertificate:
 def _dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return tuple(name.lower().rstrip(".") for name in names.get_values_for_type(x509.DNSName))
+
+
+def _ip_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return tuple(str(address) for address in names.get_values_for_type(x509.IPAddress))
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int]:

@@ -88,7 +88,7 @@ def _certificate(served: ServedCertificate, now: datetime) -> dict[str, Any]:
     return {
         "subject": safe(served.subject),
         "issuer": safe(served.issuer),
-        "names": [safe(name) for name in served.dns_names],
+        "names": [safe(name) for name in served.identities],
         "notBefore": _time(served.not_before),
         "notAfter": _time(served.not_after),
         "daysLeft": days_left(served.not_after, now),

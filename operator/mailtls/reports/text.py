@@ -114,8 +114,8 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
 def _certificate(leaf: ServedCertificate, now: datetime) -> Iterator[tuple[str, str]]:
     yield "certificate", leaf.subject or "no subject"
     yield "key", key_words(leaf)
-    more = f" and {len(leaf.dns_names) - NAMES_SHOWN} more" if len(leaf.dns_names) > NAMES_SHOWN else ""
-    yield "names", (", ".join(leaf.dns_names[:NAMES_SHOWN]) or "none") + more
+    more = f" and {len(leaf.identities) - NAMES_SHOWN} more" if len(leaf.identities) > NAMES_SHOWN else ""
+    yield "names", (", ".join(leaf.identities[:NAMES_SHOWN]) or "none") + more
     yield "issuer", leaf.issuer
     yield (
         "valid until",

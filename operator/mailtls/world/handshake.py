@@ -16,6 +16,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from mailtls.model.facts import Fault, Session, Verification, quote, shorten
+from mailtls.model.hostname import address_in
 from mailtls.world.staging import staging_roots
 
 RECORD_LIMIT: Final = 16384  # octets of plain text in one TLS record (RFC 8446 section 5.1)
@@ -56,14 +57,14 @@ def client_context(offer: Offer = Offer()) -> SSL.Context:
 
 
 class TlsClient:
-    """One TLS session over bytes that somebody else carries; without a `server_name` no SNI is sent.
+    """One TLS session over bytes that somebody else carries; SNI is sent for a `server_name` that is no address.
 
     `resumed` is the `ticket` of an earlier session over the same context.
     """
 
     def __init__(self, context: SSL.Context, server_name: str, resumed: SSL.Session | None = None) -> None:
         self._connection = SSL.Connection(context, None)
-        if server_name:
+        if server_name and not address_in(server_name):  # RFC 6066 section 3 forbids it, and some servers abort
             self._connection.set_tlsext_host_name(server_name.encode("ascii", "replace"))
         if resumed is not None:
             self._connection.set_session(resumed)

@@ -122,6 +122,9 @@ class Conversation:
         try:
             async with self._during(dialog.phase, self._limits.dialog):
                 await self._exchange(wire, dialog)
+        except Halt as halt:
+            is_silent = halt.stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and not halt.stop.detail
+            raise Halt(replace(halt.stop, detail=dialog.heard)) if is_silent else halt from None
         finally:
             self._facts = replace(self._facts, replies=(*self._facts.replies, *dialog.replies))
         if dialog.stop:
@@ -165,7 +168,8 @@ class Conversation:
 
     def _is_mute(self, stop: Stop) -> bool:
         """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
-        silent = stop.phase is Phase.GREETING and stop.fault in {Fault.TIMED_OUT, Fault.CLOSED}
+        is_tarpit = stop.fault is Fault.TIMED_OUT and stop.detail  # which began to say something
+        silent = stop.phase is Phase.GREETING and stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and not is_tarpit
         return silent and self._target.port.tls is TlsMode.START_TLS
 
     async def _answers_tls_first(self) -> bool:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mailtls.model.facts import Fault, quote
+from mailtls.model.hostname import address_in
 from mailtls.world.handshake import RECORD_LIMIT, HandshakeFailed
 
 WEAK_SUITES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
@@ -32,10 +33,10 @@ _SIGNATURE_SCHEMES: Final = (0x0403, 0x0503, 0x0603, 0x0401, 0x0501, 0x0601, 0x0
 def client_hello(families: Iterable[str], server_name: str) -> bytes:
     """Return the record that offers the suites of `families`, with the extensions of a client of TLS 1.2."""
     suites = _words([suite for family in families for suite in WEAK_SUITES[family]])
-    name = server_name.encode("ascii", "replace")
+    name = b"" if address_in(server_name) else server_name.encode("ascii", "replace")
     extensions = b"".join(
         (
-            _extension(_SERVER_NAME, _sized(b"\0" + _sized(name))),
+            _extension(_SERVER_NAME, _sized(b"\0" + _sized(name))) if name else b"",  # RFC 6066 section 3
             _extension(_GROUPS, _sized(_words([29, 23, 24]))),
             _extension(_POINT_FORMATS, b"\1\0"),
             _extension(_SIGNATURES, _sized(_words(_SIGNATURE_SCHEMES))),

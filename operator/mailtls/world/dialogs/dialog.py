@@ -18,6 +18,10 @@ class Dialog(Protocol):
     replies: list[Reply]
     surplus: bytes  # came in one piece with the last reply, but behind it
 
+    @property
+    def heard(self) -> str:
+        """How an unfinished reply began, quoted; empty where nothing came."""
+
     def begin(self) -> bytes:
         """Return what the client says first, empty when the server speaks first."""
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mailtls.model.facts import quote
+from mailtls.model.facts import QUOTE_LIMIT, quote
 
 REPLY_LIMIT: Final = 16384  # octets of one reply, all its lines together
 
@@ -18,6 +18,11 @@ class LineReader:
         self._limit = line_limit
         self._pending = b""
         self._size = 0  # of the reply so far
+
+    @property
+    def pending(self) -> bytes:
+        """What came behind the last whole line, as far as it is worth quoting."""
+        return self._pending[:QUOTE_LIMIT]
 
     def feed(self, data: bytes) -> None:
         """Take what came in."""

@@ -38,6 +38,11 @@ class Walk:
             return self._end(Fault.GARBLED, str(seen))
         return self._answer() if whole else b""
 
+    @property
+    def heard(self) -> str:
+        """How an unfinished reply began, quoted; empty where nothing came."""
+        return quote(self._lines[0] if self._lines else self._reader.pending)
+
     def _listen(self) -> bool:
         """Take lines until the reply is whole; False while more must come."""
         while (line := self._reader.line()) is not None:
