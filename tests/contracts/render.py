@@ -101,6 +101,7 @@ def entry(reason: str, told: Any) -> str:
         f"### {reason}",
         told.meaning,
         f"**What users see:** {told.symptom}" if told.symptom else "",
+        f"**At ports for mail programs:** {told.mailbox_symptom}" if told.mailbox_symptom else "",
         f"**What to do:** {told.fix}",
         *by_server,
         f"*{'; '.join(seen_in)}*" if seen_in else "",

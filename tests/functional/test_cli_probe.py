@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ SERVICES: dict[str, tuple[str, ...]] = {
     "implicit": ("smtpd_tls_wrappermode=yes",),
     "expired": (),
     "off": ("smtpd_tls_security_level=none",),
+    "leaf-alone": (),
 }
 CHILDREN = {"xn--bcher-kva.example": Child(f'@ MX 10 {HOST}.\n@ TXT "v=spf1 mx -all"\n', is_signed=False)}
 MX_CHILD = Child("mx1 A 127.0.0.1\n", is_signed=False)
@@ -38,9 +40,10 @@ def server() -> Iterator[Postfix]:
     if why := missing():
         pytest.skip(why)
     expired = AUTHORITY.issue(Wish(valid_from=-91 * DAY, valid_until=-1 * DAY))
+    served = {"expired": expired, "leaf-alone": GOOD.without_intermediate()}
     with postfix(SERVICES) as running:
         for name in SERVICES:
-            running.certificate(name, (expired if name == "expired" else GOOD).pem)
+            running.certificate(name, served.get(name, GOOD).pem)
         yield running
 
 
@@ -79,6 +82,20 @@ def test_faulty_server_is_explained(server: Postfix, trust: tuple[str, ...]) -> 
     assert done.returncode == 1
     for words in ("CertificateExpired", "StarttlsNotAdvertised", "smtpd_tls_security_level", "1 good, 2 failing"):
         assert words in done.stdout
+
+
+def steady(report: str) -> str:
+    """The report without what differs from run to run: ports, moments, fingerprints, and where lines break."""
+    varying = r"[0-9a-f]{64}|\d{4}-\d\d-\d\d \d\d:\d\d|127\.0\.0\.1:\d+|\d+ days left|\d+\.\d s\."
+    return " ".join(re.sub(varying, "…", report).split())
+
+
+def test_report_in_the_readme_is_what_is_printed(server: Postfix) -> None:
+    """Its first lines are what a stranger judges the program by."""
+    readme = Path("README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"(?ms)^\$ mailtls probe \S+ --server-name mx1\.example\.com\n(.*?)^```", readme)
+    done = mailtls("probe", *at(server, "leaf-alone"), "--server-name", HOST)
+    assert steady(shown) == steady(done.stdout)
 
 
 def test_quiet_probe_of_a_good_server_says_nothing(server: Postfix, trust: tuple[str, ...]) -> None:

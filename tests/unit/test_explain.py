@@ -21,7 +21,15 @@ def test_every_reason_is_explained_in_any_case(reason: Reason) -> None:
     shown = " ".join(done.stdout.split())
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{reason}\n")
-    for words in (known.meaning, known.fix, known.symptom, known.rfc, known.tlsrpt, *known.fixes.values()):
+    for words in (
+        known.meaning,
+        known.fix,
+        known.symptom,
+        known.mailbox_symptom,
+        known.rfc,
+        known.tlsrpt,
+        *known.fixes.values(),
+    ):
         assert " ".join(words.split()) in shown
 
 
@@ -42,6 +50,28 @@ def test_near_miss_is_suggested(typed: str, meant: str) -> None:
     done = RUNNER.invoke(app, ["explain", typed])
     assert done.exit_code == 2
     assert meant in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "among"),
+    [
+        ("spam", "SpfMissing", "DkimKeyWeak"),
+        ("padlock", "StarttlsNotAdvertised", "StarttlsRejected"),
+        ("Red Padlock", "StarttlsNotAdvertised", "StarttlsUnavailable"),
+        ("535", "AuthFailed", "AuthFailed"),
+        ("blocked", "ConnectionRefused", "ConnectTimeout"),
+        ("untrusted", "SelfSigned", "IncompleteChain"),
+        ("expired", "CertificateExpired", "SecondCertificateStale"),
+    ],
+)
+def test_words_of_what_users_see_lead_to_reasons(words: str, first: str, among: str) -> None:
+    """A postmaster knows what users complain about, and not what we call it."""
+    done = RUNNER.invoke(app, ["explain", words])
+    named = [line.strip() for line in done.stdout.splitlines() if line.strip() in set(Reason)]
+    assert done.exit_code == 0
+    assert named[0] == first
+    assert among in named
+    assert "SubPathMount" not in named
 
 
 def test_unknown_reason_points_to_the_list() -> None:

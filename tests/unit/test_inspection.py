@@ -146,6 +146,7 @@ def test_expired_second_certificate_fails_even_where_nothing_is_stored(tmp_path:
     anything = Expected(None, AUTHORITY.roots_pem)
     found = findings(Mailbox(tls_context(tmp_path, GOOD, EXPIRED_RSA)), expected=anything)
     assert reasons(found) == [(Reason.SECOND_CERTIFICATE_STALE, Severity.FAIL)]
+    assert found[0].tlsrpt == "certificate-expired"
     assert "expired" in found[0].message
     assert findings(Mailbox(tls_context(tmp_path, GOOD, RSA)), expected=anything) == ()
 

@@ -13,14 +13,14 @@ from rich.console import Console
 from mailtls.model.explanation import EXPLANATIONS
 from mailtls.model.inspection import LoginOutcome
 from mailtls.model.preset import Server
-from mailtls.model.reason import Explanation, Finding, Reason
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.software import software_of
 from mailtls.model.survey import Survey, Verdict
 from mailtls.reports.exposition import prometheus_report
 from mailtls.reports.junit import junit_report
 from mailtls.reports.machine import json_report, json_schema
 from mailtls.reports.text import text_report
-from mailtls.reports.words import days_left, fix_for, safe
+from mailtls.reports.words import days_left, safe
 from unit import surveys
 from unit.surveys import HOSTILE, MISSING, NO_ANSWER, NO_IPV6, NOW, ORPHAN, domain, good, logged_in, refused, survey
 
@@ -188,15 +188,6 @@ def test_prometheus_report_escapes_hostile_labels() -> None:
     found = survey(endpoints=(refused(HOSTILE),))
     families = parsed(found)
     assert families["mailtls_survey_endpoint_ok"][0].labels["host"] == safe(HOSTILE)
-
-
-def test_fix_is_for_the_server_that_the_greeting_names() -> None:
-    """Who runs Postfix reads Postfix' settings; others read the general words."""
-    finding = Finding(Reason.TLSA_MISMATCH, "…")
-    known: Explanation = EXPLANATIONS[Reason.TLSA_MISMATCH]
-    assert fix_for(finding, Server.POSTFIX) == ("Postfix", known.fixes["Postfix"])
-    assert fix_for(finding, Server.EXIM) == ("", known.fix)
-    assert fix_for(finding, None) == ("", known.fix)
 
 
 @pytest.mark.parametrize(

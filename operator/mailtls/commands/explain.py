@@ -13,20 +13,21 @@ _LIKENESS: Final = 0.5
 
 def explain(
     reason: Annotated[
-        str | None, typer.Argument(help="A reason as in conditions, events and reports, in any case.")
+        str | None,
+        typer.Argument(help="A reason as in conditions, events and reports, in any case; or words of what users see."),
     ] = None,
     *,
     everything: Annotated[bool, typer.Option("--list", help="List all reasons.")] = False,
 ) -> None:
     """Say what a reason means, what users see of it, and what to do about it."""
-    from mailtls.reports.explaining import explained, listed
+    from mailtls.reports.explaining import explained, found, listed
 
     if everything:
         typer.echo(listed(), nl=False)
         return
     if reason is None:
         raise unusable("Write a reason, such as StarttlsNotAdvertised, or --list for all of them.")
-    text = explained(reason)
+    text = explained(reason) or found(reason)
     if text is None:
         raise unusable(_unknown(reason))
     typer.echo(text, nl=False)

@@ -38,7 +38,7 @@ def sni_is_required(seen: Seen) -> Finding | None:
 def second_certificate_is_stale(seen: Seen) -> Finding | None:
     """The server has certificates of two key types, and only one of them is what it should be."""
     second = _second(seen)
-    flaw = _flaw_of_second(seen, *second) if second else ""
+    flaw, tlsrpt = _flaw_of_second(seen, *second) if second else ("", "")
     if not second or not flaw:
         return None
     _, other = second
@@ -47,6 +47,7 @@ def second_certificate_is_stale(seen: Seen) -> Finding | None:
         f"Clients that ask for {other.key_kind} are served another certificate, which {flaw}: renew it together with "
         "the first, or take it out of the server's configuration.",
         evidence=f"{other.key_kind} leaf SHA-256 {other.sha256}, valid until {other.not_after:%Y-%m-%d %H:%M} UTC",
+        tlsrpt=tlsrpt,
     )
 
 
@@ -161,24 +162,26 @@ def by_key_type(seen: Seen) -> Iterator[tuple[Session, ServedCertificate]]:
 def second_to_vouch_for(seen: Seen) -> str | None:
     """The second certificate, where all that is wrong with it is that it is not the stored one: another may keep it."""
     second = _second(seen)
-    if second is None or seen.expected.leaf_sha256 is None or _what_clients_refuse(seen, *second):
+    if second is None or seen.expected.leaf_sha256 is None or _what_clients_refuse(seen, *second)[0]:
         return None
     return second[1].sha256
 
 
-def _flaw_of_second(seen: Seen, session: Session, other: ServedCertificate) -> str:
+def _flaw_of_second(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
+    flaw, tlsrpt = _what_clients_refuse(seen, session, other)
     is_stored = seen.expected.leaf_sha256 is not None
-    return _what_clients_refuse(seen, session, other) or ("is not the stored one" if is_stored else "")
+    return flaw or ("is not the stored one" if is_stored else ""), tlsrpt
 
 
-def _what_clients_refuse(seen: Seen, session: Session, other: ServedCertificate) -> str:
+def _what_clients_refuse(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
+    """What is wrong with it for everybody, and the result type under which senders report that (RFC 8460)."""
     if other.not_after < seen.now:
-        return f"expired at {other.not_after:%Y-%m-%d %H:%M} UTC"
+        return f"expired at {other.not_after:%Y-%m-%d %H:%M} UTC", "certificate-expired"
     if session.verification.code and not _is_untrusted(seen):
-        return f"clients do not trust ({session.verification.words})"
+        return f"clients do not trust ({session.verification.words})", "certificate-not-trusted"
     if not other.names(seen.target.server_name):
-        return f"is not for {seen.target.server_name}"
-    return ""
+        return f"is not for {seen.target.server_name}", "certificate-host-mismatch"
+    return "", ""
 
 
 def _is_untrusted(seen: Seen) -> bool:

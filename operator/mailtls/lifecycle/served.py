@@ -177,7 +177,7 @@ def chain_is_broken(seen: Seen) -> Finding | None:
     if verdict.code in named:
         return None
     return Finding(
-        Reason.CERTIFICATE_CHAIN_BROKEN,
+        Reason.CHAIN_INVALID,
         f"The served chain does not verify ({verdict.words} at depth {verdict.depth}): serve the chain as the CA gave "
         "it.",
         evidence=chain(seen),

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from mailtls.model.explanation_depth import DEPTH
 from mailtls.model.explanation_domain import DOMAIN, DOMAIN_SECTIONS
-from mailtls.model.explanation_probe import CONNECTING, SERVED, STARTING_TLS
+from mailtls.model.explanation_probe import CONNECTING, STARTING_TLS
+from mailtls.model.explanation_served import SERVED
 from mailtls.model.reason import Explanation, Reason
 
 _GOOD: Mapping[Reason, Explanation] = {

@@ -10,6 +10,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "none, or the name of their MX record.",
         "Give the server a certificate to fall back to when no name, or an unknown one, is sent.",
         symptom="Mail from some senders never arrives, or arrives without TLS, while web mail and your own tests work.",
+        mailbox_symptom="Old mail programs, scanners and printers, which send no name, cannot connect; others can.",
         rfc="RFC 7672 section 8.1, RFC 8461 section 7.1",
         tlsrpt="validation-failure",
         fixes={
@@ -25,8 +26,8 @@ DEPTH: Mapping[Reason, Explanation] = {
         "one, has expired, or is not trusted. A certificate that another MailServerTLS of the namespace keeps is fine.",
         "Renew both together, or serve only the one that is renewed.",
         symptom="Some users and senders see an expired or wrong certificate, and others at the same moment do not.",
+        mailbox_symptom="Some users see an expired or wrong certificate, and others at the same moment do not.",
         rfc="RFC 8446 section 4.4.2.2",
-        tlsrpt="certificate-expired",
         fixes={
             "Postfix": "Look at every pair in smtpd_tls_chain_files, and empty smtpd_tls_cert_file, "
             "smtpd_tls_eccert_file and the files of their keys.",
@@ -37,13 +38,17 @@ DEPTH: Mapping[Reason, Explanation] = {
     Reason.TLS12_UNSUPPORTED: Explanation(
         "The server speaks TLS 1.3 only; senders with an older library cannot start TLS with it.",
         "Allow TLS 1.2 beside TLS 1.3.",
-        symptom="Mail from older senders arrives without TLS or not at all, and old phones cannot connect.",
+        symptom="Mail from older senders arrives without TLS or not at all.",
+        mailbox_symptom="Old phones and mail programs cannot connect.",
         rfc="RFC 9325 section 3.1.1",
         tlsrpt="validation-failure",
         fixes={
             "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
             "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
-            "Exim": "Take +no_tlsv1_2 out of openssl_options.",
+            "Exim": "Take +no_tlsv1_2 out of openssl_options; with GnuTLS (as in Debian) remove your own "
+            "tls_require_ciphers.",
+            "OpenSMTPD": "Remove protocols from the listen line.",
+            "HAProxy": "Set ssl-min-ver TLSv1.2 in the bind line.",
         },
     ),
     Reason.TLS13_UNSUPPORTED: Explanation(
@@ -54,7 +59,10 @@ DEPTH: Mapping[Reason, Explanation] = {
         fixes={
             "Postfix": "Remove !TLSv1.3 and <=TLSv1.2 from smtpd_tls_protocols and smtpd_tls_mandatory_protocols.",
             "Dovecot": "Update Dovecot and OpenSSL; where openssl.cnf sets MaxProtocol, remove it.",
-            "Exim": "Take +no_tlsv1_3 out of openssl_options.",
+            "Exim": "Take +no_tlsv1_3 out of openssl_options; with GnuTLS (as in Debian) remove your own "
+            "tls_require_ciphers.",
+            "OpenSMTPD": "Remove protocols from the listen line.",
+            "HAProxy": "Remove ssl-max-ver from the bind line.",
         },
     ),
     Reason.TLS_BELOW_MINIMUM: Explanation(
@@ -66,7 +74,10 @@ DEPTH: Mapping[Reason, Explanation] = {
         fixes={
             "Postfix": "Set smtpd_tls_protocols and smtpd_tls_mandatory_protocols to >=TLSv1.2 or >=TLSv1.3.",
             "Dovecot": "Set ssl_min_protocol to TLSv1.2 or TLSv1.3.",
-            "Exim": "Add +no_tlsv1 +no_tlsv1_1, and for TLS 1.3 alone +no_tlsv1_2, to openssl_options.",
+            "Exim": "Add +no_tlsv1 +no_tlsv1_1, and for TLS 1.3 alone +no_tlsv1_2, to openssl_options; with GnuTLS (as "
+            "in Debian) set tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3, and :+VERS-TLS1.2.",
+            "OpenSMTPD": "Set protocols in the listen line.",
+            "HAProxy": "Set ssl-min-ver in the bind line.",
         },
     ),
     Reason.KEY_BELOW_MINIMUM: Explanation(
@@ -85,7 +96,10 @@ DEPTH: Mapping[Reason, Explanation] = {
         fixes={
             "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
             "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
-            "Exim": "Set openssl_options = +no_sslv2 +no_sslv3 +no_tlsv1 +no_tlsv1_1.",
+            "Exim": "Set openssl_options = +no_sslv2 +no_sslv3 +no_tlsv1 +no_tlsv1_1; with GnuTLS (as in Debian) set "
+            "tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2.",
+            "OpenSMTPD": "Remove protocols from the listen line: its default is TLS 1.2 and newer.",
+            "HAProxy": "Remove ssl-min-ver from the bind line, or set it to TLSv1.2.",
         },
     ),
     Reason.RESUMPTION_FAILED: Explanation(
@@ -114,8 +128,9 @@ DEPTH: Mapping[Reason, Explanation] = {
         },
     ),
     Reason.AUTH_FAILED: Explanation(
-        "The server turned the user name and password of the trial login down.",
-        "Check the Secret of probe.authSecretRef, and the log of the authentication service.",
+        "The server turned the user name and password of the trial login down (535 in SMTP).",
+        "Check user name and password (the Secret of probe.authSecretRef, or --auth-user and its variable), and the "
+        "log of the authentication service.",
         symptom="Users are asked for their password again and again, and cannot send or read mail.",
         rfc="RFC 4954 section 6",
         fixes={
@@ -126,16 +141,17 @@ DEPTH: Mapping[Reason, Explanation] = {
     ),
     Reason.TLS_REQUIRED_FOR_AUTH: Explanation(
         "Inside TLS the server says that TLS is needed first: it does not know that a proxy before it took TLS off.",
-        "Tell the server that the proxy speaks TLS in its place (PROXY protocol version 2 carries that), or let the "
+        "Tell the server that the proxy speaks TLS in its place (PROXY protocol version 2 can carry that), or let the "
         "server itself do TLS.",
         symptom="Users cannot log in: their program says that the server wants encryption.",
         rfc="RFC 4954 section 6, RFC 3207 section 4",
         fixes={
             "Postfix": "Set smtpd_tls_wrappermode for the service behind the proxy, or smtpd_tls_auth_only = no where "
             "nothing but the proxy can reach it.",
-            "Dovecot": "Put the proxy into haproxy_trusted_networks and use PROXY protocol version 2, or name it in "
-            "login_trusted_networks.",
-            "Exim": "Let server_advertise_condition not depend on $tls_in_cipher for the proxy's address.",
+            "Dovecot": "Put the proxy into haproxy_trusted_networks, set haproxy = yes in the inet_listener, and let "
+            "the proxy send its TLS along (send-proxy-v2-ssl).",
+            "Exim": "Let server_advertise_condition not depend on $tls_in_cipher for the port behind the proxy.",
+            "HAProxy": "Write send-proxy-v2-ssl in the server line: send-proxy-v2 alone says nothing of TLS.",
         },
     ),
     Reason.AUTH_UNAVAILABLE: Explanation(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from mailtls.model.reason import Explanation, Reason
 
 _DEFERRED = "Some senders' mail arrives late or comes back after days, while most of it arrives."
+_UNSAFE = "Nobody notices, but whoever strips TLS on the way can read or redirect the domain's mail."
+_UNTOLD = "Nobody notices, and nobody tells you when senders cannot deliver to you over TLS."
 _SPAM = "Gmail and Outlook put your mail into spam or refuse it."
 
 ROUTE: Mapping[Reason, Explanation] = {
@@ -94,7 +96,9 @@ DANE: Mapping[Reason, Explanation] = {
     Reason.TLSA_INSECURE: Explanation(
         "The TLSA or MX records are not signed by DNSSEC, so that senders do not use DANE at all.",
         "Sign the zone, and have your registrar put the DS record into the parent zone; or delete the TLSA records.",
+        symptom="Nobody notices, except where a sender demands DANE: its mail is held back.",
         rfc="RFC 7672 section 2.2.1",
+        tlsrpt="dane-required",
     ),
     Reason.TLSA_UNUSABLE: Explanation(
         "A TLSA record has parameters or data that mail senders cannot use; usages 0 and 1 are for browsers. Where no "
@@ -134,36 +138,40 @@ POLICY: Mapping[Reason, Explanation] = {
     Reason.STS_RECORD_MISSING: Explanation(
         "An MTA-STS policy is served, but no TXT record at _mta-sts announces it, so that no sender looks for it.",
         "Publish the TXT record «v=STSv1; id=...;» at _mta-sts; every change of the policy needs a new id.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.1",
     ),
     Reason.STS_RECORD_MULTIPLE: Explanation(
         "There is more than one TXT record of MTA-STS, which senders treat as none.",
         "Delete all of them but one.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.1",
-        tlsrpt="sts-policy-fetch-error",
     ),
     Reason.STS_RECORD_INVALID: Explanation(
         "The TXT record of MTA-STS is malformed, and senders ignore it.",
         "Write «v=STSv1; id=20260801T120000;», the id of 1 to 32 letters and digits.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.1",
-        tlsrpt="sts-policy-fetch-error",
     ),
     Reason.STS_FETCH_FAILED: Explanation(
         "The policy is announced, but https://mta-sts.example.com/.well-known/mta-sts.txt does not give it: no "
         "address, no connection, another status than 200, too slow or too large.",
         "Publish the address of mta-sts.example.com, and let its web server answer that path with status 200.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.3",
         tlsrpt="sts-policy-fetch-error",
     ),
     Reason.STS_REDIRECT: Explanation(
         "The web server redirects the request for the policy; senders follow no redirect.",
         "Serve the file right at mta-sts.example.com, and except the path from redirects to another host or to www.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.3",
         tlsrpt="sts-policy-fetch-error",
     ),
     Reason.STS_CONTENT_TYPE: Explanation(
         "The policy is not served as text/plain, as it must be so that no page that users upload passes for one.",
         "Let the web server send Content-Type: text/plain for the file.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.2",
         tlsrpt="sts-policy-fetch-error",
     ),
@@ -171,6 +179,7 @@ POLICY: Mapping[Reason, Explanation] = {
         "The certificate of mta-sts.example.com is expired, not trusted or for another name, so that senders do not "
         "take the policy.",
         "Get a certificate of a public authority for mta-sts.example.com, and serve it with its chain.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.3",
         tlsrpt="sts-webpki-invalid",
     ),
@@ -178,6 +187,7 @@ POLICY: Mapping[Reason, Explanation] = {
         "The policy lacks a line, or has one that senders do not understand.",
         "Write the lines version: STSv1, mode: enforce (or testing, none), one mx: line for each host, and max_age: "
         "604800.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.2",
         tlsrpt="sts-policy-invalid",
     ),
@@ -201,21 +211,25 @@ POLICY: Mapping[Reason, Explanation] = {
         "Senders may forget the policy after less than a week (enforce) or a day (testing), and are then open to "
         "whoever strips TLS.",
         "Set max_age to 604800 or more once the policy is in mode enforce.",
+        symptom=_UNSAFE,
         rfc="RFC 8461 section 3.2",
     ),
     Reason.TLS_REPORT_MISSING: Explanation(
         "The domain promises TLS by DANE or MTA-STS, but has no record that says where to report failures.",
         "Publish the TXT record «v=TLSRPTv1; rua=mailto:tls-reports@example.com» at _smtp._tls.",
+        symptom=_UNTOLD,
         rfc="RFC 8460 section 3",
     ),
     Reason.TLS_REPORT_MULTIPLE: Explanation(
         "There is more than one TLSRPT record, which senders treat as none.",
         "Delete all of them but one.",
+        symptom=_UNTOLD,
         rfc="RFC 8460 section 3",
     ),
     Reason.TLS_REPORT_INVALID: Explanation(
         "The TLSRPT record is malformed, and senders report nothing.",
         "Write «v=TLSRPTv1; rua=mailto:tls-reports@example.com», or an https: URL.",
+        symptom=_UNTOLD,
         rfc="RFC 8460 section 3",
     ),
 }

@@ -120,6 +120,7 @@ class Reason(StrEnum):
     INCOMPLETE_CHAIN = "IncompleteChain"
     CHAIN_OUT_OF_ORDER = "ChainOutOfOrder"
     HOSTNAME_MISMATCH = "HostnameMismatch"
+    CHAIN_INVALID = "ChainInvalid"
     WRONG_CERTIFICATE_PURPOSE = "WrongCertificatePurpose"
     CERTIFICATE_EXPIRING_SOON = "CertificateExpiringSoon"
     WEAK_CRYPTO = "WeakCrypto"
@@ -202,16 +203,23 @@ FOUND_BY_DEEP_PROBES: Final = frozenset({Reason.STARTTLS_COMMAND_INJECTION})
 class Explanation:
     """What a reason means to a postmaster, and what to try; all texts are whole sentences, empty where none fits.
 
-    `symptom` is what users and other postmasters see of it; `rfc` the sections that rule it; `tlsrpt` the result type
-    under which senders report it (RFC 8460 section 4.3). `fixes` are by mail server, where they differ from `fix`.
+    `symptom` is what users and other postmasters see of it; `mailbox_symptom` the same at a port for users' programs
+    (IMAP, POP3, submission), where that differs. `rfc` names the sections that rule it; `tlsrpt` the result type under
+    which senders report it (RFC 8460 section 4.3). `fix` is for every server, `fixes` says how in some of them.
     """
 
     meaning: str
     fix: str
     symptom: str = ""
+    mailbox_symptom: str = ""
     rfc: str = ""
     tlsrpt: str = ""
     fixes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def symptoms(self) -> str:
+        """All that anybody sees."""
+        return f"{self.symptom} {self.mailbox_symptom}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +227,8 @@ class Finding:
     """One fault that a check named.
 
     `message` is one sentence for a person, with the fix where one is known; it never holds key material. `evidence` is
-    what was seen, quoted safely; `subject` what it is about where that is no endpoint, such as a domain.
+    what was seen, quoted safely; `subject` what it is about where that is no endpoint, such as a domain. `tlsrpt` is
+    the result type of RFC 8460, where the reason alone does not tell it.
     """
 
     reason: Reason
@@ -227,3 +236,4 @@ class Finding:
     severity: Severity = Severity.FAIL
     evidence: str = ""
     subject: str = ""
+    tlsrpt: str = ""

@@ -1,6 +1,6 @@
 """What `mailtls explain` prints: the words behind a reason, for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from textwrap import fill
 from typing import Final
 
@@ -22,13 +22,37 @@ def listed() -> str:
     return "\n".join(_list()) + "\n"
 
 
+def found(words: str) -> str | None:
+    """List the reasons whose explanations hold all of the words, those that users see first; None when none does."""
+    wanted = words.lower().split()
+    by_symptom = [each for each in Reason if _holds(EXPLANATIONS[each].symptoms, wanted)]
+    others = [each for each in Reason if each not in by_symptom and _holds(_all_words(EXPLANATIONS[each]), wanted)]
+    if not wanted or not by_symptom + others:
+        return None
+    return "\n".join(line for reason in by_symptom + others for line in _entry(reason)) + "\n"
+
+
+def _holds(text: str, wanted: Iterable[str]) -> bool:
+    return all(word in text.lower() for word in wanted)
+
+
+def _all_words(known: Explanation) -> str:
+    return f"{known.symptoms} {known.meaning}"
+
+
+def _entry(reason: Reason) -> tuple[str, str]:
+    return f"{_INDENT}{reason}", _filled(EXPLANATIONS[reason].meaning, _INDENT * 3)
+
+
 def _parts(reason: Reason, known: Explanation) -> Iterator[str]:
     yield from (str(reason), "", _paragraph(known.meaning))
     if known.symptom:
         yield from ("", "What users see:", _paragraph(known.symptom))
+    if known.mailbox_symptom:
+        yield from ("", "At ports for mail programs (IMAP, POP3, submission):", _paragraph(known.mailbox_symptom))
     yield from ("", "What to do:", _paragraph(known.fix))
     for server, fix in known.fixes.items():
-        yield from ("", f"With {server.capitalize()}:", _paragraph(fix))
+        yield from ("", f"With {server}:", _paragraph(fix))
     if known.rfc:
         yield from ("", f"Rules: {known.rfc}")
     if known.tlsrpt:
@@ -44,8 +68,7 @@ def _list() -> Iterator[str]:
         yield from ([""] if number else [])
         yield section
         for reason in reasons:
-            yield f"{_INDENT}{reason}"
-            yield _filled(EXPLANATIONS[reason].meaning, _INDENT * 3)
+            yield from _entry(reason)
 
 
 def _filled(text: str, indent: str) -> str:

@@ -6,7 +6,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring  # only 
 
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
-from mailtls.reports.words import explanation, fix_for, manner, place, safe
+from mailtls.reports.advice import advice_on
+from mailtls.reports.words import manner, place, safe
 
 
 def junit_report(survey: Survey) -> bytes:
@@ -65,13 +66,13 @@ def _omitted_case(omitted: Omitted) -> Element:
 
 def _sentence(finding: Finding, seen: Seen | None) -> str:
     """Say all that the report for people says, in sentences."""
-    known, (server, fix) = explanation(finding.reason), fix_for(finding, seen.software if seen else None)
+    advice = advice_on(finding, seen)
     parts = {
         f"{finding.reason}: ": finding.message,
         "Seen: ": finding.evidence,
-        "Users see: ": known.symptom,
-        f"Fix ({server or 'any server'}): ": fix,
-        "Rules: ": ", ".join(part for part in (known.rfc, known.tlsrpt and f"TLSRPT {known.tlsrpt}") if part),
+        "Users see: ": advice.symptom,
+        "Fix: ": advice.whole_fix,
+        "Rules: ": advice.all_rules,
     }
     return safe(" ".join(_ended(label + words) for label, words in parts.items() if words))
 

@@ -13,7 +13,8 @@ from mailtls.model.key_band import key_band
 from mailtls.model.reason import Finding
 from mailtls.model.served import ServedCertificate, read_served
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
-from mailtls.reports.words import days_left, explanation, fix_for, safe
+from mailtls.reports.advice import advice_on, explanation
+from mailtls.reports.words import days_left, safe
 
 SCHEMA_VERSION: Final = 1
 
@@ -100,18 +101,18 @@ def _certificate(served: ServedCertificate, now: datetime) -> dict[str, Any]:
 
 
 def _finding(finding: Finding, seen: Seen | None) -> dict[str, Any]:
-    known, (_, fix) = explanation(finding.reason), fix_for(finding, seen.software if seen else None)
+    advice = advice_on(finding, seen)
     return {
         "reason": str(finding.reason),
         "severity": str(finding.severity),
         "message": safe(finding.message),
         "evidence": safe(finding.evidence) or None,
         "subject": safe(finding.subject) or None,
-        "meaning": known.meaning,
-        "symptom": known.symptom or None,
-        "fix": fix,
-        "rfc": known.rfc or None,
-        "tlsrpt": known.tlsrpt or None,
+        "meaning": explanation(finding.reason).meaning,
+        "symptom": advice.symptom or None,
+        "fix": advice.whole_fix,
+        "rfc": advice.rfc or None,
+        "tlsrpt": advice.tlsrpt or None,
     }
 
 

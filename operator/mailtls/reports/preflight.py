@@ -6,7 +6,8 @@ from typing import Final
 
 from mailtls.model.preflight import Line
 from mailtls.model.survey import Verdict
-from mailtls.reports.words import explanation, safe
+from mailtls.reports.advice import explanation
+from mailtls.reports.words import safe
 
 _WIDTH: Final = 110
 _TOPIC: Final = 10

@@ -9,11 +9,11 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
-from mailtls.model.preset import Server
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.served import ServedCertificate
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
-from mailtls.reports.words import days_left, explanation, fix_for, key_words, login_words, manner, place, safe, summary
+from mailtls.reports.advice import advice_on
+from mailtls.reports.words import days_left, key_words, login_words, manner, place, safe, summary
 
 NAMES_SHOWN: Final = 8
 STYLES: Final = {
@@ -53,7 +53,7 @@ def endpoint_block(seen: Seen) -> RenderableType:
     """One address and port: what it serves, then what is wrong."""
     target = seen.endpoint.target
     head = _head(seen.verdict, f"{safe(target.pod)}  {place(seen)}", manner(target.port))
-    return Group(head, _rows(_facts(seen)), *_findings(seen.endpoint.findings, seen.software))
+    return Group(head, _rows(_facts(seen)), *_findings(seen.endpoint.findings, seen))
 
 
 def domain_block(domain: SurveyedDomain) -> RenderableType:
@@ -69,26 +69,27 @@ def omitted_block(omitted: Iterable[Omitted], title: str = "Not looked at") -> R
     return Group(Text(title, style="bold"), *lines)
 
 
-def finding_block(finding: Finding, software: Server | None, subject: str = "") -> RenderableType:
+def finding_block(finding: Finding, seen: Seen | None, subject: str = "") -> RenderableType:
     """One finding: the sentence, what was seen, what users see of it, what to do, and the rules behind it."""
     verdict = _SEVERITIES[finding.severity]
     title = Text.assemble((f"{_marker(verdict)} ", STYLES[verdict]), (str(finding.reason), "bold"))
     if subject:
         title.append(f"  {safe(subject)}")
-    known, (server, fix) = explanation(finding.reason), fix_for(finding, software)
+    advice = advice_on(finding, seen)
     rows = [
         ("why", finding.message),
         ("seen", finding.evidence),
-        ("users see", known.symptom),
-        (f"fix, {server}" if server else "fix", fix),
-        ("rules", ", ".join(part for part in (known.rfc, known.tlsrpt and f"TLSRPT {known.tlsrpt}") if part)),
+        ("users see", advice.symptom),
+        ("fix", advice.fix),
+        (f"in {advice.server}", advice.setting),
+        ("rules", advice.all_rules),
     ]
     return Group(Text("  ").append_text(title), _rows([row for row in rows if row[1]]))
 
 
-def _findings(findings: Iterable[Finding], software: Server | None) -> Iterator[RenderableType]:
+def _findings(findings: Iterable[Finding], seen: Seen | None) -> Iterator[RenderableType]:
     for finding in findings:
-        yield finding_block(finding, software, finding.subject)
+        yield finding_block(finding, seen, finding.subject)
 
 
 def _head(verdict: Verdict, what: str, how: str) -> Text:

@@ -3,13 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from mailtls.model.explanation import EXPLANATIONS
 from mailtls.model.inspection import Login, LoginOutcome
 from mailtls.model.key_band import key_band
-from mailtls.model.preset import Server
-from mailtls.model.reason import Explanation, Finding, Reason
 from mailtls.model.served import ServedCertificate
-from mailtls.model.software import product_name
 from mailtls.model.spec import Port, TlsMode
 from mailtls.model.survey import Seen, Survey, Verdict
 
@@ -32,20 +28,6 @@ def safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
-def explanation(reason: Reason) -> Explanation:
-    """Return what the reason means; every reason has one, which a test holds."""
-    return EXPLANATIONS.get(reason, Explanation("", ""))
-
-
-def fix_for(finding: Finding, software: Server | None) -> tuple[str, str]:
-    """Return the name of the server that the fix is for, empty for all, and the fix."""
-    known = explanation(finding.reason)
-    fixes = {name.lower(): fix for name, fix in known.fixes.items()}
-    if software is not None and software in fixes:
-        return product_name(software), fixes[software]
-    return "", known.fix
 
 
 def place(seen: Seen) -> str:
