@@ -35,6 +35,7 @@ REFUSED = frozenset(
         Reason.SELF_SIGNED,
         Reason.UNTRUSTED_ROOT,
         Reason.INCOMPLETE_CHAIN,
+        Reason.CHAIN_INVALID,
         Reason.HOSTNAME_MISMATCH,
         Reason.WRONG_CERTIFICATE_PURPOSE,
     }
