@@ -21,11 +21,10 @@ def test_equal_pods_differ_in_nothing() -> None:
     assert differences([*pods({}, {}), other_port]) == ()
 
 
-def test_other_certificate_fails_unless_a_rollout_explains_it() -> None:
-    """Clients meet one certificate or the other by chance; during a rollout that passes."""
+def test_other_certificate_is_told_with_who_serves_it() -> None:
+    """Clients meet one certificate or the other by chance; the one that is not stored fails by its own finding."""
     mixed = pods({}, {"served_sha256": OLD})
-    assert [(each.reason, each.severity) for each in differences(mixed)] == [(Reason.PODS_INCONSISTENT, Severity.FAIL)]
-    assert [each.severity for each in differences(mixed, is_rolling=True)] == [Severity.WARN]
+    assert [(each.reason, each.severity) for each in differences(mixed)] == [(Reason.PODS_INCONSISTENT, Severity.WARN)]
     assert "postfix-1" in differences(mixed)[0].evidence
 
 

@@ -10,28 +10,27 @@ from mailtls.model.way import Way
 SHOWN = 3  # variants in one message
 
 
-def differences(endpoints: Iterable[Endpoint], *, is_rolling: bool = False) -> tuple[Finding, ...]:
-    """Name what differs between the endpoints of each workload and port, by one finding for each of them.
+def differences(endpoints: Iterable[Endpoint]) -> tuple[Finding, ...]:
+    """Name what differs between the endpoints of each workload and port, by one warning for each of them.
 
-    Different certificates fail unless `is_rolling`: a rollout explains them. Endpoints without TLS are left out, as
-    their own finding says enough.
+    Whoever serves another certificate than the stored one fails by a finding of its own. So do endpoints without TLS,
+    which are left out.
     """
     served = sorted((each for each in endpoints if each.served_sha256), key=_place)
     groups = (list(group) for _, group in groupby(served, _place))
-    return tuple(finding for group in groups if (finding := _difference(group, is_rolling=is_rolling)))
+    return tuple(finding for group in groups if (finding := _difference(group)))
 
 
-def _difference(group: list[Endpoint], *, is_rolling: bool) -> Finding | None:
+def _difference(group: list[Endpoint]) -> Finding | None:
     told = {name: text for name, of in _ASPECTS.items() if (text := _variants(group, of))}
     if not told:
         return None
     where = " port ".join(filter(None, (_owner(group[0].target), str(group[0].target.port.port))))
-    fails = "certificate" in told and not is_rolling
     return Finding(
         Reason.PODS_INCONSISTENT,
         f"{where}: what should be equal differs in {' and in '.join(told)}, so that clients meet one or the other by "
         "chance: finish the rollout, and let all run the same image and configuration.",
-        Severity.FAIL if fails else Severity.WARN,
+        Severity.WARN,
         evidence="; ".join(told.values()),
         subject=where,
     )
