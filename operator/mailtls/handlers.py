@@ -8,8 +8,8 @@ import kopf
 
 from mailtls.intake import Intake
 from mailtls.model.spec import WorkloadKind
-from mailtls.world.resource import GROUP, OURS, PLURAL, VERSION
-from mailtls.world.workloads import PLURALS
+from mailtls.world.cluster.resource import GROUP, OURS, PLURAL, VERSION
+from mailtls.world.cluster.workloads import PLURALS
 
 ECHO_SECONDS: Final = 0.25
 SERVING: Final = "type=kubernetes.io/tls"  # no pod mounts the staged and the previous Secrets, which are Opaque

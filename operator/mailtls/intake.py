@@ -9,10 +9,10 @@ from typing import Final
 import structlog
 
 from mailtls.model.spec import Key, WorkloadKind
-from mailtls.world.claims import Claims
-from mailtls.world.listings import Listings
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.listings import Listings
+from mailtls.world.cluster.resource import MANAGER, OWNER, resources_path
 from mailtls.world.ports import ApiError, Cluster, Json, Unreachable
-from mailtls.world.resource import MANAGER, OWNER, resources_path
 
 SWEEP: Final = 3600.0  # seconds between full lists
 CALM: Final = 0.5  # seconds in which a workload's changes count as one: pods come and go in bursts

@@ -18,10 +18,10 @@ from mailtls.queue import WorkQueue
 from mailtls.settings import Settings
 from mailtls.watches import Watches, await_access
 from mailtls.wiring import Parts, Work
-from mailtls.world.claims import Claims
+from mailtls.world.challenges.http01 import Http01Server, Tokens
 from mailtls.world.clock import SystemClock
-from mailtls.world.http01 import Http01Server, Tokens
-from mailtls.world.kubernetes import KubernetesCluster, Patience
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.kubernetes import KubernetesCluster, Patience
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Json, Unreachable
 

@@ -14,11 +14,11 @@ from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
-from mailtls.world.document import InvalidSpec
+from mailtls.world.cluster.reload import Interrupted, printable
+from mailtls.world.cluster.status import read
 from mailtls.world.ports import ApiError, Clock, Conflict, Json, Unreachable
-from mailtls.world.reload import Interrupted, printable
-from mailtls.world.spec import parse
-from mailtls.world.status import read
+from mailtls.world.reading.document import InvalidSpec
+from mailtls.world.reading.spec import parse
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order

@@ -16,10 +16,10 @@ import structlog
 from mailtls.election import Candidate, Elector
 from mailtls.settings import Settings
 from mailtls.wiring import Closing, Parts, closing
-from mailtls.world.claims import Claims
+from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.clock import SystemClock
-from mailtls.world.http01 import Tokens
-from mailtls.world.kubernetes import KubernetesCluster
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 

@@ -15,9 +15,9 @@ import structlog
 from mailtls.handlers import register
 from mailtls.intake import Intake
 from mailtls.model.spec import WorkloadKind
+from mailtls.world.cluster.resource import API, GROUP, PLURAL
+from mailtls.world.cluster.workloads import PLURALS
 from mailtls.world.ports import ApiError, Cluster, Unreachable
-from mailtls.world.resource import API, GROUP, PLURAL
-from mailtls.world.workloads import PLURALS
 
 PATIENCE: Final = 5.0  # seconds between looks at what is missing
 SILENCE: Final = 30.0  # seconds without an answer after which the event loop counts as stuck

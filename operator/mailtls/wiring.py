@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Event
 
 from mailtls.election import Leadership
-from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.probe.checks import verdict
 from mailtls.model.spec import Key
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
@@ -20,22 +20,22 @@ from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
-from mailtls.world.accounts import Accounts
-from mailtls.world.authority_spec import SHORT_NAMES
-from mailtls.world.claims import Claims
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.challenges.http01 import Tokens
+from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish
+from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.clock import SystemClock
-from mailtls.world.document import InvalidSpec
-from mailtls.world.domains import DomainReader, ResolverSettings
-from mailtls.world.http01 import Tokens
-from mailtls.world.http01_route import Replica, endpoint_slice, publish
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.previous import PreviousPairs
+from mailtls.world.cluster.references import References
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.dns.domains import DomainReader, ResolverSettings
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
-from mailtls.world.previous import PreviousPairs
-from mailtls.world.prober import Limits, MailProber
-from mailtls.world.references import References
-from mailtls.world.secrets import Secrets
-from mailtls.world.solvers import Solvers
-from mailtls.world.spec import Defaults, default_acme
+from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.world.reading.authority_spec import SHORT_NAMES
+from mailtls.world.reading.document import InvalidSpec
+from mailtls.world.reading.spec import Defaults, default_acme
 
 DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its pass lasts as long where a resolver is dead
 

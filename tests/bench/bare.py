@@ -26,12 +26,12 @@ from mailtls.lifecycle.solver import challenge_type_of
 from mailtls.model.spec import PrivateKeyPolicy
 from mailtls.queue import WorkQueue
 from mailtls.world import keys
-from mailtls.world.acme import Account
-from mailtls.world.acme_session import Identity, Session
+from mailtls.world.acme.account import Account
+from mailtls.world.acme.session import Identity, Session
+from mailtls.world.challenges.http01 import Tokens
+from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.clock import SystemClock
-from mailtls.world.http01 import Tokens
-from mailtls.world.solvers import Solvers
-from mailtls.world.spec import default_acme
+from mailtls.world.reading.spec import default_acme
 from testbed.console import Trouble
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from bench import peers
 from bench.figures import Chapter, Figure
 from bench.mailserver import IMPLICIT_PORT, SILENT_PORT, STARTTLS_PORT
 from mailservers.certificates import HOST, Authority
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.world.clock import SystemClock
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 from testbed import host
 from testbed.console import Trouble, step
 from testbed.layout import project_folder

@@ -13,7 +13,7 @@ from pathlib import Path
 from comparison.tools import Said, bracketed
 from mailservers.case import Case
 from mailservers.certificates import HOST
-from mailtls.model.endpoint import Depth
+from mailtls.model.probe.endpoint import Depth
 from mailtls.model.spec import TlsMode
 from testbed import trees
 

@@ -1,7 +1,7 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-docs/reasons.md from `mailtls.model.explanation`, and the schema that preflight checks by from the CRD.
+docs/reasons.md from `mailtls.model.explanations.explanation`, and the schema that preflight checks by from the CRD.
 """
 
 import json
@@ -40,7 +40,7 @@ REASONS_HEAD = """\
 # Reasons
 
 Conditions, events, metric labels and `status.endpoints` share these words. Each has its cause and something to try.
-This page is made from `operator/mailtls/model/explanation.py`; do not edit it.
+This page is made from `operator/mailtls/model/explanations/`; do not edit it.
 """
 
 
@@ -84,7 +84,7 @@ def alerts() -> str:
 def reasons() -> str:
     """Return docs/reasons.md: one entry for each reason, in the order in which a certificate lives."""
     sys.path.insert(0, str(ROOT / "operator"))
-    from mailtls.model.explanation import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script finds the package first
+    from mailtls.model.explanations.explanation import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script finds the package first
 
     lines = [REASONS_HEAD]
     for title, members in SECTIONS.items():

@@ -7,7 +7,7 @@ import yaml
 
 from contracts.render import ROOT
 from mailtls.commands.app import app
-from mailtls.world.rights import NEEDED
+from mailtls.world.cluster.rights import NEEDED
 
 
 def test_preflight_asks_for_the_rights_that_the_chart_grants() -> None:

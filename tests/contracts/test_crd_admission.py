@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.manifests import CRD_FILE, INVALID, VALID, Json, fields, schema, sentence, stored
-from mailtls.world.spec import Defaults, default_acme, parse
+from mailtls.world.reading.spec import Defaults, default_acme, parse
 from testbed.cluster import Cluster
 from testbed.console import Trouble
 

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
 from mailtls.model.preset import Server
+from mailtls.model.probe.way import Way
 from mailtls.model.spec import (
     Apply,
     Desired,
@@ -20,9 +21,8 @@ from mailtls.model.spec import (
     WorkloadKind,
 )
 from mailtls.model.status import ConditionType, Truth
-from mailtls.model.way import Way
-from mailtls.world.authority_spec import TSIG_ALGORITHMS
-from mailtls.world.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
+from mailtls.world.reading.authority_spec import TSIG_ALGORITHMS
+from mailtls.world.reading.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
 
 KEYWORDS = {
     "type", "format", "description", "default", "enum", "required", "properties", "items", "pattern",

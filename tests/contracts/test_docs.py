@@ -12,7 +12,7 @@ from contracts.render import ROOT, helm_binary, helm_template
 from contracts.snippets import links, objects, resources, settings
 from mailtls.model.reason import Reason
 from mailtls.world.metrics import Metrics
-from mailtls.world.spec import Defaults, default_acme, parse
+from mailtls.world.reading.spec import Defaults, default_acme, parse
 from testbed.cluster import Cluster
 
 INSTALLATION = Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.render import helm_binary, outdated
-from mailtls.model.explanation import EXPLANATIONS, SECTIONS
+from mailtls.model.explanations.explanation import EXPLANATIONS, SECTIONS
 from mailtls.model.reason import Reason
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 from mailtls.lifecycle.report import conditions, served
-from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
+from mailtls.model.probe.endpoint import Endpoint, Target
+from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import DomainReport, HistoryEntry, Status
-from mailtls.model.way import Way
-from mailtls.world.status import read, write
+from mailtls.world.cluster.status import read, write
 from unit.stories import DAY, NOW, attempts, desired, schedule, secret, staged
 from unit.test_report import PORTS, POSTFIX, proven
 

@@ -16,7 +16,7 @@ from mailtls.logs import configure_logs
 from mailtls.model.spec import Key
 from mailtls.settings import Settings
 from mailtls.wiring import Parts, Work
-from mailtls.world.connection import configure
+from mailtls.world.cluster.connection import configure
 
 log = structlog.get_logger()
 

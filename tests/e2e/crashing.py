@@ -13,9 +13,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from mailtls.__main__ import main
-from mailtls.world.acme_network import Network, RequestKind
-from mailtls.world.dns import Rfc2136Zone
-from mailtls.world.kubernetes import KubernetesCluster
+from mailtls.world.acme.network import Network, RequestKind
+from mailtls.world.challenges.dns01 import Rfc2136Zone
+from mailtls.world.cluster.kubernetes import KubernetesCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,19 +9,19 @@ from typing import Any
 
 from fakes.clock import WallClock
 from mailservers.certificates import Authority, Served
-from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.roll import next_roll
-from mailtls.model.endpoint import Endpoint
 from mailtls.model.preset import PRESETS, Server
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollProgress, RollStep
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState
-from mailtls.world.kubernetes import KubernetesCluster
+from mailtls.world.cluster.kubernetes import KubernetesCluster
+from mailtls.world.cluster.reload import reload_pod
+from mailtls.world.cluster.workloads import observe, restart_workload, workload_path
 from mailtls.world.ports import Json
-from mailtls.world.prober import MailProber
-from mailtls.world.reload import reload_pod
-from mailtls.world.workloads import observe, restart_workload, workload_path
+from mailtls.world.probing.prober import MailProber
 
 SECRET = "mx-tls"
 HOST = "mx1.example.com"

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
-from mailtls.world.connection import NotConfigured, configure
-from mailtls.world.kubernetes import KubernetesCluster
+from mailtls.world.cluster.connection import NotConfigured, configure
+from mailtls.world.cluster.kubernetes import KubernetesCluster
+from mailtls.world.cluster.secrets import NOBODYS_VERSION
 from mailtls.world.ports import ApiError, Conflict, Json
-from mailtls.world.secrets import NOBODYS_VERSION
 from testbed.cluster import Cluster
 from testbed.sandbox import Sandbox
 

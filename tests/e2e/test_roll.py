@@ -18,8 +18,8 @@ from e2e.postfixes import Mail, pod_spec, workload
 from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
 from mailtls.model.spec import Apply, WorkloadKind
-from mailtls.world.kubernetes import KubernetesCluster
-from mailtls.world.reload import reload_pod
+from mailtls.world.cluster.kubernetes import KubernetesCluster
+from mailtls.world.cluster.reload import reload_pod
 from testbed.layout import Layout
 
 pytestmark = pytest.mark.cluster

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from mailtls.model.domain import DomainFacts
-from mailtls.model.endpoint import Endpoint, Expected, Target
-from mailtls.model.facts import Facts, Session
+from mailtls.model.domain.facts import DomainFacts
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Session
 from mailtls.model.spec import MailDomain
 
 

@@ -27,8 +27,8 @@ from mailtls.lifecycle.order import (
 )
 from mailtls.model.order import OrderState
 from mailtls.model.spec import Acme
-from mailtls.world.accounts import Accounts
-from mailtls.world.acme import Account
+from mailtls.world.acme.account import Account
+from mailtls.world.acme.accounts import Accounts
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
-from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.probe.checks import verdict
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, Solver
@@ -28,20 +28,20 @@ from mailtls.passes.rolling import Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
-from mailtls.world.accounts import Accounts
-from mailtls.world.claims import Claims
-from mailtls.world.domains import DomainReader
-from mailtls.world.http01 import Tokens
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.challenges.http01 import Tokens
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.challenges.solvers import Solvers
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.previous import PreviousPairs
+from mailtls.world.cluster.references import References
+from mailtls.world.cluster.resource import resource_path
+from mailtls.world.cluster.secrets import Secrets, path
+from mailtls.world.dns.domains import DomainReader
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Domains, Json
-from mailtls.world.previous import PreviousPairs
-from mailtls.world.prober import MailProber
-from mailtls.world.proofs import ProofProblem
-from mailtls.world.references import References
-from mailtls.world.resource import resource_path
-from mailtls.world.secrets import Secrets, path
-from mailtls.world.solvers import Solvers
-from mailtls.world.spec import Defaults
+from mailtls.world.probing.prober import MailProber
+from mailtls.world.reading.spec import Defaults
 
 KEY = Key("mail", "mx")
 WITHIN = 20.0  # seconds

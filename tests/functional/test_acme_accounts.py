@@ -15,9 +15,9 @@ from functional.acme_issuing import Client, issue
 from functional.pebble import Options, Pebble, running_pebble
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, ExternalAccountBinding
-from mailtls.world.accounts import KEY_ENTRY, URL_ANNOTATION, secret_name
-from mailtls.world.acme_problem import AcmeProblem
-from mailtls.world.acme_session import Identity
+from mailtls.world.acme.accounts import KEY_ENTRY, URL_ANNOTATION, secret_name
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.acme.session import Identity
 from mailtls.world.ports import Json, Unreachable
 
 pytestmark = pytest.mark.pebble

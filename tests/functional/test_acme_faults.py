@@ -15,7 +15,7 @@ from functional.pebble import Options, Pebble, running_pebble
 from mailtls.lifecycle.order import Answer, Download, Finalize, PollAuthorization, next_action
 from mailtls.model.order import OrderState, Status
 from mailtls.model.reason import Reason
-from mailtls.world.acme_problem import AcmeProblem, OrderGone
+from mailtls.world.acme.problem import AcmeProblem, OrderGone
 
 pytestmark = pytest.mark.pebble
 

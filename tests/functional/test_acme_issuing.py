@@ -11,8 +11,8 @@ from functional.challenge_dns import ChallengeDns
 from functional.pebble import Options, Pebble, running_pebble
 from mailtls.lifecycle.order import Fail, Present
 from mailtls.model.reason import Reason
-from mailtls.world.acme_chain import ends_in
-from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.acme.chain import ends_in
+from mailtls.world.acme.problem import AcmeProblem
 
 pytestmark = pytest.mark.pebble
 

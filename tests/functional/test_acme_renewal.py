@@ -10,7 +10,7 @@ from cryptography import x509
 from functional.acme_issuing import Client, issue
 from functional.pebble import Pebble, running_pebble
 from mailtls.model.reason import Reason
-from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.acme.problem import AcmeProblem
 
 pytestmark = pytest.mark.pebble
 

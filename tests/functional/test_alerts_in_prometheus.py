@@ -9,7 +9,7 @@ import pytest
 
 from functional.prometheus import Prometheus, prometheus
 from mailtls.health import Checks, HealthServer
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
 from mailtls.world.metrics import Metrics

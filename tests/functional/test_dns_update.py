@@ -15,9 +15,9 @@ import pytest
 
 from functional.bind import SECONDARY, Bind, Key, ZoneFile, free_port, running
 from mailtls.model.reason import Reason
-from mailtls.world import dns_server
-from mailtls.world.dns import Rfc2136Zone
-from mailtls.world.proofs import ProofProblem
+from mailtls.world.challenges.dns01 import Rfc2136Zone
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.dns import server as dns_server
 
 pytestmark = pytest.mark.bind
 

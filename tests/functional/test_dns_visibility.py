@@ -10,7 +10,7 @@ import dns.query
 import pytest
 
 from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
-from mailtls.world.dns import Rfc2136Zone
+from mailtls.world.challenges.dns01 import Rfc2136Zone
 
 pytestmark = pytest.mark.bind
 

@@ -10,15 +10,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.policy_server import page, serving
-from mailtls.lifecycle.domain import judge_domain
-from mailtls.lifecycle.domain_overview import overview
-from mailtls.model.domain import Dnssec, DomainFacts, Mx
-from mailtls.model.endpoint import Target
-from mailtls.model.facts import Facts, Session
+from mailtls.lifecycle.domain.checks import judge_domain
+from mailtls.lifecycle.domain.overview import overview
+from mailtls.model.domain.facts import Dnssec, DomainFacts, Mx
+from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Session
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.domains import DomainReader, ResolverSettings
-from mailtls.world.sts_fetch import PATH, PolicyFetcher
+from mailtls.world.dns.domains import DomainReader, ResolverSettings
+from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
 
 pytestmark = pytest.mark.bind
 
@@ -161,7 +162,7 @@ def test_bogus_host_fails_although_the_domain_is_signed(reader: DomainReader) ->
 
 def test_distrusted_resolver_leaves_dnssec_unknown(internet: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """AD from a resolver across a network proves nothing."""
-    monkeypatch.setattr("mailtls.world.resolver._is_loopback", lambda _: False)
+    monkeypatch.setattr("mailtls.world.dns.resolver._is_loopback", lambda _: False)
     server, port = internet
     far = DomainReader(ResolverSettings((server,), authoritative_port=port)).read("good.example")
     named = DomainReader(ResolverSettings((server,), trusts_ad=True, authoritative_port=port)).read("good.example")

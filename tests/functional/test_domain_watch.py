@@ -16,17 +16,17 @@ from functional.pebble import running_pebble
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
-from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.step import LookAtDomains
-from mailtls.model.domain import SpfFacts
+from mailtls.model.domain.facts import SpfFacts
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Apply, Desired, MailDomain, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
-from mailtls.world.domains import DomainReader, ResolverSettings
-from mailtls.world.prober import MailProber
-from mailtls.world.resource import resource_path
+from mailtls.world.cluster.resource import resource_path
+from mailtls.world.dns.domains import DomainReader, ResolverSettings
+from mailtls.world.probing.prober import MailProber
 from unit.domains import DOMAIN, facts, host, texts
 from unit.stories import desired, seen
 

@@ -9,12 +9,12 @@ import pytest
 from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailservers.mailstore import Mailstore, mailstore, missing
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Endpoint, Target
-from mailtls.model.facts import Phase
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Endpoint, Target
+from mailtls.model.probe.talk import Phase
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()

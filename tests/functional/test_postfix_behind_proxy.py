@@ -8,11 +8,11 @@ import pytest
 from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()

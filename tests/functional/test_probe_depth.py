@@ -10,18 +10,18 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.lifecycle.probe import verdict
+from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.step import ProbePods
 from mailtls.model.certificate import KeyMaterial, parse_chain
-from mailtls.model.endpoint import Depth, Endpoint, Target
 from mailtls.model.observed import Observed, ServingSecret
+from mailtls.model.probe.endpoint import Depth, Endpoint, Target
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
 from mailtls.model.status import Status
 from mailtls.passes.rolling import Rolling
+from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.metrics import Metrics
-from mailtls.world.prober import Limits, MailProber
-from mailtls.world.secrets import Secrets, path
+from mailtls.world.probing.prober import Limits, MailProber
 from unit.stories import desired
 
 AUTHORITY = Authority()

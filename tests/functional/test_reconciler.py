@@ -16,8 +16,8 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import ConditionType
 from mailtls.world import keys
+from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.ports import ApiError, Conflict, Unreachable
-from mailtls.world.reload import Interrupted
 
 LONGEST_WAIT = 90.0  # seconds
 DNS_KEY = Key("mailtls.")

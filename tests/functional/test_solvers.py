@@ -8,11 +8,11 @@ import pytest
 from functional.bind import PRIMARY, Bind, Key, ZoneFile, running
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Dns01, Http01, Rfc2136, Solver
-from mailtls.world.dns import Rfc2136Zone
-from mailtls.world.http01 import Http01Server, Tokens
-from mailtls.world.http01_check import Http01Check
-from mailtls.world.proofs import ProofProblem
-from mailtls.world.solvers import Solvers
+from mailtls.world.challenges.dns01 import Rfc2136Zone
+from mailtls.world.challenges.http01 import Http01Server, Tokens
+from mailtls.world.challenges.http01_check import Http01Check
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.challenges.solvers import Solvers
 
 pytestmark = pytest.mark.bind
 

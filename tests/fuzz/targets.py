@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
-from mailtls.model.facts import QUOTE_LIMIT
-from mailtls.model.served import read_served
+from mailtls.model.probe.served import read_served
+from mailtls.model.quoting import QUOTE_LIMIT
 from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
-from mailtls.world.dialogs.choice import Stage, dialog_for
-from mailtls.world.dialogs.lines import REPLY_LIMIT
+from mailtls.world.probing.dialogs.choice import Stage, dialog_for
+from mailtls.world.probing.dialogs.lines import REPLY_LIMIT
 
 _PROTOCOLS: Final = tuple(Protocol)
 _STAGES: Final = tuple(Stage)

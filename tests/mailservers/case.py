@@ -8,12 +8,12 @@ from fakes.clock import WallClock
 from mailservers.certificates import HOST, Served
 from mailservers.instance import Instance
 from mailservers.stock import AUTHORITY, STORED
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.credentials import Credentials
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.credentials import Credentials
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 
 PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
 

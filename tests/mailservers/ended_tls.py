@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from mailservers import dovecot, stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder, free_ports, running
-from mailtls.model.endpoint import Depth
+from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Protocol, TlsMode, TlsPolicy
 from testbed import trees

@@ -12,7 +12,7 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.certificates import Served
 from mailservers.instance import Instance, folder
-from mailtls.model.endpoint import Depth
+from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Protocol
 

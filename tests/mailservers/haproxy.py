@@ -7,7 +7,7 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder, free_ports, running
 from mailservers.postfix import missing, postfix
-from mailtls.model.endpoint import Depth
+from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import TlsMode, TlsPolicy
 from testbed import trees

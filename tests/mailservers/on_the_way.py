@@ -15,7 +15,7 @@ from mailservers.case import Case, Table
 from mailservers.instance import LOOPBACK, Instance, folder
 from mailservers.postfix import missing, postfix
 from mailservers.scripted import PATIENCE, Act, Script, serving
-from mailtls.model.endpoint import Depth
+from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import TlsMode, TlsPolicy
 

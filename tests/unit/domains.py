@@ -7,9 +7,10 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailservers.certificates import HOST, Authority, Served
-from mailtls.model.domain import Dnssec, DomainFacts, Mx, MxHost, Records, SpfFacts, StsFetch, TlsaRecord
-from mailtls.model.endpoint import Target
-from mailtls.model.facts import Facts, Fault, Phase, Session, Stop, Verification
+from mailtls.model.domain.facts import Dnssec, DomainFacts, Mx, MxHost, Records, SpfFacts, StsFetch, TlsaRecord
+from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase, Session, Stop, Verification
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 
 DOMAIN = "example.com"

@@ -7,21 +7,21 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
-from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import ServingSecret
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.spec import Apply, Desired, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.status import Schedule
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.rolling import Rolling
 from mailtls.world import keys
-from mailtls.world.accounts import Accounts
-from mailtls.world.claims import Claims
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.references import References
+from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json, Prober
-from mailtls.world.references import References
-from mailtls.world.secrets import Secrets
-from mailtls.world.spec import Defaults
+from mailtls.world.reading.spec import Defaults
 from unit import kube
 from unit.stories import DAY, desired
 from unit.test_secrets import self_signed

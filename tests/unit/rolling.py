@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from mailtls.lifecycle.proof import Evidence, gather
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Port, Reload, TlsMode, TlsPolicy, Workload, WorkloadKind

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial
-from mailtls.model.depth import Depth
 from mailtls.model.observed import Observed, ServingSecret, Staged
+from mailtls.model.probe.depth import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Key, KeyAlgorithm, Rfc2136, Solver
 from mailtls.model.status import Attempts, Schedule, Status

@@ -7,10 +7,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailservers.certificates import Authority, Served
 from mailtls.commands.targets import read_port
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Expected, Target
-from mailtls.model.facts import Facts, Fault, Phase, Reply, Session, Stop
-from mailtls.model.inspection import Inspection, Login, LoginOutcome
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.inspection import Inspection, Login, LoginOutcome
+from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
 

@@ -9,12 +9,12 @@ from fakes.clock import WallClock
 from mailservers.certificates import Authority, Wish
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.commands.targets import BadTarget, read_target
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Depth, Endpoint, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Depth, Endpoint, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
-from mailtls.world.weak_hello import client_hello
+from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.world.probing.weak_hello import client_hello
 
 AUTHORITY = Authority()
 PORT = Port(1, TlsMode.START_TLS, TlsPolicy.ENFORCED)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from mailtls.model.explanation import EXPLANATIONS
-from mailtls.model.explanation_depth import DEPTH
-from mailtls.model.explanation_probe import CONNECTING, STARTING_TLS
-from mailtls.model.explanation_served import SERVED
-from mailtls.model.facts import Facts, Fault, Phase, Reply, Stop
+from mailtls.model.explanations.depth import DEPTH
+from mailtls.model.explanations.explanation import EXPLANATIONS
+from mailtls.model.explanations.probe import CONNECTING, STARTING_TLS
+from mailtls.model.explanations.served import SERVED
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Seen
 from mailtls.reports.advice import advice_on

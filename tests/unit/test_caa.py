@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtls.lifecycle.caa import caa_binds_account, caa_forbids
-from mailtls.model.caa import CaaRecord, Grant, grant_of
+from mailtls.model.domain.caa import CaaRecord, Grant, grant_of
 from mailtls.model.reason import Reason
 
 OURS = frozenset({"letsencrypt.org"})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtls.model.spec import Key
-from mailtls.world.claims import Claims
+from mailtls.world.cluster.claims import Claims
 
 
 def resource(name: str, names: str = "tls", created: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:

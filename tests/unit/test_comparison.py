@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from mailtls.lifecycle.comparison import differences
-from mailtls.model.endpoint import Endpoint
+from mailtls.lifecycle.probe.comparison import differences
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Reason, Severity
 from unit.rolling import NEW, OLD, SMTP, SMTPS, seen
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kubernetes.config import incluster_config
 
-from mailtls.world.connection import NotConfigured, configure, current_namespace
+from mailtls.world.cluster.connection import NotConfigured, configure, current_namespace
 
 CONTEXT = "{name: there, context: {cluster: c, user: u, namespace: mail}}"
 GOOD = (

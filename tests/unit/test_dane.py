@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailservers.certificates import HOST, Authority, Served, Wish
-from mailtls.lifecycle.dane_match import flaw, key_of, matches
-from mailtls.lifecycle.domain import judge_domain
-from mailtls.model.domain import Dnssec, DomainFacts, Records, TlsaRecord
-from mailtls.model.endpoint import Target
-from mailtls.model.facts import Facts
+from mailtls.lifecycle.domain.checks import judge_domain
+from mailtls.lifecycle.domain.dane_match import flaw, key_of, matches
+from mailtls.model.domain.facts import Dnssec, DomainFacts, Records, TlsaRecord
+from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.facts import Facts
 from mailtls.model.reason import Reason, Severity
 from unit.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, seen, tlsa
 

@@ -7,10 +7,10 @@ import pytest
 
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Rfc2136
-from mailtls.world.dns_key import tsig_key
-from mailtls.world.dns_server import Address, split_server
+from mailtls.world.challenges.dns_key import tsig_key
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.dns.server import Address, split_server
 from mailtls.world.expiring import Expiring
-from mailtls.world.proofs import ProofProblem
 
 SECRET = bytes(range(32))
 TEXT = base64.b64encode(SECRET).decode()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.model.domain_name import DomainName, InvalidName, address_of, domain_name, selector_name
+from mailtls.model.domain.name import DomainName, InvalidName, address_of, domain_name, selector_name
 
 
 @pytest.mark.parametrize(

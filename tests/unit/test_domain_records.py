@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailtls.model.dkim import DkimInvalid, DkimKey, is_dkim_record, parse_dkim
-from mailtls.model.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, names_to_ask, parse_dmarc
-from mailtls.model.mta_sts import (
+from mailtls.model.domain.dkim import DkimInvalid, DkimKey, is_dkim_record, parse_dkim
+from mailtls.model.domain.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, names_to_ask, parse_dmarc
+from mailtls.model.domain.mta_sts import (
     StsInvalid,
     StsMode,
     StsPolicy,
@@ -21,9 +21,9 @@ from mailtls.model.mta_sts import (
     parse_policy,
     parse_record,
 )
-from mailtls.model.spf import SpfInvalid, Term, is_spf_record, parse_spf
-from mailtls.model.tags import TagsInvalid, parse_tags
-from mailtls.model.tls_report import ReportInvalid, is_report_record, parse_report
+from mailtls.model.domain.spf import SpfInvalid, Term, is_spf_record, parse_spf
+from mailtls.model.domain.tags import TagsInvalid, parse_tags
+from mailtls.model.domain.tls_report import ReportInvalid, is_report_record, parse_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailservers.certificates import HOST, Wish
-from mailtls.lifecycle.domain import judge_domain
-from mailtls.lifecycle.domain_overview import overview
-from mailtls.model.domain import DomainFacts, Mx, Records, SpfFacts, StsFault, StsFetch
-from mailtls.model.endpoint import Target
-from mailtls.model.explanation_domain import DOMAIN as EXPLAINED
-from mailtls.model.explanation_domain import SENDERS
-from mailtls.model.facts import Facts, Fault, Phase, Stop
+from mailtls.lifecycle.domain.checks import judge_domain
+from mailtls.lifecycle.domain.overview import overview
+from mailtls.model.domain.facts import DomainFacts, Mx, Records, SpfFacts, StsFault, StsFetch
+from mailtls.model.explanations.domain import DOMAIN as EXPLAINED
+from mailtls.model.explanations.domain import SENDERS
+from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase, Stop
 from mailtls.model.reason import Reason, Severity
 from unit.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, nothing, seen, texts, with_policy
 

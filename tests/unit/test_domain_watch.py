@@ -11,7 +11,7 @@ import pytest
 from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
-from mailtls.lifecycle.domain_watch import (
+from mailtls.lifecycle.domain.watch import (
     BUSY_AGAIN,
     FAILING_AGAIN,
     LONGEST_MESSAGE,
@@ -22,10 +22,10 @@ from mailtls.lifecycle.domain_watch import (
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.report import conditions
 from mailtls.lifecycle.step import LookAtDomains, Rest
-from mailtls.model.domain import DomainFacts, Records, TlsaRecord
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.domain.facts import DomainFacts, Records, TlsaRecord
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.order import OrderState
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import (
@@ -43,7 +43,7 @@ from mailtls.model.spec import (
 from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import AT_ONCE, Watching
-from mailtls.world.status import read, write
+from mailtls.world.cluster.status import read, write
 from unit.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
 from unit.stories import DAY, NOW, certificate, desired, seen
 

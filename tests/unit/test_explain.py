@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from mailtls import __version__
 from mailtls.commands.app import app
-from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.reason import Reason
 
 RUNNER = CliRunner()

@@ -7,7 +7,7 @@ from fakes.clock import WallClock
 from mailtls.lifecycle.evidence import confirmed
 from mailtls.lifecycle.report import served
 from mailtls.lifecycle.store import about_another_certificate
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from unit.passes import FIRST, PORT, SECOND, WANTED
 from unit.passes import Operator as AnyOperator

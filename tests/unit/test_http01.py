@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.world import http01
-from mailtls.world.http01 import PATH, Http01Server, Tokens, requested_host, requested_token
+from mailtls.world.challenges import http01
+from mailtls.world.challenges.http01 import PATH, Http01Server, Tokens, requested_host, requested_token
 
 TOKEN, ANSWER = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.9jg46WB"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from mailtls.world import http01_check
-from mailtls.world.http01 import PATH, Http01Server, Tokens
-from mailtls.world.http01_check import Http01Check
+from mailtls.world.challenges import http01_check
+from mailtls.world.challenges.http01 import PATH, Http01Server, Tokens
+from mailtls.world.challenges.http01_check import Http01Check
 
 TOKEN, ANSWER = "a-token", "a-token.thumbprint"
 

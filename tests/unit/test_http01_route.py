@@ -1,7 +1,7 @@
 """The EndpointSlice that leads the CA to the leading replica."""
 
 from fakes.cluster import FakeCluster
-from mailtls.world.http01_route import Replica, endpoint_slice, publish
+from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish
 
 
 def test_slice_leads_the_service_to_one_pod() -> None:

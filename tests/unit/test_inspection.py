@@ -14,14 +14,14 @@ from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.credentials import Credentials
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.facts import Facts
-from mailtls.model.inspection import LoginOutcome, Question
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.credentials import Credentials
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.inspection import LoginOutcome, Question
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))

@@ -5,7 +5,7 @@ from typing import Any
 
 from mailtls.intake import CALM, Intake, Seen, Sweeper
 from mailtls.model.spec import Key, WorkloadKind
-from mailtls.world.claims import Claims
+from mailtls.world.cluster.claims import Claims
 from mailtls.world.ports import Json
 
 MX = Key("mail", "mx")

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from kubernetes.client import Configuration
 
-from mailtls.world.kubernetes import KubernetesCluster, Patience
+from mailtls.world.cluster.kubernetes import KubernetesCluster, Patience
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 
 PATH = "/api/v1/namespaces/mail/secrets/mx"

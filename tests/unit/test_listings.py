@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mailtls.model.spec import Key, WorkloadKind
-from mailtls.world.listings import Listings
+from mailtls.world.cluster.listings import Listings
 from mailtls.world.ports import Json
 
 MX, RELAY = Key("mail", "mx"), Key("mail", "relay")

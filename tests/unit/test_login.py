@@ -2,11 +2,11 @@
 
 import pytest
 
-from mailtls.model.credentials import Credentials
-from mailtls.model.facts import Phase, Reply
-from mailtls.model.inspection import Login, LoginOutcome
+from mailtls.model.probe.credentials import Credentials
+from mailtls.model.probe.inspection import Login, LoginOutcome
+from mailtls.model.probe.talk import Phase, Reply
 from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
-from mailtls.world.login import LoginDialog
+from mailtls.world.probing.login import LoginDialog
 
 OFFERS = {
     Protocol.SMTP: ("mx1", "AUTH PLAIN"),

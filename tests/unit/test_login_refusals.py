@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fakes.clock import WallClock
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Port, Probe, TlsMode, TlsPolicy
 from unit.passes import FIRST, SECOND, WANTED, Operator

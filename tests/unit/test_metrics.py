@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
 from mailtls.model.status import Condition, ConditionType, DomainReport, Truth

@@ -6,17 +6,17 @@ from datetime import timedelta
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.proof import targets
-from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Failure, Observed, ServingSecret
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.observe import READ_LASTS, Observer
 from mailtls.world import keys
-from mailtls.world.claims import Claims
-from mailtls.world.secrets import Secrets
-from mailtls.world.spec import RENEW, Defaults
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.reading.spec import RENEW, Defaults
 from unit.stories import desired
 from unit.test_secrets import self_signed
 

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from mailtls.commands.targets import read_port
-from mailtls.lifecycle.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Endpoint, Expected, Target
-from mailtls.model.facts import Facts, Fault, Phase, Stop
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.lifecycle.probe.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase, Stop
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.survey import Seen, Verdict
 from unit.surveys import survey

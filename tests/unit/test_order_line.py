@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from fakes.clock import WallClock
 from mailtls.model.budget import Budget, Line, parse_budget
 from mailtls.model.reason import Reason
-from mailtls.world.acme_problem import AcmeProblem
-from mailtls.world.authority_spec import SHORT_NAMES
-from mailtls.world.order_line import KNOWN, OrderLine
+from mailtls.world.acme.order_line import KNOWN, OrderLine
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.reading.authority_spec import SHORT_NAMES
 from unit.stories import NOW
 
 HOUR = timedelta(hours=1)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from mailtls.model.order import OrderState, Status
 from mailtls.model.problem import Problem, Stage, judge
 from mailtls.model.reason import Reason
-from mailtls.world import acme_messages
-from mailtls.world.acme_chain import links
-from mailtls.world.acme_problem import Refused, from_refusal, retry_after
+from mailtls.world.acme import messages as acme_messages
+from mailtls.world.acme.chain import links
+from mailtls.world.acme.problem import Refused, from_refusal, retry_after
 
 _NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 _ACME = "urn:ietf:params:acme:error:"

@@ -9,8 +9,8 @@ from mailtls.model.exit_code import ExitCode
 from mailtls.model.preflight import Line, bad, doubtful, exit_code, good, unseen
 from mailtls.model.reason import Finding, Reason
 from mailtls.reports.preflight import preflight_line, preflight_summary
-from mailtls.world.installation import find_installation
-from mailtls.world.manifests import InvalidManifest, read_manifests
+from mailtls.world.cluster.installation import find_installation
+from mailtls.world.reading.manifests import InvalidManifest, read_manifests
 
 FAULT = Finding(Reason.SUB_PATH_MOUNT, "Container postfix mounts it by subPath.")
 MANIFEST = "apiVersion: mailtls.dev/v1alpha1\nkind: MailServerTLS\nmetadata: {name: mx}\nspec: {}\n"

@@ -15,12 +15,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
-from mailtls.lifecycle.probe import verdict
-from mailtls.lifecycle.sighting import EVIDENCE_LIMIT
-from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.lifecycle.probe.sighting import EVIDENCE_LIMIT
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")  # a server of the past is what is wanted
 AUTHORITY = Authority()

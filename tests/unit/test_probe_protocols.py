@@ -12,11 +12,11 @@ import pytest
 from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 from unit.dialogs import CAPA, CAPABILITY, GOOD, SIEVE
 
 AUTHORITY = Authority()

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailservers.certificates import DAY, HOST, Authority, Wish
-from mailtls.lifecycle.probe import judge, verdict
-from mailtls.model.endpoint import Expected, Target
-from mailtls.model.facts import Facts, Fault, Phase, Reply, Session, Stop, Verification
+from mailtls.lifecycle.probe.checks import judge, verdict
+from mailtls.model.probe.endpoint import Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.served import read_served
+from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.served import read_served
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 
 AUTHORITY = Authority()

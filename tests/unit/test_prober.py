@@ -16,12 +16,12 @@ from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
 from mailtls.commands.asking import Asked, request
 from mailtls.commands.surveying import survey
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.endpoint import Endpoint, Expected, Target
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.prober import Limits, MailProber
-from mailtls.world.wire import Wire
+from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.world.probing.wire import Wire
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()

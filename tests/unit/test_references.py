@@ -6,8 +6,8 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.model.observed import Sight
 from mailtls.model.spec import DataRef
+from mailtls.world.cluster.references import References
 from mailtls.world.ports import ApiError, Json
-from mailtls.world.references import References
 
 TSIG = DataRef("Secret", "mail", "tsig", "secret")
 PATH = "/api/v1/namespaces/mail/secrets/tsig"

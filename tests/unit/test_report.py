@@ -7,8 +7,8 @@ import pytest
 
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.report import conditions, refusal, served
-from mailtls.model.endpoint import Endpoint
 from mailtls.model.observed import Failure, Observed, ServingSecret
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.lifecycle.domain import judge_domain
-from mailtls.lifecycle.domain_overview import overview
-from mailtls.model.domain import Dnssec, Records
+from mailtls.lifecycle.domain.checks import judge_domain
+from mailtls.lifecycle.domain.overview import overview
+from mailtls.model.domain.facts import Dnssec, Records
 from mailtls.model.reason import Reason, Severity
-from mailtls.world.dns_server import Address
-from mailtls.world.domain_records import Lookup
-from mailtls.world.domains import DomainReader, ResolverSettings
+from mailtls.world.dns.domains import DomainReader, ResolverSettings
+from mailtls.world.dns.records import Lookup
+from mailtls.world.dns.server import Address
 
 Respond = Callable[[dns.message.Message], bytes | None]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailtls.lifecycle.wish import Wish, progress
 from mailtls.model.status import ConditionType, Truth
 from mailtls.reports.resources import age, resource_story, resource_table
-from mailtls.world.resource_views import view
+from mailtls.world.cluster.resource_views import view
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
 CHAPTERS = ("Issued", "Stored", "RolledOut", "Verified", "Ready", "DomainHealthy")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailtls.lifecycle.roll import next_roll
-from mailtls.model.endpoint import Endpoint
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.model.spec import Apply

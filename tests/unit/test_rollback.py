@@ -19,9 +19,9 @@ from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import Truth
 from mailtls.world import keys
+from mailtls.world.cluster.previous import PreviousPairs
+from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.ports import Json, Unreachable
-from mailtls.world.previous import PreviousPairs
-from mailtls.world.secrets import Secrets, path
 from unit.stories import DAY, NOW, certificate, desired, schedule, secret, seen, staged
 from unit.test_secrets import self_signed
 

@@ -22,18 +22,18 @@ from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
 from mailtls.lifecycle.step import ProbePods, Rest
 from mailtls.lifecycle.store import about_another_certificate
-from mailtls.model.credentials import Credentials
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.observed import Observed
+from mailtls.model.probe.credentials import Credentials
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Port, Probe, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
-from mailtls.world.credentials import TrialLogin, trial_login
+from mailtls.world.cluster.credentials import TrialLogin, trial_login
+from mailtls.world.cluster.status import write
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
-from mailtls.world.status import write
 from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 POSTFIX = Workload(

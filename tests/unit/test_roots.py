@@ -8,8 +8,8 @@ import pytest
 
 from fakes.clock import WallClock
 from mailtls.lifecycle.mend import judged_anew, roots_are_in_doubt, roots_changed
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Sight
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import DataRef, Probe

@@ -16,9 +16,9 @@ from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Key, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
-from mailtls.world.pairs import ROOTS_OFFERED
+from mailtls.world.cluster.pairs import ROOTS_OFFERED
+from mailtls.world.cluster.secrets import FINALIZER, Secrets, parse_staged, path, resource_of
 from mailtls.world.ports import Conflict
-from mailtls.world.secrets import FINALIZER, Secrets, parse_staged, path, resource_of
 from unit.stories import desired
 
 RESOURCE = {

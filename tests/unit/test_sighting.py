@@ -7,10 +7,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailservers.certificates import HOST, Authority, Wish
-from mailtls.lifecycle.probe import judge
-from mailtls.lifecycle.sighting import EVIDENCE_LIMIT
-from mailtls.model.endpoint import Target
-from mailtls.model.facts import Facts, Fault, Phase, Reply, Session, Stop, Verification
+from mailtls.lifecycle.probe.checks import judge
+from mailtls.lifecycle.probe.sighting import EVIDENCE_LIMIT
+from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Port, ProxyProtocol, TlsMode, TlsPolicy
 

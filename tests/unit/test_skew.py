@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fakes.clock import WallClock
 from mailtls.model.skew import skew
-from mailtls.world.acme_clock import ClockWatch
+from mailtls.world.acme.clock import ClockWatch
 from unit.stories import NOW
 
 SECOND = timedelta(seconds=1)

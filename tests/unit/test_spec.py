@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from mailtls.model.depth import Depth
 from mailtls.model.preset import PRESETS, Server, default_policy
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
@@ -31,8 +32,7 @@ from mailtls.model.spec import (
     Workload,
     WorkloadKind,
 )
-from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion
-from mailtls.world.spec import Defaults, InvalidSpec, default_acme, parse, secret_name
+from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme, parse, secret_name
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts.manifests import VALID, stored
 from mailtls.model.duration import format_duration, parse_duration
 from mailtls.model.hostname import certificate_name
-from mailtls.world.spec import Defaults, InvalidSpec, default_acme, parse
+from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme, parse
 
 Json = dict[str, Any]
 

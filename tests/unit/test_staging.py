@@ -16,17 +16,18 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority
 from mailtls.commands.asking import Asked, request
-from mailtls.lifecycle.probe import judge
+from mailtls.lifecycle.probe.checks import judge
 from mailtls.lifecycle.step import ProbePods
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.facts import Facts, Session, Verification
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Session, Verification
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.passes.rolling import Rolling
-from mailtls.world.authority_spec import SHORT_NAMES
-from mailtls.world.handshake import TrustStore
 from mailtls.world.metrics import Metrics
-from mailtls.world.staging import staging_roots
+from mailtls.world.probing.handshake import TrustStore
+from mailtls.world.probing.staging import staging_roots
+from mailtls.world.reading.authority_spec import SHORT_NAMES
 from unit.stories import certificate, desired, secret, seen
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

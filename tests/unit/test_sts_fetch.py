@@ -8,8 +8,8 @@ import pytest
 
 from mailservers.certificates import Authority, Wish
 from mailservers.policy_server import Answer, page, serving
-from mailtls.model.domain import StsFault, StsFetch
-from mailtls.world.sts_fetch import LARGEST_POLICY, PATH, PolicyFetcher
+from mailtls.model.domain.facts import StsFault, StsFetch
+from mailtls.world.dns.sts_fetch import LARGEST_POLICY, PATH, PolicyFetcher
 
 HOST = "mta-sts.example.com"
 BODY = "version: STSv1\nmode: none\nmax_age: 86400\n"

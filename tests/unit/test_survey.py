@@ -10,11 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from rich.console import Console
 
-from mailtls.model.explanation import EXPLANATIONS
-from mailtls.model.inspection import LoginOutcome
+from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.preset import Server
+from mailtls.model.probe.inspection import LoginOutcome
+from mailtls.model.probe.software import software_of
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.software import software_of
 from mailtls.model.survey import Survey, Verdict
 from mailtls.reports.exposition import prometheus_report
 from mailtls.reports.junit import junit_report

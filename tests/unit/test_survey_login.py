@@ -12,8 +12,8 @@ from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.commands.asking import Asked, request
 from mailtls.commands.surveying import survey
-from mailtls.model.depth import Depth
-from mailtls.model.inspection import LoginOutcome
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.inspection import LoginOutcome
 from mailtls.model.reason import Reason
 from mailtls.model.survey import Survey, Verdict
 

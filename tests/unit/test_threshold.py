@@ -15,17 +15,18 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority, Wish
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.commands.asking import Asked, request
-from mailtls.lifecycle.probe import judge, verdict
+from mailtls.lifecycle.probe.checks import judge, verdict
 from mailtls.lifecycle.step import ProbePods
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.facts import Facts, Session
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Session
+from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import DataRef, Port, Probe, TlsMode, TlsPolicy
-from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.passes.rolling import Rolling
-from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.metrics import Metrics
-from mailtls.world.prober import Limits, MailProber
+from mailtls.world.probing.prober import Limits, MailProber
 from unit.stories import certificate, desired, secret, seen
 
 AUTHORITY = Authority()

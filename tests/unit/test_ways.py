@@ -12,16 +12,18 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.evidence import failures_in_a_row, next_probe_at
 from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.probe import judge
+from mailtls.lifecycle.probe.checks import judge
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.report import conditions, served
 from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
 from mailtls.lifecycle.step import FindWays, ProbePods, ProbeWays, Rest
 from mailtls.lifecycle.ways import known_ways, service_leads
-from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Endpoint, Expected, Target
-from mailtls.model.facts import Facts, Fault, Phase, Stop
 from mailtls.model.observed import Observed
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase, Stop
+from mailtls.model.probe.way import Service, ServicePort, Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import (
@@ -38,16 +40,15 @@ from mailtls.model.spec import (
     WorkloadKind,
 )
 from mailtls.model.status import Condition, ConditionType, Truth
-from mailtls.model.way import Service, ServicePort, Way
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
-from mailtls.world.hosts import Found
+from mailtls.world.cluster.services import parse
+from mailtls.world.dns.addresses import Found
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Json
-from mailtls.world.services import parse
-from mailtls.world.spec import Defaults, InvalidSpec, default_acme
-from mailtls.world.spec import parse as parse_spec
+from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme
+from mailtls.world.reading.spec import parse as parse_spec
 from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 HOST = "mx.example.test"

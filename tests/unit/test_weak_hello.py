@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.world.handshake import HandshakeFailed
-from mailtls.world.weak_hello import WEAK_SUITES, chosen_family, client_hello
+from mailtls.world.probing.handshake import HandshakeFailed
+from mailtls.world.probing.weak_hello import WEAK_SUITES, chosen_family, client_hello
 
 
 def server_hello(suite: int, session_id: bytes = b"") -> bytes:

@@ -9,8 +9,8 @@ import pytest
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState
+from mailtls.world.cluster.workloads import observe, parse, restart_workload, selector
 from mailtls.world.ports import ApiError, Json
-from mailtls.world.workloads import observe, parse, restart_workload, selector
 from unit import kube
 from unit.rolling import NEW
 

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailtls.commands.surveying import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
 from mailtls.commands.targets import BadTarget, Kind, read_ports, read_target
-from mailtls.model.credentials import Credentials
-from mailtls.model.domain_name import address_of, domain_name, selector_name
-from mailtls.model.endpoint import Depth, Expected
+from mailtls.model.domain.name import address_of, domain_name, selector_name
+from mailtls.model.probe.credentials import Credentials
+from mailtls.model.probe.endpoint import Depth, Expected
+from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.model.spec import ProxyProtocol
-from mailtls.model.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.reports.words import safe
-from mailtls.world.prober import Limits
-from mailtls.world.resolver import ResolverSettings
+from mailtls.world.dns.resolver import ResolverSettings
+from mailtls.world.probing.prober import Limits
 
 _CONNECT_SHARE: Final = 0.5
 _WAITING: Final = 10  # so many more may wait for servers that do not answer

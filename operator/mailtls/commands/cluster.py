@@ -11,7 +11,7 @@ import typer
 from mailtls.commands.endings import blind, unusable
 
 if TYPE_CHECKING:
-    from mailtls.world.kubernetes import KubernetesCluster
+    from mailtls.world.cluster.kubernetes import KubernetesCluster
 
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
 Kubeconfig = Annotated[
@@ -35,8 +35,8 @@ class Connected:
 @contextmanager
 def connected(context: str | None, kubeconfig: str | None, namespace: str | None) -> Iterator[Connected]:
     """Give the cluster; whatever goes wrong on the way or in it ends the command with one sentence."""
-    from mailtls.world.connection import NotConfigured, configure, current_namespace
-    from mailtls.world.kubernetes import KubernetesCluster
+    from mailtls.world.cluster.connection import NotConfigured, configure, current_namespace
+    from mailtls.world.cluster.kubernetes import KubernetesCluster
     from mailtls.world.ports import ApiError, Unreachable
 
     try:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mailtls.commands.surveying import Watcher
-from mailtls.model.endpoint import Endpoint
 from mailtls.model.exit_code import ExitCode
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.survey import Survey, Verdict
 from mailtls.reports.exposition import prometheus_report
 from mailtls.reports.junit import junit_report

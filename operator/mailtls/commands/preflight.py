@@ -12,9 +12,9 @@ from mailtls.commands.endings import unusable
 
 if TYPE_CHECKING:
     from mailtls.preflight.place import Place
-    from mailtls.world.installation import Installation
-    from mailtls.world.resolver import ResolverSettings
-    from mailtls.world.spec import Defaults
+    from mailtls.world.cluster.installation import Installation
+    from mailtls.world.dns.resolver import ResolverSettings
+    from mailtls.world.reading.spec import Defaults
 
 _STANDARD_INPUT = Path("-")
 _ASSUMED = (
@@ -45,8 +45,8 @@ def preflight(
 
     Nothing is changed: the API server is asked by a dry run, DNS servers by an update without records.
     """
-    from mailtls.world.manifests import read_manifests
-    from mailtls.world.resolver import Resolver, ResolverSettings
+    from mailtls.world.dns.resolver import Resolver, ResolverSettings
+    from mailtls.world.reading.manifests import read_manifests
 
     settings = ResolverSettings(tuple(resolver or ()))
     try:
@@ -65,7 +65,7 @@ def _look(text: str, place: "Place", namespace: str, *, strict: bool) -> None:
     from mailtls.model.preflight import exit_code
     from mailtls.preflight.checks import preflight as check
     from mailtls.reports.preflight import preflight_line, preflight_summary
-    from mailtls.world.manifests import read_manifests
+    from mailtls.world.reading.manifests import read_manifests
 
     if place.installation is None:
         typer.echo(_ASSUMED)
@@ -85,7 +85,7 @@ def _place(
 ) -> "Place":
     from mailtls.preflight.place import Place
     from mailtls.world.clock import SystemClock
-    from mailtls.world.installation import find_installation
+    from mailtls.world.cluster.installation import find_installation
 
     found = find_installation(there.cluster, operator_namespace) if there else None
     return Place(
@@ -101,8 +101,8 @@ def _place(
 def _defaults(found: "Installation | None") -> "Defaults":
     """Take what the operator gives to resources; without one, what the chart gives it."""
     from mailtls.settings import InvalidSettings, Settings
-    from mailtls.world.document import InvalidSpec
-    from mailtls.world.spec import Defaults, default_acme
+    from mailtls.world.reading.document import InvalidSpec
+    from mailtls.world.reading.spec import Defaults, default_acme
 
     if found is None:
         return Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))

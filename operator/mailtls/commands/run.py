@@ -21,7 +21,7 @@ def run(
     from mailtls.logs import configure_logs
     from mailtls.settings import InvalidSettings, Settings
     from mailtls.wiring import build
-    from mailtls.world.connection import NotConfigured, configure
+    from mailtls.world.cluster.connection import NotConfigured, configure
 
     try:
         settings = Settings.from_environment(os.environ)
@@ -41,7 +41,7 @@ def release() -> None:
     from mailtls import release as last_act
     from mailtls.logs import configure_logs
     from mailtls.settings import InvalidSettings, Settings
-    from mailtls.world.connection import NotConfigured, configure
+    from mailtls.world.cluster.connection import NotConfigured, configure
 
     try:
         settings = Settings.from_environment(os.environ)

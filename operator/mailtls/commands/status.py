@@ -32,7 +32,7 @@ def show_one(place: Connected, name: str) -> ExitCode:
     from mailtls.model.spec import Key
     from mailtls.reports.resources import resource_story
     from mailtls.world.clock import SystemClock
-    from mailtls.world.resource_views import find
+    from mailtls.world.cluster.resource_views import find
 
     view = find(place.cluster, Key(place.namespace, name))
     if view is None:
@@ -49,7 +49,7 @@ def unknown(place: Connected, name: str) -> typer.Exit:
 def _show_all(place: Connected, *, everywhere: bool) -> ExitCode:
     from mailtls.reports.resources import resource_table
     from mailtls.world.clock import SystemClock
-    from mailtls.world.resource_views import find_all
+    from mailtls.world.cluster.resource_views import find_all
 
     views = find_all(place.cluster, None if everywhere else place.namespace)
     if not views:

@@ -7,24 +7,24 @@ from datetime import datetime
 from typing import Final
 
 from mailtls.commands.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
-from mailtls.lifecycle.demand import demanded
-from mailtls.lifecycle.domain import judge_domain
-from mailtls.lifecycle.domain_overview import overview
-from mailtls.lifecycle.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
-from mailtls.lifecycle.probe import verdict
-from mailtls.model.domain import DomainFacts
-from mailtls.model.domain_name import displayed
-from mailtls.model.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.facts import Facts
+from mailtls.lifecycle.domain.checks import judge_domain
+from mailtls.lifecycle.domain.demand import demanded
+from mailtls.lifecycle.domain.overview import overview
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.lifecycle.probe.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
+from mailtls.model.domain.facts import DomainFacts
+from mailtls.model.domain.name import displayed
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsPolicy
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
-from mailtls.world.domain_records import Lookup
-from mailtls.world.domains import DomainReader
-from mailtls.world.hosts import FindAddresses, by_resolver, by_system, is_routable
+from mailtls.world.dns.addresses import FindAddresses, by_resolver, by_system, is_routable
+from mailtls.world.dns.domains import DomainReader
+from mailtls.world.dns.records import Lookup
+from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.ports import Clock
-from mailtls.world.prober import Limits, MailProber
-from mailtls.world.resolver import ResolverSettings
+from mailtls.world.probing.prober import Limits, MailProber
 
 _NAMES_AT_ONCE: Final = 8
 _IPV4, _IPV6 = "IPv4", "IPv6"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from mailtls.model.domain_name import InvalidName, address_of, domain_name
-from mailtls.model.facts import quote
+from mailtls.model.domain.name import InvalidName, address_of, domain_name
 from mailtls.model.preset import default_policy
+from mailtls.model.quoting import quote
 from mailtls.model.spec import Port, Protocol, TlsMode
 
 _HIGHEST_PORT: Final = 65535

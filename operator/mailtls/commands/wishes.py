@@ -66,7 +66,7 @@ def probe_now(
 def _tell(place: Connected, name: str, wish: "Wish", patience: float | None, manner: str = "") -> None:
     from mailtls.model.spec import Key
     from mailtls.world.clock import SystemClock
-    from mailtls.world.resource import resource_path
+    from mailtls.world.cluster.resource import resource_path
 
     key, value = Key(place.namespace, name), manner + SystemClock().now().isoformat(timespec="microseconds")
     if place.cluster.get(resource_path(key)) is None:
@@ -84,7 +84,7 @@ def _follow(place: Connected, name: str, wanted: "tuple[Wish, str]", patience: f
     from mailtls.lifecycle.wish import progress
     from mailtls.model.spec import Key
     from mailtls.reports.words import safe
-    from mailtls.world.resource_views import find
+    from mailtls.world.cluster.resource_views import find
 
     begun, said = time.monotonic(), ""
     while time.monotonic() - begun < patience:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from mailtls.model.caa import CaaRecord, Grant, grant_of
+from mailtls.model.domain.caa import CaaRecord, Grant, grant_of
 from mailtls.model.reason import Finding, Reason
 
 _ISSUE, _ISSUE_WILD = "issue", "issuewild"

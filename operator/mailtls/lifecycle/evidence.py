@@ -7,9 +7,9 @@ from datetime import datetime
 from mailtls.lifecycle.proof import Evidence, gather, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.schedule import next_probe_after
-from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
-from mailtls.lifecycle.domain_watch import domains_are_due
+from mailtls.lifecycle.domain.watch import domains_are_due
 from mailtls.lifecycle.evidence import (
     depth_to_probe,
     evidence,

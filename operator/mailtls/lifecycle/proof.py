@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mailtls.model.endpoint import Endpoint, Target
+from mailtls.model.probe.endpoint import Endpoint, Target
+from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.way import Way
 from mailtls.model.workload import PodState, WorkloadState
 
 Evidence = Mapping[tuple[str, int], Endpoint]

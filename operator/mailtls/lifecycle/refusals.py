@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import LoginRefusal, Observed
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
 

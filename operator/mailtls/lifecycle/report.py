@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailtls.lifecycle.comparison import differences
-from mailtls.lifecycle.domain_watch import failing, healthy, is_complete
+from mailtls.lifecycle.domain.watch import failing, healthy, is_complete
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, usable
+from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import chain_leads_elsewhere
 from mailtls.lifecycle.ways import are_awaited, ways_to_probe
-from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
 from mailtls.model.spec import Desired

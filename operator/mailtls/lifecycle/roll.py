@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle.proof import PASSING, Evidence, Flaw, clients_refuse, flaws
-from mailtls.model.endpoint import Endpoint
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import (
     ReloadPod,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.lifecycle.order import Action, Fail
-from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Target
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Target
 from mailtls.model.reason import Finding
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailtls.model.certificate import Certificate
-from mailtls.model.depth import Depth
 from mailtls.model.observed import Observed
+from mailtls.model.probe.depth import Depth
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
 from mailtls.model.status import HistoryEntry

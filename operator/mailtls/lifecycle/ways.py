@@ -11,12 +11,12 @@ from typing import TypeAlias
 from mailtls.lifecycle.evidence import has_rolled_out, stands, with_answers
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.step import ProbeWays
-from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.observed import Observed
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Endpoint, Target
+from mailtls.model.probe.way import Service, ServicePort, Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired, Port, PublicName
-from mailtls.model.way import Service, ServicePort, Way
 from mailtls.model.workload import WorkloadState
 
 Lead: TypeAlias = tuple[Target, Finding | None]

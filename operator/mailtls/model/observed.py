@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial
-from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Endpoint, Target
 from mailtls.model.order import OrderState
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Key, KeyAlgorithm, MailDomain

@@ -1,6 +1,6 @@
 """What the user wants: a `MailServerTLS` as frozen values, every default filled in.
 
-Only `mailtls.world.spec` makes these from the resource's JSON; nothing else reads `spec`.
+Only `mailtls.world.reading.spec` makes these from the resource's JSON; nothing else reads `spec`.
 """
 
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from mailtls.model.depth import Depth
-from mailtls.model.threshold import Thresholds
-from mailtls.model.way import Way
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.threshold import Thresholds
+from mailtls.model.probe.way import Way
 
 RELAY_PORT: Final = 25  # takes mail from strangers (RFC 5321 section 4.5.4.2), also where DANE demands TLS of them
 

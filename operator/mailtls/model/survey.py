@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mailtls.model.endpoint import Depth, Endpoint
 from mailtls.model.exit_code import ExitCode
-from mailtls.model.facts import Facts, Phase
-from mailtls.model.inspection import Login
 from mailtls.model.preset import Server
+from mailtls.model.probe.endpoint import Depth, Endpoint
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.inspection import Login
+from mailtls.model.probe.served import ServedCertificate, read_served
+from mailtls.model.probe.software import software_of
+from mailtls.model.probe.talk import Phase
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.served import ServedCertificate, read_served
-from mailtls.model.software import software_of
 
 
 class Verdict(StrEnum):

@@ -41,14 +41,14 @@ from mailtls.model.spec import Desired, Rotation
 from mailtls.model.status import Attempts
 from mailtls.passes.proving import Proving
 from mailtls.world import keys
-from mailtls.world.accounts import Accounts
-from mailtls.world.acme import Account
-from mailtls.world.acme_problem import AcmeProblem, OrderGone
+from mailtls.world.acme.account import Account
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.acme.problem import AcmeProblem, OrderGone
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.cluster.reload import Interrupted
+from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
-from mailtls.world.proofs import ProofProblem
-from mailtls.world.reload import Interrupted
-from mailtls.world.secrets import Secrets
 
 log = structlog.get_logger()
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue

@@ -10,9 +10,9 @@ from mailtls.lifecycle.mend import is_mended, judged_anew, lifted, references, r
 from mailtls.lifecycle.step import LookAtReferences, LookAtRoots
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired
-from mailtls.world.accounts import Accounts
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.cluster.references import References
 from mailtls.world.ports import Clock
-from mailtls.world.references import References
 
 log = structlog.get_logger()
 LOOK_SECONDS = (30, 60)  # between looks, drawn by lot: resources that wait for the same do not look at the same moment

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from random import random
 from threading import Lock
 
-from mailtls.lifecycle.domain_watch import still_named
+from mailtls.lifecycle.domain.watch import still_named
 from mailtls.lifecycle.evidence import failures_in_a_row, has_rolled_out, stands
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.mend import roots_still_in_doubt
@@ -13,12 +13,12 @@ from mailtls.lifecycle.store import noted
 from mailtls.lifecycle.ways import known_ways
 from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.spec import Desired, Key
-from mailtls.world.claims import Claims
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.resource import resource_path
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.cluster.status import read
 from mailtls.world.ports import Clock, Cluster, Json
-from mailtls.world.resource import resource_path
-from mailtls.world.secrets import Secrets
-from mailtls.world.spec import RENEW, Defaults
-from mailtls.world.status import read
+from mailtls.world.reading.spec import RENEW, Defaults
 
 ASK_CA_AFTER_START = timedelta(hours=6)
 READ_LASTS = timedelta(seconds=10)  # how long a pass that waits for the CA may go on from what it read

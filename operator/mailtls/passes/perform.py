@@ -40,13 +40,13 @@ from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
-from mailtls.world.acme_problem import AcmeProblem
-from mailtls.world.document import InvalidSpec
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.cluster.reload import Interrupted
+from mailtls.world.cluster.secrets import Secrets, parse_staged, resource_of
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
-from mailtls.world.proofs import ProofProblem
-from mailtls.world.reload import Interrupted
-from mailtls.world.secrets import Secrets, parse_staged, resource_of
-from mailtls.world.spec import Defaults, parse
+from mailtls.world.reading.document import InvalidSpec
+from mailtls.world.reading.spec import Defaults, parse
 
 CLEAN_UP_TRIES = 5
 CLEAN_UP_PAUSE = 10.0  # seconds

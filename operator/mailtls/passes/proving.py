@@ -9,9 +9,9 @@ from mailtls.lifecycle.solver import challenge_type, choose
 from mailtls.model.observed import Observed
 from mailtls.model.order import OrderState, Status
 from mailtls.model.spec import Desired, Solver
-from mailtls.world.acme import Account
+from mailtls.world.acme.account import Account
+from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.ports import Clock
-from mailtls.world.solvers import Solvers
 
 SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
 SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks

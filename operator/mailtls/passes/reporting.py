@@ -14,12 +14,12 @@ from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Condition, ConditionType, Truth
-from mailtls.world.document import InvalidSpec
+from mailtls.world.cluster.resource import GROUP, VERSION, resource_path
+from mailtls.world.cluster.status import from_time, read, to_time, write
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
-from mailtls.world.resource import GROUP, VERSION, resource_path
-from mailtls.world.spec import secret_name
-from mailtls.world.status import from_time, read, to_time, write
+from mailtls.world.reading.document import InvalidSpec
+from mailtls.world.reading.spec import secret_name
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
 MESSAGE_LIMIT = 1000  # an Event takes 1024 characters

@@ -8,8 +8,8 @@ from mailtls.lifecycle import rollback, store
 from mailtls.lifecycle.step import RollBack
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired
+from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.ports import Clock
-from mailtls.world.previous import PreviousPairs
 
 log = structlog.get_logger()
 

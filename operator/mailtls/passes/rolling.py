@@ -14,23 +14,23 @@ from mailtls.lifecycle.refusals import refusals_in, standing_refusals, with_refu
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
 from mailtls.lifecycle.ways import without_ways
-from mailtls.model.credentials import Credentials
-from mailtls.model.depth import Depth
-from mailtls.model.endpoint import Endpoint, Expected, Target
 from mailtls.model.observed import Failure, Observed
+from mailtls.model.probe.credentials import Credentials
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
+from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
 from mailtls.model.spec import DataRef, Desired
-from mailtls.model.way import Way
 from mailtls.model.workload import WorkloadState
-from mailtls.world.acme_problem import AcmeProblem
-from mailtls.world.authority_spec import STAGING
-from mailtls.world.credentials import trial_login
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.cluster.credentials import trial_login
+from mailtls.world.cluster.reload import reload_pod
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.cluster.workloads import observe, restart_workload
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock, Cluster, Prober
-from mailtls.world.reload import reload_pod
-from mailtls.world.secrets import Secrets
-from mailtls.world.workloads import observe, restart_workload
+from mailtls.world.reading.authority_spec import STAGING
 
 log = structlog.get_logger()
 SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload

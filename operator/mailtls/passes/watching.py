@@ -6,11 +6,11 @@ from threading import BoundedSemaphore
 
 import structlog
 
-from mailtls.lifecycle.domain import judge_domain
-from mailtls.lifecycle.domain_watch import BUSY_AGAIN, as_senders_see, asked_until, look_again_after, mail_targets
+from mailtls.lifecycle.domain.checks import judge_domain
+from mailtls.lifecycle.domain.watch import BUSY_AGAIN, as_senders_see, asked_until, look_again_after, mail_targets
 from mailtls.lifecycle.step import LookAtDomains
-from mailtls.model.endpoint import Expected
 from mailtls.model.observed import Observed
+from mailtls.model.probe.endpoint import Expected
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
 from mailtls.model.status import DomainReport

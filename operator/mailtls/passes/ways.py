@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from mailtls.lifecycle.step import FindWays
 from mailtls.lifecycle.ways import Lead, public_leads, service_leads, unserved, with_ways
 from mailtls.model.observed import Observed
+from mailtls.model.probe.way import Way
 from mailtls.model.spec import Desired, PublicName
-from mailtls.model.way import Way
-from mailtls.world.hosts import FindAddresses, by_system, is_routable
+from mailtls.world.cluster.services import services
+from mailtls.world.cluster.workloads import forbidden
+from mailtls.world.dns.addresses import FindAddresses, by_system, is_routable
 from mailtls.world.ports import ApiError, Clock, Cluster
-from mailtls.world.services import services
-from mailtls.world.workloads import forbidden
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Key
 from mailtls.preflight.place import Place
 from mailtls.preflight.schema import faults
+from mailtls.world.cluster.resource import resource_path
 from mailtls.world.ports import ApiError, Json
-from mailtls.world.resource import resource_path
 
 TOPIC: Final = "admission"
 _KEPT: Final = ("name", "namespace", "labels", "annotations")

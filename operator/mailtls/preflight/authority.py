@@ -11,11 +11,11 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
 from mailtls.preflight.place import Place
 from mailtls.preflight.secrets import read_entry
-from mailtls.world.acme_directory import Directory, read_directory
-from mailtls.world.caa import caa_of
-from mailtls.world.proofs import ProofProblem
-from mailtls.world.resolver import Resolver
-from mailtls.world.secrets import Secrets
+from mailtls.world.acme.directory import Directory, read_directory
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.dns.caa import caa_of
+from mailtls.world.dns.resolver import Resolver
 
 _LETS_ENCRYPT: Final = "letsencrypt.org"
 _KNOWN: Final[Mapping[str, str]] = {

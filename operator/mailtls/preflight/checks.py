@@ -6,9 +6,9 @@ from mailtls.model.preflight import Line, bad, good
 from mailtls.model.spec import Desired
 from mailtls.preflight import admission, authority, names, proofs, serving
 from mailtls.preflight.place import Place
-from mailtls.world.document import InvalidSpec
 from mailtls.world.ports import Json
-from mailtls.world.spec import parse
+from mailtls.world.reading.document import InvalidSpec
+from mailtls.world.reading.spec import parse
 
 _NEW = {"uid": "preflight", "generation": 1}
 

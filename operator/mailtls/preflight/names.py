@@ -7,7 +7,7 @@ from mailtls.model.preflight import Line, doubtful, good, unseen
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired
 from mailtls.preflight.place import Place
-from mailtls.world.domain_records import Lookup
+from mailtls.world.dns.records import Lookup
 
 TOPIC: Final = "dns"
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from mailtls.world.installation import Installation
+from mailtls.world.cluster.installation import Installation
+from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.ports import Cluster, Json
-from mailtls.world.resolver import ResolverSettings
-from mailtls.world.spec import Defaults
+from mailtls.world.reading.spec import Defaults
 
 
 class RehearsingCluster(Cluster, Protocol):

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from mailtls.lifecycle.solver import choose
-from mailtls.model.facts import shorten
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
+from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Dns01
 from mailtls.preflight.place import Place
 from mailtls.preflight.secrets import read_entry
-from mailtls.world.dns import Rfc2136Zone
-from mailtls.world.domain_records import Lookup
+from mailtls.world.challenges.dns01 import Rfc2136Zone
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.dns.records import Lookup
 from mailtls.world.ports import ApiError
-from mailtls.world.proofs import ProofProblem
 
 _HTTP_PORT: Final = 80
 _SECONDS: Final = 3.0

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from mailtls.model.facts import shorten
+from mailtls.model.quoting import shorten
 
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "object": dict,

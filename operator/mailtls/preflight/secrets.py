@@ -2,10 +2,10 @@
 
 from mailtls.model.spec import DataRef
 from mailtls.preflight.place import Place
-from mailtls.world.accounts import Accounts
-from mailtls.world.acme_problem import AcmeProblem
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.clock import SystemClock
-from mailtls.world.proofs import ProofProblem
 
 
 def read_entry(place: Place, ref: DataRef) -> bytes:

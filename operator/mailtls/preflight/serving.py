@@ -5,17 +5,17 @@ from typing import Final
 
 from mailtls.lifecycle.ways import service_leads
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
+from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
-from mailtls.model.way import Way
 from mailtls.preflight.place import Place, RehearsingCluster
-from mailtls.world.claims import Claims
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.resource import resource_path, resources_path
+from mailtls.world.cluster.rights import missing_rights
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.cluster.services import services
+from mailtls.world.cluster.workloads import observe
 from mailtls.world.ports import ApiError, Json
-from mailtls.world.resource import resource_path, resources_path
-from mailtls.world.rights import missing_rights
-from mailtls.world.secrets import Secrets
-from mailtls.world.services import services
-from mailtls.world.workloads import observe
 
 _MOST_SHOWN: Final = 8
 

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mailtls.model.explanation import EXPLANATIONS
+from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.preset import Server
+from mailtls.model.probe.software import product_name
 from mailtls.model.reason import Explanation, Finding, Reason, Severity
-from mailtls.model.software import product_name
 from mailtls.model.spec import Port, Protocol
 from mailtls.model.survey import Seen
 

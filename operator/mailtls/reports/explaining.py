@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import fill
 from typing import Final
 
-from mailtls.model.explanation import EXPLANATIONS, SECTIONS
+from mailtls.model.explanations.explanation import EXPLANATIONS, SECTIONS
 from mailtls.model.reason import Explanation, Reason
 
 WIDTH: Final = 80

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from mailtls.model.inspection import Login, LoginOutcome
-from mailtls.model.key_band import key_band
-from mailtls.model.served import ServedCertificate
+from mailtls.model.probe.inspection import Login, LoginOutcome
+from mailtls.model.probe.key_band import key_band
+from mailtls.model.probe.served import ServedCertificate
 from mailtls.model.spec import Port, TlsMode
 from mailtls.model.survey import Seen, Survey, Verdict
 

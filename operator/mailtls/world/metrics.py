@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from mailtls import __version__
-from mailtls.model.endpoint import Endpoint
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Key
 from mailtls.model.status import Condition, DomainReport

@@ -1,0 +1,1 @@
+"""Verdicts on what a mail domain publishes, beside what its hosts serve."""

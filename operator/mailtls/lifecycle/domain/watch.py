@@ -1,0 +1,123 @@
+"""Watch: when what the mail domains publish is looked up again, by which pods it is judged, and what it sums up to."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from mailtls.lifecycle.domain.published import SMTP_PORT
+from mailtls.lifecycle.proof import targets
+from mailtls.model.domain.facts import DomainFacts
+from mailtls.model.hostname import is_named
+from mailtls.model.observed import DomainsAsked, Observed
+from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.way import Way
+from mailtls.model.quoting import shorten
+from mailtls.model.reason import Finding, Severity
+from mailtls.model.spec import Desired, Port, Protocol, TlsMode, TlsPolicy
+from mailtls.model.status import DomainReport
+
+FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
+BUSY_AGAIN: Final = timedelta(seconds=5)  # others are looking at theirs
+LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
+
+Found = tuple[str, Finding]  # the domain, and what was found there
+
+
+def domains_are_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether the domains are looked at now: by the interval, for a new list or certificate, or by annotation."""
+    asked = seen.domains_asked
+    if not desired.domains:
+        return False
+    if asked is None or now >= asked.again_at:
+        return True
+    served = _served(seen)
+    is_news = asked.domains != desired.domains or asked.probe_requested != desired.probe_requested
+    return is_news or (bool(served) and served != asked.served)
+
+
+def asked_until(desired: Desired, seen: Observed, again_at: datetime) -> DomainsAsked:
+    """Remember what a look was for."""
+    return DomainsAsked(desired.domains, _served(seen), desired.probe_requested, again_at)
+
+
+def look_again_after(desired: Desired, reports: Iterable[DomainReport]) -> timedelta:
+    """Return how long a look is good for: what fails may be mended soon."""
+    interval = desired.probe.interval
+    return min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval
+
+
+def still_named(desired: Desired, reports: Iterable[DomainReport]) -> tuple[DomainReport, ...]:
+    """Keep what is known of the domains that the spec names."""
+    names = {domain.name for domain in desired.domains}
+    return tuple(report for report in reports if report.name in names)
+
+
+def mail_targets(desired: Desired, seen: Observed, found: Iterable[DomainFacts]) -> tuple[Target, ...]:
+    """List the ports of this resource's pods that take mail from strangers, dialled by each MX host's name.
+
+    Hosts that the certificate is not for are served by others; nothing is known of them but what the DNS says.
+    """
+    hosts = dict.fromkeys(host.name for facts in found for host in facts.mx if is_named(host.name, desired.dns_names))
+    return tuple(
+        target for host in hosts for target in targets(seen.workloads or (), host) if _is_for_strangers(target.port)
+    )
+
+
+def as_senders_see(target: Target) -> Target:
+    """Return the target at the port that senders dial, whichever the pod has behind its Service."""
+    return replace(target, port=replace(target.port, port=SMTP_PORT))
+
+
+def is_complete(desired: Desired, reports: Sequence[DomainReport]) -> bool:
+    """Whether every domain of the spec has been looked at."""
+    return {domain.name for domain in desired.domains} <= {report.name for report in reports}
+
+
+def failing(reports: Iterable[DomainReport]) -> Finding | None:
+    """Sum up what fails: the first finding's reason, and how much there is besides."""
+    failures, warnings = _failures(reports), _warnings(reports)
+    if not failures:
+        return None
+    domain, first = failures[0]
+    others = f" ({len(failures)} findings fail)" if len(failures) > 1 else ""
+    return Finding(first.reason, _bounded(f"{domain}: {first.message}{others}", warnings))
+
+
+def healthy(reports: Sequence[DomainReport]) -> str:
+    """Say that nothing fails, and what is warned of."""
+    whose = reports[0].name if len(reports) == 1 else f"{len(reports)} domains"
+    return _bounded(
+        f"Nothing that {whose} publish{'es' if len(reports) == 1 else ''} fails a check", _warnings(reports)
+    )
+
+
+def _bounded(words: str, warnings: Sequence[Found]) -> str:
+    if warnings:
+        domain, first = warnings[0]
+        count = f"{len(warnings)} warnings" if len(warnings) > 1 else "1 warning"
+        words = f"{words.removesuffix('.')}; {count}: {domain}: {first.message}"
+    words = words if words.endswith((".", ")")) else f"{words}."
+    return shorten(words, LONGEST_MESSAGE)
+
+
+def _failures(reports: Iterable[DomainReport]) -> list[Found]:
+    return _of(reports, Severity.FAIL)
+
+
+def _warnings(reports: Iterable[DomainReport]) -> list[Found]:
+    return _of(reports, Severity.WARN)
+
+
+def _of(reports: Iterable[DomainReport], severity: Severity) -> list[Found]:
+    return [(each.name, finding) for each in reports for finding in each.findings if finding.severity is severity]
+
+
+def _served(seen: Observed) -> frozenset[str]:
+    pods = (endpoint for endpoint in seen.endpoints if endpoint.target.way is Way.PODS)
+    return frozenset(endpoint.served_sha256 for endpoint in pods if endpoint.served_sha256)
+
+
+def _is_for_strangers(port: Port) -> bool:
+    is_relay = port.port == SMTP_PORT or port.policy is TlsPolicy.OPPORTUNISTIC
+    return is_relay and port.protocol is Protocol.SMTP and port.tls is TlsMode.START_TLS

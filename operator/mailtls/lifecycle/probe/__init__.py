@@ -1,0 +1,1 @@
+"""Verdicts on what a probe saw, and why: an ordered tuple of checks, grouped by what they look at."""

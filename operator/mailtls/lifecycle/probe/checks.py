@@ -1,0 +1,100 @@
+"""Judges what a probe saw: an ordered tuple of checks, each naming one fault; the first that fails is the reason."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from mailtls.lifecycle.probe import conversation, inspected, logins, minimum, served
+from mailtls.lifecycle.probe.on_the_way import port_is_blocked, with_directions
+from mailtls.lifecycle.probe.seen import Seen
+from mailtls.lifecycle.probe.sighting import with_evidence
+from mailtls.model.probe.endpoint import Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.reason import Finding
+
+Check: TypeAlias = Callable[[Seen], Finding | None]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    conversation.connection_is_refused,
+    port_is_blocked,
+    conversation.connection_times_out,
+    conversation.network_is_unreachable,
+    conversation.port_wants_tls_first,
+    conversation.greeting_is_missing,
+    conversation.session_is_preauthenticated,
+    conversation.claimed_address_is_refused,
+    conversation.port_speaks_smtp_for_lmtp,
+    conversation.starttls_is_not_advertised,
+    conversation.starttls_is_unavailable,
+    conversation.starttls_breaks_down,
+    conversation.starttls_is_rejected,
+    conversation.implicit_port_speaks_plaintext,
+    conversation.plaintext_follows_starttls,
+    conversation.handshake_finds_no_version,
+    conversation.handshake_fails,
+    inspected.second_certificate_is_stale,
+    served.older_certificate_is_served,
+    served.foreign_certificate_is_served,
+    served.certificate_is_expired,
+    served.certificate_is_not_yet_valid,
+    served.certificate_is_self_signed,
+    served.root_is_untrusted,
+    served.chain_is_incomplete,
+    served.chain_is_broken,
+    served.name_does_not_match,
+    served.purpose_is_wrong,
+    conversation.ehlo_in_tls_fails,
+    conversation.auth_is_lost_in_tls,
+    inspected.sni_is_required,
+    inspected.tls12_is_refused,
+    minimum.tls_is_below_minimum,
+    minimum.key_is_below_minimum,
+    inspected.command_is_injected,
+    logins.login_wants_tls,
+    logins.login_fails,
+    logins.login_is_unavailable,
+    logins.login_breaks_off,
+    logins.login_is_not_offered,
+    conversation.server_is_busy,
+    conversation.probe_is_rejected,
+    conversation.server_speaks_another_protocol,
+    served.certificate_is_for_trials,
+    served.expiry_is_near,
+    served.crypto_is_weak,
+    inspected.weak_ciphers_are_accepted,
+    inspected.legacy_tls_is_accepted,
+    inspected.tls13_is_refused,
+    inspected.resumption_breaks,
+    served.chain_is_out_of_order,
+    conversation.starttls_is_offered_in_tls,
+    conversation.auth_is_offered_before_tls,
+    conversation.auth_is_never_offered,
+    logins.login_is_not_tried,
+)
+
+
+def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> tuple[Finding, ...]:
+    """Return all findings in the order of `CHECKS`; none means: what is served is what should be."""
+    return _findings(Seen.of(target, expected, facts, now))
+
+
+def verdict(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
+    """Judge one probe and put it into the endpoint that status, events and metrics report."""
+    seen = Seen.of(target, expected, facts, now)
+    session = facts.session
+    return Endpoint(
+        target=target,
+        checked_at=now,
+        findings=_findings(seen),
+        served_sha256=seen.leaf.sha256 if seen.leaf else None,
+        served_not_after=seen.leaf.not_after if seen.leaf else None,
+        tls_version=session.tls_version if session else None,
+        cipher=session.cipher if session else None,
+        capabilities=seen.capabilities,
+        second_sha256=inspected.second_to_vouch_for(seen),
+    )
+
+
+def _findings(seen: Seen) -> tuple[Finding, ...]:
+    found = (finding for check in CHECKS if (finding := check(seen)))
+    return tuple(with_directions(seen.target, with_evidence(seen, finding)) for finding in found)

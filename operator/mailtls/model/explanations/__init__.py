@@ -1,0 +1,1 @@
+"""What every reason means to a postmaster, and what to try."""

@@ -1,0 +1,353 @@
+"""What every reason means to a postmaster and what to try: the words behind conditions, events and docs/reasons.md."""
+
+from collections.abc import Mapping
+
+from mailtls.model.explanations.depth import DEPTH
+from mailtls.model.explanations.domain import DOMAIN, DOMAIN_SECTIONS
+from mailtls.model.explanations.probe import CONNECTING, STARTING_TLS
+from mailtls.model.explanations.served import SERVED
+from mailtls.model.reason import Explanation, Reason
+
+_GOOD: Mapping[Reason, Explanation] = {
+    Reason.READY: Explanation(
+        "A valid certificate is stored, and every probed port of every pod serves exactly that certificate.",
+        "Nothing is to be done.",
+    ),
+    Reason.ISSUED: Explanation(
+        "The authority has issued a certificate for the wanted names, and its renewal is not due.",
+        "Nothing is to be done.",
+    ),
+    Reason.STORED: Explanation(
+        "The Secret holds the issued certificate, its chain and the matching private key.",
+        "Nothing is to be done.",
+    ),
+    Reason.ROLLED_OUT: Explanation(
+        "Every pod of every listed workload has been given the stored certificate.",
+        "Nothing is to be done.",
+    ),
+    Reason.VERIFIED: Explanation(
+        "The port was probed as a mail client would use it, and it serves the stored certificate with a chain, name, "
+        "dates and TLS version that clients accept.",
+        "Nothing is to be done.",
+    ),
+    Reason.NO_WORKLOADS: Explanation(
+        "The resource lists no workloads, so that nothing is rolled out and nothing is probed.",
+        "List the StatefulSet, Deployment or DaemonSet of your mail server under spec.workloads to have it reloaded "
+        "and probed.",
+    ),
+    Reason.DOMAINS_HEALTHY: Explanation(
+        "Nothing that the mail domains of spec.domains publish keeps mail from arriving safely; warnings stand in "
+        "status.domains.",
+        "Nothing is to be done, but the warnings are worth reading.",
+    ),
+    Reason.NO_DOMAINS: Explanation(
+        "The resource names no mail domains, so that nothing is looked up of what they publish.",
+        "List the domains whose mail the server takes under spec.domains to have their MX, TLSA, MTA-STS, TLSRPT, SPF, "
+        "DMARC and DKIM records watched.",
+    ),
+    Reason.SUSPENDED: Explanation(
+        "spec.suspend is true: the operator neither issues nor rolls out nor probes for this resource.",
+        "Set spec.suspend to false to go on; a certificate that expires meanwhile is not renewed.",
+    ),
+}
+
+_ON_THE_WAY: Mapping[Reason, Explanation] = {
+    Reason.PENDING: Explanation(
+        "An earlier chapter is not finished yet, so that there is nothing to say about this one.",
+        "Wait, and read the condition before this one if it takes longer than a minute or two.",
+    ),
+    Reason.ISSUING: Explanation(
+        "A certificate is being ordered; status.order and the condition Issued show how far it is.",
+        "Wait; with DNS-01 the authority and the operator have to see the new record first.",
+    ),
+    Reason.ROLLING_OUT: Explanation(
+        "The new certificate is being brought into the pods, one pod after the other.",
+        "Wait; each pod must read the new file and serve it before the next one is touched.",
+    ),
+    Reason.PROBING: Explanation(
+        "The pods' ports are being probed for the first time since the certificate or the pods changed.",
+        "Wait a few seconds.",
+    ),
+}
+
+_RESOURCE: Mapping[Reason, Explanation] = {
+    Reason.INVALID_SPEC: Explanation(
+        "The resource asks for something that cannot be done; the message names the field.",
+        "Correct the field that the message names and apply the resource again.",
+    ),
+    Reason.SECRET_CLAIMED: Explanation(
+        "An older MailServerTLS in this namespace already keeps the Secret that this one names; two of them would "
+        "replace each other's certificate for ever.",
+        "Give this resource another secretName, or delete one of the two resources.",
+    ),
+}
+
+_DUE: Mapping[Reason, Explanation] = {
+    Reason.SECRET_MISSING: Explanation(
+        "The Secret does not exist yet, or somebody deleted it, so that a certificate is ordered.",
+        "Nothing is to be done; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
+    ),
+    Reason.SECRET_UNREADABLE: Explanation(
+        "The Secret holds no certificate or private key that can be read, so that a new one is ordered.",
+        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+    ),
+    Reason.KEY_MISMATCH: Explanation(
+        "The private key in the Secret is not the certificate's, and no server could start with the pair, so that a "
+        "new certificate is ordered.",
+        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+    ),
+    Reason.KEY_POLICY_CHANGED: Explanation(
+        "The stored key is of another algorithm or size than spec.privateKey asks for, so that a new certificate is "
+        "ordered.",
+        "Nothing is to be done.",
+    ),
+    Reason.NAMES_CHANGED: Explanation(
+        "The stored certificate is for other names than spec.dnsNames lists, so that a new one is ordered.",
+        "Nothing is to be done.",
+    ),
+    Reason.ISSUER_CHANGED: Explanation(
+        "The stored certificate came from another authority or another profile than is wanted now, so that a new one "
+        "is ordered.",
+        "Nothing is to be done.",
+    ),
+    Reason.RENEWAL_DUE: Explanation(
+        "The time to renew has come: the one that the authority suggests (ARI), or the one of spec.renewal.",
+        "Nothing is to be done; the old certificate stays in service until the new one is stored.",
+    ),
+    Reason.RENEWAL_REQUESTED: Explanation(
+        "Somebody set the annotation mailtls.dev/renew to a new value, so that a new certificate is ordered now.",
+        "Nothing is to be done; each value of the annotation is heeded once.",
+    ),
+}
+
+_AUTHORITY: Mapping[Reason, Explanation] = {
+    Reason.ACME_UNREACHABLE: Explanation(
+        "The ACME server did not answer, or answered that it is out of service.",
+        "Check that the operator's pod may reach the server's https address (NetworkPolicy, firewall, proxy, DNS); the "
+        "operator tries again by itself.",
+    ),
+    Reason.ACME_TLS_UNTRUSTED: Explanation(
+        "The ACME server's own https certificate is not signed by a root that the operator trusts.",
+        "For a private authority put its root certificate into acme.caBundle; for a public one look for a proxy that "
+        "intercepts TLS.",
+    ),
+    Reason.ACCOUNT_REJECTED: Explanation(
+        "The authority refused the account: its key is unknown or deactivated, or the mail address is not accepted.",
+        "Check acme.email; if the account was deactivated, delete its account Secret or name another "
+        "acme.accountKeySecretRef so that a new account is made.",
+    ),
+    Reason.EXTERNAL_ACCOUNT_REQUIRED: Explanation(
+        "The authority only serves accounts that are bound to one of its customers, or it refused the binding given.",
+        "Get a key ID and an HMAC key from the authority and set acme.externalAccountBinding.",
+    ),
+    Reason.TERMS_CHANGED: Explanation(
+        "The authority wants its terms of service agreed to again by a person before it issues.",
+        "Open the address in the message, agree to the terms, then set the annotation mailtls.dev/renew.",
+    ),
+    Reason.ORDER_REJECTED: Explanation(
+        "The authority does not issue for one of these names, or not for this key or request.",
+        "Read the authority's own words in the message; correct or remove the name that it refuses.",
+    ),
+    Reason.ORDER_FAILED: Explanation(
+        "The authority accepted the order but did not issue in the end.",
+        "Read the authority's own words in the message; the operator places a new order after a growing delay.",
+    ),
+    Reason.RATE_LIMITED: Explanation(
+        "The authority has counted too many orders, failures or certificates for these names or this account; or the "
+        "operator itself lets an order wait in line, so that the authority need not refuse it.",
+        "Wait until the time in the message; use the authority's staging server for trials, and do not delete the "
+        "Secret or the resource, because that does not reset the limit.",
+    ),
+    Reason.ACCOUNT_PAUSED: Explanation(
+        "The authority has paused this account for these names after many failures.",
+        "Open the address in the message to unpause, correct what made the challenges fail, then set the annotation "
+        "mailtls.dev/renew.",
+    ),
+    Reason.PROFILE_UNKNOWN: Explanation(
+        "The authority has no certificate profile of the name in acme.profile.",
+        "Use one of the profiles that the message lists, or remove acme.profile.",
+    ),
+    Reason.CAA_FORBIDS: Explanation(
+        "A CAA record in DNS names other authorities than this one, or could not be read.",
+        'Add a CAA record for the authority (`0 issue "letsencrypt.org"` for Let\'s Encrypt) to the domain, or use an '
+        "authority that the record names.",
+    ),
+    Reason.CHALLENGE_FAILED: Explanation(
+        "The authority looked for the proof of control over a name and did not find the right answer.",
+        "For DNS-01 check that the zone's public nameservers are the ones that take the updates; for HTTP-01 check "
+        "that port 80 of the name leads to the operator's Service from the internet, over IPv4 and IPv6 alike.",
+    ),
+    Reason.NO_SOLVER: Explanation(
+        "No solver matches one of the names, so that control over it cannot be proven.",
+        "Add a solver without a selector, or one whose dnsZones hold the name; a wildcard needs a dns01 solver.",
+    ),
+    Reason.CREDENTIALS_MISSING: Explanation(
+        "A Secret or ConfigMap that the resource refers to does not exist, or lacks the entry named.",
+        "Create the object and entry that the message names, in the namespace that it names.",
+    ),
+    Reason.CHAIN_UNAVAILABLE: Explanation(
+        "The authority offers no chain that ends at the root named in acme.preferredChain; its default was stored.",
+        "Use one of the roots that the message lists, or remove acme.preferredChain.",
+    ),
+}
+
+_PROOFS: Mapping[Reason, Explanation] = {
+    Reason.DNS_UPDATE_REFUSED: Explanation(
+        "The DNS server refused the dynamic update: the TSIG key, its algorithm or its rights on the zone do not fit.",
+        "Compare key name, algorithm and secret with the server's, and allow the key to write TXT records at "
+        "_acme-challenge names (BIND: update-policy); the server's log names the cause.",
+    ),
+    Reason.DNS_UNREACHABLE: Explanation(
+        "The DNS server that takes the updates, or a nameserver of the zone, did not answer.",
+        "Check the address in the solver, and that the operator's pod may reach port 53 by TCP and UDP.",
+    ),
+    Reason.DNS_NOT_PROPAGATED: Explanation(
+        "The record was written, but not every authoritative nameserver of the zone answers it yet.",
+        "Check that the secondaries are notified and transfer the zone; where some of them cannot be reached from the "
+        "cluster, turn the solver's selfCheck off.",
+    ),
+    Reason.ZONE_NOT_FOUND: Explanation(
+        "The zone that the challenge record belongs into could not be found, or the server does not serve it.",
+        "Set the solver's zone to the zone that the server serves, and check the SOA record of the name.",
+    ),
+    Reason.HTTP_SELF_CHECK_FAILED: Explanation(
+        "The operator asked for its own answer at the name's port 80 and got something else, or nothing.",
+        "Check that the name's address leads to the operator's HTTP-01 Service; where the cluster cannot reach its own "
+        "public address, turn the solver's selfCheck off.",
+    ),
+}
+
+_SECRET: Mapping[Reason, Explanation] = {
+    Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
+        "The authority returned a certificate for another key than the one asked for; it was not stored.",
+        "Nothing is to be done at first, a new order follows; if it happens again, report it to the authority.",
+    ),
+    Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
+        "The authority returned a certificate for other names than those wanted; it was not stored.",
+        "Check whether the authority or the profile limits the names; a new order follows.",
+    ),
+    Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
+        "The authority returned a chain that is incomplete or out of order; it was not stored, because clients would "
+        "refuse it.",
+        "Report it to the authority; with a private one, correct the chain that it is set up to send.",
+    ),
+    Reason.CERTIFICATE_DATES_WRONG: Explanation(
+        "The authority returned a certificate that is not valid now; it was not stored.",
+        "Check the clocks of the cluster's nodes and of the authority.",
+    ),
+    Reason.CERTIFICATE_WORSE: Explanation(
+        "The stored certificate serves the same names for longer than the new one; it was kept.",
+        "Nothing is to be done; to have the new one all the same, delete the Secret and set the annotation "
+        "mailtls.dev/renew.",
+    ),
+    Reason.ROLLED_BACK: Explanation(
+        "Somebody set the annotation mailtls.dev/rollback to a new value, so that the certificate before serves again. "
+        "It is not renewed for 24 hours, or for half of what it has left to live if that is less.",
+        "Nothing is to be done; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
+        "new certificate at once.",
+    ),
+    Reason.ROLLBACK_REFUSED: Explanation(
+        "Somebody set the annotation mailtls.dev/rollback, but the pair in the Secret <secretName>-previous cannot "
+        "serve: the message says why. What serves was left as it is.",
+        "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not heeded again.",
+    ),
+    Reason.SECRET_FOREIGN: Explanation(
+        "A Secret of that name exists that must not be touched: cert-manager keeps it, or it is of another type than "
+        "kubernetes.io/tls.",
+        "Choose another secretName, or delete the Secret and the cert-manager Certificate behind it.",
+    ),
+}
+
+_ROLLING_OUT: Mapping[Reason, Explanation] = {
+    Reason.WORKLOAD_NOT_FOUND: Explanation(
+        "A listed workload does not exist in this namespace.",
+        "Correct kind and name under spec.workloads, or create the workload; the resource must be in its namespace.",
+    ),
+    Reason.SECRET_NOT_MOUNTED: Explanation(
+        "The workload's pods do not mount the Secret, so that a new certificate cannot reach them.",
+        "Add a volume of the Secret to the pod template and mount it as a folder, and let Postfix' "
+        "smtpd_tls_chain_files name the files in it.",
+    ),
+    Reason.SUB_PATH_MOUNT: Explanation(
+        "The Secret is mounted with subPath, and Kubernetes never updates such a file in a running pod.",
+        "Mount the Secret as a folder without subPath, or set apply: Rollout for this workload so that its pods are "
+        "restarted.",
+    ),
+    Reason.NO_PODS: Explanation(
+        "The workload has no pods at present, so that nothing can be reloaded or probed.",
+        "Scale the workload up, or find out with `kubectl describe` why its pods are not created.",
+    ),
+    Reason.POD_NOT_READY: Explanation(
+        "A pod of the workload is not ready, so that the rollout waits rather than takes a second one away.",
+        "Look at the pod with `kubectl describe pod` and `kubectl logs`; for Postfix `postfix check` in it often names "
+        "the cause.",
+    ),
+    Reason.FILE_NOT_UPDATED: Explanation(
+        "The new certificate did not appear in the pod's volume in time.",
+        "Check that the pod's node and kubelet are healthy, and that the container mounts this Secret as a folder.",
+    ),
+    Reason.RELOAD_FAILED: Explanation(
+        "The reload command in the pod failed; the message holds its exit code and output.",
+        "Run it by hand with `kubectl exec`; for Postfix `postfix reload` needs the master process running and the "
+        "rights of root. Set workloads[].reload.command if your image needs another one.",
+    ),
+    Reason.CONTAINER_NOT_FOUND: Explanation(
+        "The pod has no container of the name in reload.container.",
+        "Correct workloads[].reload.container, or remove it: the first container that mounts the Secret is taken then.",
+    ),
+    Reason.ROLLOUT_TIMEOUT: Explanation(
+        "The pods did not finish reloading or restarting within spec.rollout.timeout.",
+        "Look at the workload with `kubectl rollout status` and at its newest pod with `kubectl describe pod`; raise "
+        "rollout.timeout if your mail server needs longer to stop.",
+    ),
+    Reason.CANARY_FAILED: Explanation(
+        "The first pod did not serve the new certificate after its reload, so that the other pods were left alone.",
+        "Read status.endpoints for that pod; the others still serve the old certificate.",
+    ),
+    Reason.FORBIDDEN: Explanation(
+        "The Kubernetes API refused the operator something that it needs, by RBAC or an admission policy.",
+        "Compare the roles with the chart's (`helm upgrade` restores them), and check that the namespace is among "
+        "watchNamespaces if that is set.",
+    ),
+}
+
+_OPERATOR: Mapping[Reason, Explanation] = {
+    Reason.INTERNAL_ERROR: Explanation(
+        "The operator met an error that it did not expect; it tries again with growing delays.",
+        "Search the operator's log for this resource, and report what you find with the version that you run.",
+    ),
+}
+
+EXPLANATIONS: Mapping[Reason, Explanation] = {
+    **_GOOD,
+    **_ON_THE_WAY,
+    **_RESOURCE,
+    **_DUE,
+    **_AUTHORITY,
+    **_PROOFS,
+    **_SECRET,
+    **_ROLLING_OUT,
+    **CONNECTING,
+    **STARTING_TLS,
+    **SERVED,
+    **DEPTH,
+    **_OPERATOR,
+    **DOMAIN,
+}
+
+SECTIONS: Mapping[str, tuple[Reason, ...]] = {
+    "All is well": tuple(_GOOD),
+    "On the way": tuple(_ON_THE_WAY),
+    "The resource": tuple(_RESOURCE),
+    "Why a certificate is ordered": tuple(_DUE),
+    "The certificate authority": tuple(_AUTHORITY),
+    "Proving names by DNS or HTTP": tuple(_PROOFS),
+    "Guarding the Secret": tuple(_SECRET),
+    "Bringing the certificate into the pods": tuple(_ROLLING_OUT),
+    "Connecting to a mail port": tuple(CONNECTING),
+    "Starting TLS": tuple(STARTING_TLS),
+    "What is served": tuple(SERVED),
+    "What other clients would meet (full and deep probes)": tuple(DEPTH),
+    "The operator itself": tuple(_OPERATOR),
+    **DOMAIN_SECTIONS,
+}

@@ -1,0 +1,1 @@
+"""What a probe asks for and what it learns."""

@@ -1,0 +1,235 @@
+"""ACME accounts by CA and e-mail address, their keys kept in Secrets of the operator's namespace."""
+
+import base64
+import binascii
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mailtls.model.budget import Budget
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Acme, DataRef
+from mailtls.world.acme.account import Account
+from mailtls.world.acme.clock import ClockWatch, OnSkew
+from mailtls.world.acme.network import OnRequest
+from mailtls.world.acme.order_line import KNOWN, OrderLine
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.acme.session import Identity, Session
+from mailtls.world.cluster.references import object_path
+from mailtls.world.cluster.resource import MANAGED_BY, MANAGER
+from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
+
+_log = structlog.get_logger(__name__)
+
+KEY_ENTRY = "account.key"
+URL_ANNOTATION = "mailtls.dev/account-url"
+
+# How long a change of a key, bundle or binding may go unseen; reading them for every step would load the API server.
+_CHECKED_AGAIN_AFTER = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """All that an account is made of; a change makes a new one."""
+
+    identity: Identity
+    roots_pem: str
+    secret: str | None  # the path of the Secret that this operator keeps, None for a user's key
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One account in memory, with the lock that lets one thread at a time make it."""
+
+    lock: threading.Lock
+    line: OrderLine
+    account: Account | None = None
+    inputs: _Inputs | None = None
+    checked_at: datetime | None = None
+
+
+class Accounts:
+    """Thread-safe; hands every worker the same `Account` for the same authority.
+
+    `default_ca_bundle_pem` is trusted for `default_server`, where a resource names no bundle of its own. `order_limits`
+    by directory URL go before those that are known of CAs.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        operator_namespace: str,
+        clock: Clock,
+        on_request: OnRequest,
+        *,
+        default_server: str = "",
+        default_ca_bundle_pem: str = "",
+        on_skew: OnSkew = lambda _server, _seconds: None,
+        order_limits: Mapping[str, Budget | None] | None = None,
+    ) -> None:
+        self._cluster, self._namespace = cluster, operator_namespace
+        self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
+        self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
+        self._limits = {**KNOWN, **(order_limits or {})}
+        self._entries: dict[tuple[str | DataRef | None, ...], _Entry] = {}
+        self._lock = threading.Lock()
+
+    def of(self, acme: Acme) -> Account:
+        """Return the account for an authority; its key is saved before the CA hears of it.
+
+        Raises `AcmeProblem` with CredentialsMissing or ExternalAccountRequired, and what the `Cluster` raises.
+        """
+        entry = self._entry(acme)
+        with entry.lock:
+            now = self._clock.now()
+            if entry.account is None or entry.checked_at is None or now - entry.checked_at > _CHECKED_AGAIN_AFTER:
+                self._refresh(entry, acme)
+                entry.checked_at = now
+            if entry.account is None:
+                raise AssertionError
+            return entry.account
+
+    def read(self, ref: DataRef) -> bytes:
+        """Return an entry of a Secret or ConfigMap; raises `AcmeProblem` (CredentialsMissing) that names both."""
+        found = self._cluster.get(object_path(ref))
+        if found is None:
+            raise _missing(f"Create the {ref.kind} {ref.namespace}/{ref.name} with the entry {ref.key}")
+        return _content(found, ref)
+
+    def look_again(self, acme: Acme) -> None:
+        """Read what the account is made of anew before it is used the next time: it was changed."""
+        entry = self._entry(acme)
+        with entry.lock:
+            entry.checked_at = None
+
+    def _entry(self, acme: Acme) -> _Entry:
+        binding = acme.external_account_binding
+        bound = (binding.key_id, binding.hmac_key) if binding else (None, None)
+        key = (acme.server, acme.email, acme.account_key, acme.ca_bundle, *bound)
+        with self._lock:
+            if key not in self._entries:
+                line = OrderLine(self._limits.get(acme.server), self._clock.now)
+                self._entries[key] = _Entry(threading.Lock(), line)
+            return self._entries[key]
+
+    def _refresh(self, entry: _Entry, acme: Acme) -> None:
+        try:
+            inputs = self._inputs(acme)
+        except Unreachable:
+            if entry.account is None:
+                raise
+            return  # the account in memory goes on while the API server is away
+        if inputs != entry.inputs:
+            entry.account = Account(self._session(inputs), entry.line)
+            entry.inputs = inputs
+
+    def _session(self, inputs: _Inputs) -> Session:
+        try:
+            return Session(
+                inputs.identity,
+                self._clock,
+                self._on_request,
+                roots_pem=inputs.roots_pem,
+                on_registered=self._saver(inputs.secret),
+                watch=self._watch,
+            )
+        except (ValueError, TypeError, OSError) as error:  # OSError: ssl's complaint about a bundle
+            raise _missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None
+
+    def _inputs(self, acme: Acme) -> _Inputs:
+        roots = self._roots(acme)
+        binding = self._binding(acme)
+        if acme.account_key is not None:
+            identity = Identity(acme.server, self.read(acme.account_key), acme.email, binding)
+            return _Inputs(identity, roots, None)
+        path = f"/api/v1/namespaces/{self._namespace}/secrets/{secret_name(acme)}"
+        secret = self._cluster.get(path) or self._create(path, acme)
+        key_pem = _content(secret, DataRef("Secret", self._namespace, secret_name(acme), KEY_ENTRY))
+        url = (secret["metadata"].get("annotations") or {}).get(URL_ANNOTATION)
+        return _Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path)
+
+    def _roots(self, acme: Acme) -> str:
+        if acme.ca_bundle is None:
+            return self._default_roots.get(acme.server, "")
+        return self.read(acme.ca_bundle).decode(errors="replace")
+
+    def _binding(self, acme: Acme) -> tuple[str, str] | None:
+        binding = acme.external_account_binding
+        if binding is None:
+            return None
+        return binding.key_id, self.read(binding.hmac_key).decode(errors="replace").strip()
+
+    def _create(self, path: str, acme: Acme) -> Json:
+        collection, name = path.rsplit("/", 1)
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "namespace": self._namespace,
+                "labels": {MANAGED_BY: MANAGER},
+                "annotations": {"mailtls.dev/acme-server": acme.server, "mailtls.dev/acme-email": acme.email or ""},
+            },
+            "type": "Opaque",
+            "data": {KEY_ENTRY: base64.b64encode(_new_key()).decode()},
+        }
+        try:
+            return self._cluster.create(collection, secret)
+        except Conflict:  # another replica was faster: its key is the account's
+            found = self._cluster.get(path)
+            if found is None:
+                raise
+            return found
+
+    def _saver(self, path: str | None) -> Callable[[str], None]:
+        def save(url: str) -> None:
+            if path is None:
+                return
+            try:
+                self._cluster.merge(path, {"metadata": {"annotations": {URL_ANNOTATION: url}}})
+            except (ApiError, Unreachable) as error:
+                # Registering again with the same key returns the same account: that costs one request.
+                _log.warning("account.url.unsaved", account=url, error=str(error))
+
+        return save
+
+
+def secret_name(acme: Acme) -> str:
+    """Name the Secret of an authority's account key.
+
+    An external account is part of the name, with the namespace that holds its key: nobody may use another's by
+    naming its key id.
+    """
+    binding = acme.external_account_binding
+    bound = [binding.key_id, binding.hmac_key.namespace] if binding else []
+    digest = hashlib.sha256("\n".join([acme.server, acme.email or "", *bound]).encode()).hexdigest()
+    return f"mailtls-account-{digest[:12]}"
+
+
+def _new_key() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _content(found: Json, ref: DataRef) -> bytes:
+    plain = None if ref.kind == "Secret" else (found.get("data") or {}).get(ref.key)
+    if plain is not None:
+        return str(plain).encode()
+    encoded = (found.get("data" if ref.kind == "Secret" else "binaryData") or {}).get(ref.key)
+    if encoded is None:
+        raise _missing(f"Add the entry {ref.key} to the {ref.kind} {ref.namespace}/{ref.name}")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise _missing(f"Repair the entry {ref.key} of the {ref.kind} {ref.namespace}/{ref.name}") from None
+
+
+def _missing(message: str) -> AcmeProblem:
+    # Nobody tells when a person has put it right, and looking again costs the CA nothing.
+    return AcmeProblem(Finding(Reason.CREDENTIALS_MISSING, f"{message}."), transient=True, needs_person=True)

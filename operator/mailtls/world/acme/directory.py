@@ -1,0 +1,63 @@
+"""Reads what an authority says of itself before any account is made (RFC 8555 section 7.1.1)."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+
+from mailtls.model.quoting import quote, shorten
+from mailtls.world.acme.network import PrivateRoots
+
+_SECONDS: Final = 10.0
+_MOST_NAMES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What the directory says; `failure` is why there is none."""
+
+    caa_identities: tuple[str, ...] = ()
+    needs_external_account: bool = False
+    profiles: tuple[str, ...] = ()
+    failure: str = ""
+
+
+def read_directory(url: str, roots_pem: str = "") -> Directory:
+    """Ask for the directory; never raises for what the server does."""
+    with requests.Session() as session:
+        if roots_pem:
+            session.mount("https://", PrivateRoots(roots_pem))
+        try:
+            answer = session.get(url, timeout=_SECONDS)
+            answer.raise_for_status()
+            body = answer.json()
+        except (requests.RequestException, ValueError) as error:
+            return Directory(failure=shorten(_words(error)))
+    meta = body.get("meta") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or "newOrder" not in body:
+        return Directory(failure="what it answers is no ACME directory")
+    meta = meta if isinstance(meta, dict) else {}
+    profiles = meta.get("profiles")
+    return Directory(
+        caa_identities=tuple(_texts(meta.get("caaIdentities"))),
+        needs_external_account=meta.get("externalAccountRequired") is True,
+        profiles=tuple(quote(str(each).encode()) for each in profiles) if isinstance(profiles, dict) else (),
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    items = value[:_MOST_NAMES] if isinstance(value, list) else []
+    return [quote(item.encode()).lower() for item in items if isinstance(item, str)]
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case requests.exceptions.SSLError():
+            return "its certificate is not trusted here"
+        case requests.Timeout():
+            return "no answer in time"
+        case requests.HTTPError(response=requests.Response() as response):
+            return f"it answers {response.status_code}"
+        case requests.ConnectionError():
+            return "no connection"
+    return f"an answer that cannot be read ({type(error).__name__})"

@@ -1,0 +1,250 @@
+"""One ACME account's conversation with its CA: directory, registration, signed requests, waits the CA asked for."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import requests
+import structlog
+from acme import messages
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from josepy import jwa, jwk
+from josepy.errors import DeserializationError
+from josepy.interfaces import JSONDeSerializable
+
+from mailtls.model.problem import Problem, Stage
+from mailtls.model.reason import Finding, Reason
+from mailtls.world.acme import problem as acme_problem
+from mailtls.world.acme.clock import ClockWatch
+from mailtls.world.acme.network import Network, OnRequest, RequestKind
+from mailtls.world.acme.problem import AcmeProblem, Refused
+from mailtls.world.ports import Clock
+
+_log = structlog.get_logger(__name__)
+
+# Directories change seldom, but profiles and terms do (RFC 8555 section 7.1.1 names no lifetime).
+_DIRECTORY_LASTS = timedelta(days=1)
+
+_STAGES = {
+    RequestKind.NEW_ACCOUNT: Stage.ACCOUNT,
+    RequestKind.ACCOUNT: Stage.ACCOUNT,
+    RequestKind.CHALLENGE: Stage.CHALLENGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the client is at a CA; `url` is the account's, None before the first registration.
+
+    `binding` is the key id and base64url HMAC key of an external account (RFC 8555 section 7.3.4).
+    """
+
+    directory_url: str
+    key_pem: bytes = field(repr=False)
+    email: str | None = None
+    binding: tuple[str, str] | None = field(default=None, repr=False)
+    url: str | None = field(default=None, compare=False)  # learnt on the way: no other identity
+
+
+class Session:
+    """Thread-safe; registers when first needed, and again once when the CA forgot the account."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        on_request: OnRequest,
+        *,
+        roots_pem: str = "",
+        on_registered: Callable[[str], None] = lambda _url: None,
+        watch: ClockWatch | None = None,
+    ) -> None:
+        self.key, alg = account_key(identity.key_pem)
+        self._identity, self._clock, self._on_registered = identity, clock, on_registered
+        self._network = Network(identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem, watch=watch)
+        self._lock = threading.RLock()
+        self._account_url = identity.url
+        self._directory: messages.Directory | None = None
+        self._directory_read_at: datetime | None = None
+        self._waits: dict[RequestKind | None, AcmeProblem] = {}
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self._clock.now()
+
+    @property
+    def account_url(self) -> str:
+        """The account's URL; registers when there is none yet."""
+        with self._lock:
+            if self._account_url is None:
+                self._account_url = self._register()
+            return self._account_url
+
+    def directory(self, *, refresh: bool = False) -> messages.Directory:
+        """Return the CA's directory, read again once a day; an old one serves while the CA is away."""
+        with self._lock:
+            read_at, now = self._directory_read_at, self.now()
+            if self._directory is None or read_at is None or refresh or now - read_at > _DIRECTORY_LASTS:
+                self._directory = self._read_directory()
+                self._directory_read_at = now
+            return self._directory
+
+    def orders_url(self) -> str | None:
+        """Return where the account lists its orders (RFC 8555 section 7.1.2.1), None where the CA has no list."""
+        body = self.json(self.post(RequestKind.ACCOUNT, self.account_url))
+        return body.get("orders")
+
+    def get(self, kind: RequestKind, url: str) -> requests.Response:
+        """GET unsigned; raises `AcmeProblem`."""
+        try:
+            return self._network.fetch(url, kind)
+        except Refused as refused:
+            raise self.problem(kind, refused) from refused
+        except requests.RequestException as error:
+            raise acme_problem.from_broken_connection(error, url) from error
+
+    def post(self, kind: RequestKind, url: str, message: JSONDeSerializable | None = None) -> requests.Response:
+        """POST signed by the account (None: POST-as-GET); raises `AcmeProblem`."""
+        try:
+            return self.post_raw(kind, url, message)
+        except Refused as refused:
+            raise self.problem(kind, refused) from refused
+
+    def post_raw(self, kind: RequestKind, url: str, message: JSONDeSerializable | None = None) -> requests.Response:
+        """Do what `post` does, but let `Refused` through, for callers that know a way on."""
+        account_url = self.account_url
+        self._refuse_while_waiting(kind)
+        try:
+            return self._send(kind, url, message, account_url)
+        except Refused as refused:
+            if refused.problem.code != "accountDoesNotExist":
+                raise
+        return self._send(kind, url, message, self._register_again(account_url))
+
+    def problem(self, kind: RequestKind, refused: Refused) -> AcmeProblem:
+        """Translate a refusal that `post_raw` let through."""
+        return acme_problem.from_refusal(refused, _STAGES.get(kind, Stage.ORDER), self.now())
+
+    def json(self, response: requests.Response) -> dict[str, Any]:
+        """Return the answer's JSON object; raises `AcmeProblem` for anything else."""
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise acme_problem.not_acme(self._identity.directory_url)
+        return body
+
+    def _send(
+        self,
+        kind: RequestKind,
+        url: str,
+        message: JSONDeSerializable | None,
+        account_url: str | None,
+    ) -> requests.Response:
+        new_nonce_url = self.directory()["newNonce"]
+        try:
+            return self._network.send(url, message, kind, account_url=account_url, new_nonce_url=new_nonce_url)
+        except Refused as refused:
+            self._remember_wait(kind, refused)
+            raise
+        except requests.RequestException as error:
+            raise acme_problem.from_broken_connection(error, url) from error
+
+    def _read_directory(self) -> messages.Directory:
+        url = self._identity.directory_url
+        try:
+            body = self.json(self.get(RequestKind.DIRECTORY, url))
+        except AcmeProblem:
+            if self._directory is None:
+                raise
+            return self._directory
+        if not all(isinstance(body.get(name), str) for name in ("newNonce", "newAccount", "newOrder")):
+            raise acme_problem.not_acme(url)
+        try:
+            return messages.Directory.from_json(body)
+        except DeserializationError as error:
+            raise acme_problem.not_acme(url) from error
+
+    def _register_again(self, lost_url: str) -> str:
+        with self._lock:
+            if self._account_url == lost_url:  # else another thread was here first
+                _log.warning("account.lost", directory=self._identity.directory_url, account=lost_url)
+                self._account_url = None
+            return self.account_url
+
+    def _register(self) -> str:
+        kind, url = RequestKind.NEW_ACCOUNT, self.directory()["newAccount"]
+        self._refuse_while_waiting(kind)
+        try:
+            # Idempotent: a key that has an account gets that account's URL (RFC 8555 section 7.3.1).
+            response = self._send(kind, url, self._registration(), None)
+        except Refused as refused:
+            raise self.problem(kind, refused) from refused
+        account_url, body = response.headers.get("Location"), self.json(response)
+        if not account_url:
+            raise acme_problem.not_acme(self._identity.directory_url)
+        if body.get("status", "valid") != "valid":
+            message = f"Use another account key: the CA says that {account_url} is {body['status']}."
+            raise AcmeProblem(Finding(Reason.ACCOUNT_REJECTED, message), needs_person=True)
+        self._on_registered(account_url)
+        return account_url
+
+    def _registration(self) -> messages.NewRegistration:
+        binding = None
+        if self._identity.binding is not None:
+            key_id, hmac_key = self._identity.binding
+            try:
+                binding = messages.ExternalAccountBinding.from_data(
+                    self.key.public_key(), key_id, hmac_key, self.directory()
+                )
+            except (DeserializationError, ValueError) as error:
+                message = "Store the external account's HMAC key as the CA gave it: base64url, without line breaks."
+                finding = Finding(Reason.EXTERNAL_ACCOUNT_REQUIRED, message)
+                raise AcmeProblem(finding, needs_person=True) from error
+        return messages.NewRegistration.from_data(
+            email=self._identity.email,
+            external_account_binding=binding,
+            terms_of_service_agreed=True,
+        )
+
+    def _remember_wait(self, kind: RequestKind, refused: Refused) -> None:
+        scope: RequestKind | None = kind
+        if refused.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            scope = None  # overloaded: all requests of the account wait (RFC 8555 section 6.6)
+        elif not _counts_for_account(refused.problem):
+            return
+        problem = self.problem(kind, refused)
+        if problem.retry_at is not None:
+            with self._lock:
+                self._waits[scope] = problem
+
+    def _refuse_while_waiting(self, kind: RequestKind) -> None:
+        with self._lock:
+            for scope in (kind, None):
+                problem = self._waits.get(scope)
+                if problem is None or problem.retry_at is None:
+                    continue
+                if self.now() < problem.retry_at:
+                    raise AcmeProblem(problem.finding, retry_at=problem.retry_at, transient=problem.transient)
+                del self._waits[scope]
+
+
+def _counts_for_account(problem: Problem) -> bool:
+    # Most limits are for one name or domain: they must not stop the account's other orders.
+    return problem.code == "rateLimited" and ("from this account" in problem.detail or "from this IP" in problem.detail)
+
+
+def account_key(pem: bytes) -> tuple[jwk.JWK, jwa.JWASignature]:
+    """Load an account's private key and its JWS algorithm; raises ValueError for a kind that ACME has no use for."""
+    key = load_pem_private_key(pem, password=None)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return jwk.JWKRSA(key=key), jwa.RS256
+    algorithms = {256: jwa.ES256, 384: jwa.ES384, 521: jwa.ES512}
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in algorithms:
+        return jwk.JWKEC(key=key), algorithms[key.curve.key_size]
+    raise ValueError("an account key is RSA or ECDSA on P-256, P-384 or P-521")

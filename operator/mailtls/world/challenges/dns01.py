@@ -1,0 +1,174 @@
+"""DNS-01 (RFC 8555 section 8.4) by dynamic updates: a `Zone` over RFC 2136 with TSIG (RFC 8945)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.TXT
+import dns.tsig
+import dns.update
+
+from mailtls.model.spec import Rfc2136
+from mailtls.world.challenges.dns_key import tsig_key
+from mailtls.world.challenges.dns_names import Names
+from mailtls.world.challenges.dns_place import Place, Search
+from mailtls.world.challenges.dns_refusal import Refusal
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.dns.server import Address, Ask, DnsServer, ask_all
+from mailtls.world.expiring import Expiring
+
+_PLACE_SECONDS: Final = 300.0
+_SERVERS_SECONDS: Final = 300.0
+_SILENCE_SECONDS: Final = 60.0
+_TSIG_ERRORS: Final = (
+    dns.tsig.PeerError,
+    dns.tsig.BadTime,
+    dns.tsig.BadSignature,
+    dns.tsig.BadKey,
+    dns.tsig.BadAlgorithm,
+)
+
+
+class Rfc2136Zone:
+    """Publishes TXT records at the server that `settings` names; thread-safe, and best shared: it remembers zones.
+
+    Names are absolute, with or without the last dot. Every method raises `ProofProblem`: DnsUnreachable (transient),
+    DnsUpdateRefused, ZoneNotFound; the constructor CredentialsMissing, when `secret` is no TSIG key.
+    """
+
+    def __init__(self, settings: Rfc2136, secret: bytes, names: Names | None = None) -> None:
+        self._settings, self._names = settings, names or Names()
+        self._key = tsig_key(settings, secret)
+        self._server = DnsServer(settings.server)
+        self._zone = dns.name.from_text(settings.zone) if settings.zone else None
+        self._places: Expiring[dns.name.Name, Place] = Expiring(_PLACE_SECONDS)
+        self._authorities: Expiring[dns.name.Name, tuple[Address, ...]] = Expiring(_SERVERS_SECONDS)
+        self._silent: Expiring[Address, bool] = Expiring(_SILENCE_SECONDS)
+
+    def present(self, name: str, value: str) -> None:
+        """Add `value` to the TXT set at `name`, or where a CNAME there points; adding it again changes nothing."""
+        owner = dns.name.from_text(name)
+        with self._server.conversation() as ask:
+            place = self._place(owner, ask)
+            update = self._update(place)
+            update.add(place.owner, self._settings.ttl, _txt(value))
+            self._send(owner, place, update, ask)
+
+    def remove(self, name: str, value: str) -> None:
+        """Remove only `value`: other certificates may prove the same name now (RFC 2136 section 2.5.4)."""
+        owner = dns.name.from_text(name)
+        with self._server.conversation() as ask:
+            place = self._place(owner, ask)
+            update = self._update(place)
+            update.delete(place.owner, _txt(value))
+            self._send(owner, place, update, ask)
+
+    def rehearse(self, name: str) -> str:
+        """Find the zone of a record, and have an update taken there that changes nothing; return the zone.
+
+        It has no records at all, so that the server checks the signature and, as BIND does, who may update the zone
+        (RFC 2136 section 3.3), but not what the key may change in it.
+        """
+        owner = dns.name.from_text(name)
+        with self._server.conversation() as ask:
+            place = self._place(owner, ask)
+            self._send(owner, place, self._update(place), ask)
+            return place.zone.to_text(omit_final_dot=True)
+
+    def is_visible(self, name: str, value: str) -> bool:
+        """Whether all authoritative servers that answer have `value`, and at least one answers."""
+        return not self.lagging(name, value)
+
+    def lagging(self, name: str, value: str) -> tuple[str, ...]:
+        """Return the servers that answer without `value`, as host:port.
+
+        All addresses of the zone's name servers are asked, without any cache. Servers that are silent, or not
+        authoritative, are left out, as a CA's resolver does. When no name server can be asked from here (a hidden
+        primary, placeholder names, a firewall), the server that took the update has the last word.
+        """
+        place = self._known_place(dns.name.from_text(name))
+        query = dns.message.make_query(place.owner, dns.rdatatype.TXT, flags=0, use_edns=0)
+        asked = tuple(each for each in self._authorities_of(place.zone) if not self._silent.get(each))
+        answers = {each: found for each, found in ask_all(query, asked).items() if _is_authoritative(found)}
+        for silent in set(asked) - answers.keys():
+            self._silent.put(silent, True)
+        if answers:
+            return _without(value, place.owner, answers)
+        with self._server.conversation() as ask:
+            return () if value in _values(place.owner, ask(query)) else (self._settings.server,)
+
+    def _known_place(self, owner: dns.name.Name) -> Place:
+        known = self._places.get(owner)
+        if known is not None:
+            return known
+        with self._server.conversation() as ask:
+            return self._place(owner, ask)
+
+    def _place(self, owner: dns.name.Name, ask: Ask) -> Place:
+        known = self._places.get(owner)
+        if known is not None:
+            return known
+        search = Search(self._settings.server, ask, self._names, self._zone)
+        return self._places.put(owner, search.place_of(owner))
+
+    def _update(self, place: Place) -> dns.update.UpdateMessage:
+        return dns.update.UpdateMessage(place.zone, keyring=self._key)
+
+    def _send(self, name: dns.name.Name, place: Place, update: dns.update.UpdateMessage, ask: Ask) -> None:
+        try:
+            self._judge(place, update, ask)
+        except ProofProblem:
+            self._places.forget(name)  # zones and CNAMEs may have moved
+            raise
+
+    def _judge(self, place: Place, update: dns.update.UpdateMessage, ask: Ask) -> None:
+        refusal = Refusal(self._settings, place)
+        try:
+            answer = ask(update)
+        except _TSIG_ERRORS as error:
+            raise refusal.by_signature(error) from None
+        if answer.rcode() != dns.rcode.NOERROR:
+            raise refusal.by_rcode(answer.rcode())
+        if not answer.had_tsig:
+            raise refusal.unsigned()
+
+    def _authorities_of(self, zone: dns.name.Name) -> tuple[Address, ...]:
+        known = self._authorities.get(zone)
+        if known is not None:
+            return known
+        found = (address for server in self._servers_of(zone) for address in self._names.addresses(server))
+        return self._authorities.put(zone, tuple(dict.fromkeys(found)))
+
+    def _servers_of(self, zone: dns.name.Name) -> tuple[dns.name.Name, ...]:
+        with self._server.conversation() as ask:
+            answer = ask(dns.message.make_query(zone, dns.rdatatype.NS, flags=0))
+        found = answer.get_rrset(answer.answer, zone, dns.rdataclass.IN, dns.rdatatype.NS)
+        if found is None or not _is_authoritative(answer):
+            return self._names.servers(zone)
+        return tuple(each.target for each in found)
+
+
+def _txt(value: str) -> dns.rdata.Rdata:
+    return dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, dns.rdatatype.TXT, [value.encode("ascii")])
+
+
+def _is_authoritative(answer: dns.message.Message) -> bool:
+    return bool(answer.flags & dns.flags.AA) and answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
+
+
+def _without(value: str, owner: dns.name.Name, answers: Mapping[Address, dns.message.Message]) -> tuple[str, ...]:
+    return tuple(str(address) for address, answer in answers.items() if value not in _values(owner, answer))
+
+
+def _values(owner: dns.name.Name, answer: dns.message.Message) -> frozenset[str]:
+    """Read the TXT records; the strings of one record belong together (RFC 7208 section 3.3 says it best)."""
+    found = answer.get_rrset(answer.answer, owner, dns.rdataclass.IN, dns.rdatatype.TXT)
+    texts = (b"".join(each.strings) for each in found or ())
+    return frozenset(text.decode("ascii", "replace") for text in texts)

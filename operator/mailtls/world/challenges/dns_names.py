@@ -1,0 +1,49 @@
+"""Asks the resolvers of this machine (/etc/resolv.conf) what the rest of the DNS says; absolute names only."""
+
+import threading
+from typing import Any, Final
+
+import dns.exception
+import dns.name
+import dns.rdatatype
+import dns.resolver
+
+from mailtls.world.dns.server import DNS_PORT, Address
+
+_SECONDS: Final = 2.0  # for one name and type, all tries included
+
+
+class Names:
+    """A resolver that answers nothing rather than late; thread-safe.
+
+    `resolver` None: this machine's own, read when first needed. `port` is the one that name servers listen on.
+    """
+
+    def __init__(self, resolver: dns.resolver.Resolver | None = None, port: int = DNS_PORT) -> None:
+        self._resolver, self._port = resolver, port
+        self._lock = threading.Lock()
+
+    def addresses(self, name: dns.name.Name) -> tuple[Address, ...]:
+        """Return all addresses of a name server."""
+        kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
+        return tuple(Address(rdata.to_text(), self._port) for kind in kinds for rdata in self._ask(name, kind))
+
+    def alias(self, name: dns.name.Name) -> dns.name.Name | None:
+        """Return the name that a CNAME at `name` points to."""
+        return next((each.target for each in self._ask(name, dns.rdatatype.CNAME)), None)
+
+    def servers(self, zone: dns.name.Name) -> tuple[dns.name.Name, ...]:
+        """Return the names of the servers of a zone."""
+        return tuple(each.target for each in self._ask(zone, dns.rdatatype.NS))
+
+    def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> list[Any]:
+        try:
+            return list(self._own().resolve(name, kind, search=False, lifetime=_SECONDS))
+        except (dns.exception.DNSException, OSError):
+            return []
+
+    def _own(self) -> dns.resolver.Resolver:
+        with self._lock:
+            if self._resolver is None:
+                self._resolver = dns.resolver.Resolver()
+            return self._resolver

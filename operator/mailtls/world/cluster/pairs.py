@@ -1,0 +1,137 @@
+"""How a certificate and its key stand in a Secret, with their origin and the wishes that were heeded."""
+
+import json
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
+from mailtls.model.observed import Hold, ServingSecret
+from mailtls.model.spec import Desired
+from mailtls.world.cluster.resource import GROUP, VERSION, labels_of
+from mailtls.world.ports import Json
+
+ACME_SERVER = "mailtls.dev/acme-server"
+ACME_PROFILE = "mailtls.dev/acme-profile"
+RENEW_HANDLED = "mailtls.dev/renew-handled"
+ROLLBACK_HANDLED = "mailtls.dev/rollback-handled"
+ROLLED_BACK = "mailtls.dev/rolled-back"
+ROOTS_OFFERED = "mailtls.dev/roots-offered"
+ORIGIN = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED)
+
+
+def previous_name(desired: Desired) -> str:
+    """Name the Secret with the pair that served before."""
+    return f"{desired.secret_name}-previous"
+
+
+def read_pair(secret: Json) -> ServingSecret:
+    """Read what a Secret holds; a fault in it is a value, never an exception."""
+    notes, public_hash = secret["metadata"].get("annotations") or {}, _public_hash(secret)
+    return ServingSecret(
+        certificate=certificate_of(secret),
+        key_spki_sha256=public_hash,
+        acme_server=notes.get(ACME_SERVER),
+        profile=notes.get(ACME_PROFILE),
+        handled_renew=notes.get(RENEW_HANDLED),
+        handled_rollback=notes.get(ROLLBACK_HANDLED),
+        hold=_hold(notes.get(ROLLED_BACK)),
+        key=KeyMaterial(entry(secret, "tls.key")) if public_hash else None,
+        resource_version=secret["metadata"].get("resourceVersion"),
+    )
+
+
+def is_whole(pair: ServingSecret) -> bool:
+    """Whether there is a certificate, and its own key."""
+    certificate, key = pair.certificate, pair.key
+    return certificate is not None and key is not None and certificate.spki_sha256 == pair.key_spki_sha256
+
+
+def serving_json(desired: Desired, pair: ServingSecret) -> Json:
+    """Write the Secret that pods mount; `pair` is whole."""
+    body = secret_json(desired, desired.secret_name, _data(pair), owned=False)
+    body["metadata"]["annotations"] = _notes(pair)
+    return body
+
+
+def previous_json(desired: Desired, pair: ServingSecret) -> Json:
+    """Write the Secret that keeps a whole pair, and where it came from."""
+    body = secret_json(desired, previous_name(desired), _data(pair), owned=True)
+    body["metadata"]["annotations"] = {name: note for name, note in _notes(pair).items() if name in ORIGIN}
+    return body
+
+
+def secret_json(desired: Desired, name: str, data: dict[str, str], *, owned: bool) -> Json:
+    """Write a Secret of the resource; those that are owned go with it, and no pod mounts them."""
+    metadata: Json = {
+        "name": name,
+        "namespace": desired.key.namespace,
+        "labels": labels_of(desired.key),
+    }
+    if owned:
+        owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "MailServerTLS", "controller": True}
+        metadata["ownerReferences"] = [owner | {"name": desired.key.name, "uid": desired.uid}]
+    kind = "Opaque" if owned else "kubernetes.io/tls"
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}
+
+
+def encoded(text: str) -> str:
+    """Write a text as the data of a Secret."""
+    return b64encode(text.encode()).decode()
+
+
+def entry(secret: Json, name: str) -> bytes:
+    """Read an entry of a Secret; raises KeyError or ValueError where there is none."""
+    return b64decode((secret.get("data") or {})[name])
+
+
+def certificate_of(secret: Json) -> Certificate | None:
+    """Read the certificate of a Secret, None where there is none that can be read."""
+    try:
+        certificate = parse_chain(entry(secret, "tls.crt").decode())
+        return replace(certificate, roots_offered=_roots_offered(secret))
+    except (ValueError, KeyError, Base64Error):
+        return None
+
+
+def _data(pair: ServingSecret) -> dict[str, str]:
+    if pair.certificate is None or pair.key is None:
+        raise AssertionError("only a whole pair is written")
+    return {"tls.crt": encoded(pair.certificate.chain_pem), "tls.key": b64encode(pair.key.pem).decode()}
+
+
+def _notes(pair: ServingSecret) -> dict[str, str]:
+    offered, hold = pair.certificate.roots_offered if pair.certificate else (), pair.hold
+    notes = {
+        ACME_SERVER: pair.acme_server,
+        ACME_PROFILE: pair.profile,
+        RENEW_HANDLED: pair.handled_renew,
+        ROLLBACK_HANDLED: pair.handled_rollback,
+        ROLLED_BACK: json.dumps({"until": hold.until.isoformat(), "generation": hold.generation}) if hold else None,
+        ROOTS_OFFERED: json.dumps(offered) if offered else None,
+    }
+    return {name: value for name, value in notes.items() if value is not None}
+
+
+def _hold(note: str | None) -> Hold | None:
+    try:
+        written = json.loads(note or "null")
+        return Hold(datetime.fromisoformat(written["until"]).astimezone(UTC), int(written["generation"]))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None  # somebody edited it: then nothing is held
+
+
+def _roots_offered(secret: Json) -> tuple[str, ...]:
+    text = (secret["metadata"].get("annotations") or {}).get(ROOTS_OFFERED, "[]")
+    try:
+        return tuple(map(str, json.loads(text)))
+    except (ValueError, TypeError):
+        return ()  # somebody edited it; it only serves a message
+
+
+def _public_hash(secret: Json) -> str | None:
+    try:
+        return KeyMaterial(entry(secret, "tls.key")).spki_sha256()
+    except (ValueError, KeyError, Base64Error):
+        return None

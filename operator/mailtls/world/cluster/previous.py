@@ -1,0 +1,90 @@
+"""The pair that served before, and its exchange for the one that serves.
+
+Two Secrets cannot be written at once. So the kept Secret first holds both pairs, then the serving one is written, and
+last the kept one lets go of what serves. Whatever a crash leaves, each pair is in one of the two, and which of those in
+the kept Secret is the other one follows from what serves.
+"""
+
+import json
+from dataclasses import replace
+from typing import Final
+
+from mailtls.model.observed import Hold, ServingSecret
+from mailtls.model.spec import Desired
+from mailtls.world.cluster.pairs import (
+    ROLLBACK_HANDLED,
+    encoded,
+    entry,
+    is_whole,
+    previous_json,
+    previous_name,
+    read_pair,
+    serving_json,
+)
+from mailtls.world.cluster.secrets import path
+from mailtls.world.ports import Cluster, Json
+
+DISPLACED: Final = "displaced.json"  # the pair that serves until the exchange is done
+
+
+class PreviousPairs:
+    """Reads the kept pairs of resources and exchanges them for those that serve."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def read(self, desired: Desired, serving: ServingSecret) -> ServingSecret | None:
+        """The pair that served before `serving`, whatever can be read of it; None where no Secret keeps one."""
+        kept = self._cluster.get(path(desired.key.namespace, previous_name(desired)))
+        if kept is None:
+            return None
+        pair, displaced = read_pair(kept), _displaced(kept)
+        # They are the same where a crash came between the last two writes.
+        return displaced if displaced is not None and _leaf(pair) == _leaf(serving) else pair
+
+    def exchange(self, desired: Desired, serving: ServingSecret, pair: ServingSecret, hold: Hold) -> ServingSecret:
+        """Let `pair` serve and keep what served; the wish is heeded with the very write that grants it.
+
+        Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
+        """
+        restored = replace(
+            pair,
+            handled_renew=serving.handled_renew,
+            handled_rollback=desired.rollback_requested,
+            hold=hold,
+        )
+        body = serving_json(desired, restored)
+        body["metadata"]["resourceVersion"] = serving.resource_version
+        displaced = previous_json(desired, serving) if is_whole(serving) else None
+        if displaced is not None:
+            both = previous_json(desired, pair)
+            both["data"][DISPLACED] = encoded(json.dumps({name: displaced[name] for name in ("metadata", "data")}))
+            self._keep(desired, both)
+        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
+        if displaced is not None:
+            self._keep(desired, displaced)
+        return replace(restored, resource_version=saved["metadata"]["resourceVersion"])
+
+    def refuse(self, desired: Desired, serving: ServingSecret) -> ServingSecret:
+        """Heed a wish that cannot be granted, so that it is not granted later, when nobody thinks of it any more."""
+        patch = {"metadata": {"annotations": {ROLLBACK_HANDLED: desired.rollback_requested}}}
+        saved = self._cluster.merge(path(desired.key.namespace, desired.secret_name), patch)
+        return replace(
+            serving,
+            handled_rollback=desired.rollback_requested,
+            resource_version=saved["metadata"]["resourceVersion"],
+        )
+
+    def _keep(self, desired: Desired, body: Json) -> None:
+        self._cluster.apply(path(desired.key.namespace, previous_name(desired)), body)
+
+
+def _leaf(of: ServingSecret) -> str | None:
+    return of.certificate.sha256 if of.certificate else None
+
+
+def _displaced(kept: Json) -> ServingSecret | None:
+    try:
+        return read_pair(json.loads(entry(kept, DISPLACED)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,182 @@
+"""Tells one pod to load the certificate: wake its kubelet, see the new file in the pod, run the reload command."""
+
+import time
+from dataclasses import dataclass
+from threading import Event
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import ReloadPod
+from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
+from mailtls.world.cluster.workloads import forbidden, sub_path_mount
+from mailtls.world.ports import ApiError, Cluster, Executed
+
+CONFLICT = 409
+INVALID = 422
+
+EXEC = "get and create pods/exec"  # by websocket: newer clusters ask for both, older ones for get
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 2.0
+BLIND_WAIT = 5.0
+"""Seconds given to the kubelet where the file cannot be read: ten times what a woken one usually takes."""
+
+READ_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 30.0
+OUTPUT_LIMIT = 300
+CANNOT_RUN = frozenset({126, 127})
+NOT_STARTED = "unable to start container process: "
+NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
+
+
+class Interrupted(Exception):
+    """The operator is stopping; what was begun goes on after its restart."""
+
+
+def reload_pod(
+    cluster: Cluster, namespace: str, step: ReloadPod, wanted_sha256: str, *, timeout: float, stopping: Event
+) -> Finding | None:
+    """Perform `step`; None when the pod's file has the wanted leaf and the reload command succeeded.
+
+    `timeout`, in seconds, bounds the wait for the file. Raises `Interrupted` soon after `stopping` is set and
+    `Unreachable`; both leave a state from which the same step can be taken again.
+    """
+    visit = _Visit(cluster, namespace, step, wanted_sha256, stopping)
+    return visit.wake_kubelet() or visit.await_file(time.monotonic() + timeout) or visit.run_command()
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    cluster: Cluster
+    namespace: str
+    step: ReloadPod
+    wanted_sha256: str
+    stopping: Event
+
+    @property
+    def pod(self) -> PodState:
+        return self.step.pod
+
+    def wake_kubelet(self) -> Finding | None:
+        """Annotate the pod: any change of a pod makes its kubelet look at the Secret at once."""
+        values: tuple[str | None, ...] = (self.wanted_sha256,)
+        if self.pod.told_sha256 == self.wanted_sha256:
+            values = (None, self.wanted_sha256)  # the same value again would wake nobody
+        try:
+            for value in values:
+                self._annotate(value)
+        except ApiError as error:
+            return self._refused(error, "patch pods")
+        return None
+
+    def _annotate(self, value: str | None) -> None:
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}"
+        # The uid guards against a namesake: the API server refuses to change it when the pod was replaced meanwhile.
+        metadata = {"uid": self.pod.uid, "annotations": {CERTIFICATE_ANNOTATION: value}}
+        self.cluster.merge(path, {"metadata": metadata})
+
+    def await_file(self, deadline: float) -> Finding | None:
+        """Wait until the container sees the wanted leaf; a fixed time where the image cannot show files."""
+        if self.pod.container is None or self.pod.certificate_path is None:
+            self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
+            return None
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT)
+            except ApiError as error:
+                return self._refused(error, EXEC)
+            if _cannot_run(shown):
+                self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
+                return None
+            if leaf_sha256(shown.stdout) == self.wanted_sha256:
+                return None
+            if self.pod.sub_path:
+                return sub_path_mount(f"pod {self.pod.name}", self.pod.container, self.pod.certificate_path)
+            if time.monotonic() + pause >= deadline:
+                return self._file_not_updated(shown)
+            self._sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def run_command(self) -> Finding | None:
+        """Run the reload command, where the workload has one: some servers look at their files by themselves."""
+        reload = self.step.workload.reload
+        if reload is None:
+            return None
+        if self.pod.container is None:
+            message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in reload.container."
+            return Finding(Reason.CONTAINER_NOT_FOUND, message)
+        try:
+            executed = self._execute(reload.command, COMMAND_TIMEOUT)
+        except ApiError as error:
+            return self._refused(error, EXEC)
+        return None if executed.exit_code == 0 else self._reload_failed(reload.command, executed)
+
+    def _execute(self, command: tuple[str, ...], timeout: float) -> Executed:
+        if self.stopping.is_set():
+            raise Interrupted
+        container = self.pod.container or ""
+        try:
+            return self.cluster.execute(self.namespace, self.pod.name, container, command, timeout)
+        except ApiError as error:
+            if NOT_STARTED in error.message or NO_SUCH_PROGRAM in error.message:
+                # The container runtime's way to say what a shell says by 127; its last words say it best.
+                return Executed(127, "", error.message.rpartition(NOT_STARTED)[2])
+            raise
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stopping.wait(max(0.0, seconds)):
+            raise Interrupted
+
+    def _refused(self, error: ApiError, verb: str) -> Finding:
+        where = f"pod {self.pod.name}"
+        if error.is_forbidden:
+            return forbidden(verb, self.namespace)
+        if (
+            error.is_missing
+            or error.status == CONFLICT
+            or (error.status == INVALID and "metadata.uid" in error.message)
+        ):
+            return Finding(Reason.POD_NOT_READY, f"The {where} was replaced while it was told to load the certificate.")
+        return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
+
+    def _file_not_updated(self, shown: Executed) -> Finding:
+        said = printable(shown.stderr)
+        message = (
+            f"{self.pod.certificate_path} in container {self.pod.container} of pod {self.pod.name} does not hold the "
+            f"new certificate{f' ({said})' if said else ''}; see that the volume names the Secret and that the "
+            "kubelet of the pod's node is well."
+        )
+        return Finding(Reason.FILE_NOT_UPDATED, message)
+
+    def _reload_failed(self, command: tuple[str, ...], executed: Executed) -> Finding:
+        written = printable(" ".join(command))
+        if executed.exit_code is None:
+            how = f"did not end within {COMMAND_TIMEOUT:g} seconds"
+        else:
+            how = f"ended with exit code {executed.exit_code}"
+        said = printable(executed.stderr or executed.stdout) or "it said nothing"
+        message = f"`{written}` in container {self.pod.container} of pod {self.pod.name} {how}: {said}"
+        return Finding(Reason.RELOAD_FAILED, message)
+
+
+def _cannot_run(executed: Executed) -> bool:
+    return executed.exit_code in CANNOT_RUN or (executed.exit_code != 0 and NO_SUCH_PROGRAM in executed.stderr)
+
+
+def leaf_sha256(pem: str) -> str | None:
+    """Return the SHA-256 (hex) of the first certificate in `pem`, None where there is none that can be read."""
+    try:
+        return x509.load_pem_x509_certificates(pem.encode())[0].fingerprint(SHA256()).hex()
+    except ValueError:
+        return None
+
+
+def printable(text: str) -> str:
+    """Make a program's output fit for a message: one line, bounded, and nothing at all of a private key."""
+    if "PRIVATE KEY" in text:
+        return "(withheld: the output holds a private key)"
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= OUTPUT_LIMIT else f"{line[: OUTPUT_LIMIT - 1]}…"

@@ -1,0 +1,205 @@
+"""Speaks to DNS servers: one over TCP, for updates, or many over UDP at once, to compare what they answer."""
+
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Final, NamedTuple
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+
+from mailtls.model.reason import Finding, Reason
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.expiring import Expiring
+
+DNS_PORT: Final = 53
+_CONNECT_SECONDS: Final = 3.0
+_CONVERSATION_SECONDS: Final = 8.0  # all of one connection: a slow server must not hold a worker
+_UDP_SECONDS: Final = (0.7, 1.5)  # one datagram may get lost; two in a row mean silence
+_ADDRESSES_SECONDS: Final = 30.0
+_LARGEST_DATAGRAM: Final = 65535
+
+Ask = Callable[[dns.message.Message], dns.message.Message]
+
+
+class Address(NamedTuple):
+    """Where a DNS server listens: a literal IPv4 or IPv6 address, and a port."""
+
+    host: str
+    port: int = DNS_PORT
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def split_server(server: str) -> tuple[str, int]:
+    """Split host, host:port, [v6] or [v6]:port; a bare IPv6 address is a host, too."""
+    if server.startswith("["):
+        host, _, rest = server[1:].partition("]")
+        return host, int(rest.removeprefix(":") or DNS_PORT)
+    if server.count(":") == 1:
+        host, _, port = server.partition(":")
+        return host, int(port)
+    return server, DNS_PORT
+
+
+class DnsServer:
+    """The one server that takes updates, named as in the spec; thread-safe, each conversation has its connection."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._host, self._port = split_server(name)
+        self._known: Expiring[str, tuple[Address, ...]] = Expiring(_ADDRESSES_SECONDS)
+
+    @contextmanager
+    def conversation(self) -> Iterator[Ask]:
+        """Connect, and yield the way to ask; raises `ProofProblem` (DnsUnreachable), and dnspython's TSIG errors."""
+        deadline = time.monotonic() + _CONVERSATION_SECONDS
+        with self._connect() as connection:
+            yield lambda message: self._exchange(connection, message, deadline)
+
+    def _connect(self) -> socket.socket:
+        trouble: OSError | None = None
+        for address in self._addresses():
+            try:
+                connection = socket.create_connection(address, _CONNECT_SECONDS)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                trouble = error
+            else:
+                return connection
+        self._known.forget(self._host)  # a Service or a pod may have got another address
+        raise self._unreachable(_meaning(trouble))
+
+    def _addresses(self) -> tuple[Address, ...]:
+        known = self._known.get(self._host)
+        if known is not None:
+            return known
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot hold
+            raise self._unreachable("its name does not resolve") from None
+        addresses = (Address(str(each[4][0]), self._port) for each in found)
+        return self._known.put(self._host, tuple(dict.fromkeys(addresses)))
+
+    def _exchange(
+        self, connection: socket.socket, message: dns.message.Message, deadline: float
+    ) -> dns.message.Message:
+        wire = message.to_wire(prepend_length=True)  # signs it, too
+        try:
+            connection.settimeout(_left(deadline))
+            connection.sendall(wire)
+            length = int.from_bytes(_receive(connection, 2, deadline), "big")
+            answer = _parse(message, _receive(connection, length, deadline))
+        except TimeoutError:
+            raise self._unreachable("no answer in time") from None
+        except OSError as error:
+            raise self._unreachable(_meaning(error)) from None
+        except (dns.exception.FormError, dns.message.ShortHeader, dns.message.UnknownTSIGKey):
+            raise self._unreachable("what answers there speaks no DNS") from None
+        if not message.is_response(answer):
+            raise self._unreachable("what answers there answers something else")
+        return answer
+
+    def _unreachable(self, cause: str) -> ProofProblem:
+        message = f"Let the operator reach the DNS server {self.name} over TCP: {cause}."
+        return ProofProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
+
+
+def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
+    received = b""
+    while len(received) < length:
+        connection.settimeout(_left(deadline))
+        chunk = connection.recv(length - len(received))
+        if not chunk:
+            raise ConnectionResetError
+        received += chunk
+    return received
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _parse(message: dns.message.Message, wire: bytes) -> dns.message.Message:
+    """Read and verify an answer; an unsigned one is returned as such, for the error it may hold."""
+    try:
+        return dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac)
+    except dns.exception.FormError:
+        return dns.message.from_wire(wire)  # raises for what is signed or malformed
+
+
+def _meaning(error: Exception | None) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "the connection is refused"
+        case TimeoutError():
+            return "no connection in time"
+        case ConnectionError():
+            return "it closed the connection without an answer"
+        case OSError():
+            return f"{error.strerror or 'the network failed'}".lower()
+    return "it has no address"
+
+
+def ask_all(query: dns.message.Message, addresses: Iterable[Address]) -> Mapping[Address, dns.message.Message]:
+    """Ask all `addresses` at once over UDP; silent and unreachable ones are missing from the answers."""
+    answers: dict[Address, dns.message.Message] = {}
+    wire = query.to_wire()
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for address in addresses:
+            with suppress(OSError):  # no route to this family from here
+                datagrams = stack.enter_context(socket.socket(_family(address), socket.SOCK_DGRAM))
+                datagrams.setblocking(False)
+                datagrams.connect(address)  # only its own answers arrive, and refusals are told
+                selector.register(datagrams, selectors.EVENT_READ, address)
+        for seconds in _UDP_SECONDS:
+            _ask_again(selector, wire)
+            _collect(selector, query, answers, time.monotonic() + seconds)
+    return {address: _whole(query, address, answer) for address, answer in answers.items()}
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
+
+
+def _ask_again(selector: selectors.BaseSelector, wire: bytes) -> None:
+    for waiting in tuple(selector.get_map().values()):
+        with suppress(OSError):  # a refusal of the last datagram: the selector tells the same
+            waiting.fileobj.send(wire)  # type: ignore[union-attr]
+
+
+def _collect(
+    selector: selectors.BaseSelector,
+    query: dns.message.Message,
+    answers: dict[Address, dns.message.Message],
+    deadline: float,
+) -> None:
+    while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+        for ready, _ in selector.select(left):
+            try:
+                answer = dns.message.from_wire(ready.fileobj.recv(_LARGEST_DATAGRAM))  # type: ignore[union-attr]
+            except OSError:
+                selector.unregister(ready.fileobj)  # nobody listens there
+                continue
+            except dns.exception.DNSException:
+                continue  # not an answer: the real one may follow
+            if query.is_response(answer):
+                selector.unregister(ready.fileobj)
+                answers[ready.data] = answer
+
+
+def _whole(query: dns.message.Message, address: Address, answer: dns.message.Message) -> dns.message.Message:
+    """Ask again over TCP what did not fit in a datagram (RFC 1035 section 4.2.1)."""
+    if answer.flags & dns.flags.TC:
+        with suppress(OSError, EOFError, dns.exception.DNSException):
+            return dns.query.tcp(query, address.host, timeout=_CONNECT_SECONDS, port=address.port)
+    return answer

@@ -1,0 +1,134 @@
+"""The extra connections of a full or deep probe: one after the other, as a server must not see a burst."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from OpenSSL import SSL
+
+from mailtls.model.probe.depth import Depth
+from mailtls.model.probe.endpoint import Expected, Target
+from mailtls.model.probe.inspection import Inspection, Login, LoginOutcome, Outcome, Question
+from mailtls.model.probe.served import read_served
+from mailtls.model.probe.talk import Fault, Phase, Session, Stop
+from mailtls.model.spec import TlsMode
+from mailtls.world.probing.handshake import Offer, TlsClient, TrustStore, client_context
+from mailtls.world.probing.talk import Limits
+from mailtls.world.probing.visit import Visit
+from mailtls.world.probing.weak_hello import WEAK_SUITES
+
+UNKNOWN_NAME: Final = "unknown.invalid"  # RFC 2606 section 2: nobody serves it
+PATIENCE_WITH_DEAF: Final = 2  # connections in a row that do not even come to TLS
+_ANY: Final = b"ALL:@SECLEVEL=0"
+
+
+def _only(version: int) -> Offer:
+    return Offer(version, version, _ANY)
+
+
+OFFERS: Final[Mapping[Question, Offer]] = {
+    Question.NO_SNI: Offer(),
+    Question.UNKNOWN_SNI: Offer(),
+    Question.ECDSA: Offer(newest=SSL.TLS1_2_VERSION, ciphers=b"ECDHE+aECDSA:@SECLEVEL=0"),
+    Question.RSA: Offer(newest=SSL.TLS1_2_VERSION, ciphers=b"ECDHE+aRSA:@SECLEVEL=0"),
+    Question.TLS_1_0: _only(SSL.TLS1_VERSION),
+    Question.TLS_1_1: _only(SSL.TLS1_1_VERSION),
+    Question.TLS_1_2: _only(SSL.TLS1_2_VERSION),
+    Question.TLS_1_3: _only(SSL.TLS1_3_VERSION),
+}
+RESUMED: Final = {Question.TLS_1_2: Question.RESUMED_1_2, Question.TLS_1_3: Question.RESUMED_1_3}
+
+
+class Inspector:
+    """Asks one target after the conversation with it; what is found grows, so that a time-out loses nothing."""
+
+    def __init__(self, target: Target, expected: Expected, trust: TrustStore, limits: Limits) -> None:
+        self._target, self._expected, self._trust, self._limits = target, expected, trust, limits
+        self._found = Inspection()
+
+    async def inspect(self, depth: Depth) -> Inspection:
+        """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
+        if self._expected.login is not None and self._target.port.is_for_users:
+            self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.inspection):
+                await self._ask_all(depth)
+        return self._found
+
+    async def _ask_all(self, depth: Depth) -> None:
+        deaf = 0
+        for question in OFFERS:
+            answers = await self._ask(question)
+            self._found = replace(self._found, answers={**self._found.answers, **answers})
+            deaf = deaf + 1 if _is_deaf(answers[question]) else 0
+            if deaf == PATIENCE_WITH_DEAF:  # it has had enough of us: leave it alone
+                return
+        await self._look_for_weak_ciphers()
+        if depth is Depth.DEEP and self._target.port.tls is TlsMode.START_TLS:
+            self._found = replace(self._found, injected=await self._visit().smuggle(self._client(Offer())))
+        await self._log_in()
+
+    async def _log_in(self) -> None:
+        """Try the credentials where users would: nobody logs in at a port that takes mail from strangers."""
+        whom = self._expected.login
+        if whom is None or self._found.login is None:
+            return
+        self._found = replace(self._found, login=Login(LoginOutcome.BROKEN_OFF, "the time for all questions is over"))
+        login = await self._visit().log_in(self._client(Offer()), whom, is_proven=self._is_proven)
+        self._found = replace(self._found, login=login)
+
+    def _is_proven(self, session: Session) -> bool:
+        """Whether the server is who it should be: it has the stored certificate, else one that clients trust."""
+        leaf = read_served(session.chain[0])
+        if leaf is None:
+            return False
+        if self._expected.leaf_sha256 is not None:
+            return leaf.sha256 == self._expected.leaf_sha256.lower()
+        is_trusted = session.verification.code == 0  # which says that it is valid at this moment, too
+        return is_trusted and leaf.for_servers and leaf.names(self._target.server_name)
+
+    async def _ask(self, question: Question) -> dict[Question, Outcome]:
+        """Ask one question; where a resumption hangs on it, that one too."""
+        answer, tls = await self._meet(question)
+        if isinstance(answer, Stop) and answer.fault is Fault.CLOSED and answer.phase is Phase.HANDSHAKE:
+            answer, tls = await self._meet(question)  # a server on its way down closes too: only twice is a refusal
+        ticket = tls.ticket() if question in RESUMED and isinstance(answer, Session) else None
+        if ticket is None:
+            return {question: answer}
+        return {question: answer, RESUMED[question]: await self._resume(question, ticket)}
+
+    async def _meet(self, question: Question) -> tuple[Outcome, TlsClient]:
+        tls = self._client(OFFERS[question], _server_name(question, self._target))
+        return await self._visit().meet(tls, speak=question in RESUMED), tls
+
+    async def _resume(self, question: Question, ticket: SSL.Session) -> Outcome:
+        """Resume; a failure counts when a session from scratch comes to its end right after it, talk and all."""
+        answer = await self._visit().resume(self._client(OFFERS[question], ticket=ticket))
+        if isinstance(answer, Session):
+            return answer
+        anew = await self._visit().resume(self._client(OFFERS[question]))
+        return answer if isinstance(anew, Session) else Stop(Phase.CONNECT, answer.fault)
+
+    async def _look_for_weak_ciphers(self) -> None:
+        """Find the families that are taken: what was taken is left out of the next offer."""
+        left = list(WEAK_SUITES)
+        while left and (family := await self._visit().choice(left)) is not None:
+            left.remove(family)
+            self._found = replace(self._found, weak_ciphers=(*self._found.weak_ciphers, family))
+
+    def _client(self, offer: Offer, server_name: str | None = None, ticket: SSL.Session | None = None) -> TlsClient:
+        name = self._target.server_name if server_name is None else server_name
+        return TlsClient(client_context(offer), name, ticket)
+
+    def _visit(self) -> Visit:
+        return Visit(self._target, client_context(), self._trust, self._limits)
+
+
+def _server_name(question: Question, target: Target) -> str:
+    return {Question.NO_SNI: "", Question.UNKNOWN_SNI: UNKNOWN_NAME}.get(question, target.server_name)
+
+
+def _is_deaf(answer: Outcome) -> bool:
+    return isinstance(answer, Stop) and answer.phase not in {Phase.HANDSHAKE, Phase.CAPABILITIES_IN_TLS}

@@ -1,0 +1,216 @@
+"""Reads `acme`: of a resource's spec, and of the installation's settings, which have the same shape."""
+
+import re
+from dataclasses import replace
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from mailtls.model.hostname import zone_name
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Acme, DataRef, Dns01, ExternalAccountBinding, Http01, Rfc2136, Solver
+from mailtls.world.ports import Json
+from mailtls.world.reading.document import Node
+
+SHORT_NAMES = MappingProxyType(
+    {
+        "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+        "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+    }
+)
+STAGING = SHORT_NAMES["letsencrypt-staging"]
+DNS_PORT = 53
+HIGHEST_PORT = 65535
+TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_ENTRY = re.compile(r"[-._a-zA-Z0-9]+")
+_EMAIL = re.compile(r"[A-Za-z0-9!#$&*+/=^_{|}~.-]+@([A-Za-z0-9-]+[.])+[A-Za-z0-9-]+")
+_DNS_SERVER = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+_KEY_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+
+
+def default_acme(settings: Json | None, namespace: str) -> Acme | None:
+    """Read the installation's authority from `settings`, in the shape of `spec.acme`; None where there is none.
+
+    References are to objects in `namespace`, the operator's. Empty values count as absent, because Helm's values cannot
+    be taken away. Raises `InvalidSpec`.
+    """
+    given = {name: value for name, value in (settings or {}).items() if value not in ("", [], {}, None)}
+    if not given:
+        return None
+    node = Node("acme", given)
+    server = node.at("server")
+    if not server.is_given:
+        raise server.refused(
+            "name the authority: letsencrypt, letsencrypt-staging, or the https URL of an ACME directory"
+        )
+    return _acme(node, namespace, directory_url(server))
+
+
+def acme(node: Node, namespace: str, default: Acme | None) -> Acme:
+    """Read `spec.acme`, with what it leaves out taken from the installation's `default`.
+
+    Solvers are taken from it always, all else only where the server is the same: an account or a private CA bundle is
+    of no use at another authority. Raises `InvalidSpec`, with `NoSolver` where names could not be proven in any way.
+    """
+    chosen = default if not node.is_given else _overriding(node, namespace, default)
+    if chosen is None:
+        raise node.refused("there is no authority to order from, so give acme.server here, or acme in the Helm values")
+    if not chosen.solvers:
+        raise node.at("solvers").refused(
+            "names could not be proven in any way, so list a solver here, or acme.solvers in the Helm values",
+            Reason.NO_SOLVER,
+        )
+    return chosen
+
+
+def data_ref(node: Node, namespace: str, *, kind: str = "Secret", default_key: str | None = None) -> DataRef:
+    """Read a reference to one entry of a Secret or ConfigMap in `namespace`; there is no way to name another."""
+    key = node.at("key")
+    return DataRef(
+        kind=kind,
+        namespace=namespace,
+        name=object_name(node.at("name")),
+        key=default_key if default_key and not key.is_given else key.matching(_ENTRY, "write the name of an entry"),
+    )
+
+
+def bundle_ref(node: Node, namespace: str) -> DataRef | None:
+    """Read a reference to PEM certificates in a Secret or a ConfigMap."""
+    if not node.is_given:
+        return None
+    secret, config_map = node.at("secretKeyRef"), node.at("configMapKeyRef")
+    if secret.is_given == config_map.is_given:
+        raise node.refused("give exactly one of secretKeyRef and configMapKeyRef")
+    if secret.is_given:
+        return data_ref(secret, namespace, default_key="ca.crt")
+    return data_ref(config_map, namespace, kind="ConfigMap", default_key="ca.crt")
+
+
+def object_name(node: Node, most: int = 253) -> str:
+    """Read the name of an object of the cluster."""
+    return node.matching(
+        _OBJECT_NAME, "write a name such as mx-tls, of lower-case letters, digits, hyphens and inner dots", most
+    )
+
+
+def directory_url(node: Node) -> str:
+    """Read an ACME server, by its short name or as an https URL (RFC 8555 section 6.1 demands https)."""
+    text = node.text(512)
+    if text in SHORT_NAMES:
+        return SHORT_NAMES[text]
+    if text.startswith("http://"):
+        raise node.refused("use an https URL: over http anybody on the way could answer in the authority's place")
+    if not _is_https_url(text):
+        raise node.refused("write letsencrypt, letsencrypt-staging, or the https URL of an ACME directory")
+    return text
+
+
+def _is_https_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and " " not in text
+    except ValueError:
+        return False
+
+
+def _overriding(node: Node, namespace: str, default: Acme | None) -> Acme | None:
+    server = node.at("server")
+    if not server.is_given and default is None:
+        return None
+    url = directory_url(server) if server.is_given or default is None else default.server
+    own = _acme(node, namespace, url)
+    if default is None:
+        return own
+    own = replace(own, solvers=own.solvers or default.solvers)
+    return _completed(own, default) if url == default.server else own
+
+
+def _completed(own: Acme, default: Acme) -> Acme:
+    """Fill what `own` leaves out; both speak of the same server."""
+    return replace(
+        own,
+        email=own.email or default.email,
+        profile=own.profile or default.profile,
+        preferred_chain=own.preferred_chain or default.preferred_chain,
+        ca_bundle=own.ca_bundle or default.ca_bundle,
+        external_account_binding=own.external_account_binding or default.external_account_binding,
+        account_key=own.account_key or default.account_key,
+    )
+
+
+def _acme(node: Node, namespace: str, server: str) -> Acme:
+    email, profile, chain = node.at("email"), node.at("profile"), node.at("preferredChain")
+    account_key = node.at("accountKeySecretRef")
+    mail_address = "write one bare mail address such as postmaster@example.com"
+    return Acme(
+        server=server,
+        email=email.matching(_EMAIL, mail_address, 254) if email.is_given else None,
+        solvers=tuple(_solver(solver, namespace) for solver in node.at("solvers").items(32)),
+        profile=profile.text(64) if profile.is_given else None,
+        preferred_chain=chain.text(128) if chain.is_given else None,
+        ca_bundle=bundle_ref(node.at("caBundle"), namespace),
+        external_account_binding=_external_account_binding(node.at("externalAccountBinding"), namespace),
+        account_key=data_ref(account_key, namespace, default_key="tls.key") if account_key.is_given else None,
+    )
+
+
+def _external_account_binding(node: Node, namespace: str) -> ExternalAccountBinding | None:
+    if not node.is_given:
+        return None
+    return ExternalAccountBinding(
+        key_id=node.at("keyID").text(512), hmac_key=data_ref(node.at("hmacKeySecretRef"), namespace)
+    )
+
+
+def _solver(node: Node, namespace: str) -> Solver:
+    dns01, http01 = node.at("dns01"), node.at("http01")
+    if dns01.is_given == http01.is_given:
+        raise node.refused("give exactly one of dns01 and http01, and a solver of its own for each")
+    zones = node.at("selector").at("dnsZones").items(64)
+    return Solver(
+        challenge=_dns01(dns01, namespace) if dns01.is_given else _http01(http01),
+        dns_zones=tuple(zone.read(zone_name) for zone in zones),
+    )
+
+
+def _http01(node: Node) -> Http01:
+    return Http01(self_check=node.at("selfCheck").flag(default=True))
+
+
+def _dns01(node: Node, namespace: str) -> Dns01:
+    rfc2136 = node.at("rfc2136")
+    if not rfc2136.is_given:
+        raise rfc2136.refused("this must be given")
+    return Dns01(rfc2136=_rfc2136(rfc2136, namespace), self_check=node.at("selfCheck").flag(default=True))
+
+
+def _rfc2136(node: Node, namespace: str) -> Rfc2136:
+    zone, algorithm, ttl = node.at("zone"), node.at("tsigAlgorithm"), node.at("ttl")
+    required = Rfc2136(
+        server=node.at("server").read(_dns_server, 261),
+        tsig_key_name=node.at("tsigKeyName").matching(_KEY_NAME, "write the key's name as the DNS server has it"),
+        tsig_secret=data_ref(node.at("tsigSecretRef"), namespace),
+        zone=zone.read(zone_name) if zone.is_given else None,
+    )
+    return replace(
+        required,
+        tsig_algorithm=algorithm.read(_tsig_algorithm) if algorithm.is_given else required.tsig_algorithm,
+        ttl=ttl.whole(1, 3600) if ttl.is_given else required.ttl,
+    )
+
+
+def _dns_server(text: str) -> str:
+    match = _DNS_SERVER.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or DNS_PORT) <= HIGHEST_PORT:
+        raise ValueError(
+            "write host or host:port, such as ns1.example.com:53;"
+            " an IPv6 address stands in brackets, such as [2001:db8::53]:53"
+        )
+    return text
+
+
+def _tsig_algorithm(text: str) -> str:
+    if text not in TSIG_ALGORITHMS:
+        raise ValueError(f"write one of {', '.join(TSIG_ALGORITHMS)}")
+    return text

@@ -1,0 +1,51 @@
+"""Reads the ports of a `MailServerTLS`: what is spoken there, and where TLS begins."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from mailtls.model.preset import default_policy
+from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.world.reading.document import Node
+
+
+def ports_listed(node: Node) -> tuple[Port, ...]:
+    """Return the ports of a list, none where it is absent."""
+    ports: dict[int, Port] = {}
+    for item in node.items(16):
+        port = _port(item)
+        if port.port in ports:
+            raise item.refused(f"port {port.port} stands here twice, so remove one of the two")
+        ports[port.port] = port
+    return tuple(ports.values())
+
+
+def _port(node: Node) -> Port:
+    number, tls = node.at("port").whole(1, 65535), node.at("tls").choice(TlsMode)
+    protocol, policy = node.at("protocol"), node.at("policy")
+    wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
+    if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
+        raise policy.refused("implicit TLS leaves no room for plain text, so remove policy, or set it to Enforced")
+    spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
+    proxy = node.at("proxyProtocol")
+    return Port(
+        port=number,
+        tls=tls,
+        policy=wanted,
+        protocol=spoken,
+        proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
+        xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
+    )
+
+
+def _xclient_address(node: Node, spoken: Protocol) -> str | None:
+    if not node.is_given:
+        return None
+    if spoken not in {Protocol.SMTP, Protocol.LMTP}:
+        raise node.refused("only smtp and lmtp know XCLIENT, so remove xclientAddress")
+    return str(node.read(_address))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ValueError("write an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1") from None

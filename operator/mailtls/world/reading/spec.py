@@ -1,0 +1,249 @@
+"""Reads a `MailServerTLS`: the only place that knows the JSON of its spec, and that fills in what it leaves out.
+
+The API server has checked the schema of `crds/`; objects that slipped past an older one are refused here with the same
+sentences.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mailtls.model.hostname import certificate_name
+from mailtls.model.preset import PRESETS, Preset, Server
+from mailtls.model.spec import (
+    Acme,
+    Apply,
+    Desired,
+    Dns01,
+    Key,
+    KeyAlgorithm,
+    Port,
+    PrivateKeyPolicy,
+    Probe,
+    Reload,
+    Renewal,
+    Rollout,
+    Rotation,
+    Workload,
+    WorkloadKind,
+)
+from mailtls.world.ports import Json
+from mailtls.world.reading.authority_spec import acme, default_acme, object_name
+from mailtls.world.reading.document import InvalidSpec, Node, duration
+from mailtls.world.reading.domain_spec import domains
+from mailtls.world.reading.port_spec import ports_listed
+from mailtls.world.reading.probe_spec import Asked, probe
+
+__all__ = [
+    "KEY_SIZES",
+    "PROBE",
+    "RENEW",
+    "ROLLBACK",
+    "Defaults",
+    "InvalidSpec",
+    "default_acme",
+    "parse",
+    "secret_name",
+    "workloads_listed",
+]
+
+RENEW = "mailtls.dev/renew"
+PROBE = "mailtls.dev/probe"
+ROLLBACK = "mailtls.dev/rollback"
+
+KEY_SIZES = {KeyAlgorithm.ECDSA: (256, 384), KeyAlgorithm.RSA: (3072, 2048, 4096)}  # the first is the default
+
+_LONGEST_LABEL = 63
+_LONGEST_SECRET_NAME = 244  # leaves room for `-previous`
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the installation gives to resources that do not say."""
+
+    acme: Acme | None = None
+    probe_interval: timedelta = Probe().interval
+
+
+def parse(resource: Json, defaults: Defaults) -> Desired:
+    """Turn the resource into what is wanted; raises `InvalidSpec`, and nothing else, for what cannot be carried out."""
+    metadata, spec = Node("metadata", resource.get("metadata")), Node("spec", resource.get("spec"))
+    namespace = object_name(metadata.at("namespace"))
+    names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
+    authority = acme(spec.at("acme"), namespace, defaults.acme)
+    workloads = _workloads(spec.at("workloads"))
+    _check_wildcards(spec.at("dnsNames"), names, authority)
+    private_key = _private_key(spec.at("privateKey"))
+    probing = probe(spec.at("probe"), Asked(namespace, names[0], workloads), defaults.probe_interval)
+    _check_key_size(spec.at("privateKey").at("size"), private_key, probing)
+    return Desired(
+        key=Key(namespace, object_name(metadata.at("name"))),
+        uid=metadata.at("uid").text(),
+        generation=metadata.at("generation").whole(0, 2**63),
+        created_at=metadata.at("creationTimestamp").read(_time),
+        dns_names=names,
+        secret_name=secret_name(resource),
+        acme=authority,
+        private_key=private_key,
+        renewal=_renewal(spec.at("renewal")),
+        workloads=workloads,
+        rollout=_rollout(spec.at("rollout")),
+        probe=probing,
+        domains=domains(spec.at("domains")),
+        suspend=spec.at("suspend").flag(default=False),
+        renew_requested=_wish(annotations.at(RENEW)),
+        probe_requested=_wish(annotations.at(PROBE)),
+        rollback_requested=_wish(annotations.at(ROLLBACK)),
+    )
+
+
+def secret_name(resource: Json) -> str:
+    """Tell which Secret a resource claims, even where the rest of its spec is wrong; raises `InvalidSpec`."""
+    given = Node("spec", resource.get("spec")).at("secretName")
+    name = object_name(Node("metadata", resource.get("metadata")).at("name"))
+    if len(name) > _LONGEST_LABEL:
+        raise given.refused(
+            "the resource's name labels its Secrets, so give the resource another name of at most 63 characters"
+        )
+    return object_name(given, _LONGEST_SECRET_NAME) if given.is_given else name
+
+
+def workloads_listed(resource: Json) -> frozenset[str]:
+    """Tell which workloads a resource lists (`StatefulSet/postfix`); none where the list cannot be used."""
+    try:
+        return frozenset(str(each) for each in _workloads(Node("spec", resource.get("spec")).at("workloads")))
+    except InvalidSpec:
+        return frozenset()
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("write a time with its time zone, such as 2026-08-01T12:00:00Z")
+
+
+def _wish(node: Node) -> str | None:
+    """Return an annotation's value, whatever it is: any new value is a wish."""
+    return node.value if isinstance(node.value, str) else None
+
+
+def _dns_names(node: Node) -> tuple[str, ...]:
+    names: list[str] = []
+    for item in node.items(100):
+        name = item.read(certificate_name)
+        if name in names:
+            raise node.refused("a name stands here twice, so remove one of the two")
+        names.append(name)
+    if not names:
+        raise node.refused("name at least one host, such as mx1.example.com")
+    if names[0].startswith("*"):
+        raise node.refused("the first name is the one that mail clients dial, so put a name without a wildcard first")
+    return tuple(names)
+
+
+def _check_wildcards(node: Node, names: Sequence[str], authority: Acme) -> None:
+    """Refuse wildcards that nothing could prove (RFC 8555 section 8.4 knows DNS only for them)."""
+    by_dns = any(isinstance(solver.challenge, Dns01) for solver in authority.solvers)
+    if not by_dns and any(name.startswith("*.") for name in names):
+        raise node.refused(
+            "a wildcard can only be proven by DNS, so add a dns01 solver to acme.solvers, or list each name"
+        )
+
+
+def _private_key(node: Node) -> PrivateKeyPolicy:
+    algorithm, size, rotation = node.at("algorithm"), node.at("size"), node.at("rotation")
+    kind = algorithm.choice(KeyAlgorithm) if algorithm.is_given else PrivateKeyPolicy().algorithm
+    if size.is_given and size.value not in KEY_SIZES[kind]:
+        raise size.refused(_WRONG_SIZE[kind])
+    return PrivateKeyPolicy(
+        algorithm=kind,
+        size=size.whole(256, 4096) if size.is_given else KEY_SIZES[kind][0],
+        rotation=rotation.choice(Rotation) if rotation.is_given else PrivateKeyPolicy().rotation,
+    )
+
+
+def _check_key_size(node: Node, key: PrivateKeyPolicy, probe: Probe) -> None:
+    """Refuse to make keys that the probe would have to fail."""
+    least = probe.thresholds.minimum_rsa_bits
+    if least is not None and key.algorithm is KeyAlgorithm.RSA and key.size < least:
+        raise node.refused(
+            "the probe would fail a key of this size, so make it as large as probe.thresholds.minimumRSABits at least"
+        )
+
+
+_WRONG_SIZE = {
+    KeyAlgorithm.ECDSA: (
+        "an ECDSA key has 256 or 384 bits, so set one of these, leave size out, or set algorithm to RSA"
+    ),
+    KeyAlgorithm.RSA: (
+        "an RSA key has 2048, 3072 or 4096 bits, so set one of these, leave size out, or set algorithm to ECDSA"
+    ),
+}
+
+
+def _renewal(node: Node) -> Renewal:
+    before = node.at("before")
+    return Renewal(
+        ari=node.at("ari").flag(default=Renewal().ari),
+        before=duration(before, _HOUR, 8760 * _HOUR) if before.is_given else None,
+    )
+
+
+def _rollout(node: Node) -> Rollout:
+    timeout = node.at("timeout")
+    return Rollout(duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
+
+
+def _workloads(node: Node) -> tuple[Workload, ...]:
+    workloads: dict[str, Workload] = {}
+    for item in node.items(32):
+        workload = _workload(item)
+        if str(workload) in workloads:
+            raise item.refused(f"{workload} stands here twice, so remove one of the two")
+        workloads[str(workload)] = workload
+    return tuple(workloads.values())
+
+
+def _workload(node: Node) -> Workload:
+    server, apply = node.at("server"), node.at("apply")
+    kind = server.choice(Server) if server.is_given else Server.POSTFIX
+    how = apply.choice(Apply) if apply.is_given else Apply.RELOAD
+    return Workload(
+        kind=node.at("kind").choice(WorkloadKind),
+        name=object_name(node.at("name")),
+        apply=how,
+        ports=_ports(node.at("ports"), PRESETS[kind]),
+        reload=_reload(node.at("reload"), kind, how),
+    )
+
+
+def _reload(node: Node, server: Server, how: Apply) -> Reload | None:
+    if how is not Apply.RELOAD:
+        if node.is_given:
+            raise node.refused("the command would never run, so remove reload, or set apply to Reload")
+        return None
+    container, words = node.at("container"), node.at("command").items(64)
+    command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
+    if not command and server is Server.OPENSMTPD:
+        raise node.refused(
+            "OpenSMTPD reads its certificate only when it starts, so set apply to Rollout, or set reload.command"
+        )
+    if not command:
+        raise node.refused(
+            "a generic server's reload command is not known, so set reload.command, or set apply to Rollout"
+        )
+    return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
+
+
+def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
+    ports = ports_listed(node)
+    if not ports and not preset.ports:
+        raise node.refused(
+            "the ports of a generic server are not known, so list them, such as {port: 25, tls: StartTLS}"
+        )
+    return ports or preset.ports
