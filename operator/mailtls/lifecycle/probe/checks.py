@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from mailtls.lifecycle.probe import conversation, inspected, logins, minimum, served
+from mailtls.lifecycle.probe import connecting, inside_tls, inspected, logins, minimum, served, starting_tls
 from mailtls.lifecycle.probe.on_the_way import port_is_blocked, with_directions
 from mailtls.lifecycle.probe.seen import Seen
 from mailtls.lifecycle.probe.sighting import with_evidence
@@ -15,23 +15,23 @@ from mailtls.model.reason import Finding
 Check: TypeAlias = Callable[[Seen], Finding | None]
 
 CHECKS: Final[tuple[Check, ...]] = (
-    conversation.connection_is_refused,
+    connecting.connection_is_refused,
     port_is_blocked,
-    conversation.connection_times_out,
-    conversation.network_is_unreachable,
-    conversation.port_wants_tls_first,
-    conversation.greeting_is_missing,
-    conversation.session_is_preauthenticated,
-    conversation.claimed_address_is_refused,
-    conversation.port_speaks_smtp_for_lmtp,
-    conversation.starttls_is_not_advertised,
-    conversation.starttls_is_unavailable,
-    conversation.starttls_breaks_down,
-    conversation.starttls_is_rejected,
-    conversation.implicit_port_speaks_plaintext,
-    conversation.plaintext_follows_starttls,
-    conversation.handshake_finds_no_version,
-    conversation.handshake_fails,
+    connecting.connection_times_out,
+    connecting.network_is_unreachable,
+    connecting.port_wants_tls_first,
+    connecting.greeting_is_missing,
+    connecting.session_is_preauthenticated,
+    connecting.claimed_address_is_refused,
+    connecting.port_speaks_smtp_for_lmtp,
+    starting_tls.starttls_is_not_advertised,
+    starting_tls.starttls_is_unavailable,
+    starting_tls.starttls_breaks_down,
+    starting_tls.starttls_is_rejected,
+    starting_tls.implicit_port_speaks_plaintext,
+    starting_tls.plaintext_follows_starttls,
+    starting_tls.handshake_finds_no_version,
+    starting_tls.handshake_fails,
     inspected.second_certificate_is_stale,
     served.older_certificate_is_served,
     served.foreign_certificate_is_served,
@@ -43,8 +43,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     served.chain_is_broken,
     served.name_does_not_match,
     served.purpose_is_wrong,
-    conversation.ehlo_in_tls_fails,
-    conversation.auth_is_lost_in_tls,
+    inside_tls.ehlo_in_tls_fails,
+    inside_tls.auth_is_lost_in_tls,
     inspected.sni_is_required,
     inspected.tls12_is_refused,
     minimum.tls_is_below_minimum,
@@ -55,9 +55,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     logins.login_is_unavailable,
     logins.login_breaks_off,
     logins.login_is_not_offered,
-    conversation.server_is_busy,
-    conversation.probe_is_rejected,
-    conversation.server_speaks_another_protocol,
+    connecting.server_is_busy,
+    connecting.probe_is_rejected,
+    connecting.server_speaks_another_protocol,
     served.certificate_is_for_trials,
     served.expiry_is_near,
     served.crypto_is_weak,
@@ -66,9 +66,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     inspected.tls13_is_refused,
     inspected.resumption_breaks,
     served.chain_is_out_of_order,
-    conversation.starttls_is_offered_in_tls,
-    conversation.auth_is_offered_before_tls,
-    conversation.auth_is_never_offered,
+    inside_tls.starttls_is_offered_in_tls,
+    inside_tls.auth_is_offered_before_tls,
+    inside_tls.auth_is_never_offered,
     logins.login_is_not_tried,
 )
 
