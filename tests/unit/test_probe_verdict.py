@@ -47,6 +47,24 @@ def test_everything_in_order_has_no_finding() -> None:
     assert reasons(Facts(session=SESSION)) == []
 
 
+@pytest.mark.parametrize(
+    ("port", "tls", "warned"),
+    [
+        (465, TlsMode.IMPLICIT, True),
+        (587, TlsMode.START_TLS, True),
+        (25, TlsMode.START_TLS, False),
+        (2525, TlsMode.START_TLS, False),
+    ],
+)
+def test_submission_port_without_any_login_is_warned_of(port: int, tls: TlsMode, warned: bool) -> None:
+    """Users log in at 465 and 587 (RFC 8314 section 3.3); elsewhere a relay may know its clients by their addresses."""
+    submission = replace(target(), port=Port(port, tls, TlsPolicy.ENFORCED))
+    heard = Reply(Phase.CAPABILITIES_IN_TLS, 250, ("mx1", "SIZE 1"))
+    found = judge(submission, EXPECTED, Facts(replies=(heard,), session=SESSION), NOW)
+    assert [(each.reason, each.severity) for each in found] == [(Reason.AUTH_MISSING, Severity.WARN)] * warned
+    assert all("known by their addresses" in each.message for each in found)
+
+
 @pytest.mark.parametrize("tls", list(TlsMode))
 @pytest.mark.parametrize("proven", [False, True])
 def test_no_stop_goes_without_a_reason(tls: TlsMode, proven: bool) -> None:

@@ -12,6 +12,7 @@ from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.threshold import Thresholds
 from mailtls.model.probe.way import Way
 
+SUBMISSION_PORTS: Final = frozenset({465, 587})  # RFC 8314 section 3.3
 RELAY_PORT: Final = 25  # takes mail from strangers (RFC 5321 section 4.5.4.2), also where DANE demands TLS of them
 
 
@@ -106,6 +107,11 @@ class Port:
     def is_for_users(self) -> bool:
         """Whether people log in here: nobody does by LMTP, nor where strangers bring mail, whoever demands TLS."""
         return self.policy is TlsPolicy.ENFORCED and self.port != RELAY_PORT and self.protocol is not Protocol.LMTP
+
+    @property
+    def has_to_offer_logins(self) -> bool:
+        """Whether it is for users by its number or protocol; at any other port a relay may know its clients."""
+        return self.is_for_users and (self.protocol is not Protocol.SMTP or self.port in SUBMISSION_PORTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.preset import Server
 from mailtls.model.probe.software import product_name
 from mailtls.model.reason import Explanation, Finding, Reason, Severity
-from mailtls.model.spec import Port, Protocol
+from mailtls.model.spec import SUBMISSION_PORTS, Port, Protocol
 from mailtls.model.survey import Seen
 
 _MX: Final = 25
-_SUBMISSION: Final = frozenset({465, 587})
 _DELIVERY: Final = frozenset({Protocol.SMTP, Protocol.LMTP})
 _QUEUED: Final = "Mail that was taken waits in the queue of the mail server in front, and comes back after days."
 _OF_SMTP: Final = re.compile(r"RFC (?:3207|4954|5321|6409|7672|8461) sections? ")
@@ -78,7 +77,7 @@ def _usual(protocol: Protocol) -> Server:
 def _symptom(known: Explanation, finding: Finding, port: Port) -> str:
     if port.protocol is Protocol.LMTP:  # no user and no stranger connects there
         return _QUEUED if finding.severity is Severity.FAIL else ""
-    for_programs = port.protocol is not Protocol.SMTP or port.port in _SUBMISSION
+    for_programs = port.protocol is not Protocol.SMTP or port.port in SUBMISSION_PORTS
     return (for_programs and known.mailbox_symptom) or known.symptom
 
 

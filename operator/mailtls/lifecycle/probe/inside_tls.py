@@ -63,7 +63,9 @@ def auth_is_lost_in_tls(seen: Seen) -> Finding | None:
 
 def auth_is_never_offered(seen: Seen) -> Finding | None:
     """No login is offered where users log in; a relay that takes mail by its clients' addresses may mean it so."""
-    if not _lacks_logins(seen) or _offers_logins_in_clear(seen) or seen.expected.login:
+    if not _lacks_logins(seen) or not seen.target.port.has_to_offer_logins:
+        return None
+    if _offers_logins_in_clear(seen) or seen.expected.login:
         return None
     return Finding(
         Reason.AUTH_MISSING,
