@@ -1,10 +1,12 @@
 """`mailtls preflight` as CI runs it: a program without any cluster."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from functional.test_cli_probe import mailtls
+from functional.signed_zones import resolving
+from functional.test_cli_probe import CHILDREN, MX_CHILD, mailtls
 
 MANIFEST = """\
 apiVersion: mailtls.dev/v1alpha1
@@ -44,3 +46,21 @@ def test_good_file_without_a_cluster_is_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "mx.yaml").write_text(MANIFEST % "")
     done = mailtls("preflight", str(tmp_path / "mx.yaml"))
     assert (done.returncode, "cluster" in done.stderr) == (3, True), done
+
+
+def test_mail_ports_are_knocked_at_where_clients_dial(tmp_path: Path) -> None:
+    """A port that nobody answers at is doubtful, as its pods may come later; LMTP is nobody's outside."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as idle:
+        idle.bind(("127.0.0.1", 0))
+        there, missing = listening.getsockname()[1], idle.getsockname()[1]
+        mail = f"{{port: {there}, tls: StartTLS}}, {{port: {missing}, tls: Implicit}}"
+        ports = f"{mail}, {{port: 24, protocol: lmtp, tls: StartTLS}}"
+        manifest = MANIFEST.replace("mx1.example.invalid", "mx1.example.com") % f", ports: [{ports}]"
+        (tmp_path / "mx.yaml").write_text(manifest)
+        with resolving(tmp_path / "dns", CHILDREN | {"example.com": MX_CHILD}) as (resolver, _):
+            done = mailtls("preflight", "--offline", str(tmp_path / "mx.yaml"), "--resolver", resolver)
+    told = [line for line in done.stdout.splitlines() if " ports " in line]
+    assert [line.split()[0] for line in told] == ["OK", "WARN"], done
+    assert f"Port {there} of mx1.example.com at 127.0.0.1 answers from here" in told[0]
+    assert f"Port {missing} (Connection refused)" in told[1]
+    assert " 24 " not in done.stdout

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mailtls.model.preflight import Line, bad, good
 from mailtls.model.spec import Desired
-from mailtls.preflight import admission, authority, names, proofs, serving
+from mailtls.preflight import admission, authority, names, ports, proofs, serving
 from mailtls.preflight.place import Place
 from mailtls.world.ports import Json
 from mailtls.world.reading.document import InvalidSpec
@@ -25,6 +25,7 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
     yield from names.lines(desired, place)
     yield from authority.lines(desired, place)
     yield from proofs.lines(desired, place)
+    yield from ports.lines(desired, place)
     yield from serving.lines(resource, desired, place)
 
 

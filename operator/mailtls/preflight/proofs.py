@@ -1,16 +1,15 @@
 """Could the names be proven: a solver for each, a DNS server that takes updates, a port 80 that is reached."""
 
 import secrets
-import socket
 from collections.abc import Iterator
 from typing import Final
 
 from mailtls.lifecycle.solver import choose
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
-from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Dns01
 from mailtls.preflight.place import Place
+from mailtls.preflight.ports import knock
 from mailtls.preflight.secrets import read_entry
 from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.proofs import ProofProblem
@@ -18,7 +17,6 @@ from mailtls.world.dns.records import Lookup
 from mailtls.world.ports import ApiError
 
 _HTTP_PORT: Final = 80
-_SECONDS: Final = 3.0
 _RECORD: Final = "_acme-challenge"  # RFC 8555 section 8.4
 
 
@@ -73,19 +71,9 @@ def _http01(host: str, place: Place) -> Iterator[Line]:
         message = f"{host} has no address, so that no authority finds port 80 of it: add an A or AAAA record."
         yield bad(topic, Finding(Reason.CHALLENGE_FAILED, message))
     for address in addresses:
-        fault = _knock(address)
+        fault = knock(address, _HTTP_PORT)
         if fault:
             message = f"Port 80 of {host} at {address} is not reached from here ({fault}); the authority must reach it."
             yield doubtful(topic, message, Reason.CHALLENGE_FAILED)
         else:
             yield good(topic, f"Port 80 of {host} at {address} is reached from here; it must lead to the operator.")
-
-
-def _knock(address: str) -> str:
-    try:
-        socket.create_connection((address, _HTTP_PORT), _SECONDS).close()
-    except TimeoutError:
-        return "no answer in time"
-    except OSError as error:
-        return shorten(error.strerror or str(error))
-    return ""
