@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
+from mailtls.model.spec import RELAY_PORT, Port, Protocol, TlsMode, TlsPolicy
 
 
 class Server(StrEnum):
@@ -54,5 +54,5 @@ PRESETS: Mapping[Server, Preset] = MappingProxyType(
 
 def default_policy(port: int, tls: TlsMode) -> TlsPolicy:
     """What a port must be where nobody says: only port 25 may take plain text, as strangers knock there."""
-    takes_plain_text = port == 25 and tls is TlsMode.START_TLS  # noqa: PLR2004 - SMTP's own port
+    takes_plain_text = port == RELAY_PORT and tls is TlsMode.START_TLS
     return TlsPolicy.OPPORTUNISTIC if takes_plain_text else TlsPolicy.ENFORCED

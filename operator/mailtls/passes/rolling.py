@@ -193,10 +193,9 @@ class Rolling:
             return self.trust_pem, Finding(missing.finding.reason, words, Severity.WARN)
 
 
-def _warned(endpoints: Sequence[Endpoint], *warnings: Finding | None) -> Sequence[Endpoint]:
+def _warned(endpoints: Sequence[Endpoint], warning: Finding | None) -> Sequence[Endpoint]:
     """Add what nobody told the prober."""
-    told = tuple(warning for warning in warnings if warning)
-    return [replace(each, findings=(*each.findings, *told)) for each in endpoints] if told else endpoints
+    return [replace(each, findings=(*each.findings, warning)) for each in endpoints] if warning else endpoints
 
 
 def _without_second(endpoint: Endpoint) -> Endpoint:

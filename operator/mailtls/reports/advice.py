@@ -8,10 +8,9 @@ from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.preset import Server
 from mailtls.model.probe.software import product_name
 from mailtls.model.reason import Explanation, Finding, Reason, Severity
-from mailtls.model.spec import SUBMISSION_PORTS, Port, Protocol
+from mailtls.model.spec import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
 from mailtls.model.survey import Seen
 
-_MX: Final = 25
 _DELIVERY: Final = frozenset({Protocol.SMTP, Protocol.LMTP})
 _QUEUED: Final = "Mail that was taken waits in the queue of the mail server in front, and comes back after days."
 _OF_SMTP: Final = re.compile(r"RFC (?:3207|4954|5321|6409|7672|8461) sections? ")
@@ -65,7 +64,7 @@ def advice_on(finding: Finding, seen: Seen | None = None) -> Advice:
         setting,
         _rules(known.rfc, port.protocol),
         # Senders report about the hosts that a domain's MX records name (RFC 8460 section 1), so about port 25.
-        finding.tlsrpt or known.tlsrpt if (port.protocol, port.port) == (Protocol.SMTP, _MX) else "",
+        finding.tlsrpt or known.tlsrpt if (port.protocol, port.port) == (Protocol.SMTP, RELAY_PORT) else "",
     )
 
 

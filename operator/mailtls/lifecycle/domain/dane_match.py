@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from mailtls.lifecycle.domain.published import SMTP_PORT
 from mailtls.model.domain.facts import TlsaRecord
 from mailtls.model.probe.served import read_served
+from mailtls.model.spec import RELAY_PORT
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)  # certificate usages
 _CERTIFICATE, _KEY = 0, 1  # selectors
@@ -29,7 +29,7 @@ def flaw(record: TlsaRecord, port: int) -> str:
         return "has parameters that nobody knows"
     if record.matching_type not in {_FULL, _SHA256, _SHA512}:
         return "has a matching type that nobody knows"
-    if port == SMTP_PORT and record.usage in {PKIX_TA, PKIX_EE}:
+    if port == RELAY_PORT and record.usage in {PKIX_TA, PKIX_EE}:
         return f"has usage {record.usage}, which mail servers do not use"  # RFC 7672 section 3.1.3
     wanted = _OCTETS.get(record.matching_type)
     if wanted and len(record.data) != wanted:

@@ -7,8 +7,7 @@ from datetime import datetime
 from mailtls.model.domain.facts import DomainFacts, MxHost, Records, TlsaRecord
 from mailtls.model.probe.endpoint import Target
 from mailtls.model.probe.facts import Facts
-
-SMTP_PORT = 25
+from mailtls.model.spec import RELAY_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,6 @@ class Published:
             for port, tlsa in host.tlsa.items():
                 yield Service(host, port, tlsa, host.authoritative.get(port, ()), self.probes(host.name, port))
 
-    def probes(self, host: str, port: int = SMTP_PORT) -> tuple[Facts, ...]:
+    def probes(self, host: str, port: int = RELAY_PORT) -> tuple[Facts, ...]:
         """Return what was seen at a port of a host, at all of its addresses."""
         return tuple(facts for target, facts in self.seen if (target.server_name, target.port.port) == (host, port))

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from mailtls.lifecycle.domain.published import SMTP_PORT
 from mailtls.lifecycle.proof import targets
 from mailtls.model.domain.facts import DomainFacts
 from mailtls.model.hostname import is_named
@@ -14,7 +13,7 @@ from mailtls.model.probe.endpoint import Target
 from mailtls.model.probe.way import Way
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Severity
-from mailtls.model.spec import Desired, Port, Protocol, TlsMode, TlsPolicy
+from mailtls.model.spec import RELAY_PORT, Desired, Port, Protocol, TlsMode, TlsPolicy
 from mailtls.model.status import DomainReport
 
 FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
@@ -66,7 +65,7 @@ def mail_targets(desired: Desired, seen: Observed, found: Iterable[DomainFacts])
 
 def as_senders_see(target: Target) -> Target:
     """Return the target at the port that senders dial, whichever the pod has behind its Service."""
-    return replace(target, port=replace(target.port, port=SMTP_PORT))
+    return replace(target, port=replace(target.port, port=RELAY_PORT))
 
 
 def is_complete(desired: Desired, reports: Sequence[DomainReport]) -> bool:
@@ -119,5 +118,5 @@ def _served(seen: Observed) -> frozenset[str]:
 
 
 def _is_for_strangers(port: Port) -> bool:
-    is_relay = port.port == SMTP_PORT or port.policy is TlsPolicy.OPPORTUNISTIC
+    is_relay = port.port == RELAY_PORT or port.policy is TlsPolicy.OPPORTUNISTIC
     return is_relay and port.protocol is Protocol.SMTP and port.tls is TlsMode.START_TLS

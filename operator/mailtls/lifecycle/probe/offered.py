@@ -6,9 +6,9 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.lifecycle.domain.published import SMTP_PORT
 from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.spec import RELAY_PORT
 
 _SHOWN: Final = 3  # variants in one message, and addresses of each
 _CLOSED: Final = frozenset({Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.NETWORK_UNREACHABLE})
@@ -48,7 +48,7 @@ def with_lonely_submission(endpoints: Sequence[Endpoint], missing: Iterable[Targ
 
 def with_blocked_ports(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     """Take silence on port 25 for a filter, unless that port of another server answers: then the way there is open."""
-    ways = {_family(each) for each in endpoints if each.target.port.port == SMTP_PORT and not _is_closed(each)}
+    ways = {_family(each) for each in endpoints if each.target.port.port == RELAY_PORT and not _is_closed(each)}
     return tuple(
         replace(each, findings=(_blocked(each.target),))
         if _is_silent_relay(each) and _family(each) not in ways
@@ -71,7 +71,7 @@ def _is_closed(endpoint: Endpoint) -> bool:
 
 def _is_silent_relay(endpoint: Endpoint) -> bool:
     is_silent = endpoint.failure is not None and endpoint.failure.reason is Reason.CONNECT_TIMEOUT
-    return is_silent and endpoint.target.port.port == SMTP_PORT
+    return is_silent and endpoint.target.port.port == RELAY_PORT
 
 
 def _place(endpoint: Endpoint) -> tuple[str, int]:
