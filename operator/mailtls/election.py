@@ -13,12 +13,13 @@ from typing import Final
 
 import structlog
 
+from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
 
 log = structlog.get_logger()
 
 
-class LeadershipLost(Exception):
+class LeadershipLost(PassEnded):
     """Another replica may lead by now; nothing more may be done to the world."""
 
 

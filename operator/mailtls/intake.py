@@ -69,6 +69,7 @@ class Intake:
         self._lock = Lock()
         self._wishes: dict[Key, Json] = {}
         self._primed: set[Key] = set()  # those whose first listing is still to come
+        self._told_meanwhile: set[Key] = set()  # those the watch told of since the last sweep began to list
 
     def prime(self, resources: Iterable[Json]) -> None:
         """Take in all resources before the watches start; their first listing then says nothing new."""
@@ -82,11 +83,16 @@ class Intake:
     def resource(self, change: str | None, resource: Json) -> None:
         """Take in an event of a MailServerTLS; `change` None means that it was listed."""
         key = _key(resource)
-        if change == "DELETED":
-            self._gone(key)
-            self._seen.forget(resource)
-        elif self._is_news(key, change, resource):
-            self._wake(key, self._note(resource))
+        with self._lock:
+            self._told_meanwhile.add(key)
+            if change == "DELETED":
+                others = self._forget(key)
+                self._seen.forget(resource)
+            elif self._is_news(key, change, resource):
+                others = self._note(resource)
+            else:
+                return
+        self._wake(key, others)
 
     def is_own_write(self, secret: Json) -> bool:
         """Whether an event tells of exactly what we wrote."""
@@ -106,26 +112,38 @@ class Intake:
         for key in self._listings.news(change, kind, workload):
             self._add_after(key, CALM)
 
-    def sweep(self, resources: Iterable[Json]) -> None:
-        """Take in a full list: every resource is looked at, and those that vanished unseen are taken leave of."""
-        with self._lock:
-            known = set(self._wishes)
-        listed = set()
-        for resource in resources:
-            key = _key(resource)
-            listed.add(key)
-            with self._lock:
-                self._wishes[key] = _wish(resource)
-            self._wake(key, self._note(resource))
-        for key in known - listed:
-            self._gone(key)
+    def sweep(self, list_all: Callable[[], Iterable[Json]]) -> None:
+        """List everything: every resource is looked at, and those that vanished unseen are taken leave of.
 
-    def _gone(self, key: Key) -> None:
+        What the watch tells meanwhile is newer than the list: such a resource is neither taken from the list nor missed
+        in it.
+        """
         with self._lock:
-            self._wishes.pop(key, None)
-            self._primed.discard(key)
+            known, self._told_meanwhile = set(self._wishes), set()
+        listed = set()
+        for resource in list_all():
+            listed.add(_key(resource))
+            self._take_from_list(_key(resource), resource)
+        for key in known - listed:
+            self._take_from_list(key, None)
+
+    def _take_from_list(self, key: Key, resource: Json | None) -> None:
+        with self._lock:
+            is_old = key in self._told_meanwhile
+            if resource is not None and not is_old:
+                self._wishes[key] = _wish(resource)
+                others = self._note(resource)
+            elif resource is None and not is_old:
+                others = self._forget(key)
+            else:
+                others = ()
+        self._wake(key, others)
+
+    def _forget(self, key: Key) -> Iterable[Key]:
+        self._wishes.pop(key, None)
+        self._primed.discard(key)
         self._listings.forget(key)
-        self._wake(key, self._claims.forget(key))
+        return self._claims.forget(key)
 
     def _note(self, resource: Json) -> Iterable[Key]:
         self._listings.note(resource)
@@ -136,12 +154,10 @@ class Intake:
             self._add(each)
 
     def _is_news(self, key: Key, change: str | None, resource: Json) -> bool:
-        wish = _wish(resource)
-        with self._lock:
-            before = self._wishes.get(key)
-            self._wishes[key] = wish
-            is_primed = key in self._primed
-            self._primed.discard(key)
+        wish, before = _wish(resource), self._wishes.get(key)
+        self._wishes[key] = wish
+        is_primed = key in self._primed
+        self._primed.discard(key)
         if before != wish:
             return True
         if change is None and not is_primed:  # listed anew after a gap in the watch: look at everything
@@ -164,7 +180,7 @@ class Sweeper:
         """Sweep about once an hour, until stopped."""
         while not stopping.wait(SWEEP * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load
             try:
-                self._intake.sweep(self.list())
+                self._intake.sweep(self.list)
             except (ApiError, Unreachable) as problem:
                 log.warning("the resources could not be listed", error=str(problem))
 

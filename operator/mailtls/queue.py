@@ -16,6 +16,7 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from mailtls.world.effects import PassEnded
 from mailtls.world.ports import Conflict, Unreachable
 
 log = structlog.get_logger()
@@ -232,7 +233,9 @@ class WorkQueue(Generic[K]):
 
 def _say(error: Exception, failures: int, delay: float) -> None:
     """What the outside did is one line; a defect of ours comes with its traceback."""
-    if isinstance(error, Conflict) and failures == 1:
+    if isinstance(error, PassEnded):
+        log.info("the pass ends", why=str(error))
+    elif isinstance(error, Conflict) and failures == 1:
         log.debug("somebody else wrote first", error=str(error))
     elif isinstance(error, Conflict | Unreachable):
         log.warning("the pass is tried again", error=str(error), failures=failures, seconds=round(delay, 1))

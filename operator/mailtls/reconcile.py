@@ -2,20 +2,21 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
-from mailtls.election import LeadershipLost
 from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.step import LookAtDomains, LookAtWorkloads, Rest, Roll, Step
+from mailtls.lifecycle.step import AdvanceOrder, LookAtDomains, LookAtWorkloads, Rest, Roll, SaveOrder, Step
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
-from mailtls.world.cluster.reload import Interrupted, printable
+from mailtls.world.cluster.reload import printable
 from mailtls.world.cluster.status import read
+from mailtls.world.effects import PassEnded, ResourceChanged, before_effect, guarded
 from mailtls.world.ports import ApiError, Clock, Conflict, Json, Unreachable
 from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import parse
@@ -23,7 +24,10 @@ from mailtls.world.reading.spec import parse
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order
 LONG = timedelta(seconds=2)
+PASS_LASTS = timedelta(seconds=30)  # then a pass ends after its step, and the others have a turn
 YOUNG = timedelta(seconds=5)
+GETS_ON = (AdvanceOrder, Roll)
+"""Steps after which the next pass goes on; one that ended after a mere look at many pods would look for ever."""
 log = structlog.get_logger()
 
 
@@ -58,7 +62,7 @@ class Reconciler:
     def _pass(self, desired: Desired, resource: Json, paused: Observed | None) -> float | None:
         observer = self._observer
         seen = observer.resume(desired, paused) if paused else observer.observe(desired, resource)
-        told_at = self._clock.now()
+        told_at = begun_at = self._clock.now()
         try:
             for _ in range(MOST_STEPS):
                 step = next_step(desired, seen, self._clock.now())
@@ -67,9 +71,15 @@ class Reconciler:
                 log.debug("next", step=type(step).__name__)
                 if _is_worth_telling(step, seen, self._clock.now() - told_at):
                     seen, told_at = self._report(desired, seen), self._clock.now()
-                seen = self._performer.perform(step, desired, seen)
+                seen = self._perform(step, desired, seen)
+                if isinstance(step, GETS_ON) and self._clock.now() - begun_at > PASS_LASTS:
+                    seen = self._report(desired, seen)
+                    return 0.0
             else:
                 raise TooManySteps(str(desired.key))
+        except ResourceChanged:
+            log.info("the pass ends: the resource was changed", step=type(step).__name__)
+            return 0.0
         finally:
             observer.remember(desired, seen)
         delay = self._seconds_until(step.until)
@@ -77,6 +87,14 @@ class Reconciler:
             seen = self._report(desired, seen)
         observer.remember(desired, seen, is_paused=_waits_for_the_ca(seen))
         return delay
+
+    def _perform(self, step: Step, desired: Desired, seen: Observed) -> Observed:
+        """Perform a step while what a user decided stands; what was done is written down whatever was decided since."""
+        if isinstance(step, SaveOrder):
+            return self._performer.perform(step, desired, seen)
+        with guarded(partial(self._observer.require_unchanged, desired.key, seen.resource)):
+            before_effect()
+            return self._performer.perform(step, desired, seen)
 
     def _report(self, desired: Desired, seen: Observed) -> Observed:
         """Tell what is known, and go on from what was told."""
@@ -121,7 +139,7 @@ def _waits_for_the_ca(seen: Observed) -> bool:
 
 def finding_of(error: Exception) -> Finding | None:
     """What to tell of an exception that ended a pass, None where the next pass mends it; of a defect only its name."""
-    if isinstance(error, Unreachable | Conflict | Interrupted | LeadershipLost):
+    if isinstance(error, Unreachable | Conflict | PassEnded):
         return None
     if not isinstance(error, ApiError):
         name = type(error).__name__

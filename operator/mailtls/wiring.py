@@ -30,6 +30,7 @@ from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.dns.domains import DomainReader, ResolverSettings
+from mailtls.world.effects import guarded
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
 from mailtls.world.probing.prober import Limits, MailProber
@@ -104,8 +105,18 @@ def build(parts: Parts) -> Work:
         begin=lambda: _publish(parts),
         restore=reporter.restore,
         heard=observer.heard,
-        reconcile=Reconciler(observer, performer, reporter, clock),
+        reconcile=_while_leading(parts.leadership, Reconciler(observer, performer, reporter, clock)),
     )
+
+
+def _while_leading(leadership: Leadership, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:
+    """Have no effect of a pass, its report included, where another replica may lead by now."""
+
+    def reconcile_while_leading(key: Key) -> float | None:
+        with guarded(leadership.require):
+            return reconcile(key)
+
+    return reconcile_while_leading
 
 
 def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:

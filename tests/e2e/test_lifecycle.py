@@ -27,6 +27,7 @@ pytestmark = pytest.mark.cluster
 IDLE = 20.0
 PREVIOUS = f"{SECRET}-previous"
 AGENT = "mailtls/"
+BRAKE = "/tmp/slow"
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "Deployment", "DaemonSet"])
@@ -81,6 +82,25 @@ def test_rollback_reaches_every_pod_and_the_next_one_takes_it_back(installation:
     events = told(installation)
     assert events.count(("Normal", "RolledBack")) == 2
     assert {kind for kind, _ in events} == {"Normal"}
+
+
+def test_suspending_in_mid_rollout_leaves_the_next_pod_alone(installation: Installation) -> None:
+    """The brake is pulled while the first pod runs its reload command; the second one is not told."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    slow = {"command": ["sh", "-c", f"test ! -e {BRAKE} || sleep 4; postfix reload"]}
+    installation.start()
+    installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name, "reload": slow}])
+    installation.await_ready()
+    first = installation.fingerprint()
+    for pod in postfix.pods():
+        installation.sandbox.exec(pod["metadata"]["name"], "touch", BRAKE)
+    installation.renew("now")
+    installation.sandbox.wait_for("pods", "postfix-0", lambda pod: told_of(pod) not in {None, first}, within=30)
+    installation.sandbox.patch(MAIL_SERVER_TLS, "mx", {"spec": {"suspend": True}})
+    installation.await_reason("Suspended", within=20)
+    assert [told_of(pod) for pod in postfix.pods()] == [installation.fingerprint(), first]
+    installation.sandbox.patch(MAIL_SERVER_TLS, "mx", {"spec": {"suspend": False}})
+    expect_served_everywhere(installation, postfix, installation.await_ready())
 
 
 def test_rollback_to_a_placeholder_is_refused(installation: Installation) -> None:
@@ -263,6 +283,12 @@ def test_idle_operator_asks_and_writes_nothing(installation: Installation, audit
     time.sleep(IDLE)
     asked = audit.requests(since=mark, namespace=installation.sandbox.name, agent=AGENT)
     assert {request.what for request in asked} == {"leases"}
+
+
+def told_of(pod: Object | None) -> str | None:
+    """The certificate that a pod was last told of."""
+    told: str | None = ((pod or {})["metadata"].get("annotations") or {}).get("mailtls.dev/certificate")
+    return told
 
 
 def expect_all_is_well(ready: Object) -> None:

@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import Sequence
 
+from mailtls.world.effects import before_effect
 from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
 
 
@@ -80,6 +81,7 @@ class FakeCluster:
             self._answer()
             if uid is not None and path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
                 raise Conflict(409, "Conflict", path)
+            before_effect()
             if self.objects.pop(path, None) is not None:
                 self.writes.append(("delete", path))
 
@@ -99,6 +101,7 @@ class FakeCluster:
             raise Conflict(409, "Conflict", path)
 
     def _store(self, verb: str, path: str, body: Json) -> Json:
+        before_effect()
         stored = copy.deepcopy(body)
         stored.setdefault("metadata", {})["resourceVersion"] = str(next(self._versions))
         self.objects[path] = stored

@@ -14,10 +14,12 @@ import dns.query
 import pytest
 
 from functional.bind import SECONDARY, Bind, Key, ZoneFile, free_port, running
+from mailtls.election import Leadership, LeadershipLost
 from mailtls.model.reason import Reason
 from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.dns import server as dns_server
+from mailtls.world.effects import guarded
 
 pytestmark = pytest.mark.bind
 
@@ -68,6 +70,14 @@ def test_value_added_twice_is_answered_once_and_removed_twice_without_complaint(
     assert bind.texts(name) == {"value"}
     zone.remove(name, "value")
     zone.remove(name, "value")
+    assert bind.texts(name) == set()
+
+
+def test_value_is_not_published_by_who_leads_no_longer(bind: Bind) -> None:
+    """It is looked at right before the update, after the lookups that may have taken long."""
+    zone, name = zone_of(bind), "_acme-challenge.late.example.test"
+    with guarded(Leadership().require), pytest.raises(LeadershipLost):
+        zone.present(name, "value")
     assert bind.texts(name) == set()
 
 

@@ -47,7 +47,10 @@ class Desk:
         self.woken: list[Key] = []
         self.seen = Seen()
         self.soon: list[tuple[Key, float]] = []
-        self.intake = Intake(self.woken.append, lambda key, delay: self.soon.append((key, delay)), Claims(), self.seen)
+        self.claims = Claims()
+        self.intake = Intake(
+            self.woken.append, lambda key, delay: self.soon.append((key, delay)), self.claims, self.seen
+        )
 
     def take(self) -> list[Key]:
         """Return what was woken since the last call."""
@@ -185,7 +188,7 @@ def test_a_change_of_the_pods_wakes_those_who_list_the_workload_in_a_moment() ->
     assert not heard(ready=2)
     desk.intake.resource("MODIFIED", mst(version="2", generation=2))
     assert not heard(ready=1)
-    desk.intake.sweep([mst(version="3", generation=3) | {"spec": listing}])
+    desk.intake.sweep(lambda: [mst(version="3", generation=3) | {"spec": listing}])
     assert heard(ready=2)
     desk.intake.resource("DELETED", mst())
     assert not heard(ready=1)
@@ -197,10 +200,44 @@ def test_a_sweep_finds_what_the_watch_missed() -> None:
     desk = Desk()
     desk.intake.prime([mst(), mst("gone")])
     desk.take()
-    desk.intake.sweep([mst(), mst("new")])
+    desk.intake.sweep(lambda: [mst(), mst("new")])
     assert sorted(desk.take()) == sorted([Key("mail", "gone"), MX, Key("mail", "new")])
-    desk.intake.sweep([mst(), mst("new")])
+    desk.intake.sweep(lambda: [mst(), mst("new")])
     assert sorted(desk.take()) == [MX, Key("mail", "new")]
+
+
+def test_resource_made_while_a_sweep_lists_is_not_taken_leave_of() -> None:
+    """The list is older than what the watch brings meanwhile, so that what it lacks is not gone."""
+    desk = Desk()
+
+    def list_all() -> list[Json]:
+        desk.intake.resource("ADDED", mst("new"))
+        return []
+
+    desk.intake.sweep(list_all)
+    assert desk.claims.holder("mail", "new-tls") == Key("mail", "new")
+    desk.intake.sweep(list)
+    assert desk.claims.holder("mail", "new-tls") is None
+
+
+def test_resource_deleted_or_changed_while_a_sweep_lists_stays_so() -> None:
+    """A list that was read before the watch told brings back neither a dead resource nor an old Secret's name."""
+    desk = Desk()
+    listed = [mst("dead"), mst()]
+    for resource in listed:
+        desk.intake.resource("ADDED", resource)
+
+    def list_all() -> list[Json]:
+        desk.intake.resource("DELETED", mst("dead", version="2"))
+        desk.intake.resource("MODIFIED", mst(version="3", generation=2) | {"spec": {"secretName": "other-tls"}})
+        return listed
+
+    desk.intake.sweep(list_all)
+    assert desk.claims.holder("mail", "dead-tls") is None
+    assert (desk.claims.holder("mail", "mx-tls"), desk.claims.holder("mail", "other-tls")) == (None, MX)
+    desk.take()
+    desk.intake.resource("MODIFIED", mst(version="3", generation=2) | {"spec": {"secretName": "other-tls"}})
+    assert desk.take() == []  # what the watch said last is what is remembered
 
 
 def test_remembered_versions_are_bounded() -> None:

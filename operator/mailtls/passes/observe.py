@@ -14,10 +14,11 @@ from mailtls.lifecycle.ways import known_ways
 from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.spec import Desired, Key
 from mailtls.world.cluster.claims import Claims
-from mailtls.world.cluster.resource import resource_path
+from mailtls.world.cluster.resource import GROUP, resource_path
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.cluster.status import read
-from mailtls.world.ports import Clock, Cluster, Json
+from mailtls.world.effects import ResourceChanged
+from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
 from mailtls.world.reading.spec import RENEW, Defaults
 
 ASK_CA_AFTER_START = timedelta(hours=6)
@@ -45,12 +46,14 @@ class Observer:
     _memory: dict[Key, _Memory] = field(default_factory=dict)
     _read_at: dict[Key, datetime] = field(default_factory=dict)
     _heard: set[Key] = field(default_factory=set)
+    _unread: set[Key] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
     def heard(self, key: Key) -> None:
         """Learn that something may have changed: call it before a pass is asked for, which then reads all anew."""
         with self._lock:
             self._heard.add(key)
+            self._unread.add(key)
 
     def paused(self, key: Key) -> Observed | None:
         """What a pass that waited for the CA goes on from, as if it had not ended; None where all must be read.
@@ -60,6 +63,7 @@ class Observer:
         with self._lock:
             is_news = key in self._heard
             self._heard.discard(key)
+            self._unread.discard(key)  # before the resource is read: what is heard later is news
             memory, read_at = self._memory.get(key), self._read_at.get(key)
         if is_news or memory is None or not memory.is_paused or read_at is None:
             return None
@@ -71,6 +75,23 @@ class Observer:
             self._read_at[key] = self.clock.now()
         found = self.cluster.get(resource_path(key))
         return None if found is None or found["metadata"].get("deletionTimestamp") else found
+
+    def require_unchanged(self, key: Key, known: Json) -> None:
+        """Raise `ResourceChanged` where a user decided something since `known` was read; cheap while nothing is heard.
+
+        What cannot be read counts as changed: the next pass says why.
+        """
+        with self._lock:
+            is_news = key in self._unread
+            self._unread.discard(key)
+        if not is_news:
+            return
+        try:
+            found = self.cluster.get(resource_path(key))
+        except (ApiError, Unreachable) as problem:
+            raise ResourceChanged(str(problem)) from problem
+        if found is None or _decided(found) != _decided(known):
+            raise ResourceChanged(str(key))
 
     def observe(self, desired: Desired, resource: Json) -> Observed:
         """Gather; what an earlier pass knew of an order or an endpoint is kept while it is about the same."""
@@ -120,6 +141,7 @@ class Observer:
         with self._lock:
             self._memory.pop(key, None)
             self._read_at.pop(key, None)
+            self._unread.discard(key)
 
 
 def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
@@ -213,6 +235,13 @@ def _carry_rollout(before: Observed, seen: Observed, clock: Clock) -> Observed:
     if failure.retry_at is not None and clock.now() < failure.retry_at:
         return replace(seen, progress=before.progress, roll_failure=failure)
     return seen  # the time of the next attempt has come: it begins with a clean sheet
+
+
+def _decided(resource: Json) -> tuple[object, ...]:
+    """What a user decides about a resource: its spec, its end, and requests by annotation."""
+    meta = resource.get("metadata") or {}
+    requests = {name: value for name, value in (meta.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}
+    return (meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), requests)
 
 
 def _is_same_wish(before: Observed, seen: Observed) -> bool:

@@ -44,6 +44,7 @@ from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.cluster.secrets import Secrets, parse_staged, resource_of
+from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import Defaults, parse
@@ -136,7 +137,7 @@ class Performer:
             tries = self._clean_up_tries.get(key, 0) + 1
             try:
                 self.close_orphan(secret)
-            except (Interrupted, Conflict):
+            except (PassEnded, Conflict):
                 raise
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
                 told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__

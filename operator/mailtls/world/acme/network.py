@@ -23,6 +23,7 @@ from mailtls.model.problem import Problem
 from mailtls.world.acme.clock import ClockWatch
 from mailtls.world.acme.messages import problem_from_json
 from mailtls.world.acme.problem import Refused
+from mailtls.world.effects import before_effect
 
 # Each try has its own nonce: with a CA that rejects one in five, ten rejections in a row do not happen (1 in 10^7).
 _NONCE_TRIES = 10
@@ -162,6 +163,8 @@ class Network(client.ClientNetwork):
                 self._pool.append(nonce)
 
     def _request(self, method: str, url: str, kind: RequestKind, data: str | None = None) -> requests.Response:
+        if method == "POST":  # what a CA counts; after the nonce was fetched, which may have taken long
+            before_effect()
         try:
             response = self._exchange(method, url, data)
         except requests.RequestException:

@@ -22,6 +22,7 @@ from mailtls.world.challenges.dns_place import Place, Search
 from mailtls.world.challenges.dns_refusal import Refusal
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.dns.server import Address, Ask, DnsServer, ask_all
+from mailtls.world.effects import before_effect
 from mailtls.world.expiring import Expiring
 
 _PLACE_SECONDS: Final = 300.0
@@ -130,6 +131,7 @@ class Rfc2136Zone:
 
     def _judge(self, place: Place, update: dns.update.UpdateMessage, ask: Ask) -> None:
         refusal = Refusal(self._settings, place)
+        before_effect()  # after the lookups that found the zone, which may have taken long
         try:
             answer = ask(update)
         except _TSIG_ERRORS as error:

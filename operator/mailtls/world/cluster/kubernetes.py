@@ -22,6 +22,7 @@ from mailtls import __version__
 from mailtls.world.cluster.connection import authorization, configure, tls_context
 from mailtls.world.cluster.execution import Call, run_command
 from mailtls.world.cluster.resource import MANAGER
+from mailtls.world.effects import before_effect
 from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
 
 CHUNK: Final = 500
@@ -195,6 +196,7 @@ class KubernetesCluster:
         if container:
             query.append(("container", container))
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec?{urlencode(query)}"
+        before_effect()
         try:
             return run_command(self._exec_call(path), timeout)
         except ApiError as error:
@@ -267,6 +269,8 @@ class KubernetesCluster:
             headers = {**headers, "Content-Type": request.content_type}
             body = json.dumps(request.body).encode()
         path = f"{line.prefix}{request.path}"
+        if request.method != "GET":
+            before_effect()  # here, so that a write that is tried again is looked at again
         response = line.pool.urlopen(
             request.method,
             f"{path}?{urlencode(request.query)}" if request.query else path,

@@ -11,6 +11,7 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
 from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
 from mailtls.world.cluster.workloads import forbidden, sub_path_mount
+from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Cluster, Executed
 
 CONFLICT = 409
@@ -31,7 +32,7 @@ NOT_STARTED = "unable to start container process: "
 NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
 
 
-class Interrupted(Exception):
+class Interrupted(PassEnded):
     """The operator is stopping; what was begun goes on after its restart."""
 
 

@@ -1,0 +1,179 @@
+"""Whole passes of the reconciler over pods that are told by a reload command; only the world is a fake."""
+
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from threading import Event
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.observed import ServingSecret
+from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Key, PrivateKeyPolicy
+from mailtls.passes.issuing import Issuing
+from mailtls.passes.mending import Mending
+from mailtls.passes.observe import Observer
+from mailtls.passes.perform import Performer
+from mailtls.passes.proving import Proving
+from mailtls.passes.reporting import Reporter
+from mailtls.passes.restoring import Restoring
+from mailtls.passes.rolling import Rolling
+from mailtls.passes.watching import Watching
+from mailtls.passes.ways import WayFinding
+from mailtls.reconcile import Reconciler
+from mailtls.world import keys
+from mailtls.world.acme.accounts import Accounts
+from mailtls.world.challenges.http01 import Tokens
+from mailtls.world.challenges.solvers import Solvers
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.previous import PreviousPairs
+from mailtls.world.cluster.references import References
+from mailtls.world.cluster.resource import resource_path
+from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.dns.domains import DomainReader
+from mailtls.world.effects import before_effect
+from mailtls.world.metrics import Metrics
+from mailtls.world.ports import Executed, Json
+from mailtls.world.probing.prober import MailProber
+from mailtls.world.reading.spec import Defaults, default_acme, parse
+from unit import kube
+from unit.test_secrets import self_signed
+
+MX = Key("mail", "mx")
+PATH = resource_path(MX)
+
+
+class Pods(FakeCluster):
+    """Pods that show the new file at once; `on_reload` is called with a pod's name and runs its command."""
+
+    chain_pem = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reloaded: list[str] = []
+        self.on_reload: Callable[[str], Executed] = lambda _pod: Executed(0, "", "")
+        self.on_cat: Callable[[str], Executed] = lambda _pod: Executed(0, self.chain_pem, "")
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
+        """Run `cat` or the reload command."""
+        before_effect()
+        assert (namespace, container) == ("mail", "postfix")
+        assert timeout > 0
+        if command[0] == "cat":
+            return self.on_cat(pod)
+        self.reloaded.append(pod)
+        return self.on_reload(pod)
+
+    def merge(self, path: str, body: Json) -> Json:
+        """Merge; the status subresource is a part of its object."""
+        if path.endswith("/status"):
+            return super().merge(path.removesuffix("/status"), body | {"metadata": {}})
+        return super().merge(path, body)
+
+
+class Servers:
+    """Mail servers that serve the new certificate once their pod was reloaded."""
+
+    def __init__(self, cluster: Pods, clock: WallClock) -> None:
+        self.cluster, self.clock = cluster, clock
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target at once."""
+        assert depth
+        return [self._endpoint(each, expected) for each in targets]
+
+    def _endpoint(self, target: Target, expected: Expected) -> Endpoint:
+        if target.pod in self.cluster.reloaded:
+            return Endpoint(target, self.clock.now(), served_sha256=expected.leaf_sha256)
+        old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
+        return Endpoint(target, self.clock.now(), (old,), "00" * 32)
+
+
+class WholePass:
+    """A resource with a stored certificate and so many pods that do not serve it yet."""
+
+    def __init__(self, pods: int = 3) -> None:
+        self.cluster, self.clock, self.stopping = Pods(), WallClock(), Event()
+        self.metrics, self.secrets = Metrics(), Secrets(self.cluster)
+        acme = {"server": "https://127.0.0.1:1/directory", "solvers": [{"http01": {}}]}
+        self.defaults = Defaults(default_acme(acme, "mailtls"))
+        self._put_resource()
+        self._put_certificate()
+        self._put_pods(pods)
+        self.observer = Observer(self.cluster, self.secrets, Claims(), self.clock, self.defaults)
+        reporter = Reporter(self.cluster, self.metrics, self.clock)
+        self.reconcile = Reconciler(self.observer, self._performer(), reporter, self.clock)
+
+    def run(self) -> float | None:
+        """Make one pass."""
+        return self.reconcile(MX)
+
+    def change(self, **spec: object) -> None:
+        """Do what a user does, and let the watch tell of it."""
+        resource = self.cluster.objects[PATH]
+        resource["spec"] |= spec
+        resource["metadata"]["generation"] += 1
+        self.observer.heard(MX)
+
+    def condition(self, kind: str) -> Json:
+        """Return one condition of the status, empty when it was not reported."""
+        status = self.cluster.objects[PATH].get("status") or {}
+        found: Json = next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
+        return found
+
+    def events(self) -> list[Json]:
+        """Return all Events."""
+        return [each for name, each in self.cluster.objects.items() if "/events/" in name]
+
+    def _put_resource(self) -> None:
+        port = {"port": 25, "tls": "StartTLS"}
+        spec = {
+            "dnsNames": ["mx.example.test"],
+            "secretName": "mx-tls",
+            "workloads": [{"kind": "StatefulSet", "name": "postfix", "ports": [port]}],
+            "renewal": {"ari": False},
+        }
+        metadata = {
+            "namespace": "mail",
+            "name": "mx",
+            "uid": "uid-1",
+            "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        }
+        body = {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": metadata, "spec": spec}
+        self.cluster.create(PATH.rsplit("/", 1)[0], body)
+
+    def _put_certificate(self) -> None:
+        key = keys.generate(PrivateKeyPolicy())
+        certificate = self_signed(key)
+        desired = parse(self.cluster.objects[PATH], self.defaults)
+        self.secrets.store(desired, certificate, key, ServingSecret(exists=False))
+        self.cluster.chain_pem = certificate.chain_pem
+
+    def _put_pods(self, pods: int) -> None:
+        state = {"observedGeneration": 3, "readyReplicas": pods, "updateRevision": "a", "currentRevision": "a"}
+        self.cluster.create(
+            "/apis/apps/v1/namespaces/mail/statefulsets", deepcopy(kube.workload(replicas=pods, status=state))
+        )
+        for number in range(pods):
+            pod = kube.pod(f"postfix-{number}", labels={"app": "postfix"})
+            pod["status"]["podIPs"] = [{"ip": f"198.51.100.{number}"}]
+            self.cluster.create("/api/v1/namespaces/mail/pods", pod)
+
+    def _performer(self) -> Performer:
+        cluster, clock = self.cluster, self.clock
+        accounts = Accounts(cluster, "mailtls-system", clock, lambda *_: None)
+        proving = Proving(Solvers(Tokens(), accounts.read), clock)
+        return Performer(
+            Issuing(self.secrets, accounts, proving, clock, self.metrics, self.stopping),
+            Rolling(cluster, Servers(cluster, clock), clock, self.metrics, self.stopping, accounts.read),
+            Mending(References(cluster, clock), accounts, clock),
+            Restoring(PreviousPairs(cluster), clock),
+            ways=WayFinding(cluster, clock),
+            watching=Watching(DomainReader(), MailProber(clock, verdict), clock),
+            secrets=self.secrets,
+            defaults=self.defaults,
+            stopping=self.stopping,
+            may_act=lambda: None,
+        )
