@@ -84,7 +84,9 @@ class BareIssuing:
             journey.csr_der = keys.signing_request(keys.generate(PrivateKeyPolicy()), (journey.name,))
             journey.order = self._account.load(self._account.new_order((journey.name,)))
         while True:
-            action = next_action(journey.order, journey.presented, challenge_type_of(self._acme), self._clock.now())
+            action = next_action(
+                journey.order, journey.presented, challenge_type_of(self._acme), self._clock.now(), (journey.name,)
+            )
             not_before = getattr(action, "not_before", None)
             if not_before is not None and not_before > self._clock.now():
                 return float((not_before - self._clock.now()).total_seconds())

@@ -106,7 +106,9 @@ class Issuance:
 
     def next(self) -> Action:
         """Decide, and note it."""
-        action = next_action(self.order, self.presented, lambda _name: self.challenge_type, self.clock.now())
+        action = next_action(
+            self.order, self.presented, lambda _name: self.challenge_type, self.clock.now(), self.order.identifiers
+        )
         self.actions.append(action)
         return action
 

@@ -182,7 +182,9 @@ def test_resumed_order_does_not_answer_what_was_answered(pebble: Pebble) -> None
     while not isinstance(action := issuance.next(), Answer):
         issuance.perform(action)
     resumed = client.account.resume(issuance.order.url, answered=frozenset({action.challenge.url}))
-    following = next_action(resumed, issuance.presented, lambda _name: "dns-01", client.clock.now())
+    following = next_action(
+        resumed, issuance.presented, lambda _name: "dns-01", client.clock.now(), resumed.identifiers
+    )
     assert isinstance(following, PollAuthorization)
 
 

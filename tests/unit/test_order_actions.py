@@ -26,6 +26,7 @@ from mailtls.model.problem import Problem
 from mailtls.model.reason import Reason
 
 _NOW = datetime(2026, 11, 24, tzinfo=UTC)
+_NAMES = tuple(f"n{number}.example.com" for number in range(7))
 _ACME = "urn:ietf:params:acme:error:"
 
 
@@ -44,7 +45,7 @@ def _order(status: str, *authorizations: AuthorizationState) -> OrderState:
 
 
 def _next(order: OrderState, presented: frozenset[str] = frozenset(), kind: str | None = "dns-01") -> Action:
-    return next_action(order, presented, lambda _name: kind, _NOW)
+    return next_action(order, presented, lambda _name: kind, _NOW, _NAMES)
 
 
 def _presented(count: int) -> frozenset[str]:
@@ -204,8 +205,42 @@ def test_wildcard_asks_for_a_solver_by_its_whole_name() -> None:
     """The solver is chosen for `*.name`, as ordered, and not for the bare name."""
     asked = []
     order = _order(Status.PENDING, replace(_authorization(0), wildcard=True))
-    next_action(order, frozenset(), lambda name: asked.append(name) or "dns-01", _NOW)  # type: ignore[func-returns-value]
+    next_action(order, frozenset(), lambda name: asked.append(name) or "dns-01", _NOW, ["*.n0.example.com"])  # type: ignore[func-returns-value]
     assert set(asked) == {"*.n0.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("name", "wildcard", "ordered"),
+    [
+        ("www.corp.example", False, "n0.example.com"),
+        ("example.com", False, "n0.example.com"),
+        ("sub.n0.example.com", False, "n0.example.com"),
+        ("n0.example.com", True, "n0.example.com"),
+        ("example.com", False, "*.n0.example.com"),
+        ("a.n0.example.com", False, "*.n0.example.com"),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.VALID])
+def test_authorization_for_another_name_ends_the_order_before_anything_is_published(
+    name: str, wildcard: bool, ordered: str, status: str
+) -> None:
+    """Whoever answers it may prove a stranger's name to another CA."""
+    strange = replace(_authorization(1, status), name=name, wildcard=wildcard)
+    honest = replace(_authorization(0), name=ordered.removeprefix("*."), wildcard=ordered.startswith("*."))
+    for authorizations in ((strange, honest), (honest, strange)):
+        order = _order(Status.PENDING, *authorizations)
+        action = next_action(order, frozenset(), lambda _name: "dns-01", _NOW, [ordered])
+        assert isinstance(action, Fail)
+        assert action.finding.reason is Reason.AUTHORIZATION_NOT_ORDERED
+        assert name in action.finding.message
+
+
+@pytest.mark.parametrize(("name", "wildcard"), [("N0.example.com", True), ("n0.example.com", False)])
+def test_authorization_of_a_wildcard_may_lack_its_flag(name: str, wildcard: bool) -> None:
+    """Names compare without case, and not every CA flags wildcards."""
+    order = _order(Status.PENDING, replace(_authorization(0), name=name, wildcard=wildcard))
+    action = next_action(order, frozenset(), lambda _name: "dns-01", _NOW, ["*.n0.example.com"])
+    assert isinstance(action, Present)
 
 
 def test_names_compare_without_case_and_order() -> None:
@@ -295,7 +330,7 @@ def test_every_order_ends_and_keeps_the_rules(seed: int, names: int, honesty: fl
     """Whatever the CA says: orders end, nothing hidden is answered, nothing unproven is finalized."""
     ca = _CapriciousCa(seed, names, honesty)
     for _ in range(50_000):
-        action = next_action(ca.order, ca.presented, lambda _name: solver, ca.now)
+        action = next_action(ca.order, ca.presented, lambda _name: solver, ca.now, _NAMES)
         if isinstance(action, Download | Fail):
             break
         ca.perform(action)
@@ -311,7 +346,7 @@ def test_stubborn_ca_is_not_hammered(stubborn: str) -> None:
     ca = _CapriciousCa(1, 1, 1.0)
     ca.order = replace(ca.order, expires_at=None, authorizations=(_authorization(0, Status.VALID),))
     steps = 0
-    while not isinstance(action := next_action(ca.order, frozenset(), lambda _name: "dns-01", ca.now), Fail):
+    while not isinstance(action := next_action(ca.order, frozenset(), lambda _name: "dns-01", ca.now, _NAMES), Fail):
         ca.perform(action)
         ca.order = replace(ca.order, status=stubborn, certificate_url=None)
         steps += 1
@@ -323,7 +358,9 @@ def test_healthy_order_takes_the_fewest_reads() -> None:
     """With a CA that decides at once, n names cost n reads, n answers, n polls, one finalize and one poll."""
     ca = _CapriciousCa(1, 3, 1.0)
     counted: dict[str, int] = {}
-    while not isinstance(action := next_action(ca.order, ca.presented, lambda _name: "dns-01", ca.now), Download):
+    while not isinstance(
+        action := next_action(ca.order, ca.presented, lambda _name: "dns-01", ca.now, _NAMES), Download
+    ):
         assert not isinstance(action, Fail)
         counted[type(action).__name__] = counted.get(type(action).__name__, 0) + 1
         match action:

@@ -3,12 +3,13 @@
 The caller performs the action, gets a new `OrderState` and asks again. Waiting is the caller's: `not_before`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, Status
 from mailtls.model.problem import Problem, Stage, judge
+from mailtls.model.quoting import quote
 from mailtls.model.reason import Finding, Reason
 
 # Orders expire by themselves, usually after days; these limits end the ones of a CA that gives no expiry.
@@ -83,8 +84,12 @@ def next_action(
     presented: frozenset[str],
     challenge_type_of: ChallengeTypeOf,
     now: datetime,
+    names: Collection[str],
 ) -> Action:
     """Return the one thing to do next.
+
+    `names` are those that were ordered: a challenge for another identifier is never answered, because a CA that asks
+    for one may be passing on the challenge of another CA, and the answer would prove a stranger's name to it.
 
     `presented` holds the URLs of challenges whose proof is visible now. `challenge_type_of` maps a name as ordered
     (`*.` included) to a challenge type, None where no solver is responsible.
@@ -96,7 +101,7 @@ def next_action(
     if order.status == Status.READY:
         return _finalize(order)
     if order.status == Status.PENDING:
-        return _prove(order, presented, challenge_type_of) or _finalize_once(order)
+        return _unordered(order, names) or _prove(order, presented, challenge_type_of) or _finalize_once(order)
     return PollOrder(order.poll_at)
 
 
@@ -150,6 +155,18 @@ def _order_has_expired(order: OrderState, now: datetime) -> Fail | None:
     if order.expires_at is None or now < order.expires_at:
         return None
     return _failed("The order expired before it was done; a new one follows")
+
+
+def _unordered(order: OrderState, names: Collection[str]) -> Fail | None:
+    known = (each for each in order.authorizations if each.status != Status.UNREAD)
+    strange = next((each for each in known if not each.is_for_one_of(names)), None)
+    if strange is None:
+        return None
+    message = (
+        f"Ask the operator of the ACME server why it wants {quote(strange.identifier.encode())} validated: that was"
+        " not ordered, nothing was published for it, and a new order follows."
+    )
+    return Fail(Finding(Reason.AUTHORIZATION_NOT_ORDERED, message))
 
 
 def _prove(order: OrderState, presented: frozenset[str], challenge_type_of: ChallengeTypeOf) -> Action | None:

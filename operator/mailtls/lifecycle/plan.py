@@ -129,9 +129,10 @@ def issue(desired: Desired, seen: Observed, now: datetime) -> Step | None:
 
 
 def _advance(desired: Desired, seen: Observed, now: datetime) -> Step:
-    if seen.order is None:
+    if seen.order is None or seen.staged is None:
         raise AssertionError("an order is advanced only when there is one")
-    action = order.next_action(seen.order, seen.presented, challenge_type_of(desired.acme), now)
+    names = seen.staged.names
+    action = order.next_action(seen.order, seen.presented, challenge_type_of(desired.acme), now, names)
     return GiveUp(action) if isinstance(action, Fail) else AdvanceOrder(action)
 
 

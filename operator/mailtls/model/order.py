@@ -76,6 +76,14 @@ class AuthorizationState:
         """The earliest time to read it again, None for at once."""
         return _poll_at(self.read_at, self.retry_at, self.polls)
 
+    def is_for_one_of(self, names: Iterable[str]) -> bool:
+        """Whether its identifier is among `names` as ordered; without the wildcard flag it may be a wildcard's base.
+
+        Some CAs leave the flag out (RFC 8555 section 7.1.4), but none may widen a plain name to a wildcard.
+        """
+        ordered = {name.lower() for name in names}
+        return self.identifier.lower() in ordered or (not self.wildcard and f"*.{self.name.lower()}" in ordered)
+
     def challenge(self, challenge_type: str) -> ChallengeState | None:
         """Return its challenge of a type, None when the CA offers none."""
         return next((offered for offered in self.challenges if offered.type == challenge_type), None)

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     TERMS_CHANGED = "TermsChanged"
     ORDER_REJECTED = "OrderRejected"
     ORDER_FAILED = "OrderFailed"
+    AUTHORIZATION_NOT_ORDERED = "AuthorizationNotOrdered"
     RATE_LIMITED = "RateLimited"
     ACCOUNT_PAUSED = "AccountPaused"
     PROFILE_UNKNOWN = "ProfileUnknown"

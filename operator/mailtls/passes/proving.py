@@ -48,7 +48,10 @@ class Proving:
 
     def clean_up(self, desired: Desired, seen: Observed, account: Account, order: OrderState) -> None:
         """Remove what this process, or an earlier one, has published for the order."""
+        names = seen.staged.names if seen.staged else desired.dns_names
         for proof in _proofs(desired, order):
+            if not proof.authorization.is_for_one_of(names):
+                continue  # nothing was published for what was not ordered, and nothing of a stranger's is removed
             # A name that was proven long before has no proof here; any other may, seen by the CA or not.
             is_left_over = seen.order is None or seen.was_resumed or proof.authorization.status != Status.VALID
             if is_left_over or proof.challenge.url in seen.presented:

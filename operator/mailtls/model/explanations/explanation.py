@@ -152,6 +152,11 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "The authority accepted the order but did not issue in the end.",
         "Read the authority's own words in the message; the operator places a new order after a growing delay.",
     ),
+    Reason.AUTHORIZATION_NOT_ORDERED: Explanation(
+        "The ACME server wants a name validated that was not ordered, so the operator gave the order up before it "
+        "published anything: an answer could prove somebody else's name to another CA.",
+        "Order from a CA that you trust; ask the operator of this one why it adds names.",
+    ),
     Reason.RATE_LIMITED: Explanation(
         "The authority has counted too many orders, failures or certificates for these names or this account; or the "
         "operator itself lets an order wait in line, so that the authority need not refuse it.",
