@@ -173,6 +173,18 @@ def test_a_command_that_does_not_end_is_left(adapter: KubernetesCluster, sandbox
     assert time.monotonic() - begun < 4
 
 
+def test_command_that_ran_out_of_time_is_not_started_beside_itself(
+    adapter: KubernetesCluster, sandbox: Sandbox, pod: str
+) -> None:
+    """The second call learns how the first one ended; the third one starts anew."""
+    slow = ["sh", "-c", "echo begun >> /tmp/runs; sleep 3; exit 5"]
+    assert adapter.execute(sandbox.name, pod, "main", slow, 1).exit_code is None
+    assert adapter.execute(sandbox.name, pod, "main", slow, 20).exit_code == 5
+    assert adapter.execute(sandbox.name, pod, "main", ["cat", "/tmp/runs"], 20).stdout == "begun\n"
+    assert adapter.execute(sandbox.name, pod, "main", slow, 20).exit_code == 5
+    assert adapter.execute(sandbox.name, pod, "main", ["cat", "/tmp/runs"], 20).stdout == "begun\n" * 2
+
+
 def test_endless_output_is_cut(adapter: KubernetesCluster, sandbox: Sandbox, pod: str) -> None:
     """64 KiB of each stream are kept, and the exit code is still learnt."""
     script = "head -c 3000000 /dev/zero | tr '\\0' x; exit 3"

@@ -213,10 +213,32 @@ def test_pod_replaced_meanwhile_is_not_ready(refusal: ApiError) -> None:
     assert told(tell(FakeCluster(refuse={"merge": refusal})), "replaced") is Reason.POD_NOT_READY
 
 
-def test_exec_failing_in_the_api_server_is_named() -> None:
-    """A kubelet that cannot be reached is no reason to crash."""
-    cluster = FakeCluster(refuse={"execute": ApiError(500, "InternalError", "error dialing backend")})
-    assert told(tell(cluster), "error dialing backend") is Reason.RELOAD_FAILED
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ApiError(500, "InternalError", "error dialing backend"),
+        Unreachable("The API server answered 504: error dialing backend"),
+        Unreachable("The connection to the container broke: error dialing backend"),
+    ],
+)
+def test_exec_channel_that_fails_is_told_from_an_api_server_that_is_away(failure: Exception) -> None:
+    """A kubelet that cannot be reached has a name of its own, in whatever way the API server tells of it."""
+    path = "/api/v1/namespaces/mail/pods/postfix-0"
+    cluster = FakeCluster(objects={path: {"metadata": {"uid": POD.uid}}}, refuse={"execute": failure})
+    assert told(tell(cluster), "pod postfix-0", "error dialing backend") is Reason.EXEC_UNAVAILABLE
+    cluster.refuse["get"] = Unreachable("no route")
+    if isinstance(failure, Unreachable):
+        with pytest.raises(Unreachable, match="no route"):
+            tell(cluster)
+
+
+def test_pod_gone_in_mid_command_is_not_ready() -> None:
+    """Its connection broke because it was deleted, and a namesake of another uid is not the same pod."""
+    broken = Unreachable("The connection to the container broke")
+    path = "/api/v1/namespaces/mail/pods/postfix-0"
+    for objects in ({}, {path: {"metadata": {"uid": "another"}}}):
+        cluster = FakeCluster(objects=objects, refuse={"execute": broken})
+        assert told(tell(cluster), "replaced") is Reason.POD_NOT_READY
 
 
 def test_unreachable_api_server_is_raised() -> None:

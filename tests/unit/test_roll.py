@@ -444,6 +444,7 @@ def test_checks_run_in_their_documented_order() -> None:
     assert [check.__name__ for check in roll.CHECKS] == [
         "workload_is_unusable",
         "action_failed",
+        "commands_cannot_run",
         "told_pod_is_unproven",
         "restart_is_under_way",
         "workload_is_stale",

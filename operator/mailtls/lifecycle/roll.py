@@ -12,6 +12,7 @@ from mailtls.lifecycle.proof import PASSING, Evidence, Flaw, clients_refuse, fla
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import (
+    PutOff,
     ReloadPod,
     RestartWorkload,
     RolledOut,
@@ -104,6 +105,26 @@ def action_failed(view: View) -> RollStep | None:
             if subject in view.progress.faults:
                 return RolloutFailed(view.progress.faults[subject])
     return None
+
+
+def commands_cannot_run(view: View) -> RollStep | None:
+    """Leave a pod alone whose exec channel fails until its next try, and give up after the time-out."""
+    for state in view.states:
+        for pod in state.living_pods:
+            put_off = view.progress.put_off.get(pod.uid)
+            if put_off is None or not (view.pod_flaws(state, pod) or not state.workload.ports):
+                continue
+            if view.now >= put_off.since + view.progress.timeout:
+                return RolloutFailed(_never_ran(put_off, view.progress.timeout))
+            if view.now < put_off.again_at:
+                return WaitForPods(put_off.finding, put_off.again_at)
+    return None
+
+
+def _never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
+    minutes = timeout / timedelta(minutes=1)
+    message = f"Tried {put_off.tries} times within {minutes:g} minutes, spec.rollout.timeout. {put_off.finding.message}"
+    return Finding(Reason.ROLLOUT_TIMEOUT, message)
 
 
 def told_pod_is_unproven(view: View) -> RollStep | None:
@@ -258,6 +279,7 @@ def notes(view: View) -> tuple[Finding, ...]:
 CHECKS: tuple[Callable[[View], RollStep | None], ...] = (
     workload_is_unusable,
     action_failed,
+    commands_cannot_run,
     told_pod_is_unproven,
     restart_is_under_way,
     workload_is_stale,

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     POD_NOT_READY = "PodNotReady"
     FILE_NOT_UPDATED = "FileNotUpdated"
     RELOAD_FAILED = "ReloadFailed"
+    EXEC_UNAVAILABLE = "ExecUnavailable"
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     ROLLOUT_TIMEOUT = "RolloutTimeout"
     CANARY_FAILED = "CanaryFailed"

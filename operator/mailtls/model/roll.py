@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mailtls.model.reason import Finding
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Workload
 from mailtls.model.workload import PodState
+
+FIRST_TRY_AFTER = timedelta(seconds=2)
+LONGEST_TRY_AFTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,26 @@ RollStep = ReloadPod | RestartWorkload | WaitForPods | RolloutFailed | RolledOut
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff:
+    """A step that could not be taken, because no command can be run in the pod: `again_at` is its next try.
+
+    `since` is when it failed first; `tries` counts since then.
+    """
+
+    finding: Finding
+    since: datetime
+    tries: int
+    again_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RollProgress:
     """What one attempt at bringing one certificate out remembers; a new attempt starts with a new one.
 
     Losing it costs nothing but patience: what was told stands in annotations, and what is served is probed again.
     `retry` allows this attempt to tell pods again that an earlier attempt told in vain. `timeout` bounds each wait
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
-    `acted_at` and `faults` are keyed by a step's `subject`.
+    `acted_at`, `faults` and `put_off` are keyed by a step's `subject`.
     """
 
     started_at: datetime
@@ -75,13 +91,23 @@ class RollProgress:
     settle: timedelta = timedelta(seconds=10)
     acted_at: Mapping[str, datetime] = field(default_factory=dict)
     faults: Mapping[str, Finding] = field(default_factory=dict)
+    put_off: Mapping[str, PutOff] = field(default_factory=dict)
 
     def after(self, step: ReloadPod | RestartWorkload, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""
+        if fault is not None and fault.reason is Reason.EXEC_UNAVAILABLE:
+            return self._putting_off(step, fault, now)
         faults = {subject: found for subject, found in self.faults.items() if subject != step.subject}
         if fault is not None:
             faults[step.subject] = fault
-        return replace(self, acted_at={**self.acted_at, step.subject: now}, faults=faults)
+        put_off = {subject: found for subject, found in self.put_off.items() if subject != step.subject}
+        return replace(self, acted_at={**self.acted_at, step.subject: now}, faults=faults, put_off=put_off)
+
+    def _putting_off(self, step: ReloadPod | RestartWorkload, fault: Finding, now: datetime) -> "RollProgress":
+        before = self.put_off.get(step.subject)
+        since, tries = (before.since, before.tries + 1) if before else (now, 1)
+        again_at = now + min(FIRST_TRY_AFTER * 2 ** min(tries - 1, 30), LONGEST_TRY_AFTER)
+        return replace(self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, again_at)})
 
     def deadline(self, subject: str) -> datetime:
         """When waiting for `subject` ends: a full time-out after this attempt acted on it, or began."""

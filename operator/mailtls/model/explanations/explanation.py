@@ -296,6 +296,12 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Run it by hand with `kubectl exec`; for Postfix `postfix reload` needs the master process running and the "
         "rights of root. Set workloads[].reload.command if your image needs another one.",
     ),
+    Reason.EXEC_UNAVAILABLE: Explanation(
+        "The API server answers, but no command can be run in the pod: the way from it to the pod's kubelet is broken.",
+        "Run `kubectl exec` with the pod by hand: it fails the same way while the node is down, a firewall stands "
+        "before the kubelet's port 10250, or the konnectivity agents are gone. It is tried again with growing pauses "
+        "until spec.rollout.timeout has passed.",
+    ),
     Reason.CONTAINER_NOT_FOUND: Explanation(
         "The pod has no container of the name in reload.container.",
         "Correct workloads[].reload.container, or remove it: the first container that mounts the Secret is taken then.",

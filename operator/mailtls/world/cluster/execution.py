@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from ssl import SSLContext
+from threading import Event, Lock, Thread
 from typing import Any, Final
 
 import websocket
@@ -17,7 +18,13 @@ PROTOCOL: Final = "v4.channel.k8s.io"
 OUTPUT_LIMIT: Final = 64 * 1024  # bytes kept of each stream; the rest is read and dropped
 STDOUT, STDERR, STATUS = 1, 2, 3
 CONNECT_TIMEOUT: Final = 5.0  # seconds
+LONGEST_COMMAND: Final = 3600.0
+"""Seconds for which a command that ran out of time is waited for, instead of being started anew."""
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
+
+
+Place = tuple[str, ...]
+"""Namespace, pod, container and command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +53,87 @@ class _Streams:
         return Executed(exit_code, stdout, stderr)
 
 
-def run_command(call: Call, timeout: float) -> Executed:
-    """Run to the end or for `timeout` seconds; raises `ApiError` when the command could not be started."""
-    deadline = time.monotonic() + timeout
-    streams = _Streams()
-    try:
-        connection = _connect(call, min(CONNECT_TIMEOUT, timeout))
+class _Running:
+    """One command and its connection; whoever reads it to the end tells those who wait for the same command."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self._streams = connection, _Streams()
+        self._ended = Event()
+        self._broken: Exception | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over, so that the next one is started anew."""
+        return self._ended.is_set()
+
+    def listen(self, seconds: float) -> bool:
+        """Read for so long at most; True when the command has ended, or its connection has."""
         try:
-            ended = _listen(connection, streams, deadline)
-        finally:
-            connection.shutdown()  # no closing handshake: it would wait for a server that may be gone
-    except (websocket.WebSocketException, OSError) as problem:
-        raise Unreachable(f"The connection to the container broke: {problem}") from problem
-    if not ended:
-        return streams.executed(None)
-    return streams.executed(_exit_code(streams.status))
+            if not _listen(self._connection, self._streams, time.monotonic() + seconds):
+                return False
+        except (websocket.WebSocketException, OSError) as problem:
+            self._broken = problem
+        self.give_up()
+        return True
+
+    def give_up(self) -> None:
+        """Read no longer."""
+        self._connection.shutdown()  # no closing handshake: it would wait for a server that may be gone
+        self._ended.set()
+
+    def wait(self, seconds: float) -> Executed:
+        """Wait for somebody else to have read it to the end."""
+        return self.result() if self._ended.wait(seconds) else self._streams.executed(None)
+
+    def result(self) -> Executed:
+        """What the command said, as far as it was read."""
+        if self._broken is not None:
+            raise Unreachable(f"The connection to the container broke: {self._broken}") from self._broken
+        return self._streams.executed(_exit_code(self._streams.status) if self._ended.is_set() else None)
+
+
+class Commands:
+    """Runs commands in containers, each only once at a time: one that outlives its time-out is listened to further.
+
+    To drop its connection would not end it, and a second one would run beside the first. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[Place, _Running] = {}
+        self._lock = Lock()
+
+    def run(self, place: Place, call: Call, timeout: float) -> Executed:
+        """Run to the end or for `timeout` seconds; raises `ApiError` when the command could not be started."""
+        with self._lock:
+            running = self._running.get(place)
+        if running is not None and not running.has_ended:
+            return running.wait(timeout)
+        deadline = time.monotonic() + timeout
+        running = self._started(place, call, timeout)
+        if running.listen(deadline - time.monotonic()):
+            self._drop(place, running)
+        else:
+            Thread(target=self._follow, args=(place, running), name="late-command", daemon=True).start()
+        return running.result()
+
+    def _started(self, place: Place, call: Call, timeout: float) -> _Running:
+        try:
+            running = _Running(_connect(call, min(CONNECT_TIMEOUT, timeout)))
+        except (websocket.WebSocketException, OSError) as problem:
+            raise Unreachable(f"The connection to the container broke: {problem}") from problem
+        with self._lock:
+            self._running[place] = running
+        return running
+
+    def _follow(self, place: Place, running: _Running) -> None:
+        if not running.listen(LONGEST_COMMAND):
+            running.give_up()
+        self._drop(place, running)
+
+    def _drop(self, place: Place, running: _Running) -> None:
+        with self._lock:
+            if self._running.get(place) is running:
+                del self._running[place]
 
 
 def _connect(call: Call, timeout: float) -> Any:

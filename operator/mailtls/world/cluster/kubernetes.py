@@ -20,7 +20,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from mailtls import __version__
 from mailtls.world.cluster.connection import authorization, configure, tls_context
-from mailtls.world.cluster.execution import Call, run_command
+from mailtls.world.cluster.execution import Call, Commands, Place
 from mailtls.world.cluster.resource import MANAGER
 from mailtls.world.effects import before_effect
 from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
@@ -125,6 +125,7 @@ class KubernetesCluster:
         self._written = written or (lambda _verb, _answer: None)
         self._lock = Lock()
         self._client = ApiClient(load())
+        self._commands = Commands()
         self._line: _Line | None = None
 
     def get(self, path: str) -> Json | None:
@@ -190,20 +191,22 @@ class KubernetesCluster:
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
         """Run a command as `kubectl exec` does; output beyond 64 KiB is dropped, exit code None after `timeout`.
 
-        Raises `ApiError` when the command could not be started; never tries twice.
+        Raises `ApiError` when the command could not be started; never tries twice. One that ran out of time goes on in
+        its container, so the same command there is then waited for, and not started a second time beside the first.
         """
         query = [("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
         if container:
             query.append(("container", container))
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec?{urlencode(query)}"
+        place: Place = (namespace, pod, container, *command)
         before_effect()
         try:
-            return run_command(self._exec_call(path), timeout)
+            return self._commands.run(place, self._exec_call(path), timeout)
         except ApiError as error:
             if error.status != UNAUTHORIZED:
                 raise
         self._log_in_again(self._client)
-        return run_command(self._exec_call(path), timeout)
+        return self._commands.run(place, self._exec_call(path), timeout)
 
     def close(self) -> None:
         """Let go of idle connections."""

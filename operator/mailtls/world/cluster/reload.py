@@ -12,10 +12,12 @@ from mailtls.model.roll import ReloadPod
 from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
 from mailtls.world.cluster.workloads import forbidden, sub_path_mount
 from mailtls.world.effects import PassEnded
-from mailtls.world.ports import ApiError, Cluster, Executed
+from mailtls.world.ports import ApiError, Cluster, Executed, Unreachable
 
 CONFLICT = 409
 INVALID = 422
+NOT_FOUND = 404
+SERVER_ERRORS = 500
 
 EXEC = "get and create pods/exec"  # by websocket: newer clusters ask for both, older ones for get
 
@@ -32,6 +34,10 @@ NOT_STARTED = "unable to start container process: "
 NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
 
 
+class _ExecUnavailable(Exception):
+    """The API server answers, but the command could not be run in the pod."""
+
+
 class Interrupted(PassEnded):
     """The operator is stopping; what was begun goes on after its restart."""
 
@@ -41,11 +47,16 @@ def reload_pod(
 ) -> Finding | None:
     """Perform `step`; None when the pod's file has the wanted leaf and the reload command succeeded.
 
-    `timeout`, in seconds, bounds the wait for the file. Raises `Interrupted` soon after `stopping` is set and
-    `Unreachable`; both leave a state from which the same step can be taken again.
+    `timeout`, in seconds, bounds the wait for the file. Raises `Interrupted` soon after `stopping` is set, and
+    `Unreachable` where the API server is away; both leave a state from which the same step can be taken again. So does
+    `ExecUnavailable`: the API server answers, and this pod's exec channel fails.
     """
     visit = _Visit(cluster, namespace, step, wanted_sha256, stopping)
-    return visit.wake_kubelet() or visit.await_file(time.monotonic() + timeout) or visit.run_command()
+    try:
+        return visit.wake_kubelet() or visit.await_file(time.monotonic() + timeout) or visit.run_command()
+    except _ExecUnavailable as failure:
+        message = f"No command can be run in pod {step.pod.name}: {printable(str(failure))}"
+        return Finding(Reason.EXEC_UNAVAILABLE, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,18 @@ class _Visit:
             if NOT_STARTED in error.message or NO_SUCH_PROGRAM in error.message:
                 # The container runtime's way to say what a shell says by 127; its last words say it best.
                 return Executed(127, "", error.message.rpartition(NOT_STARTED)[2])
+            if error.status >= SERVER_ERRORS:  # of the way to the kubelet: the API server did answer
+                raise _ExecUnavailable(error.message) from error
             raise
+        except Unreachable as failure:
+            if self._is_gone():
+                raise ApiError(NOT_FOUND, "NotFound", self.pod.name) from failure
+            raise _ExecUnavailable(str(failure)) from failure
+
+    def _is_gone(self) -> bool:
+        """Whether the pod is; raises `Unreachable` where it was the API server that did not answer."""
+        found = self.cluster.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}")
+        return found is None or found["metadata"].get("uid", self.pod.uid) != self.pod.uid
 
     def _sleep(self, seconds: float) -> None:
         if self.stopping.wait(max(0.0, seconds)):
