@@ -103,6 +103,7 @@ class Core:
     cluster: FaultyCluster = field(default_factory=FaultyCluster)
     clock: WallClock = field(default_factory=WallClock)
     order_limit: Budget | None = None
+    defaults: Defaults = field(default_factory=Defaults)
     domains: Domains = field(default_factory=DomainReader)
 
     def __post_init__(self) -> None:
@@ -136,12 +137,12 @@ class Core:
             ways=WayFinding(cluster, clock),
             watching=Watching(self.domains, prober, clock),
             secrets=secrets,
-            defaults=Defaults(),
+            defaults=self.defaults,
             stopping=stopping,
             may_act=lambda: None,
         )
         self.claims = Claims()
-        self.observer = Observer(cluster, secrets, self.claims, clock, Defaults())
+        self.observer = Observer(cluster, secrets, self.claims, clock, self.defaults)
         self.reporter = Reporter(cluster, self.metrics, clock)
         self.reconcile = Reconciler(self.observer, performer, self.reporter, clock)
 

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fakes.cluster import FakeCluster
-from functional.acme_issuing import Client, issue
+from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.pebble import Options, Pebble, running_pebble
+from mailtls.model.order import Status
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, ExternalAccountBinding
 from mailtls.world.acme.accounts import KEY_ENTRY, URL_ANNOTATION, secret_name
@@ -61,11 +62,51 @@ def test_key_is_saved_before_the_ca_hears_of_it(pebble: Pebble) -> None:
     assert client.request_count() == 0
     secret = client.cluster.objects[_account_path(client)]
     assert base64.b64decode(secret["data"][KEY_ENTRY]).startswith(b"-----BEGIN PRIVATE KEY-----")
-    assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "mailtls"}
+    assert secret["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "mailtls",
+        "mailtls.dev/account-scope": "mailtls-system",
+    }
     assert account.url.startswith(f"https://127.0.0.1:{pebble.port}/my-account/")
     saved = client.cluster.objects[_account_path(client)]["metadata"]["annotations"]
     assert saved[URL_ANNOTATION] == account.url
     assert [verb for verb, _ in client.cluster.writes] == ["create", "merge"]
+
+
+def test_account_of_a_namespace_is_kept_there_and_never_shared(pebble: Pebble) -> None:
+    """The same server and address in two namespaces are two accounts at the CA, and the operator's has no Secret."""
+    client = Client(pebble)
+    urls = {name: client.accounts.of(replace(client.acme, namespace=name)).url for name in ("mail", "evil")}
+    assert urls["mail"] != urls["evil"]
+    for namespace in urls:
+        secret = client.cluster.objects[f"/api/v1/namespaces/{namespace}/secrets/{secret_name(client.acme)}"]
+        assert secret["metadata"]["labels"]["mailtls.dev/account-scope"] == namespace
+    assert not [path for path in client.cluster.objects if "/mailtls-system/" in path]
+
+
+def test_authorization_of_one_namespace_is_not_handed_out_to_another() -> None:
+    """A CA that reuses valid authorizations of an account asks another namespace for a validation of its own."""
+    with running_pebble(Options(authorization_reuse=100)) as reusing:
+        client = Client(reusing)
+        owner = client.accounts.of(replace(client.acme, namespace="mail"))
+        order = owner.new_order(["mx.example.com"])
+        assert isinstance(Issuance(owner, order, csr_for(["mx.example.com"]), client.clock).run(), str)
+        again = owner.load(owner.new_order(["mx.example.com"]))
+        assert [each.status for each in again.authorizations] == [Status.VALID]
+        stranger = client.accounts.of(replace(client.acme, namespace="evil"))
+        order = stranger.load(stranger.new_order(["mx.example.com"]))
+        assert [each.status for each in order.authorizations] == [Status.PENDING]
+
+
+def test_account_secret_that_was_copied_from_another_namespace_is_not_used(pebble: Pebble) -> None:
+    """Its scope tells; otherwise whoever may create Secrets chooses the key of another's account."""
+    client = Client(pebble)
+    acme = replace(client.acme, namespace="mail")
+    assert client.accounts.of(acme).url
+    path = f"/api/v1/namespaces/{{}}/secrets/{secret_name(acme)}"
+    client.cluster.objects[path.format("evil")] = client.cluster.objects[path.format("mail")]
+    with pytest.raises(AcmeProblem, match="lacks the labels") as caught:
+        client.accounts.of(replace(acme, namespace="evil"))
+    assert caught.value.finding.reason is Reason.CREDENTIALS_MISSING
 
 
 def test_restarted_operator_does_not_register_again(pebble: Pebble) -> None:

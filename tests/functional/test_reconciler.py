@@ -17,7 +17,8 @@ from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import ConditionType
 from mailtls.world import keys
 from mailtls.world.cluster.reload import Interrupted
-from mailtls.world.ports import ApiError, Conflict, Unreachable
+from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
+from mailtls.world.reading.spec import Defaults, default_acme
 
 LONGEST_WAIT = 90.0  # seconds
 DNS_KEY = Key("mailtls.")
@@ -51,6 +52,29 @@ def test_resource_becomes_ready_by_one_order(core: Core) -> None:
     assert staged is not None
     assert served["tls.key"] == staged["tls.key"]
     assert b'"open": false' in staged["order.json"]
+
+
+@pytest.mark.parametrize("written", [{"server": "https://127.0.0.1:1/dir"}, {"email": "me@example.com"}])
+def test_installations_solvers_do_not_serve_another_account(shared_pebble: Pebble, written: Json) -> None:
+    """The condition says what is missing, and neither a CA nor the installation's Secrets are touched."""
+    installation = {"server": shared_pebble.directory_url, "email": "ops@example.com", "solvers": [{"http01": {}}]}
+    core = Core(shared_pebble, defaults=Defaults(default_acme(installation, "mailtls-system")))
+    core.apply(acme=written)
+    core.reconcile(KEY)
+    assert core.condition("Ready")["reason"] == "NoSolver"
+    assert "so list a solver here" in core.condition("Ready")["message"]
+    assert not [path for path in core.cluster.objects if "/secrets/" in path]
+
+
+def test_own_account_with_own_solvers_issues_and_leaves_the_operators_namespace_alone(shared_pebble: Pebble) -> None:
+    """A real CA, an account of the namespace, and nothing of the installation's."""
+    installation = {"server": "letsencrypt", "email": "ops@example.com", "solvers": [{"dns01": {"rfc2136": RFC2136}}]}
+    core = Core(shared_pebble, defaults=Defaults(default_acme(installation, "mailtls-system")))
+    core.apply()
+    core.run_until_ready()
+    accounts = [path for path in core.cluster.objects if "/mailtls-account" in path]
+    assert len(accounts) == 1
+    assert accounts[0].startswith("/api/v1/namespaces/mail/secrets/")
 
 
 def test_issuance_reads_nothing_twice(core: Core) -> None:

@@ -1,5 +1,6 @@
 """Reading a MailServerTLS: what is filled in, what is normalised, and what is refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -207,21 +208,45 @@ def test_authority_left_out_is_the_installations() -> None:
 
 
 def test_authority_of_the_same_server_is_completed_from_the_installations() -> None:
-    """With the installation's server, each field left out is the installation's."""
-    own = authority({"email": "me@example.com"})
-    assert own == Acme(
-        LETS_ENCRYPT,
-        "me@example.com",
-        INSTALLATION.solvers,
-        profile="tlsserver",
-        ca_bundle=INSTALLATION.ca_bundle,
-    )
+    """With the installation's server and account, each field left out is the installation's."""
+    own = authority({"profile": "shortlived", "preferredChain": "ISRG Root X2"})
+    assert own == replace(INSTALLATION, profile="shortlived", preferred_chain="ISRG Root X2")
     assert authority({"server": "letsencrypt"}) == INSTALLATION
+    assert authority({"solvers": [{"http01": {}}]}) == replace(INSTALLATION, solvers=(Solver(Http01()),))
+    assert authority({"server": "letsencrypt", "email": INSTALLATION.email}) == INSTALLATION
 
 
-def test_authority_of_another_server_takes_only_the_solvers() -> None:
-    """Account, profile and CA bundle of one authority are of no use at another."""
-    assert authority({"server": "letsencrypt-staging"}) == Acme(STAGING, None, INSTALLATION.solvers)
+_OTHER_ACCOUNTS: list[dict[str, Any]] = [
+    {"server": "letsencrypt-staging"},
+    {"server": "https://acme.attacker.example/directory"},
+    {"email": "me@example.com"},
+    {"accountKeySecretRef": {"name": "account"}},
+    {"externalAccountBinding": {"keyID": "kid", "hmacKeySecretRef": {"name": "eab", "key": "hmac"}}},
+    {"caBundle": {"secretKeyRef": {"name": "roots"}}},
+]
+
+
+@pytest.mark.parametrize("written", _OTHER_ACCOUNTS)
+def test_resource_with_another_account_brings_its_own_solvers(written: dict[str, Any]) -> None:
+    """The installation's answer no challenge that a CA of the resource's choice makes up."""
+    with pytest.raises(InvalidSpec, match=r"^spec\.acme\.solvers: .*, so list a solver here(: .* named)?\.$") as caught:
+        authority(written)
+    assert caught.value.finding.reason is Reason.NO_SOLVER
+
+
+@pytest.mark.parametrize("written", _OTHER_ACCOUNTS)
+def test_other_account_belongs_to_the_namespace_of_the_resource(written: dict[str, Any]) -> None:
+    """It has no credential of the installation, in whatever namespace the resource is."""
+    own = authority(written | {"solvers": [{"http01": {}}]})
+    assert own.namespace == "mail"
+    assert own.email in {None, "me@example.com"}
+    assert own.solvers == (Solver(Http01()),)
+    assert INSTALLATION.namespace == ""
+
+
+def test_account_is_the_namespaces_where_the_installation_has_none() -> None:
+    """Nothing that a resource writes makes an account in the operator's namespace."""
+    assert authority({"server": "letsencrypt", "solvers": [{"http01": {}}]}, None).namespace == "mail"
 
 
 def test_authority_with_solvers_of_its_own_takes_none_of_the_installations() -> None:

@@ -200,7 +200,8 @@ class Acme:
     """The authority to order from and the ways to prove names to it.
 
     `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
-    user keeps; None: one account per (server, email), shared, kept in the operator's namespace.
+    user keeps; None: the operator keeps the key of one account per (server, email) in a Secret. `namespace` is whose
+    account it is, and where that Secret is: empty for the installation's, which stays in the operator's namespace.
     """
 
     server: str
@@ -211,6 +212,7 @@ class Acme:
     ca_bundle: DataRef | None = None
     external_account_binding: ExternalAccountBinding | None = None
     account_key: DataRef | None = None
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,9 @@
-"""ACME accounts by CA and e-mail address, their keys kept in Secrets of the operator's namespace."""
+"""ACME accounts by namespace, CA and e-mail address, their keys kept in Secrets.
+
+The installation's account has its Secret in the operator's namespace. Each other account belongs to the namespace of
+the resources that name it: it is never shared with another, and its Secret is there. A CA hands valid authorizations
+of an account out again, so whoever shares the account needs no validation for them.
+"""
 
 import base64
 import binascii
@@ -29,6 +34,7 @@ _log = structlog.get_logger(__name__)
 
 KEY_ENTRY = "account.key"
 URL_ANNOTATION = "mailtls.dev/account-url"
+SCOPE_LABEL = "mailtls.dev/account-scope"  # the namespace whose account it is
 
 # How long a change of a key, bundle or binding may go unseen; reading them for every step would load the API server.
 _CHECKED_AGAIN_AFTER = timedelta(seconds=30)
@@ -111,7 +117,7 @@ class Accounts:
     def _entry(self, acme: Acme) -> _Entry:
         binding = acme.external_account_binding
         bound = (binding.key_id, binding.hmac_key) if binding else (None, None)
-        key = (acme.server, acme.email, acme.account_key, acme.ca_bundle, *bound)
+        key = (acme.namespace, acme.server, acme.email, acme.account_key, acme.ca_bundle, *bound)
         with self._lock:
             if key not in self._entries:
                 line = OrderLine(self._limits.get(acme.server), self._clock.now)
@@ -148,9 +154,12 @@ class Accounts:
         if acme.account_key is not None:
             identity = Identity(acme.server, self.read(acme.account_key), acme.email, binding)
             return _Inputs(identity, roots, None)
-        path = f"/api/v1/namespaces/{self._namespace}/secrets/{secret_name(acme)}"
-        secret = self._cluster.get(path) or self._create(path, acme)
-        key_pem = _content(secret, DataRef("Secret", self._namespace, secret_name(acme), KEY_ENTRY))
+        namespace = acme.namespace or self._namespace
+        path = f"/api/v1/namespaces/{namespace}/secrets/{secret_name(acme)}"
+        secret = self._cluster.get(path) or self._create(path, namespace, acme)
+        if acme.namespace:
+            _check_scope(secret, namespace)
+        key_pem = _content(secret, DataRef("Secret", namespace, secret_name(acme), KEY_ENTRY))
         url = (secret["metadata"].get("annotations") or {}).get(URL_ANNOTATION)
         return _Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path)
 
@@ -165,15 +174,15 @@ class Accounts:
             return None
         return binding.key_id, self.read(binding.hmac_key).decode(errors="replace").strip()
 
-    def _create(self, path: str, acme: Acme) -> Json:
+    def _create(self, path: str, namespace: str, acme: Acme) -> Json:
         collection, name = path.rsplit("/", 1)
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
                 "name": name,
-                "namespace": self._namespace,
-                "labels": {MANAGED_BY: MANAGER},
+                "namespace": namespace,
+                "labels": {MANAGED_BY: MANAGER, SCOPE_LABEL: namespace},
                 "annotations": {"mailtls.dev/acme-server": acme.server, "mailtls.dev/acme-email": acme.email or ""},
             },
             "type": "Opaque",
@@ -210,6 +219,18 @@ def secret_name(acme: Acme) -> str:
     bound = [binding.key_id, binding.hmac_key.namespace] if binding else []
     digest = hashlib.sha256("\n".join([acme.server, acme.email or "", *bound]).encode()).hexdigest()
     return f"mailtls-account-{digest[:12]}"
+
+
+def _check_scope(secret: Json, namespace: str) -> None:
+    metadata = secret["metadata"]
+    labels = metadata.get("labels") or {}
+    if labels.get(MANAGED_BY) == MANAGER and labels.get(SCOPE_LABEL) == namespace:
+        return
+    raise _missing(
+        f"Remove the Secret {namespace}/{metadata['name']}, where the operator keeps an account key of this namespace:"
+        f" it lacks the labels {MANAGED_BY}={MANAGER} and {SCOPE_LABEL}={namespace}; an account key of your own belongs"
+        " into acme.accountKeySecretRef"
+    )
 
 
 def _new_key() -> bytes:

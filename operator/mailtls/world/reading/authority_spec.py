@@ -50,12 +50,20 @@ def default_acme(settings: Json | None, namespace: str) -> Acme | None:
 def acme(node: Node, namespace: str, default: Acme | None) -> Acme:
     """Read `spec.acme`, with what it leaves out taken from the installation's `default`.
 
-    Solvers are taken from it always, all else only where the server is the same: an account or a private CA bundle is
-    of no use at another authority. Raises `InvalidSpec`, with `NoSolver` where names could not be proven in any way.
+    Account and solvers travel together: a resource that names another server, e-mail address, account key, external
+    account or CA bundle has an account of its namespace and brings its own solvers. Otherwise its CA could have the
+    installation's solvers answer the challenges of another CA. Raises `InvalidSpec`, with `NoSolver` where names could
+    not be proven in any way.
     """
     chosen = default if not node.is_given else _overriding(node, namespace, default)
     if chosen is None:
         raise node.refused("there is no authority to order from, so give acme.server here, or acme in the Helm values")
+    if not chosen.solvers and chosen.namespace and default is not None:
+        raise node.at("solvers").refused(
+            "the installation's solvers serve only its own account at its own ACME server, so list a solver here"
+            f"{_unseen_by_the_schema(chosen, default)}",
+            Reason.NO_SOLVER,
+        )
     if not chosen.solvers:
         raise node.at("solvers").refused(
             "names could not be proven in any way, so list a solver here, or acme.solvers in the Helm values",
@@ -120,22 +128,44 @@ def _overriding(node: Node, namespace: str, default: Acme | None) -> Acme | None
         return None
     url = directory_url(server) if server.is_given or default is None else default.server
     own = _acme(node, namespace, url)
-    if default is None:
-        return own
-    own = replace(own, solvers=own.solvers or default.solvers)
-    return _completed(own, default) if url == default.server else own
+    if default is None or _difference(own, default):
+        return _with_own_account(own, namespace, default)
+    return replace(
+        default,
+        solvers=own.solvers or default.solvers,
+        profile=own.profile or default.profile,
+        preferred_chain=own.preferred_chain or default.preferred_chain,
+    )
 
 
-def _completed(own: Acme, default: Acme) -> Acme:
-    """Fill what `own` leaves out; both speak of the same server."""
+def _difference(own: Acme, default: Acme) -> str:
+    """Say by what `own` leaves the installation's account; empty where it does not."""
+    differences = {
+        "another server is named": own.server != default.server,
+        "another e-mail address is named": own.email not in {None, default.email},
+        "an account key is named": own.account_key is not None,
+        "an external account is named": own.external_account_binding is not None,
+        "a CA bundle is named": own.ca_bundle is not None,
+    }
+    return next((words for words, is_so in differences.items() if is_so), "")
+
+
+def _unseen_by_the_schema(own: Acme, default: Acme) -> str:
+    """Say the difference where the API server cannot know it: its rule says the rest in the same words."""
+    is_seen = own.account_key is not None or own.external_account_binding is not None
+    return "" if is_seen else f": {_difference(own, default)}"
+
+
+def _with_own_account(own: Acme, namespace: str, default: Acme | None) -> Acme:
+    """Give it an account of its namespace; what is no credential may still be the installation's at its own server."""
+    if default is None or own.server != default.server:
+        return replace(own, namespace=namespace)
     return replace(
         own,
-        email=own.email or default.email,
         profile=own.profile or default.profile,
         preferred_chain=own.preferred_chain or default.preferred_chain,
         ca_bundle=own.ca_bundle or default.ca_bundle,
-        external_account_binding=own.external_account_binding or default.external_account_binding,
-        account_key=own.account_key or default.account_key,
+        namespace=namespace,
     )
 
 
