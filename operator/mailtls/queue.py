@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from mailtls.world.effects import PassEnded
-from mailtls.world.ports import Conflict, Unreachable
+from mailtls.world.ports import ApiError, Conflict, Unreachable
 
 log = structlog.get_logger()
 K = TypeVar("K")
@@ -237,7 +237,7 @@ def _say(error: Exception, failures: int, delay: float) -> None:
         log.info("the pass ends", why=str(error))
     elif isinstance(error, Conflict) and failures == 1:
         log.debug("somebody else wrote first", error=str(error))
-    elif isinstance(error, Conflict | Unreachable):
+    elif isinstance(error, ApiError | Unreachable):
         log.warning("the pass is tried again", error=str(error), failures=failures, seconds=round(delay, 1))
     else:
         log.error("the pass failed", failures=failures, seconds=round(delay, 1), exc_info=error)

@@ -14,7 +14,7 @@ from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
-from mailtls.world.cluster.reload import printable
+from mailtls.world.cluster.refusals import finding_of_refusal, webhook_fails
 from mailtls.world.cluster.status import read
 from mailtls.world.effects import PassEnded, ResourceChanged, before_effect, guarded
 from mailtls.world.ports import ApiError, Clock, Conflict, Json, Unreachable
@@ -44,7 +44,7 @@ class Reconciler:
     def __call__(self, key: Key) -> float | None:
         """Bring one resource as far as it goes now."""
         paused = self._observer.paused(key)
-        resource = paused.resource if paused else self._observer.resource(key)
+        resource = paused.resource if paused else self._resource(key)
         if resource is None:
             return self._farewell(key)
         try:
@@ -58,6 +58,13 @@ class Reconciler:
             except Exception as error:
                 self._tell_of(error, key)
                 raise
+
+    def _resource(self, key: Key) -> Json | None:
+        try:
+            return self._observer.resource(key)
+        except ApiError as refused:
+            self._reporter.unreadable(key, finding_of_refusal(refused))
+            raise
 
     def _pass(self, desired: Desired, resource: Json, paused: Observed | None) -> float | None:
         observer = self._observer
@@ -139,18 +146,16 @@ def _waits_for_the_ca(seen: Observed) -> bool:
 
 def finding_of(error: Exception) -> Finding | None:
     """What to tell of an exception that ended a pass, None where the next pass mends it; of a defect only its name."""
-    if isinstance(error, Unreachable | Conflict | PassEnded):
+    if isinstance(error, Unreachable):
+        return webhook_fails(str(error))
+    if isinstance(error, Conflict | PassEnded):
         return None
     if not isinstance(error, ApiError):
         name = type(error).__name__
         return Finding(Reason.INTERNAL_ERROR, f"A defect of the operator ended the pass: {name}; its log says more.")
     if error.is_missing:
         return None  # what was looked at is gone: observe again
-    if error.is_forbidden:
-        message = f"Grant by RBAC what the chart grants, the API server refused: {printable(error.message)}"
-        return Finding(Reason.FORBIDDEN, message)
-    words = f"{error.status} {error.reason}: {printable(error.message)}"
-    return Finding(Reason.INTERNAL_ERROR, f"The API server refused what the operator asked of it: {words}")
+    return finding_of_refusal(error)
 
 
 def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:

@@ -18,7 +18,8 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import PodState
-from mailtls.world.cluster.reload import Interrupted, leaf_sha256, printable, reload_pod
+from mailtls.world.cluster.refusals import printable
+from mailtls.world.cluster.reload import Interrupted, leaf_sha256, reload_pod
 from mailtls.world.ports import ApiError, Conflict, Executed, Unreachable
 from unit.kube import FakeCluster
 

@@ -51,6 +51,8 @@ class Pods(FakeCluster):
 
     def __init__(self) -> None:
         super().__init__()
+        self.refused: dict[str, Exception] = {}  # by a part of the path of a write
+        self.hidden: dict[str, Exception] = {}  # by the path of a read
         self.reloaded: list[str] = []
         self.on_reload: Callable[[str], Executed] = lambda _pod: Executed(0, "", "")
         self.on_cat: Callable[[str], Executed] = lambda _pod: Executed(0, self.chain_pem, "")
@@ -65,8 +67,17 @@ class Pods(FakeCluster):
         self.reloaded.append(pod)
         return self.on_reload(pod)
 
+    def get(self, path: str) -> Json | None:
+        """Return the object, unless a test hides it."""
+        if path in self.hidden:
+            raise self.hidden[path]
+        return super().get(path)
+
     def merge(self, path: str, body: Json) -> Json:
         """Merge; the status subresource is a part of its object."""
+        for part, refusal in self.refused.items():
+            if part in path:
+                raise refusal
         if path.endswith("/status"):
             return super().merge(path.removesuffix("/status"), body | {"metadata": {}})
         return super().merge(path, body)

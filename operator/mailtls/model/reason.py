@@ -91,6 +91,9 @@ class Reason(StrEnum):
     ROLLOUT_TIMEOUT = "RolloutTimeout"
     CANARY_FAILED = "CanaryFailed"
     FORBIDDEN = "Forbidden"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    ADMISSION_DENIED = "AdmissionDenied"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
     # what the probe sees
     DNS_LOOKUP_FAILED = "DnsLookupFailed"
     CONNECTION_REFUSED = "ConnectionRefused"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import structlog
 
@@ -14,15 +13,15 @@ from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Condition, ConditionType, Truth
-from mailtls.world.cluster.resource import GROUP, VERSION, resource_path
-from mailtls.world.cluster.status import from_time, read, to_time, write
+from mailtls.passes.events import Events
+from mailtls.world.cluster.resource import resource_path
+from mailtls.world.cluster.status import read, to_time, write
 from mailtls.world.metrics import Metrics
-from mailtls.world.ports import ApiError, Clock, Cluster, Json, Unreachable
+from mailtls.world.ports import ApiError, Clock, Cluster, Json
 from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import secret_name
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
-MESSAGE_LIMIT = 1000  # an Event takes 1024 characters
 log = structlog.get_logger()
 
 
@@ -33,6 +32,11 @@ class Reporter:
     cluster: Cluster
     metrics: Metrics
     clock: Clock
+    _events: Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count Events for as long as this one lives."""
+        object.__setattr__(self, "_events", Events(self.cluster, self.clock))
 
     def report(self, desired: Desired, seen: Observed) -> Json:
         """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
@@ -44,7 +48,7 @@ class Reporter:
         self._tell(seen.resource, said, seen)
         self._tell_of_domains(seen.resource, said)
         if seen.issued is not None and (warning := chain_leads_elsewhere(desired, seen)) is not None:
-            self._post(seen.resource, "Warning", str(warning.reason), warning.message)
+            self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
         self._measure(desired, seen, said)
         return told
 
@@ -59,13 +63,23 @@ class Reporter:
         self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
 
     def cut_short(self, resource: Json, finding: Finding) -> None:
-        """Say what ended a pass before it could tell; all else that was known stays in the status."""
+        """Say what ended a pass before it could tell; all else that was known stays in the status.
+
+        The metric and the Event come first: they are all there is where the status cannot be written. Raises what keeps
+        it from being written.
+        """
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = interruption(finding, before, meta["generation"], self.clock.now())
         shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), "")
-        self._write(resource, {"conditions": shown["conditions"]})
-        self._tell(resource, said, None)
         self.metrics.conditions(_key(meta), said)
+        self._tell(resource, said, None)
+        self._write(resource, {"conditions": shown["conditions"]})
+
+    def unreadable(self, key: Key, finding: Finding) -> None:
+        """Say by metric and Event why a resource cannot be read, which so has no status to write."""
+        meta = {"namespace": key.namespace, "name": key.name}
+        self.metrics.conditions(key, interruption(finding, read({}), 0, self.clock.now()))
+        self._events.post({"metadata": meta}, "Warning", str(finding.reason), finding.message)
 
     def restore(self, resource: Json) -> None:
         """Show what the last leader reported, until this one knows better: an alert must not miss a restart."""
@@ -103,14 +117,14 @@ class Reporter:
         has_failed = failure is not None and failure.is_final and is_news
         has_failed = has_failed or _is_new_refusal(failure, resource, said)
         if seen is not None and seen.refused is not None:
-            self._post(resource, "Warning", str(seen.refused.event), seen.refused.message)
+            self._events.post(resource, "Warning", str(seen.refused.event), seen.refused.message)
         if failure is not None and has_failed:
-            self._post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
+            self._events.post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:
-            self._post(resource, "Normal", str(issued.event), issued.message)
+            self._events.post(resource, "Normal", str(issued.event), issued.message)
         is_told = has_failed or (is_good and issued is not None)  # but a new certificate hides no trouble with it
         if changed and not is_told and (is_good or _is_trouble(ready)):
-            self._post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
+            self._events.post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
         if changed:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
 
@@ -120,42 +134,7 @@ class Reporter:
         before = read(resource.get("status") or {}).condition(ConditionType.DOMAIN_HEALTHY)
         if now.status is Truth.UNKNOWN or (before and (before.status, before.reason) == (now.status, now.reason)):
             return
-        self._post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
-
-    def _post(self, resource: Json, kind: str, reason: str, message: str) -> None:
-        """Post an Event; losing one must not lose the pass."""
-        try:
-            self.cluster.create(
-                f"/api/v1/namespaces/{resource['metadata']['namespace']}/events",
-                self._event(resource, kind, reason, message),
-            )
-        except (ApiError, Unreachable) as error:
-            log.warning("an Event was lost", error=str(error))
-
-    def _event(self, resource: Json, kind: str, reason: str, message: str) -> Json:
-        meta, now = resource["metadata"], from_time(self.clock.now())
-        return {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{meta['name']}.{uuid4().hex[:16]}", "namespace": meta["namespace"]},
-            "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": "MailServerTLS",
-                "name": meta["name"],
-                "namespace": meta["namespace"],
-                "uid": meta["uid"],
-                "resourceVersion": meta["resourceVersion"],
-            },
-            "type": kind,
-            "reason": reason,
-            "message": message[:MESSAGE_LIMIT],
-            "source": {"component": "mailtls"},
-            "reportingComponent": "mailtls",
-            "reportingInstance": "mailtls",
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        self._events.post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
 
     def _measure(self, desired: Desired, seen: Observed, said: Iterable[Condition]) -> None:
         certificate = seen.secret.certificate

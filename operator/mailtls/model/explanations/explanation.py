@@ -320,6 +320,20 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Compare the roles with the chart's (`helm upgrade` restores them), and check that the namespace is among "
         "watchNamespaces if that is set.",
     ),
+    Reason.QUOTA_EXCEEDED: Explanation(
+        "A ResourceQuota of the namespace is used up, so that the operator cannot create what it needs.",
+        "Raise the quota that the message names, or delete objects that use it up: a resource has up to three Secrets.",
+    ),
+    Reason.ADMISSION_DENIED: Explanation(
+        "An admission webhook or policy of the cluster refuses what the operator writes, or does not answer.",
+        "Exempt the operator's ServiceAccount or the objects that the message names from the policy; where a webhook "
+        "does not answer, repair it or delete its configuration.",
+    ),
+    Reason.NAMESPACE_TERMINATING: Explanation(
+        "The namespace is being deleted, so that nothing new can be created in it.",
+        "No action needed: the resource goes with its namespace. Where the namespace never goes, see its status for "
+        "what holds it.",
+    ),
 }
 
 _OPERATOR: Mapping[Reason, Explanation] = {

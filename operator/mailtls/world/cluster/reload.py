@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
 from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
+from mailtls.world.cluster.refusals import printable, refused_by_rule
 from mailtls.world.cluster.workloads import forbidden, sub_path_mount
 from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Cluster, Executed, Unreachable
@@ -28,7 +29,6 @@ BLIND_WAIT = 5.0
 
 READ_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 30.0
-OUTPUT_LIMIT = 300
 CANNOT_RUN = frozenset({126, 127})
 NOT_STARTED = "unable to start container process: "
 NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
@@ -155,8 +155,8 @@ class _Visit:
 
     def _refused(self, error: ApiError, verb: str) -> Finding:
         where = f"pod {self.pod.name}"
-        if error.is_forbidden:
-            return forbidden(verb, self.namespace)
+        if (found := refused_by_rule(error)) is not None:
+            return found if found.reason is not Reason.FORBIDDEN else forbidden(verb, self.namespace)
         if (
             error.is_missing
             or error.status == CONFLICT
@@ -195,11 +195,3 @@ def leaf_sha256(pem: str) -> str | None:
         return x509.load_pem_x509_certificates(pem.encode())[0].fingerprint(SHA256()).hex()
     except ValueError:
         return None
-
-
-def printable(text: str) -> str:
-    """Make a program's output fit for a message: one line, bounded, and nothing at all of a private key."""
-    if "PRIVATE KEY" in text:
-        return "(withheld: the output holds a private key)"
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= OUTPUT_LIMIT else f"{line[: OUTPUT_LIMIT - 1]}…"

@@ -7,6 +7,7 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Apply, Workload, WorkloadKind
 from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState, WorkloadState, ordinal_order
 from mailtls.world.cluster.mounts import Mount, certificate_mounts, children, mentions_secret, running_containers
+from mailtls.world.cluster.refusals import refused_by_rule
 from mailtls.world.ports import ApiError, Cluster, Json
 
 PLURALS: Mapping[WorkloadKind, str] = {
@@ -38,8 +39,9 @@ def restart_workload(cluster: Cluster, namespace: str, workload: Workload, sha25
     try:
         cluster.merge(workload_path(namespace, workload), {"spec": {"template": template}})
     except ApiError as error:
-        if error.is_forbidden:
-            return forbidden(f"patch {PLURALS[workload.kind]}", namespace)
+        if (found := refused_by_rule(error)) is not None:
+            lacks_rights = found.reason is Reason.FORBIDDEN
+            return forbidden(f"patch {PLURALS[workload.kind]}", namespace) if lacks_rights else found
         if error.is_missing:
             return _not_found(namespace, workload)
         raise
