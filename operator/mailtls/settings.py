@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.budget import Budget, parse_budget
 from mailtls.model.duration import parse_duration
 
@@ -34,7 +35,8 @@ class Settings:
 
     `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
     HTTP-01 server (`POD_IP`), `node_name` where it runs (`NODE_NAME`). `watch_namespaces` empty means the whole
-    cluster. `acme_solvers` has the shape of `spec.acme.solvers`; it is parsed like a resource's. `acme_order_limits` by
+    cluster. `acme_solvers` has the shape of `spec.acme.solvers`; it is parsed like a resource's.
+    `acme_allowed_names` says who may order what there; empty: all may order all. `acme_order_limits` by
     server go before those known of CAs. `http01_service` None: no HTTP-01. `resolvers` are asked what mail domains
     publish, and trusted with DNSSEC; empty: the system's, which are not. `kubeconfig` (`KUBECONFIG`) is for an
     operator outside of a pod.
@@ -59,6 +61,7 @@ class Settings:
     acme_email: str | None = None
     acme_ca_bundle_file: Path | None = None
     acme_solvers: tuple[dict[str, Any], ...] = ()
+    acme_allowed_names: tuple[AllowedNames, ...] = ()
     acme_order_limits: Mapping[str, Budget | None] = field(default_factory=dict)
     trust_bundle_file: Path | None = None
     resolvers: tuple[str, ...] = ()
@@ -87,6 +90,7 @@ class Settings:
             "acme_email": read.text("MAILTLS_ACME_EMAIL"),
             "acme_ca_bundle_file": read("MAILTLS_ACME_CA_BUNDLE_FILE", _file),
             "acme_solvers": read("MAILTLS_ACME_SOLVERS", _solvers),
+            "acme_allowed_names": read("MAILTLS_ACME_ALLOWED_NAMES", _allowed_names),
             "acme_order_limits": read("MAILTLS_ACME_ORDER_LIMITS", _order_limits),
             "trust_bundle_file": read("MAILTLS_TRUST_BUNDLE_FILE", _file),
             "resolvers": read("MAILTLS_RESOLVERS", _names),
@@ -180,6 +184,23 @@ def _solvers(text: str) -> tuple[dict[str, Any], ...]:
     if not isinstance(solvers, list) or not all(isinstance(solver, dict) for solver in solvers):
         raise ValueError("write a JSON list in the shape of spec.acme.solvers")
     return tuple(solvers)
+
+
+def _allowed_names(text: str) -> tuple[AllowedNames, ...]:
+    hint = 'write a JSON list of rules such as {"namespaces": ["mail"], "names": ["*.example.com"]}'
+    try:
+        rules = json.loads(text)
+    except ValueError:
+        raise ValueError(hint) from None
+    if not isinstance(rules, list) or not all(map(_is_rule, rules)):
+        raise ValueError(hint)
+    return tuple(AllowedNames(tuple(rule["namespaces"]), tuple(rule["names"])) for rule in rules)
+
+
+def _is_rule(rule: object) -> bool:
+    if not isinstance(rule, dict) or set(rule) != {"namespaces", "names"}:
+        return False
+    return all(isinstance(globs, list) and all(isinstance(each, str) for each in globs) for globs in rule.values())
 
 
 def _order_limits(text: str) -> dict[str, Budget | None]:

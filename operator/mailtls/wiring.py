@@ -167,7 +167,7 @@ def _defaults(settings: Settings) -> Defaults:
         acme = default_acme(settings.acme, settings.namespace)
     except InvalidSpec as invalid:
         raise InvalidSettings(str(invalid)) from None
-    return Defaults(acme=acme, probe_interval=settings.probe_interval)
+    return Defaults(acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
 
 
 def _publish(parts: Parts) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.budget import Budget
 from mailtls.settings import InvalidSettings, LogFormat, Settings
 
@@ -49,6 +50,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "MAILTLS_ACME_EMAIL": "a@example.com",
             "MAILTLS_ACME_CA_BUNDLE_FILE": str(bundle),
             "MAILTLS_ACME_SOLVERS": '[{"http01": {}}]',
+            "MAILTLS_ACME_ALLOWED_NAMES": '[{"namespaces": ["mail"], "names": ["*.example.com"]}]',
             "MAILTLS_ACME_ORDER_LIMITS": '{"letsencrypt": "50/1h", "https://ca.test/dir": "none"}',
             "MAILTLS_TRUST_BUNDLE_FILE": str(bundle),
             "MAILTLS_RESOLVERS": "127.0.0.1, [::1]:5353",
@@ -75,6 +77,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         acme_email="a@example.com",
         acme_ca_bundle_file=bundle,
         acme_solvers=({"http01": {}},),
+        acme_allowed_names=(AllowedNames(("mail",), ("*.example.com",)),),
         acme_order_limits={"letsencrypt": Budget(50, timedelta(hours=1)), "https://ca.test/dir": None},
         trust_bundle_file=bundle,
         resolvers=("127.0.0.1", "[::1]:5353"),
@@ -115,6 +118,14 @@ def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
             "MAILTLS_ACME_SOLVERS",
             json.dumps({"http01": {}}),
             "MAILTLS_ACME_SOLVERS is '{\"http01\": {}}': write a JSON list in the shape of spec.acme.solvers.",
+        ),
+        (
+            "MAILTLS_ACME_ALLOWED_NAMES",
+            '[{"names": "*"}]',
+            (
+                'MAILTLS_ACME_ALLOWED_NAMES is \'[{"names": "*"}]\': write a JSON list of rules such as '
+                '{"namespaces": ["mail"], "names": ["*.example.com"]}.'
+            ),
         ),
         (
             "MAILTLS_ACME_ORDER_LIMITS",

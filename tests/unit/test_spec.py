@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.preset import PRESETS, Server, default_policy
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion
@@ -255,6 +256,52 @@ def test_authority_with_solvers_of_its_own_takes_none_of_the_installations() -> 
     assert own.solvers == (
         Solver(Dns01(Rfc2136("ns1.example.com", "k", DataRef("Secret", "mail", "tsig", "secret"))), ("example.com",)),
     )
+
+
+_RULES = (
+    AllowedNames(("mail", "team-*"), ("*.example.com", "Example.org")),
+    AllowedNames(("ops",), ("mx?.example.net",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "is_allowed"),
+    [
+        ("mail", "mx1.example.com", True),
+        ("mail", "*.example.com", True),
+        ("mail", "a.b.example.com", True),
+        ("team-a", "example.org", True),
+        ("mail", "example.com", False),
+        ("mail", "mx1.example.com.evil.example", False),
+        ("mail", "mx1.example.net", False),
+        ("mailer", "mx1.example.com", False),
+        ("ops", "mx1.example.net", True),
+        ("ops", "mx12.example.net", False),
+        ("ops", "*.example.net", False),
+    ],
+)
+def test_namespace_orders_only_the_names_allowed_to_it(namespace: str, name: str, is_allowed: bool) -> None:
+    """Rules are for the installation's account; whoever brings an account answers to its CA alone."""
+    written = resource({"dnsNames": ["mx1.example.com" if namespace != "ops" else "mx2.example.net", name]})
+    written["spec"]["dnsNames"] = list(dict.fromkeys(written["spec"]["dnsNames"]))
+    written["metadata"]["namespace"] = namespace
+    by_dns = default_acme({"server": "letsencrypt", "solvers": [DNS_SOLVER]}, "mailtls")
+    defaults = Defaults(by_dns, _RULES)
+    if is_allowed:
+        assert name in parse(written, defaults).dns_names
+    else:
+        with pytest.raises(InvalidSpec, match="does not let namespace") as caught:
+            parse(written, defaults)
+        assert caught.value.finding.reason is Reason.NAME_NOT_ALLOWED
+    own = {"server": "letsencrypt-staging", "solvers": [DNS_SOLVER]}
+    written["spec"]["acme"] = own
+    assert parse(written, defaults).dns_names
+
+
+def test_wildcard_is_not_covered_by_a_glob_for_one_character() -> None:
+    """`?` and `[*]` match the asterisk of a wildcard as text, which stands for far more names."""
+    for glob in ("?.example.com", "[*].example.com", "[!a].example.com"):
+        assert not AllowedNames(("mail",), (glob,)).allows("mail", "*.example.com")
 
 
 def test_references_stay_in_the_namespace_of_who_wrote_them() -> None:

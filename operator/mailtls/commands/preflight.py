@@ -108,7 +108,8 @@ def _defaults(found: "Installation | None") -> "Defaults":
         return Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
     try:
         settings = Settings.from_environment(found.environment)
-        return Defaults(default_acme(settings.acme, found.namespace), settings.probe_interval)
+        acme = default_acme(settings.acme, found.namespace)
+        return Defaults(acme, settings.acme_allowed_names, settings.probe_interval)
     except (InvalidSettings, InvalidSpec) as invalid:
         raise unusable(f"The operator in namespace {found.namespace} has odd settings: {invalid}") from None
 

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     CAA_FORBIDS = "CaaForbids"
     CHALLENGE_FAILED = "ChallengeFailed"
     NO_SOLVER = "NoSolver"
+    NAME_NOT_ALLOWED = "NameNotAllowed"
     CREDENTIALS_MISSING = "CredentialsMissing"
     CHAIN_UNAVAILABLE = "ChainUnavailable"
     # proofs of control

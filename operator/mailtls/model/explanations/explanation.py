@@ -186,6 +186,12 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "No solver matches one of the names, so that control over it cannot be proven.",
         "Add a solver without a selector, or one whose dnsZones hold the name; a wildcard needs a dns01 solver.",
     ),
+    Reason.NAME_NOT_ALLOWED: Explanation(
+        "The installation's settings (acme.allowedNames) do not let this namespace order one of the names from the "
+        "installation's account.",
+        "Ask whoever installed the operator to add the namespace and the name to acme.allowedNames in the Helm values, "
+        "remove the name, or name an ACME server with an account and solvers of your own.",
+    ),
     Reason.CREDENTIALS_MISSING: Explanation(
         "A Secret or ConfigMap that the resource refers to does not exist, or lacks the entry named.",
         "Create the object and entry that the message names, in the namespace that it names.",

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from mailtls.model.allowed_names import AllowedNames, first_refused
 from mailtls.model.hostname import certificate_name
 from mailtls.model.preset import PRESETS, Preset, Server
+from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
     Apply,
@@ -60,9 +62,10 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the installation gives to resources that do not say."""
+    """What the installation gives to resources that do not say, and to whom: without `allowed_names` to all."""
 
     acme: Acme | None = None
+    allowed_names: tuple[AllowedNames, ...] = ()
     probe_interval: timedelta = Probe().interval
 
 
@@ -74,6 +77,8 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     authority = acme(spec.at("acme"), namespace, defaults.acme)
     workloads = _workloads(spec.at("workloads"))
     _check_wildcards(spec.at("dnsNames"), names, authority)
+    if not authority.namespace:
+        _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
     private_key = _private_key(spec.at("privateKey"))
     probing = probe(spec.at("probe"), Asked(namespace, names[0], workloads), defaults.probe_interval)
     _check_key_size(spec.at("privateKey").at("size"), private_key, probing)
@@ -130,6 +135,16 @@ def _time(text: str) -> datetime:
 def _wish(node: Node) -> str | None:
     """Return an annotation's value, whatever it is: any new value is a wish."""
     return node.value if isinstance(node.value, str) else None
+
+
+def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> None:
+    refused = first_refused(defaults.allowed_names, namespace, names)
+    if refused is not None:
+        raise node.refused(
+            f"acme.allowedNames of the installation does not let namespace {namespace} order {refused}, so remove the"
+            " name, or ask whoever installed the operator to allow it",
+            Reason.NAME_NOT_ALLOWED,
+        )
 
 
 def _dns_names(node: Node) -> tuple[str, ...]:
