@@ -156,7 +156,9 @@ class Operator:
             return None
         if not self._queue.is_alive():
             return "a worker has died"
-        return None if self._watches.is_alive() else "the watches do not answer"
+        if not self._watches.is_alive():
+            return "the watches do not answer"
+        return self._work.stuck()
 
     def _ready(self) -> str | None:
         if self._elected.is_set() and not self._watches.is_ready():

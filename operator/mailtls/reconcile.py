@@ -14,6 +14,7 @@ from mailtls.model.spec import Desired, Key
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
+from mailtls.passes.watchdog import Watchdog
 from mailtls.world.cluster.refusals import finding_of_refusal, webhook_fails
 from mailtls.world.cluster.status import read
 from mailtls.world.effects import PassEnded, ResourceChanged, before_effect, guarded
@@ -40,6 +41,7 @@ class Reconciler:
 
     def __init__(self, observer: Observer, performer: Performer, reporter: Reporter, clock: Clock) -> None:
         self._observer, self._performer, self._reporter, self._clock = observer, performer, reporter, clock
+        self.watchdog = Watchdog()
 
     def __call__(self, key: Key) -> float | None:
         """Bring one resource as far as it goes now."""
@@ -78,7 +80,8 @@ class Reconciler:
                 log.debug("next", step=type(step).__name__)
                 if _is_worth_telling(step, seen, self._clock.now() - told_at):
                     seen, told_at = self._report(desired, seen), self._clock.now()
-                seen = self._perform(step, desired, seen)
+                with self.watchdog.watch(step, desired):
+                    seen = self._perform(step, desired, seen)
                 if isinstance(step, GETS_ON) and self._clock.now() - begun_at > PASS_LASTS:
                     seen = self._report(desired, seen)
                     return 0.0

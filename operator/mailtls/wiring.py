@@ -60,13 +60,14 @@ class Work:
 
     `begin` is called once, before all; it may raise `Unreachable` and is called again then. `restore` is called with
     each resource that exists, before the first pass. `heard` is called for a key that the watches tell of, before it is
-    queued. `reconcile` is what the queue runs.
+    queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps against, None where all is well.
     """
 
     begin: Callable[[], None]
     restore: Callable[[Json], None]
     heard: Callable[[Key], None]
     reconcile: Callable[[Key], float | None]
+    stuck: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +102,13 @@ def build(parts: Parts) -> Work:
     performer = _performer(parts, secrets, defaults)
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
     reporter = Reporter(cluster, parts.metrics, clock)
+    reconciler = Reconciler(observer, performer, reporter, clock)
     return Work(
         begin=lambda: _publish(parts),
         restore=reporter.restore,
         heard=observer.heard,
-        reconcile=_while_leading(parts.leadership, Reconciler(observer, performer, reporter, clock)),
+        reconcile=_while_leading(parts.leadership, reconciler),
+        stuck=reconciler.watchdog.stuck,
     )
 
 

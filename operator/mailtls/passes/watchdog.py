@@ -1,0 +1,51 @@
+"""Sees workers that are stuck: in a step for longer than all its deadlines allow, so that only a restart helps."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from mailtls.lifecycle.step import Roll, Step
+from mailtls.model.spec import Desired, Key
+
+LONGEST_STEP: Final = 600.0
+"""Seconds: far more than requests with all their retries take; a reload may also wait for spec.rollout.timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    step: str
+    at: float
+    seconds: float
+
+
+class Watchdog:
+    """Knows which step each resource is in, and until when it may last. Safe for threads."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic, self._lock = monotonic, Lock()
+        self._begun: dict[Key, _Begun] = {}
+
+    @contextmanager
+    def watch(self, step: Step, desired: Desired) -> Iterator[None]:
+        """Watch a step while it is performed."""
+        allowed = LONGEST_STEP + (desired.rollout.timeout.total_seconds() if isinstance(step, Roll) else 0.0)
+        with self._lock:
+            self._begun[desired.key] = _Begun(type(step).__name__, self._monotonic(), allowed)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._begun.pop(desired.key, None)
+
+    def stuck(self) -> str | None:
+        """Say which worker is stuck, None where none is."""
+        now = self._monotonic()
+        with self._lock:
+            late = [(now - each.at, key, each) for key, each in self._begun.items() if now - each.at > each.seconds]
+        if not late:
+            return None
+        seconds, key, begun = max(late, key=lambda each: each[0])
+        return f"a worker is stuck: {begun.step} of {key} has not ended for {seconds:.0f} seconds"

@@ -1,0 +1,50 @@
+"""Liveness: a worker that is stuck in a step is seen, one that waits as it may is not."""
+
+from datetime import timedelta
+
+from mailtls.lifecycle.step import LookAtWorkloads, Roll
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import RolloutFailed
+from mailtls.passes.watchdog import LONGEST_STEP, Watchdog
+from mailtls.world.ports import Executed
+from unit.stories import desired
+from unit.whole_pass import WholePass
+
+ROLL = Roll(RolloutFailed(Finding(Reason.RELOAD_FAILED, "")))
+
+
+def test_worker_stuck_in_a_step_is_seen_until_the_step_ends() -> None:
+    """The sentence names the resource and the step, for whoever reads why the kubelet restarted the pod."""
+    time = [0.0]
+    watchdog = Watchdog(monotonic=lambda: time[0])
+    with watchdog.watch(LookAtWorkloads(), desired()):
+        time[0] += LONGEST_STEP
+        assert watchdog.stuck() is None
+        time[0] += 1
+        assert watchdog.stuck() == "a worker is stuck: LookAtWorkloads of mail/mx has not ended for 601 seconds"
+    assert watchdog.stuck() is None
+
+
+def test_rollout_may_last_as_long_as_its_own_time_out() -> None:
+    """A kubelet that brings the file late is no reason to restart the operator."""
+    time, wanted = [0.0], desired()
+    watchdog = Watchdog(monotonic=lambda: time[0])
+    with watchdog.watch(ROLL, wanted):
+        time[0] += (wanted.rollout.timeout + timedelta(seconds=LONGEST_STEP)).total_seconds()
+        assert watchdog.stuck() is None
+        time[0] += 1
+        assert watchdog.stuck() is not None
+
+
+def test_reconciler_has_each_step_watched() -> None:
+    """The step that tells a pod is known while it lasts, and no other afterwards."""
+    passes, known = WholePass(pods=1), list[str]()
+
+    def note(_pod: str) -> Executed:
+        known.extend(each.step for each in passes.reconcile.watchdog._begun.values())
+        return Executed(0, "", "")
+
+    passes.cluster.on_reload = note
+    passes.run()
+    assert known == ["Roll"]
+    assert not passes.reconcile.watchdog._begun
