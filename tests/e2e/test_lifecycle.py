@@ -103,6 +103,21 @@ def test_suspending_in_mid_rollout_leaves_the_next_pod_alone(installation: Insta
     expect_served_everywhere(installation, postfix, installation.await_ready())
 
 
+def test_quota_that_is_used_up_is_named_and_raising_it_helps(installation: Installation) -> None:
+    """The condition and an Event name the quota, and the log has no traceback."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}}
+    held = len(installation.sandbox.objects("secrets"))
+    installation.sandbox.apply(quota | {"spec": {"hard": {"count/secrets": str(held)}}})
+    installation.sandbox.wait_for("resourcequotas", "small", lambda seen: "used" in (seen or {}).get("status", {}))
+    replica = installation.start()
+    installation.apply()
+    assert "small" in installation.await_reason("QuotaExceeded", within=20)["message"]
+    assert ("Warning", "QuotaExceeded") in told(installation)
+    assert "Traceback" not in replica.text()
+    installation.sandbox.patch("resourcequotas", "small", {"spec": {"hard": {"count/secrets": "20"}}})
+    installation.await_ready()
+
+
 def test_rollback_to_a_placeholder_is_refused(installation: Installation) -> None:
     """What the Secret held before the first certificate was only there for the servers to start."""
     MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
