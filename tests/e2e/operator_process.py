@@ -66,6 +66,14 @@ class OperatorProcess:
             self._signal(signal.SIGKILL)
             self.wait(_GRACE)
 
+    def pause(self) -> None:
+        """Stop it where it stands (SIGSTOP), as a frozen machine does."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT), as if no time had passed."""
+        self._signal(signal.SIGCONT)
+
     def wait(self, within: float) -> int:
         """Wait until it has ended by itself; gives the exit code, the negated number where a signal ended it."""
         assert self._process is not None

@@ -71,6 +71,28 @@ def test_second_replica_takes_over(installation: Installation) -> None:
     assert installation.pebble.orders() == 3
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.3])
+def test_leader_that_is_stopped_and_goes_on_later_orders_nothing_twice(
+    installation: Installation, seconds: float
+) -> None:
+    """It finds by its own clock that the lease is over, before the next thing it does to the world."""
+    first, count = installation.start("mailtls-a"), 6
+    first.await_text("working")
+    second = installation.start("mailtls-b")
+    second.await_text("standing by")
+    for number in range(count):
+        installation.apply(f"m{number}", name=f"m{number}", secret=f"m{number}-tls")
+    time.sleep(seconds)
+    first.pause()
+    wait_until(lambda: holder(installation) == "mailtls-b", within=LEASE + 10)
+    for number in range(count):
+        installation.await_ready(f"m{number}")
+    orders = installation.pebble.orders()
+    first.resume()
+    assert first.wait(20) == 1
+    assert installation.pebble.orders() == orders == count
+
+
 def holder(installation: Installation) -> str:
     """Who holds the lease."""
     return str(installation.sandbox.get("leases", "mailtls")["spec"].get("holderIdentity") or "")
