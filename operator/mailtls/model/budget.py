@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from mailtls.model.duration import parse_duration
 
+_ROUNDING = timedelta(milliseconds=1)  # a pause is a whole number of microseconds, and many add up
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -38,6 +40,15 @@ class Line:
 
     budget: Budget
     full_at: datetime | None = None
+
+    def turn_at(self, now: datetime, ahead: int) -> datetime:
+        """Return when there is a token for one more, after `ahead` others have taken theirs; `now` where there is."""
+        turn_at = max(self.full_at or now, now) + (ahead + 1) * self.budget.pause - self.budget.per
+        return turn_at if turn_at - now > _ROUNDING else now
+
+    def given_back(self) -> "Line":
+        """Return the line with one token that was taken and not spent."""
+        return self if self.full_at is None else replace(self, full_at=self.full_at - self.budget.pause)
 
     def joined(self, now: datetime) -> tuple["Line", datetime]:
         """Take one token, perhaps of the future; return the line after it and the time at which the token is there."""

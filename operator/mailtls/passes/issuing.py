@@ -95,7 +95,7 @@ class Issuing:
         staged = _staged(seen)
         account = self.accounts.of(desired.acme)
         if not renews_in_its_window(desired, seen, self.clock.now()):
-            account.line.stand(staged.spki_sha256)
+            account.line.stand(staged.spki_sha256, desired.key.namespace)
         found = None
         if not seen.is_fresh_intent:
             found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
@@ -183,6 +183,7 @@ class Issuing:
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
         """Remove the proofs and let pending authorizations go, then mark the journal closed."""
         staged = _staged(seen)
+        self.accounts.release(desired.acme, staged.spki_sha256)
         if staged.order_url is not None and seen.stumbles < MOST_STUMBLES_AT_CLOSING:
             self._clean_up(desired, seen, staged.order_url)
         closed = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, is_open=False))

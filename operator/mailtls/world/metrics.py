@@ -50,6 +50,9 @@ class _Series:
             self._of[key] = kept
 
 
+MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
+
+
 class Metrics:
     """All of the operator's metrics in a registry of their own; safe for threads. Times are Unix seconds."""
 
@@ -57,6 +60,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._lock = Lock()
         self._all: list[_Series] = []
+        self._skew_of: dict[str, None] = {}
         self._declare_certificates()
         self._declare_operator()
 
@@ -192,7 +196,14 @@ class Metrics:
 
     def clock_skew(self, server: str, seconds: float) -> None:
         """Note how many seconds our clock is ahead of an ACME server's, negative when behind."""
-        self._skew.labels(server).set(seconds)
+        with self._lock:
+            self._skew_of.pop(server, None)
+            self._skew_of[server] = None  # the last is the one heard of last
+            if len(self._skew_of) > MOST_SERVERS:
+                oldest = next(iter(self._skew_of))
+                del self._skew_of[oldest]
+                self._skew.remove(oldest)
+            self._skew.labels(server).set(seconds)
 
     def written(self, verb: str) -> None:
         """Count a write to the API server."""

@@ -38,6 +38,9 @@ SCOPE_LABEL = "mailtls.dev/account-scope"  # the namespace whose account it is
 
 # How long a change of a key, bundle or binding may go unseen; reading them for every step would load the API server.
 _CHECKED_AGAIN_AFTER = timedelta(seconds=30)
+MOST_ACCOUNTS = 16  # of one namespace are held in memory; one that is used again is read from its Secret again
+_IDLE = timedelta(hours=7)  # longer than resources wait between two questions about their renewal window
+_Key = tuple[str | DataRef | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class _Entry:
     account: Account | None = None
     inputs: _Inputs | None = None
     checked_at: datetime | None = None
+    used_at: datetime | None = None
 
 
 class Accounts:
@@ -83,7 +87,7 @@ class Accounts:
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
         self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
         self._limits = {**KNOWN, **(order_limits or {})}
-        self._entries: dict[tuple[str | DataRef | None, ...], _Entry] = {}
+        self._entries: dict[_Key, _Entry] = {}
         self._lock = threading.Lock()
 
     def of(self, acme: Acme) -> Account:
@@ -108,6 +112,19 @@ class Accounts:
             raise _missing(f"Create the {ref.kind} {ref.namespace}/{ref.name} with the entry {ref.key}")
         return _content(found, ref)
 
+    @property
+    def held(self) -> int:
+        """How many accounts are held in memory."""
+        with self._lock:
+            return len(self._entries)
+
+    def release(self, acme: Acme, ticket: str) -> None:
+        """Give back what an order held in the line of its account, because it will not be placed; asks nobody."""
+        with self._lock:
+            entry = self._entries.get(_key(acme))
+        if entry is not None:
+            entry.line.release(ticket)
+
     def look_again(self, acme: Acme) -> None:
         """Read what the account is made of anew before it is used the next time: it was changed."""
         entry = self._entry(acme)
@@ -115,14 +132,23 @@ class Accounts:
             entry.checked_at = None
 
     def _entry(self, acme: Acme) -> _Entry:
-        binding = acme.external_account_binding
-        bound = (binding.key_id, binding.hmac_key) if binding else (None, None)
-        key = (acme.namespace, acme.server, acme.email, acme.account_key, acme.ca_bundle, *bound)
+        key, now = _key(acme), self._clock.now()
         with self._lock:
-            if key not in self._entries:
-                line = OrderLine(self._limits.get(acme.server), self._clock.now)
-                self._entries[key] = _Entry(threading.Lock(), line)
-            return self._entries[key]
+            entry = self._entries.pop(key, None)
+            if entry is None:
+                self._forget(acme.namespace, now)
+                entry = _Entry(threading.Lock(), OrderLine(self._limits.get(acme.server), self._clock.now))
+            entry.used_at = now
+            self._entries[key] = entry  # the last is the one used last
+            return entry
+
+    def _forget(self, namespace: str, now: datetime) -> None:
+        """Make room: whatever resources write, memory has an end; the installation's account is always kept."""
+        others = [key for key in self._entries if key[0]]
+        idle = {key for key in others if now - (self._entries[key].used_at or now) > _IDLE}
+        theirs = [key for key in others if key[0] == namespace and key not in idle]
+        for key in idle.union(theirs[: max(0, len(theirs) - MOST_ACCOUNTS + 1)]):
+            del self._entries[key]
 
     def _refresh(self, entry: _Entry, acme: Acme) -> None:
         try:
@@ -207,6 +233,12 @@ class Accounts:
                 _log.warning("account.url.unsaved", account=url, error=str(error))
 
         return save
+
+
+def _key(acme: Acme) -> _Key:
+    binding = acme.external_account_binding
+    bound = (binding.key_id, binding.hmac_key) if binding else (None, None)
+    return (acme.namespace, acme.server, acme.email, acme.account_key, acme.ca_bundle, *bound)
 
 
 def secret_name(acme: Acme) -> str:
