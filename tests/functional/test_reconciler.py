@@ -423,6 +423,25 @@ def test_orders_over_the_limit_wait_in_line_and_are_told_when_their_turn_is(core
     assert core.pebble.orders_made() == before + 3
 
 
+def test_deleted_resource_gives_its_place_in_line_back(core: Core) -> None:
+    """Whoever comes after it takes the very place, and not one behind it."""
+    core.order_limit = Budget(2, timedelta(hours=2))
+    core.restart()
+    core.run_until_ready()
+    core.apply(dnsNames=["second.example.com"])
+    core.run_until_ready()
+    for number in range(5):
+        core.apply(dnsNames=[f"deleted-{number}.example.com"])
+        core.reconcile(KEY)
+        core.delete()
+        assert core.reconcile(KEY) is None
+    core.apply(dnsNames=["third.example.com"])
+    delay = core.reconcile(KEY)
+    assert core.condition("Ready")["reason"] == "RateLimited"
+    assert delay is not None
+    assert timedelta(seconds=delay) < timedelta(minutes=61)
+
+
 def test_renewal_that_the_authority_suggests_does_not_wait_in_line(core: Core) -> None:
     """Certificates are renewed in time however many others are ordered."""
     core.order_limit = Budget(1, timedelta(days=1))
