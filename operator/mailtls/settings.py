@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from mailtls.model.address_policy import AddressPolicy, Network, parse_networks
 from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.budget import Budget, parse_budget
 from mailtls.model.duration import parse_duration
@@ -39,7 +40,9 @@ class Settings:
     `acme_allowed_names` says who may order what there; empty: all may order all. `acme_order_limits` by
     server go before those known of CAs. `http01_service` None: no HTTP-01. `resolvers` are asked what mail domains
     publish, and trusted with DNSSEC; empty: the system's, which are not. `kubeconfig` (`KUBECONFIG`) is for an
-    operator outside of a pod.
+    operator outside of a pod. `allowed_networks` may be dialled whatever they are; `private_servers` admits private
+    addresses for servers (ACME, HTTP-01), `private_public_hosts` for what should be on the internet (public probes,
+    MTA-STS policies). `api_server` (`KUBERNETES_SERVICE_HOST`) is never dialled on somebody else's word.
     """
 
     namespace: str
@@ -66,6 +69,10 @@ class Settings:
     trust_bundle_file: Path | None = None
     resolvers: tuple[str, ...] = ()
     kubeconfig: str | None = None
+    allowed_networks: tuple[Network, ...] = ()
+    private_servers: bool = True
+    private_public_hosts: bool = False
+    api_server: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], namespace_file: Path = NAMESPACE_FILE) -> "Settings":
@@ -95,6 +102,10 @@ class Settings:
             "trust_bundle_file": read("MAILTLS_TRUST_BUNDLE_FILE", _file),
             "resolvers": read("MAILTLS_RESOLVERS", _names),
             "kubeconfig": read.text("KUBECONFIG"),
+            "allowed_networks": read("MAILTLS_ALLOWED_NETWORKS", lambda text: parse_networks(_names(text))),
+            "private_servers": read("MAILTLS_PRIVATE_SERVERS", _truth),
+            "private_public_hosts": read("MAILTLS_PRIVATE_PUBLIC_HOSTS", _truth),
+            "api_server": read.text("KUBERNETES_SERVICE_HOST"),
         }
         return cls(
             namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),
@@ -107,6 +118,20 @@ class Settings:
         """The default authority in the shape of `spec.acme`, without what is not set."""
         given = {"server": self.acme_server, "email": self.acme_email, "solvers": list(self.acme_solvers)}
         return {name: value for name, value in given.items() if value}
+
+    @property
+    def servers(self) -> AddressPolicy:
+        """Where an ACME server and a name in validation may be."""
+        return self._policy(private=self.private_servers)
+
+    @property
+    def public_hosts(self) -> AddressPolicy:
+        """Where what is said to be public may be."""
+        return self._policy(private=self.private_public_hosts)
+
+    def _policy(self, *, private: bool) -> AddressPolicy:
+        api_servers = frozenset({self.api_server} if self.api_server else ())
+        return AddressPolicy(self.allowed_networks, private, api_servers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +172,12 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("write true or false")
+    return text.lower() == "true"
 
 
 def _interval(text: str) -> timedelta:

@@ -22,6 +22,7 @@ from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.challenges.http01 import Tokens
+from mailtls.world.challenges.http01_check import Http01Check
 from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish
 from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.clock import SystemClock
@@ -30,6 +31,7 @@ from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.dns.domains import DomainReader, ResolverSettings
+from mailtls.world.dns.sts_fetch import PolicyFetcher
 from mailtls.world.effects import guarded
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
@@ -134,7 +136,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         on_skew=parts.metrics.clock_skew,
         order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
     )
-    solvers = Solvers(parts.tokens, accounts.read)
+    solvers = Solvers(parts.tokens, accounts.read, check=Http01Check(policy=settings.servers))
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     trust = _text(settings.trust_bundle_file)
@@ -147,7 +149,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         rolling,
         mending,
         restoring,
-        ways=WayFinding(cluster, clock),
+        ways=WayFinding(cluster, clock, policy=settings.public_hosts),
         watching=watching,
         secrets=secrets,
         defaults=defaults,
@@ -160,7 +162,8 @@ def _domains(settings: Settings) -> DomainReader:
     """Read domains by the resolvers of the installation, whose word on DNSSEC is taken where they are named."""
     named = settings.resolvers
     try:
-        return DomainReader(ResolverSettings(named, trusts_ad=bool(named), overall=DOMAINS_WITHIN))
+        resolver = ResolverSettings(named, trusts_ad=bool(named), overall=DOMAINS_WITHIN)
+        return DomainReader(resolver, PolicyFetcher(policy=settings.public_hosts))
     except ValueError as invalid:
         raise InvalidSettings(f"MAILTLS_RESOLVERS: {invalid}") from None
 

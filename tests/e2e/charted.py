@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from contracts.render import helm_template
+from testbed.layout import NODE_ADDRESS, POD_RANGE, SERVICE_RANGE
 from testbed.pebble import Pebble
 from testbed.sandbox import Sandbox
 from testbed.zones import Zone
@@ -47,4 +48,5 @@ def values_for(sandbox: Sandbox, zone: Zone, pebble: Pebble, email: str) -> dict
             "solvers": [{"dns01": {"rfc2136": rfc2136}}],
         },
         "trust": {"inline": pebble.root()},
+        "connections": {"allowedNetworks": [NODE_ADDRESS, SERVICE_RANGE, POD_RANGE]},
     }

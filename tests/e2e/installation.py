@@ -84,6 +84,8 @@ class Installation:
             "MAILTLS_ACME_CA_BUNDLE_FILE": str(self.pebble.authority),
             "MAILTLS_ACME_SOLVERS": json.dumps(self.solvers),
             "MAILTLS_TRUST_BUNDLE_FILE": str(self.folder / "roots.pem"),
+            # Where the tests lead names to.
+            "MAILTLS_ALLOWED_NETWORKS": "127.0.0.0/8,198.18.0.0/15,10.96.0.0/16,2001:db8::/32",
         }
         return settings | ({"MAILTLS_HTTP01_SERVICE": self.http01_service} if self.http01_service else {})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from functional.bind import PRIMARY, Bind, Key, ZoneFile, running
+from mailtls.model.address_policy import AddressPolicy, parse_networks
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Dns01, Http01, Rfc2136, Solver
 from mailtls.world.challenges.dns01 import Rfc2136Zone
@@ -48,7 +49,9 @@ def solvers_of(bind: Bind, vault: Vault, tokens: Tokens | None = None, port: int
     def zone(settings: Rfc2136, secret: bytes) -> Rfc2136Zone:
         return Rfc2136Zone(settings, secret, bind.names())
 
-    return Solvers(tokens or Tokens(), vault.read, zone, Http01Check(port))
+    return Solvers(
+        tokens or Tokens(), vault.read, zone, Http01Check(port, AddressPolicy(parse_networks(["127.0.0.0/8", "::1"])))
+    )
 
 
 def test_dns_proof_is_published_seen_and_removed(bind: Bind) -> None:

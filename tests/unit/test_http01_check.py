@@ -8,11 +8,13 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from mailtls.model.address_policy import AddressPolicy, parse_networks
 from mailtls.world.challenges import http01_check
 from mailtls.world.challenges.http01 import PATH, Http01Server, Tokens
 from mailtls.world.challenges.http01_check import Http01Check
 
 TOKEN, ANSWER = "a-token", "a-token.thumbprint"
+HERE = AddressPolicy(parse_networks(["127.0.0.0/8", "::1"]))
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def redirect(location: str) -> str:
 def fault(answers: Mapping[str, str | bytes | Callable[[socketserver.StreamRequestHandler], None]]) -> str | None:
     """Look for the token at a server that answers so."""
     with serving(answers) as port:
-        return Http01Check(port).fault("localhost", TOKEN, ANSWER)
+        return Http01Check(port, HERE).fault("localhost", TOKEN, ANSWER)
 
 
 def test_token_at_the_operators_own_server_is_reachable() -> None:
@@ -62,7 +64,7 @@ def test_token_at_the_operators_own_server_is_reachable() -> None:
     server = Http01Server(tokens, 0)
     server.start()
     try:
-        check = Http01Check(server.port)
+        check = Http01Check(server.port, HERE)
         assert check.reachable("localhost", TOKEN, ANSWER)
         assert not check.reachable("localhost", TOKEN, "another")
         assert check.fault("localhost", "another", ANSWER) == "the answer is 404"
@@ -110,8 +112,8 @@ def test_nothing_that_listens_is_a_fault() -> None:
     """A refused connection and an unknown name are told apart."""
     with serving({}) as port:
         pass
-    assert "connection" in (Http01Check(port).fault("localhost", TOKEN, ANSWER) or "")
-    assert Http01Check(port).fault("nobody.invalid", TOKEN, ANSWER) == "the name does not resolve"
+    assert "connection" in (Http01Check(port, HERE).fault("localhost", TOKEN, ANSWER) or "")
+    assert Http01Check(port, HERE).fault("nobody.invalid", TOKEN, ANSWER) == "the name does not resolve"
 
 
 def _drip(handler: socketserver.StreamRequestHandler) -> None:
@@ -140,3 +142,23 @@ def test_answer_that_drips_takes_no_more_than_the_time(monkeypatch: pytest.Monke
 def test_answer_that_never_ends_is_not_read_to_the_end() -> None:
     """Memory per look has an end."""
     assert fault({PATH + TOKEN: _flood}) == "something else than this operator answers"
+
+
+def test_name_that_leads_to_a_refused_address_is_not_connected_to() -> None:
+    """A tenant's name must not show what listens on the operator's own loopback."""
+    connections: list[str] = []
+
+    def note(_handler: socketserver.StreamRequestHandler) -> None:
+        connections.append("came")
+
+    with serving({PATH + TOKEN: note}) as port:
+        found = Http01Check(port).fault("localhost", TOKEN, ANSWER)
+    assert found == "the name leads to an address that the operator does not connect to"
+    assert connections == []
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1]"])
+def test_redirect_to_a_refused_address_is_not_followed(host: str) -> None:
+    """A redirect can name an address, for which nobody asks a resolver."""
+    found = fault({PATH + TOKEN: redirect(f"http://{host}/latest/meta-data/")})
+    assert found == "a redirect leads to an address that the operator does not connect to"

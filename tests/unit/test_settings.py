@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailtls.model.address_policy import parse_networks
 from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.budget import Budget
 from mailtls.settings import InvalidSettings, LogFormat, Settings
@@ -55,6 +56,10 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "MAILTLS_TRUST_BUNDLE_FILE": str(bundle),
             "MAILTLS_RESOLVERS": "127.0.0.1, [::1]:5353",
             "KUBECONFIG": "/a:/b",
+            "MAILTLS_ALLOWED_NETWORKS": "127.0.0.1, 10.0.0.0/8",
+            "MAILTLS_PRIVATE_SERVERS": "false",
+            "MAILTLS_PRIVATE_PUBLIC_HOSTS": "True",
+            "KUBERNETES_SERVICE_HOST": "10.96.0.1",
         }
     )
     assert settings == Settings(
@@ -82,6 +87,10 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         trust_bundle_file=bundle,
         resolvers=("127.0.0.1", "[::1]:5353"),
         kubeconfig="/a:/b",
+        allowed_networks=parse_networks(["127.0.0.1", "10.0.0.0/8"]),
+        private_servers=False,
+        private_public_hosts=True,
+        api_server="10.96.0.1",
     )
     assert settings.acme == {"server": "letsencrypt", "email": "a@example.com", "solvers": [{"http01": {}}]}
 
@@ -107,6 +116,12 @@ def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        ("MAILTLS_PRIVATE_SERVERS", "no", "MAILTLS_PRIVATE_SERVERS is 'no': write true or false."),
+        (
+            "MAILTLS_ALLOWED_NETWORKS",
+            "here",
+            "MAILTLS_ALLOWED_NETWORKS is 'here': write networks such as 10.0.0.0/8 or 2001:db8::/32, not 'here'.",
+        ),
         ("MAILTLS_WORKERS", "0", "MAILTLS_WORKERS is '0': write a whole number from 1 to 512."),
         ("MAILTLS_WORKERS", "many", "MAILTLS_WORKERS is 'many': write a whole number from 1 to 512."),
         ("MAILTLS_METRICS_PORT", "65536", "MAILTLS_METRICS_PORT is '65536': write a whole number from 1 to 65535."),

@@ -1,5 +1,6 @@
 """Fetching a policy over HTTPS from servers that do it right, and in every wrong way."""
 
+import socket
 import socketserver
 import time
 from datetime import timedelta
@@ -8,6 +9,7 @@ import pytest
 
 from mailservers.certificates import Authority, Wish
 from mailservers.policy_server import Answer, page, serving
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.domain.facts import StsFault, StsFetch
 from mailtls.world.dns.sts_fetch import LARGEST_POLICY, PATH, PolicyFetcher
 
@@ -112,3 +114,15 @@ def test_refused_connection_is_a_fault() -> None:
         pass
     found = PolicyFetcher(port=port).fetch(HOST, ["127.0.0.1"])
     assert found == StsFetch(StsFault.UNREACHABLE, "no connection (connection refused)")
+
+
+def test_policy_host_at_a_refused_address_is_not_connected_to() -> None:
+    """What answers on the operator's loopback is nobody's policy."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        port = int(server.getsockname()[1])
+        found = PolicyFetcher(port=port, policy=AddressPolicy()).fetch(HOST, ["127.0.0.1"])
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert found.fault is StsFault.UNREACHABLE
+    assert found.detail == "its address 127.0.0.1 is a loopback address, which is not connected to"

@@ -18,6 +18,7 @@ from mailtls.lifecycle.report import conditions, served
 from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
 from mailtls.lifecycle.step import FindWays, ProbePods, ProbeWays, Rest
 from mailtls.lifecycle.ways import known_ways, service_leads
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.observed import Observed
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Endpoint, Expected, Target
@@ -182,7 +183,8 @@ class Look:
         self.found, self.unroutable, self.wants = Found(("192.0.2.1", "2001:db8::1")), set[str](), wants(probe)
         self.prober = Answers(self.clock, self.faults)
         self.rolling = Rolling(self.cluster, self.prober, self.clock, Metrics(), Event(), lambda _ref: b"")
-        self.ways = WayFinding(self.cluster, self.clock, lambda _host: self.found, self.is_routable)
+        self.policy = AddressPolicy()
+        self.ways = WayFinding(self.cluster, self.clock, lambda _host: self.found, self.is_routable, self.policy)
 
     def is_routable(self, address: str) -> bool:
         """Whether there is a way for our packets."""
@@ -369,6 +371,18 @@ def test_address_of_a_family_that_we_have_not_is_a_warning_and_not_dialled() -> 
     assert verified.message.startswith(f"3 of 4 endpoints serve the stored certificate. {PUBLIC_6}: PortBlocked: ")
     assert "has no IPv6" in verified.message
     assert PUBLIC_6 not in [where for _, places in look.prober.asked for where in places]
+
+
+def test_public_name_that_leads_to_a_refused_address_fails_and_is_not_dialled() -> None:
+    """A tenant must not learn what listens at a cloud's metadata service."""
+    look = Look(Probe(ways=frozenset({Way.PODS, Way.PUBLIC}), public=PUBLIC))
+    look.found = Found(("169.254.169.254", "2001:db8::1"))
+    verified = look.verified(look.walk(look.begin()))
+    assert (verified.status, verified.reason) == (Truth.FALSE, Reason.ADDRESS_REFUSED)
+    assert "leads to 169.254.169.254, a link-local address" in verified.message
+    assert "connections.allowedNetworks" in verified.message
+    assert PUBLIC_6 in [where for _, places in look.prober.asked for where in places]
+    assert not [where for _, places in look.prober.asked for where in places if "169.254" in where]
 
 
 def test_changed_list_of_ways_drops_what_is_not_asked_for_any_more() -> None:

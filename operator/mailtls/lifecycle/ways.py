@@ -3,7 +3,7 @@
 They prove nothing about single pods, and no rollout is decided by them: they show what is put before the pods.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
@@ -114,15 +114,17 @@ def _service_target(name: str, state: WorkloadState, address: str, port: Port, d
 
 
 def public_leads(
-    public: PublicName, addresses: Sequence[str], failure: str, unroutable: Sequence[str]
+    public: PublicName, addresses: Sequence[str], failure: str, undialled: Mapping[str, Finding]
 ) -> Iterator[Lead]:
-    """Every port at every address of the public name; `failure` says why the DNS was silent, empty: no such name."""
+    """Every port at every address of the public name; `failure` says why the DNS was silent, empty: no such name.
+
+    `undialled` are the addresses that nobody connects to, and why.
+    """
     for port in public.ports:
         if not addresses:
             yield _public_target(public, "", port), _unresolved(public.host, failure)
         for address in addresses:
-            target = _public_target(public, address, port)
-            yield target, _unroutable(target) if address in unroutable else None
+            yield _public_target(public, address, port), undialled.get(address)
 
 
 def _public_target(public: PublicName, address: str, port: Port) -> Target:
@@ -137,10 +139,20 @@ def _unresolved(host: str, failure: str) -> Finding:
     return Finding(Reason.DNS_LOOKUP_FAILED, message)
 
 
-def _unroutable(target: Target) -> Finding:
-    family = "IPv6" if ":" in target.address else "IPv4"
+def unroutable(host: str, address: str) -> Finding:
+    """Say that this machine has no way to an address of the public name."""
+    family = "IPv6" if ":" in address else "IPv4"
     message = (
-        f"{target.address} could not be asked: the operator's pod has no {family}. Give the cluster {family}, or ask "
-        f"from elsewhere by `mailtls probe {target.pod}`."
+        f"{address} could not be asked: the operator's pod has no {family}. Give the cluster {family}, or ask "
+        f"from elsewhere by `mailtls probe {host}`."
     )
     return Finding(Reason.PORT_BLOCKED, message, Severity.WARN)
+
+
+def refused(host: str, address: str, what: str) -> Finding:
+    """Say that the operator connects to no such address on a tenant's word; `what` names its kind."""
+    message = (
+        f"{host} leads to {address}, {what}, which the operator does not connect to: correct its A or AAAA record, or "
+        "have the installation list the network in connections.allowedNetworks."
+    )
+    return Finding(Reason.ADDRESS_REFUSED, message)

@@ -102,6 +102,7 @@ class Reason(StrEnum):
     NETWORK_UNREACHABLE = "NetworkUnreachable"
     PORT_BLOCKED = "PortBlocked"
     SERVICE_MISSING = "ServiceMissing"
+    ADDRESS_REFUSED = "AddressRefused"
     SERVER_BUSY = "ServerBusy"
     PROBE_REJECTED = "ProbeRejected"
     NO_BANNER = "NoBanner"

@@ -1,12 +1,14 @@
 """Performs the look around: which Services lead to the pods, and which addresses the public name has."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailtls.lifecycle.step import FindWays
-from mailtls.lifecycle.ways import Lead, public_leads, service_leads, unserved, with_ways
+from mailtls.lifecycle.ways import Lead, public_leads, refused, service_leads, unroutable, unserved, with_ways
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.observed import Observed
 from mailtls.model.probe.way import Way
+from mailtls.model.reason import Finding
 from mailtls.model.spec import Desired, PublicName
 from mailtls.world.cluster.services import services
 from mailtls.world.cluster.workloads import forbidden
@@ -22,6 +24,7 @@ class WayFinding:
     clock: Clock
     find: FindAddresses = by_system
     routable: Callable[[str], bool] = is_routable
+    policy: AddressPolicy = field(default_factory=AddressPolicy)
 
     def look(self, desired: Desired, seen: Observed, _step: FindWays) -> Observed:
         """Look for all ways that the spec names."""
@@ -44,5 +47,12 @@ class WayFinding:
 
     def _public(self, public: PublicName) -> Iterator[Lead]:
         found = self.find(public.host)
-        unroutable = [address for address in found.addresses if not self.routable(address)]
-        return public_leads(public, found.addresses, found.failure, unroutable)
+        obstacles = {address: self._obstacle(public.host, address) for address in found.addresses}
+        undialled = {address: finding for address, finding in obstacles.items() if finding is not None}
+        return public_leads(public, found.addresses, found.failure, undialled)
+
+    def _obstacle(self, host: str, address: str) -> Finding | None:
+        """Why an address is not dialled; the probe connects to no other address than the one that was judged here."""
+        if (what := self.policy.refusal(address)) is not None:
+            return refused(host, address, what)
+        return None if self.routable(address) else unroutable(host, address)

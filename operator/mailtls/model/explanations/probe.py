@@ -58,6 +58,14 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "workloads[].ports, by its number or by its name in the container's ports. Or take Service out of the list.",
         symptom="Other pods cannot reach the mail server by a name of the cluster.",
     ),
+    Reason.ADDRESS_REFUSED: Explanation(
+        "The public name leads to an address that the operator does not connect to on a tenant's word: loopback, "
+        "link-local (a cloud's metadata service), multicast, the Kubernetes API server, or a private network.",
+        "Correct the A and AAAA records of spec.probe.public.host. Where the address is right, have the installation "
+        "list its network in connections.allowedNetworks of the chart.",
+        symptom="Senders on the internet cannot reach such an address.",
+        rfc="RFC 6890",
+    ),
     Reason.SUBMISSION_PORT_MISSING: Explanation(
         "The host takes mail from users on one of the ports 465 (implicit TLS) and 587 (STARTTLS), not on the other.",
         "Let the server listen on 465 and 587, both with TLS enforced, and open both in the firewall. Name the ports "

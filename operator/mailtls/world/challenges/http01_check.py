@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import ipaddress
 import os
+import socket
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,9 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.world.challenges.http01 import PATH
 
 _SECONDS: Final = 5.0  # for everything: lookup, redirects and body
@@ -27,14 +31,34 @@ class _Unseen(Exception):
     """The token is not to be had; the text completes "The self-check ... "."""
 
 
+class _Guarded(AbstractResolver):
+    """Resolves names, and gives only addresses that may be dialled: exactly these are connected to."""
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy, self._resolver = policy, aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Look the name up; raises `_Unseen` when all its addresses are refused."""
+        found = await self._resolver.resolve(host, port, family)
+        admitted = [each for each in found if self._policy.refusal(each["host"]) is None]
+        if not admitted:
+            raise _Unseen("the name leads to an address that the operator does not connect to")
+        return admitted
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
 class Http01Check:
     """Asks `http://host/.well-known/acme-challenge/token`; thread-safe, with one event loop for all its callers.
 
-    `port` is for hosts that answer elsewhere than a CA would ask, as in tests.
+    `port` is for hosts that answer elsewhere than a CA would ask, as in tests. What `policy` refuses is not dialled.
     """
 
-    def __init__(self, port: int = 80) -> None:
-        self._port = port
+    def __init__(self, port: int = 80, policy: AddressPolicy | None = None) -> None:
+        self._port, self._policy = port, policy or AddressPolicy()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -77,15 +101,26 @@ class Http01Check:
         url = f"http://{host}:{self._port}{PATH}{token}"
         timeout = aiohttp.ClientTimeout(total=None)  # one limit for all requests together: the one below
         # ssl=False: a CA follows a redirect to https without checking the certificate, which may be what is to be made.
-        connector = aiohttp.TCPConnector(ssl=False, force_close=True)
+        connector = aiohttp.TCPConnector(ssl=False, force_close=True, resolver=_Guarded(self._policy))
         async with asyncio.timeout(_SECONDS), aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             for _ in range(_MOST_REDIRECTS + 1):
+                self._refuse_literals(url)
                 async with session.get(url, allow_redirects=False, headers={"Accept": "*/*"}) as response:
                     target = self._target(url, response)
                     if target is None:
                         return await _judge(response, key_authorization)
                     url = target
         raise _Unseen(f"there are more than {_MOST_REDIRECTS} redirects")
+
+    def _refuse_literals(self, url: str) -> None:
+        """No resolver is asked for a host that is an address, as in a redirect."""
+        host = urlsplit(url).hostname or ""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return
+        if self._policy.refusal(host) is not None:
+            raise _Unseen("a redirect leads to an address that the operator does not connect to")
 
     def _target(self, url: str, response: aiohttp.ClientResponse) -> str | None:
         location = response.headers.get("Location")

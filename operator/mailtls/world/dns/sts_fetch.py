@@ -12,6 +12,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.domain.facts import StsFault, StsFetch
 from mailtls.model.quoting import quote, shorten
 
@@ -24,19 +25,28 @@ _HTTPS: Final = 443
 class PolicyFetcher:
     """Fetches policies; `roots_pem` are trusted besides the system's roots, `port` is for servers in tests.
 
+    Addresses that `policy` refuses are not dialled; without one all are, as befits the command line.
+
     `seconds` is the limit for all of it, from the first packet to the last octet, at most a minute. Raises ValueError
     with a sentence for roots that are none.
     """
 
-    def __init__(self, roots_pem: str = "", port: int = _HTTPS, seconds: float = 10.0) -> None:
+    def __init__(
+        self, roots_pem: str = "", port: int = _HTTPS, seconds: float = 10.0, *, policy: AddressPolicy | None = None
+    ) -> None:
         self._context, self._port = _context(roots_pem), port
-        self._seconds = min(seconds, LONGEST_SECONDS)
+        self._seconds, self._policy = min(seconds, LONGEST_SECONDS), policy
 
     def fetch(self, host: str, addresses: Sequence[str], seconds: float | None = None) -> StsFetch:
         """Fetch the policy of `host` from the first of its addresses that answers; never raises for what it does."""
         limit = self._seconds if seconds is None else min(self._seconds, seconds)
+        refusals = {each: what for each in addresses if self._policy and (what := self._policy.refusal(each))}
+        admitted = [each for each in addresses if each not in refusals]
+        if refusals and not admitted:
+            address, what = next(iter(refusals.items()))
+            return StsFetch(StsFault.UNREACHABLE, f"its address {address} is {what}, which is not connected to")
         try:
-            return asyncio.run(self._fetch(host, addresses, limit))
+            return asyncio.run(self._fetch(host, admitted, limit))
         except TimeoutError:
             return StsFetch(StsFault.UNREACHABLE, f"no complete answer in {limit:.0f} seconds")
         except aiohttp.ClientConnectorCertificateError as refusal:
