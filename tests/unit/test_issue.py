@@ -78,6 +78,14 @@ def test_window_far_beyond_expiry_does_not_hold_renewal_back() -> None:
     assert issuance_is_due(desired(), late, NOW + 79 * DAY) is not None
 
 
+def test_last_twentieth_of_the_lifetime_is_due_whatever_was_drawn() -> None:
+    """The last call comes at a twentieth of the lifetime, here four and a half of 90 days, and no earlier."""
+    late = seen(schedule=schedule(renewal_at=NOW + 400 * DAY))
+    last_call = NOW + 75.5 * DAY
+    assert issuance_is_due(desired(), late, last_call - timedelta(seconds=1)) is None
+    assert issuance_is_due(desired(), late, last_call) is not None
+
+
 def test_schedule_of_another_certificate_does_not_count() -> None:
     """A time drawn for the previous certificate is not this one's."""
     stale = seen(schedule=schedule(sha256="00" * 32, renewal_at=NOW - DAY))

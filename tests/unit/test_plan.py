@@ -3,8 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from mailtls.lifecycle.order import Fail
-from mailtls.lifecycle.plan import next_step
+from mailtls.lifecycle.plan import look, next_step, roll
+from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.step import (
     CloseLeftovers,
     CloseOrder,
@@ -20,9 +23,12 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.model.observed import Failure, ServingSecret
 from mailtls.model.order import OrderState
+from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Apply, Key, Port, PrivateKeyPolicy, Rotation, TlsMode, TlsPolicy, Workload, WorkloadKind
 from mailtls.model.status import Status
+from mailtls.model.workload import PodState, WorkloadState
 from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 
 MISSING = ServingSecret(exists=False)
@@ -214,3 +220,42 @@ def test_failing_renewal_does_not_stop_the_probe() -> None:
         status=Status(attempts=attempts()), schedule=schedule(renewal_at=NOW - DAY), staged=staged(is_open=False)
     )
     assert next_step(desired(workloads=(POSTFIX,)), failing, NOW) == LookAtWorkloads()
+
+
+EXPIRED = secret(certificate=certificate(not_after=NOW - DAY))
+OTHER_NAMES = secret(certificate=certificate(names=frozenset({"old.example.test"})))
+OTHER_KEY = secret(key_spki_sha256="00" * 32)
+
+
+@pytest.mark.parametrize("have", [EXPIRED, OTHER_NAMES, OTHER_KEY], ids=["expired", "other names", "other key"])
+def test_unusable_certificate_whose_renewal_fails_is_probed_all_the_same(have: ServingSecret) -> None:
+    """What is served matters most when what is stored is bad."""
+    failing = seen(secret=have, status=Status(attempts=attempts()), staged=staged(is_open=False))
+    assert next_step(desired(workloads=(POSTFIX,)), failing, NOW) == LookAtWorkloads()
+
+
+def test_unreadable_secret_has_nothing_to_compare_with() -> None:
+    """Without a certificate nothing tells what a pod should serve."""
+    have = seen(secret=secret(key_spki_sha256=None))
+    assert look(desired(workloads=(POSTFIX,)), have, NOW) is None
+
+
+@pytest.mark.parametrize(("have", "rolls"), [(secret(), True), (EXPIRED, False), (OTHER_NAMES, False)])
+def test_unusable_certificate_is_told_to_no_pod(have: ServingSecret, *, rolls: bool) -> None:
+    """A pod that serves a certificate that still works keeps it."""
+    pod = PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True)
+    states = (WorkloadState(POSTFIX, pods=(pod,), replicas_wanted=1),)
+    old = Finding(Reason.SERVING_OLD_CERTIFICATE, ".")
+    endpoints = tuple(
+        Endpoint(each, NOW, (old,), served_sha256="00" * 32) for each in targets(states, "mx.example.test")
+    )
+    world = seen(secret=have, workloads=states, endpoints=endpoints, probed_at=NOW)
+    world = replace(world, progress=RollProgress(NOW, timedelta(minutes=10)))
+    assert (roll(desired(workloads=(POSTFIX,)), world, NOW) is not None) is rolls
+
+
+def test_expiry_wakes_the_resource() -> None:
+    """The moment of the expiry is said then, not at the next probe."""
+    held = Status(attempts=attempts(next_attempt_at=None))
+    have = seen(secret=secret(certificate=certificate(not_after=NOW + DAY / 8)), status=held)
+    assert next_step(desired(), have, NOW) == Rest(NOW + DAY / 8)

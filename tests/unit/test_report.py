@@ -191,3 +191,17 @@ def test_same_pass_twice_says_the_same(have: Observed) -> None:
     first = conditions(desired(workloads=(POSTFIX,)), have, NOW)
     again = replace(have, status=replace(have.status, conditions=first))
     assert conditions(desired(workloads=(POSTFIX,)), again, NOW + timedelta(seconds=30)) == first
+
+
+def test_expired_certificate_whose_renewal_fails_says_both() -> None:
+    """The expiry is the reason in Ready, and why the renewal fails stands beside it."""
+    expired = secret(certificate=certificate(not_after=NOW - timedelta(days=1)))
+    fault = Finding(Reason.CERTIFICATE_EXPIRED, "The served certificate expired.")
+    have = replace(proven(*[fault] * 4), secret=expired, status=Status(attempts=attempts()))
+    now = said(have, workloads=(POSTFIX,))
+    ready = now[ConditionType.READY]
+    assert (ready.status, ready.reason) == (Truth.FALSE, Reason.CERTIFICATE_EXPIRED)
+    assert "expired at 2026-04-30" in ready.message
+    assert "RateLimited" in ready.message
+    assert now[ConditionType.VERIFIED].reason is Reason.CERTIFICATE_EXPIRED
+    assert now[ConditionType.ROLLED_OUT].reason is Reason.CERTIFICATE_EXPIRED

@@ -125,6 +125,21 @@ def usable(desired: Desired, seen: Observed, now: datetime) -> bool:
     )
 
 
+def is_readable(seen: Observed) -> bool:
+    """Whether the Secret holds a certificate and a key that parse: enough to compare it with what pods serve."""
+    return seen.secret.certificate is not None and seen.secret.key_spki_sha256 is not None
+
+
+def stored_is_expired(seen: Observed, now: datetime) -> Finding | None:
+    """The stored certificate has expired; the message names no time that passes, so that it is written once."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.not_after > now:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_EXPIRED, f"The stored certificate expired at {certificate.not_after:%Y-%m-%d %H:%M} UTC."
+    )
+
+
 def fits(staged: Staged, desired: Desired) -> bool:
     """Whether a staged key and its order are for what is wanted now."""
     policy = desired.private_key

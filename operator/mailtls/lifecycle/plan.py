@@ -17,6 +17,7 @@ from mailtls.lifecycle.issue import (
     fits,
     is_consumed,
     is_held_back,
+    is_readable,
     issuance_is_due,
     renewal_is_held,
     spoils_a_kept_key,
@@ -147,9 +148,9 @@ def schedule(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return ScheduleRenewal()
 
 
-def look(desired: Desired, seen: Observed, now: datetime) -> Step | None:
-    """The pods are looked at once in a pass, when there is something to prove."""
-    if not desired.workloads or seen.workloads is not None or not usable(desired, seen, now):
+def look(desired: Desired, seen: Observed, _now: datetime) -> Step | None:
+    """The pods are looked at once in a pass, whatever is stored: an expired certificate is seen where it serves."""
+    if not desired.workloads or seen.workloads is not None or not is_readable(seen):
         return None
     return LookAtWorkloads()
 
@@ -162,11 +163,11 @@ def probe(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     return ProbePods(targets, depth_to_probe(desired, seen, now)) if targets else None
 
 
-def roll(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
+def roll(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """One pod after the other; waiting and failing are not steps but what the report says."""
     if seen.roll_failure is not None:
         return None
-    step = _roll_step(seen, now)
+    step = _roll_step(desired, seen, now)
     return Roll(step) if isinstance(step, ReloadPod | RestartWorkload | RolloutFailed) else None
 
 
@@ -178,7 +179,7 @@ def look_around(desired: Desired, seen: Observed, now: datetime) -> Step | None:
 def look_at_domains(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """What the domains publish comes last, and waits while a certificate is on its way: lookups may take seconds."""
     is_ordering = seen.order is not None and seen.issue_failure is None
-    if is_ordering or _pods_expected_at(seen, now) is not None or not domains_are_due(desired, seen, now):
+    if is_ordering or _pods_expected_at(desired, seen, now) is not None or not domains_are_due(desired, seen, now):
         return None
     return LookAtDomains()
 
@@ -213,6 +214,7 @@ def _times_to_try_again(seen: Observed, now: datetime) -> Iterable[datetime]:
 
 def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Iterable[datetime | None]:
     yield seen.leftovers_due_at
+    yield seen.secret.certificate.not_after if seen.secret.certificate else None
     if issuance_is_due(desired, seen, now):
         yield seen.wait_until
         yield seen.status.attempts.next_attempt_at if seen.status.attempts else None
@@ -229,16 +231,19 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
         yield next_deep_probe_at(desired, seen)
-        yield _pods_expected_at(seen, now)
+        yield _pods_expected_at(desired, seen, now)
 
 
-def _roll_step(seen: Observed, now: datetime) -> RollStep | None:
+def _roll_step(desired: Desired, seen: Observed, now: datetime) -> RollStep | None:
+    """What the rollout does next; nothing is rolled out that no client would accept, such as an expired certificate."""
+    if not usable(desired, seen, now):
+        return None
     certificate = seen.secret.certificate
     if seen.workloads is None or certificate is None or seen.progress is None:
         return None
     return next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now)
 
 
-def _pods_expected_at(seen: Observed, now: datetime) -> datetime | None:
-    step = _roll_step(seen, now)
+def _pods_expected_at(desired: Desired, seen: Observed, now: datetime) -> datetime | None:
+    step = _roll_step(desired, seen, now)
     return step.until if isinstance(step, WaitForPods) and seen.roll_failure is None else None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mailtls.lifecycle.domain.watch import failing, healthy, is_complete
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
-from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, usable
+from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.roll import next_roll
@@ -95,6 +95,9 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
         words = [until, _renewal_trouble(seen) if due else _hold(desired, seen, now), _chain_warning(desired, seen)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
+    if (expired := stored_is_expired(seen, now)) is not None:
+        after = SUSPENDED if desired.suspend else _renewal_trouble(seen)
+        return _false(Finding(expired.reason, f"{expired.message} {after}"))
     trouble = _trouble(seen)
     if trouble is not None:
         return _false(trouble)
@@ -171,9 +174,19 @@ def rolled_out(desired: Desired, seen: Observed, now: datetime) -> Verdict:
         return _true(Reason.ROLLED_OUT, "Every pod has the certificate.")
     trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
     trouble = seen.roll_failure.finding if seen.roll_failure else trouble
+    if not usable(desired, seen, now):
+        return _false(_not_rolled(seen, now))
     if trouble is None:
         return _false(Finding(Reason.ROLLING_OUT, "The certificate is on its way into the pods."))
     return _true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(seen, trouble) else _false(trouble)
+
+
+def _not_rolled(seen: Observed, now: datetime) -> Finding:
+    """Why the stored certificate goes to no further pod."""
+    expired = stored_is_expired(seen, now)
+    if expired is not None:
+        return Finding(expired.reason, f"{expired.message} It is rolled out to no further pod.")
+    return Finding(Reason.ISSUING, "The stored certificate is not the one wanted; it is rolled out to no further pod.")
 
 
 def _was_out(seen: Observed, trouble: Finding) -> bool:
