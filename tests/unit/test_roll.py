@@ -11,6 +11,7 @@ from mailtls.lifecycle.roll import next_roll
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollStep, WaitForPods
 from mailtls.model.spec import Apply
+from mailtls.model.workload import PodState
 from unit.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
 
 ROLLOUT = workload(Apply.ROLLOUT)
@@ -231,6 +232,46 @@ def test_pod_not_ready_with_all_others_proven_is_awaited_then_fails() -> None:
     assert awaited(next_roll(states, seen_now, NEW, progress(), NOW)) is Reason.POD_NOT_READY
     late = progress(started=timedelta(minutes=10))
     assert failed_for(next_roll(states, seen_now, NEW, late, NOW)) is Reason.POD_NOT_READY
+
+
+def stuck(name: str, *, told: str | None = None, started: timedelta = LATER) -> PodState:
+    """Make a pod that is not ready and whose server started `started` before NOW."""
+    return replace(pod(name, told=told, ready=False), started_at=NOW - started)
+
+
+def test_no_pod_ready_and_started_before_the_certificate_reloads_the_first() -> None:
+    """A pod whose probe fails for the old certificate becomes ready only by the new one."""
+    states = [state(stuck("p-0"), stuck("p-1"))]
+    assert reloaded(next_roll(states, {}, NEW, progress(), NOW)) == "p-0"
+    told = [state(stuck("p-0", told=NEW), stuck("p-1"))]
+    assert awaited(next_roll(told, {}, NEW, progress(), NOW)) is Reason.POD_NOT_READY
+
+
+def test_no_pod_ready_and_started_before_the_certificate_restarts_the_workload() -> None:
+    """The workload's own strategy is of no use while everybody waits for a pod that cannot become ready."""
+    states = [state(stuck("p-0"), of=ROLLOUT)]
+    assert next_roll(states, {}, NEW, progress(), NOW) == RestartWorkload(ROLLOUT)
+
+
+@pytest.mark.parametrize("apply", [Apply.RELOAD, Apply.ROLLOUT])
+def test_no_pod_ready_but_started_after_the_certificate_is_awaited(apply: Apply) -> None:
+    """It read the newest certificate, so it is something else that keeps it from being ready."""
+    states = [state(stuck("p-0"), of=workload(apply))]
+    begun = replace(progress(), stored_at=NOW - 2 * LATER)
+    assert awaited(next_roll(states, {}, NEW, begun, NOW)) is Reason.POD_NOT_READY
+
+
+@pytest.mark.parametrize("apply", [Apply.RELOAD, Apply.ROLLOUT])
+def test_no_pod_ready_but_just_started_is_given_time(apply: Apply) -> None:
+    """A server that is starting may still become ready by itself."""
+    states = [state(stuck("p-0", started=timedelta(seconds=2)), of=workload(apply))]
+    assert awaited(next_roll(states, {}, NEW, progress(), NOW)) is Reason.POD_NOT_READY
+
+
+def test_pod_not_ready_beside_a_ready_one_is_not_reloaded() -> None:
+    """A pod that serves shows that the old certificate alone keeps nobody from being ready."""
+    states = [state(stuck("p-0"), pod("p-1"))]
+    assert reloaded(next_roll(states, evidence(all_serve(OLD, "p-1")), NEW, progress(), NOW)) == "p-1"
 
 
 def test_untold_pod_refusing_connections_is_awaited_then_fails() -> None:

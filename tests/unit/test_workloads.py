@@ -65,6 +65,19 @@ def test_container_that_restarts_in_place_makes_another_run_of_the_same_pod() ->
     assert replace(pods[1], run=pods[0].run) == pods[0]
 
 
+def test_start_of_the_container_that_reads_the_certificate_is_told() -> None:
+    """A sidecar that started later read nothing; a container that does not run has no start."""
+    states = {"postfix": "2026-05-01T11:00:00Z", "sidecar": "2026-05-01T11:30:00Z"}
+    made = kube.pod("postfix-0")
+    made["status"]["containerStatuses"] = [
+        {"name": name, "state": {"running": {"startedAt": at}}} for name, at in states.items()
+    ]
+    waiting = kube.pod("postfix-1")
+    waiting["status"]["containerStatuses"] = [{"name": "postfix", "state": {"waiting": {}}}]
+    runs, waits = parse(wanted(), kube.workload(), [made, waiting], "mx-tls").pods
+    assert (runs.started_at, waits.started_at) == (datetime(2026, 5, 1, 11, tzinfo=UTC), None)
+
+
 def test_missing_workload_is_named_with_its_namespace() -> None:
     """The message says what is missing where."""
     found = observe(kube.FakeCluster(), "mail", wanted(), "mx-tls")

@@ -62,6 +62,19 @@ class View:
         """Whether the pod was told to load this very certificate, by this attempt or an earlier one."""
         return pod.told_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
 
+    def is_stuck(self, state: WorkloadState, pod: PodState) -> bool:
+        """Whether the pod may be NotReady for what it read: none of its workload is ready, and it started before.
+
+        Its probe tells nothing then, and waiting for it to become ready first would last for ever.
+        """
+        if pod.started_at is None or any(other.ready for other in state.living_pods):
+            return False
+        return pod.started_at < (self.progress.stored_at or self.progress.started_at) and not self.was_told(pod)
+
+    def is_starting(self, pod: PodState) -> bool:
+        """Whether the pod's process started so recently that it may still become ready by itself."""
+        return pod.started_at is not None and timedelta(0) <= self.now - pod.started_at < self.progress.settle
+
     def wait(self, finding: Finding, pause: timedelta) -> WaitForPods:
         """Look again after `pause`."""
         return WaitForPods(finding, self.now + pause)
@@ -229,6 +242,10 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
     """Reload the first pod that shows something a reload may mend; told pods are proven, or were seen through."""
     for pod in state.living_pods:
         found = view.pod_flaws(state, pod)
+        if found and view.is_stuck(state, pod):
+            return (
+                view.wait(found[0].finding, SETTLING_PAUSE) if view.is_starting(pod) else ReloadPod(state.workload, pod)
+            )
         if not found or not found[0].is_curable:
             continue
         if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
@@ -243,7 +260,10 @@ def pods_predate_certificate(view: View, state: WorkloadState) -> RollStep | Non
         return None
     if any(flaw.is_curable for flaw in view.flaws(state)):
         return RestartWorkload(state.workload)
-    return None
+    stuck = [flaw for flaw in view.flaws(state) if view.is_stuck(state, flaw.pod)]
+    if stuck and any(view.is_starting(flaw.pod) for flaw in stuck):
+        return view.wait(stuck[0].finding, SETTLING_PAUSE)
+    return RestartWorkload(state.workload) if stuck else None
 
 
 def pod_is_unproven(view: View) -> RollStep | None:

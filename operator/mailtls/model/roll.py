@@ -82,7 +82,8 @@ class RollProgress:
     Losing it costs nothing but patience: what was told stands in annotations, and what is served is probed again.
     `retry` allows this attempt to tell pods again that an earlier attempt told in vain. `timeout` bounds each wait
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
-    `acted_at`, `faults` and `put_off` are keyed by a step's `subject`.
+    `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
+    its Secret, None where the history does not say.
     """
 
     started_at: datetime
@@ -92,6 +93,7 @@ class RollProgress:
     acted_at: Mapping[str, datetime] = field(default_factory=dict)
     faults: Mapping[str, Finding] = field(default_factory=dict)
     put_off: Mapping[str, PutOff] = field(default_factory=dict)
+    stored_at: datetime | None = None
 
     def after(self, step: ReloadPod | RestartWorkload, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""

@@ -18,7 +18,8 @@ class PodState:
     `told_sha256` is the pod's annotation: the leaf that the operator last told this pod to load. `container` and
     `certificate_path` say which container to reload and where it reads `tls.crt`; None: no container mounts it.
     `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready. `run` names
-    the very processes: it changes when a container restarts in place, while name, uid and addresses stay.
+    the very processes: it changes when a container restarts in place, while name, uid and addresses stay. `started_at`
+    is when the process that reads the certificate started, None while it does not run.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PodState:
     sub_path: bool = False
     ready_at: datetime | None = None
     run: str = ""
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import random
 from threading import Event
 
@@ -55,7 +55,7 @@ class Rolling:
             observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
             for workload in desired.workloads
         )
-        begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=True)
+        begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=True, stored_at=_stored_at(seen))
         return _with_workloads(desired, replace(seen, progress=seen.progress or begun), states)
 
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
@@ -205,6 +205,11 @@ def _without_second(endpoint: Endpoint) -> Endpoint:
 
 def _wanted(seen: Observed) -> str:
     return seen.secret.certificate.sha256 if seen.secret.certificate else ""
+
+
+def _stored_at(seen: Observed) -> datetime | None:
+    stored = (each.at for each in seen.status.history if each.event in {Reason.ISSUED, Reason.ROLLED_BACK})
+    return max(stored, default=None)
 
 
 def _noted(seen: Observed, step: ReloadPod | RestartWorkload, fault: Finding | None, clock: Clock) -> Observed:

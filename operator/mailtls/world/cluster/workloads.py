@@ -177,6 +177,7 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
     metadata, status = pod["metadata"], pod.get("status") or {}
     mount = _mount_to_reload(workload, certificate_mounts(pod["spec"], secret_name))
     named = workload.reload.container if workload.reload else None
+    container = named or (mount.container if mount else None)
     readiness = next((found for found in children(status, "conditions") if found["type"] == "Ready"), {})
     return PodState(
         name=metadata["name"],
@@ -185,12 +186,21 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         ready=readiness.get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         told_sha256=_told(pod),
-        container=named or (mount.container if mount else None),
+        container=container,
         certificate_path=mount.path if mount and named in (None, mount.container) else None,
         sub_path=mount.sub_path if mount else False,
         ready_at=_time(readiness.get("lastTransitionTime")),
         run=_run(metadata["uid"], status),
+        started_at=_started_at(status, container),
     )
+
+
+def _started_at(status: Json, container: str | None) -> datetime | None:
+    """When the named container started, or where none is named the last of all; None while it does not run."""
+    every = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
+    states = (each.get("state") or {} for each in every if container in (None, each["name"]))
+    started = [at for state in states if (at := _time((state.get("running") or {}).get("startedAt"))) is not None]
+    return max(started, default=None)
 
 
 def _run(uid: str, status: Json) -> str:
