@@ -386,6 +386,15 @@ def test_restarted_workload_not_complete_is_awaited_then_times_out() -> None:
     assert failed_for(next_roll(states, seen_now, NEW, begun, late)) is Reason.ROLLOUT_TIMEOUT
 
 
+def test_restart_that_a_person_has_to_finish_is_awaited_without_end() -> None:
+    """A time-out would blame the workload for what its strategy leaves to a person."""
+    states = [replace(state(pod("p-0"), of=ROLLOUT, template=NEW, rolled=False), by_hand="delete the pods yourself.")]
+    step = next_roll(states, {}, NEW, progress(started=timedelta(hours=1)), NOW)
+    assert awaited(step) is Reason.ROLLING_OUT
+    assert isinstance(step, WaitForPods)
+    assert "delete the pods yourself" in step.finding.message
+
+
 def test_restart_under_way_after_a_crash_is_awaited_from_the_start_of_the_attempt() -> None:
     """A new operator knows the restart only by the template."""
     states = [state(pod("p-0"), of=ROLLOUT, template=NEW, rolled=False)]

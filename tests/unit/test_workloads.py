@@ -331,6 +331,22 @@ def test_partitioned_stateful_set_is_rolled_above_its_partition() -> None:
     assert parse(wanted(), kube.workload(status=status, updateStrategy=strategy), [], "mx-tls").rolled
 
 
+@pytest.mark.parametrize(("updated", "rolled"), [(1, False), (2, True)])
+def test_stateful_set_with_on_delete_is_rolled_once_all_pods_are_updated(updated: int, rolled: bool) -> None:
+    """Its currentRevision never follows, and a person replaces the pods."""
+    status = {"observedGeneration": 3, "readyReplicas": 2, "updatedReplicas": updated, "updateRevision": "b"}
+    body = kube.workload(status={**status, "currentRevision": "a"}, updateStrategy={"type": "OnDelete"})
+    found = parse(wanted(), body, [], "mx-tls")
+    assert found.rolled is rolled
+    assert "delete the pods yourself" in found.by_hand
+
+
+def test_paused_deployment_names_how_to_resume_it() -> None:
+    """A paused Deployment replaces nothing until somebody resumes it."""
+    body = kube.workload(status={}, paused=True)
+    assert "rollout resume" in parse(wanted(kind=WorkloadKind.DEPLOYMENT), body, [], "mx-tls").by_hand
+
+
 def test_daemon_set_wants_as_many_pods_as_nodes() -> None:
     """It has no replicas in its spec."""
     body = kube.workload(status={"desiredNumberScheduled": 5})

@@ -197,6 +197,9 @@ def was_restarted(view: View, state: WorkloadState) -> bool:
 
 def _await_controller(view: View, state: WorkloadState) -> RollStep:
     subject = str(state.workload)
+    if state.by_hand:
+        message = f"{state.workload} does not replace its pods by itself: {state.by_hand}"
+        return view.wait(Finding(Reason.ROLLING_OUT, message), WAITING_PAUSE)
     if view.now < view.progress.deadline(subject):
         message = f"{state.workload} is replacing its pods."
         return view.wait(Finding(Reason.ROLLING_OUT, message), WAITING_PAUSE)

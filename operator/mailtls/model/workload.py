@@ -53,6 +53,7 @@ class WorkloadState:
     replicas_wanted: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
     port_names: Mapping[str, int] = field(default_factory=dict)
+    by_hand: str = ""  # why its controller replaces no pods, and what the person has to do; empty: it does
 
     @property
     def living_pods(self) -> tuple[PodState, ...]:

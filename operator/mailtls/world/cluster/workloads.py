@@ -96,7 +96,16 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         replicas_wanted=_replicas_wanted(workload, body),
         labels=(template.get("metadata") or {}).get("labels") or {},
         port_names=_port_names(template["spec"]),
+        by_hand=_by_hand(body["spec"]),
     )
+
+
+def _by_hand(spec: Json) -> str:
+    if spec.get("paused"):
+        return "it is paused; run kubectl rollout resume."
+    if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
+        return "its update strategy is OnDelete; delete the pods yourself."
+    return ""
 
 
 def _port_names(pod_spec: Json) -> dict[str, int]:
@@ -237,6 +246,8 @@ def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:
     if status.get("readyReplicas", 0) < wanted:
         return False
     strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":  # its currentRevision stays behind for ever
+        return bool(status.get("updatedReplicas", 0) >= wanted)
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if partition:
         return bool(status.get("updatedReplicas", 0) >= wanted - partition)
