@@ -11,7 +11,8 @@ import structlog
 from mailtls.model.spec import Key, WorkloadKind
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.listings import Listings
-from mailtls.world.cluster.resource import MANAGER, OWNER, resources_path
+from mailtls.world.cluster.resource import MANAGER, OWNER, owner_of, resources_path
+from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.ports import ApiError, Cluster, Json, Unreachable
 
 SWEEP: Final = 3600.0  # seconds between full lists
@@ -107,6 +108,14 @@ class Intake:
         if owner and not echo:
             self._add(Key(secret["metadata"]["namespace"], owner))
 
+    def left_behind(self, held: Iterable[Json]) -> None:
+        """Take in the journals that open orders hold: whose resource went unseen, nobody else would ever close."""
+        for owner in {found for secret in held if (found := owner_of(secret))}:
+            with self._lock:
+                is_known = owner in self._wishes
+            if not is_known:
+                self._add(owner)
+
     def workload(self, change: str | None, kind: WorkloadKind, workload: Json) -> None:
         """Take in an event of a workload: when its pods change, those who list it look at them."""
         for key in self._listings.news(change, kind, workload):
@@ -170,17 +179,23 @@ class Sweeper:
 
     def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], intake: Intake) -> None:
         self._cluster, self._namespaces, self._intake = cluster, namespaces, intake
+        self._secrets = Secrets(cluster)
 
     def list(self) -> list[Json]:
         """Return all resources that are served."""
         places = self._namespaces or (None,)
         return [item for place in places for item in self._cluster.list(resources_path(place))]
 
+    def look_for_open_orders(self) -> None:
+        """Have the orders closed of resources that are gone: their journals would hold the namespace for ever."""
+        self._intake.left_behind(self._secrets.held(self._namespaces))
+
     def run(self, stopping: Event) -> None:
         """Sweep about once an hour, until stopped."""
         while not stopping.wait(SWEEP * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load
             try:
                 self._intake.sweep(self.list)
+                self.look_for_open_orders()
             except (ApiError, Unreachable) as problem:
                 log.warning("the resources could not be listed", error=str(problem))
 

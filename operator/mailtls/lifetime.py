@@ -109,6 +109,7 @@ class Operator:
                 self._ended.wait(RETRY)
                 continue
             self._restore(resources)
+            self._take_up_open_orders()
             return True
         return False
 
@@ -117,6 +118,12 @@ class Operator:
             self._work.restore(resource)
         self._intake.prime(resources)
         log.info("working", resources=len(resources))
+
+    def _take_up_open_orders(self) -> None:
+        try:
+            self._sweeper.look_for_open_orders()
+        except (ApiError, Unreachable) as problem:
+            log.warning("open orders of deleted resources could not be listed; the sweep does it", error=str(problem))
 
     def _fail(self) -> None:
         """End the process so that a fresh one starts: the lease is lost, or a part of us broke."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -207,6 +207,31 @@ def test_deletion_while_the_authority_is_away_is_not_blocked_either(
             installation.replica().await_text("clean-up of an order failed")
         installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=30)
         assert proofs(names, installation.zone) == []
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["all answer", "CA and DNS are gone"])
+def test_deletion_while_no_operator_runs_is_finished_by_the_next_one(
+    installation: Installation, names: NameServer, *, is_gone: bool
+) -> None:
+    """The journal of an open order holds a namespace for a minute after the start at most, whatever still answers."""
+    with orders_held(names, installation.zone):
+        replica = installation.start()
+        installation.apply()
+        installation.await_order()
+        await_proof(names, installation.zone)
+        replica.kill()
+        installation.delete()
+        deleted = installation.sandbox.wait_for("secrets", STAGED, _is_on_its_way_out)
+        assert deleted is not None
+        with installation.pebble.unreachable() if is_gone else nullcontext():
+            if is_gone:
+                names.remove_zone(installation.zone)
+            installation.start()
+            installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=60)
+
+
+def _is_on_its_way_out(secret: Object | None) -> bool:
+    return bool(secret and secret["metadata"].get("deletionTimestamp"))
 
 
 def test_events_tell_of_transitions_only(installation: Installation) -> None:

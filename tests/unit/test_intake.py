@@ -274,3 +274,20 @@ def test_namespaces_are_listed_one_by_one() -> None:
     stopped.set()
     Sweeper(cluster, (), desk.intake).run(stopped)  # type: ignore[arg-type]
     assert len(cluster.asked) == 2
+
+
+def test_open_orders_of_resources_that_are_gone_are_taken_up() -> None:
+    """Their journals would hold the namespace for ever; a resource that lives closes its own."""
+    desk = Desk()
+    desk.intake.prime([mst()])
+    desk.take()
+    desk.intake.left_behind([journal("mail", "mx"), journal("mail", "gone"), journal("other", "gone")])
+    assert sorted(map(str, desk.take())) == ["mail/gone", "other/gone"]
+
+
+def journal(namespace: str, owner: str) -> Json:
+    """A staged Secret with an open order."""
+    reference = {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "name": owner, "uid": "u"}
+    labels = {"app.kubernetes.io/managed-by": "mailtls", "mailtls.dev/owner": owner}
+    meta = {"name": f"{owner}-next", "namespace": namespace, "labels": labels, "ownerReferences": [reference]}
+    return {"metadata": meta}

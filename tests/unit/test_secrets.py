@@ -1,5 +1,6 @@
 """The three Secrets of a resource, over a Kubernetes API in a dictionary."""
 
+import json
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from fakes.cluster import FakeCluster
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
 from mailtls.model.observed import ServingSecret, Staged
-from mailtls.model.reason import Reason
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Key, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
 from mailtls.world.cluster.pairs import ROOTS_OFFERED
@@ -68,8 +69,8 @@ def test_staged_key_comes_back_as_it_was() -> None:
     """What a crash leaves is all that is needed to go on."""
     secrets = Secrets(FakeCluster())
     saved = secrets.stage(desired(), fresh(), RESOURCE)
-    found = secrets.staged(desired().key, "mx-tls")
-    assert found is not None
+    found = secrets.staged(desired())
+    assert isinstance(found, Staged)
     assert replace(found, key=saved.key) == saved
     assert found.key.pem == saved.key.pem
 
@@ -107,7 +108,7 @@ def test_unreadable_staged_secret_is_replaced() -> None:
     secrets = Secrets(cluster)
     saved = secrets.stage(desired(), fresh(), RESOURCE)
     cluster.objects[path("mail", "mx-tls-next")]["data"]["order.json"] = b64encode(b"{").decode()
-    assert secrets.staged(desired().key, "mx-tls") is None
+    assert secrets.staged(desired()) is None
     assert secrets.stage(desired(), replace(saved, resource_version=""), RESOURCE).spki_sha256 == saved.spki_sha256
 
 
@@ -208,6 +209,62 @@ def test_secret_of_another_type_is_not_touched() -> None:
     cluster = FakeCluster()
     cluster.create(path("mail"), {"metadata": {"name": "mx-tls"}, "type": "Opaque", "data": {}})
     assert Secrets(cluster).serving(desired()).foreign is not None
+
+
+@pytest.mark.parametrize("forged", ["namespace", "owner reference", "label", "name", "kind"])
+def test_journal_that_is_not_ours_is_neither_held_nor_believed(forged: str) -> None:
+    """Whoever may write Secrets can plant one; it must not lead to another namespace or resource."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    secrets.stage(desired(), fresh(), RESOURCE)
+    assert len(secrets.held(["mail"])) == 1
+    planted = cluster.objects[path("mail", "mx-tls-next")]
+    meta = planted["metadata"]
+    match forged:
+        case "namespace":
+            told = json.loads(b64decode(planted["data"]["resource.json"]))
+            told["metadata"] |= {"namespace": "kube-system", "name": "victim"}
+            planted["data"]["resource.json"] = b64encode(json.dumps(told).encode()).decode()
+            (found,) = secrets.held(["mail"])
+            assert resource_of(found)["metadata"]["namespace"] == "mail"
+            assert resource_of(found)["metadata"]["name"] == "mx"
+            return
+        case "owner reference":
+            meta["ownerReferences"] = []
+        case "label":
+            meta["labels"]["mailtls.dev/owner"] = "another"
+        case "name":
+            meta["name"] = "mx-tls"
+        case _:
+            meta["ownerReferences"][0]["kind"] = "Deployment"
+    assert secrets.held(["mail"]) == []
+    assert secrets.orphans(desired().key) == []
+
+
+def test_next_secret_of_somebody_else_stays_as_it_is() -> None:
+    """A Secret that happens to have the name of our journal is named to the user, and not written."""
+    cluster = FakeCluster()
+    foreign = {"metadata": {"name": "mx-tls-next"}, "type": "Opaque", "data": {"password": "cHc="}}
+    cluster.create(path("mail"), foreign)
+    secrets = Secrets(cluster)
+    found = secrets.staged(desired())
+    assert isinstance(found, Finding)
+    assert found.message.startswith("Secret mx-tls-next is not of this resource")
+    with pytest.raises(Conflict):
+        secrets.stage(desired(), fresh(), RESOURCE)
+    assert cluster.objects[path("mail", "mx-tls-next")]["data"] == {"password": "cHc="}
+
+
+def test_previous_secret_of_somebody_else_stays_as_it_is() -> None:
+    """The new certificate is stored all the same; only the earlier one is not kept."""
+    cluster = FakeCluster()
+    foreign = {"metadata": {"name": "mx-tls-previous"}, "type": "Opaque", "data": {"password": "cHc="}}
+    cluster.create(path("mail"), foreign)
+    key = keys.generate(PrivateKeyPolicy())
+    secrets, chain = Secrets(cluster), self_signed(key)
+    secrets.store(desired(), chain, key, ServingSecret(exists=False))
+    secrets.store(desired(), chain, key, secrets.serving(desired()))
+    assert cluster.objects[path("mail", "mx-tls-previous")]["data"] == {"password": "cHc="}
 
 
 @pytest.mark.parametrize("data", [{}, {"tls.crt": ""}, {"tls.crt": "!", "tls.key": "!"}, {"tls.key": "AAAA"}])

@@ -12,6 +12,7 @@ from mailtls.lifecycle.mend import roots_still_in_doubt
 from mailtls.lifecycle.store import noted
 from mailtls.lifecycle.ways import known_ways
 from mailtls.model.observed import Observed, ServingSecret, Staged
+from mailtls.model.reason import Finding
 from mailtls.model.spec import Desired, Key
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.resource import GROUP, resource_path
@@ -96,7 +97,10 @@ class Observer:
     def observe(self, desired: Desired, resource: Json) -> Observed:
         """Gather; what an earlier pass knew of an order or an endpoint is kept while it is about the same."""
         secret = self.secrets.serving(desired)
-        return self._seen(desired, resource, secret, self.secrets.staged(desired.key, desired.secret_name))
+        staged = self.secrets.staged(desired)
+        if isinstance(staged, Finding):
+            return self._seen(desired, resource, replace(secret, foreign=secret.foreign or staged), None)
+        return self._seen(desired, resource, secret, staged)
 
     def resume(self, desired: Desired, paused: Observed) -> Observed:
         """Gather again for a pass that goes on, but read nothing from the API server."""

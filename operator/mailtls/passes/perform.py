@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
 
@@ -50,6 +50,7 @@ from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import Defaults, parse
 
 CLEAN_UP_TRIES = 5
+CLEAN_UP_WITHIN = timedelta(seconds=40)  # a namespace waits no longer for a CA or DNS server that is gone
 CLEAN_UP_PAUSE = 10.0  # seconds
 TELLING = (AcmeProblem, ProofProblem, Unreachable, ApiError, InvalidSpec)
 log = structlog.get_logger()
@@ -72,6 +73,7 @@ class Performer:
     stopping: Event
     may_act: Callable[[], None]
     _clean_up_tries: dict[Key, int] = field(default_factory=dict)
+    _clean_up_began: dict[Key, datetime] = field(default_factory=dict)
 
     def perform(self, step: Step, desired: Desired, seen: Observed) -> Observed:
         """Perform one step and return what is known then; failures of the outside are part of that."""
@@ -135,6 +137,7 @@ class Performer:
         for secret in self.secrets.orphans(key, but=secret_name):
             self.may_act()
             tries = self._clean_up_tries.get(key, 0) + 1
+            began_at = self._clean_up_began.setdefault(key, self.issuing.clock.now())
             try:
                 self.close_orphan(secret)
             except (PassEnded, Conflict):
@@ -142,11 +145,12 @@ class Performer:
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
                 told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__
                 log.warning("clean-up of an order failed", resource=str(key), tries=tries, error=told)
-                if tries < CLEAN_UP_TRIES:
+                if tries < CLEAN_UP_TRIES and self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:
                     self._clean_up_tries[key] = tries
                     return secret
                 self.secrets.release(secret)
         self._clean_up_tries.pop(key, None)
+        self._clean_up_began.pop(key, None)
         return None
 
     def close_orphan(self, secret: Json) -> None:

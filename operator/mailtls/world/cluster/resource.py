@@ -3,6 +3,7 @@
 from typing import Final
 
 from mailtls.model.spec import Key
+from mailtls.world.ports import Json
 
 GROUP: Final = "mailtls.dev"
 VERSION: Final = "v1alpha1"
@@ -28,6 +29,23 @@ def resource_path(key: Key) -> str:
 def labels_of(owner: Key) -> dict[str, str]:
     """Label what we make for a resource."""
     return {MANAGED_BY: MANAGER, OWNER: owner.name}
+
+
+def owner_of(made: Json) -> Key | None:
+    """Tell whose an object is that we made and that goes with its resource; None where it is somebody else's.
+
+    It has our label, and an owner reference to a resource of the name that another label gives. The namespace is the
+    object's own: nothing that its data say leads elsewhere.
+    """
+    meta = made["metadata"]
+    labels, name = meta.get("labels") or {}, (meta.get("labels") or {}).get(OWNER)
+    is_owned = any(_is_reference(each, name) for each in meta.get("ownerReferences") or ())
+    return Key(meta["namespace"], name) if name and labels.get(MANAGED_BY) == MANAGER and is_owned else None
+
+
+def _is_reference(reference: Json, name: str | None) -> bool:
+    group = str(reference.get("apiVersion", "")).partition("/")[0]
+    return (group, reference.get("kind"), reference.get("name")) == (GROUP, "MailServerTLS", name)
 
 
 def belonging_to(owner: Key) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+import structlog
+
 from mailtls.model.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
@@ -25,9 +27,10 @@ from mailtls.world.cluster.pairs import (
     secret_json,
     serving_json,
 )
-from mailtls.world.cluster.resource import OURS, belonging_to
+from mailtls.world.cluster.resource import OURS, belonging_to, owner_of
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
 
+log = structlog.get_logger()
 CERT_MANAGER = "cert-manager.io/certificate-name"
 FINALIZER = "mailtls.dev/challenges"
 KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
@@ -48,10 +51,16 @@ class Secrets:
             return ServingSecret(exists=False)
         return replace(read_pair(secret), foreign=_foreign(secret, desired))
 
-    def staged(self, key: Key, secret_name: str) -> Staged | None:
-        """Read the staged key; None when there is none, or one that cannot be used and is better made anew."""
-        secret = self._cluster.get(path(key.namespace, f"{secret_name}-next"))
-        return parse_staged(secret) if secret is not None else None
+    def staged(self, desired: Desired) -> Staged | Finding | None:
+        """Read the staged key; None when there is none, or one that cannot be used and is better made anew.
+
+        A Finding says that a Secret of that name is not ours: it is neither believed nor written.
+        """
+        name = f"{desired.secret_name}-next"
+        secret = self._cluster.get(path(desired.key.namespace, name))
+        if secret is None:
+            return None
+        return parse_staged(secret) if owner_of(secret) == desired.key else _in_the_way(name, desired)
 
     def stage(self, desired: Desired, staged: Staged, resource: Json) -> Staged:
         """Save key, CSR, the intent to order, and the resource for a clean-up after its deletion.
@@ -74,7 +83,7 @@ class Secrets:
             return self._cluster.create(place, body)
         except Conflict:
             broken = self._cluster.get(f"{place}/{name}")
-            if broken is None or parse_staged(broken) is not None:
+            if broken is None or parse_staged(broken) is not None or owner_of(broken) is None:
                 raise
             body["metadata"]["resourceVersion"] = broken["metadata"]["resourceVersion"]
             return self._cluster.replace(f"{place}/{name}", body)
@@ -115,14 +124,13 @@ class Secrets:
     def orphans(self, key: Key, *, but: str | None = None) -> list[Json]:
         """The staged Secrets that a resource left with an open order; `but` is the secretName that it has now."""
         found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
-        held = [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
-        return [secret for secret in held if secret["metadata"]["name"] != f"{but}-next"]
+        return [secret for secret in found if _is_held(secret) and secret["metadata"]["name"] != f"{but}-next"]
 
     def held(self, namespaces: Iterable[str] = ()) -> list[Json]:
         """All staged Secrets with an open order, of these namespaces or of the whole cluster."""
         places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
         found = (each for place in places for each in self._cluster.list(place, label_selector=OURS))
-        return [secret for secret in found if FINALIZER in (secret["metadata"].get("finalizers") or ())]
+        return [secret for secret in found if _is_held(secret)]
 
     def leaves(self, namespace: str) -> frozenset[str]:
         """Fingerprints of the certificates that serve in a namespace; what is owned is staged or a previous pair."""
@@ -140,9 +148,14 @@ class Secrets:
                 raise
 
     def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
-        if is_whole(before):  # what cannot serve must not take the place of a pair that could
-            place = path(desired.key.namespace, previous_name(desired))
+        if not is_whole(before):  # what cannot serve must not take the place of a pair that could
+            return
+        place = path(desired.key.namespace, previous_name(desired))
+        kept = self._cluster.get(place)
+        if kept is None or owner_of(kept) == desired.key:
             self._cluster.apply(place, previous_json(desired, before))
+        else:
+            log.warning("the earlier pair is not kept: a Secret of its name is not ours", secret=previous_name(desired))
 
 
 def path(namespace: str, name: str | None = None) -> str:
@@ -177,9 +190,16 @@ def parse_staged(secret: Json) -> Staged | None:
 
 
 def resource_of(secret: Json) -> Json:
-    """The resource as it was when its order began, for clean-up after its deletion."""
-    found: Json = json.loads(entry(secret, "resource.json"))
-    return found
+    """The resource as it was when its order began, for clean-up after its deletion; raises ValueError or KeyError.
+
+    Whoever may write Secrets in the namespace may have written the journal: it says what was ordered, but which
+    resource it was, and above all in which namespace, is said by the Secret itself.
+    """
+    found, owner = json.loads(entry(secret, "resource.json")), owner_of(secret)
+    if owner is None:
+        raise ValueError("the Secret is no journal of ours")
+    metadata = {**found["metadata"], "namespace": owner.namespace, "name": owner.name}
+    return {"metadata": metadata, "spec": found["spec"]}
 
 
 def _order_json(staged: Staged) -> str:
@@ -205,6 +225,21 @@ def _staged_data(staged: Staged, resource: Json) -> dict[str, str]:
         "order.json": encoded(_order_json(staged)),
         "resource.json": encoded(json.dumps(remembered)),
     }
+
+
+def _is_held(secret: Json) -> bool:
+    """Whether it is a journal of ours that an open order holds."""
+    meta = secret["metadata"]
+    is_journal = owner_of(secret) is not None and meta["name"].endswith("-next")
+    return is_journal and FINALIZER in (meta.get("finalizers") or ())
+
+
+def _in_the_way(name: str, desired: Desired) -> Finding:
+    message = (
+        f"Secret {name} is not of this resource, which keeps the next key under that name: delete or rename it, or "
+        f"choose another secretName than {desired.secret_name}."
+    )
+    return Finding(Reason.SECRET_FOREIGN, message)
 
 
 def _foreign(secret: Json, desired: Desired) -> Finding | None:
