@@ -1,5 +1,5 @@
 # The operator's image. `docker build .` is all that it takes; another base or a folder of wheels is a matter of
-#   docker build --build-arg BASE=registry.example/python:3.13 .      (any base with Python 3.11 to 3.13 and venv)
+#   docker build --build-arg BASE=registry.example/python:3.13 .      (any base with Python 3.11 to 3.13, venv and ca-certificates)
 #   pip download --require-hashes -r requirements.lock -d wheels      (then the build needs no network)
 ARG BASE=docker.io/library/python:3.13-slim
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailtls.world.acme.network import PrivateRoots
+from mailtls.world.acme.network import Roots
 from testbed.tools import built
 
 _STARTS_WITHIN_SECONDS = 30.0
@@ -110,7 +110,7 @@ class Pebble:
     def trusting(self) -> requests.Session:
         """Return an HTTP client that trusts this Pebble, whose certificate has as few extensions as private CAs do."""
         session = requests.Session()
-        session.mount("https://", PrivateRoots(self.roots_pem))
+        session.mount("https://", Roots(self.roots_pem))
         return session
 
     def suggest_renewal(self, chain_pem: str, start: datetime, end: datetime) -> None:

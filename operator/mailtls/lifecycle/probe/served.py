@@ -16,6 +16,7 @@ _WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
 _ISSUER_MISSING: Final = frozenset({2, 20, 21})
 _BUNDLE_UNREADABLE: Final = -1
+_STORE_EMPTY: Final = -2
 _STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
 
 
@@ -109,6 +110,8 @@ def root_is_untrusted(seen: Seen) -> Finding | None:
     verdict = _verification(seen)
     if verdict.code == _BUNDLE_UNREADABLE:
         return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=certificate(seen.leaf))
+    if verdict.code == _STORE_EMPTY:
+        return Finding(Reason.UNTRUSTED_ROOT, _empty(seen), evidence=certificate(seen.leaf))
     above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
     if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
         return None
@@ -254,6 +257,13 @@ def _flaws(served: ServedCertificate) -> list[str]:
 
 def _unusable(seen: Seen) -> str:
     return f"The roots of {seen.terms.trust} cannot be read ({_verification(seen).words}): give certificates in PEM."
+
+
+def _empty(seen: Seen) -> str:
+    return (
+        "The trust store where the probe runs is empty: install the package ca-certificates, let SSL_CERT_FILE or "
+        f"SSL_CERT_DIR name root certificates, or name a private CA's root by {seen.terms.trust}."
+    )
 
 
 def _real(seen: Seen) -> str:

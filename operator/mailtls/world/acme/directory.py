@@ -6,7 +6,7 @@ from typing import Any, Final
 import requests
 
 from mailtls.model.quoting import quote, shorten
-from mailtls.world.acme.network import PrivateRoots
+from mailtls.world.acme.network import Roots
 
 _SECONDS: Final = 10.0
 _MOST_NAMES: Final = 20
@@ -25,8 +25,7 @@ class Directory:
 def read_directory(url: str, roots_pem: str = "") -> Directory:
     """Ask for the directory; never raises for what the server does."""
     with requests.Session() as session:
-        if roots_pem:
-            session.mount("https://", PrivateRoots(roots_pem))
+        session.mount("https://", Roots(roots_pem))
         try:
             answer = session.get(url, timeout=_SECONDS)
             answer.raise_for_status()

@@ -52,14 +52,16 @@ class RequestKind(StrEnum):
     REVOKE = "revoke"
 
 
-class PrivateRoots(HTTPAdapter):
-    """Trusts only the roots of one PEM bundle, never those of the system or of the environment."""
+class Roots(HTTPAdapter):
+    """Trusts only the roots of one PEM bundle; without one what OpenSSL trusts by default, as the probe does."""
 
     def __init__(self, pem: str, **options: Any) -> None:
-        self._context = ssl.create_default_context(cadata=pem)
-        # Private CAs seldom fill in every extension of RFC 5280, and their bundle may hold an intermediate only.
-        self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        self._context = ssl.create_default_context(cadata=pem or None)
+        if (
+            pem
+        ):  # private CAs seldom fill in every extension of RFC 5280, and their bundle may hold an intermediate only
+            self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         super().__init__(**options)
 
     def build_connection_pool_key_attributes(
@@ -99,8 +101,7 @@ class Network(client.ClientNetwork):
         self._on_request, self._key, self._alg, self._watch = on_request, key, alg, watch
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()
-        adapter = PrivateRoots(roots_pem, pool_maxsize=_POOLED) if roots_pem else HTTPAdapter(pool_maxsize=_POOLED)
-        self.session.mount("https://", adapter)
+        self.session.mount("https://", Roots(roots_pem, pool_maxsize=_POOLED))
 
     def fetch(self, url: str, kind: RequestKind) -> requests.Response:
         """GET without a signature: the directory and renewal information."""

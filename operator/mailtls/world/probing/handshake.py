@@ -5,7 +5,10 @@ its own OpenSSL, so that the same fault reads the same everywhere. The handshake
 certificate that is refused cannot be described; `TrustStore` verifies afterwards.
 """
 
+import os
+import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -21,8 +24,11 @@ from mailtls.model.quoting import quote, shorten
 from mailtls.world.probing.staging import staging_roots
 
 RECORD_LIMIT: Final = 16384  # octets of plain text in one TLS record (RFC 8446 section 5.1)
-UNREADABLE_ROOTS: Final = -1  # no code of OpenSSL: the extra roots are no certificates
+# No codes of OpenSSL: the extra roots are no certificates, and there are no roots at all.
+UNREADABLE_ROOTS: Final = -1
+NO_ROOTS: Final = -2
 _RECORDS: Final = frozenset({b"\x15", b"\x16"})  # alert, handshake: how a server's first record can begin
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # how OpenSSL finds a root in a folder
 _VERSION_FAULTS: Final = ("protocol version", "unsupported protocol", "version too low", "no protocols available")
 
 
@@ -157,6 +163,7 @@ class TrustStore:
 
     def __init__(self, extra_roots_pem: str, now: datetime, *, trusts_staging: bool = False) -> None:
         self._store = _system_roots(now)
+        self._is_empty = not (extra_roots_pem.strip() or trusts_staging or has_system_roots())
         self._system = _system_roots(now) if trusts_staging or extra_roots_pem.strip() else None
         self._unreadable = ""
         self._last: tuple[tuple[bytes, ...], Verification] | None = None
@@ -180,7 +187,7 @@ class TrustStore:
             path = crypto.X509StoreContext(self._store, chain[0], chain[1:]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, words = error.errors
-            return Verification(code, depth, shorten(str(words)))
+            return Verification(NO_ROOTS if self._is_empty else code, depth, shorten(str(words)))
         is_trial = path[-1].to_cryptography() in staging_roots()
         return Verification(is_trial=is_trial, is_public=self._is_public(chain))
 
@@ -207,14 +214,31 @@ class TrustStore:
 
 
 def _system_roots(now: datetime) -> crypto.X509Store:
-    store, paths = crypto.X509Store(), ssl.get_default_verify_paths()
+    """Trust what OpenSSL trusts by default: a file and folders, or what SSL_CERT_FILE and SSL_CERT_DIR name instead."""
+    store = crypto.X509Store()
     store.set_time(now)
-    directory = paths.capath if paths.capath and Path(paths.capath).is_dir() else None
-    if directory:  # looked up by hash when needed: no cost of parsing a hundred roots
-        store.load_locations(None, directory)
-    elif paths.cafile:
-        store.load_locations(paths.cafile)
+    file, folders = _root_places()
+    if file is not None:
+        with suppress(crypto.Error):  # a file without certificates adds none
+            store.load_locations(str(file))
+    for folder in folders:  # looked up by hash when needed: no cost of parsing a hundred roots
+        store.load_locations(None, str(folder))
     return store
+
+
+def has_system_roots() -> bool:
+    """Whether there is any root to trust by default; without one no chain of the internet can be."""
+    file, folders = _root_places()
+    has_file = file is not None and b"-----BEGIN" in file.read_bytes()
+    return has_file or any(_HASHED.fullmatch(each.name) for folder in folders for each in folder.iterdir())
+
+
+def _root_places() -> tuple[Path | None, list[Path]]:
+    """The file and the folders; SSL_CERT_DIR may name several, as OpenSSL splits it."""
+    paths = ssl.get_default_verify_paths()
+    named = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
+    folders = [Path(each) for each in named.split(os.pathsep) if each and Path(each).is_dir()]
+    return Path(paths.cafile) if paths.cafile else None, folders
 
 
 def _failure(error: SSL.Error) -> HandshakeFailed:
