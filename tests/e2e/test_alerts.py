@@ -12,7 +12,7 @@ from functional.prometheus import Prometheus, prometheus
 from testbed.audit import AuditLog
 from testbed.mailserver import MailServer
 from testbed.pebble import Pebble, PebbleSettings
-from testbed.sandbox import Sandbox
+from testbed.sandbox import Sandbox, condition_of
 from testbed.zones import Zone
 
 pytestmark = [
@@ -66,6 +66,40 @@ def test_a_certificate_that_expires_unrenewed_fires_both_alerts_and_keeps_its_se
         watching.await_series("mailtls_served_not_after_timestamp_seconds")
         watching.await_firing(lambda firing: {(each, "mx") for each in EXPIRED} <= firing, within=LIFETIME * 2.0)
         assert watching.await_series("mailtls_served_not_after_timestamp_seconds")
+
+
+def test_a_certificate_that_expires_while_its_renewal_fails_is_probed_and_said(
+    sandbox: Sandbox,
+    zone: Zone,
+    postfix: MailServer,
+    pebbles: Callable[[PebbleSettings], Pebble],
+    email: str,
+    tmp_path: Path,
+) -> None:
+    """Ready says CertificateExpired and why no new one comes, and a probe that is asked for is still done."""
+    pebble = pebbles(PebbleSettings(validity_seconds=LIFETIME, shortlived_seconds=LIFETIME))
+    sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
+    install(sandbox, values_for(sandbox, zone, pebble, email), tmp_path)
+    sandbox.apply(mx(postfix, renewal={"ari": False}))
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=LIFETIME / 2)
+    sandbox.delete("secrets", "tsig")
+    expired = sandbox.wait_for("mailservertls.mailtls.dev", "mx", says_expired, within=LIFETIME * 1.5)
+    told = condition_of(expired, "Ready")
+    assert told is not None
+    assert "Its replacement fails" in told["message"]
+    sandbox.annotate("mailservertls.mailtls.dev", "mx", mailtls_dev__probe="now")
+    sandbox.wait_for("mailservertls.mailtls.dev", "mx", was_probed_when_asked, within=20.0)
+
+
+def says_expired(seen: Any) -> bool:
+    """Whether Ready and Verified both have the expiry as their reason."""
+    found = [condition_of(seen, kind) for kind in ("Ready", "Verified")]
+    return all(each is not None and each["reason"] == "CertificateExpired" for each in found)
+
+
+def was_probed_when_asked(seen: Any) -> bool:
+    """Whether the request to probe was handled."""
+    return bool(seen) and seen.get("status", {}).get("handled", {}).get("probe") == "now"
 
 
 def test_a_pod_that_goes_back_to_another_certificate_fires_the_alert(

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from mailtls.lifecycle.evidence import targets_to_probe
 from mailtls.lifecycle.proof import targets
-from mailtls.lifecycle.report import conditions, refusal, served
+from mailtls.lifecycle.report import conditions, refusal, served, verified
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
@@ -205,3 +206,14 @@ def test_expired_certificate_whose_renewal_fails_says_both() -> None:
     assert "RateLimited" in ready.message
     assert now[ConditionType.VERIFIED].reason is Reason.CERTIFICATE_EXPIRED
     assert now[ConditionType.ROLLED_OUT].reason is Reason.CERTIFICATE_EXPIRED
+
+
+def test_certificate_that_expired_since_the_last_sweep_is_not_called_verified() -> None:
+    """What was proven before the expiry proves nothing after it; one sweep then settles it."""
+    expiry = NOW + timedelta(minutes=1)
+    have = replace(proven(), secret=secret(certificate=certificate(not_after=expiry)))
+    wants = desired(workloads=(POSTFIX,))
+    before, after = expiry - timedelta(seconds=1), expiry + timedelta(seconds=1)
+    assert verified(wants, have, before).reason is Reason.VERIFIED
+    assert verified(wants, have, expiry).reason is Reason.PROBING
+    assert not targets_to_probe(wants, replace(have, probed_at=expiry), after)

@@ -53,7 +53,14 @@ def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
         return True
     is_due = seen.probed_at is None or now >= seen.probed_at + desired.probe.interval
+    is_due = is_due or has_expired_since_probed(seen, now)
     return is_due or is_too_shallow(desired, seen, now) or deep_probe_is_due(desired, seen, now)
+
+
+def has_expired_since_probed(seen: Observed, now: datetime) -> bool:
+    """Whether the stored certificate expired after the last sweep, which found it valid: that proves nothing now."""
+    certificate, probed_at = seen.secret.certificate, seen.probed_at
+    return certificate is not None and probed_at is not None and probed_at < certificate.not_after <= now
 
 
 def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
