@@ -15,6 +15,9 @@ Marks: TypeAlias = Mapping[tuple[str, str], Mapping[str, Mark]]
 _HEAD = """\
 # Who notices what
 
+The cases and the rules that judge them are our own: we chose faults that mailtls is made to notice, so read this page
+as a list of what it notices, not as an independent ranking.
+
 Every case here is a real mail server, or what stands before one, that `make test` sets up as described, mostly wrong on
 purpose, and probes. `make compare` lets the tools that postmasters use look at the same services and writes this page;
 nothing in it is edited by hand.

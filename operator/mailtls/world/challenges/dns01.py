@@ -1,6 +1,8 @@
 """DNS-01 (RFC 8555 section 8.4) by dynamic updates: a `Zone` over RFC 2136 with TSIG (RFC 8945)."""
 
+import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 import dns.exception
@@ -28,6 +30,9 @@ from mailtls.world.expiring import Expiring
 _PLACE_SECONDS: Final = 300.0
 _SERVERS_SECONDS: Final = 300.0
 _SILENCE_SECONDS: Final = 60.0
+_STEP_SECONDS: Final = 25.0  # for all lookups and connections of one call; with what may be under way, 30 at most
+_MOST_SERVERS: Final = 16  # a zone may list thousands, and the answers of 16 say enough
+_MOST_ADDRESSES: Final = 32
 _TSIG_ERRORS: Final = (
     dns.tsig.PeerError,
     dns.tsig.BadTime,
@@ -55,21 +60,23 @@ class Rfc2136Zone:
 
     def present(self, name: str, value: str) -> None:
         """Add `value` to the TXT set at `name`, or where a CNAME there points; adding it again changes nothing."""
-        owner = dns.name.from_text(name)
-        with self._server.conversation() as ask:
-            place = self._place(owner, ask)
+        owner, until = dns.name.from_text(name), _deadline()
+        with self._server.conversation(until) as ask:
+            place = self._place(owner, ask, until)
             update = self._update(place)
             update.add(place.owner, self._settings.ttl, _txt(value))
             self._send(owner, place, update, ask)
 
     def remove(self, name: str, value: str) -> None:
         """Remove only `value`: other certificates may prove the same name now (RFC 2136 section 2.5.4)."""
-        owner = dns.name.from_text(name)
-        with self._server.conversation() as ask:
-            place = self._place(owner, ask)
+        owner, until = dns.name.from_text(name), _deadline()
+        with self._server.conversation(until) as ask:
+            place = self._place(owner, ask, until)
             update = self._update(place)
             update.delete(place.owner, _txt(value))
             self._send(owner, place, update, ask)
+        self._places.forget(owner)  # the next order looks where a CNAME leads then: this one may have failed by it
+        self._authorities.forget(place.zone)
 
     def rehearse(self, name: str) -> str:
         """Find the zone of a record, and have an update taken there that changes nothing; return the zone.
@@ -77,9 +84,9 @@ class Rfc2136Zone:
         It has no records at all, so that the server checks the signature and, as BIND does, who may update the zone
         (RFC 2136 section 3.3), but not what the key may change in it.
         """
-        owner = dns.name.from_text(name)
-        with self._server.conversation() as ask:
-            place = self._place(owner, ask)
+        owner, until = dns.name.from_text(name), _deadline()
+        with self._server.conversation(until) as ask:
+            place = self._place(owner, ask, until)
             self._send(owner, place, self._update(place), ask)
             return place.zone.to_text(omit_final_dot=True)
 
@@ -94,29 +101,30 @@ class Rfc2136Zone:
         authoritative, are left out, as a CA's resolver does. When no name server can be asked from here (a hidden
         primary, placeholder names, a firewall), the server that took the update has the last word.
         """
-        place = self._known_place(dns.name.from_text(name))
+        until = _deadline()
+        place = self._known_place(dns.name.from_text(name), until)
         query = dns.message.make_query(place.owner, dns.rdatatype.TXT, flags=0, use_edns=0)
-        asked = tuple(each for each in self._authorities_of(place.zone) if not self._silent.get(each))
+        asked = tuple(each for each in self._authorities_of(place.zone, until) if not self._silent.get(each))
         answers = {each: found for each, found in ask_all(query, asked).items() if _is_authoritative(found)}
         for silent in set(asked) - answers.keys():
             self._silent.put(silent, True)
         if answers:
             return _without(value, place.owner, answers)
-        with self._server.conversation() as ask:
+        with self._server.conversation(until) as ask:
             return () if value in _values(place.owner, ask(query)) else (self._settings.server,)
 
-    def _known_place(self, owner: dns.name.Name) -> Place:
+    def _known_place(self, owner: dns.name.Name, until: float) -> Place:
         known = self._places.get(owner)
         if known is not None:
             return known
-        with self._server.conversation() as ask:
-            return self._place(owner, ask)
+        with self._server.conversation(until) as ask:
+            return self._place(owner, ask, until)
 
-    def _place(self, owner: dns.name.Name, ask: Ask) -> Place:
+    def _place(self, owner: dns.name.Name, ask: Ask, until: float) -> Place:
         known = self._places.get(owner)
         if known is not None:
             return known
-        search = Search(self._settings.server, ask, self._names, self._zone)
+        search = Search(self._settings.server, ask, self._names.within(until), self._zone)
         return self._places.put(owner, search.place_of(owner))
 
     def _update(self, place: Place) -> dns.update.UpdateMessage:
@@ -141,20 +149,25 @@ class Rfc2136Zone:
         if not answer.had_tsig:
             raise refusal.unsigned()
 
-    def _authorities_of(self, zone: dns.name.Name) -> tuple[Address, ...]:
+    def _authorities_of(self, zone: dns.name.Name, until: float) -> tuple[Address, ...]:
         known = self._authorities.get(zone)
         if known is not None:
             return known
-        found = (address for server in self._servers_of(zone) for address in self._names.addresses(server))
-        return self._authorities.put(zone, tuple(dict.fromkeys(found)))
+        names, servers = self._names.within(until), self._servers_of(zone, until)
+        found = (address for server in servers[:_MOST_SERVERS] for address in names.addresses(server))
+        return self._authorities.put(zone, tuple(dict.fromkeys(islice(found, _MOST_ADDRESSES))))
 
-    def _servers_of(self, zone: dns.name.Name) -> tuple[dns.name.Name, ...]:
-        with self._server.conversation() as ask:
+    def _servers_of(self, zone: dns.name.Name, until: float) -> tuple[dns.name.Name, ...]:
+        with self._server.conversation(until) as ask:
             answer = ask(dns.message.make_query(zone, dns.rdatatype.NS, flags=0))
         found = answer.get_rrset(answer.answer, zone, dns.rdataclass.IN, dns.rdatatype.NS)
         if found is None or not _is_authoritative(answer):
-            return self._names.servers(zone)
+            return self._names.within(until).servers(zone)
         return tuple(each.target for each in found)
+
+
+def _deadline() -> float:
+    return time.monotonic() + _STEP_SECONDS
 
 
 def _txt(value: str) -> dns.rdata.Rdata:

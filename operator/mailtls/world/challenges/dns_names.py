@@ -1,6 +1,8 @@
 """Asks the resolvers of this machine (/etc/resolv.conf) what the rest of the DNS says; absolute names only."""
 
+import copy
 import threading
+import time
 from typing import Any, Final
 
 import dns.exception
@@ -22,6 +24,13 @@ class Names:
     def __init__(self, resolver: dns.resolver.Resolver | None = None, port: int = DNS_PORT) -> None:
         self._resolver, self._port = resolver, port
         self._lock = threading.Lock()
+        self._until = float("inf")
+
+    def within(self, until: float) -> "Names":
+        """Return a resolver that finds nothing more once the monotonic time `until` is reached."""
+        bounded = copy.copy(self)
+        bounded._until = until  # noqa: SLF001 - a copy of ourselves
+        return bounded
 
     def addresses(self, name: dns.name.Name) -> tuple[Address, ...]:
         """Return all addresses of a name server."""
@@ -37,8 +46,11 @@ class Names:
         return tuple(each.target for each in self._ask(zone, dns.rdatatype.NS))
 
     def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> list[Any]:
+        seconds = min(_SECONDS, self._until - time.monotonic())
+        if seconds <= 0:
+            return []
         try:
-            return list(self._own().resolve(name, kind, search=False, lifetime=_SECONDS))
+            return list(self._own().resolve(name, kind, search=False, lifetime=seconds))
         except (dns.exception.DNSException, OSError):
             return []
 

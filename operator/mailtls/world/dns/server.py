@@ -18,9 +18,11 @@ from mailtls.world.expiring import Expiring
 
 DNS_PORT: Final = 53
 _CONNECT_SECONDS: Final = 3.0
+_MOST_ADDRESSES: Final = 8  # of the server that takes updates; a name may have hundreds
 _CONVERSATION_SECONDS: Final = 8.0  # all of one connection: a slow server must not hold a worker
 _UDP_SECONDS: Final = (0.7, 1.5)  # one datagram may get lost; two in a row mean silence
 _ADDRESSES_SECONDS: Final = 30.0
+_WHOLE_SECONDS: Final = 6.0  # for all answers that did not fit in a datagram
 _LARGEST_DATAGRAM: Final = 65535
 
 Ask = Callable[[dns.message.Message], dns.message.Message]
@@ -56,17 +58,20 @@ class DnsServer:
         self._known: Expiring[str, tuple[Address, ...]] = Expiring(_ADDRESSES_SECONDS)
 
     @contextmanager
-    def conversation(self) -> Iterator[Ask]:
-        """Connect, and yield the way to ask; raises `ProofProblem` (DnsUnreachable), and dnspython's TSIG errors."""
-        deadline = time.monotonic() + _CONVERSATION_SECONDS
-        with self._connect() as connection:
+    def conversation(self, until: float = float("inf")) -> Iterator[Ask]:
+        """Connect, and yield the way to ask; raises `ProofProblem` (DnsUnreachable), and dnspython's TSIG errors.
+
+        All of it, connecting included, ends after 8 seconds, and at the monotonic time `until` at the latest.
+        """
+        deadline = min(until, time.monotonic() + _CONVERSATION_SECONDS)
+        with self._connect(deadline) as connection:
             yield lambda message: self._exchange(connection, message, deadline)
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, deadline: float) -> socket.socket:
         trouble: OSError | None = None
         for address in self._addresses():
             try:
-                connection = socket.create_connection(address, _CONNECT_SECONDS)
+                connection = socket.create_connection(address, min(_CONNECT_SECONDS, _left(deadline)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 trouble = error
@@ -84,7 +89,7 @@ class DnsServer:
         except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot hold
             raise self._unreachable("its name does not resolve") from None
         addresses = (Address(str(each[4][0]), self._port) for each in found)
-        return self._known.put(self._host, tuple(dict.fromkeys(addresses)))
+        return self._known.put(self._host, tuple(dict.fromkeys(addresses))[:_MOST_ADDRESSES])
 
     def _exchange(
         self, connection: socket.socket, message: dns.message.Message, deadline: float
@@ -164,7 +169,12 @@ def ask_all(query: dns.message.Message, addresses: Iterable[Address]) -> Mapping
         for seconds in _UDP_SECONDS:
             _ask_again(selector, wire)
             _collect(selector, query, answers, time.monotonic() + seconds)
-    return {address: _whole(query, address, answer) for address, answer in answers.items()}
+    until = time.monotonic() + _WHOLE_SECONDS
+    return {
+        address: whole
+        for address, answer in answers.items()
+        if (whole := _whole(query, address, answer, until)) is not None
+    }
 
 
 def _family(address: Address) -> socket.AddressFamily:
@@ -197,9 +207,15 @@ def _collect(
                 answers[ready.data] = answer
 
 
-def _whole(query: dns.message.Message, address: Address, answer: dns.message.Message) -> dns.message.Message:
-    """Ask again over TCP what did not fit in a datagram (RFC 1035 section 4.2.1)."""
-    if answer.flags & dns.flags.TC:
+def _whole(
+    query: dns.message.Message, address: Address, answer: dns.message.Message, until: float
+) -> dns.message.Message | None:
+    """Ask again over TCP what did not fit in a datagram (RFC 1035 section 4.2.1); None when the time is over."""
+    if not answer.flags & dns.flags.TC:
+        return answer
+    with suppress(TimeoutError):
+        seconds = min(_CONNECT_SECONDS, _left(until))
         with suppress(OSError, EOFError, dns.exception.DNSException):
-            return dns.query.tcp(query, address.host, timeout=_CONNECT_SECONDS, port=address.port)
-    return answer
+            return dns.query.tcp(query, address.host, timeout=seconds, port=address.port)
+        return answer
+    return None

@@ -1,0 +1,117 @@
+"""What strangers publish about their zones costs a bounded number of lookups and a bounded time."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+import pytest
+
+from mailtls.model.spec import DataRef, Rfc2136
+from mailtls.world.challenges.dns01 import Rfc2136Zone
+from mailtls.world.challenges.dns_names import Names
+from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.dns.server import Ask, DnsServer
+
+_NAME = "_acme-challenge.mx.example.com"
+
+
+class _Names(Names):
+    """Counts what it is asked, and finds nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[dns.name.Name] = []
+
+    def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> list[Any]:
+        self.asked.append(name)
+        return []
+
+
+def _answers(monkeypatch: pytest.MonkeyPatch, records: Callable[[dns.name.Name, str], list[str]]) -> None:
+    """Let every conversation be answered, with authority, by the records of a name and kind."""
+
+    def ask(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.AA
+        if query.opcode() == dns.opcode.UPDATE:
+            answer.tsig = dns.rrset.from_text("key.", 0, "IN", "TXT", "taken")  # it counts as signed
+            return answer
+        asked = query.question[0]
+        kind = dns.rdatatype.to_text(asked.rdtype)
+        for text in [found] if (found := records(asked.name, kind)) else []:
+            answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *text))
+        return dns.message.from_wire(answer.to_wire(max_size=65535))
+
+    @contextlib.contextmanager
+    def conversation(_server: DnsServer, _until: float = 0) -> Iterator[Ask]:
+        yield ask
+
+    monkeypatch.setattr(DnsServer, "conversation", conversation)
+
+
+def _zone(names: Names) -> Rfc2136Zone:
+    settings = Rfc2136("192.0.2.1", "key.", DataRef("Secret", "mail", "tsig", "secret"), zone="example.com")
+    return Rfc2136Zone(settings, b"QUFBQQ==", names)
+
+
+def test_zone_with_two_thousand_name_servers_costs_a_few_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's zone that lists thousands of servers does not keep a worker busy for an hour."""
+    names = _Names()
+    servers = [f"n{number}.dead{number}.example." for number in range(2000)]
+    _answers(monkeypatch, lambda _, kind: servers if kind == "NS" else [])
+    _zone(names).lagging(_NAME, "value")
+    assert len(names.asked) == 32
+
+
+def test_lookups_after_the_deadline_are_not_made() -> None:
+    """A name is not asked for once the time of the step is over."""
+    begun = time.monotonic()
+    assert Names().within(begun - 1).addresses(dns.name.from_text("ns1.example.com")) == ()
+    assert time.monotonic() - begun < 0.5
+
+
+def test_server_with_sixty_silent_addresses_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All connects of a conversation share its deadline, however many addresses the server's name has."""
+    given: list[float] = []
+    now = 1000.0
+
+    def connect(_address: object, seconds: float) -> socket.socket:
+        nonlocal now
+        given.append(seconds)
+        now += seconds
+        raise TimeoutError
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{last}", 53)) for last in range(60)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with pytest.raises(ProofProblem, match="no connection in time"), DnsServer("ns.example.com").conversation():
+        pytest.fail("nothing listens there")
+    assert sum(given) == pytest.approx(8.0)
+
+
+def test_cname_that_moved_is_asked_for_again_after_the_record_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order after a failed one looks where the delegation leads then, and not where it led."""
+    target, asked = ["old.example.com."], []
+
+    def records(name: dns.name.Name, kind: str) -> list[str]:
+        asked.append(name.to_text())
+        return list(target) if kind == "CNAME" and name == dns.name.from_text(_NAME) else []
+
+    _answers(monkeypatch, records)
+    zone = _zone(_Names())
+    zone.present(_NAME, "value")
+    zone.remove(_NAME, "value")
+    assert "new.example.com." not in asked
+    target[0] = "new.example.com."
+    zone.present(_NAME, "value")
+    assert "new.example.com." in asked
