@@ -64,15 +64,20 @@ def probe_now(
 
 
 def _tell(place: Connected, name: str, wish: "Wish", patience: float | None, manner: str = "") -> None:
+    from mailtls.lifecycle.wish import suspended
     from mailtls.model.spec import Key
     from mailtls.world.clock import SystemClock
     from mailtls.world.cluster.resource import resource_path
+    from mailtls.world.cluster.resource_views import find
 
     key, value = Key(place.namespace, name), manner + SystemClock().now().isoformat(timespec="microseconds")
-    if place.cluster.get(resource_path(key)) is None:
+    view = find(place.cluster, key)
+    if view is None:
         raise unknown(place, name)
     place.cluster.merge(resource_path(key), {"metadata": {"annotations": {wish.annotation: value}}})
     typer.echo(f"{wish.annotation}={value} set on {key}.")
+    if patience is None and view.is_suspended:
+        typer.echo(suspended(view))
     if patience is None:
         typer.echo(f"See how far it is: mailtls status {name} -n {place.namespace}")
         return

@@ -34,6 +34,8 @@ class Progress:
 
 def progress(view: ResourceView, wish: Wish, value: str) -> Progress:
     """Say how far the wish of this value is."""
+    if view.is_suspended:
+        return Progress(came_true=False, sentence=suspended(view))
     if view.handled.get(wish) != value:
         return _waiting(view, wish, value)
     if wish is Wish.PROBE:
@@ -44,6 +46,11 @@ def progress(view: ResourceView, wish: Wish, value: str) -> Progress:
     if view.is_ready:
         return Progress(came_true=True, sentence=f"{view.key} is Ready: every probed port serves the certificate.")
     return Progress(came_true=None, sentence=_story(view))
+
+
+def suspended(view: ResourceView) -> str:
+    """Say that a request has to wait, and for what."""
+    return f"{view.key} is suspended: the operator handles the request when spec.suspend is false."
 
 
 def _waiting(view: ResourceView, wish: Wish, value: str) -> Progress:

@@ -33,6 +33,7 @@ class ResourceView:
     host: str = ""
     created_at: datetime | None = None
     generation: int = 0
+    is_suspended: bool = False
     status: Status = field(default_factory=Status)
     served: str = ""
     expires_at: datetime | None = None

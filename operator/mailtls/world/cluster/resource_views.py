@@ -28,12 +28,14 @@ def view(resource: Json) -> ResourceView:
     """Make a view of a resource's JSON."""
     metadata, status = resource["metadata"], _object(resource.get("status"))
     certificate = _object(status.get("certificate"))
-    names = _object(resource.get("spec")).get("dnsNames")
+    spec = _object(resource.get("spec"))
+    names = spec.get("dnsNames")
     return ResourceView(
         key=Key(metadata["namespace"], metadata["name"]),
         host=str(names[0]) if isinstance(names, list) and names else "",
         created_at=_time(metadata.get("creationTimestamp")),
         generation=int(metadata.get("generation", 0)),
+        is_suspended=spec.get("suspend") is True,
         status=read(status),
         served=_text(status.get("served")),
         expires_at=_time(certificate.get("notAfter")),
