@@ -12,7 +12,7 @@ from mailtls.model.problem import Problem, Stage, judge
 from mailtls.model.reason import Reason
 from mailtls.world.acme import messages as acme_messages
 from mailtls.world.acme.chain import links
-from mailtls.world.acme.problem import Refused, from_refusal, retry_after
+from mailtls.world.acme.problem import LONGEST_REFUSAL_WAIT, Refused, from_refusal, retry_after
 
 _NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 _ACME = "urn:ietf:params:acme:error:"
@@ -92,22 +92,24 @@ def test_error_without_a_document_keeps_its_status_line(text: str) -> None:
         ("Tue, 24 Nov 2026 12:02:00 GMT", _NOW + timedelta(seconds=120)),
         ("Tue, 24 Nov 2026 12:02:00 -0000", _NOW + timedelta(seconds=120)),
         ("Tue, 24 Nov 2026 13:02:00 +0100", _NOW + timedelta(seconds=120)),
-        ("99999999999999999999", _NOW + timedelta(days=7)),
-        ("Fri, 24 Nov 2028 12:00:00 GMT", _NOW + timedelta(days=7)),
+        ("99999999999999999999", _NOW + timedelta(hours=1)),
+        pytest.param("9" * 5000, _NOW + timedelta(hours=1), id="5000 digits"),
+        pytest.param("0" * 5000 + "7", _NOW + timedelta(seconds=7), id="5000 zeros"),
+        ("Fri, 24 Nov 2028 12:00:00 GMT", _NOW + timedelta(hours=1)),
         ("-5", None),
         ("soon", None),
         ("", None),
     ],
 )
 def test_retry_after_is_a_time_in_utc(value: str, expected: datetime | None) -> None:
-    """Seconds and HTTP dates are read in UTC; nonsense is none, and nobody waits more than a week."""
-    assert retry_after(_response(Retry_After=value), _NOW) == expected
+    """Seconds and HTTP dates are read in UTC; nonsense is none, and nobody waits more than an hour."""
+    assert retry_after(_response(Retry_After=value), _NOW, LONGEST_REFUSAL_WAIT) == expected
 
 
 @given(st.text(max_size=40))
 def test_any_retry_after_is_survived(value: str) -> None:
     """No header makes the client fail."""
-    named = retry_after(_response(Retry_After=value), _NOW)
+    named = retry_after(_response(Retry_After=value), _NOW, LONGEST_REFUSAL_WAIT)
     assert named is None or named.tzinfo is not None
 
 

@@ -120,7 +120,7 @@ class Account:
             return _with(order, replace(authorization, status="expired"))
         now = self._session.now()
         with self._acme(response) as body:
-            retry_at = acme_problem.retry_after(response, now)
+            retry_at = acme_problem.retry_after(response, now, acme_problem.LONGEST_POLL_WAIT)
             return _with(order, acme_messages.read_authorization(authorization, body, retry_at, now))
 
     def answer(self, order: OrderState, challenge: ChallengeState) -> OrderState:
@@ -136,7 +136,7 @@ class Account:
         with self._acme(response) as body:
             seen = acme_messages.read_challenge(body)
             states = tuple(seen if each == challenge else each for each in authorization.challenges)
-            retry_at = acme_problem.retry_after(response, now)
+            retry_at = acme_problem.retry_after(response, now, acme_problem.LONGEST_POLL_WAIT)
             return _with(order, replace(authorization, challenges=states, retry_at=retry_at, read_at=now, polls=0))
 
     def finalize(self, order: OrderState, csr_der: bytes) -> OrderState:
@@ -247,7 +247,9 @@ class Account:
     def _read_order(self, order: OrderState, response: requests.Response) -> OrderState:
         now = self._session.now()
         with self._acme(response) as body:
-            return acme_messages.read_order(order, body, acme_problem.retry_after(response, now), now)
+            return acme_messages.read_order(
+                order, body, acme_problem.retry_after(response, now, acme_problem.LONGEST_POLL_WAIT), now
+            )
 
     @contextmanager
     def _acme(self, response: requests.Response) -> Iterator[dict[str, Any]]:

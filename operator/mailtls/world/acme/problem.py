@@ -9,8 +9,11 @@ import requests
 from mailtls.model.problem import Problem, Stage, judge
 from mailtls.model.reason import Finding, Reason
 
-# A CA that asks for more than this has a wrong clock or a wrong header.
-_LONGEST_WAIT = timedelta(days=7)
+# The longest that a CA's Retry-After holds anything back: CAs ask for a day though an order is ready in seconds, and
+# one answer of a server in trouble must not stop all certificates for a week.
+LONGEST_POLL_WAIT = timedelta(minutes=5)
+LONGEST_REFUSAL_WAIT = timedelta(hours=1)
+_MOST_DIGITS = 9  # of seconds; int() refuses thousands of them with an exception
 
 
 class AcmeProblem(Exception):
@@ -54,13 +57,17 @@ class Refused(Exception):
         return self.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def retry_after(response: requests.Response, now: datetime) -> datetime | None:
-    """Return the time that Retry-After names, in seconds or as an HTTP date (RFC 9110 section 10.2.3)."""
+def retry_after(response: requests.Response, now: datetime, most: timedelta) -> datetime | None:
+    """Return the time that Retry-After names (RFC 9110 section 10.2.3), `most` from now at the latest."""
     value = response.headers.get("Retry-After", "").strip()
     if not value:
         return None
-    named = now + timedelta(seconds=min(int(value), 10**9)) if value.isdecimal() else http_date(value)
-    return None if named is None else min(named, now + _LONGEST_WAIT)
+    named = now + timedelta(seconds=_whole(value)) if value.isdecimal() else http_date(value)
+    return None if named is None else min(named, now + most)
+
+
+def _whole(digits: str) -> int:
+    return int(digits[-_MOST_DIGITS:]) if len(digits.lstrip("0")) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def http_date(value: str) -> datetime | None:
@@ -85,7 +92,7 @@ def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
         )
     return AcmeProblem(
         finding,
-        retry_at=retry_after(refused.response, now),
+        retry_at=retry_after(refused.response, now, LONGEST_REFUSAL_WAIT),
         transient=transient,
         needs_person=verdict.needs_person and not transient,
     )

@@ -64,7 +64,7 @@ def _read(session: Session, response: requests.Response) -> RenewalWindow:
     if end <= start:
         raise _no_answer(session, "its end is not after its start")
     now = session.now()
-    asked = acme_problem.retry_after(response, now) or now + _USUAL
+    asked = acme_problem.retry_after(response, now, _LATEST) or now + _USUAL
     again_at = min(max(asked, now + _SOONEST), now + _LATEST)
     explanation = body.get("explanationURL")
     return RenewalWindow(start, end, again_at, str(explanation) if explanation else None)
