@@ -57,9 +57,8 @@ class Roots(HTTPAdapter):
 
     def __init__(self, pem: str, **options: Any) -> None:
         self._context = ssl.create_default_context(cadata=pem or None)
-        if (
-            pem
-        ):  # private CAs seldom fill in every extension of RFC 5280, and their bundle may hold an intermediate only
+        if pem:
+            # Private CAs seldom fill in every extension of RFC 5280, and their bundle may hold an intermediate only.
             self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         super().__init__(**options)
