@@ -1,12 +1,16 @@
 """The wheel that users install, and the one version that everything carries."""
 
+import ast
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,33 @@ def test_chart_is_of_the_same_version() -> None:
 def test_no_init_shadows_pythons_operator() -> None:
     """With `operator/__init__.py` the source root would hide the standard library's `operator` module."""
     assert not (ROOT / "operator/__init__.py").exists()
+
+
+def imported_packages() -> set[str]:
+    """The distributions, by normal name, whose modules anything in the package imports."""
+    roots: set[str] = set()
+    for module in (ROOT / "operator").rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                roots.add(node.module.split(".")[0])
+    distributions = packages_distributions()
+    foreign = roots - sys.stdlib_module_names - {"mailtls"}
+    return {normal(name) for root in foreign for name in distributions[root][:1]}
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PyPI compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_import_is_a_declared_and_bounded_dependency() -> None:
+    """What is imported and not declared breaks the day another package stops bringing it along."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {normal(re.split(r"[<>=~!]", line)[0]): line for line in project["dependencies"]}
+    assert imported_packages() == set(declared)
+    assert [line for line in declared.values() if ">=" not in line or ",<" not in line] == []
 
 
 @pytest.fixture(scope="module")
