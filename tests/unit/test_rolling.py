@@ -12,14 +12,14 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.evidence import (
     depth_to_probe,
-    failures_in_a_row,
     next_probe_at,
     stands,
+    still_failing,
     targets_to_probe,
 )
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import targets
-from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
+from mailtls.lifecycle.schedule import FIRST_KNOCK, FIRST_PROBE_RETRY, LONGEST_PROBE_RETRY
 from mailtls.lifecycle.step import ProbePods, Rest
 from mailtls.lifecycle.store import about_another_certificate
 from mailtls.model.observed import Observed
@@ -127,11 +127,12 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
     """Servers lock out who fails too often; any other failure is looked at again within seconds."""
     clock = WallClock()
     have, now, due = with_memory_of_a_pod_that_is_gone(clock), clock.now(), {}
-    for reason in (Reason.AUTH_FAILED, Reason.CONNECTION_REFUSED):
+    for reason in (Reason.AUTH_FAILED, Reason.SELF_SIGNED):
         found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.endpoints)
+        found = tuple(replace(each, checked_at=now) for each in found)
         due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now))
     assert due[Reason.AUTH_FAILED] == now + WANTED.probe.interval
-    assert due[Reason.CONNECTION_REFUSED] == now + PROBE_RETRIES_AFTER[0]
+    assert due[Reason.SELF_SIGNED] == now + FIRST_PROBE_RETRY
 
 
 def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
@@ -140,25 +141,51 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
     states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
     good, bad = (Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test"))
-    refused = Finding(Reason.CONNECTION_REFUSED, "Nothing listens.")
+    expired = Finding(Reason.CERTIFICATE_EXPIRED, "It has expired.")
     have = seen(
         secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
         workloads=states,
         endpoints=(good,),  # what failed is not carried from pass to pass
         probed_at=now,
         probed_depth=Depth.FULL,
-        probes_failed=1,
+        failing_since={bad.target: now - timedelta(seconds=40)},
         progress=RollProgress(now, WANTED.rollout.timeout),
     )
     assert targets_to_probe(WANTED, have, now + DAY / 48) == (bad.target,)
     assert targets_to_probe(WANTED, have, now + WANTED.probe.interval) == (good.target, bad.target)
 
-    still = replace(have, endpoints=(good, replace(bad, findings=(refused,))), probes_failed=2, retried_at=now)
-    assert next_probe_at(WANTED, still) == now + PROBE_RETRIES_AFTER[2]
+    still = replace(have, endpoints=(good, replace(bad, findings=(expired,))))
+    assert next_probe_at(WANTED, still) == now + timedelta(seconds=80)
+    assert still_failing(still) == have.failing_since
     mended = rolling.probe(WANTED, have, ProbePods((bad.target,), Depth.FULL))
-    assert (mended.probed_at, failures_in_a_row(still), failures_in_a_row(mended)) == (now, 3, 0)
-    assert mended.retried_at is not None
+    assert (mended.probed_at, still_failing(mended)) == (now, {})
     assert next_probe_at(WANTED, mended) == now + WANTED.probe.interval
+
+
+@pytest.mark.parametrize(("failing_for", "seconds"), [(0, 1), (6, 3), (60, 30), (7200, 300)])
+def test_port_that_nobody_listens_on_is_probed_again_within_half_the_time_it_is_down(
+    failing_for: int, seconds: int
+) -> None:
+    """A server that is starting is found within moments, one that is gone for good costs next to nothing."""
+    clock = WallClock()
+    have, now = with_memory_of_a_pod_that_is_gone(clock), clock.now()
+    refused = (Finding(Reason.CONNECTION_REFUSED, "Nothing listens."),)
+    found = tuple(replace(each, findings=refused, checked_at=now) for each in have.endpoints)
+    since = {each.target: now - timedelta(seconds=failing_for) for each in found}
+    have = replace(have, endpoints=found, probed_at=now, failing_since=since)
+    assert next_probe_at(WANTED, have) == now + timedelta(seconds=seconds)
+    assert FIRST_KNOCK <= timedelta(seconds=seconds) <= LONGEST_PROBE_RETRY
+
+
+def test_pod_that_was_replaced_inherits_no_patience() -> None:
+    """A new run of a pod that failed for an hour is probed again within a second."""
+    clock = WallClock()
+    have, now = with_memory_of_a_pod_that_is_gone(clock), clock.now()
+    refused = (Finding(Reason.CONNECTION_REFUSED, "Nothing listens."),)
+    old = tuple(replace(each, findings=refused, checked_at=now) for each in have.endpoints)
+    have = replace(have, endpoints=old, probed_at=now, failing_since={old[0].target: now - timedelta(hours=1)})
+    again = replace(old[0], target=replace(old[0].target, run="another"))
+    assert next_probe_at(WANTED, replace(have, endpoints=(again,))) == now + FIRST_KNOCK
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.lifecycle.evidence import failures_in_a_row, next_probe_at
+from mailtls.lifecycle.evidence import next_probe_at, still_failing
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.probe.checks import judge
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.report import conditions, served
-from mailtls.lifecycle.schedule import PROBE_RETRIES_AFTER
+from mailtls.lifecycle.schedule import FIRST_PROBE_RETRY
 from mailtls.lifecycle.step import FindWays, ProbePods, ProbeWays, Rest
 from mailtls.lifecycle.ways import known_ways, service_leads
 from mailtls.model.address_policy import AddressPolicy
@@ -222,7 +222,7 @@ class Look:
     def carried(self, have: Observed) -> Observed:
         """What the next pass begins with: what failed is forgotten."""
         standing = tuple(each for each in have.endpoints if not each.failure)
-        return replace(have, endpoints=standing, ways=known_ways(have), probes_failed=failures_in_a_row(have))
+        return replace(have, endpoints=standing, ways=known_ways(have), failing_since=still_failing(have))
 
 
 SERVICE_4, SERVICE_6 = "Service/mx at 10.96.0.7:25", "Service/mx at [fd00::7]:25"
@@ -286,14 +286,14 @@ def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
     assert served(look.wants, have) == "5/6"
     due = next_probe_at(look.wants, have)
     assert due is not None
-    assert due - look.clock.now() <= PROBE_RETRIES_AFTER[0]
+    assert due - look.clock.now() <= FIRST_PROBE_RETRY
 
     look.prober.asked.clear()
     look.faults.clear()
     mended = look.walk(look.carried(have))
     assert look.prober.asked == [(Depth.QUICK, [SERVICE_6])]
     assert look.verified(mended).status is Truth.TRUE
-    assert failures_in_a_row(mended) == 0
+    assert still_failing(mended) == {}
 
 
 def test_way_that_keeps_failing_is_asked_ever_less_often() -> None:
@@ -304,9 +304,11 @@ def test_way_that_keeps_failing_is_asked_ever_less_often() -> None:
     for _ in range(4):
         due = next_probe_at(look.wants, have)
         assert due is not None
-        pauses.append(round((due - look.clock.now()) / timedelta(seconds=1)))
+        pause = due - look.clock.now()
+        pauses.append(round(pause / timedelta(seconds=1)))
+        look.clock.advance(pause)
         have = look.walk(look.carried(have))
-    assert pauses == [round(each.total_seconds()) for each in PROBE_RETRIES_AFTER]
+    assert pauses == [5, 10, 30, 90]
 
 
 def test_what_a_deep_probe_found_outside_stands_until_the_next_one() -> None:

@@ -1,12 +1,12 @@
 """Evidence: which endpoints need to be asked now, and when all of them are asked again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from mailtls.lifecycle.proof import Evidence, gather, targets
 from mailtls.lifecycle.roll import next_roll
-from mailtls.lifecycle.schedule import next_probe_after
+from mailtls.lifecycle.schedule import next_knock_after, next_probe_after
 from mailtls.model.observed import Observed
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Endpoint, Target
@@ -101,10 +101,18 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
     if seen.probed_at is None:
         return None
     swept_at = seen.probed_at + desired.probe.interval
-    if all(stands(endpoint) for endpoint in seen.endpoints):
-        return swept_at
-    asked_at = max(seen.probed_at, seen.retried_at or seen.probed_at)
-    return min(asked_at + next_probe_after(failures_in_a_row(seen), 0.0), swept_at)
+    return min([swept_at, *retries_at(seen)])
+
+
+def retries_at(seen: Observed) -> Iterator[datetime]:
+    """When each endpoint that fails is probed again."""
+    return (_next_retry_at(seen, endpoint) for endpoint in seen.endpoints if not stands(endpoint))
+
+
+def _next_retry_at(seen: Observed, endpoint: Endpoint) -> datetime:
+    failing_for = endpoint.checked_at - _failing_since(seen, endpoint)
+    is_refused = endpoint.failure is not None and endpoint.failure.reason is Reason.CONNECTION_REFUSED
+    return endpoint.checked_at + (next_knock_after if is_refused else next_probe_after)(failing_for)
 
 
 def with_answers(seen: Observed, asked: Iterable[Endpoint]) -> Observed:
@@ -113,9 +121,13 @@ def with_answers(seen: Observed, asked: Iterable[Endpoint]) -> Observed:
     return replace(seen, endpoints=tuple(sorted(every.values(), key=_place)))
 
 
-def failures_in_a_row(before: Observed) -> int:
-    """How many passes in a row ended with something that failed."""
-    return 0 if all(map(stands, before.endpoints)) else before.probes_failed + 1
+def still_failing(before: Observed) -> Mapping[Target, datetime]:
+    """Since when each endpoint fails that does; a target belongs to one run of its pod, so a new run starts afresh."""
+    return {each.target: _failing_since(before, each) for each in before.endpoints if not stands(each)}
+
+
+def _failing_since(seen: Observed, endpoint: Endpoint) -> datetime:
+    return seen.failing_since.get(endpoint.target, endpoint.checked_at)
 
 
 def _place(endpoint: Endpoint) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mailtls.lifecycle.evidence import (
     evidence,
     next_deep_probe_at,
     next_probe_at,
+    retries_at,
     targets_to_confirm,
     targets_to_probe,
 )
@@ -210,6 +211,8 @@ def _times_to_try_again(seen: Observed, now: datetime) -> Iterable[datetime]:
     for failure in (seen.issue_failure, seen.close_failure, seen.roll_failure):
         if failure is not None and failure.retry_at is not None:
             yield max(failure.retry_at, now)
+    if seen.workloads is not None:
+        yield from (max(at, now) for at in retries_at(seen))
 
 
 def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Iterable[datetime | None]:

@@ -12,7 +12,8 @@ MINUTE = timedelta(minutes=1)
 RETRIES_AFTER = (MINUTE, 10 * MINUTE, 100 * MINUTE, timedelta(days=1))
 PROOF_RETRIES_AFTER = (MINUTE / 2, MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 10 * MINUTE)
 ROLL_RETRIES_AFTER = (timedelta(seconds=15), MINUTE, 5 * MINUTE, 30 * MINUTE)
-PROBE_RETRIES_AFTER = (timedelta(seconds=5), timedelta(seconds=15), MINUTE, 5 * MINUTE)
+FIRST_PROBE_RETRY, FIRST_KNOCK = timedelta(seconds=5), timedelta(seconds=1)
+LONGEST_PROBE_RETRY = 5 * MINUTE
 
 
 def renewal_schedule(
@@ -75,9 +76,20 @@ def next_roll_after(failed: int, draw: float) -> timedelta:
     return _delay(ROLL_RETRIES_AFTER, failed, draw)
 
 
-def next_probe_after(failed: int, draw: float) -> timedelta:
-    """How long to wait before a failing endpoint is looked at again, long before the interval."""
-    return _delay(PROBE_RETRIES_AFTER, failed, draw)
+def next_probe_after(failing_for: timedelta) -> timedelta:
+    """How long to wait before an endpoint that fails for so long is probed again, long before the interval.
+
+    It follows the time that passed and not the number of probes: events of a pod that starts cause many of them.
+    """
+    return min(max(FIRST_PROBE_RETRY, 2 * failing_for), LONGEST_PROBE_RETRY)
+
+
+def next_knock_after(refused_for: timedelta) -> timedelta:
+    """The same for a port that nobody listens on: asking costs the server nothing, and it may just be starting.
+
+    Whatever time it takes to start, it is found out within half as long again.
+    """
+    return min(max(FIRST_KNOCK, refused_for / 2), LONGEST_PROBE_RETRY)
 
 
 def _delay(table: tuple[timedelta, ...], failed: int, draw: float) -> timedelta:

@@ -55,7 +55,7 @@ def with_ways(seen: Observed, leads: Iterable[Lead], now: datetime) -> Observed:
     askable = {target for target, finding in found.items() if finding is None}
     kept = tuple(each for each in seen.endpoints if each.target.way is Way.PODS or each.target in askable)
     told = [Endpoint(target, now, (finding,)) for target, finding in found.items() if finding is not None]
-    return with_answers(replace(seen, ways=tuple(found), endpoints=kept, retried_at=now), told)
+    return with_answers(replace(seen, ways=tuple(found), endpoints=kept), told)
 
 
 def without_ways(seen: Observed) -> Observed:

@@ -1,5 +1,6 @@
 """What is: everything a decision may look at, gathered before it is asked and renewed after each step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -140,9 +141,8 @@ class Observed:
     probed_at: datetime | None = None
     probed_depth: Depth = Depth.QUICK  # of the last sweep
     deep_probed_at: datetime | None = None  # the last sweep that was deep, also by an earlier process
-    retried_at: datetime | None = None  # when failing endpoints were last asked again, alone
     login_refusals: tuple[LoginRefusal, ...] = ()  # while they stand, no login is tried
-    probes_failed: int = 0  # passes in a row before this one that ended with a failing endpoint
+    failing_since: Mapping[Target, datetime] = field(default_factory=dict)  # of what failed before this pass
     handled_probe: str | None = None
     is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it
     was_resumed: bool = False  # an earlier process may have presented proofs of this order

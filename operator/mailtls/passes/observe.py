@@ -6,7 +6,7 @@ from random import random
 from threading import Lock
 
 from mailtls.lifecycle.domain.watch import still_named
-from mailtls.lifecycle.evidence import failures_in_a_row, has_rolled_out, stands
+from mailtls.lifecycle.evidence import has_rolled_out, stands, still_failing
 from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
 from mailtls.lifecycle.mend import roots_still_in_doubt
 from mailtls.lifecycle.store import noted
@@ -222,8 +222,7 @@ def _carry_evidence(before: Observed, seen: Observed, _clock: Clock) -> Observed
         ways=known_ways(before) if _is_same_wish(before, seen) else None,
         probed_at=before.probed_at if _is_same_wish(before, seen) else None,
         probed_depth=before.probed_depth,
-        retried_at=before.retried_at,
-        probes_failed=failures_in_a_row(before),
+        failing_since=still_failing(before),
         handled_probe=before.handled_probe or seen.handled_probe,
     )
 

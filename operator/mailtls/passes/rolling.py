@@ -65,7 +65,7 @@ class Rolling:
             asked = with_deep_findings(asked, seen.endpoints)
         seen = with_answers(seen, asked)
         if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
-            return replace(seen, retried_at=self.clock.now())
+            return seen
         now = self.clock.now()
         return replace(
             without_ways(seen),  # which also drops what was aside: whoever misses a sweep is looked into when back
@@ -103,7 +103,7 @@ class Rolling:
         asked, seen = self._asked(desired, seen, step)
         if step.depth is not Depth.DEEP:
             asked = with_deep_findings(asked, seen.set_aside)
-        return replace(with_answers(seen, asked), retried_at=self.clock.now())
+        return with_answers(seen, asked)
 
     def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
