@@ -93,6 +93,29 @@ def test_idle_pass_writes_nothing(core: Core) -> None:
     assert core.cluster.writes == []
 
 
+def test_clock_that_is_ahead_costs_one_order() -> None:
+    """A certificate of a day is due at once by that clock: said, and left alone until it is 2.4 hours old.
+
+    A person who asks for a renewal gets one.
+    """
+    day = {"profiles": {"default": {"description": "a day", "validityPeriod": 86400}}}
+    with running_pebble(Options(config=day)) as pebble:
+        core = Core(pebble)
+        core.clock.advance(timedelta(hours=17))
+        core.apply()
+        core.run_until_ready()
+        assert core.reconcile(KEY) == pytest.approx(2.4 * 3600, abs=60)
+        assert pebble.orders_made() == 1
+        assert "CertificateDueAtOnce" in core.condition("Issued")["message"]
+        assert "check the clocks" in core.status()["attempts"]["message"]
+        first = core.secret()
+        core.annotate("mailtls.dev/renew", "1")
+        core.run(lambda: core.secret() != first)
+        core.reconcile(KEY)
+        assert core.status()["attempts"]["failed"] == 2
+        assert pebble.orders_made() == 2
+
+
 def test_renewal_with_a_kept_key_is_one_order(core: Core) -> None:
     """The staged key of a renewal under rotation Never is the one that serves already."""
     core.apply(privateKey={"rotation": "Never"})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Rotation
@@ -72,12 +73,8 @@ def renewal_is_requested(desired: Desired, seen: Observed, _now: datetime) -> Fi
 
 def renewal_is_due(_desired: Desired, seen: Observed, now: datetime) -> Finding | None:
     """The time drawn for the renewal has come, or so little lifetime is left that no window counts any more."""
-    certificate, schedule = seen.secret.certificate, seen.schedule
-    if certificate is None:
-        return None
-    last_call = certificate.not_after - (certificate.not_after - certificate.not_before) / 20
-    drawn = schedule.renewal_at if schedule and schedule.sha256 == certificate.sha256 else last_call
-    if now < min(drawn, last_call):
+    certificate = seen.secret.certificate
+    if certificate is None or now < renewal_due_at(certificate, seen, now):
         return None
     return Finding(Reason.RENEWAL_DUE, f"The certificate expires on {certificate.not_after:%Y-%m-%d}.")
 
@@ -188,4 +185,11 @@ def is_held_back(desired: Desired, seen: Observed, now: datetime) -> bool:
         return False
     if (attempts.observed_generation, attempts.observed_renew) != (desired.generation, desired.renew_requested):
         return False
+    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not _is_a_mere_renewal(desired, seen, now):
+        return False
     return attempts.next_attempt_at is None or now < attempts.next_attempt_at
+
+
+def _is_a_mere_renewal(desired: Desired, seen: Observed, now: datetime) -> bool:
+    due = issuance_is_due(desired, seen, now)
+    return due is None or due.reason is Reason.RENEWAL_DUE

@@ -26,6 +26,7 @@ from mailtls.lifecycle.issue import (
 )
 from mailtls.lifecycle.mend import is_mendable, references, roots_are_in_doubt
 from mailtls.lifecycle.order import Fail
+from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.rollback import is_wished
 from mailtls.lifecycle.solver import challenge_type_of
@@ -222,8 +223,8 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
         yield seen.wait_until
         yield seen.status.attempts.next_attempt_at if seen.status.attempts else None
         yield seen.look_again_at if is_mendable(desired, seen, now) else None
-    elif seen.schedule is not None:
-        yield seen.schedule.renewal_at
+    elif seen.secret.certificate is not None:
+        yield renewal_due_at(seen.secret.certificate, seen, now)
         yield seen.ask_ca_again_at
     if seen.secret.hold is not None and renewal_is_held(desired, seen, now):
         yield seen.secret.hold.until

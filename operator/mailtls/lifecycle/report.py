@@ -9,6 +9,7 @@ from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
+from mailtls.lifecycle.renewal import held_by_its_age
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.store import chain_leads_elsewhere
 from mailtls.lifecycle.ways import are_awaited, ways_to_probe
@@ -93,7 +94,8 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
     if certificate is not None and is_wanted and usable(desired, seen, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
-        words = [until, _renewal_trouble(seen) if due else _hold(desired, seen, now), _chain_warning(desired, seen)]
+        words = [until, _renewal_trouble(seen) if due else _hold(desired, seen, now)]
+        words += [held_by_its_age(seen, now), _chain_warning(desired, seen)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
     if (expired := stored_is_expired(seen, now)) is not None:
         after = SUSPENDED if desired.suspend else _renewal_trouble(seen)

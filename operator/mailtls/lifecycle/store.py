@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from mailtls.lifecycle.renewal import after_storing
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
 from mailtls.model.probe.depth import Depth
@@ -120,7 +121,7 @@ def noted(seen: Observed, now: datetime) -> Observed:
     names = ", ".join(sorted(certificate.names)[:3])
     message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
     entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
-    status = replace(seen.status, attempts=None, history=(*seen.status.history, entry))
+    status = replace(seen.status, attempts=after_storing(seen.status.attempts), history=(*seen.status.history, entry))
     return replace(seen, status=status, issued=entry)
 
 

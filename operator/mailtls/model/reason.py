@@ -75,6 +75,7 @@ class Reason(StrEnum):
     CERTIFICATE_NAMES_MISMATCH = "CertificateNamesMismatch"
     CERTIFICATE_CHAIN_BROKEN = "CertificateChainBroken"
     CERTIFICATE_DATES_WRONG = "CertificateDatesWrong"
+    CERTIFICATE_DUE_AT_ONCE = "CertificateDueAtOnce"
     CERTIFICATE_WORSE = "CertificateWorse"
     ROLLED_BACK = "RolledBack"
     ROLLBACK_REFUSED = "RollbackRefused"

@@ -21,6 +21,7 @@ from mailtls.lifecycle.order import (
     PollOrder,
     Present,
 )
+from mailtls.lifecycle.renewal import scheduled
 from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule, renews_in_its_window
 from mailtls.lifecycle.step import (
     AdvanceOrder,
@@ -266,7 +267,8 @@ class Issuing:
         picked = renewal_schedule(certificate, desired.renewal, window, seen.schedule, random())  # noqa: S311
         again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
         picked = rollback.held(picked, desired, seen)
-        return replace(seen, schedule=picked, ask_ca_again_at=again_at if desired.renewal.ari else None)
+        seen = scheduled(picked, desired, seen, self.clock.now(), random())  # noqa: S311 - jitter
+        return replace(seen, ask_ca_again_at=again_at if desired.renewal.ari else None)
 
     def _window(self, desired: Desired, leaf_pem: str) -> RenewalWindow | None:
         try:

@@ -246,6 +246,13 @@ _SECRET: Mapping[Reason, Explanation] = {
         "The authority returned a certificate that is not valid now; it was not stored.",
         "Check the clocks of the cluster's nodes and of the authority.",
     ),
+    Reason.CERTIFICATE_DUE_AT_ONCE: Explanation(
+        "A certificate was due for renewal as soon as it was issued: the authority suggests a time in the past, or a "
+        "clock is far ahead. Nothing younger than an hour or than a tenth of its lifetime is renewed (half of what is "
+        "left, if that is less), and each time in a row it is waited longer.",
+        "Check the clocks of the cluster's nodes, and what the authority says about the certificate; to renew it all "
+        "the same, set the annotation mailtls.dev/renew to a new value.",
+    ),
     Reason.CERTIFICATE_WORSE: Explanation(
         "The stored certificate serves the same names for longer than the new one; it was kept.",
         "Nothing is to be done; to have the new one all the same, delete the Secret and set the annotation "
