@@ -1,7 +1,7 @@
 """Full and deep probes against a real Postfix, well kept and in the ways that one conversation does not show."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 import pytest
@@ -25,8 +25,10 @@ from mailtls.world.probing.prober import Limits, MailProber
 from unit.stories import desired
 
 AUTHORITY = Authority()
-STORED, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
+SECOND_NAME = "mail.example.com"
+STORED, RSA = AUTHORITY.issue(Wish(names=(HOST, SECOND_NAME))), AUTHORITY.issue(Wish(rsa_bits=2048))
 EXPIRED = AUTHORITY.issue(Wish(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
+PAST = AUTHORITY.issue(Wish(names=(SECOND_NAME,), valid_from=-90 * DAY, valid_until=-1 * DAY))
 FAIL, WARN = Severity.FAIL, Severity.WARN
 MODERN = ("smtpd_tls_protocols=>=TLSv1.2", "smtpd_tls_mandatory_protocols=>=TLSv1.2")  # the default is TLS 1.0
 LIMITS = Limits(dialog=5, handshake=5, unasked=0.5)
@@ -51,6 +53,10 @@ CASES = {
     "only-tls12": Case(options=("smtpd_tls_protocols=TLSv1.2",), found=((Reason.TLS13_UNSUPPORTED, WARN),)),
     "only-tls13": Case(options=("smtpd_tls_protocols=TLSv1.3",), found=((Reason.TLS12_UNSUPPORTED, FAIL),)),
     "old-tls": Case(options=("smtpd_tls_protocols=>=TLSv1",), found=((Reason.LEGACY_TLS_ENABLED, WARN),)),
+    "name-in-map": Case(
+        options=("tls_server_sni_maps=hash:{home}/sni",),
+        found=((Reason.SERVING_OLD_CERTIFICATE, FAIL), (Reason.CERTIFICATE_EXPIRED, FAIL)),
+    ),
     "no-encryption": Case(
         options=("smtpd_tls_ciphers=null", "tls_null_cipherlist=eNULL:aRSA:aECDSA:@SECLEVEL=0"),
         found=((Reason.WEAK_CRYPTO, WARN),),
@@ -66,6 +72,7 @@ def server() -> Iterator[Postfix]:
     with postfix({name: (*MODERN, *case.options) for name, case in CASES.items()}) as running:
         for name, case in CASES.items():
             running.certificate(name, case.pem)
+        running.certificate_by_name(SECOND_NAME, PAST.pem)
         yield running
 
 
@@ -77,9 +84,8 @@ def target(server: Postfix, name: str) -> Target:
 
 def probe(server: Postfix, name: str) -> Endpoint:
     """Probe one service of the server as deep as can be."""
-    return MailProber(WallClock(), verdict, LIMITS).probe(
-        [target(server, name)], AUTHORITY.expects(STORED), Depth.DEEP
-    )[0]
+    expected = replace(AUTHORITY.expects(STORED), names=(HOST, SECOND_NAME))
+    return MailProber(WallClock(), verdict, LIMITS).probe([target(server, name)], expected, Depth.DEEP)[0]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -87,6 +93,14 @@ def test_service_of_postfix_gets_its_findings(name: str, server: Postfix) -> Non
     """A well kept Postfix passes a deep probe, and each other one earns the one finding that tells it apart."""
     found = probe(server, name).findings
     assert tuple((each.reason, each.severity) for each in found) == CASES[name].found, (found, server.log())
+
+
+def test_stale_copy_in_the_map_of_names_is_told_by_its_name(server: Postfix) -> None:
+    """Postfix chooses certificates by SNI from copies that no reload renews: the finding is on that name alone."""
+    failure = probe(server, "name-in-map").failure
+    assert failure is not None
+    assert failure.subject == SECOND_NAME
+    assert f"Asked for {SECOND_NAME}" in failure.message
 
 
 def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], list[str]]:
@@ -99,7 +113,7 @@ def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], 
         secrets.store(kept, chain, key, ServingSecret(exists=False))
     prober = MailProber(clock, verdict, LIMITS)
     rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
-    seen = Observed(Status(), secrets.serving(desired(secret_name="mx0-tls")))
+    seen = Observed(Status(), secrets.serving(desired(secret_name="mx0-tls", dns_names=(HOST,))))
     step = ProbePods((target(server, name),), Depth.FULL)
     (endpoint,) = rolling.probe(desired(), seen, step).endpoints
     return [each.reason for each in endpoint.findings], cluster.lists

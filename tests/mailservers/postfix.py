@@ -54,6 +54,12 @@ class Postfix(Instance):
         """Put key and chain where the service of this name reads them."""
         (self.home / f"{name}.pem").write_bytes(pem)
 
+    def certificate_by_name(self, name: str, pem: bytes) -> None:
+        """Put key and chain into the map `sni`, for services whose `tls_server_sni_maps` is that."""
+        (self.home / "by-name.pem").write_bytes(pem)
+        (self.home / "sni").write_text(f"{name} {self.home / 'by-name.pem'}\n")
+        subprocess.run(["postmap", "-F", f"hash:{self.home / 'sni'}"], check=True, capture_output=True)
+
     def reload(self) -> None:
         """Let new smtpd processes read the files again, as the preset of the operator does."""
         subprocess.run(["postfix", "-c", str(self.home / "etc"), "reload"], check=True, capture_output=True)

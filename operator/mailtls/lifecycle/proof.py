@@ -100,9 +100,13 @@ def serves(endpoint: Endpoint, wanted_sha256: str) -> bool:
 
 
 def clients_refuse(endpoint: Endpoint, wanted_sha256: str) -> bool:
-    """Whether the wanted leaf is served, and turned down for what it is or how its chain is sent."""
+    """Whether the wanted leaf is served, and turned down for what it is or how its chain is sent.
+
+    A finding with a subject is on another certificate, which the server keeps for some of the names.
+    """
     failure = endpoint.failure
-    return serves(endpoint, wanted_sha256) and failure is not None and failure.reason in REFUSED
+    is_on_it = failure is not None and failure.reason in REFUSED and not failure.subject
+    return serves(endpoint, wanted_sha256) and is_on_it
 
 
 def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256: str) -> tuple[Flaw, ...]:

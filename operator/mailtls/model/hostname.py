@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Collection
 from ipaddress import ip_address
 
+UNDER_WILDCARD = "mailtls-probe"  # no host of this name need exist: it is only sent as SNI
 LONGEST_NAME = 253  # RFC 1035 section 3.1, without the root's empty label and the length octets
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -37,6 +38,11 @@ def is_named(host: str, names: Collection[str]) -> bool:
     wanted = host.lower().rstrip(".")
     _, _, parent = wanted.partition(".")
     return wanted in names or (bool(parent) and f"*.{parent}" in names)
+
+
+def dialled(name: str) -> str:
+    """The host that a client dials for a name of a certificate: of a wildcard a made-up one that it is for."""
+    return f"{UNDER_WILDCARD}.{name.removeprefix('*.')}" if name.startswith("*.") else name
 
 
 def address_in(host: str) -> str | None:

@@ -138,6 +138,7 @@ class Reason(StrEnum):
     AUTH_MISSING = "AuthMissing"
     SUBMISSION_PORT_MISSING = "SubmissionPortMissing"
     SNI_REQUIRED = "SniRequired"
+    NAMES_NOT_ASKED = "NamesNotAsked"
     SECOND_CERTIFICATE_STALE = "SecondCertificateStale"
     TLS12_UNSUPPORTED = "Tls12Unsupported"
     TLS13_UNSUPPORTED = "Tls13Unsupported"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from mailtls.model.hostname import dialled
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.threshold import Thresholds
 from mailtls.model.probe.way import Way
@@ -298,5 +299,5 @@ class Desired:
 
     @property
     def server_name(self) -> str:
-        """The name clients dial: SNI and identity of the probe."""
-        return self.dns_names[0]
+        """The name clients dial: SNI and identity of the probe; no client dials a wildcard itself."""
+        return dialled(next((name for name in self.dns_names if not name.startswith("*.")), self.dns_names[0]))

@@ -1,6 +1,6 @@
 """Performs the steps of rolling out and proving: look at workloads, tell pods, probe them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
@@ -167,6 +167,8 @@ class Rolling:
             not_before,
             trusts_staging=desired.acme.server == STAGING,
             thresholds=desired.probe.thresholds,
+            # what the spec has gained since is said by Issued, and served when the next certificate is
+            names=tuple(name for name in desired.dns_names if name in certificate.names),
         )
         if depth is Depth.QUICK:
             return _warned(self.prober.probe(asked, expected), without)
@@ -174,11 +176,11 @@ class Rolling:
         return self._without_siblings(desired, found)
 
     def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
-        """Take back what is said of a second certificate that another resource keeps; most servers have none."""
-        if not any(each.second_sha256 for each in found):
+        """Take back what is said of other certificates that another resource keeps; most servers have none."""
+        if not any(each.second_sha256 or each.named_sha256 for each in found):
             return found
         kept = Secrets(self.cluster).leaves(desired.key.namespace)
-        return [_without_second(each) if each.second_sha256 in kept else each for each in found]
+        return [_without_kept(each, kept) for each in found]
 
     def _roots(self, desired: Desired) -> tuple[str, Finding | None]:
         """Roots to trust besides the system's, and a warning where those of `probe.trust` are missing."""
@@ -198,8 +200,11 @@ def _warned(endpoints: Sequence[Endpoint], warning: Finding | None) -> Sequence[
     return [replace(each, findings=(*each.findings, warning)) for each in endpoints] if warning else endpoints
 
 
-def _without_second(endpoint: Endpoint) -> Endpoint:
-    others = (each for each in endpoint.findings if each.reason is not Reason.SECOND_CERTIFICATE_STALE)
+def _without_kept(endpoint: Endpoint, kept: Collection[str]) -> Endpoint:
+    """Without the findings on certificates that are stored elsewhere."""
+    named = {subject for subject, sha256 in endpoint.named_sha256 if sha256 in kept}
+    second = {Reason.SECOND_CERTIFICATE_STALE} if endpoint.second_sha256 in kept else set()
+    others = (each for each in endpoint.findings if each.reason not in second and each.subject not in named)
     return replace(endpoint, findings=tuple(others))
 
 

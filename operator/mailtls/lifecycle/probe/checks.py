@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import chain
 from typing import Final, TypeAlias
 
-from mailtls.lifecycle.probe import connecting, inside_tls, inspected, logins, minimum, served, starting_tls
+from mailtls.lifecycle.probe import by_name, connecting, inside_tls, inspected, logins, minimum, served, starting_tls
 from mailtls.lifecycle.probe.on_the_way import port_is_blocked, with_directions
 from mailtls.lifecycle.probe.seen import Seen
 from mailtls.lifecycle.probe.sighting import with_evidence
@@ -92,9 +93,10 @@ def verdict(target: Target, expected: Expected, facts: Facts, now: datetime) -> 
         cipher=session.cipher if session else None,
         capabilities=seen.capabilities,
         second_sha256=inspected.second_to_vouch_for(seen),
+        named_sha256=by_name.to_vouch_for(seen),
     )
 
 
 def _findings(seen: Seen) -> tuple[Finding, ...]:
-    found = (finding for check in CHECKS if (finding := check(seen)))
+    found = chain((finding for check in CHECKS if (finding := check(seen))), by_name.findings(seen))
     return tuple(with_directions(seen.target, with_evidence(seen, finding)) for finding in found)

@@ -21,6 +21,17 @@ DEPTH: Mapping[Reason, Explanation] = {
             "HAProxy": "Remove strict-sni from the bind line, and name the default certificate first.",
         },
     ),
+    Reason.NAMES_NOT_ASKED: Explanation(
+        "The certificate is for more names than the probe could ask the server for: it took no more connections, or "
+        "was so slow that the time for them ended. What it serves for the others is not known.",
+        "Let the prober's address make more connections, or see why the server is slow to greet.",
+        symptom="Nothing, unless one of these names is served another certificate.",
+        fixes={
+            "Postfix": "Add the operator's network to smtpd_client_event_limit_exceptions and, with postscreen, to "
+            "postscreen_access_list.",
+            "Dovecot": "Raise process_limit of the login services, and mail_max_userip_connections.",
+        },
+    ),
     Reason.SECOND_CERTIFICATE_STALE: Explanation(
         "The server has a certificate for each of two key types (ECDSA and RSA), and one of them is not the stored "
         "one, has expired, or is not trusted. A certificate that another MailServerTLS of the namespace keeps is fine.",

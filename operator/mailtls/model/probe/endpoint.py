@@ -51,7 +51,8 @@ class Expected:
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
     leaf, where given, tells an older certificate from a foreign one. `login`, where given, is tried by full and deep
     probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are trusted too, with a warning. `by_hand`:
-    somebody reads the findings who runs no operator.
+    somebody reads the findings who runs no operator. `names`: all that the stored certificate is for; full and deep
+    probes ask for each of them by SNI, of which the target's own is one.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
@@ -61,6 +62,7 @@ class Expected:
     trusts_staging: bool = False
     by_hand: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Endpoint:
 
     `served_sha256` and `served_not_after` are None when no certificate was seen. `second_sha256` is of a certificate
     beside the stored one that clients accept: whether it may be there is for those to say who know what else is stored.
+    `named_sha256` are such certificates too, by the `subject` of the findings on the names that they are served under.
     Times are UTC.
     """
 
@@ -81,6 +84,7 @@ class Endpoint:
     cipher: str | None = None
     capabilities: tuple[str, ...] = ()  # keywords inside TLS, sorted
     second_sha256: str | None = None
+    named_sha256: tuple[tuple[str, str], ...] = ()
 
     @property
     def failure(self) -> Finding | None:

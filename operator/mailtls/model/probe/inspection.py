@@ -74,13 +74,16 @@ class Inspection:
     """All answers; a question that is missing was not asked, or its answer says nothing (no connection, time-out).
 
     `weak_ciphers` are families that the server took when offered nothing better. `injected` is what it said unasked
-    inside TLS after a command that came in clear, in one piece with STARTTLS (None: not tried).
+    inside TLS after a command that came in clear, in one piece with STARTTLS (None: not tried). `names` is what the
+    other names of the certificate led to, each sent as SNI; `unasked` are those that nobody came to.
     """
 
     answers: Mapping[Question, Outcome] = field(default_factory=dict)
     weak_ciphers: tuple[str, ...] = ()
     injected: str | None = None
     login: Login | None = None
+    names: Mapping[str, Outcome] = field(default_factory=dict)
+    unasked: tuple[str, ...] = ()
 
     def session(self, question: Question) -> Session | None:
         """The session that a question led to."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from OpenSSL import SSL
 
+from mailtls.model.hostname import dialled
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Expected, Target
 from mailtls.model.probe.inspection import Inspection, Login, LoginOutcome, Outcome, Question
@@ -47,15 +48,45 @@ class Inspector:
     def __init__(self, target: Target, expected: Expected, trust: TrustStore, limits: Limits) -> None:
         self._target, self._expected, self._trust, self._limits = target, expected, trust, limits
         self._found = Inspection()
+        self._has_had_enough = False
+        self._chains: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
 
     async def inspect(self, depth: Depth) -> Inspection:
         """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
         if self._expected.login is not None and self._target.port.is_for_users:
             self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
+        self._found = replace(self._found, unasked=self._other_names())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.inspection):
                 await self._ask_all(depth)
+        if not self._has_had_enough:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.names):
+                    await self._ask_for_names()
         return self._found
+
+    def _other_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self._expected.names if dialled(name) != self._target.server_name)
+
+    async def _ask_for_names(self) -> None:
+        """Ask for each other name by SNI, a handshake each; whoever had enough of us is left alone here, too."""
+        deaf = 0
+        for name in self._other_names()[: self._limits.most_names]:
+            answer = await self._name(dialled(name))
+            deaf = deaf + 1 if _is_deaf(answer) else 0
+            if deaf == PATIENCE_WITH_DEAF:
+                return
+            if not _is_deaf(answer):
+                left = tuple(each for each in self._found.unasked if each != name)
+                self._found = replace(self._found, names={**self._found.names, name: answer}, unasked=left)
+
+    async def _name(self, host: str) -> Outcome:
+        answer = await self._visit().meet(self._client(Offer(), host))
+        if _is_closed_in_handshake(answer):
+            answer = await self._visit().meet(self._client(Offer(), host))
+        if isinstance(answer, Session):  # a hundred names have one chain between them, as a rule
+            answer = replace(answer, chain=self._chains.setdefault(answer.chain, answer.chain))
+        return answer
 
     async def _ask_all(self, depth: Depth) -> None:
         deaf = 0
@@ -64,6 +95,7 @@ class Inspector:
             self._found = replace(self._found, answers={**self._found.answers, **answers})
             deaf = deaf + 1 if _is_deaf(answers[question]) else 0
             if deaf == PATIENCE_WITH_DEAF:  # it has had enough of us: leave it alone
+                self._has_had_enough = True
                 return
         await self._look_for_weak_ciphers()
         if depth is Depth.DEEP and self._target.port.tls is TlsMode.START_TLS:
@@ -92,7 +124,7 @@ class Inspector:
     async def _ask(self, question: Question) -> dict[Question, Outcome]:
         """Ask one question; where a resumption hangs on it, that one too."""
         answer, tls = await self._meet(question)
-        if isinstance(answer, Stop) and answer.fault is Fault.CLOSED and answer.phase is Phase.HANDSHAKE:
+        if _is_closed_in_handshake(answer):
             answer, tls = await self._meet(question)  # a server on its way down closes too: only twice is a refusal
         ticket = tls.ticket() if question in RESUMED and isinstance(answer, Session) else None
         if ticket is None:
@@ -128,6 +160,10 @@ class Inspector:
 
 def _server_name(question: Question, target: Target) -> str:
     return {Question.NO_SNI: "", Question.UNKNOWN_SNI: UNKNOWN_NAME}.get(question, target.server_name)
+
+
+def _is_closed_in_handshake(answer: Outcome) -> bool:
+    return isinstance(answer, Stop) and answer.fault is Fault.CLOSED and answer.phase is Phase.HANDSHAKE
 
 
 def _is_deaf(answer: Outcome) -> bool:
