@@ -72,6 +72,16 @@ def test_link_leads_to_a_file(page: Path, target: str) -> None:
         assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "adr").glob("0*.md")), ids=lambda page: page.stem)
+def test_decision_points_at_code_that_exists(page: Path) -> None:
+    """A decision is listed in the index, and the files that carry it out are where it says."""
+    assert f"({page.name})" in (page.parent / "README.md").read_text(encoding="utf-8")
+    *_, see = page.read_text(encoding="utf-8").partition("\nSee: ")
+    named = re.findall(r"`([^`]*/[^`]*|[^`]+\.toml)`", see)
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def exported() -> set[str]:
     """Return the names under which Prometheus stores the operator's metrics, histograms without their suffix."""
     families = Metrics().registry.collect()
