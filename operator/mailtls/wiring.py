@@ -135,6 +135,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         default_ca_bundle_pem=_text(settings.acme_ca_bundle_file),
         on_skew=parts.metrics.clock_skew,
         order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
+        policy=settings.servers,
     )
     solvers = Solvers(parts.tokens, accounts.read, check=Http01Check(policy=settings.servers))
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)

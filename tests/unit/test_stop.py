@@ -16,7 +16,7 @@ from mailtls.world.effects import before_effect, guarded
 from mailtls.world.ports import Executed, Unreachable
 from unit.whole_pass import MX, PATH, WholePass
 
-NOBODY = "http://127.0.0.1:1"
+NOBODY = "https://127.0.0.1:1"
 DONE = Executed(0, "", "")
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, Status
 from mailtls.model.problem import Problem, Stage, judge
-from mailtls.model.quoting import quote
+from mailtls.model.quoting import printable, quote_all, shorten
 from mailtls.model.reason import Finding, Reason
 
 # Orders expire by themselves, usually after days; these limits end the ones of a CA that gives no expiry.
@@ -118,7 +118,7 @@ def _order_has_failed(order: OrderState) -> Fail | None:
     if cause := next(filter(None, map(_challenge_problem, order.authorizations)), None):
         return cause
     if order.problem is None:
-        return _failed(f'The order ended as "{order.status}" and the CA gave no cause')
+        return _failed(f'The order ended as "{shorten(order.status)}" and the CA gave no cause')
     return _refused(order.problem, Stage.ORDER)
 
 
@@ -135,7 +135,8 @@ _LIVING = frozenset({Status.UNREAD, Status.PENDING, Status.PROCESSING, Status.VA
 def _authorization_failure(authorization: AuthorizationState) -> Fail:
     # expired, deactivated and revoked (RFC 8555 section 7.1.6) carry no problem, and the order cannot go on.
     return _challenge_problem(authorization) or _failed(
-        f'The authorization for {authorization.identifier} ended as "{authorization.status}"; a new order follows',
+        f'The authorization for {shorten(authorization.identifier)} ended as "{shorten(authorization.status)}"; a new'
+        " order follows",
     )
 
 
@@ -163,8 +164,8 @@ def _unordered(order: OrderState, names: Collection[str]) -> Fail | None:
     if strange is None:
         return None
     message = (
-        f"Ask the operator of the ACME server why it wants {quote(strange.identifier.encode())} validated: that was"
-        " not ordered, nothing was published for it, and a new order follows."
+        f"Ask the operator of the ACME server why it wants {quote_all([strange.identifier])} validated: that was not"
+        " ordered, nothing was published for it, and a new order follows."
     )
     return Fail(Finding(Reason.AUTHORIZATION_NOT_ORDERED, message))
 
@@ -193,7 +194,7 @@ def _proof(authorization: AuthorizationState, challenge_type: str | None) -> Pro
         return Fail(Finding(Reason.NO_SOLVER, f"Add a solver to spec.acme.solvers whose dnsZones cover {name}."))
     challenge = authorization.challenge(challenge_type)
     if challenge is None:
-        offered = ", ".join(sorted(each.type for each in authorization.challenges)) or "nothing"
+        offered = quote_all(sorted({each.type for each in authorization.challenges})) or "nothing"
         return Fail(
             Finding(
                 Reason.NO_SOLVER,
@@ -235,9 +236,9 @@ def _first(order: OrderState, status: Status) -> AuthorizationState | None:
 def _refused(problem: Problem, stage: Stage, name: str = "") -> Fail:
     verdict = judge(problem, stage)
     finding = verdict.finding
-    message = f"{name}: {finding.message}" if name else finding.message
+    message = f"{shorten(printable(name))}: {finding.message}" if name else finding.message
     return Fail(Finding(finding.reason, message, finding.severity), verdict.needs_person)
 
 
 def _failed(message: str) -> Fail:
-    return Fail(Finding(Reason.ORDER_FAILED, f"{message}."))
+    return Fail(Finding(Reason.ORDER_FAILED, printable(f"{message}.")))

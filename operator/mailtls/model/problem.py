@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailtls.model.quoting import printable
 from mailtls.model.reason import Finding, Reason
 
 _PREFIX = "urn:ietf:params:acme:error:"
@@ -100,7 +101,8 @@ _OTHERWISE: Mapping[Stage, tuple[Reason, str]] = {
 def judge(problem: Problem, stage: Stage) -> Verdict:
     """Translate a CA's problem into one finding that says what to do."""
     reason, advice = _meaning(problem, stage)
-    detail = problem.detail.strip().rstrip(".")[:_LONGEST_DETAIL] or problem.code
+    words = problem.detail.strip().rstrip(".") or problem.code
+    detail = printable(words[:_LONGEST_DETAIL])[:_LONGEST_DETAIL]
     finding = Finding(reason, f"{advice}: {detail}.")
     return Verdict(finding, reason is Reason.ACME_UNREACHABLE, reason in _NEEDS_PERSON)
 

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     # the certificate authority
     ACME_UNREACHABLE = "AcmeUnreachable"
     ACME_TLS_UNTRUSTED = "AcmeTlsUntrusted"
+    ACME_INSECURE = "AcmeInsecure"
     ACCOUNT_REJECTED = "AccountRejected"
     EXTERNAL_ACCOUNT_REQUIRED = "ExternalAccountRequired"
     TERMS_CHANGED = "TermsChanged"
@@ -59,6 +60,7 @@ class Reason(StrEnum):
     ACCOUNT_PAUSED = "AccountPaused"
     PROFILE_UNKNOWN = "ProfileUnknown"
     CAA_FORBIDS = "CaaForbids"
+    CAA_LOOKUP_FAILED = "CaaLookupFailed"
     CHALLENGE_FAILED = "ChallengeFailed"
     NO_SOLVER = "NoSolver"
     NAME_NOT_ALLOWED = "NameNotAllowed"
@@ -73,6 +75,7 @@ class Reason(StrEnum):
     # guarding the Secret
     CERTIFICATE_KEY_MISMATCH = "CertificateKeyMismatch"
     CERTIFICATE_NAMES_MISMATCH = "CertificateNamesMismatch"
+    CERTIFICATE_NAMES_ADDED = "CertificateNamesAdded"
     CERTIFICATE_CHAIN_BROKEN = "CertificateChainBroken"
     CERTIFICATE_DATES_WRONG = "CertificateDatesWrong"
     CERTIFICATE_DUE_AT_ONCE = "CertificateDueAtOnce"

@@ -131,6 +131,13 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "For a private authority put its root certificate into acme.caBundle; for a public one look for a proxy that "
         "intercepts TLS.",
     ),
+    Reason.ACME_INSECURE: Explanation(
+        "The ACME server names a URL without https, in its directory, in an order or in a redirect; nothing is sent "
+        "there.",
+        "Have the server's operator correct its URLs, often the address that it is told to be reached at behind a "
+        "proxy.",
+        rfc="RFC 8555 section 6.1",
+    ),
     Reason.ACCOUNT_REJECTED: Explanation(
         "The authority refused the account: its key is unknown or deactivated, or the mail address is not accepted.",
         "Check acme.email; if the account was deactivated, delete its account Secret or name another "
@@ -173,9 +180,16 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "Use one of the profiles that the message lists, or remove acme.profile.",
     ),
     Reason.CAA_FORBIDS: Explanation(
-        "A CAA record in DNS names other authorities than this one, or could not be read.",
+        "A CAA record in DNS names other authorities than this one.",
         'Add a CAA record for the authority (`0 issue "letsencrypt.org"` for Let\'s Encrypt) to the domain, or use an '
         "authority that the record names.",
+    ),
+    Reason.CAA_LOOKUP_FAILED: Explanation(
+        "The authority could not look the CAA records of a name up, and must not issue without: its name servers fail "
+        "for CAA queries (SERVFAIL, no answer, DNSSEC that does not validate), though no record forbids anything.",
+        "Repair the name servers of the zone, and of each zone above it: they must answer CAA queries, with no record "
+        "where there is none. `dig CAA name` against each of them shows which one fails.",
+        rfc="RFC 8659 section 3",
     ),
     Reason.CHALLENGE_FAILED: Explanation(
         "The authority looked for the proof of control over a name and did not find the right answer.",
@@ -234,8 +248,14 @@ _SECRET: Mapping[Reason, Explanation] = {
         "Nothing is to be done at first, a new order follows; if it happens again, report it to the authority.",
     ),
     Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
-        "The authority returned a certificate for other names than those wanted; it was not stored.",
+        "The authority returned a certificate that lacks a wanted name; it was not stored.",
         "Check whether the authority or the profile limits the names; a new order follows.",
+    ),
+    Reason.CERTIFICATE_NAMES_ADDED: Explanation(
+        "The authority put more names into the certificate than were asked for. It was stored: it is for this key, and "
+        "for every wanted name.",
+        "Nothing has to be done. Some authorities add the bare domain or www; ask them for a profile or template that "
+        "does not.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
         "The authority returned a chain that is incomplete or out of order; it was not stored, because clients would "

@@ -17,6 +17,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Acme, DataRef
@@ -68,7 +69,8 @@ class Accounts:
     """Thread-safe; hands every worker the same `Account` for the same authority.
 
     `default_ca_bundle_pem` is trusted for `default_server`, where a resource names no bundle of its own. `order_limits`
-    by directory URL go before those that are known of CAs.
+    by directory URL go before those that are known of CAs. Servers at addresses that `policy` refuses are not connected
+    to; without one all are.
     """
 
     def __init__(
@@ -82,10 +84,12 @@ class Accounts:
         default_ca_bundle_pem: str = "",
         on_skew: OnSkew = lambda _server, _seconds: None,
         order_limits: Mapping[str, Budget | None] | None = None,
+        policy: AddressPolicy | None = None,
     ) -> None:
         self._cluster, self._namespace = cluster, operator_namespace
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
         self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
+        self._policy = policy
         self._limits = {**KNOWN, **(order_limits or {})}
         self._entries: dict[_Key, _Entry] = {}
         self._lock = threading.Lock()
@@ -170,6 +174,7 @@ class Accounts:
                 roots_pem=inputs.roots_pem,
                 on_registered=self._saver(inputs.secret),
                 watch=self._watch,
+                policy=self._policy,
             )
         except (ValueError, TypeError, OSError) as error:  # OSError: ssl's complaint about a bundle
             raise _missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None

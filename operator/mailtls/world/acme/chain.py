@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 import requests
 from cryptography import x509
@@ -50,4 +51,13 @@ def ends_in(chain_pem: str, common_name: str) -> bool:
 def links(response: requests.Response, relation: str) -> list[str]:
     """Return the URLs that an answer's Link headers give for a relation (RFC 8288); there may be several."""
     found = parse_header_links(response.headers.get("Link", ""))
-    return [link["url"] for link in found if link.get("rel") == relation]
+    urls = (str(link.get("url", "")) for link in found if link.get("rel") == relation)
+    return [whole for url in urls if (whole := _joined(response.url, url))]
+
+
+def _joined(base: str | None, url: str) -> str:
+    """Make a relative reference whole (RFC 8288 section 3.2); empty for what is no URL."""
+    try:
+        return urljoin(base or "", url)
+    except ValueError:
+        return ""

@@ -6,9 +6,10 @@ from typing import Any, Final
 import requests
 
 from mailtls.model.quoting import quote, shorten
-from mailtls.world.acme.network import Roots
+from mailtls.world.acme.messages import json_of
+from mailtls.world.acme.transport import Transport, Unfit
 
-_SECONDS: Final = 10.0
+_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _MOST_NAMES: Final = 20
 
 
@@ -24,14 +25,15 @@ class Directory:
 
 def read_directory(url: str, roots_pem: str = "") -> Directory:
     """Ask for the directory; never raises for what the server does."""
-    with requests.Session() as session:
-        session.mount("https://", Roots(roots_pem))
-        try:
-            answer = session.get(url, timeout=_SECONDS)
-            answer.raise_for_status()
-            body = answer.json()
-        except (requests.RequestException, ValueError) as error:
-            return Directory(failure=shorten(_words(error)))
+    transport = Transport(url, roots_pem)
+    try:
+        answer = transport("GET", url, _HEADERS)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        return Directory(failure=shorten(_words(error)))
+    finally:
+        transport.close()
+    body = json_of(answer.text)
     meta = body.get("meta") if isinstance(body, dict) else None
     if not isinstance(body, dict) or "newOrder" not in body:
         return Directory(failure="what it answers is no ACME directory")
@@ -51,6 +53,8 @@ def _texts(value: Any) -> list[str]:
 
 def _words(error: Exception) -> str:
     match error:
+        case Unfit():
+            return str(error)
         case requests.exceptions.SSLError():
             return "its certificate is not trusted here"
         case requests.Timeout():

@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+import requests
 from acme import messages
 from josepy.json_util import field
 
@@ -13,6 +14,8 @@ from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, 
 from mailtls.model.problem import Problem
 
 Json = dict[str, Any]
+_ACME_TYPES: Final = ("urn:ietf:params:acme:error:", "urn:acme:error:")
+_MOST_PARTS: Final = 20  # of a compound problem
 
 
 class NewOrder(messages.NewOrder):
@@ -27,20 +30,44 @@ def new_order_message(names: Sequence[str], profile: str | None, replaces: str |
     return NewOrder(identifiers=identifiers, profile=profile, replaces=replaces)
 
 
+def problem_from_response(response: requests.Response) -> Problem:
+    """Read the problem document of an error (RFC 8555 section 6.7); any other answer is only named by its status.
+
+    A redirect or a name may lead to a server that is none of ACME's: what such a one writes is nobody's business here.
+    """
+    status = f"HTTP status {response.status_code}"
+    return problem_from_json(response.text, status) if _is_problem(response) else Problem("", status)
+
+
 def problem_from_json(text: str, otherwise: str) -> Problem:
-    """Read a problem document (RFC 9457); `otherwise` is the detail when the answer is none."""
+    """Read a problem document (RFC 9457); `otherwise` is the detail when the text is none."""
+    found = read_problem(json_of(text))
+    return found if found is not None and (found.type or found.detail) else Problem("", otherwise)
+
+
+def json_of(text: str) -> Any:
+    """Return what a text of JSON says, None for one that is none, or nested so deep that nobody means it."""
     try:
-        document = json.loads(text)
-    except ValueError:
-        return Problem("", otherwise)
-    return read_problem(document) or Problem("", otherwise)
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_problem(response: requests.Response) -> bool:
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type == "application/problem+json":
+        return True
+    # Some CAs answer problems as plain JSON; their types are of ACME all the same.
+    document = json_of(response.text)
+    return isinstance(document, dict) and str(document.get("type", "")).startswith(_ACME_TYPES)
 
 
 def read_problem(document: Any) -> Problem | None:
     """Fold a problem and its subproblems into one; of a compound problem the first part names the type."""
     if not isinstance(document, dict):
         return None
-    parts = [each for each in document.get("subproblems") or () if isinstance(each, dict)]
+    listed = document.get("subproblems")
+    parts = [each for each in listed if isinstance(each, dict)][:_MOST_PARTS] if isinstance(listed, list) else []
     kind = str(document.get("type", ""))
     if kind.endswith(":compound") and parts:
         kind = str(parts[0].get("type", kind))
@@ -49,7 +76,8 @@ def read_problem(document: Any) -> Problem | None:
 
 
 def _part(subproblem: Json) -> str:
-    name = (subproblem.get("identifier") or {}).get("value", "")
+    identifier = subproblem.get("identifier")
+    name = identifier.get("value", "") if isinstance(identifier, dict) else ""
     detail = str(subproblem.get("detail", ""))
     return f"{name}: {detail}" if name else detail
 
@@ -58,18 +86,18 @@ def read_order(order: OrderState, body: Json, retry_at: datetime | None, now: da
     """Return `order` as the CA describes it now, keeping what is known of its authorizations."""
     status = str(body.get("status", Status.UNREAD))
     known = {each.url: each for each in order.authorizations}
-    urls = body.get("authorizations") or tuple(known)
+    urls = [str(url) for url in body.get("authorizations") or known]
     return replace(
         order,
         status=status,
         identifiers=tuple(str(each["value"]) for each in body.get("identifiers") or ()) or order.identifiers,
         authorizations=tuple(known.get(url) or AuthorizationState(url) for url in urls),
         finalize_url=str(body.get("finalize") or order.finalize_url),
-        certificate_url=body.get("certificate"),
+        certificate_url=_text(body.get("certificate")),
         expires_at=_time(body.get("expires")),
         retry_at=retry_at,
         problem=read_problem(body.get("error")),
-        profile=body.get("profile") or order.profile,
+        profile=_text(body.get("profile")) or order.profile,
         read_at=now,
         polls=order.polls + 1,
     )
@@ -110,7 +138,14 @@ def read_challenge(body: Json) -> ChallengeState:
 def read_time(value: str) -> datetime:
     """Read a time of RFC 3339; raises ValueError."""
     named = datetime.fromisoformat(value.upper())
-    return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)
+    try:
+        return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)
+    except OverflowError as error:  # the last or first hours of the calendar, in another time zone
+        raise ValueError(f"{value} is no time in UTC") from error
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
 
 
 def _time(value: Any) -> datetime | None:

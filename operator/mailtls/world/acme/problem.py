@@ -1,5 +1,6 @@
 """Whatever goes wrong between this client and a CA, as one exception that a reconcile can act on."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -7,12 +8,15 @@ from http import HTTPStatus
 import requests
 
 from mailtls.model.problem import Problem, Stage, judge
+from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason
+from mailtls.world.acme.transport import NotAdmitted, NotHttps, Unfit
 
 # The longest that a CA's Retry-After holds anything back: CAs ask for a day though an order is ready in seconds, and
 # one answer of a server in trouble must not stop all certificates for a week.
 LONGEST_POLL_WAIT = timedelta(minutes=5)
 LONGEST_REFUSAL_WAIT = timedelta(hours=1)
+_LONGEST_MESSAGE = 1024  # as long as an Event's may be
 _MOST_DIGITS = 9  # of seconds; int() refuses thousands of them with an exception
 
 
@@ -31,8 +35,10 @@ class AcmeProblem(Exception):
         transient: bool = False,
         needs_person: bool = False,
     ) -> None:
-        super().__init__(finding.message)
-        self.finding, self.retry_at = finding, retry_at
+        # Names, URLs and statuses in it may be a CA's words.
+        self.finding = replace(finding, message=shorten(printable(finding.message), _LONGEST_MESSAGE))
+        super().__init__(self.finding.message)
+        self.retry_at = retry_at
         self.transient, self.needs_person = transient, needs_person
 
 
@@ -74,9 +80,9 @@ def http_date(value: str) -> datetime | None:
     """Read an HTTP date (RFC 9110 section 5.6.7), None where it is none."""
     try:
         named = parsedate_to_datetime(value)
-    except ValueError:
+        return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, LookupError):
         return None
-    return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)
 
 
 def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
@@ -88,7 +94,7 @@ def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
         finding = Finding(
             Reason.ACME_UNREACHABLE,
             f"The CA has trouble of its own, the operator tries again: {refused.response.status_code}"
-            f" {refused.problem.detail or refused.response.reason}.",
+            f" {refused.problem.detail or refused.problem.code}.",
         )
     return AcmeProblem(
         finding,
@@ -103,6 +109,15 @@ def from_broken_connection(error: requests.RequestException, url: str) -> AcmePr
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         message = f"Put the root that signed {url} into spec.acme.caBundle: its certificate is not trusted here."
         return AcmeProblem(Finding(Reason.ACME_TLS_UNTRUSTED, message), transient=True, needs_person=True)
+    if isinstance(error, NotAdmitted):
+        message = (
+            f"Let {url} be at an address that the operator may connect to, or have the installation list its network in"
+            f" connections.allowedNetworks: {error}."
+        )
+        return AcmeProblem(Finding(Reason.ADDRESS_REFUSED, message), transient=True, needs_person=True)
+    if isinstance(error, NotHttps):
+        message = f"Ask the operator of the ACME server for https everywhere (RFC 8555 section 6.1): {error}."
+        return AcmeProblem(Finding(Reason.ACME_INSECURE, message))
     message = f"Let the operator reach {url}: {_cause(error)}."
     return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
 
@@ -114,6 +129,8 @@ def not_acme(url: str) -> AcmeProblem:
 
 
 def _cause(error: requests.RequestException) -> str:
+    if isinstance(error, Unfit):
+        return str(error)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return "no connection in time"
     if isinstance(error, requests.exceptions.Timeout):

@@ -16,18 +16,24 @@ from josepy import jwa, jwk
 from josepy.errors import DeserializationError
 from josepy.interfaces import JSONDeSerializable
 
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.problem import Problem, Stage
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme import problem as acme_problem
 from mailtls.world.acme.clock import ClockWatch
+from mailtls.world.acme.messages import json_of
 from mailtls.world.acme.network import Network, OnRequest, RequestKind
 from mailtls.world.acme.problem import AcmeProblem, Refused
+from mailtls.world.acme.transport import require_https
 from mailtls.world.ports import Clock
 
 _log = structlog.get_logger(__name__)
 
 # Directories change seldom, but profiles and terms do (RFC 8555 section 7.1.1 names no lifetime).
 _DIRECTORY_LASTS = timedelta(days=1)
+
+# RFC 8555 section 9.7.5, RFC 9773 section 7.3
+_RESOURCES = ("newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo")
 
 _STAGES = {
     RequestKind.NEW_ACCOUNT: Stage.ACCOUNT,
@@ -62,10 +68,13 @@ class Session:
         roots_pem: str = "",
         on_registered: Callable[[str], None] = lambda _url: None,
         watch: ClockWatch | None = None,
+        policy: AddressPolicy | None = None,
     ) -> None:
         self.key, alg = account_key(identity.key_pem)
         self._identity, self._clock, self._on_registered = identity, clock, on_registered
-        self._network = Network(identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem, watch=watch)
+        self._network = Network(
+            identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem, watch=watch, policy=policy
+        )
         self._lock = threading.RLock()
         self._account_url = identity.url
         self._directory: messages.Directory | None = None
@@ -131,10 +140,7 @@ class Session:
 
     def json(self, response: requests.Response) -> dict[str, Any]:
         """Return the answer's JSON object; raises `AcmeProblem` for anything else."""
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
+        body = json_of(response.text)
         if not isinstance(body, dict):
             raise acme_problem.not_acme(self._identity.directory_url)
         return body
@@ -166,8 +172,10 @@ class Session:
         if not all(isinstance(body.get(name), str) for name in ("newNonce", "newAccount", "newOrder")):
             raise acme_problem.not_acme(url)
         try:
-            return messages.Directory.from_json(body)
-        except DeserializationError as error:
+            return _read_directory(body)
+        except requests.RequestException as error:
+            raise acme_problem.from_broken_connection(error, url) from error
+        except (DeserializationError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise acme_problem.not_acme(url) from error
 
     def _register_again(self, lost_url: str) -> str:
@@ -232,6 +240,17 @@ class Session:
                 if self.now() < problem.retry_at:
                     raise AcmeProblem(problem.finding, retry_at=problem.retry_at, transient=problem.transient)
                 del self._waits[scope]
+
+
+def _read_directory(body: dict[str, Any]) -> messages.Directory:
+    """Take a directory whose URLs are all of https; raises `NotHttps`, and what odd JSON makes the library raise."""
+    for url in (body[name] for name in _RESOURCES if name in body):
+        require_https(str(url))
+    meta = body.get("meta")
+    profiles = meta.get("profiles") if isinstance(meta, dict) else None
+    if profiles is not None and not isinstance(profiles, dict):
+        raise TypeError("profiles have names and descriptions")
+    return messages.Directory.from_json(body)
 
 
 def _counts_for_account(problem: Problem) -> bool:

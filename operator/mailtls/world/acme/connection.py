@@ -1,0 +1,227 @@
+"""TLS connections to ACME servers: the address that was judged is dialled, nothing lasts beyond its deadline.
+
+A name is resolved here and nowhere else, so that no second answer of the DNS can lead elsewhere. What a CA counts is
+sent only while the process may still have effects, which is looked at after the connection stands: making one takes
+long enough for a lease to end.
+"""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from ipaddress import ip_address
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from mailtls.model.address_policy import AddressPolicy
+from mailtls.world.effects import before_effect
+
+CONNECT_SECONDS: Final = 10.0  # for one address
+_MOST_ADDRESSES: Final = 8
+_LOOKUPS: Final = threading.BoundedSemaphore(64)  # a lookup cannot be called off; its thread ends when the system does
+_DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+class AddressRefused(Exception):
+    """All addresses of a name are such as must not be dialled; no OSError, which urllib3 would take for a failure."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let all requests of the block end within `seconds` together, or within those that a block around it has left."""
+    before, mine = _DEADLINE.get(), monotonic() + seconds
+    token = _DEADLINE.set(mine if before is None else min(before, mine))
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+def seconds_left() -> float | None:
+    """How long the block of `within` may still last, None outside of one; raises TimeoutError when it is over."""
+    deadline = _DEADLINE.get()
+    if deadline is None:
+        return None
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError("the time for the whole request is over")
+    return left
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Waits for each octet no longer than the whole request may last: a server that drips wins no time by it."""
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the base class names it so
+        """Read, within what is left."""
+        self._hurry()
+        return super().read(len, buffer)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Write, within what is left."""
+        self._hurry()
+        return super().send(data, flags)
+
+    def _hurry(self) -> None:
+        left = seconds_left()
+        if left is not None:
+            self.settimeout(left)
+
+
+class _Connection(HTTPSConnection):
+    """Resolves, judges and dials; the certificate is checked against the name as ever."""
+
+    policy: AddressPolicy | None = None
+    _counts = False  # whether what is being sent is something that a CA counts
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address that takes it (urllib3's place to make a socket)."""
+        try:
+            found = self._admitted(_resolve(self._dns_host, self.port))
+            return self._dial(found)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"no connection to {self.host} in time") from error
+        except (socket.gaierror, UnicodeError) as error:
+            failure = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+            raise NameResolutionError(self.host, self, failure) from error
+        except OSError as error:
+            raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
+
+    def _admitted(self, found: Sequence[_Address]) -> Sequence[_Address]:
+        if self.policy is None or self.proxy is not None:
+            return found  # a proxy is the installation's word, and decides itself where it leads
+        refusals = [(str(each[4][0]), self.policy.refusal(str(each[4][0]))) for each in found]
+        admitted = [each for each, (_, what) in zip(found, refusals, strict=True) if what is None]
+        if not admitted:
+            address, what = refusals[0]
+            raise AddressRefused(f"its address {address} is {what}")
+        return admitted
+
+    def _dial(self, addresses: Sequence[_Address]) -> socket.socket:
+        failure: OSError = OSError("the name has no address")
+        for family, kind, protocol, _, address in addresses[:_MOST_ADDRESSES]:
+            left = seconds_left()
+            made = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    made.setsockopt(*option)
+                made.settimeout(CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, left))
+                made.connect(address)
+                made.settimeout(seconds_left() or CONNECT_SECONDS)  # for the TLS handshake
+            except OSError as error:
+                made.close()
+                failure = error
+            else:
+                return made
+        raise failure
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        """Send a request over a connection that stands."""
+        self._counts = method == "POST"
+        super().request(method, url, *args, **options)
+
+    def send(self, data: Any) -> None:
+        """Send bytes; of what a CA counts only while effects are allowed, looked at as late as can be."""
+        if self._counts:
+            if self.sock is None:
+                self.connect()
+            before_effect()
+        super().send(data)
+
+
+class Roots(HTTPAdapter):
+    """Trusts only the roots of one PEM bundle; without one what OpenSSL trusts by default, as the probe does.
+
+    Addresses that `policy` refuses are not dialled; without one all are, as befits the command line. Raises
+    ValueError or OSError for a bundle that holds something else.
+    """
+
+    def __init__(self, pem: str = "", *, policy: AddressPolicy | None = None, **options: Any) -> None:
+        self._policy = policy
+        self._context = ssl.create_default_context(cadata=pem or None)
+        self._context.sslsocket_class = _TlsSocket
+        if pem:
+            # Private CAs seldom fill in every extension of RFC 5280, and their bundle may hold an intermediate only.
+            self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the connections of this module (an extension point of requests)."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"https": self._pool}
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Make them through a proxy too (an extension point of requests)."""
+        manager: Any = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": self._pool}
+        return manager
+
+    def build_connection_pool_key_attributes(
+        self,
+        request: requests.PreparedRequest,
+        verify: Any,  # noqa: ARG002 - the bundle alone decides
+        cert: Any = None,
+    ) -> tuple[Any, Any]:
+        """Give every connection this adapter's TLS context (an extension point of requests)."""
+        host, tls = super().build_connection_pool_key_attributes(request, verify=True, cert=cert)
+        return host, {**tls, "ssl_context": self._context}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Add no other roots (an extension point of requests)."""
+
+    def _pool(self, *args: Any, **options: Any) -> HTTPSConnectionPool:
+        pool: Any = HTTPSConnectionPool(*args, **options)
+
+        def connect(*args: Any, **options: Any) -> _Connection:
+            connection = _Connection(*args, **options)
+            connection.policy = self._policy
+            return connection
+
+        pool.ConnectionCls = connect
+        made: HTTPSConnectionPool = pool
+        return made
+
+
+def _resolve(name: str, port: int) -> Sequence[_Address]:
+    """Look a name up as the system does, within what is left; raises OSError, UnicodeError or TimeoutError."""
+    host = name.strip("[]")
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return _look_up(host, port)
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+
+
+def _look_up(host: str, port: int) -> Sequence[_Address]:
+    left = seconds_left()
+    if not _LOOKUPS.acquire(timeout=left or CONNECT_SECONDS):
+        raise TimeoutError("too many names are being looked up")
+    answer: SimpleQueue[Sequence[_Address] | Exception] = SimpleQueue()
+
+    def look() -> None:
+        try:
+            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.put(error)
+        finally:
+            _LOOKUPS.release()
+
+    threading.Thread(target=look, name="acme-lookup", daemon=True).start()
+    try:
+        found = answer.get(timeout=CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, left))
+    except Empty:
+        raise TimeoutError("the name is not resolved in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
