@@ -14,6 +14,7 @@ from mailtls.election import Candidate, Elector
 from mailtls.health import Checks, HealthServer
 from mailtls.intake import Intake, Seen, Sweeper
 from mailtls.model.spec import Key
+from mailtls.passes.bulkheads import Bulkheads
 from mailtls.queue import WorkQueue
 from mailtls.settings import Settings
 from mailtls.watches import Watches, await_access
@@ -46,7 +47,8 @@ class Operator:
         candidate = Candidate(settings.namespace, settings.lease, settings.identity)
         self._elector = Elector(KubernetesCluster(load, patience=LEASE_PATIENCE), candidate, SystemClock())
         leadership = self._elector.leadership
-        parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, stopping=self._ended)
+        bulkheads = Bulkheads(settings.workers, wake=self._wake)
+        parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, self._ended, bulkheads)
         self._work = build(parts)
         took = self._metrics.reconciled
         self._queue = WorkQueue[Key](self._work.reconcile, workers=settings.workers, took=took)
@@ -56,6 +58,7 @@ class Operator:
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
         self._metrics.watch_queue(self._queue.depth)
+        self._metrics.watch_line(bulkheads.waiting)
         self._metrics.watch_leader(leadership.is_leading)
 
     def run(self) -> int:
@@ -145,6 +148,9 @@ class Operator:
             self._http01.stop()
         log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
         return self._exit_code
+
+    def _wake(self, key: Key) -> None:
+        self._queue.add(key)
 
     def _hint(self, key: Key) -> None:
         self._work.heard(key)

@@ -1,20 +1,26 @@
 """One pass over one resource: observe, decide, perform, report - on one screen."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
+from mailtls.lifecycle.places import PlaceKind, outcomes, places_of, silent
 from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.step import AdvanceOrder, LookAtDomains, LookAtWorkloads, Rest, Roll, SaveOrder, Step
+from mailtls.lifecycle.step import AdvanceOrder, CloseOrder, LookAtDomains, LookAtWorkloads, Rest, Roll, SaveOrder, Step
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
+from mailtls.passes.bulkheads import Bulkheads, NoPlace, Visit
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.watchdog import Watchdog
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.refusals import finding_of_refusal, webhook_fails
 from mailtls.world.cluster.status import read
 from mailtls.world.effects import PassEnded, ResourceChanged, before_effect, guarded
@@ -39,16 +45,28 @@ class TooManySteps(Exception):
 class Reconciler:
     """What the work queue calls with a key; returns in how many seconds to come back, None for never."""
 
-    def __init__(self, observer: Observer, performer: Performer, reporter: Reporter, clock: Clock) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        performer: Performer,
+        reporter: Reporter,
+        clock: Clock,
+        bulkheads: Bulkheads | None = None,
+    ) -> None:
         self._observer, self._performer, self._reporter, self._clock = observer, performer, reporter, clock
+        self._bulkheads = bulkheads or Bulkheads(workers=4)
         self.watchdog = Watchdog()
 
     def __call__(self, key: Key) -> float | None:
         """Bring one resource as far as it goes now."""
+        with self._bulkheads.visiting(key) as visit:
+            return self._visit(key, visit)
+
+    def _visit(self, key: Key, visit: Visit) -> float | None:
         paused = self._observer.paused(key)
         resource = paused.resource if paused else self._resource(key)
         if resource is None:
-            return self._farewell(key)
+            return self._farewell(key, visit)
         try:
             desired = parse(resource, self._observer.defaults)
         except InvalidSpec as invalid:
@@ -56,7 +74,7 @@ class Reconciler:
             return None
         with structlog.contextvars.bound_contextvars(resource=str(key)):
             try:
-                return self._pass(desired, resource, paused)
+                return self._pass(desired, resource, paused, visit)
             except Exception as error:
                 self._tell_of(error, key)
                 raise
@@ -68,10 +86,11 @@ class Reconciler:
             self._reporter.unreadable(key, finding_of_refusal(refused))
             raise
 
-    def _pass(self, desired: Desired, resource: Json, paused: Observed | None) -> float | None:
+    def _pass(self, desired: Desired, resource: Json, paused: Observed | None, visit: Visit) -> float | None:
         observer = self._observer
         seen = observer.resume(desired, paused) if paused else observer.observe(desired, resource)
         told_at = begun_at = self._clock.now()
+        stands_in_line = False
         try:
             for _ in range(MOST_STEPS):
                 step = next_step(desired, seen, self._clock.now())
@@ -80,8 +99,7 @@ class Reconciler:
                 log.debug("next", step=type(step).__name__)
                 if _is_worth_telling(step, seen, self._clock.now() - told_at):
                     seen, told_at = self._report(desired, seen), self._clock.now()
-                with self.watchdog.watch(step, desired):
-                    seen = self._perform(step, desired, seen)
+                seen = self._errand(step, desired, seen, visit)
                 if isinstance(step, GETS_ON) and self._clock.now() - begun_at > PASS_LASTS:
                     seen = self._report(desired, seen)
                     return 0.0
@@ -90,13 +108,40 @@ class Reconciler:
         except ResourceChanged:
             log.info("the pass ends: the resource was changed", step=type(step).__name__)
             return 0.0
+        except NoPlace as full:
+            log.debug("the pass ends: too many wait on the same", places=str(full))
+            stands_in_line = True
+            return self._stand_in_line(desired, seen)
         finally:
-            observer.remember(desired, seen)
+            # What else cut the pass short may have done so after the CA had heard of an order.
+            observer.remember(desired, seen if stands_in_line else replace(seen, is_fresh_intent=False))
         delay = self._seconds_until(step.until)
         if not self._is_brief(seen, delay):
             seen = self._report(desired, seen)
         observer.remember(desired, seen, is_paused=_waits_for_the_ca(seen))
         return delay
+
+    def _errand(self, step: Step, desired: Desired, seen: Observed, visit: Visit) -> Observed:
+        """Perform a step that has its places, and note who answered; raises `NoPlace`."""
+        places = places_of(step, desired)
+        with visit.errand(places) as errand, self.watchdog.watch(step, desired):
+            try:
+                seen = self._perform(step, desired, seen)
+            except Unreachable:
+                errand.outcomes = {place: False for place in places if place.kind is PlaceKind.OBJECTS}
+                raise
+            errand.outcomes = outcomes(step, places, seen, self._bulkheads.seconds_since(errand))
+            return seen
+
+    def _stand_in_line(self, desired: Desired, seen: Observed) -> float | None:
+        """End a pass that has to wait for its turn; whoever was told of nothing for a while is."""
+        if seen.status.conditions:
+            return None
+        made_at = datetime.fromisoformat(seen.resource["metadata"]["creationTimestamp"])
+        if self._clock.now() - made_at < YOUNG:
+            return YOUNG.total_seconds()
+        self._report(desired, seen)
+        return None
 
     def _perform(self, step: Step, desired: Desired, seen: Observed) -> Observed:
         """Perform a step while what a user decided stands; what was done is written down whatever was decided since."""
@@ -132,10 +177,22 @@ class Reconciler:
     def _seconds_until(self, at: datetime | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock.now()).total_seconds())
 
-    def _farewell(self, key: Key) -> float | None:
+    def _farewell(self, key: Key, visit: Visit) -> float | None:
         """The resource is gone: clean up what its open order left, then forget it."""
-        delay = self._performer.clean_up_after(key)
+
+        @contextmanager
+        def entering(desired: Desired) -> Iterator[None]:
+            places = places_of(CloseOrder(), desired)
+            with visit.errand(places) as errand:
+                try:
+                    yield
+                except (AcmeProblem, ProofProblem) as problem:
+                    errand.outcomes = silent(places, {problem.finding.reason})
+                    raise
+
+        delay = self._performer.clean_up_after(key, entering)
         if delay is None:
+            self._bulkheads.forget(key)
             self._observer.forget(key)
             self._reporter.forget(key)
         return delay

@@ -8,6 +8,7 @@ from threading import Event
 from mailtls.election import Leadership
 from mailtls.lifecycle.probe.checks import verdict
 from mailtls.model.spec import Key
+from mailtls.passes.bulkheads import Bulkheads
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
@@ -54,6 +55,7 @@ class Parts:
     tokens: Tokens
     claims: Claims
     stopping: Event
+    bulkheads: Bulkheads | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def build(parts: Parts) -> Work:
     performer = _performer(parts, secrets, defaults)
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
     reporter = Reporter(cluster, parts.metrics, clock)
-    reconciler = Reconciler(observer, performer, reporter, clock)
+    reconciler = Reconciler(observer, performer, reporter, clock, parts.bulkheads)
     return Work(
         begin=lambda: _publish(parts),
         restore=reporter.restore,

@@ -17,6 +17,7 @@ from mailtls.lifecycle.probe.checks import verdict
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, Solver
+from mailtls.passes.bulkheads import Bulkheads
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
@@ -105,6 +106,7 @@ class Core:
     order_limit: Budget | None = None
     defaults: Defaults = field(default_factory=Defaults)
     domains: Domains = field(default_factory=DomainReader)
+    bulkheads: Bulkheads = field(default_factory=lambda: Bulkheads(workers=16))
 
     def __post_init__(self) -> None:
         self.restart()
@@ -144,7 +146,7 @@ class Core:
         self.claims = Claims()
         self.observer = Observer(cluster, secrets, self.claims, clock, self.defaults)
         self.reporter = Reporter(cluster, self.metrics, clock)
-        self.reconcile = Reconciler(self.observer, performer, self.reporter, clock)
+        self.reconcile = Reconciler(self.observer, performer, self.reporter, clock, self.bulkheads)
 
     def apply(self, **spec: Any) -> None:
         """Do what a user does with `kubectl apply`; fields given replace those that are there."""

@@ -1,9 +1,7 @@
 """Watching what mail domains publish: when they are looked at, by which pods they are judged, and what is told."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
 from mailtls.lifecycle.domain.watch import (
-    BUSY_AGAIN,
     FAILING_AGAIN,
     LONGEST_MESSAGE,
     asked_until,
@@ -42,7 +39,7 @@ from mailtls.model.spec import (
 )
 from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.model.workload import PodState, WorkloadState
-from mailtls.passes.watching import AT_ONCE, Watching
+from mailtls.passes.watching import Watching
 from mailtls.world.cluster.status import read, write
 from unit.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
 from unit.stories import DAY, NOW, certificate, desired, seen
@@ -250,32 +247,6 @@ def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
     assert write(1, (), have, "")["handled"]["probe"] == "1"
     done = replace(have, domains_asked=asked_until(after, have, NOW))
     assert write(1, (), done, "")["handled"]["probe"] == "2"
-
-
-def test_more_looks_than_places_come_back_later() -> None:
-    """A dead resolver holds a few workers and no more."""
-    started, release = Barrier(AT_ONCE + 1), Event()
-
-    class Slow(Dns):
-        def read_all(self, domains: Sequence[MailDomain]) -> Sequence[DomainFacts]:
-            started.wait(10)
-            release.wait(10)
-            return super().read_all(domains)
-
-    clock = WallClock()
-    watching = Watching(Slow([facts(host())]), Pods(()), clock)
-    look_now = (wanted(), seen(), LookAtDomains())
-    others = [Thread(target=watching.look, args=look_now) for _ in range(AT_ONCE)]
-    for other in others:
-        other.start()
-    started.wait(10)
-    turned_away = watching.look(*look_now)
-    release.set()
-    for other in others:
-        other.join(10)
-    assert turned_away.domains == ()
-    assert turned_away.domains_asked
-    assert turned_away.domains_asked.again_at <= clock.now() + BUSY_AGAIN
 
 
 # what is told

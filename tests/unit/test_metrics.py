@@ -187,9 +187,11 @@ def test_the_operators_own_metrics_count() -> None:
     metrics.rollout_ended("succeeded", 3.0)
     metrics.acme_request("newOrder", 201)
     metrics.written("merge")
+    metrics.watch_line(lambda: 3)
     metrics.reconciled(0.2)
     depth[0] = 5
     assert samples(metrics, "mailtls_queue_depth") == {(): 5}
+    assert samples(metrics, "mailtls_bulkhead_waiting") == {(): 3}
     assert samples(metrics, "mailtls_leader") == {(): 1}
     assert samples(metrics, "mailtls_orders_total") == {("issued",): 1, ("failed",): 1}
     assert samples(metrics, "mailtls_order_duration_seconds_count") == {(): 1}

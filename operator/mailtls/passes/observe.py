@@ -163,7 +163,7 @@ def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:
         domains_asked=before.domains_asked,
     )
     seen = replace(seen, deep_probed_at=before.deep_probed_at, login_refusals=before.login_refusals)
-    for carry in (_carry_news, _carry_refusal, _carry_order, _carry_evidence, _carry_rollout):
+    for carry in (_carry_news, _carry_refusal, _carry_intent, _carry_order, _carry_evidence, _carry_rollout):
         seen = carry(before, seen, clock)
     return seen
 
@@ -187,6 +187,14 @@ def _carry_refusal(before: Observed, seen: Observed, clock: Clock) -> Observed:
 
 def _renewal_wish(seen: Observed) -> str | None:
     return (seen.resource.get("metadata", {}).get("annotations") or {}).get(RENEW)
+
+
+def _carry_intent(before: Observed, seen: Observed, _clock: Clock) -> Observed:
+    """A key that was staged by a pass which then stood in line: the CA has not heard of it yet."""
+    known, staged = before.staged, seen.staged
+    if known is None or staged is None or known.staged_at != staged.staged_at or staged.order_url is not None:
+        return seen
+    return replace(seen, is_fresh_intent=before.is_fresh_intent)
 
 
 def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:

@@ -1,6 +1,7 @@
 """Performs steps: hands each to the part of the world it is for, and files what goes wrong under its chapter."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event
@@ -34,6 +35,7 @@ from mailtls.lifecycle.step import (
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.spec import Desired, Key
 from mailtls.model.status import Status
+from mailtls.passes.bulkheads import NoPlace
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.restoring import Restoring
@@ -56,6 +58,11 @@ TELLING = (AcmeProblem, ProofProblem, Unreachable, ApiError, InvalidSpec)
 log = structlog.get_logger()
 
 Hand = Callable[[Desired, Observed, Any], Observed]
+Entering = Callable[[Desired], AbstractContextManager[None]]
+
+
+def _anywhere(_desired: Desired) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +125,20 @@ class Performer:
 
     def close_leftovers(self, desired: Desired, seen: Observed, _step: CloseLeftovers) -> Observed:
         """Close what was ordered under an earlier secretName; the resource itself does not wait for it."""
-        left = self._close_orphans(desired.key, secret_name=desired.secret_name)
+        left = self._close_orphans(desired.key, _anywhere, desired.secret_name)
         if left is None:
             return replace(seen, leftovers_due_at=None, leftover=None)
         again_at = self.issuing.clock.now() + timedelta(seconds=CLEAN_UP_PAUSE)
         return replace(seen, leftovers_due_at=again_at, leftover=parse_staged(left))
 
-    def clean_up_after(self, key: Key) -> float | None:
-        """Close the orders a deleted resource left open; return seconds until another try, None when done."""
-        return None if self._close_orphans(key) is None else CLEAN_UP_PAUSE
+    def clean_up_after(self, key: Key, entering: Entering = _anywhere) -> float | None:
+        """Close the orders a deleted resource left open; return seconds until another try, None when done.
 
-    def _close_orphans(self, key: Key, secret_name: str | None = None) -> Json | None:
+        `entering` is entered for each of them, with what the journal remembers of the resource.
+        """
+        return None if self._close_orphans(key, entering) is None else CLEAN_UP_PAUSE
+
+    def _close_orphans(self, key: Key, entering: Entering, secret_name: str | None = None) -> Json | None:
         """Close the orders that no spec names, `secret_name`'s being named; return the Secret of one to be tried again.
 
         Tried a few times only: a CA or DNS server that is gone for good must not hold a Secret, and with it a
@@ -139,9 +149,14 @@ class Performer:
             tries = self._clean_up_tries.get(key, 0) + 1
             began_at = self._clean_up_began.setdefault(key, self.issuing.clock.now())
             try:
-                self.close_orphan(secret)
+                self.close_orphan(secret, entering)
             except (PassEnded, Conflict):
                 raise
+            except NoPlace:
+                if self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:
+                    return secret
+                log.warning("clean-up of an order has waited for others for too long", resource=str(key))
+                self.secrets.release(secret)
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
                 told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__
                 log.warning("clean-up of an order failed", resource=str(key), tries=tries, error=told)
@@ -153,7 +168,7 @@ class Performer:
         self._clean_up_began.pop(key, None)
         return None
 
-    def close_orphan(self, secret: Json) -> None:
+    def close_orphan(self, secret: Json, entering: Entering = _anywhere) -> None:
         """Close the order of a staged Secret by what its journal remembers of the resource."""
         staged = parse_staged(secret)
         if staged is None:
@@ -161,4 +176,5 @@ class Performer:
             return
         desired = parse(resource_of(secret), replace(self.defaults, allowed_names=()))  # it was allowed once
         gone = Observed(status=Status(), secret=ServingSecret(exists=False), staged=staged)
-        self.issuing.close(desired, gone, CloseOrder())
+        with entering(desired):
+            self.issuing.close(desired, gone, CloseOrder())

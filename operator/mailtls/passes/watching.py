@@ -1,13 +1,12 @@
 """Performs the look at the mail domains: the DNS first, then the pods behind their hosts, then the verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from threading import BoundedSemaphore
+from dataclasses import dataclass, replace
 
 import structlog
 
 from mailtls.lifecycle.domain.checks import judge_domain
-from mailtls.lifecycle.domain.watch import BUSY_AGAIN, as_senders_see, asked_until, look_again_after, mail_targets
+from mailtls.lifecycle.domain.watch import as_senders_see, asked_until, look_again_after, mail_targets
 from mailtls.lifecycle.step import LookAtDomains
 from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Expected
@@ -16,7 +15,6 @@ from mailtls.model.spec import Desired
 from mailtls.model.status import DomainReport
 from mailtls.world.ports import Clock, Domains, Examiner
 
-AT_ONCE = 4  # resources; a dead resolver holds each for its limit of time, and the other workers go on
 log = structlog.get_logger()
 
 
@@ -27,16 +25,10 @@ class Watching:
     domains: Domains
     examiner: Examiner
     clock: Clock
-    _places: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(AT_ONCE))
 
     def look(self, desired: Desired, seen: Observed, _step: LookAtDomains) -> Observed:
-        """Look at all domains of a resource, or come back soon where too many others are at it."""
-        if not self._places.acquire(blocking=False):
-            return replace(seen, domains_asked=asked_until(desired, seen, self.clock.now() + BUSY_AGAIN))
-        try:
-            reports = self._reports(desired, seen)
-        finally:
-            self._places.release()
+        """Look at all domains of a resource."""
+        reports = self._reports(desired, seen)
         again_at = self.clock.now() + look_again_after(desired, reports)
         handled = seen.handled_probe if desired.workloads else desired.probe_requested  # else nobody else heeds it
         asked = asked_until(desired, seen, again_at)

@@ -110,6 +110,10 @@ class Metrics:
         )
         self._writes = self._counter("mailtls_kubernetes_writes_total", "Writes to the API server.", "verb")
         self._depth = self._gauge("mailtls_queue_depth", "Resources that wait for a worker.")
+        self._in_line = self._gauge(
+            "mailtls_bulkhead_waiting",
+            "Resources that wait until fewer others wait on the same CA, DNS server or pods.",
+        )
         self._passes = self._histogram(
             "mailtls_reconcile_duration_seconds", "How long passes over one resource took.", _PASSES
         )
@@ -216,6 +220,10 @@ class Metrics:
     def watch_queue(self, depth: Callable[[], int]) -> None:
         """Ask `depth` for the queue's length at each scrape."""
         self._depth.set_function(lambda: float(depth()))
+
+    def watch_line(self, waiting: Callable[[], int]) -> None:
+        """Ask `waiting` at each scrape how many resources stand in line for a place in a bulkhead."""
+        self._in_line.set_function(lambda: float(waiting()))
 
     def watch_leader(self, is_leading: Callable[[], bool]) -> None:
         """Ask at each scrape whether this replica leads."""

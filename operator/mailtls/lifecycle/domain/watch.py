@@ -17,7 +17,6 @@ from mailtls.model.spec import RELAY_PORT, Desired, Port, Protocol, TlsMode, Tls
 from mailtls.model.status import DomainReport
 
 FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
-BUSY_AGAIN: Final = timedelta(seconds=5)  # others are looking at theirs
 LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
 
 Found = tuple[str, Finding]  # the domain, and what was found there

@@ -1,0 +1,142 @@
+"""What a step waits on that may be dead: a CA, a DNS server, the resolvers, pods, the objects of a namespace."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+from mailtls.lifecycle.order import Present
+from mailtls.lifecycle.solver import choose
+from mailtls.lifecycle.step import (
+    AdvanceOrder,
+    CloseLeftovers,
+    CloseOrder,
+    ConfirmPods,
+    FindWays,
+    LookAtDomains,
+    OpenOrder,
+    ProbePods,
+    ProbeWays,
+    ResumeOrder,
+    Roll,
+    RollBack,
+    ScheduleRenewal,
+    StageKey,
+    Step,
+    StoreCertificate,
+)
+from mailtls.model.observed import Observed
+from mailtls.model.reason import Reason
+from mailtls.model.spec import Acme, Desired, Dns01
+
+SLOW: Final = 3.0
+"""Seconds: who takes longer is suspected to be dead; a DNS server among several that is silent costs two."""
+
+
+class PlaceKind(StrEnum):
+    """What sort of thing is waited on."""
+
+    CA = "CA"
+    DNS = "DNS server"
+    RESOLVER = "resolvers"
+    HTTP01 = "HTTP-01 self-checks"
+    PODS = "pods"
+    OBJECTS = "objects"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One thing to wait on: a CA's host, a DNS server, or by `name` a namespace whose pods or objects are meant."""
+
+    kind: PlaceKind
+    name: str = ""
+
+    @property
+    def differs_by_resource(self) -> bool:
+        """Whether one resource's part of it may be well while another's is dead."""
+        return self.kind in {PlaceKind.PODS, PlaceKind.HTTP01}
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is limited even while it answers: a look at domains costs many lookups at once."""
+        return self.kind is PlaceKind.RESOLVER
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
+def places_of(step: Step, desired: Desired) -> frozenset[Place]:
+    """Return all that performing the step may have to wait on; none for what only computes or reads the API server.
+
+    None either for saving an order's URL: whoever has ordered must be able to write it down, however full it is.
+    """
+    return frozenset(_places(step, desired))
+
+
+def ca_of(acme: Acme) -> Place:
+    """Return the place of a CA: its host and port, as many directories may be on one server."""
+    return Place(PlaceKind.CA, urlsplit(acme.server).netloc.lower())
+
+
+def _places(step: Step, desired: Desired) -> Iterator[Place]:
+    namespace = desired.key.namespace
+    match step:
+        case AdvanceOrder(action=Present() as action):
+            yield from provers(desired, tuple(proof.authorization.identifier for proof in action.proofs))
+        case OpenOrder() | ResumeOrder() | AdvanceOrder() | ScheduleRenewal():
+            yield ca_of(desired.acme)
+        case CloseOrder() | CloseLeftovers():
+            yield ca_of(desired.acme)
+            yield from provers(desired, desired.dns_names)
+        case StageKey() | StoreCertificate() | RollBack():
+            yield Place(PlaceKind.OBJECTS, namespace)
+        case ProbePods() | ConfirmPods() | ProbeWays() | Roll():
+            yield Place(PlaceKind.PODS, namespace)
+        case LookAtDomains():
+            yield Place(PlaceKind.RESOLVER)
+        case FindWays() if desired.probe.public is not None:
+            yield Place(PlaceKind.RESOLVER)
+        case _:
+            pass
+
+
+def provers(desired: Desired, names: tuple[str, ...]) -> Iterator[Place]:
+    """Yield what proofs of these names wait on, by the solver responsible for each."""
+    for name in names:
+        solver = choose(desired.acme, name)
+        if solver is None:
+            continue
+        if isinstance(solver.challenge, Dns01):
+            yield Place(PlaceKind.DNS, solver.challenge.rfc2136.server.lower())
+        elif solver.challenge.self_check:
+            yield Place(PlaceKind.HTTP01, desired.key.namespace)
+
+
+_SILENCE: Final = {PlaceKind.CA: Reason.ACME_UNREACHABLE, PlaceKind.DNS: Reason.DNS_UNREACHABLE}
+
+
+def outcomes(step: Step, places: frozenset[Place], seen: Observed, seconds: float) -> Mapping[Place, bool]:
+    """Return which places answered a step that ended with `seen`, and which did not; unknown ones are missing.
+
+    A step that says who was not reached blames nobody else. Pods may be slow on purpose (a greeting is held back
+    against spam): they are dead only where none of a slow step's probes saw a certificate of theirs.
+    """
+    failures = (seen.issue_failure, seen.close_failure)
+    blamed = silent(places, {failure.finding.reason for failure in failures if failure is not None})
+    if blamed:
+        return blamed
+    is_slow = seconds >= SLOW and not _saw_certificates(step, seen)
+    return dict.fromkeys(places, not is_slow)
+
+
+def silent(places: frozenset[Place], reasons: Collection[Reason]) -> dict[Place, bool]:
+    """Return those of the places that did not answer, by the reasons that were given for it."""
+    return {place: False for place in places if _SILENCE.get(place.kind) in reasons}
+
+
+def _saw_certificates(step: Step, seen: Observed) -> bool:
+    if not isinstance(step, ProbePods | ConfirmPods | ProbeWays):
+        return False
+    asked = [each for each in seen.endpoints if each.target in step.targets]
+    return bool(asked) and all(each.served_sha256 for each in asked)
