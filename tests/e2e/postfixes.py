@@ -14,12 +14,21 @@ from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.preset import PRESETS, Server
 from mailtls.model.probe.endpoint import Endpoint
-from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollProgress, RollStep
+from mailtls.model.roll import (
+    Action,
+    ReloadPod,
+    ReplacePod,
+    RestartWorkload,
+    RolledOut,
+    RolloutFailed,
+    RollProgress,
+    RollStep,
+)
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState
 from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.cluster.reload import reload_pod
-from mailtls.world.cluster.workloads import observe, restart_workload, workload_path
+from mailtls.world.cluster.workloads import observe, replace_pod, restart_workload, workload_path
 from mailtls.world.ports import Json
 from mailtls.world.probing.prober import MailProber
 
@@ -127,21 +136,24 @@ class Mail:
             step = next_roll(states, evidence, wanted.sha256, progress, self.clock.now())
             if isinstance(step, RolledOut | RolloutFailed):
                 return step, taken
-            if isinstance(step, ReloadPod | RestartWorkload):
+            if isinstance(step, ReloadPod | ReplacePod | RestartWorkload):
                 taken.append(step)
                 progress = self._perform(step, wanted, progress)
             else:
                 time.sleep(max(0.0, (step.until - self.clock.now()).total_seconds()))
 
-    def _perform(self, step: ReloadPod | RestartWorkload, wanted: Served, progress: RollProgress) -> RollProgress:
+    def _perform(self, step: Action, wanted: Served, progress: RollProgress) -> RollProgress:
         if isinstance(step, RestartWorkload):
-            fault = restart_workload(self.cluster, self.namespace, step.workload, wanted.sha256)
+            fault = restart_workload(self.cluster, self.namespace, step.workload, wanted.sha256, SECRET)
+        elif isinstance(step, ReplacePod):
+            fault = replace_pod(self.cluster, self.namespace, step.pod)
         else:
             fault = reload_pod(
                 self.cluster,
                 self.namespace,
                 step,
                 wanted.sha256,
+                secret_name=SECRET,
                 timeout=progress.timeout.total_seconds(),
                 stopping=threading.Event(),
             )

@@ -327,7 +327,7 @@ def test_idle_operator_asks_and_writes_nothing(installation: Installation, audit
 
 def told_of(pod: Object | None) -> str | None:
     """The certificate that a pod was last told of."""
-    told: str | None = ((pod or {})["metadata"].get("annotations") or {}).get("mailtls.dev/certificate")
+    told: str | None = ((pod or {})["metadata"].get("annotations") or {}).get(f"mailtls.dev/certificate.{SECRET}")
     return told
 
 

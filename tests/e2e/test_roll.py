@@ -14,7 +14,7 @@ import pytest
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
-from e2e.postfixes import Mail, pod_spec, workload
+from e2e.postfixes import SECRET, Mail, pod_spec, workload
 from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
 from mailtls.model.spec import Apply, WorkloadKind
@@ -176,7 +176,9 @@ def test_pod_replaced_between_look_and_step_is_not_told(mail: Mail) -> None:
     mail.deploy(postfix, pod_spec(), replicas=1)
     gone = replace(mail.observe(postfix).pods[0], uid=str(uuid.uuid4()))
     step = ReloadPod(postfix, gone)
-    found = reload_pod(mail.cluster, mail.namespace, step, served.sha256, timeout=5, stopping=threading.Event())
+    found = reload_pod(
+        mail.cluster, mail.namespace, step, served.sha256, secret_name=SECRET, timeout=5, stopping=threading.Event()
+    )
     assert found is not None
     assert found.reason is Reason.POD_NOT_READY
     assert mail.observe(postfix).pods[0].told_sha256 is None

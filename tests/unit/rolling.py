@@ -1,6 +1,7 @@
 """Builders for the rollout tests: a workload, its pods and what they are seen to serve."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mailtls.lifecycle.proof import Evidence, gather
@@ -45,6 +46,8 @@ def state(
     wanted: int | None = None,
 ) -> WorkloadState:
     """Make a workload with these pods, as many as it should have unless told otherwise."""
+    if template is not None and rolled:  # then its pods were made from this template
+        pods = tuple(replace(each, template_sha256=template) for each in pods)
     return WorkloadState(of or workload(), finding, template, pods, rolled, len(pods) if wanted is None else wanted)
 
 

@@ -30,7 +30,7 @@ def workload(
     """Make a workload as a watch shows it."""
     return {
         "metadata": {"namespace": namespace, "name": name, "uid": uid, "generation": generation},
-        "spec": {"template": {"metadata": {"annotations": {"mailtls.dev/certificate": told}} if told else {}}},
+        "spec": {"template": {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": told}} if told else {}}},
         "status": status,
     }
 

@@ -66,7 +66,9 @@ def shows(*files: str | Executed, command: Executed | None = None) -> Callable[[
 
 def tell(cluster: FakeCluster, pod: PodState = POD, of: Workload = POSTFIX, timeout: float = 3) -> Finding | None:
     """Tell the pod to load the new certificate."""
-    return reload_pod(cluster, "mail", ReloadPod(of, pod), NEW, timeout=timeout, stopping=threading.Event())
+    return reload_pod(
+        cluster, "mail", ReloadPod(of, pod), NEW, secret_name="mx-tls", timeout=timeout, stopping=threading.Event()
+    )
 
 
 def told(finding: Finding | None, *parts: str) -> Reason:
@@ -81,7 +83,7 @@ def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
     """The command runs only once the container sees the new file."""
     cluster = FakeCluster(answer=shows(OLD_PEM, "", NEW_PEM + OLD_PEM))
     assert tell(cluster) is None
-    woken = {"metadata": {"uid": POD.uid, "annotations": {"mailtls.dev/certificate": NEW}}}
+    woken = {"metadata": {"uid": POD.uid, "annotations": {"mailtls.dev/certificate.mx-tls": NEW}}}
     look = ("execute", "mail/postfix-0/postfix", ("cat", "/tls.crt"))
     assert cluster.requests == [
         ("merge", POD_PATH, woken),
@@ -96,7 +98,9 @@ def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
     """Writing the same value again would change nothing and wake no kubelet."""
     cluster = FakeCluster(answer=shows(NEW_PEM))
     assert tell(cluster, replace(POD, told_sha256=NEW)) is None
-    values = [body["metadata"]["annotations"]["mailtls.dev/certificate"] for verb, _, body in cluster.requests[:2]]
+    values = [
+        body["metadata"]["annotations"]["mailtls.dev/certificate.mx-tls"] for verb, _, body in cluster.requests[:2]
+    ]
     assert values == [None, NEW]
 
 
@@ -256,7 +260,13 @@ def test_stopping_interrupts_a_long_wait_quickly() -> None:
     began_at = time.monotonic()
     with pytest.raises(Interrupted):
         reload_pod(
-            FakeCluster(answer=shows(OLD_PEM)), "mail", ReloadPod(POSTFIX, POD), NEW, timeout=60, stopping=stopping
+            FakeCluster(answer=shows(OLD_PEM)),
+            "mail",
+            ReloadPod(POSTFIX, POD),
+            NEW,
+            secret_name="mx-tls",
+            timeout=60,
+            stopping=stopping,
         )
     assert time.monotonic() - began_at < 2
     timer.join()
@@ -272,7 +282,7 @@ def test_stopping_keeps_the_command_from_being_run() -> None:
 
     cluster = FakeCluster(answer=answer)
     with pytest.raises(Interrupted):
-        reload_pod(cluster, "mail", ReloadPod(POSTFIX, POD), NEW, timeout=60, stopping=stopping)
+        reload_pod(cluster, "mail", ReloadPod(POSTFIX, POD), NEW, secret_name="mx-tls", timeout=60, stopping=stopping)
     assert cluster.verbs() == ("merge", "execute")
 
 

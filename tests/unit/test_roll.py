@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mailtls.lifecycle import roll
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.roll import next_roll
+from mailtls.lifecycle.roll_view import View, may_have_started_before
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollStep, WaitForPods
+from mailtls.model.roll import ReloadPod, ReplacePod, RestartWorkload, RolledOut, RolloutFailed, RollStep, WaitForPods
 from mailtls.model.spec import Apply
 from mailtls.model.workload import PodState
 from unit.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
@@ -268,6 +270,116 @@ def test_no_pod_ready_but_just_started_is_given_time(apply: Apply) -> None:
     assert awaited(next_roll(states, {}, NEW, progress(), NOW)) is Reason.POD_NOT_READY
 
 
+def crashing(name: str) -> PodState:
+    """Make a pod whose server ended again after its last start."""
+    return replace(stuck(name), is_running=False)
+
+
+def test_crash_looping_server_that_no_command_can_reach_is_restarted_with_its_workload() -> None:
+    """Where the certificate keeps the server from running at all, there is nobody to tell."""
+    states = [state(crashing("p-0"))]
+    assert next_roll(states, {}, NEW, progress(), NOW) == RestartWorkload(workload())
+    restarted = [state(crashing("p-0"), template=NEW, rolled=False)]
+    begun = progress().after(RestartWorkload(workload()), None, NOW)
+    assert awaited(next_roll(restarted, {}, NEW, begun, NOW)) is Reason.ROLLING_OUT
+
+
+def on_placeholder(name: str, **more: Any) -> PodState:
+    """Make a ready pod that started a minute before the Secret was there."""
+    times = {"started_at": NOW - 2 * LATER, "made_at": NOW - 2 * LATER, "ready_at": NOW - 2 * LATER}
+    return replace(pod(name), **(times | more))
+
+
+FIRST_SECRET = replace(progress(), secret_made_at=NOW - LATER)
+
+
+def test_reload_in_vain_restarts_pods_that_started_on_a_placeholder() -> None:
+    """What the image serves without the Secret is often fixed at its start, and restarting it harms nobody."""
+    canary = on_placeholder("p-0", told_sha256=NEW)
+    states, seen_now = [state(canary, on_placeholder("p-1"))], evidence(all_serve(OLD, "p-0", "p-1"))
+    begun = FIRST_SECRET.after(ReloadPod(workload(), canary), None, NOW)
+    assert awaited(next_roll(states, seen_now, NEW, begun, NOW + timedelta(seconds=2))) is not None
+    soon = NOW + timedelta(seconds=4)
+    assert next_roll(states, seen_now, NEW, begun, soon) == RestartWorkload(workload())
+    restarted = [replace(states[0], template_sha256=NEW, rolled=False)]
+    begun = begun.after(RestartWorkload(workload()), None, soon)
+    assert awaited(next_roll(restarted, seen_now, NEW, begun, soon)) is Reason.ROLLING_OUT
+
+
+def test_restart_for_a_placeholder_is_asked_for_once() -> None:
+    """A pod that was made from the new template and serves its own certificate still is what a person has to see to."""
+    again = on_placeholder("p-0", told_sha256=NEW, template_sha256=NEW, started_at=NOW, made_at=NOW)
+    begun = FIRST_SECRET.after(ReloadPod(workload(), again), None, NOW)
+    states, seen_now = [state(again, template=NEW)], evidence(all_serve(OLD, "p-0"))
+    assert failed_for(next_roll(states, seen_now, NEW, begun, NOW + LATER)) is Reason.CANARY_FAILED
+
+
+def test_reload_in_vain_of_a_pod_that_found_the_secret_fails_the_canary() -> None:
+    """A restart would take away the protection that the canary is."""
+    canary = on_placeholder("p-0", told_sha256=NEW)
+    older = replace(progress(), secret_made_at=NOW - 3 * LATER)
+    begun = older.after(ReloadPod(workload(), canary), None, NOW)
+    states, seen_now = [state(canary)], evidence(all_serve(OLD, "p-0"))
+    assert failed_for(next_roll(states, seen_now, NEW, begun, NOW + LATER)) is Reason.CANARY_FAILED
+
+
+@pytest.mark.parametrize(
+    ("made", "started", "may"),
+    [(-300, -300, True), (-300, 30, True), (-300, 300, False), (10, 20, False), (0, 1, True)],
+)
+def test_container_restarted_in_an_older_pod_may_have_read_the_old_file(made: int, started: int, may: bool) -> None:
+    """The volume follows the Secret within two minutes; that of a pod made after it held the new one at once."""
+    of = replace(pod("p-0"), made_at=NOW + timedelta(seconds=made), started_at=NOW + timedelta(seconds=started))
+    assert may_have_started_before(of, NOW) is may
+
+
+def held_up(pods: tuple[PodState, ...], later: timedelta) -> RollStep:
+    """Decide for a StatefulSet that was told to replace its pods, and did not, after so long."""
+    begun = progress().after(RestartWorkload(ROLLOUT), None, NOW)
+    return next_roll([state(*pods, of=ROLLOUT, template=NEW, rolled=False)], {}, NEW, begun, NOW + later)
+
+
+def test_stateful_set_that_waits_for_a_stuck_pod_has_it_deleted() -> None:
+    """OrderedReady replaces no pod while one is not ready; the controller has its turn first."""
+    pods = (stuck("p-0"), stuck("p-1"))
+    assert awaited(held_up(pods, timedelta(seconds=3))) is Reason.ROLLING_OUT
+    assert held_up(pods, timedelta(seconds=6)) == ReplacePod(ROLLOUT, pods[0])
+
+
+def test_pod_of_the_new_template_that_is_not_ready_is_not_deleted() -> None:
+    """It has read the new certificate, and another one would fare no better."""
+    assert awaited(held_up((replace(stuck("p-0"), template_sha256=NEW),), LATER)) is Reason.POD_NOT_READY
+
+
+@pytest.mark.parametrize("more", [{"by_hand": "delete the pods yourself."}, {"partition": 1}])
+def test_pod_that_a_strategy_keeps_is_not_deleted(more: dict[str, Any]) -> None:
+    """OnDelete and a partition leave it to a person, however long that takes."""
+    of = replace(state(stuck("p-0"), of=ROLLOUT, template=NEW, rolled=False), **more)
+    begun = progress(started=timedelta(hours=1))
+    step = next_roll([of], {}, NEW, begun, NOW)
+    assert awaited(step) is Reason.ROLLING_OUT
+    assert isinstance(step, WaitForPods)
+    assert "yourself" in step.finding.message
+
+
+@pytest.mark.parametrize("more", [{"by_hand": "delete the pods yourself."}, {"partition": 1}, {}])
+def test_pods_that_serve_the_certificate_have_it_whatever_the_strategy(more: dict[str, Any]) -> None:
+    """A person may have restarted the containers, or the server watches its files."""
+    of = replace(state(pod("p-0"), of=ROLLOUT, template=NEW, rolled=False), **more)
+    assert next_roll([of], evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW) == RolledOut()
+
+
+def test_long_wait_is_looked_at_ever_less_often() -> None:
+    """The watches wake the resource when its pods change; every two seconds for an hour is for nobody."""
+    states = [state(pod("p-0"), of=BY_ITSELF)]
+    pauses = []
+    for waited in (0, 40, 400):
+        step = next_roll(states, evidence(all_serve(OLD, "p-0")), NEW, progress(started=timedelta(seconds=waited)), NOW)
+        assert isinstance(step, WaitForPods)
+        pauses.append((step.until - NOW) / timedelta(seconds=1))
+    assert pauses == [2, 10, 30]
+
+
 def test_pod_not_ready_beside_a_ready_one_is_not_reloaded() -> None:
     """A pod that serves shows that the old certificate alone keeps nobody from being ready."""
     states = [state(stuck("p-0"), pod("p-1"))]
@@ -508,5 +620,5 @@ def test_each_check_is_silent_when_all_is_proven(check: object) -> None:
     """No check names a step for pods that serve the certificate."""
     assert callable(check)
     told = pod("p-0", told=NEW)
-    view = roll.View((state(told),), evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW)
+    view = View((state(told),), evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW)
     assert check(view) is None

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.model.roll import (
+    Action,
+    ReplacePod,
+    RestartWorkload,
+    RolledOut,
+    RolloutFailed,
+    RollProgress,
+    RollStep,
+    WaitForPods,
+)
 from mailtls.model.spec import Apply
 from mailtls.model.workload import WorkloadState
 from unit.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
@@ -92,6 +101,8 @@ class Group:
             self.restarted_at = None
         pods = [pod(server.name, told=server.told, ready=server.is_ready) for server in self.servers]
         wanted = workload(self.apply, f"w{index}", ports=(SMTP,))
+        if self.restarted_at is None:
+            pods = [replace(each, template_sha256=self.template) for each in pods]
         return state(*pods, of=wanted, template=self.template, rolled=up and self.restarted_at is None)
 
 
@@ -121,13 +132,15 @@ class Simulation:
         self.told_at_once = max(self.told_at_once, sum(server.is_untested for server in reloaded))
         return next_roll(states, probes, NEW, progress, self.now)
 
-    def perform(self, step: ReloadPod | RestartWorkload) -> Finding | None:
+    def perform(self, step: Action) -> Finding | None:
         """Do what the step says; the operator may die before, between and after the effects."""
         self.may_die()
         if isinstance(step, RestartWorkload):
             self.restart(step)
             self.may_die()
             return None
+        if isinstance(step, ReplacePod):
+            return None  # what was deleted comes back as it was
         server = next(server for server in self.servers() if server.name == step.pod.name)
         server.told = NEW
         self.may_die()

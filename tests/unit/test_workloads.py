@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from fakes.cluster import FakeCluster
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
-from mailtls.model.workload import WorkloadState
-from mailtls.world.cluster.workloads import observe, parse, restart_workload, selector
+from mailtls.model.workload import WorkloadState, certificate_annotation, restart_annotation
+from mailtls.world.cluster.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.world.ports import ApiError, Json
 from unit import kube
 from unit.rolling import NEW
@@ -37,10 +38,10 @@ def reason(state: WorkloadState) -> Reason | None:
 
 def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     """All that a rollout wants to know comes from one get and one list."""
-    annotations = {"mailtls.dev/certificate": NEW}
+    told, restarted = {"mailtls.dev/certificate.mx-tls": NEW}, {"mailtls.dev/restarted-for.mx-tls": NEW}
     cluster = kube.FakeCluster(
-        {PATH: kube.workload(template={"annotations": annotations})},
-        [kube.pod("postfix-10"), kube.pod("postfix-2", annotations=annotations), kube.pod("postfix-0", ready="False")],
+        {PATH: kube.workload(template={"annotations": restarted})},
+        [kube.pod("postfix-10"), kube.pod("postfix-2", annotations=told), kube.pod("postfix-0", ready="False")],
     )
     found = observe(cluster, "mail", wanted(), "mx-tls")
     assert cluster.requests == [("get", PATH, None), ("list", "/api/v1/namespaces/mail/pods", "app=postfix")]
@@ -368,8 +369,8 @@ def test_selector_writes_labels_and_all_four_operators() -> None:
 def test_restart_names_the_certificate_in_the_template() -> None:
     """One patch, the same for the same certificate."""
     cluster = kube.FakeCluster()
-    assert restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW) is None
-    body = {"spec": {"template": {"metadata": {"annotations": {"mailtls.dev/certificate": NEW}}}}}
+    assert restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW, "mx-tls") is None
+    body = {"spec": {"template": {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}}}
     assert cluster.requests == [("merge", PATH, body)]
 
 
@@ -377,16 +378,66 @@ def test_restart_names_the_certificate_in_the_template() -> None:
 def test_restart_refused_is_a_finding(status: int, expected: Reason) -> None:
     """What a user can mend is told, not raised."""
     cluster = kube.FakeCluster(refuse={"merge": ApiError(status, "", "no")})
-    found = restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW)
+    found = restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW, "mx-tls")
     assert found is not None
     assert found.reason is expected
+
+
+def test_pod_is_replaced_by_its_uid() -> None:
+    """A pod that has its name by now is left alone."""
+    cluster = FakeCluster()
+    place = "/api/v1/namespaces/mail/pods"
+    cluster.create(place, kube.pod("postfix-0"))
+    old = parse(wanted(), kube.workload(), [kube.pod("postfix-0")], "mx-tls").pods[0]
+    with pytest.raises(ApiError):
+        replace_pod(cluster, "mail", replace(old, uid="another"))
+    assert replace_pod(cluster, "mail", old) is None
+    assert cluster.get(f"{place}/postfix-0") is None
+
+
+def test_pod_that_may_not_be_deleted_is_left_to_a_person() -> None:
+    """The message names the right that is missing and the pod."""
+
+    class Denied(FakeCluster):
+        def delete(self, path: str, *, uid: str | None = None) -> None:
+            raise ApiError(403, "Forbidden", f"{path} {uid}")
+
+    old = parse(wanted(), kube.workload(), [kube.pod("postfix-0")], "mx-tls").pods[0]
+    found = replace_pod(Denied(), "mail", old)
+    assert found is not None
+    assert found.reason is Reason.FORBIDDEN
+    assert "delete pods" in found.message
+    assert "delete pod postfix-0 yourself" in found.message
+
+
+def test_crashing_container_started_when_its_last_run_did() -> None:
+    """It waits for its next start, and no command can be run in it."""
+    made = kube.pod("postfix-0", creationTimestamp="2026-05-01T10:00:00Z")
+    last = {"terminated": {"startedAt": "2026-05-01T11:00:00Z", "exitCode": 1}}
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    made["status"]["containerStatuses"] = [{"name": "postfix", "state": state, "lastState": last}]
+    found = parse(wanted(), kube.workload(), [made], "mx-tls").pods[0]
+    assert (found.started_at, found.is_running) == (datetime(2026, 5, 1, 11, tzinfo=UTC), False)
+    assert found.made_at == datetime(2026, 5, 1, 10, tzinfo=UTC)
+    running = {"running": {"startedAt": "2026-05-01T11:05:00Z"}}
+    made["status"]["containerStatuses"] = [{"name": "postfix", "state": running, "lastState": last}]
+    found = parse(wanted(), kube.workload(), [made], "mx-tls").pods[0]
+    assert (found.started_at, found.is_running) == (datetime(2026, 5, 1, 11, 5, tzinfo=UTC), True)
+
+
+def test_annotations_of_long_and_of_different_secrets_differ() -> None:
+    """A name of an annotation has 63 characters, that of a Secret 253."""
+    names = ["mx-tls", "mx", "a" * 253, "a" * 252]
+    written = {of(name) for of in (certificate_annotation, restart_annotation) for name in names}
+    assert len(written) == 2 * len(names)
+    assert max(len(each.partition("/")[2]) for each in written) <= 63
 
 
 def test_restart_failing_otherwise_is_raised() -> None:
     """A server error is tried again."""
     cluster = kube.FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
     with pytest.raises(ApiError):
-        restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW)
+        restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW, "mx-tls")
 
 
 def test_labels_and_port_names_of_the_template_are_read() -> None:

@@ -7,8 +7,9 @@
 - {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, update, patch]}
 # bundles of private authorities
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
-# find the pods of a workload, wake their kubelet by an annotation, see the file and reload the server in them
-- {apiGroups: [""], resources: [pods], verbs: [list, patch]}
+# find the pods of a workload, wake their kubelet by an annotation, see the file and reload the server in them; delete one
+# that a StatefulSet should replace and does not, because it waits for that pod to become ready
+- {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
 # find the Services that lead to the pods, where spec.probe.from names them
 - {apiGroups: [""], resources: [services], verbs: [list]}
 # a WebSocket begins with a GET: Kubernetes asks for get, and since 1.35 for create as well

@@ -55,7 +55,7 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.lifecycle.ways import are_due, ways_to_probe
 from mailtls.model.observed import Observed
-from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed, RollStep, WaitForPods
+from mailtls.model.roll import ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollStep, WaitForPods
 from mailtls.model.spec import Desired
 
 FOREIGN_RECHECK = timedelta(minutes=5)
@@ -170,7 +170,7 @@ def roll(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     if seen.roll_failure is not None:
         return None
     step = _roll_step(desired, seen, now)
-    return Roll(step) if isinstance(step, ReloadPod | RestartWorkload | RolloutFailed) else None
+    return Roll(step) if isinstance(step, ReloadPod | ReplacePod | RestartWorkload | RolloutFailed) else None
 
 
 def look_around(desired: Desired, seen: Observed, now: datetime) -> Step | None:

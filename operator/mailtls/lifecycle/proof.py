@@ -114,7 +114,7 @@ def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256
     if not pod.ready:
         return (Flaw(pod, Finding(Reason.POD_NOT_READY, f"Pod {pod.name} is not ready; see its events and log.")),)
     if not state.workload.ports:
-        return _unproven_by_annotation(state, pod, wanted_sha256)
+        return _unproven_by_annotation(pod, wanted_sha256)
     found = (_flaw(pod, port.port, evidence.get((pod.name, port.port)), wanted_sha256) for port in state.workload.ports)
     return tuple(flaw for flaw in found if flaw is not None)
 
@@ -129,9 +129,9 @@ def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: st
     return Flaw(pod, next(iter(endpoint.findings), _old_certificate(pod, port)), port)
 
 
-def _unproven_by_annotation(state: WorkloadState, pod: PodState, wanted_sha256: str) -> tuple[Flaw, ...]:
+def _unproven_by_annotation(pod: PodState, wanted_sha256: str) -> tuple[Flaw, ...]:
     """Without a port to ask, having been told is all there is to know."""
-    if wanted_sha256 in (pod.told_sha256, state.template_sha256):
+    if wanted_sha256 in (pod.told_sha256, pod.template_sha256):
         return ()
     message = f"Pod {pod.name} has no port to probe and was not told about the certificate yet."
     return (Flaw(pod, Finding(Reason.SERVING_OLD_CERTIFICATE, message)),)

@@ -4,11 +4,13 @@ The first pod of a workload is its canary. What was done stands in annotations a
 next step follows from what can be seen: an operator that dies anywhere goes on where it was.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from mailtls.lifecycle.proof import PASSING, Evidence, Flaw, clients_refuse, flaws
+from mailtls.lifecycle.proof import PASSING, Flaw, clients_refuse
+from mailtls.lifecycle.restart import pods_predate_certificate, restart_is_under_way
+from mailtls.lifecycle.roll_view import SETTLING_PAUSE, View, started_on_placeholder
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import (
@@ -23,67 +25,6 @@ from mailtls.model.roll import (
 )
 from mailtls.model.spec import Apply
 from mailtls.model.workload import PodState, WorkloadState
-
-SETTLING_PAUSE = timedelta(seconds=0.5)
-"""Between looks at a server that was just told or has just started."""
-
-WAITING_PAUSE = timedelta(seconds=2)
-"""Between looks at pods that take their time: starting, or replaced by their controller."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """All that a check may look at."""
-
-    states: tuple[WorkloadState, ...]
-    evidence: Evidence
-    wanted_sha256: str
-    progress: RollProgress
-    now: datetime
-
-    def flaws(self, state: WorkloadState) -> Iterator[Flaw]:
-        """Name what keeps the pods of `state` from proving the certificate, pod by pod."""
-        for pod in state.living_pods:
-            yield from flaws(state, pod, self.evidence, self.wanted_sha256)
-
-    def pod_flaws(self, state: WorkloadState, pod: PodState) -> tuple[Flaw, ...]:
-        """Name what keeps one pod from proving the certificate, what a reload may mend first."""
-        found = flaws(state, pod, self.evidence, self.wanted_sha256)
-        return tuple(sorted(found, key=lambda flaw: not flaw.is_curable))
-
-    def is_settling(self, pod: PodState) -> bool:
-        """Whether the pod was told, or became ready, so recently that its server may still be on its way."""
-        moments = (self.progress.acted_at.get(pod.uid), pod.ready_at)
-        return any(
-            moment is not None and timedelta(0) <= self.now - moment < self.progress.settle for moment in moments
-        )
-
-    def was_told(self, pod: PodState) -> bool:
-        """Whether the pod was told to load this very certificate, by this attempt or an earlier one."""
-        return pod.told_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
-
-    def is_stuck(self, state: WorkloadState, pod: PodState) -> bool:
-        """Whether the pod may be NotReady for what it read: none of its workload is ready, and it started before.
-
-        Its probe tells nothing then, and waiting for it to become ready first would last for ever.
-        """
-        if pod.started_at is None or any(other.ready for other in state.living_pods):
-            return False
-        return pod.started_at < (self.progress.stored_at or self.progress.started_at) and not self.was_told(pod)
-
-    def is_starting(self, pod: PodState) -> bool:
-        """Whether the pod's process started so recently that it may still become ready by itself."""
-        return pod.started_at is not None and timedelta(0) <= self.now - pod.started_at < self.progress.settle
-
-    def wait(self, finding: Finding, pause: timedelta) -> WaitForPods:
-        """Look again after `pause`."""
-        return WaitForPods(finding, self.now + pause)
-
-    def wait_or_fail(self, finding: Finding, subject: str) -> RollStep:
-        """Look again until the time-out for `subject` has passed."""
-        if self.now >= self.progress.deadline(subject):
-            return RolloutFailed(finding)
-        return self.wait(finding, WAITING_PAUSE)
 
 
 def next_roll(
@@ -146,6 +87,8 @@ def told_pod_is_unproven(view: View) -> RollStep | None:
         if state.workload.apply is not Apply.RELOAD:
             continue
         for pod in filter(view.was_told, state.living_pods):
+            if view.was_restarted(state) and view.is_of_older_template(pod):
+                continue  # it is being replaced
             if found := view.pod_flaws(state, pod):
                 return _see_through(view, state, found[0])
     return None
@@ -158,6 +101,8 @@ def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
         return view.wait_or_fail(flaw.finding, flaw.pod.uid)
     if flaw.is_curable and view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
         return ReloadPod(state.workload, flaw.pod)
+    if flaw.is_curable and started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
+        return RestartWorkload(state.workload)
     if flaw.is_curable and is_canary(view, state, flaw.pod):
         return RolloutFailed(canary_failed(flaw))
     return RolloutFailed(flaw.finding)
@@ -177,46 +122,6 @@ def canary_failed(flaw: Flaw) -> Finding:
         f"{flaw.finding.message} No other pod of its workload was touched."
     )
     return Finding(Reason.CANARY_FAILED, message)
-
-
-def restart_is_under_way(view: View) -> RollStep | None:
-    """Let a workload's controller finish, then demand the proof: patching the template again changes nothing."""
-    for state in view.states:
-        if state.workload.apply is Apply.ROLLOUT and was_restarted(view, state):
-            if not state.rolled:
-                return _await_controller(view, state)
-            if flaw := next(view.flaws(state), None):
-                return _judge_restarted(view, state, flaw)
-    return None
-
-
-def was_restarted(view: View, state: WorkloadState) -> bool:
-    """Whether the template already carries this certificate."""
-    return state.template_sha256 == view.wanted_sha256
-
-
-def _await_controller(view: View, state: WorkloadState) -> RollStep:
-    subject = str(state.workload)
-    if state.by_hand:
-        message = f"{state.workload} does not replace its pods by itself: {state.by_hand}"
-        return view.wait(Finding(Reason.ROLLING_OUT, message), WAITING_PAUSE)
-    if view.now < view.progress.deadline(subject):
-        message = f"{state.workload} is replacing its pods."
-        return view.wait(Finding(Reason.ROLLING_OUT, message), WAITING_PAUSE)
-    minutes = view.progress.timeout / timedelta(minutes=1)
-    message = (
-        f"{state.workload} has not replaced its pods within {minutes:g} minutes; see its events, "
-        "its update strategy and its pods, or raise spec.rollout.timeout."
-    )
-    return RolloutFailed(Finding(Reason.ROLLOUT_TIMEOUT, message))
-
-
-def _judge_restarted(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    if view.is_settling(flaw.pod):
-        return view.wait(flaw.finding, SETTLING_PAUSE)
-    if flaw.finding.reason in PASSING:
-        return view.wait_or_fail(flaw.finding, str(state.workload))
-    return RolloutFailed(flaw.finding)
 
 
 def certificate_is_refused(view: View) -> RollStep | None:
@@ -246,9 +151,7 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
     for pod in state.living_pods:
         found = view.pod_flaws(state, pod)
         if found and view.is_stuck(state, pod):
-            return (
-                view.wait(found[0].finding, SETTLING_PAUSE) if view.is_starting(pod) else ReloadPod(state.workload, pod)
-            )
+            return _wake(view, state, found[0])
         if not found or not found[0].is_curable:
             continue
         if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
@@ -257,25 +160,22 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
     return None
 
 
-def pods_predate_certificate(view: View, state: WorkloadState) -> RollStep | None:
-    """Restart a workload that has a stale pod, once per attempt even if somebody takes the annotation away."""
-    if str(state.workload) in view.progress.acted_at:
-        return None
-    if any(flaw.is_curable for flaw in view.flaws(state)):
-        return RestartWorkload(state.workload)
-    stuck = [flaw for flaw in view.flaws(state) if view.is_stuck(state, flaw.pod)]
-    if stuck and any(view.is_starting(flaw.pod) for flaw in stuck):
-        return view.wait(stuck[0].finding, SETTLING_PAUSE)
-    return RestartWorkload(state.workload) if stuck else None
+def _wake(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    """Act on a pod that none of its workload is ready besides: where no server runs, no command can tell it."""
+    if view.is_starting(flaw.pod):
+        return view.wait(flaw.finding, SETTLING_PAUSE)
+    if flaw.pod.is_running or not view.may_restart(state):
+        return ReloadPod(state.workload, flaw.pod)
+    return RestartWorkload(state.workload)
 
 
 def pod_is_unproven(view: View) -> RollStep | None:
     """Wait for pods that nothing can be done about but to wait: not ready, refusing connections, `apply: None`."""
     for state in view.states:
         if flaw := next(view.flaws(state), None):
-            pause = SETTLING_PAUSE if flaw.finding.reason is Reason.PROBING else WAITING_PAUSE
             waited = view.wait_or_fail(flaw.finding, flaw.pod.uid)
-            return replace(waited, until=view.now + pause) if isinstance(waited, WaitForPods) else waited
+            is_at_once = isinstance(waited, WaitForPods) and flaw.finding.reason is Reason.PROBING
+            return view.wait(flaw.finding, SETTLING_PAUSE) if is_at_once else waited
     return None
 
 

@@ -7,7 +7,8 @@ from mailtls.lifecycle.order import Action, Fail
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Target
 from mailtls.model.reason import Finding
-from mailtls.model.roll import ReloadPod, RestartWorkload, RolloutFailed
+from mailtls.model.roll import Action as RollAction
+from mailtls.model.roll import RolloutFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class ProbeWays:
 class Roll:
     """Perform one step of the rollout."""
 
-    step: ReloadPod | RestartWorkload | RolloutFailed
+    step: RollAction | RolloutFailed
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class ServingSecret:
 
     `certificate`, `key` and `key_spki_sha256` are None when the data cannot be read; `acme_server` is the directory it
     came from, None when somebody else made it; `foreign` names a fault that forbids touching it. It is written over
-    only while it has the `resource_version` that was read. `hold` is there when the pair was rolled back to.
+    only while it has the `resource_version` that was read. `hold` is there when the pair was rolled back to. `made_at`
+    is when the Secret came to be, with whatever in it.
     """
 
     certificate: Certificate | None = None
@@ -44,6 +45,7 @@ class ServingSecret:
     exists: bool = True
     key: KeyMaterial | None = None
     resource_version: str | None = None
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,23 @@ class RestartWorkload:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacePod:
+    """Delete one pod that its controller should replace and does not, so that it is made anew."""
+
+    workload: Workload
+    pod: PodState
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under."""
+        return self.pod.uid
+
+
+Action = ReloadPod | RestartWorkload | ReplacePod
+"""The steps that change something."""
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForPods:
     """Nothing to do but look again at `until`; `finding` says what is awaited."""
 
@@ -59,7 +76,7 @@ class RolledOut:
     notes: tuple[Finding, ...] = ()
 
 
-RollStep = ReloadPod | RestartWorkload | WaitForPods | RolloutFailed | RolledOut
+RollStep = Action | WaitForPods | RolloutFailed | RolledOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,7 @@ class RollProgress:
     `retry` allows this attempt to tell pods again that an earlier attempt told in vain. `timeout` bounds each wait
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
-    its Secret, None where the history does not say.
+    its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be.
     """
 
     started_at: datetime
@@ -94,8 +111,9 @@ class RollProgress:
     faults: Mapping[str, Finding] = field(default_factory=dict)
     put_off: Mapping[str, PutOff] = field(default_factory=dict)
     stored_at: datetime | None = None
+    secret_made_at: datetime | None = None
 
-    def after(self, step: ReloadPod | RestartWorkload, fault: Finding | None, now: datetime) -> "RollProgress":
+    def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""
         if fault is not None and fault.reason is Reason.EXEC_UNAVAILABLE:
             return self._putting_off(step, fault, now)
@@ -105,7 +123,7 @@ class RollProgress:
         put_off = {subject: found for subject, found in self.put_off.items() if subject != step.subject}
         return replace(self, acted_at={**self.acted_at, step.subject: now}, faults=faults, put_off=put_off)
 
-    def _putting_off(self, step: ReloadPod | RestartWorkload, fault: Finding, now: datetime) -> "RollProgress":
+    def _putting_off(self, step: Action, fault: Finding, now: datetime) -> "RollProgress":
         before = self.put_off.get(step.subject)
         since, tries = (before.since, before.tries + 1) if before else (now, 1)
         again_at = now + min(FIRST_TRY_AFTER * 2 ** min(tries - 1, 30), LONGEST_TRY_AFTER)

@@ -11,6 +11,7 @@ import structlog
 from mailtls.lifecycle.evidence import confirmed, stands, with_answers, with_deep_findings
 from mailtls.lifecycle.proof import resting, targets
 from mailtls.lifecycle.refusals import refusals_in, standing_refusals, with_refusals
+from mailtls.lifecycle.roll_view import settle_time
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
 from mailtls.lifecycle.ways import without_ways
@@ -20,14 +21,14 @@ from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.roll import ReloadPod, RestartWorkload, RollProgress
+from mailtls.model.roll import Action, ReloadPod, ReplacePod, RestartWorkload, RollProgress
 from mailtls.model.spec import DataRef, Desired
 from mailtls.model.workload import WorkloadState
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.cluster.credentials import trial_login
 from mailtls.world.cluster.reload import reload_pod
 from mailtls.world.cluster.secrets import Secrets
-from mailtls.world.cluster.workloads import observe, restart_workload
+from mailtls.world.cluster.workloads import observe, replace_pod, restart_workload
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock, Cluster, Prober
 from mailtls.world.reading.authority_spec import STAGING
@@ -55,7 +56,14 @@ class Rolling:
             observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
             for workload in desired.workloads
         )
-        begun = RollProgress(self.clock.now(), desired.rollout.timeout, retry=True, stored_at=_stored_at(seen))
+        begun = RollProgress(
+            self.clock.now(),
+            desired.rollout.timeout,
+            retry=True,
+            settle=SETTLE,
+            stored_at=_stored_at(seen),
+            secret_made_at=seen.secret.made_at,
+        )
         return _with_workloads(desired, replace(seen, progress=seen.progress or begun), states)
 
     def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
@@ -111,6 +119,8 @@ class Rolling:
             return self._reload(desired, seen, step.step)
         if isinstance(step.step, RestartWorkload):
             return self._restart(desired, seen, step.step)
+        if isinstance(step.step, ReplacePod):
+            return self._replace(desired, seen, step.step)
         self.metrics.rollout_ended("failed")
         failed = seen.rolls_failed + 1
         retry_at = self.clock.now() + next_roll_after(failed, random())  # noqa: S311 - jitter
@@ -122,6 +132,7 @@ class Rolling:
             desired.key.namespace,
             step,
             _wanted(seen),
+            secret_name=desired.secret_name,
             timeout=desired.rollout.timeout.total_seconds(),
             stopping=self.stopping,
         )
@@ -131,7 +142,7 @@ class Rolling:
     def _settle(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
         """Ask the pod until it serves the new certificate; what it says last is the evidence."""
         its = tuple(each for each in targets(seen.workloads or (), desired.server_name) if each.pod == step.pod.name)
-        deadline = self.clock.now() + SETTLE
+        deadline = self.clock.now() + (settle_time(seen.progress, step.pod) if seen.progress else SETTLE)
         while True:
             asked = self._ask(desired, seen, its)
             seen = with_answers(seen, asked)
@@ -140,10 +151,14 @@ class Rolling:
                 return seen
 
     def _restart(self, desired: Desired, seen: Observed, step: RestartWorkload) -> Observed:
-        fault = restart_workload(self.cluster, desired.key.namespace, step.workload, _wanted(seen))
+        fault = restart_workload(self.cluster, desired.key.namespace, step.workload, _wanted(seen), desired.secret_name)
         return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
 
-    def _refresh(self, desired: Desired, seen: Observed, step: ReloadPod | RestartWorkload) -> Observed:
+    def _replace(self, desired: Desired, seen: Observed, step: ReplacePod) -> Observed:
+        fault = replace_pod(self.cluster, desired.key.namespace, step.pod)
+        return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
+
+    def _refresh(self, desired: Desired, seen: Observed, step: Action) -> Observed:
         fresh = observe(self.cluster, desired.key.namespace, step.workload, desired.secret_name)
         return _with_workloads(desired, seen, _replaced(seen.workloads or (), fresh))
 
@@ -217,7 +232,7 @@ def _stored_at(seen: Observed) -> datetime | None:
     return max(stored, default=None)
 
 
-def _noted(seen: Observed, step: ReloadPod | RestartWorkload, fault: Finding | None, clock: Clock) -> Observed:
+def _noted(seen: Observed, step: Action, fault: Finding | None, clock: Clock) -> Observed:
     progress = seen.progress.after(step, fault, clock.now()) if seen.progress else None
     return replace(seen, progress=progress)
 

@@ -39,7 +39,14 @@ def read_pair(secret: Json) -> ServingSecret:
         hold=_hold(notes.get(ROLLED_BACK)),
         key=KeyMaterial(entry(secret, "tls.key")) if public_hash else None,
         resource_version=secret["metadata"].get("resourceVersion"),
+        made_at=made_at(secret),
     )
+
+
+def made_at(secret: Json) -> datetime | None:
+    """Read when the Secret came to be."""
+    written = secret["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(written) if written else None
 
 
 def is_whole(pair: ServingSecret) -> bool:

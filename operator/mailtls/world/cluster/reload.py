@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
-from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState
+from mailtls.model.workload import PodState, certificate_annotation
 from mailtls.world.cluster.refusals import printable, refused_by_rule
 from mailtls.world.cluster.workloads import forbidden, sub_path_mount
 from mailtls.world.effects import PassEnded
@@ -43,7 +43,14 @@ class Interrupted(PassEnded):
 
 
 def reload_pod(
-    cluster: Cluster, namespace: str, step: ReloadPod, wanted_sha256: str, *, timeout: float, stopping: Event
+    cluster: Cluster,
+    namespace: str,
+    step: ReloadPod,
+    wanted_sha256: str,
+    *,
+    secret_name: str,
+    timeout: float,
+    stopping: Event,
 ) -> Finding | None:
     """Perform `step`; None when the pod's file has the wanted leaf and the reload command succeeded.
 
@@ -51,7 +58,7 @@ def reload_pod(
     `Unreachable` where the API server is away; both leave a state from which the same step can be taken again. So does
     `ExecUnavailable`: the API server answers, and this pod's exec channel fails.
     """
-    visit = _Visit(cluster, namespace, step, wanted_sha256, stopping)
+    visit = _Visit(cluster, namespace, step, wanted_sha256, secret_name, stopping)
     try:
         return visit.wake_kubelet() or visit.await_file(time.monotonic() + timeout) or visit.run_command()
     except _ExecUnavailable as failure:
@@ -65,6 +72,7 @@ class _Visit:
     namespace: str
     step: ReloadPod
     wanted_sha256: str
+    secret_name: str
     stopping: Event
 
     @property
@@ -86,7 +94,7 @@ class _Visit:
     def _annotate(self, value: str | None) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}"
         # The uid guards against a namesake: the API server refuses to change it when the pod was replaced meanwhile.
-        metadata = {"uid": self.pod.uid, "annotations": {CERTIFICATE_ANNOTATION: value}}
+        metadata = {"uid": self.pod.uid, "annotations": {certificate_annotation(self.secret_name): value}}
         self.cluster.merge(path, {"metadata": metadata})
 
     def await_file(self, deadline: float) -> Finding | None:

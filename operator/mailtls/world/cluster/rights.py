@@ -30,7 +30,7 @@ NEEDED: Final = (
     *_rights("mailtls.dev", "mailservertls/status", "patch"),
     *_rights("", "secrets", "get list watch create update patch"),
     *_rights("", "configmaps", "get"),
-    *_rights("", "pods", "list patch"),
+    *_rights("", "pods", "list patch delete"),
     *_rights("", "services", "list"),
     *_rights("", "pods/exec", "create get"),
     *_rights("apps", "daemonsets deployments statefulsets", "get list watch patch"),

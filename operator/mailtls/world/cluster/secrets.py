@@ -21,6 +21,7 @@ from mailtls.world.cluster.pairs import (
     encoded,
     entry,
     is_whole,
+    made_at,
     previous_json,
     previous_name,
     read_pair,
@@ -119,7 +120,7 @@ class Secrets:
         body = serving_json(desired, stored)
         body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
         saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
-        return replace(stored, resource_version=saved["metadata"]["resourceVersion"])
+        return replace(stored, resource_version=saved["metadata"]["resourceVersion"], made_at=made_at(saved))
 
     def orphans(self, key: Key, *, but: str | None = None) -> list[Json]:
         """The staged Secrets that a resource left with an open order; `but` is the secretName that it has now."""

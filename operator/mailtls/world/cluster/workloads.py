@@ -1,11 +1,12 @@
 """Observes workloads and their pods, and restarts a workload by its template."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Apply, Workload, WorkloadKind
-from mailtls.model.workload import CERTIFICATE_ANNOTATION, PodState, WorkloadState, ordinal_order
+from mailtls.model.workload import PodState, WorkloadState, certificate_annotation, ordinal_order, restart_annotation
 from mailtls.world.cluster.mounts import Mount, certificate_mounts, children, mentions_secret, running_containers
 from mailtls.world.cluster.refusals import refused_by_rule
 from mailtls.world.ports import ApiError, Cluster, Json
@@ -33,9 +34,11 @@ def observe(cluster: Cluster, namespace: str, workload: Workload, secret_name: s
     return parse(workload, body, found, secret_name)
 
 
-def restart_workload(cluster: Cluster, namespace: str, workload: Workload, sha256: str) -> Finding | None:
+def restart_workload(
+    cluster: Cluster, namespace: str, workload: Workload, sha256: str, secret_name: str
+) -> Finding | None:
     """Have the controller replace the pods by naming the certificate in the template; again changes nothing."""
-    template = {"metadata": {"annotations": {CERTIFICATE_ANNOTATION: sha256}}}
+    template = {"metadata": {"annotations": {restart_annotation(secret_name): sha256}}}
     try:
         cluster.merge(workload_path(namespace, workload), {"spec": {"template": template}})
     except ApiError as error:
@@ -45,6 +48,21 @@ def restart_workload(cluster: Cluster, namespace: str, workload: Workload, sha25
         if error.is_missing:
             return _not_found(namespace, workload)
         raise
+    return None
+
+
+def replace_pod(cluster: Cluster, namespace: str, pod: PodState) -> Finding | None:
+    """Delete this very pod, and not one that has its name by now: its controller makes it anew."""
+    try:
+        cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{pod.name}", uid=pod.uid)
+    except ApiError as error:
+        found = refused_by_rule(error)
+        if found is None:
+            raise
+        if found.reason is not Reason.FORBIDDEN:
+            return found
+        allowed = forbidden("delete pods", namespace)
+        return replace(allowed, message=f"{allowed.message} Or delete pod {pod.name} yourself.")
     return None
 
 
@@ -88,7 +106,7 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
     return WorkloadState(
         workload=workload,
         finding=_template_finding(workload, template["spec"], secret_name),
-        template_sha256=_told(template),
+        template_sha256=_noted(template, restart_annotation(secret_name)),
         pods=tuple(
             sorted((_pod(workload, pod, secret_name) for pod in owned), key=lambda pod: ordinal_order(pod.name))
         ),
@@ -97,6 +115,7 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         labels=(template.get("metadata") or {}).get("labels") or {},
         port_names=_port_names(template["spec"]),
         by_hand=_by_hand(body["spec"]),
+        partition=_partition(body["spec"]),
     )
 
 
@@ -106,6 +125,10 @@ def _by_hand(spec: Json) -> str:
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
         return "its update strategy is OnDelete; delete the pods yourself."
     return ""
+
+
+def _partition(spec: Json) -> int:
+    return int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
 
 
 def _port_names(pod_spec: Json) -> dict[str, int]:
@@ -176,10 +199,10 @@ def _is_alive(pod: Json) -> bool:
     return (pod.get("status") or {}).get("phase") not in {"Failed", "Succeeded"}
 
 
-def _told(holder: Json) -> str | None:
+def _noted(holder: Json, annotation: str) -> str | None:
     annotations = (holder.get("metadata") or {}).get("annotations") or {}
-    told: str | None = annotations.get(CERTIFICATE_ANNOTATION)
-    return told
+    sha256: str | None = annotations.get(annotation)
+    return sha256
 
 
 def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
@@ -194,22 +217,38 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         addresses=tuple(address["ip"] for address in children(status, "podIPs")),
         ready=readiness.get("status") == "True",
         terminating="deletionTimestamp" in metadata,
-        told_sha256=_told(pod),
+        told_sha256=_noted(pod, certificate_annotation(secret_name)),
+        template_sha256=_noted(pod, restart_annotation(secret_name)),
         container=container,
         certificate_path=mount.path if mount and named in (None, mount.container) else None,
         sub_path=mount.sub_path if mount else False,
         ready_at=_time(readiness.get("lastTransitionTime")),
         run=_run(metadata["uid"], status),
         started_at=_started_at(status, container),
+        is_running=_is_running(status, container),
+        made_at=_time(metadata.get("creationTimestamp")),
     )
 
 
 def _started_at(status: Json, container: str | None) -> datetime | None:
-    """When the named container started, or where none is named the last of all; None while it does not run."""
+    """When the named container started, or where none is named the last of all; None where it never did.
+
+    One that crashed, and is not started again yet, started when its last run did.
+    """
+    runs = [run for each in _containers(status, container) for run in (each.get("state"), each.get("lastState")) if run]
+    running = [_time((run.get("running") or {}).get("startedAt")) for run in runs]
+    ended = [_time((run.get("terminated") or {}).get("startedAt")) for run in runs]
+    return max(filter(None, running), default=None) or max(filter(None, ended), default=None)
+
+
+def _is_running(status: Json, container: str | None) -> bool:
+    """Whether a command can be run in the container: it has started, and has not crashed."""
+    return any((each.get("state") or {}).get("running") for each in _containers(status, container))
+
+
+def _containers(status: Json, name: str | None) -> list[Json]:
     every = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
-    states = (each.get("state") or {} for each in every if container in (None, each["name"]))
-    started = [at for state in states if (at := _time((state.get("running") or {}).get("startedAt"))) is not None]
-    return max(started, default=None)
+    return [each for each in every if name in (None, each["name"])]
 
 
 def _run(uid: str, status: Json) -> str:
@@ -248,7 +287,6 @@ def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":  # its currentRevision stays behind for ever
         return bool(status.get("updatedReplicas", 0) >= wanted)
-    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-    if partition:
+    if partition := _partition(spec):
         return bool(status.get("updatedReplicas", 0) >= wanted - partition)
     return bool(status.get("updateRevision") == status.get("currentRevision"))

@@ -1,0 +1,119 @@
+"""What the checks of a rollout look at, and what they ask of it: who was told, who is stuck, who needs time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailtls.lifecycle.proof import Evidence, Flaw, flaws
+from mailtls.model.reason import Finding
+from mailtls.model.roll import RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.model.workload import PodState, WorkloadState
+
+SETTLING_PAUSE = timedelta(seconds=0.5)
+"""Between looks at a server that was just told or has just started."""
+
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(seconds=30)
+"""Between looks at pods that take their time; the status of their workload wakes the resource sooner."""
+
+VOLUME_LAG = timedelta(minutes=2)
+"""How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
+
+PLACEHOLDER_SETTLE = timedelta(seconds=3)
+"""For a server that may never read the file without a restart: to wait too short costs that restart only."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a check may look at."""
+
+    states: tuple[WorkloadState, ...]
+    evidence: Evidence
+    wanted_sha256: str
+    progress: RollProgress
+    now: datetime
+
+    def flaws(self, state: WorkloadState) -> Iterator[Flaw]:
+        """Name what keeps the pods of `state` from proving the certificate, pod by pod."""
+        for pod in state.living_pods:
+            yield from flaws(state, pod, self.evidence, self.wanted_sha256)
+
+    def pod_flaws(self, state: WorkloadState, pod: PodState) -> tuple[Flaw, ...]:
+        """Name what keeps one pod from proving the certificate, what a reload may mend first."""
+        found = flaws(state, pod, self.evidence, self.wanted_sha256)
+        return tuple(sorted(found, key=lambda flaw: not flaw.is_curable))
+
+    def is_settling(self, pod: PodState) -> bool:
+        """Whether the pod was told, or became ready, so recently that its server may still be on its way."""
+        moments = (self.progress.acted_at.get(pod.uid), pod.ready_at)
+        settle = settle_time(self.progress, pod)
+        return any(moment is not None and timedelta(0) <= self.now - moment < settle for moment in moments)
+
+    def was_told(self, pod: PodState) -> bool:
+        """Whether the pod was told to load this very certificate, by this attempt or an earlier one."""
+        return pod.told_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
+
+    def was_restarted(self, state: WorkloadState) -> bool:
+        """Whether the pod template already names this certificate."""
+        return state.template_sha256 == self.wanted_sha256
+
+    def may_restart(self, state: WorkloadState) -> bool:
+        """Whether no restart was asked for yet; once per attempt, even if somebody takes the annotation away."""
+        return not self.was_restarted(state) and str(state.workload) not in self.progress.acted_at
+
+    def is_of_older_template(self, pod: PodState) -> bool:
+        """Whether the pod was made before the restart for this certificate was asked for."""
+        return pod.template_sha256 != self.wanted_sha256
+
+    def is_stuck(self, state: WorkloadState, pod: PodState) -> bool:
+        """Whether the pod may be NotReady for what it read: none of its workload is ready, and it started before.
+
+        Its probe tells nothing then, and waiting for it to become ready first would last for ever.
+        """
+        if any(other.ready for other in state.living_pods) or self.was_told(pod):
+            return False
+        return may_have_started_before(pod, self.progress.stored_at or self.progress.started_at)
+
+    def is_starting(self, pod: PodState) -> bool:
+        """Whether the pod's process started so recently that it may still become ready by itself."""
+        if pod.started_at is None or not pod.is_running:
+            return False
+        return timedelta(0) <= self.now - pod.started_at < self.progress.settle
+
+    def wait(self, finding: Finding, pause: timedelta) -> WaitForPods:
+        """Look again after `pause`."""
+        return WaitForPods(finding, self.now + pause)
+
+    def wait_for(self, finding: Finding, subject: str) -> WaitForPods:
+        """Look again after a pause that grows with the time for which `subject` is waited for."""
+        waited = self.now - self.progress.acted_at.get(subject, self.progress.started_at)
+        return self.wait(finding, min(max(FIRST_PAUSE, waited / 4), LONGEST_PAUSE))
+
+    def wait_or_fail(self, finding: Finding, subject: str) -> RollStep:
+        """Look again until the time-out for `subject` has passed."""
+        deadline = self.progress.deadline(subject)
+        if self.now >= deadline:
+            return RolloutFailed(finding)
+        waiting = self.wait_for(finding, subject)
+        return self.wait(finding, min(waiting.until, deadline) - self.now)
+
+
+def may_have_started_before(pod: PodState, moment: datetime) -> bool:
+    """Whether the pod's process may have read what a Secret held before `moment`.
+
+    The volume of a pod that was made before shows the old file for a while, also to a container that is restarted in
+    place. Times of the API server are whole seconds, so the same second may have been before.
+    """
+    if pod.started_at is None or (pod.made_at is not None and pod.made_at > moment):
+        return False
+    lag = VOLUME_LAG if pod.made_at is not None else timedelta(0)
+    return pod.started_at < moment + lag
+
+
+def started_on_placeholder(progress: RollProgress, pod: PodState) -> bool:
+    """Whether the pod's process may have started before the Secret was there, on whatever it found instead."""
+    return progress.secret_made_at is not None and may_have_started_before(pod, progress.secret_made_at)
+
+
+def settle_time(progress: RollProgress, pod: PodState) -> timedelta:
+    """How long the pod's server may take from its reload, or from ready, to serving."""
+    return min(PLACEHOLDER_SETTLE, progress.settle) if started_on_placeholder(progress, pod) else progress.settle
