@@ -145,7 +145,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
     mending = Mending(References(cluster, clock), accounts, clock)
-    restoring = Restoring(PreviousPairs(cluster), clock)
+    restoring = Restoring(PreviousPairs(cluster), secrets, clock)
     watching = Watching(_domains(settings), prober, clock)
     return Performer(
         issuing,

@@ -32,7 +32,7 @@ def test_operator_killed_at_an_effect_of_issuing_goes_on_with_the_same_order(
 ) -> None:
     """Whatever was in the air is found again."""
     sandbox = installation.sandbox
-    sandbox.put_secret(SECRET, self_signed([installation.zone.host("mx")]), "kubernetes.io/tls")
+    sandbox.put_placeholder(SECRET, self_signed([installation.zone.host("mx")]))
     installation.apply()
     staged_key = crash(installation, effect, moment)
     installation.start()

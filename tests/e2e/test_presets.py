@@ -84,7 +84,7 @@ class Server:
         container["readinessProbe"]["tcpSocket"]["port"] = self.port
         container["volumeMounts"].append({"name": "configuration", "mountPath": f"/etc/{self.name}"})
         pod["volumes"].append({"name": "configuration", "configMap": {"name": self.name}})
-        self.sandbox.put_secret("mx-tls", self_signed([self.host]), "kubernetes.io/tls")
+        self.sandbox.put_placeholder("mx-tls", self_signed([self.host]))
         self.sandbox.apply(manifest)
         postfix.wait_until_ready()
 

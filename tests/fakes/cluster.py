@@ -30,12 +30,15 @@ class FakeCluster:
             return copy.deepcopy(self.objects.get(path))
 
     def list(self, path: str, *, label_selector: str = "") -> list[Json]:
-        """Return copies of all objects right below `path`; takes `name=value` selectors only."""
+        """Return copies of all objects right below `path`, in all namespaces where it names none.
+
+        Takes `name=value` selectors only.
+        """
         wanted = dict(term.split("=", 1) for term in label_selector.split(",") if term)
         with self._lock:
             self._answer()
             self.lists.append(path)
-            found = [each for name, each in self.objects.items() if name.rsplit("/", 1)[0] == path]
+            found = [each for name, each in self.objects.items() if path in _places(name)]
             return copy.deepcopy([each for each in found if wanted.items() <= _labels(each).items()])
 
     def create(self, path: str, body: Json) -> Json:
@@ -107,6 +110,13 @@ class FakeCluster:
         self.objects[path] = stored
         self.writes.append((verb, path))
         return copy.deepcopy(stored)
+
+
+def _places(path: str) -> tuple[str, str]:
+    """Where an object is listed: in its namespace, and in the whole cluster."""
+    place = path.rsplit("/", 1)[0]
+    api, _, rest = place.partition("/namespaces/")
+    return place, f"{api}/{rest.rpartition('/')[2]}" if rest else place
 
 
 def _labels(body: Json) -> dict[str, str]:

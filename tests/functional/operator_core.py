@@ -128,7 +128,7 @@ class Core:
         self.solvers = StuckSolvers(self.tokens, accounts.read)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
         mending = Mending(References(cluster, clock), accounts, clock)
-        restoring = Restoring(PreviousPairs(cluster), clock)
+        restoring = Restoring(PreviousPairs(cluster), secrets, clock)
         prober = MailProber(clock, verdict)
         rolling = Rolling(cluster, prober, clock, self.metrics, stopping, accounts.read)
         performer = Performer(

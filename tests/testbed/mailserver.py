@@ -39,7 +39,7 @@ class MailServer:
     def deploy(self, *, wait: bool = True) -> MailServer:
         """Write the Secret with a self-signed certificate (unless it is there), the Service and the workload."""
         if self.secret is not None and self.sandbox.find("secrets", self.secret) is None:
-            self.sandbox.put_secret(self.secret, self_signed([self.host]), "kubernetes.io/tls")
+            self.sandbox.put_placeholder(self.secret, self_signed([self.host]))
         self.sandbox.apply(self.service(), self.workload())
         if wait:
             self.wait_until_ready()

@@ -139,6 +139,13 @@ class Sandbox:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": encoded}
         return self.apply(secret)[0]
 
+    def put_placeholder(self, name: str, data: dict[str, bytes]) -> Object:
+        """Write a TLS Secret that servers can start with, and that the operator may take over."""
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        metadata = {"name": name, "annotations": {"mailtls.dev/adopt": "true"}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls"}
+        return self.apply(secret | {"data": encoded})[0]
+
     def secret(self, name: str) -> dict[str, bytes]:
         """A Secret's content, decoded."""
         data: dict[str, str] = self.get("secrets", name).get("data", {})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,29 @@ def test_same_name_in_another_namespace_is_another_secret() -> None:
     claims = Claims()
     claims.note(resource("mx"))
     assert claims.holder("elsewhere", "tls") is None
+
+
+@pytest.mark.parametrize("suffix", ["-next", "-previous"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_name_that_another_resource_needs_beside_its_own_is_held(suffix: str, *, is_first: bool) -> None:
+    """A staged key or a previous pair of one must not be the serving Secret of another, whichever is older."""
+    claims, younger = Claims(), "2026-02-01T00:00:00Z"
+    names = ("tls", f"tls{suffix}") if is_first else (f"tls{suffix}", "tls")
+    claims.prime([resource("old", names[0]), resource("young", names[1], created=younger)])
+    assert {claims.holder("mail", name) for name in names} == {Key("mail", "old")}
+    assert claims.note(resource("old", "other")) == {Key("mail", "young")}
+    assert claims.holder("mail", names[1]) == Key("mail", "young")
+    assert claims.forget(Key("mail", "young")) == frozenset()
+    assert claims.holder("mail", names[1]) is None
+
+
+def test_names_that_only_look_alike_are_free() -> None:
+    """The names called after two others never meet."""
+    claims = Claims()
+    claims.prime([resource("a", "tls"), resource("b", "tls-next-tls"), resource("c", "mx-tls")])
+    assert claims.holder("mail", "tls") == Key("mail", "a")
+    assert claims.holder("mail", "tls-next-tls") == Key("mail", "b")
+    assert claims.holder("mail", "mx-tls") == Key("mail", "c")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["s", "t", None])), max_size=20))

@@ -61,7 +61,7 @@ def test_secret_of_an_older_resource_is_left_alone() -> None:
 
 def test_foreign_secret_is_looked_at_again_later() -> None:
     """Somebody may delete it, and nobody tells."""
-    foreign = Finding(Reason.SECRET_FOREIGN, "cert-manager keeps it.")
+    foreign = Finding(Reason.SECRET_NOT_OWNED, "cert-manager keeps it.")
     step = next_step(desired(), seen(secret=secret(foreign=foreign)), NOW)
     assert step == Rest(NOW + 5 * MINUTE)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from fakes.cluster import FakeCluster
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
 from mailtls.model.observed import ServingSecret, Staged
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
 from mailtls.world.cluster.pairs import ROOTS_OFFERED
@@ -194,16 +194,6 @@ def test_secret_that_somebody_made_meanwhile_is_not_written_over() -> None:
         secrets.store(desired(), self_signed(key), key, NOTHING)
 
 
-def test_secret_of_cert_manager_is_not_touched() -> None:
-    """Two operators on one Secret fight for ever."""
-    cluster = FakeCluster()
-    meta = {"name": "mx-tls", "annotations": {"cert-manager.io/certificate-name": "mx"}}
-    cluster.create(path("mail"), {"metadata": meta, "type": "kubernetes.io/tls", "data": {}})
-    found = Secrets(cluster).serving(desired()).foreign
-    assert found is not None
-    assert found.reason is Reason.SECRET_FOREIGN
-
-
 def test_secret_of_another_type_is_not_touched() -> None:
     """A Secret's type cannot be changed, so a person has to choose."""
     cluster = FakeCluster()
@@ -249,7 +239,7 @@ def test_next_secret_of_somebody_else_stays_as_it_is() -> None:
     secrets = Secrets(cluster)
     found = secrets.staged(desired())
     assert isinstance(found, Finding)
-    assert found.message.startswith("Secret mx-tls-next is not of this resource")
+    assert found.message.startswith("Secret mx-tls-next was made by somebody else.")
     with pytest.raises(Conflict):
         secrets.stage(desired(), fresh(), RESOURCE)
     assert cluster.objects[path("mail", "mx-tls-next")]["data"] == {"password": "cHc="}
@@ -291,7 +281,7 @@ def test_staged_key_of_the_secret_that_is_named_now_is_no_orphan() -> None:
     secrets = Secrets(FakeCluster())
     secrets.stage(desired(), fresh(), RESOURCE)
     secrets.stage(desired(secret_name="old-tls"), fresh(), RESOURCE)
-    names = [each["metadata"]["name"] for each in secrets.orphans(desired().key, but="mx-tls")]
+    names = [each["metadata"]["name"] for each in secrets.orphans(desired().key, desired())]
     assert names == ["old-tls-next"]
     assert len(secrets.orphans(desired().key)) == 2
 

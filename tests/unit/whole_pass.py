@@ -180,7 +180,7 @@ class WholePass:
             Issuing(self.secrets, accounts, proving, clock, self.metrics, self.stopping),
             Rolling(cluster, Servers(cluster, clock), clock, self.metrics, self.stopping, accounts.read),
             Mending(References(cluster, clock), accounts, clock),
-            Restoring(PreviousPairs(cluster), clock),
+            Restoring(PreviousPairs(cluster), self.secrets, clock),
             ways=WayFinding(cluster, clock),
             watching=Watching(DomainReader(), MailProber(clock, verdict), clock),
             secrets=self.secrets,

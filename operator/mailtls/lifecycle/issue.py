@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from mailtls.lifecycle.adoption import is_adopted
 from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.reason import Finding, Reason
@@ -37,7 +38,9 @@ def key_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | N
 
 
 def issuer_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
-    """The certificate came from another authority, or under another profile, than is wanted now."""
+    """The certificate came from another authority, or under another profile; one that was adopted may."""
+    if is_adopted(seen):
+        return None
     have, want = (seen.secret.acme_server, seen.secret.profile), (desired.acme.server, desired.acme.profile)
     if have == want:
         return None
@@ -48,8 +51,8 @@ def issuer_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding 
 
 def names_differ(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
     """The certificate is for other names than those wanted; the order of names does not matter."""
-    certificate = seen.secret.certificate
-    if certificate is None or certificate.names == frozenset(desired.dns_names):
+    certificate, wanted = seen.secret.certificate, frozenset(desired.dns_names)
+    if certificate is None or certificate.names == wanted or (is_adopted(seen) and certificate.names > wanted):
         return None
     return Finding(Reason.NAMES_CHANGED, f"The certificate is for {', '.join(sorted(certificate.names)) or 'no name'}.")
 
@@ -57,7 +60,9 @@ def names_differ(desired: Desired, seen: Observed, _now: datetime) -> Finding | 
 def key_policy_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
     """The key is of another algorithm or size than wanted."""
     certificate, policy = seen.secret.certificate, desired.private_key
-    if certificate is None or (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size):
+    if certificate is None or is_adopted(seen):
+        return None
+    if (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size):
         return None
     have = f"{certificate.key_algorithm or 'unknown'} {certificate.key_size}"
     return Finding(Reason.KEY_POLICY_CHANGED, f"The key is {have}; {policy.algorithm} {policy.size} is wanted.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
+from mailtls.lifecycle.adoption import adoption_is_due, is_adopted
 from mailtls.lifecycle.domain.watch import domains_are_due
 from mailtls.lifecycle.evidence import (
     depth_to_probe,
@@ -31,6 +32,7 @@ from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.rollback import is_wished
 from mailtls.lifecycle.solver import challenge_type_of
 from mailtls.lifecycle.step import (
+    AdoptSecret,
     AdvanceOrder,
     CloseLeftovers,
     CloseOrder,
@@ -55,10 +57,12 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.lifecycle.ways import are_due, ways_to_probe
 from mailtls.model.observed import Observed
+from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollStep, WaitForPods
 from mailtls.model.spec import Desired
 
-FOREIGN_RECHECK = timedelta(minutes=5)
+FOREIGN_RECHECK = timedelta(seconds=30)  # no watch tells of a Secret that is not ours
+NAMESAKE_RECHECK = timedelta(seconds=2)  # until the garbage collector has removed what an earlier resource left
 
 Chapter = Callable[[Desired, Observed, datetime], Step | None]
 
@@ -96,7 +100,15 @@ def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """A suspended resource, one whose Secret is another's, and one whose Secret must not be touched, do nothing."""
     if desired.suspend or (seen.holder is not None and seen.holder != desired.key):
         return Rest(None if desired.suspend else seen.leftovers_due_at)
-    return Rest(now + FOREIGN_RECHECK) if seen.secret.foreign else None
+    if seen.secret.foreign is None:
+        return None
+    passes = seen.secret.foreign.reason is Reason.PENDING
+    return Rest(now + (NAMESAKE_RECHECK if passes else FOREIGN_RECHECK))
+
+
+def adopt(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """A Secret whose owner asks for it is taken over; where its certificate cannot serve, the next one takes it."""
+    return AdoptSecret() if adoption_is_due(desired, seen, now) else None
 
 
 def roll_back(desired: Desired, seen: Observed, _now: datetime) -> Step | None:
@@ -142,7 +154,7 @@ def _advance(desired: Desired, seen: Observed, now: datetime) -> Step:
 def schedule(_desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """Every stored certificate has a time of renewal, asked of the CA again when it said so."""
     certificate = seen.secret.certificate
-    if certificate is None or seen.secret.acme_server is None:
+    if certificate is None or (seen.secret.acme_server is None and not is_adopted(seen)):
         return None
     is_known = seen.schedule is not None and seen.schedule.sha256 == certificate.sha256
     if is_known and (seen.ask_ca_again_at is None or now < seen.ask_ca_again_at):
@@ -189,6 +201,7 @@ def look_at_domains(desired: Desired, seen: Observed, now: datetime) -> Step | N
 CHAPTERS: tuple[Chapter, ...] = (
     close_leftovers,
     stand_aside,
+    adopt,
     roll_back,
     finish_what_is_over,
     look_at_references,

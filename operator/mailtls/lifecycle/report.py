@@ -123,8 +123,8 @@ def _obstacle(desired: Desired, seen: Observed) -> Finding | None:
     if seen.holder is not None and seen.holder != desired.key:
         return Finding(
             Reason.SECRET_CLAIMED,
-            f"Secret {desired.secret_name} belongs to the older MailServerTLS {seen.holder.name};"
-            " give this one another secretName.",
+            f"Secret {desired.secret_name} belongs to the older MailServerTLS {seen.holder.name}, as secretName or "
+            "with -next or -previous behind it; give this one another secretName.",
         )
     return seen.secret.foreign
 

@@ -67,6 +67,11 @@ class RollBack:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptSecret:
+    """Take over a Secret that somebody asked us to take, and let its certificate serve on."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseOrder:
     """Remove the challenges, let go of pending authorizations, and mark the journal closed."""
 
@@ -146,6 +151,7 @@ Step = (
     | GiveUp
     | StoreCertificate
     | RollBack
+    | AdoptSecret
     | CloseOrder
     | CloseLeftovers
     | LookAtReferences

@@ -32,6 +32,9 @@ class ServingSecret:
     came from, None when somebody else made it; `foreign` names a fault that forbids touching it. It is written over
     only while it has the `resource_version` that was read. `hold` is there when the pair was rolled back to. `made_at`
     is when the Secret came to be, with whatever in it.
+
+    `is_ours` while it has our labels. `is_asked_for`: somebody asked on it that we take it over. `adopted` is there
+    once we did: the SHA-256 of the leaf that it held then.
     """
 
     certificate: Certificate | None = None
@@ -46,6 +49,9 @@ class ServingSecret:
     key: KeyMaterial | None = None
     resource_version: str | None = None
     made_at: datetime | None = None
+    is_ours: bool = False
+    is_asked_for: bool = False
+    adopted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

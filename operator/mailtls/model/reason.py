@@ -81,8 +81,9 @@ class Reason(StrEnum):
     CERTIFICATE_DUE_AT_ONCE = "CertificateDueAtOnce"
     CERTIFICATE_WORSE = "CertificateWorse"
     ROLLED_BACK = "RolledBack"
+    SECRET_ADOPTED = "SecretAdopted"  # noqa: S105
     ROLLBACK_REFUSED = "RollbackRefused"
-    SECRET_FOREIGN = "SecretForeign"  # noqa: S105
+    SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105
     # rolling out
     WORKLOAD_NOT_FOUND = "WorkloadNotFound"
     SECRET_NOT_MOUNTED = "SecretNotMounted"  # noqa: S105

@@ -12,8 +12,9 @@ from mailtls.lifecycle.mend import roots_still_in_doubt
 from mailtls.lifecycle.store import noted
 from mailtls.lifecycle.ways import known_ways
 from mailtls.model.observed import Observed, ServingSecret, Staged
-from mailtls.model.reason import Finding
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
+from mailtls.model.status import Status
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.resource import GROUP, resource_path
 from mailtls.world.cluster.secrets import Secrets
@@ -119,7 +120,7 @@ class Observer:
             handled_probe=status.handled_probe,
             deep_probed_at=status.deep_probed_at,
             domains=status.domains,
-            leftovers_due_at=self.clock.now() if may_have_left_an_order(desired.generation, status) else None,
+            leftovers_due_at=self.clock.now() if _may_have_left_an_order(desired, status, secret) else None,
         )
         before = self._recall(desired)
         seen = fresh if before is None else _carried(before, fresh, self.clock)
@@ -146,6 +147,12 @@ class Observer:
             self._memory.pop(key, None)
             self._read_at.pop(key, None)
             self._unread.discard(key)
+
+
+def _may_have_left_an_order(desired: Desired, status: Status, secret: ServingSecret) -> bool:
+    """Whether an order may be open in a staged Secret that is not the present one: an earlier name, or resource."""
+    is_of_a_namesake = secret.foreign is not None and secret.foreign.reason is Reason.PENDING
+    return is_of_a_namesake or may_have_left_an_order(desired.generation, status)
 
 
 def _carried(before: Observed, fresh: Observed, clock: Clock) -> Observed:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from mailtls.lifecycle.step import (
+    AdoptSecret,
     AdvanceOrder,
     CloseLeftovers,
     CloseOrder,
@@ -109,6 +110,7 @@ class Performer:
             GiveUp: self.issuing.give_up,
             StoreCertificate: self.issuing.store,
             RollBack: self.restoring.roll_back,
+            AdoptSecret: self.restoring.adopt,
             CloseOrder: self.issuing.close,
             CloseLeftovers: self.close_leftovers,
             LookAtReferences: self.mending.look,
@@ -125,7 +127,7 @@ class Performer:
 
     def close_leftovers(self, desired: Desired, seen: Observed, _step: CloseLeftovers) -> Observed:
         """Close what was ordered under an earlier secretName; the resource itself does not wait for it."""
-        left = self._close_orphans(desired.key, _anywhere, desired.secret_name)
+        left = self._close_orphans(desired.key, _anywhere, desired)
         if left is None:
             return replace(seen, leftovers_due_at=None, leftover=None)
         again_at = self.issuing.clock.now() + timedelta(seconds=CLEAN_UP_PAUSE)
@@ -138,13 +140,13 @@ class Performer:
         """
         return None if self._close_orphans(key, entering) is None else CLEAN_UP_PAUSE
 
-    def _close_orphans(self, key: Key, entering: Entering, secret_name: str | None = None) -> Json | None:
-        """Close the orders that no spec names, `secret_name`'s being named; return the Secret of one to be tried again.
+    def _close_orphans(self, key: Key, entering: Entering, present: Desired | None = None) -> Json | None:
+        """Close the orders that `present` does not go on with; return the Secret of one to be tried again.
 
         Tried a few times only: a CA or DNS server that is gone for good must not hold a Secret, and with it a
         namespace, for ever.
         """
-        for secret in self.secrets.orphans(key, but=secret_name):
+        for secret in self.secrets.orphans(key, present):
             self.may_act()
             tries = self._clean_up_tries.get(key, 0) + 1
             began_at = self._clean_up_began.setdefault(key, self.issuing.clock.now())

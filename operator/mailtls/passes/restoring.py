@@ -1,14 +1,15 @@
-"""Performs a rollback: the pair that served before serves again, where every check lets it."""
+"""Lets a pair serve that was not just issued: the one before, where every check lets it, or one that is adopted."""
 
 from dataclasses import dataclass, replace
 
 import structlog
 
-from mailtls.lifecycle import rollback, store
-from mailtls.lifecycle.step import RollBack
+from mailtls.lifecycle import adoption, rollback, store
+from mailtls.lifecycle.step import AdoptSecret, RollBack
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired
 from mailtls.world.cluster.previous import PreviousPairs
+from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.ports import Clock
 
 log = structlog.get_logger()
@@ -16,10 +17,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """Puts previous pairs back."""
+    """Puts previous pairs back, and takes Secrets over."""
 
     pairs: PreviousPairs
+    secrets: Secrets
     clock: Clock
+
+    def adopt(self, desired: Desired, seen: Observed, _step: AdoptSecret) -> Observed:
+        """Take the Secret over; nothing of what pods serve changes."""
+        taken = self.secrets.adopt(desired, seen.secret)
+        log.info("the Secret was taken over, as its annotation asks", secret=desired.secret_name)
+        return adoption.noted(replace(seen, secret=taken), self.clock.now())
 
     def roll_back(self, desired: Desired, seen: Observed, _step: RollBack) -> Observed:
         """Exchange the two pairs, or say why not; either way the wish is heeded."""

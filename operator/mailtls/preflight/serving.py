@@ -38,7 +38,10 @@ def _secret(resource: Json, desired: Desired, place: Place, cluster: RehearsingC
     claims.prime([*cluster.list(resources_path(desired.key.namespace)), itself])
     holder = claims.holder(desired.key.namespace, desired.secret_name)
     if holder is not None and holder != desired.key:
-        message = f"{holder} is older and keeps Secret {desired.secret_name}: choose another secretName."
+        message = (
+            f"{holder} is older and keeps Secret {desired.secret_name}, or one that is called after it (-next, "
+            "-previous): choose another secretName."
+        )
         yield bad(topic, Finding(Reason.SECRET_CLAIMED, message))
         return
     found = Secrets(cluster).serving(desired)

@@ -77,7 +77,8 @@ _RESOURCE: Mapping[Reason, Explanation] = {
     ),
     Reason.SECRET_CLAIMED: Explanation(
         "An older MailServerTLS in this namespace already keeps the Secret that this one names; two of them would "
-        "replace each other's certificate for ever.",
+        "replace each other's certificate for ever. The names <secretName>-next and <secretName>-previous belong to "
+        "it, too.",
         "Give this resource another secretName, or delete one of the two resources.",
     ),
 }
@@ -289,10 +290,18 @@ _SECRET: Mapping[Reason, Explanation] = {
         "serve: the message says why. What serves was left as it is.",
         "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not heeded again.",
     ),
-    Reason.SECRET_FOREIGN: Explanation(
-        "A Secret of that name exists that must not be touched: cert-manager keeps it, or it is of another type than "
-        "kubernetes.io/tls.",
-        "Choose another secretName, or delete the Secret and the cert-manager Certificate behind it.",
+    Reason.SECRET_NOT_OWNED: Explanation(
+        "A Secret of that name exists that mailtls did not make, so it is not written, labelled or deleted. The "
+        "message says who keeps it: Helm, Argo CD, cert-manager, External Secrets, another tool or a person. The names "
+        "<secretName>-next and <secretName>-previous are needed, too.",
+        "Choose another secretName; or let mailtls take the Secret over, after the other tool has let go of it: "
+        "kubectl annotate secret NAME mailtls.dev/adopt=true. A Secret that is immutable, or of another type than "
+        "kubernetes.io/tls, must be deleted first.",
+    ),
+    Reason.SECRET_ADOPTED: Explanation(
+        "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt asked for it. Its "
+        "certificate serves on, whoever issued it, and is renewed when it is due.",
+        "No action needed; remove what used to write the Secret, so that two tools do not write it in turn.",
     ),
 }
 

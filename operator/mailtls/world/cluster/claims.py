@@ -1,13 +1,18 @@
-"""Which resource a Secret belongs to: of two that name the same one, the older keeps it."""
+"""Which resource a Secret belongs to: of two that need the same one, the older keeps it.
+
+A resource needs three: the one that it names, and those that are called after it for the next key and the pair before.
+"""
 
 from collections.abc import Iterable
 from threading import Lock
+from typing import Final
 
 from mailtls.model.spec import Key
 from mailtls.world.ports import Json
 from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import secret_name
 
+SUFFIXES: Final = ("", "-next", "-previous")
 Claim = tuple[str, str, Key]  # created, uid, key: sorts by age, then by an arbitrary but fixed rule
 
 
@@ -31,7 +36,9 @@ class Claims:
             rivals = self._drop(key)
             if place is not None:
                 self._secret_of[key] = place
-                self._claims.setdefault(place, set()).add((meta.get("creationTimestamp", ""), meta["uid"], key))
+                claim = (meta.get("creationTimestamp", ""), meta["uid"], key)
+                for needed in _needed(*place):
+                    self._claims.setdefault(needed, set()).add(claim)
                 rivals |= self._others(place, key)
             return frozenset(rivals)
 
@@ -46,23 +53,31 @@ class Claims:
             self.note(resource)
 
     def holder(self, namespace: str, secret_name: str) -> Key | None:
-        """Return the oldest resource that names the Secret."""
+        """Return the oldest resource that needs one of the Secrets which one with this secretName needs."""
         with self._lock:
-            return min(self._claims.get((namespace, secret_name), ()), default=(None, None, None))[2]
+            claims = (claim for needed in _needed(namespace, secret_name) for claim in self._claims.get(needed, ()))
+            return min(claims, default=(None, None, None))[2]
 
     def _drop(self, key: Key) -> set[Key]:
         place = self._secret_of.pop(key, None)
         if place is None:
             return set()
-        left = {claim for claim in self._claims[place] if claim[2] != key}
-        if left:
-            self._claims[place] = left
-        else:
-            del self._claims[place]
-        return {claim[2] for claim in left}
+        rivals = self._others(place, key)
+        for needed in _needed(*place):
+            left = {claim for claim in self._claims[needed] if claim[2] != key}
+            if left:
+                self._claims[needed] = left
+            else:
+                del self._claims[needed]
+        return rivals
 
     def _others(self, place: tuple[str, str], key: Key) -> set[Key]:
-        return {claim[2] for claim in self._claims[place] if claim[2] != key}
+        claims = (claim for needed in _needed(*place) for claim in self._claims.get(needed, ()))
+        return {claim[2] for claim in claims if claim[2] != key}
+
+
+def _needed(namespace: str, secret_name: str) -> tuple[tuple[str, str], ...]:
+    return tuple((namespace, f"{secret_name}{suffix}") for suffix in SUFFIXES)
 
 
 def _place(key: Key, resource: Json) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
 from mailtls.model.observed import Hold, ServingSecret
 from mailtls.model.spec import Desired
+from mailtls.world.cluster.ownership import ADOPTED
 from mailtls.world.cluster.resource import GROUP, VERSION, labels_of
 from mailtls.world.ports import Json
 
@@ -37,6 +38,7 @@ def read_pair(secret: Json) -> ServingSecret:
         handled_renew=notes.get(RENEW_HANDLED),
         handled_rollback=notes.get(ROLLBACK_HANDLED),
         hold=_hold(notes.get(ROLLED_BACK)),
+        adopted=notes.get(ADOPTED),
         key=KeyMaterial(entry(secret, "tls.key")) if public_hash else None,
         resource_version=secret["metadata"].get("resourceVersion"),
         made_at=made_at(secret),
@@ -117,6 +119,7 @@ def _notes(pair: ServingSecret) -> dict[str, str]:
         ROLLBACK_HANDLED: pair.handled_rollback,
         ROLLED_BACK: json.dumps({"until": hold.until.isoformat(), "generation": hold.generation}) if hold else None,
         ROOTS_OFFERED: json.dumps(offered) if offered else None,
+        ADOPTED: pair.adopted,
     }
     return {name: value for name, value in notes.items() if value is not None}
 

@@ -21,8 +21,9 @@ from mailtls.world.cluster.pairs import (
     read_pair,
     serving_json,
 )
-from mailtls.world.cluster.secrets import path
-from mailtls.world.ports import Cluster, Json
+from mailtls.world.cluster.resource import belongs_to
+from mailtls.world.cluster.secrets import keep, path
+from mailtls.world.ports import Cluster, Conflict, Json
 
 DISPLACED: Final = "displaced.json"  # the pair that serves until the exchange is done
 
@@ -36,7 +37,7 @@ class PreviousPairs:
     def read(self, desired: Desired, serving: ServingSecret) -> ServingSecret | None:
         """The pair that served before `serving`, whatever can be read of it; None where no Secret keeps one."""
         kept = self._cluster.get(path(desired.key.namespace, previous_name(desired)))
-        if kept is None:
+        if kept is None or not belongs_to(kept, desired.key, desired.uid):
             return None
         pair, displaced = read_pair(kept), _displaced(kept)
         # They are the same where a crash came between the last two writes.
@@ -52,6 +53,8 @@ class PreviousPairs:
             handled_renew=serving.handled_renew,
             handled_rollback=desired.rollback_requested,
             hold=hold,
+            adopted=serving.adopted,
+            is_ours=True,
         )
         body = serving_json(desired, restored)
         body["metadata"]["resourceVersion"] = serving.resource_version
@@ -76,7 +79,9 @@ class PreviousPairs:
         )
 
     def _keep(self, desired: Desired, body: Json) -> None:
-        self._cluster.apply(path(desired.key.namespace, previous_name(desired)), body)
+        fault = keep(self._cluster, desired, body)
+        if fault is not None:  # it was ours when it was read
+            raise Conflict(409, "Conflict", fault.message)
 
 
 def _leaf(of: ServingSecret) -> str | None:

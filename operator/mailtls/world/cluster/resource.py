@@ -38,12 +38,27 @@ def owner_of(made: Json) -> Key | None:
     object's own: nothing that its data say leads elsewhere.
     """
     meta = made["metadata"]
-    labels, name = meta.get("labels") or {}, (meta.get("labels") or {}).get(OWNER)
-    is_owned = any(_is_reference(each, name) for each in meta.get("ownerReferences") or ())
-    return Key(meta["namespace"], name) if name and labels.get(MANAGED_BY) == MANAGER and is_owned else None
+    name = (meta.get("labels") or {}).get(OWNER)
+    if not name or not meta.get("namespace"):
+        return None
+    key = Key(meta["namespace"], name)
+    return key if belongs_to(made, key) else None
 
 
-def _is_reference(reference: Json, name: str | None) -> bool:
+def belongs_to(made: Json, owner: Key, uid: str | None = None) -> bool:
+    """Whether we made an object for a resource, which then goes with it; `uid` tells that resource from its namesakes.
+
+    Without `uid` it may be an earlier resource of the name, deleted a moment ago.
+    """
+    meta = made["metadata"]
+    labels = meta.get("labels") or {}
+    is_labelled = (labels.get(MANAGED_BY), labels.get(OWNER)) == (MANAGER, owner.name)
+    references = meta.get("ownerReferences") or ()
+    is_owned = any(_is_reference(each, owner.name) and uid in (None, each.get("uid")) for each in references)
+    return is_labelled and is_owned and meta.get("namespace", owner.namespace) == owner.namespace
+
+
+def _is_reference(reference: Json, name: str) -> bool:
     group = str(reference.get("apiVersion", "")).partition("/")[0]
     return (group, reference.get("kind"), reference.get("name")) == (GROUP, "MailServerTLS", name)
 

@@ -14,8 +14,9 @@ import structlog
 
 from mailtls.model.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 from mailtls.model.observed import ServingSecret, Staged
-from mailtls.model.reason import Finding, Reason
+from mailtls.model.reason import Finding
 from mailtls.model.spec import Desired, Key
+from mailtls.world.cluster.ownership import is_asked_for, is_labelled, owned_fault, serving_fault
 from mailtls.world.cluster.pairs import (
     certificate_of,
     encoded,
@@ -23,16 +24,14 @@ from mailtls.world.cluster.pairs import (
     is_whole,
     made_at,
     previous_json,
-    previous_name,
     read_pair,
     secret_json,
     serving_json,
 )
-from mailtls.world.cluster.resource import OURS, belonging_to, owner_of
+from mailtls.world.cluster.resource import OURS, belonging_to, belongs_to, owner_of
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
 
 log = structlog.get_logger()
-CERT_MANAGER = "cert-manager.io/certificate-name"
 FINALIZER = "mailtls.dev/challenges"
 KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
 # No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
@@ -50,7 +49,12 @@ class Secrets:
         secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
         if secret is None:
             return ServingSecret(exists=False)
-        return replace(read_pair(secret), foreign=_foreign(secret, desired))
+        return replace(
+            read_pair(secret),
+            foreign=serving_fault(secret, desired),
+            is_ours=is_labelled(secret),
+            is_asked_for=is_asked_for(secret),
+        )
 
     def staged(self, desired: Desired) -> Staged | Finding | None:
         """Read the staged key; None when there is none, or one that cannot be used and is better made anew.
@@ -61,7 +65,8 @@ class Secrets:
         secret = self._cluster.get(path(desired.key.namespace, name))
         if secret is None:
             return None
-        return parse_staged(secret) if owner_of(secret) == desired.key else _in_the_way(name, desired)
+        fault = owned_fault(secret, desired, name)
+        return fault or (parse_staged(secret) if belongs_to(secret, desired.key, desired.uid) else None)
 
     def stage(self, desired: Desired, staged: Staged, resource: Json) -> Staged:
         """Save key, CSR, the intent to order, and the resource for a clean-up after its deletion.
@@ -75,16 +80,18 @@ class Secrets:
             body["metadata"]["resourceVersion"] = staged.resource_version
             saved = self._cluster.replace(path(desired.key.namespace, name), body)
         else:
-            saved = self._create_or_mend(path(desired.key.namespace), name, body)
+            saved = self._create_or_mend(desired, path(desired.key.namespace), name, body)
         return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
 
-    def _create_or_mend(self, place: str, name: str, body: Json) -> Json:
-        """Create the Secret; one that is there but cannot be read as a staged key holds nothing worth keeping."""
+    def _create_or_mend(self, desired: Desired, place: str, name: str, body: Json) -> Json:
+        """Create the Secret; one that is ours but cannot be read as a staged key holds nothing worth keeping."""
         try:
             return self._cluster.create(place, body)
         except Conflict:
             broken = self._cluster.get(f"{place}/{name}")
-            if broken is None or parse_staged(broken) is not None or owner_of(broken) is None:
+            if broken is None or owned_fault(broken, desired, name) is not None:
+                raise
+            if belongs_to(broken, desired.key) and parse_staged(broken) is not None:
                 raise
             body["metadata"]["resourceVersion"] = broken["metadata"]["resourceVersion"]
             return self._cluster.replace(f"{place}/{name}", body)
@@ -115,6 +122,8 @@ class Secrets:
             profile=desired.acme.profile,
             handled_renew=desired.renew_requested,
             handled_rollback=desired.rollback_requested,
+            adopted=_taken_from(before),
+            is_ours=True,
             key=key,
         )
         body = serving_json(desired, stored)
@@ -122,10 +131,24 @@ class Secrets:
         saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
         return replace(stored, resource_version=saved["metadata"]["resourceVersion"], made_at=made_at(saved))
 
-    def orphans(self, key: Key, *, but: str | None = None) -> list[Json]:
-        """The staged Secrets that a resource left with an open order; `but` is the secretName that it has now."""
+    def adopt(self, desired: Desired, before: ServingSecret) -> ServingSecret:
+        """Take over a Secret that somebody asked us to take: it gets our labels, and serves what it served.
+
+        Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
+        """
+        taken = replace(before, adopted=_taken_from(before), is_ours=True)
+        body = serving_json(desired, taken)
+        body["metadata"]["resourceVersion"] = before.resource_version
+        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
+        return replace(taken, resource_version=saved["metadata"]["resourceVersion"])
+
+    def orphans(self, key: Key, present: Desired | None = None) -> list[Json]:
+        """The staged Secrets that a resource left with an open order, or an earlier one of its name.
+
+        The one that `present` goes on with, as the spec is now, is none.
+        """
         found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
-        return [secret for secret in found if _is_held(secret) and secret["metadata"]["name"] != f"{but}-next"]
+        return [secret for secret in found if _is_held(secret) and not (present and _is_staged_for(secret, present))]
 
     def held(self, namespaces: Iterable[str] = ()) -> list[Json]:
         """All staged Secrets with an open order, of these namespaces or of the whole cluster."""
@@ -151,18 +174,29 @@ class Secrets:
     def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
         if not is_whole(before):  # what cannot serve must not take the place of a pair that could
             return
-        place = path(desired.key.namespace, previous_name(desired))
-        kept = self._cluster.get(place)
-        if kept is None or owner_of(kept) == desired.key:
-            self._cluster.apply(place, previous_json(desired, before))
-        else:
-            log.warning("the earlier pair is not kept: a Secret of its name is not ours", secret=previous_name(desired))
+        fault = keep(self._cluster, desired, previous_json(desired, before))
+        if fault is not None:
+            log.warning("the earlier pair is not kept", reason=fault.message)
 
 
 def path(namespace: str, name: str | None = None) -> str:
     """URL path of a Secret, or of all Secrets of a namespace."""
     place = f"/api/v1/namespaces/{namespace}/secrets"
     return f"{place}/{name}" if name else place
+
+
+def keep(cluster: Cluster, desired: Desired, body: Json) -> Finding | None:
+    """Write a Secret that goes with the resource, such as the previous pair; say why where one of its name is not ours.
+
+    Raises `Conflict` when somebody else wrote it meanwhile.
+    """
+    place = path(desired.key.namespace, body["metadata"]["name"])
+    kept = cluster.get(place)
+    fault = owned_fault(kept, desired, body["metadata"]["name"]) if kept else None
+    if fault is None:
+        body["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"] if kept else NOBODYS_VERSION
+        cluster.apply(place, body)
+    return fault
 
 
 def parse_staged(secret: Json) -> Staged | None:
@@ -235,25 +269,13 @@ def _is_held(secret: Json) -> bool:
     return is_journal and FINALIZER in (meta.get("finalizers") or ())
 
 
-def _in_the_way(name: str, desired: Desired) -> Finding:
-    message = (
-        f"Secret {name} is not of this resource, which keeps the next key under that name: delete or rename it, or "
-        f"choose another secretName than {desired.secret_name}."
-    )
-    return Finding(Reason.SECRET_FOREIGN, message)
+def _is_staged_for(secret: Json, desired: Desired) -> bool:
+    is_named = secret["metadata"]["name"] == f"{desired.secret_name}-next"
+    return is_named and belongs_to(secret, desired.key, desired.uid)
 
 
-def _foreign(secret: Json, desired: Desired) -> Finding | None:
-    meta = secret["metadata"]
-    name = desired.secret_name
-    if CERT_MANAGER in (meta.get("annotations") or {}):
-        return Finding(Reason.SECRET_FOREIGN, f"cert-manager keeps Secret {name}; choose another secretName.")
-    if secret.get("immutable"):
-        return Finding(Reason.SECRET_FOREIGN, f"Secret {name} is immutable; delete it or choose another secretName.")
-    if secret.get("type") != "kubernetes.io/tls":
-        return Finding(
-            Reason.SECRET_FOREIGN,
-            f"Secret {name} is of type {secret.get('type')}, which cannot be changed to kubernetes.io/tls;"
-            " delete it or choose another secretName.",
-        )
-    return None
+def _taken_from(before: ServingSecret) -> str | None:
+    """Remember that the Secret was somebody else's, and which leaf was in it then: marks of that one may stay on it."""
+    if before.adopted is not None or not before.exists or not before.is_asked_for:
+        return before.adopted
+    return before.certificate.sha256 if before.certificate else "none"
