@@ -60,10 +60,10 @@ def test_secret_of_an_older_resource_is_left_alone() -> None:
 
 
 def test_foreign_secret_is_looked_at_again_later() -> None:
-    """Somebody may delete it, and nobody tells."""
+    """Somebody may delete it, or ask for its adoption, and nobody tells."""
     foreign = Finding(Reason.SECRET_NOT_OWNED, "cert-manager keeps it.")
     step = next_step(desired(), seen(secret=secret(foreign=foreign)), NOW)
-    assert step == Rest(NOW + 5 * MINUTE)
+    assert step == Rest(NOW + MINUTE / 2)
 
 
 def test_missing_secret_key_is_staged_first() -> None:
