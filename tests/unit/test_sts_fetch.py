@@ -81,7 +81,7 @@ def test_root_that_is_not_given_is_not_trusted() -> None:
 
 def test_roots_that_are_none_are_refused() -> None:
     """At once, in one sentence."""
-    with pytest.raises(ValueError, match=r"certificates in PEM\.$"):
+    with pytest.raises(ValueError, match=r"certificate in PEM\.$"):
         PolicyFetcher("no certificate")
 
 

@@ -1,26 +1,39 @@
 """Which roots are trusted without being named: what OpenSSL loads by default, and what its two variables name."""
 
 import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
-from mailservers.certificates import Authority, Served, Wish
-from mailservers.policy_server import serving
+from fakes.clock import WallClock
+from mailservers.certificates import DAY, Authority, Served, Wish
+from mailservers.policy_server import page, serving
 from mailtls.lifecycle.probe.checks import judge
+from mailtls.model.domain.facts import StsFault, StsFetch
 from mailtls.model.probe.endpoint import Expected, Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Session, Verification
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.world.acme.directory import read_directory
+from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.acme.session import Identity
+from mailtls.world.acme.session import Session as AcmeSession
+from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
 from mailtls.world.probing.handshake import NO_ROOTS, TrustStore
+from mailtls.world.roots import EMPTY_STORE
+from unit.test_loading import pem_of
 
+NOBODY = 65534
 COMPANY, PUBLIC = Authority("Company"), Authority("Public")
 
 
@@ -81,9 +94,98 @@ def test_empty_store_is_said_to_be_empty(tmp_path: Path, monkeypatch: pytest.Mon
     told = [
         each for each in judge(target, Expected(), facts, datetime.now(UTC)) if each.reason is Reason.UNTRUSTED_ROOT
     ]
-    assert told[0].message.startswith("The trust store where the probe runs is empty")
+    assert told[0].message.startswith("The trust store where this runs is empty")
     assert "SSL_CERT_FILE" in told[0].message
     assert verify(served, PUBLIC.roots_pem).code == 0
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file and a folder of roots that this process may not read, though it may see them."""
+    folder = Path(tempfile.mkdtemp(prefix="mailtls-roots-"))
+    folder.chmod(0o755)
+    (folder / "company.pem").write_text(COMPANY.roots_pem)
+    (folder / "certs").mkdir()
+    for each in folder.iterdir():
+        each.chmod(0)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)  # root may read everything
+    try:
+        yield folder
+    finally:
+        os.seteuid(before)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("variable", "name"), [("SSL_CERT_FILE", "company.pem"), ("SSL_CERT_DIR", "certs")])
+def test_store_that_may_not_be_read_is_named(
+    variable: str, name: str, locked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root that is there and cannot be read is no fault of the server's, and ends no probe."""
+    monkeypatch.setenv(variable, str(locked / name))
+    found = verify(COMPANY.issue())
+    assert found.code == NO_ROOTS
+    assert found.words == (
+        f"Roots that should be trusted cannot be read here: {locked / name} (Permission denied). Let this process "
+        "read them."
+    )
+    assert verify(COMPANY.issue(), COMPANY.roots_pem).code == 0
+
+
+def test_chain_that_is_wrong_in_itself_is_named_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other roots would not put an expired certificate right: without any, that of the store is said."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert "empty" in verify(PUBLIC.issue(Wish(valid_from=-9 * DAY, valid_until=-1 * DAY))).words
+
+
+def policy_of(port: int, roots_pem: str = "") -> StsFetch:
+    """Fetch a policy as the operator does, whose store is read when it starts."""
+    return PolicyFetcher(roots_pem, port, 5.0).fetch("localhost", ["127.0.0.1"])
+
+
+def test_policy_is_fetched_by_the_same_roots(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File and folder count for MTA-STS as they do for the probe."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(places.folder))
+    for authority in (COMPANY, PUBLIC):
+        with serving(authority.issue(Wish(names=("localhost",))), {PATH: page("version: STSv1\n")}) as port:
+            monkeypatch.setenv("SSL_CERT_FILE", str(places.file))
+            assert policy_of(port).fault is None
+            monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+            assert (policy_of(port).fault is None) is (authority is PUBLIC)
+
+
+def test_empty_store_is_named_by_the_policy_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not said that senders cannot fetch the policy, for theirs may be full."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with serving(PUBLIC.issue(Wish(names=("localhost",))), {PATH: page("version: STSv1\n")}) as port:
+        assert policy_of(port) == StsFetch(StsFault.NO_ROOTS, EMPTY_STORE)
+        assert policy_of(port, COMPANY.roots_pem).fault is StsFault.CERTIFICATE
+    with serving(PUBLIC.issue(Wish(names=("other.example",))), {PATH: page("version: STSv1\n")}) as port:
+        assert policy_of(port, PUBLIC.roots_pem).fault is StsFault.CERTIFICATE
+
+
+def test_empty_store_is_named_by_the_acme_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CA's certificate may be good: the message names the store here, and the field that ends it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    key = pem_of(rsa.generate_private_key(65537, 2048))
+    with serving(PUBLIC.issue(Wish(names=("localhost",))), {}) as port:
+        url = f"https://localhost:{port}/directory"
+        with pytest.raises(AcmeProblem) as raised:
+            AcmeSession(Identity(url, key), WallClock(), lambda *_: None).directory()
+        assert EMPTY_STORE in read_directory(url).failure
+        with pytest.raises(AcmeProblem) as with_bundle:
+            AcmeSession(Identity(url, key), WallClock(), lambda *_: None, roots_pem=COMPANY.roots_pem).directory()
+    finding = raised.value.finding
+    assert finding.reason is Reason.ACME_TLS_UNTRUSTED
+    assert finding.message.startswith(EMPTY_STORE)
+    assert "spec.acme.caBundle" in finding.message
+    assert "empty" not in with_bundle.value.finding.message
 
 
 def test_acme_server_is_trusted_by_the_same_roots(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailtls.commands.surveying import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
 from mailtls.commands.targets import BadTarget, Kind, read_ports, read_target
 from mailtls.model.domain.name import address_of, domain_name, selector_name
+from mailtls.model.loading import BUNDLE, certificates
 from mailtls.model.probe.credentials import Credentials
 from mailtls.model.probe.endpoint import Depth, Expected
 from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
@@ -168,6 +169,6 @@ def _read(file: Path) -> bytes:
 
 def _certificates(pem: bytes, file: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(pem)
+        return certificates(pem, BUNDLE)
     except ValueError:
         raise BadTarget(f"{file} holds no certificate in PEM, or something that is none.") from None

@@ -10,8 +10,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from mailtls.model import loading
 from mailtls.model.spec import KeyAlgorithm
 
 
@@ -32,12 +33,7 @@ class KeyMaterial:
 
     def public_key(self) -> PublicKeyTypes:
         """Return the public half; raises ValueError when this is no usable private key."""
-        try:
-            return load_pem_private_key(self.pem, password=None).public_key()
-        except TypeError as error:  # what cryptography says of a key under a password
-            raise ValueError("the private key is encrypted") from error
-        except UnsupportedAlgorithm as error:
-            raise ValueError("the private key is of a kind that nobody knows") from error
+        return loading.private_key(self.pem).public_key()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +69,24 @@ class Certificate:
 def parse_chain(chain_pem: str) -> Certificate:
     """Read a PEM chain, leaf first; raises ValueError when there is no certificate or one cannot be read."""
     try:
-        return _read(chain_pem, x509.load_pem_x509_certificates(chain_pem.encode()))
+        return _read(chain_pem, loading.certificates(chain_pem.encode()))
     except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError("the certificate holds what cannot be read") from error
 
 
 def _read(chain_pem: str, chain: Sequence[x509.Certificate]) -> Certificate:
-    leaf = chain[0]
+    leaf, key = chain[0], loading.public_key_of(chain[0])
     return Certificate(
         chain_pem=chain_pem,
         serial_number=format(leaf.serial_number, "x"),
         sha256=sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
-        spki_sha256=spki_sha256(leaf.public_key()),
+        spki_sha256=spki_sha256(key),
         issuer=leaf.issuer.rfc4514_string(),
         names=_dns_names(leaf),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        key_algorithm=key_algorithm(leaf.public_key()),
-        key_size=key_size(leaf.public_key()),
+        key_algorithm=key_algorithm(key),
+        key_size=key_size(key),
         chain_is_ordered=_is_ordered(chain),
         self_signed=leaf.issuer == leaf.subject,
         root=root_of(chain),
@@ -131,9 +127,4 @@ def key_size(key: PublicKeyTypes) -> int:
 
 def _is_ordered(chain: Sequence[x509.Certificate]) -> bool:
     """Whether each certificate is signed by the one behind it, as TLS wants chains (RFC 8446 section 4.4.2)."""
-    try:
-        for child, parent in pairwise(chain):
-            child.verify_directly_issued_by(parent)
-    except Exception:  # noqa: BLE001 - any failure to verify, and cryptography has several, means: not ordered
-        return False
-    return True
+    return all(loading.is_issued(child, parent) for child, parent in pairwise(chain))

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
 from mailtls.model.certificate import KeyMaterial
+from mailtls.model.loading import private_key
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 
 CURVES = {256: ec.SECP256R1, 384: ec.SECP384R1}
@@ -30,14 +30,14 @@ def generate(policy: PrivateKeyPolicy) -> KeyMaterial:
 
 def follows(key: KeyMaterial, policy: PrivateKeyPolicy) -> bool:
     """Whether a key that is already there is what the policy would draw."""
-    private = load_pem_private_key(key.pem, password=None)
+    private = private_key(key.pem)
     wanted = {KeyAlgorithm.ECDSA: ec.EllipticCurvePrivateKey, KeyAlgorithm.RSA: rsa.RSAPrivateKey}[policy.algorithm]
     return isinstance(private, wanted) and getattr(private, "key_size", 0) == policy.size
 
 
 def signing_request(key: KeyMaterial, names: Sequence[str]) -> bytes:
     """The CSR in DER: no subject, the names as DNS-IDs, as the CAs of the web want it (RFC 8555 section 7.4)."""
-    private = load_pem_private_key(key.pem, password=None)
+    private = private_key(key.pem)
     if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise TypeError("only ECDSA and RSA keys sign requests")
     alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])

@@ -5,10 +5,9 @@ from datetime import datetime
 from hashlib import sha256, sha512
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from mailtls.model import loading
 from mailtls.model.domain.facts import TlsaRecord
 from mailtls.model.probe.served import read_served
 from mailtls.model.spec import RELAY_PORT
@@ -114,11 +113,10 @@ def _path(chain: tuple[bytes, ...]) -> Iterator[bytes]:
 
 def _is_issued(child: bytes, parent: bytes) -> bool:
     try:
-        issuer = x509.load_der_x509_certificate(parent)
-        x509.load_der_x509_certificate(child).verify_directly_issued_by(issuer)
+        issuer, issued = loading.certificate(parent), loading.certificate(child)
     except Exception:  # noqa: BLE001 - a stranger's certificate: cryptography has no common base for what may be wrong
         return False
-    return True
+    return loading.is_issued(issued, issuer)
 
 
 def _vouches(record: TlsaRecord, der: bytes) -> bool:
@@ -130,7 +128,7 @@ def _vouches(record: TlsaRecord, der: bytes) -> bool:
 
 def _is_signed_by(der: bytes, key: bytes) -> bool:
     try:
-        certificate, public = x509.load_der_x509_certificate(der), load_der_public_key(key)
+        certificate, public = loading.certificate(der), loading.public_key(key)
         signed, hashed = certificate.tbs_certificate_bytes, certificate.signature_hash_algorithm
         parameters = certificate.signature_algorithm_parameters
         if isinstance(public, rsa.RSAPublicKey):
@@ -145,7 +143,7 @@ def _is_signed_by(der: bytes, key: bytes) -> bool:
 
 
 def _is_readable(record: TlsaRecord) -> bool:
-    load = x509.load_der_x509_certificate if record.selector == _CERTIFICATE else load_der_public_key
+    load = loading.certificate if record.selector == _CERTIFICATE else loading.public_key
     try:
         load(record.data)
     except Exception:  # noqa: BLE001 - see above

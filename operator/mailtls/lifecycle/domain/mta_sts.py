@@ -92,6 +92,15 @@ def sts_policy_is_not_fetched(published: Published) -> Iterator[Finding]:
     facts, fetch = published.facts, published.facts.sts_policy
     if not _announced(facts):
         return
+    if fetch is not None and fetch.fault is StsFault.NO_ROOTS:
+        yield Finding(
+            Reason.STS_FETCH_FAILED,
+            f"Whether senders can fetch the policy from mta-sts.{facts.domain} is not known: {fetch.detail}",
+            Severity.WARN,
+            evidence=fetch.detail,
+            subject=facts.display_name,
+        )
+        return
     if fetch is None:
         reason, detail = Reason.STS_FETCH_FAILED, "the name has no address"
     elif fetch.fault:

@@ -17,6 +17,9 @@ _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  #
 _ISSUER_MISSING: Final = frozenset({2, 20, 21})
 _BUNDLE_UNREADABLE: Final = -1
 _STORE_EMPTY: Final = -2
+_NAMED: Final = _ISSUER_MISSING | {
+    *(0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE, _STORE_EMPTY)
+}
 _STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
 
 
@@ -111,7 +114,8 @@ def root_is_untrusted(seen: Seen) -> Finding | None:
     if verdict.code == _BUNDLE_UNREADABLE:
         return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=certificate(seen.leaf))
     if verdict.code == _STORE_EMPTY:
-        return Finding(Reason.UNTRUSTED_ROOT, _empty(seen), evidence=certificate(seen.leaf))
+        message = f"{verdict.words} A private CA's root can be named by {seen.terms.trust}."
+        return Finding(Reason.UNTRUSTED_ROOT, message, evidence=certificate(seen.leaf))
     above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
     if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
         return None
@@ -177,8 +181,7 @@ def chain_is_out_of_order(seen: Seen) -> Finding | None:
 def chain_is_broken(seen: Seen) -> Finding | None:
     """OpenSSL refuses the chain for another cause than those with a check of their own."""
     verdict = _verification(seen)
-    named = {0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE} | _ISSUER_MISSING
-    if verdict.code in named:
+    if verdict.code in _NAMED:
         return None
     return Finding(
         Reason.CHAIN_INVALID,
@@ -257,13 +260,6 @@ def _flaws(served: ServedCertificate) -> list[str]:
 
 def _unusable(seen: Seen) -> str:
     return f"The roots of {seen.terms.trust} cannot be read ({_verification(seen).words}): give certificates in PEM."
-
-
-def _empty(seen: Seen) -> str:
-    return (
-        "The trust store where the probe runs is empty: install the package ca-certificates, let SSL_CERT_FILE or "
-        f"SSL_CERT_DIR name root certificates, or name a private CA's root by {seen.terms.trust}."
-    )
 
 
 def _real(seen: Seen) -> str:

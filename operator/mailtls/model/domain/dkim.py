@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mailtls.model.domain.tags import TagsInvalid, parse_tags
+from mailtls.model.loading import public_key
 
 VERSION: Final = "DKIM1"
 _ED25519_OCTETS: Final = 32  # RFC 8463 section 4.2
@@ -69,7 +69,7 @@ def _bits(kind: str, key: bytes) -> int:
             raise DkimInvalid(f"an ed25519 key has {_ED25519_OCTETS} octets, and this one has {len(key)}")
         return 256
     try:
-        public = load_der_public_key(key)
+        public = public_key(key)
     except Exception:  # noqa: BLE001 - cryptography has no common base for what may be wrong in a stranger's key
         raise DkimInvalid("its key (p=) cannot be read; look for a part that was cut off") from None
     if not isinstance(public, rsa.RSAPublicKey):

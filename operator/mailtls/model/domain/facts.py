@@ -92,6 +92,7 @@ class StsFault(StrEnum):
     STATUS = "status"
     CONTENT_TYPE = "content type"
     TOO_LARGE = "too large"
+    NO_ROOTS = "no roots"  # of ours: nothing is known of the server
 
 
 @dataclass(frozen=True, slots=True)

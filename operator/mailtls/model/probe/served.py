@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mailtls.model import loading
 from mailtls.model.hostname import address_in, is_named
 from mailtls.model.quoting import quote
 
@@ -61,7 +62,7 @@ def read_served(der: bytes) -> ServedCertificate | None:
 
 
 def _read(der: bytes) -> ServedCertificate:
-    certificate = x509.load_der_x509_certificate(der)
+    certificate = loading.certificate(der)
     kind, bits = _or_else(lambda: _key(certificate), ("other", 0))
     return ServedCertificate(
         sha256=sha256(der).hexdigest(),
@@ -90,7 +91,7 @@ def _ip_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int]:
-    key = certificate.public_key()
+    key = loading.public_key_of(certificate)
     if isinstance(key, rsa.RSAPublicKey):
         return "RSA", key.key_size
     return ("ECDSA", key.key_size) if isinstance(key, ec.EllipticCurvePublicKey) else ("other", 0)

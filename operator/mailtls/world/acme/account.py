@@ -15,6 +15,7 @@ from cryptography import x509
 from josepy.errors import DeserializationError
 from josepy.json_util import encode_b64jose
 
+from mailtls.model.loading import certificates
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, RenewalWindow, Status
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme import messages as acme_messages
@@ -206,7 +207,7 @@ class Account:
 
     def replaces_id(self, certificate_pem: str) -> str | None:
         """Name a certificate for `new_order(replaces=...)`; None when the CA has no renewal information."""
-        leaf = x509.load_pem_x509_certificate(certificate_pem.encode())
+        leaf = certificates(certificate_pem.encode())[0]
         return acme_renewal.certificate_id(leaf) if acme_renewal.renewal_info_url(self._session, leaf) else None
 
     def renewal_window(self, certificate_pem: str) -> RenewalWindow | None:
@@ -214,11 +215,11 @@ class Account:
 
         Raises a transient `AcmeProblem`, with `retry_at`, for an answer that is none.
         """
-        return acme_renewal.ask(self._session, x509.load_pem_x509_certificate(certificate_pem.encode()))
+        return acme_renewal.ask(self._session, certificates(certificate_pem.encode())[0])
 
     def revoke(self, certificate_pem: str, reason: int = 0) -> None:
         """Revoke a certificate of this account (RFC 8555 section 7.6); `reason` as in RFC 5280 section 5.3.1."""
-        leaf = x509.load_pem_x509_certificate(certificate_pem.encode())
+        leaf = certificates(certificate_pem.encode())[0]
         message = messages.Revocation(certificate=leaf, reason=reason)
         self._session.post(RequestKind.REVOKE, self._session.directory()["revokeCert"], message)
 

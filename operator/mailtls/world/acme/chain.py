@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from requests.utils import parse_header_links
 
 from mailtls.model.certificate import root_of
+from mailtls.model.loading import certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def choose(chains: Sequence[str], preferred: str) -> Offer:
     found = next((chain for chain in chains if ends_in(chain, preferred)), None)
     if found is not None:
         return Offer(found)
-    roots = (root_of(x509.load_pem_x509_certificates(chain.encode())) for chain in chains)
+    roots = (root_of(certificates(chain.encode())) for chain in chains)
     return Offer(chains[0], tuple(dict.fromkeys(roots)))
 
 
@@ -37,13 +38,13 @@ def clean_chain(pem: str) -> str:
 
     RFC 8555 section 11.4 asks clients to check this. Raises ValueError when there is no certificate.
     """
-    certificates = x509.load_pem_x509_certificates(pem.encode())
-    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
+    found = certificates(pem.encode())
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in found)
 
 
 def ends_in(chain_pem: str, common_name: str) -> bool:
     """Whether a chain leads to the root of this common name: the issuer of its last certificate."""
-    last = x509.load_pem_x509_certificates(chain_pem.encode())[-1]
+    last = certificates(chain_pem.encode())[-1]
     issuers = last.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     return any(attribute.value == common_name for attribute in issuers)
 

@@ -24,6 +24,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.world.effects import before_effect
+from mailtls.world.roots import trusting
 
 CONNECT_SECONDS: Final = 10.0  # for one address
 _MOST_ADDRESSES: Final = 8
@@ -143,12 +144,12 @@ class Roots(HTTPAdapter):
     """Trusts only the roots of one PEM bundle; without one what OpenSSL trusts by default, as the probe does.
 
     Addresses that `policy` refuses are not dialled; without one all are, as befits the command line. Raises
-    ValueError or OSError for a bundle that holds something else.
+    ValueError for a bundle that holds something else.
     """
 
     def __init__(self, pem: str = "", *, policy: AddressPolicy | None = None, **options: Any) -> None:
         self._policy = policy
-        self._context = ssl.create_default_context(cadata=pem or None)
+        self._context = trusting(pem)
         self._context.sslsocket_class = _TlsSocket
         if pem:
             # Private CAs seldom fill in every extension of RFC 5280, and their bundle may hold an intermediate only.

@@ -7,10 +7,13 @@ import requests
 
 from mailtls.model.quoting import quote, shorten
 from mailtls.world.acme.messages import json_of
+from mailtls.world.acme.problem import lacks_roots
 from mailtls.world.acme.transport import Transport, Unfit
+from mailtls.world.roots import missing_roots
 
 _HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _MOST_NAMES: Final = 20
+_LONGEST: Final = 400  # characters of a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,16 @@ class Directory:
 
 def read_directory(url: str, roots_pem: str = "") -> Directory:
     """Ask for the directory; never raises for what the server does."""
-    transport = Transport(url, roots_pem)
+    try:
+        transport = Transport(url, roots_pem)
+    except ValueError as error:
+        return Directory(failure=f"the bundle of roots for it cannot be used: {error}")
     try:
         answer = transport("GET", url, _HEADERS)
         answer.raise_for_status()
     except requests.RequestException as error:
-        return Directory(failure=shorten(_words(error)))
+        missing = missing_roots() if not roots_pem.strip() and lacks_roots(error) else ""
+        return Directory(failure=shorten(" ".join(filter(None, (_words(error), missing))), _LONGEST))
     finally:
         transport.close()
     body = json_of(answer.text)

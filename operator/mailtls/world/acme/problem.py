@@ -11,6 +11,7 @@ from mailtls.model.problem import Problem, Stage, judge
 from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme.transport import NotAdmitted, NotHttps, Unfit
+from mailtls.world.roots import missing_roots
 
 # The longest that a CA's Retry-After holds anything back: CAs ask for a day though an order is ready in seconds, and
 # one answer of a server in trouble must not stop all certificates for a week.
@@ -104,9 +105,16 @@ def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
     )
 
 
-def from_broken_connection(error: requests.RequestException, url: str) -> AcmeProblem:
-    """Translate a connection that could not be made or broke; the order lives on (RFC 8555 has no say in it)."""
+def from_broken_connection(error: requests.RequestException, url: str, roots_pem: str = "") -> AcmeProblem:
+    """Translate a connection that could not be made or broke; the order lives on (RFC 8555 has no say in it).
+
+    `roots_pem` is the bundle that was trusted; without one it is said when the system has no roots to trust.
+    """
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        missing = missing_roots() if not roots_pem.strip() and lacks_roots(error) else ""
+        if missing:
+            message = f"{missing} Until then {url} is not trusted, unless spec.acme.caBundle names its root."
+            return AcmeProblem(Finding(Reason.ACME_TLS_UNTRUSTED, message), transient=True, needs_person=True)
         message = f"Put the root that signed {url} into spec.acme.caBundle: its certificate is not trusted here."
         return AcmeProblem(Finding(Reason.ACME_TLS_UNTRUSTED, message), transient=True, needs_person=True)
     if isinstance(error, NotAdmitted):
@@ -120,6 +128,11 @@ def from_broken_connection(error: requests.RequestException, url: str) -> AcmePr
         return AcmeProblem(Finding(Reason.ACME_INSECURE, message))
     message = f"Let the operator reach {url}: {_cause(error)}."
     return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
+
+
+def lacks_roots(error: Exception) -> bool:
+    """Whether a certificate was refused for its chain alone: other roots than ours might do."""
+    return any(sign in str(error) for sign in ("unable to get", "unable to verify", "certificate in certificate chain"))
 
 
 def not_acme(url: str) -> AcmeProblem:

@@ -11,12 +11,12 @@ import requests
 import structlog
 from acme import messages
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy import jwa, jwk
 from josepy.errors import DeserializationError
 from josepy.interfaces import JSONDeSerializable
 
 from mailtls.model.address_policy import AddressPolicy
+from mailtls.model.loading import private_key
 from mailtls.model.problem import Problem, Stage
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme import problem as acme_problem
@@ -75,6 +75,7 @@ class Session:
         self._network = Network(
             identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem, watch=watch, policy=policy
         )
+        self._roots_pem = roots_pem
         self._lock = threading.RLock()
         self._account_url = identity.url
         self._directory: messages.Directory | None = None
@@ -114,7 +115,7 @@ class Session:
         except Refused as refused:
             raise self.problem(kind, refused) from refused
         except requests.RequestException as error:
-            raise acme_problem.from_broken_connection(error, url) from error
+            raise acme_problem.from_broken_connection(error, url, self._roots_pem) from error
 
     def post(self, kind: RequestKind, url: str, message: JSONDeSerializable | None = None) -> requests.Response:
         """POST signed by the account (None: POST-as-GET); raises `AcmeProblem`."""
@@ -159,7 +160,7 @@ class Session:
             self._remember_wait(kind, refused)
             raise
         except requests.RequestException as error:
-            raise acme_problem.from_broken_connection(error, url) from error
+            raise acme_problem.from_broken_connection(error, url, self._roots_pem) from error
 
     def _read_directory(self) -> messages.Directory:
         url = self._identity.directory_url
@@ -260,7 +261,7 @@ def _counts_for_account(problem: Problem) -> bool:
 
 def account_key(pem: bytes) -> tuple[jwk.JWK, jwa.JWASignature]:
     """Load an account's private key and its JWS algorithm; raises ValueError for a kind that ACME has no use for."""
-    key = load_pem_private_key(pem, password=None)
+    key = private_key(pem)
     if isinstance(key, rsa.RSAPrivateKey):
         return jwk.JWKRSA(key=key), jwa.RS256
     algorithms = {256: jwa.ES256, 384: jwa.ES384, 521: jwa.ES512}

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 from threading import Event
 
-from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from mailtls.model.loading import certificates
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
 from mailtls.model.workload import PodState, certificate_annotation
@@ -200,6 +200,6 @@ def _cannot_run(executed: Executed) -> bool:
 def leaf_sha256(pem: str) -> str | None:
     """Return the SHA-256 (hex) of the first certificate in `pem`, None where there is none that can be read."""
     try:
-        return x509.load_pem_x509_certificates(pem.encode())[0].fingerprint(SHA256()).hex()
+        return certificates(pem.encode())[0].fingerprint(SHA256()).hex()
     except ValueError:
         return None

@@ -15,11 +15,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.domain.facts import StsFault, StsFetch
 from mailtls.model.quoting import quote, shorten
+from mailtls.world.roots import add_roots, missing_roots
 
 PATH: Final = "/.well-known/mta-sts.txt"
 LARGEST_POLICY: Final = 65536  # RFC 8461 section 3.3 suggests 64 kilobytes
 LONGEST_SECONDS: Final = 60.0  # and one minute
 _HTTPS: Final = 443
+_UNTRUSTED: Final = frozenset({2, 19, 20, 21})  # X509_V_ERR_* of chains that lead to no root of ours
 
 
 class PolicyFetcher:
@@ -34,7 +36,7 @@ class PolicyFetcher:
     def __init__(
         self, roots_pem: str = "", port: int = _HTTPS, seconds: float = 10.0, *, policy: AddressPolicy | None = None
     ) -> None:
-        self._context, self._port = _context(roots_pem), port
+        self._context, self._port, self._has_own_roots = _context(roots_pem), port, bool(roots_pem.strip())
         self._seconds, self._policy = min(seconds, LONGEST_SECONDS), policy
 
     def fetch(self, host: str, addresses: Sequence[str], seconds: float | None = None) -> StsFetch:
@@ -50,11 +52,18 @@ class PolicyFetcher:
         except TimeoutError:
             return StsFetch(StsFault.UNREACHABLE, f"no complete answer in {limit:.0f} seconds")
         except aiohttp.ClientConnectorCertificateError as refusal:
-            return StsFetch(StsFault.CERTIFICATE, _objection(refusal.certificate_error))
+            return self._distrusted(refusal.certificate_error)
         except aiohttp.ClientConnectorSSLError as error:
             return StsFetch(StsFault.CERTIFICATE, f"the TLS handshake failed ({shorten(str(error.os_error))})")
         except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
             return StsFetch(StsFault.UNREACHABLE, _meaning(error))
+
+    def _distrusted(self, error: Any) -> StsFetch:
+        """Say whose fault it is: without roots no certificate can be trusted, and the server's may be good."""
+        missing = "" if self._has_own_roots else missing_roots()
+        if missing and getattr(error, "verify_code", 0) in _UNTRUSTED:
+            return StsFetch(StsFault.NO_ROOTS, missing)
+        return StsFetch(StsFault.CERTIFICATE, _objection(error))
 
     async def _fetch(self, host: str, addresses: Sequence[str], seconds: float) -> StsFetch:
         connector = aiohttp.TCPConnector(
@@ -104,9 +113,9 @@ def _context(roots_pem: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if roots_pem.strip():
         try:
-            context.load_verify_locations(cadata=roots_pem)
-        except (ssl.SSLError, ValueError):
-            raise ValueError("The bundle of roots holds something else than certificates in PEM.") from None
+            add_roots(context, roots_pem)
+        except ValueError as error:
+            raise ValueError(f"The bundle of roots cannot be used: {error}.") from None
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on by default from Python 3.13 on, but senders are not so strict
     context.hostname_checks_common_name = False  # RFC 8461 section 3.3 wants a DNS-ID
     return context

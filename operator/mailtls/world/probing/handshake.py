@@ -5,30 +5,27 @@ its own OpenSSL, so that the same fault reads the same everywhere. The handshake
 certificate that is refused cannot be described; `TrustStore` verifies afterwards.
 """
 
-import os
-import re
-import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-from cryptography import x509
 from OpenSSL import SSL, crypto
 
+from mailtls.model import loading
 from mailtls.model.hostname import address_in
 from mailtls.model.probe.talk import Fault, Session, Verification
 from mailtls.model.quoting import quote, shorten
 from mailtls.world.probing.staging import staging_roots
+from mailtls.world.roots import missing_roots, root_places
 
 RECORD_LIMIT: Final = 16384  # octets of plain text in one TLS record (RFC 8446 section 5.1)
 # No codes of OpenSSL: the extra roots are no certificates, and there are no roots at all.
 UNREADABLE_ROOTS: Final = -1
 NO_ROOTS: Final = -2
+_UNTRUSTED: Final = frozenset({2, 19, 20, 21})  # X509_V_ERR_* of chains that lead to no root of ours
 _RECORDS: Final = frozenset({b"\x15", b"\x16"})  # alert, handshake: how a server's first record can begin
-_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # how OpenSSL finds a root in a folder
 _VERSION_FAULTS: Final = ("protocol version", "unsupported protocol", "version too low", "no protocols available")
 
 
@@ -163,14 +160,14 @@ class TrustStore:
 
     def __init__(self, extra_roots_pem: str, now: datetime, *, trusts_staging: bool = False) -> None:
         self._store = _system_roots(now)
-        self._is_empty = not (extra_roots_pem.strip() or trusts_staging or has_system_roots())
+        self._missing = "" if extra_roots_pem.strip() or trusts_staging else missing_roots()
         self._system = _system_roots(now) if trusts_staging or extra_roots_pem.strip() else None
         self._unreadable = ""
         self._last: tuple[tuple[bytes, ...], Verification] | None = None
         try:
             self._add(extra_roots_pem)
-        except ValueError:
-            self._unreadable = "it holds something else than certificates in PEM"
+        except ValueError as error:
+            self._unreadable = shorten(str(error))
         for root in staging_roots() if trusts_staging else ():
             self._store.add_cert(crypto.X509.from_cryptography(root))
 
@@ -187,7 +184,9 @@ class TrustStore:
             path = crypto.X509StoreContext(self._store, chain[0], chain[1:]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, words = error.errors
-            return Verification(NO_ROOTS if self._is_empty else code, depth, shorten(str(words)))
+            if self._missing and code in _UNTRUSTED:
+                return Verification(NO_ROOTS, depth, self._missing)
+            return Verification(code, depth, shorten(str(words)))
         is_trial = path[-1].to_cryptography() in staging_roots()
         return Verification(is_trial=is_trial, is_public=self._is_public(chain))
 
@@ -205,7 +204,7 @@ class TrustStore:
         """Trust the roots of a bundle; intermediates in it would hide that the server does not send them."""
         if not extra_roots_pem.strip():
             return
-        bundle = x509.load_pem_x509_certificates(extra_roots_pem.encode())
+        bundle = loading.certificates(extra_roots_pem.encode(), loading.BUNDLE)
         roots = [root for root in bundle if root.issuer == root.subject]
         if not roots:  # nothing else to trust: take the bundle's certificates as anchors, as asked
             self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
@@ -217,28 +216,13 @@ def _system_roots(now: datetime) -> crypto.X509Store:
     """Trust what OpenSSL trusts by default: a file and folders, or what SSL_CERT_FILE and SSL_CERT_DIR name instead."""
     store = crypto.X509Store()
     store.set_time(now)
-    file, folders = _root_places()
+    file, folders = root_places()
     if file is not None:
         with suppress(crypto.Error):  # a file without certificates adds none
             store.load_locations(str(file))
     for folder in folders:  # looked up by hash when needed: no cost of parsing a hundred roots
         store.load_locations(None, str(folder))
     return store
-
-
-def has_system_roots() -> bool:
-    """Whether there is any root to trust by default; without one no chain of the internet can be."""
-    file, folders = _root_places()
-    has_file = file is not None and b"-----BEGIN" in file.read_bytes()
-    return has_file or any(_HASHED.fullmatch(each.name) for folder in folders for each in folder.iterdir())
-
-
-def _root_places() -> tuple[Path | None, list[Path]]:
-    """The file and the folders; SSL_CERT_DIR may name several, as OpenSSL splits it."""
-    paths = ssl.get_default_verify_paths()
-    named = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
-    folders = [Path(each) for each in named.split(os.pathsep) if each and Path(each).is_dir()]
-    return Path(paths.cafile) if paths.cafile else None, folders
 
 
 def _failure(error: SSL.Error) -> HandshakeFailed:

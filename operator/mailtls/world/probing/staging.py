@@ -5,8 +5,10 @@ from importlib.resources import files
 
 from cryptography import x509
 
+from mailtls.model.loading import certificates
+
 
 @cache
 def staging_roots() -> tuple[x509.Certificate, ...]:
     """Return the roots that come with this package."""
-    return tuple(x509.load_pem_x509_certificates(files(__package__).joinpath("letsencrypt-staging.pem").read_bytes()))
+    return tuple(certificates(files(__package__).joinpath("letsencrypt-staging.pem").read_bytes()))
