@@ -1,8 +1,7 @@
 """Probes mail servers over the network, many at once, and hands the facts to a judge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
@@ -12,42 +11,16 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.world.ports import Clock
 from mailtls.world.probing.handshake import TrustStore, client_context
 from mailtls.world.probing.inspection import Inspector
+from mailtls.world.probing.places import Door
 from mailtls.world.probing.talk import Conversation, Limits
 
 __all__ = ["Limits", "MailProber"]
 
 
-class Door:
-    """Lets probes begin: a few at a time, as each costs a handshake, but never kept waiting by servers that are dead.
-
-    Whoever is not done after `Limits.busy` seconds waits for a server rather than for us, and makes room for the next.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self._busy, self._open = asyncio.Semaphore(limits.concurrency), asyncio.Semaphore(limits.connections)
-        self._seconds = limits.busy
-
-    @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """Wait for a place, and hold it for as long as it is needed."""
-        async with self._open:
-            await self._busy.acquire()
-            places = [self._busy]  # emptied by whoever comes first: the timer, or the end
-
-            def leave() -> None:
-                while places:
-                    places.pop().release()
-
-            timer = asyncio.get_running_loop().call_later(self._seconds, leave)
-            try:
-                yield
-            finally:
-                timer.cancel()
-                leave()
-
-
 class MailProber:
     """Implements `ports.Prober`; thread-safe, each call runs an event loop of its own.
+
+    The limits hold for all calls together, however many threads make them.
 
     `judge` is `lifecycle.probe.checks.verdict`, passed in because world and lifecycle do not know each other.
     """
@@ -57,6 +30,7 @@ class MailProber:
         self._judge = judge
         self._limits = limits or Limits()
         self._context = client_context()
+        self._door = Door(self._limits)
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> list[Endpoint]:
         """Probe all targets concurrently, answer in their order; never raises for what a server does."""
@@ -70,11 +44,11 @@ class MailProber:
         return asyncio.run(self._sweep(asked, expected, depth)) if asked else []
 
     async def _sweep(self, targets: list[Target], expected: Expected, depth: Depth) -> list[tuple[Endpoint, Facts]]:
-        door = Door(self._limits)
+        party = object()
         trust = TrustStore(expected.extra_roots_pem, self._clock.now(), trusts_staging=expected.trusts_staging)
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
-            async with door.passed():
+            async with self._door.passed(party):
                 return await self._endpoint(target, expected, depth, trust)
 
         return await asyncio.gather(*(one(target) for target in targets))
