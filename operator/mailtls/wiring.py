@@ -139,7 +139,9 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
         policy=settings.servers,
     )
-    solvers = Solvers(parts.tokens, accounts.read, check=Http01Check(policy=settings.servers))
+    solvers = Solvers(
+        parts.tokens, accounts.read, check=Http01Check(policy=settings.servers), resolvers=settings.resolvers
+    )
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     trust = _text(settings.trust_bundle_file)

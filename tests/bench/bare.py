@@ -115,7 +115,7 @@ class BareIssuing:
             token = proof.challenge.token
             shown = (journey.name, token, self._account.key_authorization(token), self._account.dns01_value(token))
             self._solvers.present(self._acme.solvers[0], *shown)
-            while not self._solvers.is_ready(self._acme.solvers[0], *shown):
+            while self._solvers.hidden_by(self._acme.solvers[0], *shown) is not None:
                 time.sleep(0.05)
             journey.presented |= {proof.challenge.url}
 

@@ -16,7 +16,7 @@ from functional.pebble import Pebble
 from mailtls.lifecycle.probe.checks import verdict
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
-from mailtls.model.spec import Key, Solver
+from mailtls.model.spec import Key, Rfc2136, Solver
 from mailtls.passes.bulkheads import Bulkheads
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
@@ -30,6 +30,7 @@ from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
 from mailtls.world.acme.accounts import Accounts
+from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.challenges.solvers import Solvers
@@ -107,6 +108,7 @@ class Core:
     defaults: Defaults = field(default_factory=Defaults)
     domains: Domains = field(default_factory=DomainReader)
     bulkheads: Bulkheads = field(default_factory=lambda: Bulkheads(workers=16))
+    zones: Callable[[Rfc2136, bytes], Rfc2136Zone] = Rfc2136Zone
 
     def __post_init__(self) -> None:
         self.restart()
@@ -125,7 +127,7 @@ class Core:
             on_skew=self.metrics.clock_skew,
             order_limits={self.pebble.directory_url: self.order_limit},
         )
-        self.solvers = StuckSolvers(self.tokens, accounts.read)
+        self.solvers = StuckSolvers(self.tokens, accounts.read, self.zones)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
         mending = Mending(References(cluster, clock), accounts, clock)
         restoring = Restoring(PreviousPairs(cluster), secrets, clock)

@@ -1,13 +1,14 @@
 """The operator's core against a real CA, with everything that goes wrong on the way to it."""
 
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from functional.bind import Bind, Key, ZoneFile, running
+from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
 from functional.operator_core import KEY, Core
 from functional.pebble import Options, Pebble, running_pebble
 from mailtls.model.budget import Budget
@@ -16,6 +17,7 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import ConditionType
 from mailtls.world import keys
+from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 from mailtls.world.reading.spec import Defaults, default_acme
@@ -385,6 +387,32 @@ def test_refused_update_keeps_its_order_and_is_tried_again_ever_more_seldom(core
     assert core.requests("authorization") <= 20
 
 
+@pytest.mark.bind
+def test_name_server_that_lags_is_named_within_a_minute(shared_pebble: Pebble, tmp_path: Path) -> None:
+    """It is waited for as long as before, and once it has the record, the order goes on."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 on loopback")
+    records = f"@ NS ns1\n@ NS ns2\nns1 A {PRIMARY}\nns2 AAAA {SECONDARY}\n"
+    zone, port = ZoneFile("example.com", records, "grant mailtls. zonesub TXT;"), free_port()
+    copy = ZoneFile("example.com", primary=f"primaries port {port} {{ {PRIMARY}; }};")
+    with (
+        running(tmp_path / "primary", [zone], [DNS_KEY], port=port) as primary,
+        running(tmp_path / "secondary", [copy], address=SECONDARY, port=port) as secondary,
+    ):
+        core = Core(shared_pebble, zones=lambda settings, secret: Rfc2136Zone(settings, secret, primary.names()))
+        core.put_secret("tsig", {"key": DNS_KEY.secret.encode()})
+        rfc2136 = {"server": primary.server, "tsigKeyName": "mailtls."}
+        solver = {"dns01": {"rfc2136": rfc2136 | {"tsigSecretRef": {"name": "tsig", "key": "key"}}}}
+        core.apply(acme=core.acme() | {"solvers": [solver]})
+        began_at = core.clock.now()
+        core.run(lambda: core.condition("Issued").get("reason") == "DnsNotPropagated")
+        assert core.clock.now() - began_at < timedelta(minutes=1)
+        assert f"ns2.example.com ({secondary.server})" in core.condition("Issued")["message"]
+        secondary.rndc("retransfer", "example.com")
+        core.run_until_ready()
+        assert core.clock.now() - began_at < timedelta(minutes=2)
+
+
 @pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
 def test_mended_dns_key_is_taken_up_within_a_minute(core: Core, bind: Bind, restarts: bool) -> None:
     """After hours of refusals nobody waits out the pause, and the order that waited is the one that is issued."""
@@ -465,20 +493,23 @@ def test_deleted_resource_gives_its_place_in_line_back(core: Core) -> None:
     assert timedelta(seconds=delay) < timedelta(minutes=61)
 
 
-def test_renewal_that_the_authority_suggests_does_not_wait_in_line(core: Core) -> None:
-    """Certificates are renewed in time however many others are ordered."""
-    core.order_limit = Budget(1, timedelta(days=1))
-    core.restart()
-    core.run_until_ready()
-    first = core.secret()
-    assert first is not None
-    issued_at = x509.load_pem_x509_certificate(first["tls.crt"]).not_valid_before_utc
-    window = issued_at + timedelta(seconds=1), core.clock.now() + timedelta(minutes=5)
-    core.pebble.suggest_renewal(first["tls.crt"].decode(), *window)
-    began_at = core.clock.now()
-    core.apply(probe={"interval": "2h"})  # asks the authority again
-    core.run(lambda: core.secret() != first)
-    assert core.clock.now() - began_at < timedelta(minutes=6)
+def test_renewal_that_the_authority_suggests_does_not_wait_in_line() -> None:
+    """Certificates are renewed in time however many others are ordered, once they are an hour old."""
+    hours = {"profiles": {"default": {"description": "six hours", "validityPeriod": 6 * 3600}}}
+    with running_pebble(Options(config=hours)) as pebble:
+        core = Core(pebble, order_limit=Budget(1, timedelta(days=1)))
+        core.apply()
+        core.run_until_ready()
+        first = core.secret()
+        assert first is not None
+        core.clock.advance(timedelta(hours=2))
+        began_at = core.clock.now()
+        pebble.suggest_renewal(
+            first["tls.crt"].decode(), began_at - timedelta(hours=1), began_at + timedelta(minutes=5)
+        )
+        core.apply(probe={"interval": "2h"})  # asks the authority again
+        core.run(lambda: core.secret() != first)
+        assert core.clock.now() - began_at < timedelta(minutes=6)
 
 
 def test_preferred_chain_that_is_not_offered_is_told_and_the_certificate_stored(core: Core) -> None:

@@ -1,11 +1,13 @@
 """Proofs from end to end: settings and a Secret in, a record in a real BIND or an answer over HTTP out."""
 
+import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from functional.bind import PRIMARY, Bind, Key, ZoneFile, running
+from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, running
 from mailtls.model.address_policy import AddressPolicy, parse_networks
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Dns01, Http01, Rfc2136, Solver
@@ -43,27 +45,29 @@ def bind(tmp_path: Path) -> Iterator[Bind]:
         yield server
 
 
-def solvers_of(bind: Bind, vault: Vault, tokens: Tokens | None = None, port: int = 80) -> Solvers:
+def solvers_of(
+    bind: Bind, vault: Vault, tokens: Tokens | None = None, port: int = 80, resolvers: tuple[str, ...] = ()
+) -> Solvers:
     """Make solvers whose zones find name servers by asking `bind`."""
 
     def zone(settings: Rfc2136, secret: bytes) -> Rfc2136Zone:
         return Rfc2136Zone(settings, secret, bind.names())
 
-    return Solvers(
-        tokens or Tokens(), vault.read, zone, Http01Check(port, AddressPolicy(parse_networks(["127.0.0.0/8", "::1"])))
-    )
+    check = Http01Check(port, AddressPolicy(parse_networks(["127.0.0.0/8", "::1"])))
+    return Solvers(tokens or Tokens(), vault.read, zone, check, resolvers)
 
 
 def test_dns_proof_is_published_seen_and_removed(bind: Bind) -> None:
     """The Secret is read once for all three."""
     vault, solver = Vault(KEY.secret), Solver(Dns01(bind.settings(KEY)))
     solvers = solvers_of(bind, vault)
-    assert not solvers.is_ready(solver, *PROOF)
-    assert solvers.not_seen(solver, *PROOF).reason is Reason.DNS_NOT_PROPAGATED
-    assert bind.server in solvers.not_seen(solver, *PROOF).message
+    hidden = solvers.hidden_by(solver, *PROOF)
+    assert hidden is not None
+    assert hidden.reason is Reason.DNS_NOT_PROPAGATED
+    assert f"ns1.example.test ({bind.server})" in hidden.message
     solvers.present(solver, *PROOF)
     assert bind.texts(RECORD) == {"the-digest"}
-    assert solvers.is_ready(solver, *PROOF)
+    assert solvers.hidden_by(solver, *PROOF) is None
     solvers.clean_up(solver, *PROOF)
     assert bind.texts(RECORD) == set()
     assert vault.reads == 1
@@ -84,15 +88,74 @@ def test_secret_that_is_mended_is_taken_up_at_the_next_try(bind: Bind) -> None:
 def test_proof_without_self_check_is_ready_unseen(bind: Bind) -> None:
     """Split horizons hide the record from here, but not from the CA."""
     solvers = solvers_of(bind, Vault(KEY.secret))
-    assert solvers.is_ready(Solver(Dns01(bind.settings(KEY), self_check=False)), *PROOF)
-    assert solvers.is_ready(Solver(Http01(self_check=False)), *PROOF)
+    assert solvers.hidden_by(Solver(Dns01(bind.settings(KEY), self_check=False)), *PROOF) is None
+    assert solvers.hidden_by(Solver(Http01(self_check=False)), *PROOF) is None
 
 
-def test_server_that_is_gone_is_the_finding_of_a_proof_not_seen(bind: Bind) -> None:
-    """Looking once more must not end in an exception."""
+def test_proof_that_nobody_looks_at_is_ready_after_the_delay(bind: Bind) -> None:
+    """Who knows that a provider takes its time says how long."""
+    solver = Solver(Dns01(bind.settings(KEY), self_check=False, delay=timedelta(minutes=5)))
+    solvers = solvers_of(bind, Vault(KEY.secret))
+    hidden = solvers.hidden_by(solver, *PROOF, waited=timedelta(seconds=299))
+    assert hidden is not None
+    assert "300 s after the TXT record for mx.example.test was published (dns01.delay)" in hidden.message
+    assert solvers.hidden_by(solver, *PROOF, waited=timedelta(minutes=5)) is None
+
+
+def test_server_that_is_gone_is_a_problem_of_a_proof_not_seen(bind: Bind) -> None:
+    """It passes, and is told with the server's name."""
     solver, solvers = Solver(Dns01(bind.settings(KEY))), solvers_of(bind, Vault(KEY.secret))
     bind.stop()
-    assert solvers.not_seen(solver, *PROOF).reason is Reason.DNS_UNREACHABLE
+    with pytest.raises(ProofProblem) as caught:
+        solvers.hidden_by(solver, *PROOF)
+    assert caught.value.finding.reason is Reason.DNS_UNREACHABLE
+
+
+@pytest.fixture
+def walled(tmp_path: Path) -> Iterator[Bind]:
+    """A hidden primary, of whose zone the only name server is behind a firewall: nothing ever comes back from there."""
+    zone = ZoneFile("example.test", f"@ NS ns2\nns2 AAAA {SECONDARY}\n", "grant mailtls. zonesub TXT;")
+    with (
+        running(tmp_path / "bind", [zone], [KEY]) as server,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams,
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as streams,
+    ):
+        datagrams.bind((SECONDARY, server.port))
+        streams.bind((SECONDARY, server.port))
+        streams.listen()
+        yield server
+
+
+def test_name_servers_behind_a_firewall_are_named_and_a_minute_is_waited(walled: Bind) -> None:
+    """The message offers both settings; then the CA is told to look all the same."""
+    solver, solvers = Solver(Dns01(walled.settings(KEY))), solvers_of(walled, Vault(KEY.secret))
+    solvers.present(solver, *PROOF)
+    hidden = solvers.hidden_by(solver, *PROOF)
+    assert hidden is not None
+    assert hidden.reason is Reason.NAME_SERVERS_UNREACHABLE
+    for words in (f"ns2.example.test ([::1]:{walled.port})", "domains.resolvers", "dns01.delay", "60 s after"):
+        assert words in hidden.message
+    assert solvers.hidden_by(solver, *PROOF, waited=timedelta(seconds=59)) is not None
+    assert solvers.hidden_by(solver, *PROOF, waited=timedelta(seconds=60)) is None
+
+
+def test_delay_of_the_settings_is_waited_behind_a_firewall(walled: Bind) -> None:
+    """It goes before the minute, and before resolvers."""
+    solver = Solver(Dns01(walled.settings(KEY), delay=timedelta(minutes=5)))
+    solvers = solvers_of(walled, Vault(KEY.secret), resolvers=("192.0.2.1",))
+    solvers.present(solver, *PROOF)
+    assert solvers.hidden_by(solver, *PROOF, waited=timedelta(minutes=4)) is not None
+    assert solvers.hidden_by(solver, *PROOF, waited=timedelta(minutes=5)) is None
+
+
+def test_resolvers_of_the_installation_are_asked_behind_a_firewall(walled: Bind) -> None:
+    """Their word counts, whatever the time."""
+    solver = Solver(Dns01(walled.settings(KEY)))
+    solvers = solvers_of(walled, Vault(KEY.secret), resolvers=(walled.server,))
+    solvers.present(solver, *PROOF)
+    assert solvers.hidden_by(solver, *PROOF) is None
+    late = solvers.hidden_by(solver, *PROOF[:-1], "another-digest", waited=timedelta(hours=1))
+    assert late is not None
 
 
 def test_http_proof_is_published_seen_and_removed(bind: Bind) -> None:
@@ -103,12 +166,13 @@ def test_http_proof_is_published_seen_and_removed(bind: Bind) -> None:
     try:
         solvers = solvers_of(bind, Vault(""), tokens, server.port)
         proof = ("localhost", *PROOF[1:])
-        assert not solvers.is_ready(solver, *proof)
+        assert solvers.hidden_by(solver, *proof) is not None
         solvers.present(solver, *proof)
-        assert solvers.is_ready(solver, *proof)
+        assert solvers.hidden_by(solver, *proof) is None
         solvers.clean_up(solver, *proof)
-        assert not solvers.is_ready(solver, *proof)
-        finding = solvers.not_seen(solver, *proof)
+        assert solvers.hidden_by(solver, *proof) is not None
+        finding = solvers.hidden_by(solver, *proof)
+        assert finding is not None
         assert finding.reason is Reason.HTTP_SELF_CHECK_FAILED
         assert "the answer is 404" in finding.message
     finally:

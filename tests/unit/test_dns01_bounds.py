@@ -68,7 +68,7 @@ def test_zone_with_two_thousand_name_servers_costs_a_few_lookups(monkeypatch: py
     names = _Names()
     servers = [f"n{number}.dead{number}.example." for number in range(2000)]
     _answers(monkeypatch, lambda _, kind: servers if kind == "NS" else [])
-    _zone(names).lagging(_NAME, "value")
+    _zone(names).spread(_NAME, "value")
     assert len(names.asked) == 32
 
 

@@ -133,6 +133,8 @@ def _trouble(seen: Observed) -> Finding | None:
     """The failure of this pass, else the one that is remembered."""
     if seen.issue_failure is not None:
         return seen.issue_failure.finding
+    if seen.hidden_by is not None:
+        return seen.hidden_by
     attempts = seen.status.attempts
     return Finding(attempts.reason, attempts.message) if attempts and attempts.failed else None
 

@@ -1,6 +1,7 @@
 """Which solver proves which name: the one with the longest matching zone, the first among equals."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from mailtls.model.spec import Acme, Dns01, Solver
@@ -20,6 +21,12 @@ def choose(acme: Acme, name: str) -> Solver | None:
     matches = ((_length_of_match(solver, name), solver) for solver in acme.solvers)
     length, chosen = max(matches, key=lambda match: match[0], default=(_NO_MATCH, None))
     return chosen if length > _NO_MATCH else None
+
+
+def longest_delay(acme: Acme) -> timedelta:
+    """Return the longest time that a solver is told to wait after it has published a record."""
+    delays = (each.challenge.delay for each in acme.solvers if isinstance(each.challenge, Dns01))
+    return max(filter(None, delays), default=timedelta())
 
 
 def challenge_type(solver: Solver) -> str:

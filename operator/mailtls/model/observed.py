@@ -155,6 +155,7 @@ class Observed:
     is_fresh_intent: bool = False  # this pass staged the key, so the CA cannot have heard of it
     was_resumed: bool = False  # an earlier process may have presented proofs of this order
     presenting_since: datetime | None = None
+    hidden_by: Finding | None = None  # what a proof was not seen for, once that takes long
     looks: int = 0  # at proofs that spread
     issued: HistoryEntry | None = None  # what this pass issued, or rolled back to
     refused: HistoryEntry | None = None  # the wish that this pass could not grant

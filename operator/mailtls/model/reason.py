@@ -70,6 +70,7 @@ class Reason(StrEnum):
     DNS_UPDATE_REFUSED = "DnsUpdateRefused"
     DNS_UNREACHABLE = "DnsUnreachable"
     DNS_NOT_PROPAGATED = "DnsNotPropagated"
+    NAME_SERVERS_UNREACHABLE = "NameServersUnreachable"
     ZONE_NOT_FOUND = "ZoneNotFound"
     HTTP_SELF_CHECK_FAILED = "HttpSelfCheckFailed"
     # guarding the Secret

@@ -167,10 +167,14 @@ class Rfc2136:
 
 @dataclass(frozen=True, slots=True)
 class Dns01:
-    """Proof by a TXT record (RFC 8555 section 8.4). `self_check` asks the authoritative servers first."""
+    """Proof by a TXT record (RFC 8555 section 8.4). `self_check` asks the authoritative servers first.
+
+    `delay` is how long after the record was published the CA is told where none of them can be asked, or none is to be.
+    """
 
     rfc2136: Rfc2136
     self_check: bool = True
+    delay: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

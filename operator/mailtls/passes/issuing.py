@@ -195,6 +195,7 @@ class Issuing:
             presented=frozenset(),
             chain=None,
             presenting_since=None,
+            hidden_by=None,
             looks=0,
             wait_until=None,
             stumbles=0,

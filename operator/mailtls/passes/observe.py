@@ -215,6 +215,7 @@ def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
         order=order,
         presented=before.presented,
         presenting_since=before.presenting_since,
+        hidden_by=before.hidden_by,
         looks=before.looks,
         was_resumed=before.was_resumed,
         wait_until=before.wait_until,

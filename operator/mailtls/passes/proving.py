@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from mailtls.lifecycle.order import Fail, Present, Proof
-from mailtls.lifecycle.solver import challenge_type, choose
+from mailtls.lifecycle.solver import challenge_type, choose, longest_delay
 from mailtls.model.observed import Observed
 from mailtls.model.order import OrderState, Status
 from mailtls.model.spec import Desired, Solver
@@ -14,6 +14,7 @@ from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.ports import Clock
 
 SPREAD_PATIENCE = timedelta(minutes=10)  # how long a proof may take to be seen everywhere
+NAMED_AFTER = timedelta(seconds=20)  # then who holds the proof back is told in the condition
 SPREAD_PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)  # seconds between looks
 
 
@@ -31,17 +32,22 @@ class Proving:
             for proof in proofs.values():
                 self.solvers.present(*proof)
         since = seen.presenting_since or self.clock.now()
-        ready = frozenset(url for url, proof in proofs.items() if self.solvers.is_ready(*proof))
-        if len(ready) == len(proofs):
-            return replace(seen, presented=seen.presented | ready, presenting_since=None, looks=0)
-        if self.clock.now() - since > SPREAD_PATIENCE:
-            hidden = next(proof for url, proof in proofs.items() if url not in ready)
-            return Fail(self.solvers.not_seen(*hidden))
+        waited = self.clock.now() - since
+        hidden = {
+            url: found for url, proof in proofs.items() if (found := self.solvers.hidden_by(*proof, waited=waited))
+        }
+        presented = seen.presented | (proofs.keys() - hidden.keys())
+        if not hidden:
+            return replace(seen, presented=presented, presenting_since=None, hidden_by=None, looks=0)
+        first = next(iter(hidden.values()))
+        if waited > SPREAD_PATIENCE + longest_delay(desired.acme):
+            return Fail(first)
         pause = SPREAD_PAUSES[min(seen.looks, len(SPREAD_PAUSES) - 1)]
         return replace(
             seen,
-            presented=seen.presented | ready,
+            presented=presented,
             presenting_since=since,
+            hidden_by=first if waited >= NAMED_AFTER else None,
             looks=seen.looks + 1,
             wait_until=self.clock.now() + timedelta(seconds=pause),
         )

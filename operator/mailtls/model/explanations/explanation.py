@@ -232,6 +232,13 @@ _PROOFS: Mapping[Reason, Explanation] = {
         "Check that the secondaries are notified and transfer the zone; where some of them cannot be reached from the "
         "cluster, turn the solver's selfCheck off.",
     ),
+    Reason.NAME_SERVERS_UNREACHABLE: Explanation(
+        "None of the zone's authoritative servers can be asked from the cluster: packets to their port 53 vanish, over "
+        "UDP and over TCP, as behind a firewall. So the authority is told to look a while after the record was "
+        "published.",
+        "Allow the operator port 53 to the internet, name resolvers in the Helm value domains.resolvers, which are "
+        "asked for the record then, or set dns01.delay to as long as your name servers need to pass a record on.",
+    ),
     Reason.ZONE_NOT_FOUND: Explanation(
         "The zone that the challenge record belongs into could not be found, or the server does not serve it.",
         "Set the solver's zone to the zone that the server serves, and check the SOA record of the name.",

@@ -1,7 +1,7 @@
 """DNS-01 (RFC 8555 section 8.4) by dynamic updates: a `Zone` over RFC 2136 with TSIG (RFC 8945)."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -18,12 +18,13 @@ import dns.tsig
 import dns.update
 
 from mailtls.model.spec import Rfc2136
+from mailtls.model.spread import Spread
 from mailtls.world.challenges.dns_key import tsig_key
 from mailtls.world.challenges.dns_names import Names
 from mailtls.world.challenges.dns_place import Place, Search
 from mailtls.world.challenges.dns_refusal import Refusal
 from mailtls.world.challenges.proofs import ProofProblem
-from mailtls.world.dns.server import Address, Ask, DnsServer, ask_all
+from mailtls.world.dns.server import Address, Ask, DnsServer, ask_all, gives_a_sign
 from mailtls.world.effects import before_effect
 from mailtls.world.expiring import Expiring
 
@@ -33,6 +34,7 @@ _SILENCE_SECONDS: Final = 60.0
 _STEP_SECONDS: Final = 25.0  # for all lookups and connections of one call; with what may be under way, 30 at most
 _MOST_SERVERS: Final = 16  # a zone may list thousands, and the answers of 16 say enough
 _MOST_ADDRESSES: Final = 32
+_MOST_KNOCKS: Final = 3  # servers that are tried over TCP, too, when all are silent
 _TSIG_ERRORS: Final = (
     dns.tsig.PeerError,
     dns.tsig.BadTime,
@@ -55,8 +57,9 @@ class Rfc2136Zone:
         self._server = DnsServer(settings.server)
         self._zone = dns.name.from_text(settings.zone) if settings.zone else None
         self._places: Expiring[dns.name.Name, Place] = Expiring(_PLACE_SECONDS)
-        self._authorities: Expiring[dns.name.Name, tuple[Address, ...]] = Expiring(_SERVERS_SECONDS)
+        self._authorities: Expiring[dns.name.Name, Mapping[Address, str]] = Expiring(_SERVERS_SECONDS)
         self._silent: Expiring[Address, bool] = Expiring(_SILENCE_SECONDS)
+        self._blocked: Expiring[dns.name.Name, bool] = Expiring(_SILENCE_SECONDS)
 
     def present(self, name: str, value: str) -> None:
         """Add `value` to the TXT set at `name`, or where a CNAME there points; adding it again changes nothing."""
@@ -91,27 +94,43 @@ class Rfc2136Zone:
             return place.zone.to_text(omit_final_dot=True)
 
     def is_visible(self, name: str, value: str) -> bool:
-        """Whether all authoritative servers that answer have `value`, and at least one answers."""
-        return not self.lagging(name, value)
+        """Whether all authoritative servers that answer have `value`, or none can be asked."""
+        return not self.spread(name, value).late
 
-    def lagging(self, name: str, value: str) -> tuple[str, ...]:
-        """Return the servers that answer without `value`, as host:port.
+    def spread(self, name: str, value: str) -> Spread:
+        """Look where `value` has arrived.
 
         All addresses of the zone's name servers are asked, without any cache. Servers that are silent, or not
         authoritative, are left out, as a CA's resolver does. When no name server can be asked from here (a hidden
-        primary, placeholder names, a firewall), the server that took the update has the last word.
+        primary, placeholder names, a firewall), the server that took the update has the last word; where time-outs
+        over UDP and TCP speak for a firewall, that is told.
         """
         until = _deadline()
         place = self._known_place(dns.name.from_text(name), until)
         query = dns.message.make_query(place.owner, dns.rdatatype.TXT, flags=0, use_edns=0)
-        asked = tuple(each for each in self._authorities_of(place.zone, until) if not self._silent.get(each))
-        answers = {each: found for each, found in ask_all(query, asked).items() if _is_authoritative(found)}
+        servers = self._authorities_of(place.zone, until)
+        answers = {each: found for each, found in self._ask(query, servers).items() if _is_authoritative(found)}
+        is_blocked = not answers and self._is_blocked(place.zone, query, servers)
+        if answers:
+            return Spread(late=tuple(servers[each] for each in _without(value, place.owner, answers)))
+        with self._server.conversation(until) as ask:
+            late = () if value in _values(place.owner, ask(query)) else (self._settings.server,)
+        return Spread(late, tuple(servers.values()) if is_blocked and not late else ())
+
+    def _ask(self, query: dns.message.Message, servers: Iterable[Address]) -> Mapping[Address, dns.message.Message]:
+        asked = tuple(each for each in servers if not self._silent.get(each))
+        answers = ask_all(query, asked)
         for silent in set(asked) - answers.keys():
             self._silent.put(silent, True)
-        if answers:
-            return _without(value, place.owner, answers)
-        with self._server.conversation(until) as ask:
-            return () if value in _values(place.owner, ask(query)) else (self._settings.server,)
+        return answers
+
+    def _is_blocked(self, zone: dns.name.Name, query: dns.message.Message, servers: Iterable[Address]) -> bool:
+        """Whether what is sent to the servers vanishes; who refuses, or says anything, is not behind a firewall."""
+        known = self._blocked.get(zone)
+        if known is not None:
+            return known
+        signs = [gives_a_sign(query, each) for each in islice(servers, _MOST_KNOCKS)]
+        return self._blocked.put(zone, bool(signs) and not any(signs))
 
     def _known_place(self, owner: dns.name.Name, until: float) -> Place:
         known = self._places.get(owner)
@@ -149,13 +168,17 @@ class Rfc2136Zone:
         if not answer.had_tsig:
             raise refusal.unsigned()
 
-    def _authorities_of(self, zone: dns.name.Name, until: float) -> tuple[Address, ...]:
+    def _authorities_of(self, zone: dns.name.Name, until: float) -> Mapping[Address, str]:
+        """The addresses to ask, each with the server's name and address for people."""
         known = self._authorities.get(zone)
         if known is not None:
             return known
         names, servers = self._names.within(until), self._servers_of(zone, until)
-        found = (address for server in servers[:_MOST_SERVERS] for address in names.addresses(server))
-        return self._authorities.put(zone, tuple(dict.fromkeys(islice(found, _MOST_ADDRESSES))))
+        found = ((address, server) for server in servers[:_MOST_SERVERS] for address in names.addresses(server))
+        labels = {
+            each: f"{name.to_text(omit_final_dot=True)} ({each})" for each, name in islice(found, _MOST_ADDRESSES)
+        }
+        return self._authorities.put(zone, labels)
 
     def _servers_of(self, zone: dns.name.Name, until: float) -> tuple[dns.name.Name, ...]:
         with self._server.conversation(until) as ask:
@@ -178,8 +201,8 @@ def _is_authoritative(answer: dns.message.Message) -> bool:
     return bool(answer.flags & dns.flags.AA) and answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
 
 
-def _without(value: str, owner: dns.name.Name, answers: Mapping[Address, dns.message.Message]) -> tuple[str, ...]:
-    return tuple(str(address) for address, answer in answers.items() if value not in _values(owner, answer))
+def _without(value: str, owner: dns.name.Name, answers: Mapping[Address, dns.message.Message]) -> tuple[Address, ...]:
+    return tuple(address for address, answer in answers.items() if value not in _values(owner, answer))
 
 
 def _values(owner: dns.name.Name, answer: dns.message.Message) -> frozenset[str]:

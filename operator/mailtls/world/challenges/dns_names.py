@@ -3,14 +3,16 @@
 import copy
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import dns.exception
 import dns.name
+import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
-from mailtls.world.dns.server import DNS_PORT, Address
+from mailtls.world.dns.server import DNS_PORT, Address, split_server
 
 _SECONDS: Final = 2.0  # for one name and type, all tries included
 
@@ -45,6 +47,11 @@ class Names:
         """Return the names of the servers of a zone."""
         return tuple(each.target for each in self._ask(zone, dns.rdatatype.NS))
 
+    def texts(self, name: dns.name.Name) -> frozenset[str]:
+        """Return the values of the TXT records at a name; those who answered nothing may have none, or be away."""
+        found = (b"".join(each.strings) for each in self._ask(name, dns.rdatatype.TXT))
+        return frozenset(text.decode("ascii", "replace") for text in found)
+
     def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> list[Any]:
         seconds = min(_SECONDS, self._until - time.monotonic())
         if seconds <= 0:
@@ -59,3 +66,10 @@ class Names:
             if self._resolver is None:
                 self._resolver = dns.resolver.Resolver()
             return self._resolver
+
+
+def names_by(resolvers: Iterable[str]) -> Names:
+    """Ask these resolvers (addresses, with a port where it is not 53) instead of the machine's own."""
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers = [dns.nameserver.Do53Nameserver(*split_server(each)) for each in resolvers]
+    return Names(resolver)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from mailtls.model.hostname import zone_name
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Acme, DataRef, Dns01, ExternalAccountBinding, Http01, Rfc2136, Solver
 from mailtls.world.ports import Json
-from mailtls.world.reading.document import Node
+from mailtls.world.reading.document import Node, duration
 
 SHORT_NAMES = MappingProxyType(
     {
@@ -212,7 +213,12 @@ def _dns01(node: Node, namespace: str) -> Dns01:
     rfc2136 = node.at("rfc2136")
     if not rfc2136.is_given:
         raise rfc2136.refused("this must be given")
-    return Dns01(rfc2136=_rfc2136(rfc2136, namespace), self_check=node.at("selfCheck").flag(default=True))
+    delay = node.at("delay")
+    return Dns01(
+        rfc2136=_rfc2136(rfc2136, namespace),
+        self_check=node.at("selfCheck").flag(default=True),
+        delay=duration(delay, timedelta(), timedelta(hours=1)) if delay.is_given else None,
+    )
 
 
 def _rfc2136(node: Node, namespace: str) -> Rfc2136:
