@@ -1,12 +1,15 @@
 """The chart's operator on the cluster, scraped by a real Prometheus: what is served wrongly is told."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from contracts.render import ROOT
 from e2e.charted import install, values_for
 from functional.prometheus import Prometheus, prometheus
 from testbed.audit import AuditLog
@@ -79,7 +82,7 @@ def test_a_certificate_that_expires_while_its_renewal_fails_is_probed_and_said(
     """Ready says CertificateExpired and why no new one comes, and a probe that is asked for is still done."""
     pebble = pebbles(PebbleSettings(validity_seconds=LIFETIME, shortlived_seconds=LIFETIME))
     sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
-    install(sandbox, values_for(sandbox, zone, pebble, email), tmp_path)
+    target = install(sandbox, values_for(sandbox, zone, pebble, email), tmp_path)
     sandbox.apply(mx(postfix, renewal={"ari": False}))
     sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=LIFETIME / 2)
     sandbox.delete("secrets", "tsig")
@@ -89,6 +92,25 @@ def test_a_certificate_that_expires_while_its_renewal_fails_is_probed_and_said(
     assert "Its replacement fails" in told["message"]
     sandbox.annotate("mailservertls.mailtls.dev", "mx", mailtls_dev__probe="now")
     sandbox.wait_for("mailservertls.mailtls.dev", "mx", was_probed_when_asked, within=20.0)
+    with prometheus(tmp_path, target) as watching:
+        watching.await_firing(lambda firing: ("MailTlsCertificateExpired", "mx") in firing)
+        series = watching.await_series("mailtls_condition")
+        assert {conditions_of(each) for each in series} == set(map(conditions_of, told_to_promtool()))
+        found = watching.await_series("mailtls_endpoint_finding")
+        assert {each["pod"] for each in found if each["reason"] == "CertificateExpired"} == {"postfix-0", "postfix-1"}
+
+
+def told_to_promtool() -> list[dict[str, str]]:
+    """The conditions that the scenario of the expiry is made of, which must be those of a real operator."""
+    scenario = yaml.safe_load((ROOT / "tests" / "contracts" / "alerts" / "expired.yaml").read_text())["tests"][0]
+    series = [each["series"] for each in scenario["input_series"]]
+    labels = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in series if each.startswith("mailtls_condition{")]
+    return [each for each in labels if each["name"] == "mx"]
+
+
+def conditions_of(labels: dict[str, str]) -> tuple[str, ...]:
+    """What a series says of a condition."""
+    return labels["type"], labels["status"], labels["reason"]
 
 
 def says_expired(seen: Any) -> bool:

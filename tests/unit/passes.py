@@ -10,7 +10,7 @@ from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, Pr
 from mailtls.model.observed import ServingSecret
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.spec import Apply, Desired, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
-from mailtls.model.status import Schedule
+from mailtls.model.status import Attempts, Schedule
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.rolling import Rolling
@@ -37,6 +37,7 @@ class Operator:
 
     def __init__(self, clock: WallClock, servers: Prober, wanted: Desired = WANTED) -> None:
         self.cluster, self.clock, self.wanted = FakeCluster(), clock, wanted
+        self.attempts: Attempts | None = None  # what is remembered of issuances that failed
         key, secrets = keys.generate(PrivateKeyPolicy()), Secrets(self.cluster)
         self.certificate = self_signed(key)
         secrets.store(wanted, self.certificate, key, ServingSecret(exists=False))
@@ -55,6 +56,7 @@ class Operator:
         seen = self.observer.observe(self.wanted, {"metadata": {"generation": 1}})
         drawn = Schedule(self.certificate.sha256, self.clock.now() + 50 * DAY)
         seen = replace(seen, schedule=drawn, ask_ca_again_at=self.clock.now() + DAY)
+        seen = replace(seen, status=replace(seen.status, attempts=self.attempts))
         hands = {
             LookAtWorkloads: self.rolling.look,
             ProbePods: self.rolling.probe,

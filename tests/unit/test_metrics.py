@@ -95,6 +95,56 @@ def test_a_port_that_fell_silent_keeps_its_last_expiry() -> None:
     assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"ConnectionRefused"}
 
 
+PLACES = (
+    "mailtls_served_not_after_timestamp_seconds",
+    "mailtls_served_matches",
+    "mailtls_probe_result",
+    "mailtls_probe_timestamp_seconds",
+    "mailtls_endpoint_finding",
+)
+
+
+def test_series_of_a_pod_that_is_not_ready_stay_until_it_is_gone() -> None:
+    """What was last found there stands, expiry and all; the result says that nobody asks the pod now."""
+    metrics = Metrics()
+    expired = endpoint("postfix-0", 25, Reason.SERVING_OLD_CERTIFICATE, Reason.CERTIFICATE_EXPIRED)
+    served(metrics, expired, endpoint("postfix-1"))
+    metrics.served(KEY, [endpoint("postfix-1")], resting=[expired.target])
+    place = ("mx", "postfix-0", "25", "StatefulSet/postfix")
+    assert samples(metrics, "mailtls_served_not_after_timestamp_seconds")[place] == LATER.timestamp()
+    assert samples(metrics, "mailtls_served_matches")[place] == 0
+    assert samples(metrics, "mailtls_probe_timestamp_seconds")[place] == NOW.timestamp()
+    results = {labels[3] for labels in samples(metrics, "mailtls_probe_result") if labels[1] == "postfix-0"}
+    assert results == {"PodNotReady"}
+    found = {labels[3] for labels in samples(metrics, "mailtls_endpoint_finding")}
+    assert found == {"ServingOldCertificate", "CertificateExpired"}
+    served(metrics, endpoint("postfix-1"))
+    assert {labels[1] for name in PLACES for labels in samples(metrics, name)} == {"postfix-1"}
+
+
+def test_pod_that_was_never_ready_is_seen() -> None:
+    """A pod that hangs from its start has a result, though nobody ever asked it."""
+    metrics = Metrics()
+    metrics.served(KEY, [], resting=[endpoint("postfix-0").target])
+    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"PodNotReady"}
+    assert samples(metrics, "mailtls_served_matches") == {}
+
+
+def test_every_finding_is_a_series_with_its_severity() -> None:
+    """Warnings too; what is mended goes, and of two addresses both count."""
+    metrics = Metrics()
+    weak, late = Finding(Reason.WEAK_CRYPTO, "Old.", Severity.WARN), Finding(Reason.CERTIFICATE_EXPIRED, "Late.")
+    first = replace(endpoint("postfix-0"), findings=(late, weak))
+    second = replace(endpoint("postfix-0", address="::1"), findings=(weak,))
+    served(metrics, first, second)
+    shown = {labels[3:5] for labels in samples(metrics, "mailtls_endpoint_finding")}
+    assert shown == {("CertificateExpired", "Fail"), ("WeakCrypto", "Warn")}
+    served(metrics, second)
+    assert {labels[3:5] for labels in samples(metrics, "mailtls_endpoint_finding")} == {("WeakCrypto", "Warn")}
+    metrics.forget(KEY)
+    assert samples(metrics, "mailtls_endpoint_finding") == {}
+
+
 def test_series_of_a_vanished_pod_go() -> None:
     """A pod that is gone is not reported any more, in any series."""
     metrics = Metrics()

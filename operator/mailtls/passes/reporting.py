@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from mailtls.lifecycle.proof import resting
 from mailtls.lifecycle.report import conditions, interruption, refusal, served
 from mailtls.lifecycle.store import chain_leads_elsewhere
 from mailtls.model.observed import Failure, Observed, ServingSecret
@@ -142,7 +143,7 @@ class Reporter:
             renewal_at = seen.schedule.renewal_at if seen.schedule else None
             self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
         if seen.workloads is not None:
-            self.metrics.served(desired.key, seen.endpoints)
+            self.metrics.served(desired.key, seen.endpoints, resting(seen.workloads, desired.server_name))
         self.metrics.domains(desired.key, seen.domains)
         if _has_rolled_out(seen, said):
             self.metrics.rollout_ended("succeeded", _seconds_rolling(seen, self.clock))

@@ -1,7 +1,7 @@
 """What Prometheus scrapes: expiry dates and verdicts per resource and port, and how the operator itself is doing.
 
 Series of a certificate stay after its expiry, and those of a port while nobody answers there: alerts need them most
-just then. They go only when the resource or the pod is gone.
+just then, and so do those of a pod that is not ready. They go only when the resource or the pod is gone.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from mailtls import __version__
-from mailtls.model.probe.endpoint import Endpoint
+from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Key
 from mailtls.model.status import Condition, DomainReport
@@ -80,6 +80,11 @@ class Metrics:
         self._result = self._port_series(
             "mailtls_probe_result", "1 for the reason of the port's last probe; Verified when all is well.", "reason"
         )
+        self._finding = self._port_series(
+            "mailtls_endpoint_finding",
+            "1 for each reason found at the port's last probe, also where it only warns.",
+            *("reason", "severity"),
+        )
         self._probed = self._port_series("mailtls_probe_timestamp_seconds", "When the port was last probed.")
         self._condition = self._series(
             "mailtls_condition", "1 for the present status and reason of a condition.", "type", "status", "reason"
@@ -131,25 +136,31 @@ class Metrics:
             else:
                 self._renewal.set(key, (), renewal_at.timestamp())
 
-    def served(self, key: Key, endpoints: Sequence[Endpoint]) -> None:
-        """Note what all ports of the resource serve: those that are not among `endpoints` are gone.
+    def served(self, key: Key, endpoints: Sequence[Endpoint], resting: Iterable[Target] = ()) -> None:
+        """Note what all ports of the resource serve: those that are neither among `endpoints` nor `resting` are gone.
 
         A port that showed no certificate this time keeps the expiry date last seen there, and whether it matched. A
-        port probed at several addresses is as good as the worst of them.
+        port probed at several addresses is as good as the worst of them. `resting` are ports of pods that live but are
+        not ready: nobody asks them, and what was last found there stands beside the result PodNotReady.
         """
         ports: dict[Labels, list[Endpoint]] = {}
         for endpoint in endpoints:
-            ports.setdefault(_place(endpoint), []).append(endpoint)
+            ports.setdefault(_place(endpoint.target), []).append(endpoint)
+        idle = {_place(target) for target in resting} - set(ports)
         with self._lock:
-            for series in (self._served_not_after, self._matches, self._result, self._probed):
-                series.keep(key, lambda rest: rest[:3] in ports)
+            for series in (self._served_not_after, self._matches, self._result, self._probed, self._finding):
+                series.keep(key, lambda rest: rest[:3] in ports or rest[:3] in idle)
             for place, addresses in ports.items():
                 self._port(key, place, addresses)
+            for place in idle:
+                self._set_result(key, place, Reason.POD_NOT_READY)
 
     def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
-        reason = str(_reason(addresses))
-        self._result.keep(key, lambda rest: rest[:3] != place or rest[3] == reason)
-        self._result.set(key, (*place, reason), 1)
+        self._set_result(key, place, _reason(addresses))
+        found = {(*place, str(each.reason), str(each.severity)) for where in addresses for each in where.findings}
+        self._finding.keep(key, lambda rest: rest[:3] != place or rest in found)
+        for labels in found:
+            self._finding.set(key, labels, 1)
         self._probed.set(key, place, min(endpoint.checked_at for endpoint in addresses).timestamp())
         expiries = [endpoint.served_not_after for endpoint in addresses if endpoint.served_not_after is not None]
         if expiries:
@@ -157,6 +168,10 @@ class Metrics:
         seen = [endpoint for endpoint in addresses if endpoint.served_sha256 is not None]
         if seen:
             self._matches.set(key, place, float(all(map(_matches, seen))))
+
+    def _set_result(self, key: Key, place: Labels, reason: Reason) -> None:
+        self._result.keep(key, lambda rest: rest[:3] != place or rest[3] == reason)
+        self._result.set(key, (*place, str(reason)), 1)
 
     def conditions(self, key: Key, conditions: Iterable[Condition]) -> None:
         """Note the resource's conditions as they are now."""
@@ -266,8 +281,8 @@ def _reason(addresses: Sequence[Endpoint]) -> Reason:
     return next(iter((*failures, *blocked)), Reason.VERIFIED)
 
 
-def _place(endpoint: Endpoint) -> Labels:
-    return (endpoint.target.workload, endpoint.target.label, str(endpoint.target.port.port))
+def _place(target: Target) -> Labels:
+    return (target.workload, target.label, str(target.port.port))
 
 
 def _nothing(_rest: Labels) -> bool:
