@@ -14,6 +14,7 @@ from mailtls.model.address_policy import AddressPolicy, Network, parse_networks
 from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.budget import Budget, parse_budget
 from mailtls.model.duration import parse_duration
+from mailtls.model.features import Feature, Features
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 HIGHEST_PORT: Final = 65535
@@ -43,6 +44,7 @@ class Settings:
     operator outside of a pod. `allowed_networks` may be dialled whatever they are; `private_servers` admits private
     addresses for servers (ACME, HTTP-01), `private_public_hosts` for what should be on the internet (public probes,
     MTA-STS policies). `api_server` (`KUBERNETES_SERVICE_HOST`) is never dialled on somebody else's word.
+    `disabled_features` are off, as the rights that they need were not granted.
     """
 
     namespace: str
@@ -73,6 +75,7 @@ class Settings:
     private_servers: bool = True
     private_public_hosts: bool = False
     api_server: str | None = None
+    disabled_features: Features = field(default_factory=Features)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], namespace_file: Path = NAMESPACE_FILE) -> "Settings":
@@ -106,6 +109,7 @@ class Settings:
             "private_servers": read("MAILTLS_PRIVATE_SERVERS", _truth),
             "private_public_hosts": read("MAILTLS_PRIVATE_PUBLIC_HOSTS", _truth),
             "api_server": read.text("KUBERNETES_SERVICE_HOST"),
+            "disabled_features": read("MAILTLS_DISABLED_FEATURES", _features),
         }
         return cls(
             namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),
@@ -178,6 +182,14 @@ def _truth(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError("write true or false")
     return text.lower() == "true"
+
+
+def _features(text: str) -> Features:
+    named = {str(feature): feature for feature in Feature}
+    names = _names(text)
+    if not set(names) <= named.keys():
+        raise ValueError(f"write some of {', '.join(named)}")
+    return Features(frozenset(named[name] for name in names))
 
 
 def _interval(text: str) -> timedelta:

@@ -143,18 +143,19 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         parts.tokens, accounts.read, check=Http01Check(policy=settings.servers), resolvers=settings.resolvers
     )
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
+    features = settings.disabled_features
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     trust = _text(settings.trust_bundle_file)
-    rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust)
+    rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust, features)
     mending = Mending(References(cluster, clock), accounts, clock)
     restoring = Restoring(PreviousPairs(cluster), secrets, clock)
-    watching = Watching(_domains(settings), prober, clock)
+    watching = Watching(_domains(settings), prober, clock, features)
     return Performer(
         issuing,
         rolling,
         mending,
         restoring,
-        ways=WayFinding(cluster, clock, policy=settings.public_hosts),
+        ways=WayFinding(cluster, clock, policy=settings.public_hosts, features=features),
         watching=watching,
         secrets=secrets,
         defaults=defaults,

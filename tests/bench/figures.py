@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value; `target` is the most it may be, or the least where `more_is_better`, None: for the record."""
+    """One measured value; `target` is the most it may be, or the least where `more_is_better`, None: for the record.
+
+    The bench fails where a target is missed that is binding.
+    """
 
     name: str
     value: float
     unit: str
     target: float | None = None
     more_is_better: bool = False
+    is_binding: bool = False
 
     @property
     def is_met(self) -> bool | None:

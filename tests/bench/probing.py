@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench import peers
+from bench.dead import black_hole
 from bench.figures import Chapter, Figure
 from bench.mailserver import IMPLICIT_PORT, SILENT_PORT, STARTTLS_PORT
 from mailservers.certificates import HOST, Authority
@@ -155,7 +155,7 @@ def _cost(ready: Range, port: int) -> peers.Cost:
 def _fleet(ready: Range) -> Chapter:
     """Half of the dead drop our packets, as a node that is gone does; the other half take the call and stay silent."""
     dead = int(FLEET * DEAD_SHARE)
-    with _drops_packets():
+    with black_hole(_DEAD_PORT):
         living = _targets(FLEET - dead, STARTTLS_PORT)
         before = _peak_mebibytes()
         endpoints, seconds = _sweep(_mixed(living, dead), ready, Limits().concurrency)
@@ -208,21 +208,6 @@ def _target(number: int, port: int) -> Target:
     address = f"127.1.{number // 250}.{number % 250 + 1}"
     mode = TlsMode.IMPLICIT if port == IMPLICIT_PORT else TlsMode.START_TLS
     return Target(f"pod-{number}", "StatefulSet/bench", address, Port(port, mode, TlsPolicy.OPPORTUNISTIC), HOST)
-
-
-@contextmanager
-def _drops_packets() -> Iterator[None]:
-    """Listen with a queue that is full: the kernel drops what comes then, as a firewall does."""
-    with ExitStack() as kept:
-        listener = kept.enter_context(socket.socket())
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("0.0.0.0", _DEAD_PORT))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = kept.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", _DEAD_PORT))
-        yield
 
 
 def _peak_mebibytes() -> float:

@@ -24,7 +24,7 @@ from testbed.sandbox import Sandbox, TooLate, condition_of
 from testbed.zones import NameServer, Zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from testbed.cluster import Cluster
     from testbed.layout import Layout
@@ -90,6 +90,8 @@ class Stage:
     operator: OperatorProcess
     readiness: Readiness
     audit: AuditLog
+    more: Mapping[str, Sandbox]
+    """Further namespaces that the operator serves, by what they are for."""
 
     def apply(self, name: str, hosts: Iterable[str]) -> None:
         """Apply a resource without workloads."""
@@ -115,8 +117,13 @@ class Stage:
 
 
 @contextmanager
-def stage(cluster: Cluster) -> Iterator[Stage]:
-    """Set the stage on a running cluster, and clear it away afterwards."""
+def stage(
+    cluster: Cluster, *, namespaces: Sequence[str] = (), settings: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
+    """Set the stage on a running cluster, and clear it away afterwards.
+
+    `namespaces` are made besides the one of the measures; `settings` go before the stage's own.
+    """
     layout = cluster.layout
     if not network.is_inside(layout):
         network.enter(layout)
@@ -124,20 +131,25 @@ def stage(cluster: Cluster) -> Iterator[Stage]:
     for file in sorted((project_folder() / "crds").glob("*.yaml")):
         api.apply(yaml.safe_load(file.read_text(encoding="utf-8")))
     sandbox = Sandbox.create(cluster, api, "bench")
+    more = {name: Sandbox.create(cluster, api, name) for name in namespaces}
     zone = names.add_zone(f"{sandbox.name}.test")
     pebble = Pebble.launch(layout, PebbleSettings())
     try:
         server = yaml.safe_load(layout.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
         with TemporaryDirectory() as folder, running(
-            _settings(sandbox, zone, pebble, _kubeconfig(Path(folder), sandbox, server)), layout.logs / "bench.log"
+            _settings(sandbox, zone, pebble, _kubeconfig(Path(folder), sandbox, server))
+            | {"MAILTLS_WATCH_NAMESPACES": ",".join(each.name for each in (sandbox, *more.values()))}
+            | dict(settings or {}),
+            layout.logs / "bench.log",
         ) as operator:  # fmt: skip
             readiness = Readiness(layout, server, sandbox.name)
-            yield Stage(layout, sandbox, zone, pebble, operator, readiness, AuditLog.of(layout))
+            yield Stage(layout, sandbox, zone, pebble, operator, readiness, AuditLog.of(layout), more)
     finally:
         pebble.stop()
         names.remove_zone(zone)
         sandbox.delete("clusterrolebindings.rbac.authorization.k8s.io", sandbox.name)
-        sandbox.remove()
+        for each in (sandbox, *more.values()):
+            each.remove()
 
 
 def solvers(zone: Zone) -> list[dict[str, Any]]:

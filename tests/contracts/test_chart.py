@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from contracts.render import ROOT, RULES, alerts, chart_defaults, helm_binary, helm_template
+from mailtls.model.features import Feature
+from mailtls.world.cluster.rights import OF_FEATURES
 
 HERE = Path(__file__).parent / "chart"
 VALID = sorted(HERE.glob("valid/*.yaml"))
@@ -112,6 +114,69 @@ def test_watched_namespaces_get_roles_and_no_cluster_role() -> None:
     roles = {each["metadata"]["namespace"] for each in objects if each["kind"] == "Role"}
     assert roles == {"mail", "lists", "mailtls"}
     assert not [each["kind"] for each in objects if each["kind"].startswith("ClusterRole")]
+
+
+def rights_of(objects: Objects) -> set[tuple[str, str]]:
+    """Return what the operator's ClusterRole grants: (resource, verb)."""
+    rules = objects["ClusterRole", "mailtls"]["rules"]
+    return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+@pytest.mark.parametrize(
+    ("feature", "lost"),
+    [
+        ("exec", {("pods", "patch"), ("pods/exec", "create"), ("pods/exec", "get")}),
+        (
+            "restarts",
+            {("pods", "delete"), ("deployments", "patch"), ("statefulsets", "patch"), ("daemonsets", "patch")},
+        ),
+        ("services", {("services", "list")}),
+        ("domains", set()),
+        ("customReloads", set()),
+    ],
+)
+def test_feature_that_is_off_takes_its_verbs_away_and_is_told_to_the_operator(
+    feature: str, lost: set[tuple[str, str]]
+) -> None:
+    """These verbs and no others; each value is a feature that the operator knows, and all are on by default."""
+    whole, without = render(), render("--set", f"features.{feature}=false")
+    assert rights_of(whole) - rights_of(without) == lost
+    assert rights_of(without) < rights_of(whole) or not lost
+    assert "MAILTLS_DISABLED_FEATURES" not in environment_of(whole)
+    assert environment_of(without)["MAILTLS_DISABLED_FEATURES"] == feature
+    assert set(chart_defaults()["features"]) == set(Feature)
+    assert {(right.resource, right.verb) for right in OF_FEATURES.get(Feature(feature), ())} == lost
+
+
+def test_several_features_are_off_together_also_with_roles_in_namespaces() -> None:
+    """Roles of `watchNamespaces` hold the same rules."""
+    objects = render("--set", "features.exec=false,features.services=false", "--set", "watchNamespaces={mail}")
+    assert environment_of(objects)["MAILTLS_DISABLED_FEATURES"] == "exec,services"
+    granted = {resource for rule in objects["Role", "mailtls"]["rules"] for resource in rule["resources"]}
+    assert granted.isdisjoint({"pods/exec", "services"})
+
+
+def test_people_see_and_write_resources_by_the_roles_that_they_have() -> None:
+    """`view` sees them, `edit` and `admin` also write them; nobody writes the status, nor gets any other right."""
+    objects = render()
+    label = "rbac.authorization.k8s.io/aggregate-to-"
+    for name, verbs, roles in (
+        ("mailtls-view", {"get", "list", "watch"}, {"view", "edit", "admin"}),
+        ("mailtls-edit", {"create", "update", "patch", "delete", "deletecollection"}, {"edit", "admin"}),
+    ):
+        role = objects["ClusterRole", name]
+        aggregated = {each.removeprefix(label) for each in role["metadata"]["labels"] if each.startswith(label)}
+        assert aggregated == roles
+        (rule,) = role["rules"]
+        assert (rule["apiGroups"], rule["resources"], set(rule["verbs"])) == (["mailtls.dev"], ["mailservertls"], verbs)
+    bound = {each["roleRef"]["name"] for (kind, _), each in objects.items() if kind.endswith("RoleBinding")}
+    assert bound.isdisjoint({"mailtls-view", "mailtls-edit"})
+
+
+def test_roles_for_people_can_be_left_out() -> None:
+    """By their switch, and where the installation makes nothing else for the whole cluster."""
+    for switch in ("rbac.aggregate=false", "watchNamespaces={mail},crds.install=false", "rbac.create=false"):
+        assert ("ClusterRole", "mailtls-view") not in render("--set", switch)
 
 
 def test_roles_hold_no_wildcard() -> None:

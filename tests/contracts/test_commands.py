@@ -13,7 +13,7 @@ from mailtls.world.cluster.rights import NEEDED
 def test_preflight_asks_for_the_rights_that_the_chart_grants() -> None:
     """Neither more nor less: the operator's ClusterRole, without what is not in a namespace."""
     documents = yaml.safe_load_all((ROOT / "deploy" / "mailtls.yaml").read_text(encoding="utf-8"))
-    (role,) = (each for each in documents if each["kind"] == "ClusterRole")
+    (role,) = (each for each in documents if each["kind"] == "ClusterRole" and each["metadata"]["name"] == "mailtls")
     granted = {
         (group, resource, verb)
         for rule in role["rules"]

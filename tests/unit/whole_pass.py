@@ -7,6 +7,7 @@ from threading import Event
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.probe.checks import verdict
+from mailtls.model.features import Features
 from mailtls.model.observed import ServingSecret
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason
@@ -104,7 +105,8 @@ class Servers:
 class WholePass:
     """A resource with a stored certificate and so many pods that do not serve it yet."""
 
-    def __init__(self, pods: int = 3) -> None:
+    def __init__(self, pods: int = 3, features: Features | None = None) -> None:
+        self.features = features or Features()
         self.cluster, self.clock, self.stopping = Pods(), WallClock(), Event()
         self.metrics, self.secrets = Metrics(), Secrets(self.cluster)
         acme = {"server": "https://127.0.0.1:1/directory", "solvers": [{"http01": {}}]}
@@ -178,7 +180,15 @@ class WholePass:
         proving = Proving(Solvers(Tokens(), accounts.read), clock)
         return Performer(
             Issuing(self.secrets, accounts, proving, clock, self.metrics, self.stopping),
-            Rolling(cluster, Servers(cluster, clock), clock, self.metrics, self.stopping, accounts.read),
+            Rolling(
+                cluster,
+                Servers(cluster, clock),
+                clock,
+                self.metrics,
+                self.stopping,
+                accounts.read,
+                features=self.features,
+            ),
             Mending(References(cluster, clock), accounts, clock),
             Restoring(PreviousPairs(cluster), self.secrets, clock),
             ways=WayFinding(cluster, clock),

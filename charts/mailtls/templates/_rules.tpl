@@ -7,15 +7,24 @@
 - {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, update, patch]}
 # bundles of private authorities
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
-# find the pods of a workload, wake their kubelet by an annotation, see the file and reload the server in them; delete one
-# that a StatefulSet should replace and does not, because it waits for that pod to become ready
-- {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
-# find the Services that lead to the pods, where spec.probe.from names them
-- {apiGroups: [""], resources: [services], verbs: [list]}
+# find the pods of a workload{{ if .Values.features.exec }}; wake their kubelet by an annotation, see the file and reload the server in
+# them{{ end }}{{ if .Values.features.restarts }}; delete one that a StatefulSet should replace and does not, because it waits for that pod to
+# become ready{{ end }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list{{ if .Values.features.exec }}, patch{{ end }}{{ if .Values.features.restarts }}, delete{{ end }}]
+{{- if .Values.features.exec }}
 # a WebSocket begins with a GET: Kubernetes asks for get, and since 1.35 for create as well
 - {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
-# hear of pods that change by the status of their workload; roll out by an annotation of the pod template
-- {apiGroups: [apps], resources: [daemonsets, deployments, statefulsets], verbs: [get, list, watch, patch]}
+{{- end }}
+{{- if .Values.features.services }}
+# find the Services that lead to the pods, where spec.probe.from names them
+- {apiGroups: [""], resources: [services], verbs: [list]}
+{{- end }}
+# hear of pods that change by the status of their workload{{ if .Values.features.restarts }}; roll out by an annotation of the pod template{{ end }}
+- apiGroups: [apps]
+  resources: [daemonsets, deployments, statefulsets]
+  verbs: [get, list, watch{{ if .Values.features.restarts }}, patch{{ end }}]
 - {apiGroups: [""], resources: [events], verbs: [create]}
 {{- end -}}
 

@@ -98,6 +98,7 @@ class Reason(StrEnum):
     ROLLOUT_TIMEOUT = "RolloutTimeout"
     CANARY_FAILED = "CanaryFailed"
     FORBIDDEN = "Forbidden"
+    FEATURE_DISABLED = "FeatureDisabled"
     QUOTA_EXCEEDED = "QuotaExceeded"
     ADMISSION_DENIED = "AdmissionDenied"
     NAMESPACE_TERMINATING = "NamespaceTerminating"

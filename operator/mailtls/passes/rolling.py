@@ -1,7 +1,7 @@
 """Performs the steps of rolling out and proving: look at workloads, tell pods, probe them."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import random
 from threading import Event
@@ -15,13 +15,14 @@ from mailtls.lifecycle.roll_view import settle_time
 from mailtls.lifecycle.schedule import next_roll_after
 from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
 from mailtls.lifecycle.ways import without_ways
+from mailtls.model.features import Features
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.probe.credentials import Credentials
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.roll import Action, ReloadPod, ReplacePod, RestartWorkload, RollProgress
+from mailtls.model.roll import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
 from mailtls.model.spec import DataRef, Desired
 from mailtls.model.workload import WorkloadState
 from mailtls.world.acme.problem import AcmeProblem
@@ -49,6 +50,7 @@ class Rolling:
     stopping: Event
     read: Callable[[DataRef], bytes]
     trust_pem: str = ""
+    features: Features = field(default_factory=Features)
 
     def look(self, desired: Desired, seen: Observed, _step: LookAtWorkloads) -> Observed:
         """Read workloads and pods; begin a rollout's memory where there is none."""
@@ -115,6 +117,8 @@ class Rolling:
 
     def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
+        if not isinstance(step.step, RolloutFailed) and (off := self.features.refusal_to_tell(step.step)) is not None:
+            return _noted(seen, step.step, off, self.clock)
         if isinstance(step.step, ReloadPod):
             return self._reload(desired, seen, step.step)
         if isinstance(step.step, RestartWorkload):

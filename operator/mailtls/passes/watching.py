@@ -1,13 +1,14 @@
 """Performs the look at the mail domains: the DNS first, then the pods behind their hosts, then the verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from mailtls.lifecycle.domain.checks import judge_domain
 from mailtls.lifecycle.domain.watch import as_senders_see, asked_until, look_again_after, mail_targets
 from mailtls.lifecycle.step import LookAtDomains
+from mailtls.model.features import Feature, Features
 from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Expected
 from mailtls.model.reason import Finding, Reason
@@ -25,10 +26,11 @@ class Watching:
     domains: Domains
     examiner: Examiner
     clock: Clock
+    features: Features = field(default_factory=Features)
 
     def look(self, desired: Desired, seen: Observed, _step: LookAtDomains) -> Observed:
         """Look at all domains of a resource."""
-        reports = self._reports(desired, seen)
+        reports = self._switched_off(desired) or self._reports(desired, seen)
         again_at = self.clock.now() + look_again_after(desired, reports)
         handled = seen.handled_probe if desired.workloads else desired.probe_requested  # else nobody else heeds it
         asked = asked_until(desired, seen, again_at)
@@ -42,6 +44,10 @@ class Watching:
             words = f"A defect of the operator ended the look: {type(error).__name__}; its log says more."
             defect = Finding(Reason.INTERNAL_ERROR, words)
             return tuple(DomainReport(each.name, self.clock.now(), (defect,)) for each in desired.domains)
+
+    def _switched_off(self, desired: Desired) -> tuple[DomainReport, ...]:
+        off = self.features.refusal(Feature.DOMAINS)
+        return tuple(DomainReport(each.name, self.clock.now(), (off,)) for each in desired.domains) if off else ()
 
     def _judged(self, desired: Desired, seen: Observed) -> Sequence[DomainReport]:
         found = self.domains.read_all(desired.domains)

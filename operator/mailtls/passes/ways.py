@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mailtls.lifecycle.step import FindWays
 from mailtls.lifecycle.ways import Lead, public_leads, refused, service_leads, unroutable, unserved, with_ways
 from mailtls.model.address_policy import AddressPolicy
+from mailtls.model.features import Feature, Features
 from mailtls.model.observed import Observed
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding
@@ -25,6 +26,7 @@ class WayFinding:
     find: FindAddresses = by_system
     routable: Callable[[str], bool] = is_routable
     policy: AddressPolicy = field(default_factory=AddressPolicy)
+    features: Features = field(default_factory=Features)
 
     def look(self, desired: Desired, seen: Observed, _step: FindWays) -> Observed:
         """Look for all ways that the spec names."""
@@ -37,6 +39,10 @@ class WayFinding:
 
     def _services(self, desired: Desired, seen: Observed) -> Iterator[Lead]:
         states, namespace = seen.workloads or (), desired.key.namespace
+        if (off := self.features.refusal(Feature.SERVICES)) is not None:
+            for state in states:
+                yield from unserved(state, desired, off)
+            return
         try:
             yield from service_leads(states, services(self.cluster, namespace), desired)
         except ApiError as error:

@@ -11,7 +11,7 @@ from mailtls.model.spec import Desired
 from mailtls.preflight.place import Place, RehearsingCluster
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.resource import resource_path, resources_path
-from mailtls.world.cluster.rights import missing_rights
+from mailtls.world.cluster.rights import feature_of, missing_rights, needed
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.cluster.services import services
 from mailtls.world.cluster.workloads import observe
@@ -94,14 +94,16 @@ def _rights(_resource: Json, desired: Desired, place: Place, cluster: Rehearsing
     if operator is None:
         yield doubtful(topic, "No Deployment of the operator was found, so that its rights could not be asked for.")
         return
-    missing = missing_rights(cluster, operator.user, desired.key.namespace)
+    missing = missing_rights(cluster, operator.user, desired.key.namespace, needed(desired))
     if not missing:
         yield good(topic, f"{operator.user} may do all that it needs in namespace {desired.key.namespace}.")
         return
     shown = ", ".join(map(str, missing[:_MOST_SHOWN])) + (" ..." if len(missing) > _MOST_SHOWN else "")
+    features = sorted({feature for right in missing if (feature := feature_of(right)) is not None})
+    switched = f", set {' and '.join(f'features.{each}' for each in features)} to true" if features else ""
     message = (
-        f"{operator.user} may not {shown} in namespace {desired.key.namespace}: add the namespace to watchNamespaces "
-        "in the Helm values, or grant it by RBAC."
+        f"{operator.user} may not {shown} in namespace {desired.key.namespace}: add the namespace to watchNamespaces"
+        f"{switched} in the Helm values, or grant it by RBAC."
     )
     yield bad(topic, Finding(Reason.FORBIDDEN, message))
 

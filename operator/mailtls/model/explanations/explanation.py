@@ -369,6 +369,11 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Compare the roles with the chart's (`helm upgrade` restores them), and check that the namespace is among "
         "watchNamespaces if that is set.",
     ),
+    Reason.FEATURE_DISABLED: Explanation(
+        "The resource asks for something that whoever installed the operator has switched off, and that its rights do "
+        "not allow. What does not need it goes on: the certificate is still renewed.",
+        "Ask for the Helm value that the message names to be true, or take out of the resource what needs it.",
+    ),
     Reason.QUOTA_EXCEEDED: Explanation(
         "A ResourceQuota of the namespace is used up, so that the operator cannot create what it needs.",
         "Raise the quota that the message names, or delete objects that use it up: a resource has up to three Secrets.",

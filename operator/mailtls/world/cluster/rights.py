@@ -1,9 +1,12 @@
 """Asks the API server what the operator may do (SubjectAccessReview), before it has to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mailtls.model.features import Feature
+from mailtls.model.probe.way import Way
+from mailtls.model.spec import Apply, Desired
 from mailtls.world.ports import Cluster, Json
 
 _PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -25,18 +28,39 @@ def _rights(group: str, resources: str, verbs: str) -> tuple[Right, ...]:
     return tuple(Right(group, resource, verb) for resource in resources.split() for verb in verbs.split())
 
 
-NEEDED: Final = (
+_WORKLOADS: Final = "daemonsets deployments statefulsets"
+ALWAYS: Final = (
     *_rights("mailtls.dev", "mailservertls", "get list watch"),
     *_rights("mailtls.dev", "mailservertls/status", "patch"),
     *_rights("", "secrets", "get list watch create update patch"),
     *_rights("", "configmaps", "get"),
-    *_rights("", "pods", "list patch delete"),
-    *_rights("", "services", "list"),
-    *_rights("", "pods/exec", "create get"),
-    *_rights("apps", "daemonsets deployments statefulsets", "get list watch patch"),
+    *_rights("", "pods", "list"),
+    *_rights("apps", _WORKLOADS, "get list watch"),
     *_rights("", "events", "create"),
 )
+OF_FEATURES: Final[Mapping[Feature, tuple[Right, ...]]] = {
+    Feature.EXEC: (*_rights("", "pods", "patch"), *_rights("", "pods/exec", "create get")),
+    Feature.RESTARTS: (*_rights("", "pods", "delete"), *_rights("apps", _WORKLOADS, "patch")),
+    Feature.SERVICES: _rights("", "services", "list"),
+}
+NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right in rights))
 """What the chart grants in the namespaces that the operator serves; a test holds the two against each other."""
+
+
+def needed(desired: Desired) -> tuple[Right, ...]:
+    """Return the rights that one resource makes use of."""
+    ways = {workload.apply for workload in desired.workloads}
+    asked = {
+        Feature.EXEC: Apply.RELOAD in ways,
+        Feature.RESTARTS: Apply.ROLLOUT in ways,
+        Feature.SERVICES: Way.SERVICE in desired.probe.ways,
+    }
+    return (*ALWAYS, *(right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights))
+
+
+def feature_of(right: Right) -> Feature | None:
+    """Return the feature that a right is granted for, None for what is always needed."""
+    return next((feature for feature, rights in OF_FEATURES.items() if right in rights), None)
 
 
 def missing_rights(cluster: Cluster, user: str, namespace: str, rights: Iterable[Right] = NEEDED) -> tuple[Right, ...]:

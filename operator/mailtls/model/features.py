@@ -1,0 +1,61 @@
+"""What an installation may switch off, so that the rights that it needs are not granted either."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from mailtls.model.preset import PRESETS
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.roll import Action, ReloadPod
+
+
+class Feature(StrEnum):
+    """A feature by the name of its Helm value below `features`."""
+
+    EXEC = "exec"
+    CUSTOM_RELOADS = "customReloads"
+    RESTARTS = "restarts"
+    SERVICES = "services"
+    DOMAINS = "domains"
+
+
+_SAID: Final[Mapping[Feature, tuple[str, str]]] = {
+    Feature.EXEC: (
+        "No command is run in pods",
+        "or bring the certificate in by apply: Rollout, or None where the server looks at its files itself",
+    ),
+    Feature.CUSTOM_RELOADS: (
+        "Only the reload commands of presets are run in pods",
+        "or remove workloads[].reload.command where workloads[].server names a server with a command of its own",
+    ),
+    Feature.RESTARTS: ("No workload is restarted", "or bring the certificate in by apply: Reload or None"),
+    Feature.SERVICES: ("No Services are looked for", "or take Service out of spec.probe.from"),
+    Feature.DOMAINS: ("No mail domains are looked at", "or remove spec.domains"),
+}
+_PRESET_RELOADS: Final = frozenset(preset.reload for preset in PRESETS.values() if preset.reload)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which features are off; none by default."""
+
+    off: frozenset[Feature] = frozenset()
+
+    def refusal(self, feature: Feature) -> Finding | None:
+        """Say that a feature is off, by the name of the value that does it, None while it is on."""
+        if feature not in self.off:
+            return None
+        what, way_out = _SAID[feature]
+        message = f"{what}: features.{feature} is false in the operator's Helm values. Set it to true, {way_out}."
+        return Finding(Reason.FEATURE_DISABLED, message)
+
+    def refusal_to_tell(self, step: Action) -> Finding | None:
+        """Say why a pod is not told to reload, or a workload or pod not replaced; None where it may be."""
+        if not isinstance(step, ReloadPod):
+            return self.refusal(Feature.RESTARTS)
+        if (off := self.refusal(Feature.EXEC)) is not None:
+            return off
+        reload = step.workload.reload
+        is_custom = reload is not None and reload.command not in _PRESET_RELOADS
+        return self.refusal(Feature.CUSTOM_RELOADS) if is_custom else None

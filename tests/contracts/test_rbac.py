@@ -1,0 +1,76 @@
+"""docs/rbac.md against the roles that the chart makes: each verb stands in both, or in neither."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.render import ROOT
+from mailtls.model.features import Feature
+from mailtls.world.cluster.rights import OF_FEATURES
+
+PAGE = (ROOT / "docs" / "rbac.md").read_text("utf-8")
+SERVED, OWN, FEATURES, PEOPLE = "In the namespaces", "In its own", "Switching features off", "For people"
+Verbs = set[tuple[str, str]]
+
+
+def rows(section: str) -> Iterator[list[str]]:
+    """The cells of each row of a section's table, without its head."""
+    body = PAGE.split(f"## {section}")[1].split("\n## ")[0]
+    lines = [line for line in body.splitlines() if line.startswith("|")][2:]
+    assert lines
+    yield from ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+
+
+def told(section: str) -> Verbs:
+    """The rights of a table whose first columns are resources and verbs."""
+    found = [
+        (resource, verb)
+        for resources, verbs, *_ in rows(section)
+        for resource in re.findall(r"`([^`]+)`", resources)
+        for verb in verbs.split(", ")
+    ]
+    assert len(found) == len(set(found)), "a right is told twice"
+    return set(found)
+
+
+def granted(kind: str, name: str) -> Verbs:
+    """The rights of a role in the manifest, which is the chart with its default values."""
+    documents = yaml.safe_load_all((ROOT / "deploy" / "mailtls.yaml").read_text("utf-8"))
+    (role,) = (each for each in documents if each["kind"] == kind and each["metadata"]["name"] == name)
+    rules: list[dict[str, Any]] = role["rules"]
+    return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "name"),
+    [(SERVED, "ClusterRole", "mailtls"), (OWN, "Role", "mailtls-operator")],
+)
+def test_page_tells_of_each_verb_that_is_granted_and_of_no_other(section: str, kind: str, name: str) -> None:
+    """With what it is for, and what is lost without it."""
+    assert told(section) == granted(kind, name)
+    assert all(all(row) and len(row) == 4 for row in rows(section))
+
+
+def test_page_tells_which_verbs_a_feature_takes_away() -> None:
+    """By the name of its value."""
+    said = {row[0]: row for row in rows(FEATURES)}
+    assert set(said) == {f"`features.{feature}: false`" for feature in Feature}
+    for feature in Feature:
+        cell = said[f"`features.{feature}: false`"][1]
+        taken = {
+            (resource, verb)
+            for part in cell.split("; ")
+            for resource in re.findall(r"`([^`]+)`", part)
+            for verb in part.split("`")[0].strip().split(", ")
+        }
+        assert taken == {(right.resource, right.verb) for right in OF_FEATURES.get(feature, ())}
+
+
+def test_page_tells_what_people_may_do() -> None:
+    """By the roles that are added to Kubernetes' own."""
+    for name, verbs, _ in rows(PEOPLE):
+        role = name.strip("`")
+        assert {("mailservertls", verb) for verb in verbs.split(", ")} == granted("ClusterRole", role)

@@ -1,0 +1,142 @@
+"""Features that an installation switches off: what asks for them is told so by name, and all else goes on."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from fakes.domains import Dns, Pods
+from mailtls.lifecycle.step import FindWays, LookAtDomains
+from mailtls.model.domain.facts import DomainFacts
+from mailtls.model.features import Feature, Features
+from mailtls.model.probe.way import Way
+from mailtls.model.reason import Reason
+from mailtls.model.roll import ReloadPod, RestartWorkload
+from mailtls.model.spec import Apply, MailDomain, Port, Probe, Reload, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.workload import PodState, WorkloadState
+from mailtls.passes.watching import Watching
+from mailtls.passes.ways import WayFinding
+from mailtls.settings import InvalidSettings, Settings
+from mailtls.world.cluster.rights import ALWAYS, NEEDED, OF_FEATURES, feature_of, needed
+from unit.stories import desired, seen
+from unit.whole_pass import WholePass
+
+POSTFIX = Reload(("postfix", "reload"))
+OWN = Reload(("sh", "-c", "postfix reload"))
+
+
+def off(*features: Feature) -> Features:
+    """These are off."""
+    return Features(frozenset(features))
+
+
+def workload(apply: Apply, reload: Reload | None = None) -> Workload:
+    """A workload told in one way."""
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", apply, (), reload=reload)
+
+
+@pytest.mark.parametrize(
+    ("switched", "reload", "refused"),
+    [
+        (off(), OWN, None),
+        (off(Feature.EXEC), POSTFIX, Feature.EXEC),
+        (off(Feature.EXEC, Feature.CUSTOM_RELOADS), OWN, Feature.EXEC),
+        (off(Feature.CUSTOM_RELOADS), OWN, Feature.CUSTOM_RELOADS),
+        (off(Feature.CUSTOM_RELOADS), POSTFIX, None),
+        (off(Feature.CUSTOM_RELOADS), None, None),
+        (off(Feature.RESTARTS), POSTFIX, None),
+    ],
+)
+def test_reload_is_refused_where_its_command_may_not_be_run(
+    switched: Features, reload: Reload | None, refused: Feature | None
+) -> None:
+    """A preset's command is known by its words, whoever wrote them."""
+    step = ReloadPod(workload(Apply.RELOAD, reload), PodState("postfix-0", "uid", (), ready=True))
+    finding = switched.refusal_to_tell(step)
+    assert (finding is None) == (refused is None)
+    if finding is not None:
+        assert finding.reason is Reason.FEATURE_DISABLED
+        assert f"features.{refused} is false" in finding.message
+
+
+def test_restart_is_refused_only_where_restarts_are_off() -> None:
+    """It needs no command in a pod."""
+    step = RestartWorkload(workload(Apply.ROLLOUT))
+    finding = off(Feature.RESTARTS).refusal_to_tell(step)
+    assert finding is not None
+    assert "features.restarts is false" in finding.message
+    assert off(Feature.EXEC, Feature.CUSTOM_RELOADS).refusal_to_tell(step) is None
+
+
+def test_pods_are_left_alone_where_exec_is_off_and_the_resource_says_so() -> None:
+    """Neither is a kubelet woken nor a command run; what is stored and served is told as ever."""
+    whole = WholePass(features=off(Feature.EXEC))
+    before = dict(whole.cluster.objects["/api/v1/namespaces/mail/pods/postfix-0"])
+    whole.run()
+    told = whole.condition("RolledOut")
+    assert (told["status"], told["reason"]) == ("False", "FeatureDisabled")
+    assert "features.exec is false" in told["message"]
+    assert whole.condition("Issued")["status"] == "True"
+    assert whole.condition("Verified")["reason"] == "ServingOldCertificate"
+    assert whole.cluster.objects["/api/v1/namespaces/mail/pods/postfix-0"] == before
+    assert whole.cluster.reloaded == []
+
+
+def test_services_are_not_listed_where_they_are_off() -> None:
+    """Each port that a Service was to lead to says why it is not asked by it."""
+
+    class NoServices(FakeCluster):
+        def list(self, path: str, *, label_selector: str = "") -> list[dict[str, object]]:
+            raise AssertionError(path)
+
+    state = WorkloadState(_with_port(), pods=(), rolled=True)
+    wants = desired(workloads=(state.workload,), probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})))
+    ways = WayFinding(NoServices(), WallClock(), features=off(Feature.SERVICES))
+    found = ways.look(wants, seen(workloads=(state,)), FindWays())
+    (endpoint,) = found.endpoints
+    assert endpoint.failure is not None
+    assert endpoint.failure.reason is Reason.FEATURE_DISABLED
+    assert "features.services is false" in endpoint.failure.message
+
+
+def _with_port() -> Workload:
+    port = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (port,))
+
+
+def test_domains_are_not_looked_up_where_they_are_off() -> None:
+    """Each says so."""
+
+    class NoDns(Dns):
+        def read_all(self, domains: Sequence[MailDomain]) -> Sequence[DomainFacts]:
+            raise AssertionError(domains)
+
+    watching = Watching(NoDns([]), Pods(()), WallClock(), off(Feature.DOMAINS))
+    found = watching.look(desired(domains=(MailDomain("example.com"),)), seen(), LookAtDomains())
+    ((finding,),) = (report.findings for report in found.domains)
+    assert finding.reason is Reason.FEATURE_DISABLED
+    assert "features.domains is false" in finding.message
+
+
+def test_setting_names_features_and_refuses_others() -> None:
+    """As the chart writes them."""
+    here = {"MAILTLS_NAMESPACE": "mailtls"}
+    settings = Settings.from_environment(here | {"MAILTLS_DISABLED_FEATURES": "exec,customReloads"})
+    assert settings.disabled_features == off(Feature.EXEC, Feature.CUSTOM_RELOADS)
+    with pytest.raises(InvalidSettings, match="write some of exec, customReloads, restarts, services, domains"):
+        Settings.from_environment(here | {"MAILTLS_DISABLED_FEATURES": "exec,reloads"})
+
+
+def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None:
+    """So an installation without a feature is whole for resources that do without it."""
+    assert needed(desired()) == ALWAYS
+    reloads = desired(workloads=(workload(Apply.RELOAD, POSTFIX),))
+    assert set(needed(reloads)) == {*ALWAYS, *OF_FEATURES[Feature.EXEC]}
+    every = desired(
+        workloads=(workload(Apply.RELOAD, POSTFIX), workload(Apply.ROLLOUT)),
+        probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})),
+    )
+    assert set(needed(every)) == set(NEEDED)
+    assert {feature_of(right) for right in ALWAYS} == {None}
+    assert {feature_of(right) for right in OF_FEATURES[Feature.EXEC]} == {Feature.EXEC}
