@@ -125,7 +125,7 @@ class Settings:
 
     @property
     def servers(self) -> AddressPolicy:
-        """Where an ACME server and a name in validation may be."""
+        """Where an ACME server, a DNS server and a name in validation may be."""
         return self._policy(private=self.private_servers)
 
     @property

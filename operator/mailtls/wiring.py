@@ -22,6 +22,7 @@ from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.acme.accounts import Accounts
+from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.challenges.http01_check import Http01Check
 from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish
@@ -139,8 +140,13 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
         policy=settings.servers,
     )
+    servers = settings.servers
     solvers = Solvers(
-        parts.tokens, accounts.read, check=Http01Check(policy=settings.servers), resolvers=settings.resolvers
+        parts.tokens,
+        accounts.read,
+        lambda rfc2136, secret: Rfc2136Zone(rfc2136, secret, policy=servers),
+        check=Http01Check(policy=servers),
+        resolvers=settings.resolvers,
     )
     issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
     features = settings.disabled_features

@@ -2,8 +2,9 @@
 
 import contextlib
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dns.flags
@@ -15,10 +16,14 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from mailtls.model.address_policy import AddressPolicy
+from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Rfc2136
+from mailtls.world.challenges import dns01
 from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.dns_names import Names
 from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.dns import server
 from mailtls.world.dns.server import Ask, DnsServer
 
 _NAME = "_acme-challenge.mx.example.com"
@@ -58,9 +63,9 @@ def _answers(monkeypatch: pytest.MonkeyPatch, records: Callable[[dns.name.Name, 
     monkeypatch.setattr(DnsServer, "conversation", conversation)
 
 
-def _zone(names: Names) -> Rfc2136Zone:
+def _zone(names: Names, policy: AddressPolicy | None = None) -> Rfc2136Zone:
     settings = Rfc2136("192.0.2.1", "key.", DataRef("Secret", "mail", "tsig", "secret"), zone="example.com")
-    return Rfc2136Zone(settings, b"QUFBQQ==", names)
+    return Rfc2136Zone(settings, b"QUFBQQ==", names, policy)
 
 
 def test_zone_with_two_thousand_name_servers_costs_a_few_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +102,69 @@ def test_server_with_sixty_silent_addresses_is_given_up_in_time(monkeypatch: pyt
     with pytest.raises(ProofProblem, match="no connection in time"), DnsServer("ns.example.com").conversation():
         pytest.fail("nothing listens there")
     assert sum(given) == pytest.approx(8.0)
+
+
+def test_lookup_of_a_server_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's resolver may take minutes; no worker waits for it."""
+    over = threading.Event()
+    monkeypatch.setattr(server, "_CONVERSATION_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: over.wait() and [])
+    with pytest.raises(ProofProblem, match="not resolved in time"), DnsServer("ns.example.com").conversation():
+        pytest.fail("nobody answered")
+    over.set()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "10.96.0.1"])
+def test_server_at_a_refused_address_is_not_connected_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """A tenant's DNS server is no way to the metadata service or to the API server; the message says both ways out."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 53))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: pytest.fail("it was dialled"))
+    policy = AddressPolicy(api_servers=frozenset({"10.96.0.1"}))
+    with pytest.raises(ProofProblem) as caught, DnsServer("ns.example.com", policy).conversation():
+        pytest.fail("nothing may be asked there")
+    assert caught.value.finding.reason is Reason.ADDRESS_REFUSED
+    assert not caught.value.transient
+    assert "Name another DNS server than ns.example.com, or" in caught.value.finding.message
+    assert "connections.allowedNetworks" in caught.value.finding.message
+
+
+def test_only_admitted_addresses_of_a_server_are_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may lead to several; private ones are admitted unless the installation says otherwise."""
+    dialled: list[object] = []
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 53)) for each in ("169.254.169.254", "10.0.0.5", "192.0.2.1")
+    ]
+
+    def connect(address: server.Address, _seconds: float) -> socket.socket:
+        dialled.append(address.host)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(ProofProblem, match="refused"), DnsServer("ns.example.com", AddressPolicy()).conversation():
+        pytest.fail("nothing listens there")
+    assert dialled == ["10.0.0.5", "192.0.2.1"]
+
+
+def test_name_servers_at_refused_addresses_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lists name servers in a zone has no datagrams sent to the operator's own network."""
+    asked: list[server.Address] = []
+
+    class Found(_Names):
+        def addresses(self, name: dns.name.Name) -> tuple[server.Address, ...]:
+            return (server.Address("127.0.0.1"), server.Address("192.0.2.9"))
+
+    _answers(monkeypatch, lambda _, kind: ["ns.example.com."] if kind == "NS" else [])
+
+    def ask_all(_query: dns.message.Message, addresses: Iterable[server.Address]) -> dict[server.Address, object]:
+        asked.extend(addresses)
+        return {}
+
+    monkeypatch.setattr(dns01, "ask_all", ask_all)
+    monkeypatch.setattr(dns01, "gives_a_sign", lambda _query, _address: True)
+    _zone(Found(), AddressPolicy()).spread(_NAME, "value")
+    assert asked == [server.Address("192.0.2.9")]
 
 
 def test_cname_that_moved_is_asked_for_again_after_the_record_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:

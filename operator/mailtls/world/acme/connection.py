@@ -7,12 +7,9 @@ long enough for a lease to end.
 
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from ipaddress import ip_address
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final
 
@@ -24,14 +21,12 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.world.effects import before_effect
+from mailtls.world.lookup import LOOKUP_SECONDS, SocketAddress, look_up
 from mailtls.world.roots import trusting
 
 CONNECT_SECONDS: Final = 10.0  # for one address
 _MOST_ADDRESSES: Final = 8
-_LOOKUPS: Final = threading.BoundedSemaphore(64)  # a lookup cannot be called off; its thread ends when the system does
 _DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
-
-_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 class AddressRefused(Exception):
@@ -88,7 +83,7 @@ class _Connection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         """Connect to the first address that takes it (urllib3's place to make a socket)."""
         try:
-            found = self._admitted(_resolve(self._dns_host, self.port))
+            found = self._admitted(self._resolved())
             return self._dial(found)
         except TimeoutError as error:
             raise ConnectTimeoutError(self, f"no connection to {self.host} in time") from error
@@ -98,7 +93,11 @@ class _Connection(HTTPSConnection):
         except OSError as error:
             raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
 
-    def _admitted(self, found: Sequence[_Address]) -> Sequence[_Address]:
+    def _resolved(self) -> Sequence[SocketAddress]:
+        left = seconds_left()
+        return look_up(self._dns_host.strip("[]"), self.port, min(LOOKUP_SECONDS, left or LOOKUP_SECONDS))
+
+    def _admitted(self, found: Sequence[SocketAddress]) -> Sequence[SocketAddress]:
         if self.policy is None or self.proxy is not None:
             return found  # a proxy is the installation's word, and decides itself where it leads
         refusals = [(str(each[4][0]), self.policy.refusal(str(each[4][0]))) for each in found]
@@ -108,7 +107,7 @@ class _Connection(HTTPSConnection):
             raise AddressRefused(f"its address {address} is {what}")
         return admitted
 
-    def _dial(self, addresses: Sequence[_Address]) -> socket.socket:
+    def _dial(self, addresses: Sequence[SocketAddress]) -> socket.socket:
         failure: OSError = OSError("the name has no address")
         for family, kind, protocol, _, address in addresses[:_MOST_ADDRESSES]:
             left = seconds_left()
@@ -192,37 +191,3 @@ class Roots(HTTPAdapter):
         pool.ConnectionCls = connect
         made: HTTPSConnectionPool = pool
         return made
-
-
-def _resolve(name: str, port: int) -> Sequence[_Address]:
-    """Look a name up as the system does, within what is left; raises OSError, UnicodeError or TimeoutError."""
-    host = name.strip("[]")
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return _look_up(host, port)
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-
-
-def _look_up(host: str, port: int) -> Sequence[_Address]:
-    left = seconds_left()
-    if not _LOOKUPS.acquire(timeout=left or CONNECT_SECONDS):
-        raise TimeoutError("too many names are being looked up")
-    answer: SimpleQueue[Sequence[_Address] | Exception] = SimpleQueue()
-
-    def look() -> None:
-        try:
-            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answer.put(error)
-        finally:
-            _LOOKUPS.release()
-
-    threading.Thread(target=look, name="acme-lookup", daemon=True).start()
-    try:
-        found = answer.get(timeout=CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, left))
-    except Empty:
-        raise TimeoutError("the name is not resolved in time") from None
-    if isinstance(found, Exception):
-        raise found
-    return found

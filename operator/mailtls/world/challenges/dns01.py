@@ -17,6 +17,7 @@ import dns.rdtypes.ANY.TXT
 import dns.tsig
 import dns.update
 
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.spec import Rfc2136
 from mailtls.model.spread import Spread
 from mailtls.world.challenges.dns_key import tsig_key
@@ -47,14 +48,17 @@ _TSIG_ERRORS: Final = (
 class Rfc2136Zone:
     """Publishes TXT records at the server that `settings` names; thread-safe, and best shared: it remembers zones.
 
-    Names are absolute, with or without the last dot. Every method raises `ProofProblem`: DnsUnreachable (transient),
-    DnsUpdateRefused, ZoneNotFound; the constructor CredentialsMissing, when `secret` is no TSIG key.
+    Servers at addresses that `policy` refuses are not asked. Names are absolute, with or without the last dot. Every
+    method raises `ProofProblem`: DnsUnreachable (transient), AddressRefused, DnsUpdateRefused, ZoneNotFound; the
+    constructor CredentialsMissing, when `secret` is no TSIG key.
     """
 
-    def __init__(self, settings: Rfc2136, secret: bytes, names: Names | None = None) -> None:
-        self._settings, self._names = settings, names or Names()
+    def __init__(
+        self, settings: Rfc2136, secret: bytes, names: Names | None = None, policy: AddressPolicy | None = None
+    ) -> None:
+        self._settings, self._names, self._policy = settings, names or Names(), policy
         self._key = tsig_key(settings, secret)
-        self._server = DnsServer(settings.server)
+        self._server = DnsServer(settings.server, policy)
         self._zone = dns.name.from_text(settings.zone) if settings.zone else None
         self._places: Expiring[dns.name.Name, Place] = Expiring(_PLACE_SECONDS)
         self._authorities: Expiring[dns.name.Name, Mapping[Address, str]] = Expiring(_SERVERS_SECONDS)
@@ -174,7 +178,12 @@ class Rfc2136Zone:
         if known is not None:
             return known
         names, servers = self._names.within(until), self._servers_of(zone, until)
-        found = ((address, server) for server in servers[:_MOST_SERVERS] for address in names.addresses(server))
+        found = (
+            (address, server)
+            for server in servers[:_MOST_SERVERS]
+            for address in names.addresses(server)
+            if self._policy is None or self._policy.refusal(address.host) is None
+        )
         labels = {
             each: f"{name.to_text(omit_final_dot=True)} ({each})" for each, name in islice(found, _MOST_ADDRESSES)
         }

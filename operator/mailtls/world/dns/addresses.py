@@ -8,6 +8,7 @@ from typing import Final
 
 from mailtls.model.quoting import shorten
 from mailtls.world.dns.records import MOST_ADDRESSES, Lookup
+from mailtls.world.lookup import look_up
 
 _DISCARD_PORT: Final = 9
 _UNKNOWN: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)})
@@ -30,7 +31,7 @@ FindAddresses = Callable[[str], Found]
 def by_system(host: str) -> Found:
     """Ask as every program here does, the hosts file included."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = look_up(host, None)
     except socket.gaierror as error:
         return Found() if error.errno in _UNKNOWN else Found(failure=shorten(error.strerror or str(error)))
     except (OSError, UnicodeError) as error:

@@ -12,9 +12,11 @@ import dns.flags
 import dns.message
 import dns.query
 
+from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.expiring import Expiring
+from mailtls.world.lookup import look_up
 
 DNS_PORT: Final = 53
 _CONNECT_SECONDS: Final = 3.0
@@ -51,10 +53,13 @@ def split_server(server: str) -> tuple[str, int]:
 
 
 class DnsServer:
-    """The one server that takes updates, named as in the spec; thread-safe, each conversation has its connection."""
+    """The one server that takes updates, named as in the spec; thread-safe, each conversation has its connection.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Addresses that `policy` refuses are not connected to; without one all are, as befits the command line.
+    """
+
+    def __init__(self, name: str, policy: AddressPolicy | None = None) -> None:
+        self.name, self._policy = name, policy
         self._host, self._port = split_server(name)
         self._known: Expiring[str, tuple[Address, ...]] = Expiring(_ADDRESSES_SECONDS)
 
@@ -70,7 +75,7 @@ class DnsServer:
 
     def _connect(self, deadline: float) -> socket.socket:
         trouble: OSError | None = None
-        for address in self._addresses():
+        for address in self._addresses(deadline):
             try:
                 connection = socket.create_connection(address, min(_CONNECT_SECONDS, _left(deadline)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -81,16 +86,33 @@ class DnsServer:
         self._known.forget(self._host)  # a Service or a pod may have got another address
         raise self._unreachable(_meaning(trouble))
 
-    def _addresses(self) -> tuple[Address, ...]:
+    def _addresses(self, deadline: float) -> tuple[Address, ...]:
         known = self._known.get(self._host)
         if known is not None:
             return known
         try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            found = look_up(self._host, self._port, _left(deadline))
+        except TimeoutError:
+            raise self._unreachable("its name is not resolved in time") from None
         except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot hold
             raise self._unreachable("its name does not resolve") from None
-        addresses = (Address(str(each[4][0]), self._port) for each in found)
-        return self._known.put(self._host, tuple(dict.fromkeys(addresses))[:_MOST_ADDRESSES])
+        addresses = self._admitted(tuple(dict.fromkeys(Address(str(each[4][0]), self._port) for each in found)))
+        return self._known.put(self._host, addresses[:_MOST_ADDRESSES])
+
+    def _admitted(self, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Those that may be dialled; raises `ProofProblem` (AddressRefused) when there is none."""
+        if self._policy is None:
+            return addresses
+        kinds = {each: self._policy.refusal(each.host) for each in addresses}
+        admitted = tuple(each for each, kind in kinds.items() if kind is None)
+        if not admitted and kinds:
+            address, kind = next(iter(kinds.items()))
+            message = (
+                f"Name another DNS server than {self.name}, or have the installation list its network in "
+                f"connections.allowedNetworks: its address {address.host} is {kind}."
+            )
+            raise ProofProblem(Finding(Reason.ADDRESS_REFUSED, message), transient=False)
+        return admitted
 
     def _exchange(
         self, connection: socket.socket, message: dns.message.Message, deadline: float
