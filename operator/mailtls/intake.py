@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from mailtls.lifecycle.turns import share_of
 from mailtls.model.spec import Key, WorkloadKind
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.listings import Listings
@@ -140,8 +141,12 @@ class Intake:
         with self._lock:
             is_old = key in self._told_meanwhile
             if resource is not None and not is_old:
+                is_news = self._wishes.get(key) != _wish(resource)
                 self._wishes[key] = _wish(resource)
                 others = self._note(resource)
+                if not is_news and not others:  # nothing was missed: it is looked at in its own time, not with all
+                    self._add_after(key, SWEEP * share_of(resource["metadata"]["uid"]))
+                    return
             elif resource is None and not is_old:
                 others = self._forget(key)
             else:

@@ -1,9 +1,10 @@
 """The intake: which events wake which resources, and which are only our own echo."""
 
+import itertools
 import threading
 from typing import Any
 
-from mailtls.intake import CALM, Intake, Seen, Sweeper
+from mailtls.intake import CALM, SWEEP, Intake, Seen, Sweeper
 from mailtls.model.spec import Key, WorkloadKind
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.ports import Json
@@ -196,14 +197,30 @@ def test_a_change_of_the_pods_wakes_those_who_list_the_workload_in_a_moment() ->
 
 
 def test_a_sweep_finds_what_the_watch_missed() -> None:
-    """Everything listed is looked at, and what is gone without an event is taken leave of."""
+    """What is new or changed is looked at, and what is gone without an event is taken leave of."""
     desk = Desk()
     desk.intake.prime([mst(), mst("gone")])
     desk.take()
     desk.intake.sweep(lambda: [mst(), mst("new")])
-    assert sorted(desk.take()) == sorted([Key("mail", "gone"), MX, Key("mail", "new")])
-    desk.intake.sweep(lambda: [mst(), mst("new")])
-    assert sorted(desk.take()) == [MX, Key("mail", "new")]
+    assert sorted(desk.take()) == sorted([Key("mail", "gone"), Key("mail", "new")])
+    desk.intake.sweep(lambda: [mst(version="2", generation=2), mst("new")])
+    assert sorted(desk.take()) == [MX]
+
+
+def test_a_sweep_looks_at_what_is_as_it_was_one_after_the_other() -> None:
+    """Hundreds of resources are no stampede every hour: each has a time of its own until the next sweep."""
+    desk = Desk()
+    listed = [mst(f"mx{number}") for number in range(200)]
+    for number, each in enumerate(listed):
+        each["metadata"]["uid"] = f"uid-{number}"
+    desk.intake.prime(listed)
+    desk.take()
+    desk.intake.sweep(lambda: listed)
+    assert desk.take() == []
+    assert {key for key, _ in desk.soon} == {Key("mail", f"mx{number}") for number in range(200)}
+    delays = sorted(delay for _, delay in desk.soon)
+    assert delays[-1] <= SWEEP
+    assert max(later - earlier for earlier, later in itertools.pairwise(delays)) < SWEEP / 20
 
 
 def test_resource_made_while_a_sweep_lists_is_not_taken_leave_of() -> None:

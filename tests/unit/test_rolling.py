@@ -15,6 +15,7 @@ from mailtls.lifecycle.evidence import (
     next_probe_at,
     stands,
     still_failing,
+    swept_again_at,
     targets_to_probe,
 )
 from mailtls.lifecycle.plan import next_step
@@ -131,7 +132,7 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
         found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.endpoints)
         found = tuple(replace(each, checked_at=now) for each in found)
         due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now))
-    assert due[Reason.AUTH_FAILED] == now + WANTED.probe.interval
+    assert due[Reason.AUTH_FAILED] == swept_again_at(WANTED, now)
     assert due[Reason.SELF_SIGNED] == now + FIRST_PROBE_RETRY
 
 
@@ -159,7 +160,7 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     assert still_failing(still) == have.failing_since
     mended = rolling.probe(WANTED, have, ProbePods((bad.target,), Depth.FULL))
     assert (mended.probed_at, still_failing(mended)) == (now, {})
-    assert next_probe_at(WANTED, mended) == now + WANTED.probe.interval
+    assert next_probe_at(WANTED, mended) == swept_again_at(WANTED, now)
 
 
 @pytest.mark.parametrize(("failing_for", "seconds"), [(0, 1), (6, 3), (60, 30), (7200, 300)])

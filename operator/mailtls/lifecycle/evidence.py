@@ -7,6 +7,7 @@ from datetime import datetime
 from mailtls.lifecycle.proof import Evidence, gather, targets
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.schedule import next_knock_after, next_probe_after
+from mailtls.lifecycle.turns import next_turn
 from mailtls.model.observed import Observed
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Endpoint, Target
@@ -52,7 +53,7 @@ def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     """Whether everything is to be asked again: by the interval, by annotation, or once to look deeper."""
     if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
         return True
-    is_due = seen.probed_at is None or now >= seen.probed_at + desired.probe.interval
+    is_due = seen.probed_at is None or now >= swept_again_at(desired, seen.probed_at)
     is_due = is_due or has_expired_since_probed(seen, now)
     return is_due or is_too_shallow(desired, seen, now) or deep_probe_is_due(desired, seen, now)
 
@@ -100,8 +101,12 @@ def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
     """When pods are asked again: all by the interval, those that fail much sooner; None before the first sweep."""
     if seen.probed_at is None:
         return None
-    swept_at = seen.probed_at + desired.probe.interval
-    return min([swept_at, *retries_at(seen)])
+    return min([swept_again_at(desired, seen.probed_at), *retries_at(seen)])
+
+
+def swept_again_at(desired: Desired, probed_at: datetime) -> datetime:
+    """When all is asked again after a sweep: within the interval, at a time that is the resource's own."""
+    return next_turn(desired.uid, probed_at, desired.probe.interval)
 
 
 def retries_at(seen: Observed) -> Iterator[datetime]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from mailtls.lifecycle.domain.checks import judge_domain
-from mailtls.lifecycle.domain.watch import as_senders_see, asked_until, look_again_after, mail_targets
+from mailtls.lifecycle.domain.watch import as_senders_see, asked_until, look_again_at, mail_targets
 from mailtls.lifecycle.step import LookAtDomains
 from mailtls.model.features import Feature, Features
 from mailtls.model.observed import Observed
@@ -31,7 +31,7 @@ class Watching:
     def look(self, desired: Desired, seen: Observed, _step: LookAtDomains) -> Observed:
         """Look at all domains of a resource."""
         reports = self._switched_off(desired) or self._reports(desired, seen)
-        again_at = self.clock.now() + look_again_after(desired, reports)
+        again_at = look_again_at(desired, reports, self.clock.now())
         handled = seen.handled_probe if desired.workloads else desired.probe_requested  # else nobody else heeds it
         asked = asked_until(desired, seen, again_at)
         return replace(seen, domains=reports, domains_asked=asked, handled_probe=handled)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mailtls.lifecycle.proof import targets
+from mailtls.lifecycle.turns import next_turn
 from mailtls.model.domain.facts import DomainFacts
 from mailtls.model.hostname import is_named
 from mailtls.model.observed import DomainsAsked, Observed
@@ -39,10 +40,10 @@ def asked_until(desired: Desired, seen: Observed, again_at: datetime) -> Domains
     return DomainsAsked(desired.domains, _served(seen), desired.probe_requested, again_at)
 
 
-def look_again_after(desired: Desired, reports: Iterable[DomainReport]) -> timedelta:
-    """Return how long a look is good for: what fails may be mended soon."""
+def look_again_at(desired: Desired, reports: Iterable[DomainReport], now: datetime) -> datetime:
+    """Return until when a look is good: what fails may be mended soon."""
     interval = desired.probe.interval
-    return min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval
+    return next_turn(desired.uid, now, min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval)
 
 
 def still_named(desired: Desired, reports: Iterable[DomainReport]) -> tuple[DomainReport, ...]:
