@@ -1,6 +1,7 @@
 """Issue: whether a certificate is due, and if so why. An ordered chain of checks; the first finding is the reason."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from mailtls.lifecycle.adoption import is_adopted
@@ -198,3 +199,11 @@ def is_held_back(desired: Desired, seen: Observed, now: datetime) -> bool:
 def _is_a_mere_renewal(desired: Desired, seen: Observed, now: datetime) -> bool:
     due = issuance_is_due(desired, seen, now)
     return due is None or due.reason is Reason.RENEWAL_DUE
+
+
+def with_next_try(finding: Finding, at: datetime | None) -> Finding:
+    """Say when what a CA holds back is tried again, where the message does not say so by itself."""
+    if at is None or "next try at" in finding.message:
+        return finding
+    message = f"{finding.message} Next try at {at:%Y-%m-%d %H:%M:%S} UTC, or when a renewal is asked for."
+    return replace(finding, message=message)

@@ -115,8 +115,13 @@ def _chain_warning(desired: Desired, seen: Observed) -> str:
 
 def _at_work(seen: Observed) -> str:
     if seen.presenting_since is None:
-        return "A certificate is being issued."
+        return f"A certificate is being issued.{_next_poll(seen)}"
     return "The proofs are published, but not seen from here yet; with selfCheck: false the CA is told at once."
+
+
+def _next_poll(seen: Observed) -> str:
+    until = seen.order.waits_until if seen.order is not None else None
+    return f" The CA asks to wait; next poll at {until:%Y-%m-%d %H:%M:%S} UTC." if until else ""
 
 
 def _obstacle(desired: Desired, seen: Observed) -> Finding | None:
@@ -151,9 +156,9 @@ def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
 
 def _renewal_trouble(seen: Observed) -> str:
     trouble = _trouble(seen)
-    return (
-        f"Its replacement fails ({trouble.reason}): {trouble.message}" if trouble else "Its replacement is on the way."
-    )
+    if trouble is None:
+        return f"Its replacement is on the way.{_next_poll(seen)}"
+    return f"Its replacement fails ({trouble.reason}): {trouble.message}"
 
 
 def stored(desired: Desired, seen: Observed) -> Verdict:

@@ -1,7 +1,7 @@
 """An ACME order as last read from the CA (RFC 8555 section 7.1.3), with what is needed to ask again in time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -9,6 +9,7 @@ from mailtls.model.problem import Problem
 
 # First polls come quickly, because a CA near by decides within milliseconds; then growing to 5 s, at last 1 min.
 _PACE_SECONDS = (0.02, 0.05, 0.1, 0.25, 0.5, 1, 1, 1, 1, 1, 2, 2)
+_WORTH_TELLING = timedelta(seconds=15)
 _STEADY_SECONDS, _STEADY_POLLS, _SLOW_SECONDS = 5, 100, 60
 
 
@@ -122,6 +123,20 @@ class OrderState:
     def is_open(self) -> bool:
         """Whether it can still become a certificate by what the client does."""
         return self.status in {Status.PENDING, Status.READY, Status.PROCESSING}
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """How long the CA asked to be left in peace, where that is longer than one polls by oneself."""
+        every: tuple[OrderState | AuthorizationState, ...] = (self, *self.authorizations)
+        asked = [each.retry_at for each in every if each.retry_at and each.read_at]
+        longest = max(asked, default=None)
+        read_at = max((each.read_at for each in every if each.read_at), default=None)
+        return longest if longest and read_at and longest - read_at > _WORTH_TELLING else None
+
+    def hurried(self) -> "OrderState":
+        """Forget what the CA asked to be waited for: a person does not want to wait."""
+        each_at_once = tuple(replace(each, retry_at=None, read_at=None) for each in self.authorizations)
+        return replace(self, retry_at=None, read_at=None, authorizations=each_at_once)
 
     def is_for(self, names: Iterable[str]) -> bool:
         """Whether it is an order of exactly `names`; DNS names compare without case."""

@@ -12,6 +12,7 @@ from threading import Event
 import structlog
 
 from mailtls.lifecycle import rollback, store
+from mailtls.lifecycle.issue import with_next_try
 from mailtls.lifecycle.order import (
     Answer,
     Download,
@@ -94,7 +95,7 @@ class Issuing:
     def open(self, desired: Desired, seen: Observed, _step: OpenOrder) -> Observed:
         """Order, unless a crash may have left an order behind that can be found."""
         staged = _staged(seen)
-        account = self.accounts.of(desired.acme)
+        account = self._account(desired, seen)
         if not renews_in_its_window(desired, seen, self.clock.now()):
             account.line.stand(staged.spki_sha256, desired.key.namespace)
         found = None
@@ -118,7 +119,7 @@ class Issuing:
 
     def resume(self, desired: Desired, seen: Observed, step: ResumeOrder) -> Observed:
         """Read an order of an earlier process again."""
-        account = self.accounts.of(desired.acme)
+        account = self._account(desired, seen)
         try:
             return replace(seen, order=account.resume(step.url), presented=frozenset(), was_resumed=True)
         except OrderGone:
@@ -132,7 +133,7 @@ class Issuing:
         if not_before is not None and not_before - self.clock.now() > LONGEST_NAP:
             return replace(seen, wait_until=not_before)
         self._nap(not_before)
-        account, order, action = self.accounts.of(desired.acme), _order(seen), step.action
+        account, order, action = self._account(desired, seen), _order(seen), step.action
         match action:
             case Present():
                 return self._present(desired, seen, account, action)
@@ -149,6 +150,13 @@ class Issuing:
             case Fail():
                 raise AssertionError("a failure is no action to perform")
         return replace(seen, order=order, stumbles=0)
+
+    def _account(self, desired: Desired, seen: Observed) -> Account:
+        """The account to order with; a person who asks for a renewal waits for nothing that a CA asked for before."""
+        wish = desired.renew_requested
+        if wish is not None and wish != seen.secret.handled_renew:
+            self.accounts.asked(desired.acme, desired.key, wish)
+        return self.accounts.of(desired.acme)
 
     def _nap(self, until: datetime | None) -> None:
         if until is not None and self.stopping.wait(max(0.0, (until - self.clock.now()).total_seconds())):
@@ -221,10 +229,11 @@ class Issuing:
         failed = before.failed + 1 if before and is_same else 1
         delay = next_attempt_after(failed, random())  # noqa: S311 - jitter
         retry_at = None if fail.needs_person else max(now + delay, not_before or now)
+        finding = fail.finding if not_before is None else with_next_try(fail.finding, retry_at)
         attempts = Attempts(
             failed=failed,
-            reason=fail.finding.reason,
-            message=fail.finding.message,
+            reason=finding.reason,
+            message=finding.message,
             last_failure_at=now,
             next_attempt_at=retry_at,
             observed_generation=desired.generation,
@@ -232,7 +241,7 @@ class Issuing:
         )
         self.metrics.order_ended("failed")
         status = replace(seen.status, attempts=attempts)
-        return replace(seen, status=status, issue_failure=Failure(fail.finding, retry_at, is_final=True))
+        return replace(seen, status=status, issue_failure=Failure(finding, retry_at, is_final=True))
 
     def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
         """File what stood in the way: transient trouble waits a little, all else of the CA is a failed attempt.
@@ -256,7 +265,8 @@ class Issuing:
     def _soon(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Failure:
         now = self.clock.now()
         pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
-        return Failure(error.finding, max(now + pause, error.retry_at or now))
+        retry_at = max(now + pause, error.retry_at or now)
+        return Failure(error.finding if error.retry_at is None else with_next_try(error.finding, retry_at), retry_at)
 
     def schedule(self, desired: Desired, seen: Observed, _step: ScheduleRenewal) -> Observed:
         """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""

@@ -210,15 +210,16 @@ def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
         return seen
     if before.staged.staged_at != staged.staged_at or staged.order_url not in (None, order.url):
         return seen
+    is_asked = _renewal_wish(before) != _renewal_wish(seen)
     return replace(
         seen,
-        order=order,
+        order=order.hurried() if is_asked else order,
         presented=before.presented,
         presenting_since=before.presenting_since,
         hidden_by=before.hidden_by,
         looks=before.looks,
         was_resumed=before.was_resumed,
-        wait_until=before.wait_until,
+        wait_until=None if is_asked else before.wait_until,
     )
 
 

@@ -51,6 +51,10 @@ class Account:
         """The account's URL, as CAA records bind to it (RFC 8657); registers when there is none yet."""
         return self._session.account_url
 
+    def hurry(self) -> None:
+        """Wait no longer for what the CA asked to be waited for: a person asks, or something was put right."""
+        self._session.hurry()
+
     # proofs of control
 
     def key_authorization(self, token: str) -> str:

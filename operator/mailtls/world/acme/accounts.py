@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,16 +20,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Acme, DataRef
+from mailtls.model.spec import Acme, DataRef, Key
 from mailtls.world.acme.account import Account
+from mailtls.world.acme.breaker import Gates
 from mailtls.world.acme.clock import ClockWatch, OnSkew
 from mailtls.world.acme.network import OnRequest
 from mailtls.world.acme.order_line import KNOWN, OrderLine
-from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.acme.problem import AcmeProblem, busy
 from mailtls.world.acme.session import Identity, Session
 from mailtls.world.cluster.references import object_path
 from mailtls.world.cluster.resource import MANAGED_BY, MANAGER
 from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
+from mailtls.world.shared_work import Busy, SharedWork
 
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +42,8 @@ SCOPE_LABEL = "mailtls.dev/account-scope"  # the namespace whose account it is
 # How long a change of a key, bundle or binding may go unseen; reading them for every step would load the API server.
 _CHECKED_AGAIN_AFTER = timedelta(seconds=30)
 MOST_ACCOUNTS = 16  # of one namespace are held in memory; one that is used again is read from its Secret again
+_MOST_ASKED = 1000
+_PATIENCE = 2.0  # seconds that a worker waits for an account that another one makes
 _IDLE = timedelta(hours=7)  # longer than resources wait between two questions about their renewal window
 _Key = tuple[str | DataRef | None, ...]
 
@@ -55,14 +59,15 @@ class _Inputs:
 
 @dataclass(slots=True)
 class _Entry:
-    """One account in memory, with the lock that lets one thread at a time make it."""
+    """One account in memory; `changes` counts how often what it is made of was said to have changed."""
 
-    lock: threading.Lock
     line: OrderLine
     account: Account | None = None
     inputs: _Inputs | None = None
     checked_at: datetime | None = None
     used_at: datetime | None = None
+    changes: int = 0
+    asked: dict[Key, str] = field(default_factory=dict)  # the renewals that people asked for last
 
 
 class Accounts:
@@ -89,7 +94,7 @@ class Accounts:
         self._cluster, self._namespace = cluster, operator_namespace
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
         self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
-        self._policy = policy
+        self._policy, self._gates, self._shared = policy, Gates(clock.now), SharedWork()
         self._limits = {**KNOWN, **(order_limits or {})}
         self._entries: dict[_Key, _Entry] = {}
         self._lock = threading.Lock()
@@ -99,15 +104,19 @@ class Accounts:
 
         Raises `AcmeProblem` with CredentialsMissing or ExternalAccountRequired, and what the `Cluster` raises.
         """
-        entry = self._entry(acme)
-        with entry.lock:
-            now = self._clock.now()
-            if entry.account is None or entry.checked_at is None or now - entry.checked_at > _CHECKED_AGAIN_AFTER:
-                self._refresh(entry, acme)
-                entry.checked_at = now
-            if entry.account is None:
-                raise AssertionError
-            return entry.account
+        entry, key = self._entry(acme), _key(acme)
+        while (account := entry.account) is None or self._is_stale(entry):
+            try:
+                is_only_old = account is not None and entry.checked_at is not None
+                self._shared.do(key, lambda: self._refresh(entry, acme), 0.0 if is_only_old else _PATIENCE)
+            except Busy:
+                if account is None:
+                    raise busy(acme.server) from None
+                return account  # what is held goes on while another thread looks
+        return account
+
+    def _is_stale(self, entry: _Entry) -> bool:
+        return entry.checked_at is None or self._clock.now() - entry.checked_at > _CHECKED_AGAIN_AFTER
 
     def read(self, ref: DataRef) -> bytes:
         """Return an entry of a Secret or ConfigMap; raises `AcmeProblem` (CredentialsMissing) that names both."""
@@ -130,10 +139,23 @@ class Accounts:
             entry.line.release(ticket)
 
     def look_again(self, acme: Acme) -> None:
-        """Read what the account is made of anew before it is used the next time: it was changed."""
+        """Read what the account is made of anew before it is used the next time, and end its waits: it was changed."""
         entry = self._entry(acme)
-        with entry.lock:
-            entry.checked_at = None
+        entry.changes += 1
+        entry.checked_at = None
+        self._gates.of(acme.server).hurry()
+        if entry.account is not None:
+            entry.account.hurry()
+
+    def asked(self, acme: Acme, resource: Key, renewal: str) -> None:
+        """Let a person's request for a renewal end all waits of the account, once for each request."""
+        entry = self._entry(acme)
+        if entry.asked.get(resource) == renewal:
+            return
+        while len(entry.asked) >= _MOST_ASKED:
+            del entry.asked[next(iter(entry.asked))]
+        entry.asked[resource] = renewal
+        self.look_again(acme)
 
     def _entry(self, acme: Acme) -> _Entry:
         key, now = _key(acme), self._clock.now()
@@ -141,7 +163,7 @@ class Accounts:
             entry = self._entries.pop(key, None)
             if entry is None:
                 self._forget(acme.namespace, now)
-                entry = _Entry(threading.Lock(), OrderLine(self._limits.get(acme.server), self._clock.now))
+                entry = _Entry(OrderLine(self._limits.get(acme.server), self._clock.now))
             entry.used_at = now
             self._entries[key] = entry  # the last is the one used last
             return entry
@@ -155,6 +177,12 @@ class Accounts:
             del self._entries[key]
 
     def _refresh(self, entry: _Entry, acme: Acme) -> None:
+        changes, now = entry.changes, self._clock.now()
+        self._renew(entry, acme)
+        if changes == entry.changes:  # else what was read may be older than the change
+            entry.checked_at = now
+
+    def _renew(self, entry: _Entry, acme: Acme) -> None:
         try:
             inputs = self._inputs(acme)
         except Unreachable:
@@ -175,6 +203,7 @@ class Accounts:
                 on_registered=self._saver(inputs.secret),
                 watch=self._watch,
                 policy=self._policy,
+                gate=self._gates.of(inputs.identity.directory_url),
             )
         except (ValueError, TypeError, OSError) as error:  # OSError: ssl's complaint about a bundle
             raise _missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -17,10 +18,11 @@ from josepy.jwk import JWK
 
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.problem import Problem
+from mailtls.world.acme.breaker import Gate, LeftAlone
 from mailtls.world.acme.clock import ClockWatch
 from mailtls.world.acme.connection import Roots, within
 from mailtls.world.acme.messages import problem_from_response
-from mailtls.world.acme.problem import Refused
+from mailtls.world.acme.problem import Refused, cause_of
 from mailtls.world.acme.transport import REQUEST_SECONDS, Transport
 from mailtls.world.effects import before_effect
 
@@ -57,7 +59,7 @@ class RequestKind(StrEnum):
 class Network:
     """What the acme library's network layer lacks: thread-safe, one for all workers of an account, with an end.
 
-    Addresses that `policy` refuses are not connected to; without one all may be.
+    Addresses that `policy` refuses are not connected to; without one all may be. Nothing is sent while `gate` is shut.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class Network:
         roots_pem: str = "",
         watch: ClockWatch | None = None,
         policy: AddressPolicy | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._on_request, self._key, self._alg, self._watch = on_request, key, alg, watch
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()
+        self._gate = gate or Gate(lambda: datetime.now(UTC))
         self._transport = Transport(directory_url, roots_pem, policy=policy, pooled=_POOLED)
 
     def fetch(self, url: str, kind: RequestKind) -> requests.Response:
@@ -152,7 +156,11 @@ class Network:
         if method == "POST":  # what a CA counts; after the nonce was fetched, which may have taken long
             before_effect()
         try:
-            response = self._exchange(method, url, data)
+            with self._gate.passing(cause_of):
+                response = self._exchange(method, url, data)
+        except LeftAlone:
+            self._on_request(kind.value, "left-alone")
+            raise
         except requests.RequestException:
             self._on_request(kind.value, "unreachable")
             raise

@@ -10,6 +10,7 @@ import requests
 from mailtls.model.problem import Problem, Stage, judge
 from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason
+from mailtls.world.acme.breaker import LeftAlone
 from mailtls.world.acme.transport import NotAdmitted, NotHttps, Unfit
 from mailtls.world.roots import missing_roots
 
@@ -126,7 +127,16 @@ def from_broken_connection(error: requests.RequestException, url: str, roots_pem
     if isinstance(error, NotHttps):
         message = f"Ask the operator of the ACME server for https everywhere (RFC 8555 section 6.1): {error}."
         return AcmeProblem(Finding(Reason.ACME_INSECURE, message))
-    message = f"Let the operator reach {url}: {_cause(error)}."
+    if isinstance(error, LeftAlone):
+        message = f"Let the operator reach {url}: {error}, or when a renewal is asked for."
+        return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), retry_at=error.next_try_at, transient=True)
+    message = f"Let the operator reach {url}: {cause_of(error)}."
+    return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
+
+
+def busy(url: str) -> AcmeProblem:
+    """Say that another resource asks the same of the CA at this moment, and has no answer yet."""
+    message = f"Waits for {url}, which another resource has asked and which has not answered yet."
     return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
 
 
@@ -141,7 +151,8 @@ def not_acme(url: str) -> AcmeProblem:
     return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)
 
 
-def _cause(error: requests.RequestException) -> str:
+def cause_of(error: requests.RequestException) -> str:
+    """Say in a few words why there was no answer."""
     if isinstance(error, Unfit):
         return str(error)
     if isinstance(error, requests.exceptions.ConnectTimeout):

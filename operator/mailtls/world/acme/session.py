@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 import structlog
@@ -20,17 +20,23 @@ from mailtls.model.loading import private_key
 from mailtls.model.problem import Problem, Stage
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme import problem as acme_problem
+from mailtls.world.acme.breaker import Gate
 from mailtls.world.acme.clock import ClockWatch
 from mailtls.world.acme.messages import json_of
 from mailtls.world.acme.network import Network, OnRequest, RequestKind
 from mailtls.world.acme.problem import AcmeProblem, Refused
 from mailtls.world.acme.transport import require_https
 from mailtls.world.ports import Clock
+from mailtls.world.shared_work import Busy, SharedWork
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 # Directories change seldom, but profiles and terms do (RFC 8555 section 7.1.1 names no lifetime).
 _DIRECTORY_LASTS = timedelta(days=1)
+
+_PATIENCE = 2.0  # seconds that a worker waits for what another one asks; then the queue takes the resource back
 
 # RFC 8555 section 9.7.5, RFC 9773 section 7.3
 _RESOURCES = ("newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo")
@@ -69,14 +75,24 @@ class Session:
         on_registered: Callable[[str], None] = lambda _url: None,
         watch: ClockWatch | None = None,
         policy: AddressPolicy | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.key, alg = account_key(identity.key_pem)
         self._identity, self._clock, self._on_registered = identity, clock, on_registered
+        self._gate = gate or Gate(clock.now)
         self._network = Network(
-            identity.directory_url, self.key, alg, on_request, roots_pem=roots_pem, watch=watch, policy=policy
+            identity.directory_url,
+            self.key,
+            alg,
+            on_request,
+            roots_pem=roots_pem,
+            watch=watch,
+            policy=policy,
+            gate=self._gate,
         )
         self._roots_pem = roots_pem
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # never held while the CA is asked
+        self._shared = SharedWork()
         self._account_url = identity.url
         self._directory: messages.Directory | None = None
         self._directory_read_at: datetime | None = None
@@ -89,19 +105,33 @@ class Session:
     @property
     def account_url(self) -> str:
         """The account's URL; registers when there is none yet."""
-        with self._lock:
-            if self._account_url is None:
-                self._account_url = self._register()
-            return self._account_url
+        known = self._account_url
+        return known if known is not None else self._share(RequestKind.NEW_ACCOUNT, self._register)
 
     def directory(self, *, refresh: bool = False) -> messages.Directory:
-        """Return the CA's directory, read again once a day; an old one serves while the CA is away."""
+        """Return the CA's directory, read again once a day; an old one serves while the CA is away, or is asked."""
+        known, read_at = self._directory, self._directory_read_at
+        is_young = read_at is not None and self.now() - read_at <= _DIRECTORY_LASTS
+        if known is not None and is_young and not refresh:
+            return known
+        try:
+            return self._share(RequestKind.DIRECTORY, self._read_directory, 0.0 if known and not refresh else None)
+        except AcmeProblem:
+            if known is None:
+                raise
+            return known
+
+    def hurry(self) -> None:
+        """Wait no longer for what the CA asked to be waited for: a person asks, or something was put right."""
         with self._lock:
-            read_at, now = self._directory_read_at, self.now()
-            if self._directory is None or read_at is None or refresh or now - read_at > _DIRECTORY_LASTS:
-                self._directory = self._read_directory()
-                self._directory_read_at = now
-            return self._directory
+            self._waits.clear()
+        self._gate.hurry()
+
+    def _share(self, kind: RequestKind, ask: Callable[[], T], patience: float | None = None) -> T:
+        try:
+            return self._shared.do(kind, ask, _PATIENCE if patience is None else patience)
+        except Busy:
+            raise acme_problem.busy(self._identity.directory_url) from None
 
     def orders_url(self) -> str | None:
         """Return where the account lists its orders (RFC 8555 section 7.1.2.1), None where the CA has no list."""
@@ -163,30 +193,29 @@ class Session:
             raise acme_problem.from_broken_connection(error, url, self._roots_pem) from error
 
     def _read_directory(self) -> messages.Directory:
-        url = self._identity.directory_url
-        try:
-            body = self.json(self.get(RequestKind.DIRECTORY, url))
-        except AcmeProblem:
-            if self._directory is None:
-                raise
-            return self._directory
+        url, now = self._identity.directory_url, self.now()
+        body = self.json(self.get(RequestKind.DIRECTORY, url))
         if not all(isinstance(body.get(name), str) for name in ("newNonce", "newAccount", "newOrder")):
             raise acme_problem.not_acme(url)
         try:
-            return _read_directory(body)
+            found = _checked_directory(body)
         except requests.RequestException as error:
             raise acme_problem.from_broken_connection(error, url) from error
         except (DeserializationError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise acme_problem.not_acme(url) from error
+        self._directory, self._directory_read_at = found, now
+        return found
 
     def _register_again(self, lost_url: str) -> str:
         with self._lock:
             if self._account_url == lost_url:  # else another thread was here first
                 _log.warning("account.lost", directory=self._identity.directory_url, account=lost_url)
                 self._account_url = None
-            return self.account_url
+        return self.account_url
 
     def _register(self) -> str:
+        if self._account_url is not None:
+            return self._account_url  # another thread has just made it
         kind, url = RequestKind.NEW_ACCOUNT, self.directory()["newAccount"]
         self._refuse_while_waiting(kind)
         try:
@@ -201,6 +230,7 @@ class Session:
             message = f"Use another account key: the CA says that {account_url} is {body['status']}."
             raise AcmeProblem(Finding(Reason.ACCOUNT_REJECTED, message), needs_person=True)
         self._on_registered(account_url)
+        self._account_url = account_url
         return account_url
 
     def _registration(self) -> messages.NewRegistration:
@@ -243,7 +273,7 @@ class Session:
                 del self._waits[scope]
 
 
-def _read_directory(body: dict[str, Any]) -> messages.Directory:
+def _checked_directory(body: dict[str, Any]) -> messages.Directory:
     """Take a directory whose URLs are all of https; raises `NotHttps`, and what odd JSON makes the library raise."""
     for url in (body[name] for name in _RESOURCES if name in body):
         require_https(str(url))

@@ -1,0 +1,95 @@
+"""Leaves a CA alone that cannot be reached: its time-outs must not take the workers that others need."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from random import random
+from typing import Final
+
+import requests
+
+from mailtls.model.breaker import Breaker
+from mailtls.world.acme.connection import CONNECT_SECONDS
+from mailtls.world.acme.transport import NotAdmitted, NotHttps, Unfit
+
+_PATIENCE: Final = timedelta(seconds=CONNECT_SECONDS)
+MOST_SERVERS: Final = 256
+
+
+class LeftAlone(requests.ConnectionError):
+    """The request was not sent, because the last ones found nobody; `next_try_at` in UTC."""
+
+    def __init__(self, cause: str, failures: int, next_try_at: datetime) -> None:
+        until = f"{next_try_at:%Y-%m-%d %H:%M:%S} UTC"
+        super().__init__(f"{cause}; after {failures} failures to reach it, it is left alone, next try at {until}")
+        self.next_try_at = next_try_at
+
+
+class Gate:
+    """One for each CA, shared by all accounts there; thread-safe."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._breaker = Breaker()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def passing(self, describe: Callable[[requests.RequestException], str]) -> Iterator[None]:
+        """Let one request through, and learn from how it ends; raises `LeftAlone`.
+
+        Only failures to connect and time-outs count: whoever answers is there, and what an account's own settings are
+        at fault for (roots, addresses) says nothing to the others.
+        """
+        self._enter()
+        try:
+            yield
+        except (NotAdmitted, NotHttps, requests.exceptions.SSLError):
+            self._note(Breaker.unsettled)
+            raise
+        except Unfit:
+            self._note(lambda _known: Breaker())
+            raise
+        except requests.RequestException as error:
+            cause = describe(error)
+            self._note(lambda known: known.failed(self._now(), cause, random()))  # noqa: S311 - jitter
+            raise
+        except BaseException:
+            self._note(Breaker.unsettled)
+            raise
+        self._note(lambda _known: Breaker())
+
+    def hurry(self) -> None:
+        """Let one request look at once."""
+        self._note(lambda known: known.hurried(self._now()))
+
+    def _enter(self) -> None:
+        now = self._now()
+        with self._lock:
+            known = self._breaker
+            if known.admits(now):
+                self._breaker = known.sent(now)
+                return
+        raise LeftAlone(known.cause, known.failures, known.next_try_at(now, _PATIENCE))
+
+    def _note(self, learn: Callable[[Breaker], Breaker]) -> None:
+        with self._lock:
+            self._breaker = learn(self._breaker)
+
+
+class Gates:
+    """The gates by directory URL; bounded, for tenants write the URLs."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._gates: dict[str, Gate] = {}
+        self._lock = threading.Lock()
+
+    def of(self, directory_url: str) -> Gate:
+        """Return the one for a CA."""
+        with self._lock:
+            gate = self._gates.pop(directory_url, None) or Gate(self._now)
+            while len(self._gates) >= MOST_SERVERS:
+                del self._gates[next(iter(self._gates))]
+            self._gates[directory_url] = gate  # the last is the one used last
+            return gate
