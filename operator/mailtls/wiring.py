@@ -148,10 +148,10 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         check=Http01Check(policy=servers),
         resolvers=settings.resolvers,
     )
-    issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping)
+    trust = _text(settings.trust_bundle_file)
+    issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping, trust)
     features = settings.disabled_features
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
-    trust = _text(settings.trust_bundle_file)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust, features)
     mending = Mending(References(cluster, clock), accounts, clock)
     restoring = Restoring(PreviousPairs(cluster), secrets, clock)

@@ -68,8 +68,8 @@ class HostileCa:
         """Where ACME begins."""
         return f"{self.url}/directory"
 
-    def fine(self, path: str) -> bytes:
-        """Answer as a good CA does."""
+    def fine(self, path: str, body: bytes = b"") -> bytes:
+        """Answer as a good CA does; `body` is what was posted."""
         if path == "/directory":
             names = {"newNonce": "nonce", "newAccount": "account", "newOrder": "order", "revokeCert": "revoke"}
             urls = {name: f"{self.url}/{where}" for name, where in names.items()}
@@ -106,14 +106,14 @@ class HostileCa:
 
 
 @contextmanager
-def hostile_ca() -> Iterator[HostileCa]:
+def hostile_ca(given: HostileCa | None = None) -> Iterator[HostileCa]:
     """Serve until the block ends."""
+    ca = given or HostileCa()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         wish = Wish(names=("localhost",), common_name="localhost")
         (Path(folder) / "server.pem").write_bytes(CA.issue(wish).pem)
         context.load_cert_chain(Path(folder) / "server.pem")
-    ca = HostileCa()
 
     class Handler(socketserver.StreamRequestHandler):
         def setup(self) -> None:
@@ -131,8 +131,8 @@ def hostile_ca() -> Iterator[HostileCa]:
                 if len(body) < length:
                     return
                 ca.requests.append(Request(method, path, body))
-                given = ca.answers.get(path) or ca.fine(path)
-                given(self) if callable(given) else self.wfile.write(given)
+                said = ca.answers.get(path) or ca.fine(path, body)
+                said(self) if callable(said) else self.wfile.write(said)
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mailtls.lifecycle.store import Candidate, chain_leads_elsewhere, fault_of
+from mailtls.lifecycle.issue import names_differ
+from mailtls.lifecycle.store import Candidate, chain_leads_elsewhere, fault_of, names_were_added
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import ServingSecret
 from mailtls.model.reason import Reason, Severity
@@ -24,7 +25,7 @@ def test_good_certificate_is_stored() -> None:
     [
         (certificate(spki_sha256="00" * 32), Reason.CERTIFICATE_KEY_MISMATCH),
         (certificate(names=frozenset()), Reason.CERTIFICATE_NAMES_MISMATCH),
-        (certificate(names=frozenset({"mx.example.test", "www.test"})), Reason.CERTIFICATE_NAMES_MISMATCH),
+        (certificate(names=frozenset({"www.test"})), Reason.CERTIFICATE_NAMES_MISMATCH),
         (certificate(chain_is_ordered=False), Reason.CERTIFICATE_CHAIN_BROKEN),
         (certificate(chain_pem="-----BEGIN CERTIFICATE-----"), Reason.CERTIFICATE_CHAIN_BROKEN),
         (certificate(not_after=NOW), Reason.CERTIFICATE_DATES_WRONG),
@@ -89,3 +90,25 @@ def test_newer_certificate_with_a_shorter_life_is_stored() -> None:
     """A CA that revokes, or shortens its lifetimes, wants the new certificate to be served."""
     shorter = certificate(not_before=NOW, not_after=NOW + 6 * DAY)
     assert fault_of(Candidate(shorter, KEY), desired(), seen(), NOW) is None
+
+
+def test_added_names_and_a_leaf_that_needs_no_issuer_are_no_faults() -> None:
+    """The certificate is for the key and for every wanted name, and leads to a root that is trusted."""
+    more = certificate(not_after=NOW + 90 * DAY, names=frozenset({"mx.example.test", "www.test"}))
+    assert fault_of(Candidate(more, KEY), desired(), seen(), NOW) is None
+    alone = certificate(not_after=NOW + 90 * DAY, chain_pem="-----BEGIN CERTIFICATE-----", is_anchored=True)
+    assert fault_of(Candidate(alone, KEY), desired(), seen(), NOW) is None
+
+
+def test_added_names_are_told_for_as_long_as_the_spec_asks_for_the_others() -> None:
+    """Another spec brings another certificate, which is then told of."""
+    names = frozenset({"mx.example.test", "www.test"})
+    have = secret(certificate=certificate(names=names, names_asked=frozenset({"mx.example.test"})))
+    found = names_were_added(desired(), seen(secret=have))
+    assert found is not None
+    assert (found.reason, found.severity) == (Reason.CERTIFICATE_NAMES_ADDED, Severity.WARN)
+    assert "www.test" in found.message
+    assert names_were_added(desired(dns_names=tuple(names)), seen(secret=have)) is None
+    assert names_differ(desired(), seen(secret=have), NOW) is None
+    assert names_differ(desired(dns_names=tuple(names)), seen(secret=have), NOW) is None
+    assert names_differ(desired(dns_names=("www.test",)), seen(secret=have), NOW) is not None

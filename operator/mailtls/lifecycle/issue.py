@@ -53,8 +53,10 @@ def issuer_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding 
 def names_differ(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
     """The certificate is for other names than those wanted; the order of names does not matter."""
     certificate, wanted = seen.secret.certificate, frozenset(desired.dns_names)
-    if certificate is None or certificate.names == wanted or (is_adopted(seen) and certificate.names > wanted):
+    if certificate is None or certificate.names == wanted:
         return None
+    if certificate.names > wanted and (is_adopted(seen) or certificate.names_asked == wanted):
+        return None  # whoever issued it put more names in than were asked for, and would do so again
     return Finding(Reason.NAMES_CHANGED, f"The certificate is for {', '.join(sorted(certificate.names)) or 'no name'}.")
 
 

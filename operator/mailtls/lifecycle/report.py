@@ -11,7 +11,7 @@ from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.renewal import held_by_its_age
 from mailtls.lifecycle.roll import next_roll
-from mailtls.lifecycle.store import chain_leads_elsewhere
+from mailtls.lifecycle.store import warnings
 from mailtls.lifecycle.ways import are_awaited, ways_to_probe
 from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Endpoint, Target
@@ -95,7 +95,7 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     if certificate is not None and is_wanted and usable(desired, seen, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
         words = [until, _renewal_trouble(seen) if due else _hold(desired, seen, now)]
-        words += [held_by_its_age(seen, now), _chain_warning(desired, seen)]
+        words += [held_by_its_age(seen, now), _warnings(desired, seen)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
     if (expired := stored_is_expired(seen, now)) is not None:
         after = SUSPENDED if desired.suspend else _renewal_trouble(seen)
@@ -108,9 +108,8 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     return _false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(seen)}".strip()))
 
 
-def _chain_warning(desired: Desired, seen: Observed) -> str:
-    warning = chain_leads_elsewhere(desired, seen)
-    return warning.message if warning else ""
+def _warnings(desired: Desired, seen: Observed) -> str:
+    return " ".join(warning.message for warning in warnings(desired, seen))
 
 
 def _at_work(seen: Observed) -> str:

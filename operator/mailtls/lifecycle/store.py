@@ -8,6 +8,7 @@ from mailtls.lifecycle.renewal import after_storing
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
 from mailtls.model.probe.depth import Depth
+from mailtls.model.quoting import quote_all
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
 from mailtls.model.status import HistoryEntry
@@ -33,20 +34,24 @@ def key_is_not_its_own(new: Candidate, _desired: Desired, _seen: Observed, _now:
     return Finding(Reason.CERTIFICATE_KEY_MISMATCH, "The CA returned a certificate for another key; it was not stored.")
 
 
-def names_differ(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
-    """A wanted name is not in the certificate, or one is that nobody asked for: it would be replaced for ever."""
-    wanted, given = frozenset(desired.dns_names), new.certificate.names
-    if wanted == given:
+def names_are_missing(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """A wanted name is not in the certificate; names that the CA added are no harm."""
+    missing = frozenset(desired.dns_names) - new.certificate.names
+    if not missing:
         return None
-    said = [f"lacks {', '.join(sorted(wanted - given))}"] if wanted - given else []
-    said += [f"is also for {', '.join(sorted(given - wanted))}"] if given - wanted else []
-    return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, f"The certificate {' and '.join(said)}; it was not stored.")
+    given = quote_all(sorted(new.certificate.names)) or "no name"
+    message = f"The certificate lacks {', '.join(sorted(missing))}; it is for {given}, and was not stored."
+    return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, message)
 
 
 def chain_is_broken(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
-    """A certificate of the chain is not signed by the next one, or there is only a leaf that needs an issuer."""
-    alone = new.certificate.chain_pem.count("BEGIN CERTIFICATE") == 1 and not new.certificate.self_signed
-    if new.certificate.chain_is_ordered and not alone:
+    """A certificate is not signed by the next one, or there is a leaf alone that leads to no root that is trusted here.
+
+    Private authorities of one tier issue from their root: then the leaf alone is the whole chain.
+    """
+    certificate = new.certificate
+    is_whole = not certificate.is_leaf_alone or certificate.self_signed or certificate.is_anchored
+    if certificate.chain_is_ordered and is_whole:
         return None
     return Finding(
         Reason.CERTIFICATE_CHAIN_BROKEN,
@@ -90,7 +95,7 @@ def _is_wanted(old: Certificate, desired: Desired, seen: Observed) -> bool:
     )
 
 
-CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_differ, chain_is_broken, dates_are_wrong, is_worse)
+CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_are_missing, chain_is_broken, dates_are_wrong, is_worse)
 
 
 def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
@@ -111,6 +116,23 @@ def chain_leads_elsewhere(desired: Desired, seen: Observed) -> Finding | None:
         offered = ", ".join(certificate.roots_offered)
         message = f"Set acme.preferredChain to a root that the CA offers ({offered}), or remove it: {wanted} is none."
     return Finding(Reason.CHAIN_UNAVAILABLE, message, Severity.WARN)
+
+
+def names_were_added(desired: Desired, seen: Observed) -> Finding | None:
+    """The CA put more names into the certificate than were ordered: worth saying, and no reason to go without."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.names_asked != frozenset(desired.dns_names):
+        return None
+    added = certificate.names - certificate.names_asked
+    if not added:
+        return None
+    message = f"The CA added {quote_all(sorted(added))}, which nobody asked for; the certificate serves all the same."
+    return Finding(Reason.CERTIFICATE_NAMES_ADDED, message, Severity.WARN)
+
+
+def warnings(desired: Desired, seen: Observed) -> tuple[Finding, ...]:
+    """What is worth a word of the stored certificate though it may serve."""
+    return tuple(filter(None, (chain_leads_elsewhere(desired, seen), names_were_added(desired, seen))))
 
 
 def noted(seen: Observed, now: datetime) -> Observed:

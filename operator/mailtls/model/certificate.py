@@ -41,7 +41,8 @@ class Certificate:
     """A chain in PEM, leaf first, and the facts of its leaf; hashes in lower-case hex, times in UTC.
 
     `root` is the common name of the root that the chain leads to; `roots_offered` holds those that the CA had to offer
-    where it was asked for another one.
+    where it was asked for another one. `names_asked` holds the names that were ordered, where the CA added some.
+    `is_anchored` where the leaf alone leads to a root that is trusted here.
     """
 
     chain_pem: str
@@ -58,6 +59,13 @@ class Certificate:
     self_signed: bool
     root: str = ""
     roots_offered: tuple[str, ...] = ()
+    names_asked: frozenset[str] = frozenset()
+    is_anchored: bool = False
+
+    @property
+    def is_leaf_alone(self) -> bool:
+        """Whether the chain is one certificate."""
+        return self.chain_pem.count("BEGIN CERTIFICATE") == 1
 
     @property
     def leaf_pem(self) -> str:

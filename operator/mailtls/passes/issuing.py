@@ -4,6 +4,7 @@
 is saved; 4. the rest can be read again from the CA at any time. A crash between any two lines costs one pass.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random, uniform
@@ -46,6 +47,7 @@ from mailtls.world import keys
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
+from mailtls.world.anchors import is_anchored
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.cluster.secrets import Secrets
@@ -68,6 +70,7 @@ class Issuing:
     clock: Clock
     metrics: Metrics
     stopping: Event
+    trust_pem: str = ""
 
     def stage(self, desired: Desired, seen: Observed, step: StageKey) -> Observed:
         """Save a key and its CSR before anything is asked of the CA."""
@@ -169,11 +172,29 @@ class Issuing:
     def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
         order = _order(seen)
         offer = account.download(order, desired.acme.preferred_chain)
-        chain = replace(parse_chain(offer.chain_pem), roots_offered=offer.roots)
+        try:
+            chain = parse_chain(offer.chain_pem)
+        except ValueError:
+            return self._failed(desired, seen, Fail(_unreadable()))
+        added = chain.names > frozenset(desired.dns_names)
+        chain = replace(
+            chain,
+            roots_offered=offer.roots,
+            names_asked=frozenset(desired.dns_names) if added else frozenset(),
+            is_anchored=chain.is_leaf_alone and is_anchored(chain.chain_pem, self._roots(desired), self.clock.now()),
+        )
         if chain.spki_sha256 != _staged(seen).spki_sha256:
             # An order with the same names that was finalized with another key: somebody else's, or a lost key's.
             return self._failed(desired, seen, Fail(_another_key()))
         return replace(seen, chain=chain)
+
+    def _roots(self, desired: Desired) -> str:
+        """Roots to trust besides the system's: the installation's, and those that the resource names."""
+        roots = [self.trust_pem, self.accounts.roots(desired.acme)]
+        if desired.probe.trust is not None:
+            with suppress(AcmeProblem):  # that they are missing is said where pods are probed
+                roots.append(self.accounts.read(desired.probe.trust).decode(errors="replace"))
+        return "\n".join(roots)
 
     def store(self, desired: Desired, seen: Observed, _step: StoreCertificate) -> Observed:
         """Write the new pair, when every check lets it through."""
@@ -311,4 +332,10 @@ def _another_key() -> Finding:
     return Finding(
         Reason.CERTIFICATE_KEY_MISMATCH,
         "The order's certificate is for another key than the one kept for it; a new order follows.",
+    )
+
+
+def _unreadable() -> Finding:
+    return Finding(
+        Reason.CERTIFICATE_CHAIN_BROKEN, "The CA returned a certificate that cannot be read; it was not stored."
     )

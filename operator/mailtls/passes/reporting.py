@@ -9,7 +9,7 @@ import structlog
 
 from mailtls.lifecycle.proof import resting
 from mailtls.lifecycle.report import conditions, interruption, refusal, served
-from mailtls.lifecycle.store import chain_leads_elsewhere
+from mailtls.lifecycle.store import warnings
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
@@ -48,7 +48,7 @@ class Reporter:
         told = self._write(seen.resource, shown)
         self._tell(seen.resource, said, seen)
         self._tell_of_domains(seen.resource, said)
-        if seen.issued is not None and (warning := chain_leads_elsewhere(desired, seen)) is not None:
+        for warning in warnings(desired, seen) if seen.issued is not None else ():
             self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
         self._measure(desired, seen, said)
         return told

@@ -209,7 +209,7 @@ class Accounts:
             raise _missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None
 
     def _inputs(self, acme: Acme) -> _Inputs:
-        roots = self._roots(acme)
+        roots = self.roots(acme)
         binding = self._binding(acme)
         if acme.account_key is not None:
             identity = Identity(acme.server, self.read(acme.account_key), acme.email, binding)
@@ -223,7 +223,8 @@ class Accounts:
         url = (secret["metadata"].get("annotations") or {}).get(URL_ANNOTATION)
         return _Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path)
 
-    def _roots(self, acme: Acme) -> str:
+    def roots(self, acme: Acme) -> str:
+        """Return the roots that are named for an authority, in PEM; empty where those trusted by default are meant."""
         if acme.ca_bundle is None:
             return self._default_roots.get(acme.server, "")
         return self.read(acme.ca_bundle).decode(errors="replace")

@@ -19,7 +19,8 @@ RENEW_HANDLED = "mailtls.dev/renew-handled"
 ROLLBACK_HANDLED = "mailtls.dev/rollback-handled"
 ROLLED_BACK = "mailtls.dev/rolled-back"
 ROOTS_OFFERED = "mailtls.dev/roots-offered"
-ORIGIN = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED)
+NAMES_ASKED = "mailtls.dev/names-asked"  # where the CA put more into the certificate
+ORIGIN = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED, NAMES_ASKED)
 
 
 def previous_name(desired: Desired) -> str:
@@ -99,7 +100,8 @@ def certificate_of(secret: Json) -> Certificate | None:
     """Read the certificate of a Secret, None where there is none that can be read."""
     try:
         certificate = parse_chain(entry(secret, "tls.crt").decode())
-        return replace(certificate, roots_offered=_roots_offered(secret))
+        asked = frozenset(_texts(secret, NAMES_ASKED))
+        return replace(certificate, roots_offered=_texts(secret, ROOTS_OFFERED), names_asked=asked)
     except (ValueError, KeyError, Base64Error):
         return None
 
@@ -112,6 +114,7 @@ def _data(pair: ServingSecret) -> dict[str, str]:
 
 def _notes(pair: ServingSecret) -> dict[str, str]:
     offered, hold = pair.certificate.roots_offered if pair.certificate else (), pair.hold
+    asked = sorted(pair.certificate.names_asked) if pair.certificate else []
     notes = {
         ACME_SERVER: pair.acme_server,
         ACME_PROFILE: pair.profile,
@@ -119,6 +122,7 @@ def _notes(pair: ServingSecret) -> dict[str, str]:
         ROLLBACK_HANDLED: pair.handled_rollback,
         ROLLED_BACK: json.dumps({"until": hold.until.isoformat(), "generation": hold.generation}) if hold else None,
         ROOTS_OFFERED: json.dumps(offered) if offered else None,
+        NAMES_ASKED: json.dumps(asked) if asked else None,
         ADOPTED: pair.adopted,
     }
     return {name: value for name, value in notes.items() if value is not None}
@@ -132,12 +136,12 @@ def _hold(note: str | None) -> Hold | None:
         return None  # somebody edited it: then nothing is held
 
 
-def _roots_offered(secret: Json) -> tuple[str, ...]:
-    text = (secret["metadata"].get("annotations") or {}).get(ROOTS_OFFERED, "[]")
+def _texts(secret: Json, note: str) -> tuple[str, ...]:
+    text = (secret["metadata"].get("annotations") or {}).get(note, "[]")
     try:
         return tuple(map(str, json.loads(text)))
     except (ValueError, TypeError):
-        return ()  # somebody edited it; it only serves a message
+        return ()  # somebody edited it
 
 
 def _public_hash(secret: Json) -> str | None:
