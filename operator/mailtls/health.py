@@ -1,19 +1,20 @@
 """The operator's own HTTP server: /metrics for Prometheus, /healthz and /readyz for the kubelet."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 
 from aiohttp import web
 
+from mailtls.world.guarded_server import BACKLOG, Bounds, GuardedServer, closing, last_answer, listen
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STOP_TIMEOUT = 1.0  # seconds
 
 Check = Callable[[], str | None]
-Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,13 @@ class Checks:
 
 
 class HealthServer:
-    """Serves in a thread of its own, so that it answers whatever the others do."""
+    """Serves in a thread of its own, so that it answers whatever the others do, and within bounds.
 
-    def __init__(self, port: int, checks: Checks, metrics: Callable[[], bytes]) -> None:
-        self._port, self._checks, self._metrics = port, checks, metrics
+    A connection answers one request and ends, and none lives longer than ten seconds.
+    """
+
+    def __init__(self, port: int, checks: Checks, metrics: Callable[[], bytes], bounds: Bounds | None = None) -> None:
+        self._port, self._checks, self._metrics, self._bounds = port, checks, metrics, bounds or Bounds()
         self._loop = asyncio.new_event_loop()
         self._stopping: asyncio.Event | None = None
         self._bound: Future[int] = Future()
@@ -58,33 +62,27 @@ class HealthServer:
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
-        application = web.Application()
-        application.router.add_get("/metrics", self._show_metrics)
-        application.router.add_get("/healthz", _asking(self._checks.live))
-        application.router.add_get("/readyz", _asking(self._checks.ready))
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT)
-        await runner.setup()
-        try:
-            listening = _listen(self._port)
-            await web.SockSite(runner, listening).start()
-            self._bound.set_result(listening.getsockname()[1])
-            await self._stopping.wait()
-        finally:
-            await runner.cleanup()
+        listening, guarded = listen(self._port), GuardedServer(self._answer, self._bounds)
+        server = await asyncio.get_running_loop().create_server(guarded, sock=listening, backlog=BACKLOG)
+        self._bound.set_result(listening.getsockname()[1])
+        await self._stopping.wait()
+        server.close()
+        guarded.abort()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(guarded.shutdown(timeout=0), STOP_TIMEOUT)
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _listen(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in {"GET", "HEAD"}:
+            return last_answer(405)
+        match request.path:
+            case "/metrics":
+                return closing(web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE}))
+            case "/healthz":
+                return _verdict(self._checks.live())
+            case "/readyz":
+                return _verdict(self._checks.ready())
+        return last_answer(404)
 
 
-def _asking(check: Check) -> Handler:
-    async def answer(_request: web.Request) -> web.Response:
-        problem = check()
-        return web.Response(text=problem or "ok", status=503 if problem else 200)
-
-    return answer
+def _verdict(problem: str | None) -> web.Response:
+    return last_answer(503 if problem else 200, problem or "ok")

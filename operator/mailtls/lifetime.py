@@ -57,7 +57,8 @@ class Operator:
         self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
-        self._metrics.watch_queue(self._queue.depth)
+        self._metrics.watch_queue(self._queue.depth, self._queue.oldest)
+        self._metrics.watch_workers(self._work.late)
         self._metrics.watch_line(bulkheads.waiting)
         self._metrics.watch_leader(leadership.is_leading)
 

@@ -97,7 +97,7 @@ class WorkQueue(Generic[K]):
         lock = Lock()
         self._work, self._time = Condition(lock), Condition(lock)
         self._ready: deque[K] = deque()
-        self._queued: set[K] = set()
+        self._queued: dict[K, float] = {}  # since when each waits, the oldest first
         self._busy: set[K] = set()
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -127,6 +127,12 @@ class WorkQueue(Generic[K]):
         with self._work:
             return len(self._ready)
 
+    def oldest(self) -> float:
+        """Return for how many seconds the key that waits longest has waited for a worker; 0 where none waits."""
+        with self._work:
+            since = next(iter(self._queued.values()), None)
+            return 0.0 if since is None else time.monotonic() - since
+
     def is_alive(self) -> bool:
         """Whether every thread runs."""
         return all(thread.is_alive() for thread in self._threads)
@@ -151,7 +157,7 @@ class WorkQueue(Generic[K]):
         elif (rest := self._rests_until.get(key, 0.0) - time.monotonic()) > 0:
             self._schedule(key, rest)
         else:
-            self._queued.add(key)
+            self._queued[key] = time.monotonic()
             self._ready.append(key)
             self._work.notify()
 
@@ -185,7 +191,7 @@ class WorkQueue(Generic[K]):
             if self._stopped:
                 return None
             key = self._ready.popleft()
-            self._queued.discard(key)
+            del self._queued[key]
             self._busy.add(key)
             self._timers.drop(key)
             return key

@@ -65,7 +65,8 @@ class Work:
 
     `begin` is called once, before all; it may raise `Unreachable` and is called again then. `restore` is called with
     each resource that exists, before the first pass. `heard` is called for a key that the watches tell of, before it is
-    queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps against, None where all is well.
+    queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps against, None where all is well;
+    `late` how many workers come near to that.
     """
 
     begin: Callable[[], None]
@@ -73,6 +74,7 @@ class Work:
     heard: Callable[[Key], None]
     reconcile: Callable[[Key], float | None]
     stuck: Callable[[], str | None] = lambda: None
+    late: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def build(parts: Parts) -> Work:
         heard=observer.heard,
         reconcile=_while_leading(parts.leadership, reconciler),
         stuck=reconciler.watchdog.stuck,
+        late=reconciler.watchdog.late,
     )
 
 

@@ -1,13 +1,16 @@
 """The health server: what the kubelet and Prometheus get to see."""
 
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from mailtls.health import Checks, HealthServer
+from mailtls.world.guarded_server import Bounds
 from mailtls.world.metrics import Metrics
 
 
@@ -89,3 +92,82 @@ def test_stopping_is_quick_with_an_open_connection(address: str) -> None:
     server.stop()
     connection.close()
     assert time.monotonic() - begun < 1.5
+
+
+def test_slow_clients_lock_nobody_out_and_are_ended(problems: Problems) -> None:
+    """Who holds more connections than there may be is ended when others come, or when the time is over."""
+    checks = Checks(lambda: problems.live, lambda: problems.ready)
+    server = HealthServer(0, checks, Metrics().text, Bounds(connections=20, seconds=2.0))
+    port = server.start()
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
+    try:
+        for each in slow:
+            with suppress(OSError):  # the oldest are ended already
+                each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert get(f"http://127.0.0.1:{port}/healthz")[::2] == (200, "ok")
+        assert get(f"http://127.0.0.1:{port}/metrics")[0] == 200
+        assert all(map(_is_ended, slow))
+    finally:
+        for each in slow:
+            each.close()
+        server.stop()
+
+
+def test_slow_request_does_not_hold_a_connection_for_ever(problems: Problems) -> None:
+    """A client that goes on sending a header, one byte after the other, is ended when its time is over."""
+    checks = Checks(lambda: problems.live, lambda: problems.ready)
+    server = HealthServer(0, checks, Metrics().text, Bounds(seconds=0.3))
+    port = server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\n")
+            with pytest.raises(OSError, match=r"reset|Broken pipe"):
+                _drip(client)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n" + b"".join(b"X-%d: a\r\n" % number for number in range(1000)) + b"\r\n",
+    ],
+    ids=["line", "header", "headers"],
+)
+def test_large_request_is_refused(address: str, request_bytes: bytes) -> None:
+    """Neither a long line nor many headers are read to the end."""
+    port = int(address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        with suppress(OSError):
+            client.sendall(request_bytes)
+        answer = b""
+        with suppress(OSError):
+            answer = client.recv(4096)
+    assert b" 200 " not in answer
+    assert get(f"{address}/healthz")[0] == 200
+
+
+def test_connection_answers_one_request(address: str) -> None:
+    """Nobody keeps one open."""
+    port = int(address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while chunk := client.recv(4096):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def _drip(client: socket.socket) -> None:
+    for _ in range(1000):
+        client.sendall(b"a")
+        time.sleep(0.01)
+
+
+def _is_ended(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except OSError:
+        return True

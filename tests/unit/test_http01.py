@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.world.challenges import http01
 from mailtls.world.challenges.http01 import PATH, Http01Server, Tokens, requested_host, requested_token
+from mailtls.world.guarded_server import Bounds
 
 TOKEN, ANSWER = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.9jg46WB"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -23,6 +23,17 @@ def server() -> Iterator[Http01Server]:
     tokens = Tokens()
     tokens.present("mx.example.test", TOKEN, ANSWER)
     running = Http01Server(tokens, 0)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def hasty() -> Iterator[Http01Server]:
+    """The same, that ends connections after half a second."""
+    tokens = Tokens()
+    tokens.present("mx.example.test", TOKEN, ANSWER)
+    running = Http01Server(tokens, 0, Bounds(seconds=0.5))
     running.start()
     yield running
     running.stop()
@@ -136,11 +147,9 @@ def test_removed_token_is_gone(server: Http01Server) -> None:
     ],
     ids=["tls", "smtp", "short", "version", "lines", "smuggling", "chunks"],
 )
-def test_garbage_is_refused_and_the_next_request_answered(
-    server: Http01Server, garbage: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_garbage_is_refused_and_the_next_request_answered(hasty: Http01Server, garbage: bytes) -> None:
     """No input makes the server repeat it, nor stop serving."""
-    monkeypatch.setattr(http01, "_CONNECTION_SECONDS", 0.5)
+    server = hasty
     answer = ask(server, garbage)
     assert answer == b"" or status(answer) in {400, 404}
     assert len(answer) < 400
@@ -180,10 +189,9 @@ def test_idle_connections_do_not_keep_others_waiting(server: Http01Server) -> No
         assert time.monotonic() - began < 5  # an idle connection lives for ten
 
 
-def test_slow_and_idle_peers_are_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_and_idle_peers_are_dropped_in_time() -> None:
     """A header that comes byte by byte ends with the connection's time, like silence does."""
-    monkeypatch.setattr(http01, "_CONNECTION_SECONDS", 0.3)
-    server = Http01Server(Tokens(), 0)
+    server = Http01Server(Tokens(), 0, Bounds(seconds=0.3))
     server.start()
     try:
         with connect(server) as idle, connect(server) as slow:
@@ -198,12 +206,11 @@ def test_slow_and_idle_peers_are_dropped_in_time(monkeypatch: pytest.MonkeyPatch
         server.stop()
 
 
-def test_connections_over_the_limit_end_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_over_the_limit_end_the_oldest() -> None:
     """Who holds all connections open does not lock the CA out."""
-    monkeypatch.setattr(http01, "_MOST_CONNECTIONS", 3)
     tokens = Tokens()
     tokens.present("mx.example.test", TOKEN, ANSWER)
-    server = Http01Server(tokens, 0)
+    server = Http01Server(tokens, 0, Bounds(connections=3))
     server.start()
     try:
         with connect(server) as first, connect(server), connect(server):

@@ -230,7 +230,8 @@ def test_the_operators_own_metrics_count() -> None:
     """Counters and histograms take what they are told, and gauges ask at each scrape."""
     metrics = Metrics()
     depth = [3]
-    metrics.watch_queue(lambda: depth[0])
+    metrics.watch_queue(lambda: depth[0], lambda: 2.5)
+    metrics.watch_workers(lambda: 1)
     metrics.watch_leader(lambda: True)
     metrics.order_ended("issued", 12.0)
     metrics.order_ended("failed")
@@ -241,6 +242,8 @@ def test_the_operators_own_metrics_count() -> None:
     metrics.reconciled(0.2)
     depth[0] = 5
     assert samples(metrics, "mailtls_queue_depth") == {(): 5}
+    assert samples(metrics, "mailtls_queue_oldest_seconds") == {(): 2.5}
+    assert samples(metrics, "mailtls_workers_stuck") == {(): 1}
     assert samples(metrics, "mailtls_bulkhead_waiting") == {(): 3}
     assert samples(metrics, "mailtls_leader") == {(): 1}
     assert samples(metrics, "mailtls_orders_total") == {("issued",): 1, ("failed",): 1}

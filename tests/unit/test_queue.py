@@ -85,6 +85,26 @@ def test_many_adds_during_a_run_cause_exactly_one_more() -> None:
         assert gate.runs == ["a", "a"]
 
 
+def test_age_of_the_oldest_is_known_while_it_waits() -> None:
+    """It grows while all workers are busy, and what is worked on does not count."""
+    gate = Gate()
+    with running(WorkQueue(gate, workers=1)) as queue:
+        assert queue.oldest() == 0.0
+        queue.add("a")
+        gate.entered.acquire()
+        assert queue.oldest() == 0.0
+        queue.add("b")
+        assert eventually(lambda: queue.oldest() > 0.05)
+        before = queue.oldest()
+        queue.add("c")
+        assert queue.oldest() >= before
+        gate.let_through.release()
+        gate.entered.acquire()
+        assert queue.oldest() > 0.0
+        gate.let_through.release(2)
+        assert eventually(lambda: queue.oldest() == 0.0)
+
+
 def test_adds_while_waiting_cause_one_run() -> None:
     """A key that waits already is not put in line again."""
     runs: list[str] = []

@@ -25,6 +25,18 @@ def test_worker_stuck_in_a_step_is_seen_until_the_step_ends() -> None:
     assert watchdog.stuck() is None
 
 
+def test_worker_that_comes_near_to_being_stuck_is_counted() -> None:
+    """An alert goes off while somebody can still look at it: the restart ends that."""
+    time = [0.0]
+    watchdog = Watchdog(monotonic=lambda: time[0])
+    with watchdog.watch(LookAtWorkloads(), desired()):
+        time[0] += LONGEST_STEP / 2
+        assert watchdog.late() == 0
+        time[0] += 1
+        assert watchdog.late() == 1
+    assert watchdog.late() == 0
+
+
 def test_rollout_may_last_as_long_as_its_own_time_out() -> None:
     """A kubelet that brings the file late is no reason to restart the operator."""
     time, wanted = [0.0], desired()

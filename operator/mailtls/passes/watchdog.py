@@ -40,6 +40,12 @@ class Watchdog:
             with self._lock:
                 self._begun.pop(desired.key, None)
 
+    def late(self) -> int:
+        """Return how many workers have used up half of the time that their step may take: told before it is over."""
+        now = self._monotonic()
+        with self._lock:
+            return sum(now - each.at > each.seconds / 2 for each in self._begun.values())
+
     def stuck(self) -> str | None:
         """Say which worker is stuck, None where none is."""
         now = self._monotonic()

@@ -115,6 +115,13 @@ class Metrics:
         )
         self._writes = self._counter("mailtls_kubernetes_writes_total", "Writes to the API server.", "verb")
         self._depth = self._gauge("mailtls_queue_depth", "Resources that wait for a worker.")
+        self._oldest = self._gauge(
+            "mailtls_queue_oldest_seconds", "How long the resource that waits longest has waited for a worker."
+        )
+        self._late = self._gauge(
+            "mailtls_workers_stuck",
+            "Workers that have been in one step for half of the longest time that it may take.",
+        )
         self._in_line = self._gauge(
             "mailtls_bulkhead_waiting",
             "Resources that wait until fewer others wait on the same CA, DNS server or pods.",
@@ -232,9 +239,14 @@ class Metrics:
         """Note how long a pass took."""
         self._passes.observe(seconds)
 
-    def watch_queue(self, depth: Callable[[], int]) -> None:
-        """Ask `depth` for the queue's length at each scrape."""
+    def watch_queue(self, depth: Callable[[], int], oldest: Callable[[], float]) -> None:
+        """Ask at each scrape for the queue's length, and how many seconds its oldest has waited."""
         self._depth.set_function(lambda: float(depth()))
+        self._oldest.set_function(oldest)
+
+    def watch_workers(self, late: Callable[[], int]) -> None:
+        """Ask at each scrape how many workers seem to be stuck."""
+        self._late.set_function(lambda: float(late()))
 
     def watch_line(self, waiting: Callable[[], int]) -> None:
         """Ask `waiting` at each scrape how many resources stand in line for a place in a bulkhead."""

@@ -1,26 +1,22 @@
 """HTTP-01 (RFC 8555 section 8.3): answers the CA's requests for tokens, and nothing else."""
 
 import asyncio
-import logging
 import re
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
+
+from mailtls.world.guarded_server import BACKLOG, Bounds, GuardedServer, last_answer, listen
 
 PATH: Final = "/.well-known/acme-challenge/"
 PORT: Final = 8089
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")  # base64url without padding, RFC 8555 section 8.1
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(?::[0-9]{1,5})?")
-_CONNECTION_SECONDS: Final = 10.0  # from the first byte of TCP to the last: a CA needs a few milliseconds
-_MOST_CONNECTIONS: Final = 2000
-_LONGEST_LINE: Final = 2048
-_MOST_HEADERS: Final = 64
-_BACKLOG: Final = 1024
+_BOUNDS: Final = Bounds(connections=2000)  # a CA needs a few milliseconds, and looks from a handful of places
 _STOP_SECONDS: Final = 0.5
 
 
@@ -68,8 +64,8 @@ class Http01Server:
     A connection answers one request and ends, and none lives longer than ten seconds. `port` 0 takes a free one.
     """
 
-    def __init__(self, tokens: Tokens, port: int = PORT) -> None:
-        self._tokens, self._wanted_port = tokens, port
+    def __init__(self, tokens: Tokens, port: int = PORT, bounds: Bounds = _BOUNDS) -> None:
+        self._tokens, self._wanted_port, self._bounds = tokens, port, bounds
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -82,7 +78,7 @@ class Http01Server:
 
     def start(self) -> None:
         """Listen; connections are accepted when this returns. Raises OSError when the port is taken."""
-        self._socket = _listen(self._wanted_port)
+        self._socket = listen(self._wanted_port)
         self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, args=(self._loop, self._socket), name="http01", daemon=True)
         self._thread.start()
@@ -102,8 +98,8 @@ class Http01Server:
             runner.run(self._serve(listening))
 
     async def _serve(self, listening: socket.socket) -> None:
-        protocols = _Protocols(self._handle)
-        server = await asyncio.get_running_loop().create_server(protocols, sock=listening, backlog=_BACKLOG)
+        protocols = GuardedServer(self._handle, self._bounds)
+        server = await asyncio.get_running_loop().create_server(protocols, sock=listening, backlog=BACKLOG)
         await self._stopping.wait()
         server.close()
         protocols.abort()
@@ -115,74 +111,4 @@ class Http01Server:
         found = None
         if request.method in {"GET", "HEAD"} and len(hosts) == 1:
             found = self._tokens.answer(hosts[0], request.raw_path)
-        return _last(404) if found is None else _last(200, found)
-
-
-def _last(status: int, text: str = "") -> web.Response:
-    """Make the one response of a connection; it does not tell which software makes it."""
-    response = web.Response(status=status, text=text, content_type="text/plain", headers={"Server": "mailtls"})
-    response.force_close()
-    return response
-
-
-class _Protocol(web.RequestHandler):
-    """Answers what is no HTTP without repeating any of it, and without a word in the log: the internet sends much."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002
-        status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002
-        message: str | None = None,  # noqa: ARG002
-    ) -> web.StreamResponse:
-        return _last(status)
-
-
-class _Protocols(web.Server):
-    """Makes a protocol for each connection and ends the connection in time, whatever the peer does."""
-
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
-        super().__init__(handler)
-        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
-        quiet = logging.Logger("mailtls.http01", logging.CRITICAL)  # noqa: LOG001 - heard by nobody, by intent
-        self._options: Mapping[str, Any] = {
-            "access_log": None,
-            "logger": quiet,
-            "max_line_size": _LONGEST_LINE,
-            "max_field_size": _LONGEST_LINE,
-            "max_headers": _MOST_HEADERS,
-            "lingering_time": 0.0,
-            "auto_decompress": False,
-            "read_bufsize": _LONGEST_LINE,
-        }
-
-    def __call__(self) -> web.RequestHandler:
-        return _Protocol(self, loop=asyncio.get_running_loop(), **self._options)
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        for oldest in list(self._open)[: max(0, len(self._open) + 1 - _MOST_CONNECTIONS)]:
-            self._end(oldest)  # who holds many open must not lock the CA out
-        timer = asyncio.get_running_loop().call_later(_CONNECTION_SECONDS, self._end, handler)
-        self._open[handler] = (transport, timer)
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        if handler in self._open:
-            self._open.pop(handler)[1].cancel()
-
-    def abort(self) -> None:
-        """Drop every connection."""
-        for handler in list(self._open):
-            self._end(handler)
-
-    def _end(self, handler: web.RequestHandler) -> None:
-        transport, timer = self._open.pop(handler)
-        timer.cancel()
-        transport.abort()
-
-
-def _listen(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
-    return socket.create_server(("", port), backlog=_BACKLOG)
+        return last_answer(404) if found is None else last_answer(200, found)
