@@ -148,3 +148,27 @@ def test_several_links_of_one_relation_are_all_found() -> None:
     header = '<https://ca/1>;rel="alternate", <https://ca/dir>;rel="index", <https://ca/2>; rel="alternate"'
     assert links(_response(Link=header), "alternate") == ["https://ca/1", "https://ca/2"]
     assert links(_response(), "next") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "is_lookup"),
+    [
+        ("caa", "While processing CAA for a.example: DNS problem: SERVFAIL looking up CAA for a.example", True),
+        ("dns", "DNS problem: query timed out looking up CAA for example", True),
+        ("dns", "DNS problem: networking error looking up CAA for a.example", True),
+        ("caa", "CAA lookup failed", True),
+        ("caa", "Unable to retrieve CAA records", True),
+        ("dnssec", "CAA: DNSSEC is bogus", True),
+        ("caa", "While processing CAA for a.example: CAA record for a.example prevents issuance", False),
+        ("caa", "CAA record forbids issuance for a.example (lookup by tree climbing)", False),
+        ("caa", "The CA is not authorized by the CAA record set", False),
+        ("dns", "DNS problem: SERVFAIL looking up TXT for _acme-challenge.a.example", False),
+        ("unauthorized", "SERVFAIL looking up CAA", False),
+    ],
+)
+@pytest.mark.parametrize("stage", [Stage.ORDER, Stage.CHALLENGE])
+def test_caa_lookup_that_fails_is_no_policy(code: str, detail: str, is_lookup: bool, stage: Stage) -> None:
+    """Nothing forbids the CA, so no record has to be added: the name servers have to be repaired."""
+    finding = judge(Problem(_ACME + code, detail), stage).finding
+    assert (finding.reason is Reason.CAA_LOOKUP_FAILED) is is_lookup
+    assert ("Add a CAA record" in finding.message) is (code == "caa" and not is_lookup)

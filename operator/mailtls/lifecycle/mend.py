@@ -49,6 +49,13 @@ def is_mendable(desired: Desired, seen: Observed, now: datetime) -> bool:
     return attempts is not None and attempts.reason in MENDABLE
 
 
+def needs_new_account(desired: Desired, seen: Observed) -> bool:
+    """Whether the CA takes the account no more whose key the operator keeps: a person may delete its Secret."""
+    failure, attempts = seen.issue_failure, seen.status.attempts
+    reason = failure.finding.reason if failure else attempts.reason if attempts else None
+    return desired.acme.account_key is None and reason is Reason.ACCOUNT_REJECTED
+
+
 def is_mended(seen: Observed, sights: Iterable[Sight]) -> bool:
     """Whether an object was changed since it was last looked at; at the first look, since the attempt that failed."""
     if seen.sights is not None:

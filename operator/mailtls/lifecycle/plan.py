@@ -25,7 +25,7 @@ from mailtls.lifecycle.issue import (
     spoils_a_kept_key,
     usable,
 )
-from mailtls.lifecycle.mend import is_mendable, references, roots_are_in_doubt
+from mailtls.lifecycle.mend import is_mendable, needs_new_account, references, roots_are_in_doubt
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.lifecycle.roll import next_roll
@@ -119,7 +119,8 @@ def roll_back(desired: Desired, seen: Observed, _now: datetime) -> Step | None:
 def look_at_references(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """What holds an attempt back may have been mended meanwhile, and no watch tells."""
     is_due = seen.look_again_at is None or seen.look_again_at <= now
-    return LookAtReferences() if is_due and is_mendable(desired, seen, now) and references(desired) else None
+    is_to_see = bool(references(desired)) or needs_new_account(desired, seen)
+    return LookAtReferences() if is_due and is_mendable(desired, seen, now) and is_to_see else None
 
 
 def look_at_roots(desired: Desired, seen: Observed, now: datetime) -> Step | None:

@@ -1,5 +1,6 @@
 """What a certificate authority complains about (RFC 8555 section 6.7), and what that means to a postmaster."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,6 +92,11 @@ _AT_CHALLENGE: Mapping[str, str] = {
     "tls": "Repair TLS where the CA looked for the challenge",
 }
 
+_LOOKUP_FAILED = re.compile(
+    r"(?i)SERVFAIL|REFUSED|time[d ]*-?\s?out|look(?:ing)?[ -]?up|unable to|could not|cannot|failed|network|bogus|DNSSEC"
+)
+_FORBIDS = re.compile(r"(?i)prevents? issuance|forbid|not (?:allowed|permitted|authori[sz]ed)|disallow")
+
 _OTHERWISE: Mapping[Stage, tuple[Reason, str]] = {
     Stage.ACCOUNT: (Reason.ACCOUNT_REJECTED, "The CA refuses the account"),
     Stage.ORDER: (Reason.ORDER_REJECTED, "The CA refuses the order"),
@@ -110,6 +116,11 @@ def judge(problem: Problem, stage: Stage) -> Verdict:
 def _meaning(problem: Problem, stage: Stage) -> tuple[Reason, str]:
     if _is_pause(problem):
         return Reason.ACCOUNT_PAUSED, "Open the link to unpause the account, the CA refuses these names until then"
+    if _is_failed_caa_lookup(problem):
+        return (
+            Reason.CAA_LOOKUP_FAILED,
+            "Repair the name servers, they fail for CAA queries (no record forbids anything, but the CA must know)",
+        )
     if problem.code in _KNOWN:
         return _KNOWN[problem.code]
     reason, advice = _OTHERWISE[stage]
@@ -119,3 +130,13 @@ def _meaning(problem: Problem, stage: Stage) -> tuple[Reason, str]:
 def _is_pause(problem: Problem) -> bool:
     # Boulder's pause has no type of its own: it comes as rateLimited, with a link that a person must open.
     return problem.code == "rateLimited" and "unpause" in problem.detail
+
+
+def _is_failed_caa_lookup(problem: Problem) -> bool:
+    """Whether a CA could not learn whether it may issue (RFC 8659 section 3), in the words of those that say so.
+
+    The type is `caa` or `dns`: some CAs take the one, some the other.
+    """
+    if problem.code not in {"caa", "dns", "dnssec"} or not re.search(r"\bCAA\b", problem.detail):
+        return False
+    return _LOOKUP_FAILED.search(problem.detail) is not None and _FORBIDS.search(problem.detail) is None

@@ -236,6 +236,12 @@ class Issuing:
             order = account.load(seen.order or account.resume(url))
         except OrderGone:
             return
+        except AcmeProblem as problem:
+            if problem.finding.reason is not Reason.ACCOUNT_REJECTED or problem.transient:
+                raise
+            if seen.order is None:
+                return  # what was published stays behind: nobody tells this account of it any more
+            order = seen.order
         self.proving.clean_up(desired, seen, account, order)
         account.deactivate(order)
 

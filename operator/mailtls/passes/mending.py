@@ -6,7 +6,7 @@ from random import uniform
 
 import structlog
 
-from mailtls.lifecycle.mend import is_mended, judged_anew, lifted, references, roots_changed
+from mailtls.lifecycle.mend import is_mended, judged_anew, lifted, needs_new_account, references, roots_changed
 from mailtls.lifecycle.step import LookAtReferences, LookAtRoots
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired
@@ -28,7 +28,10 @@ class Mending:
 
     def look(self, desired: Desired, seen: Observed, _step: LookAtReferences) -> Observed:
         """Compare with the last look; a change means that the next attempt need not wait."""
-        now, sights = self.clock.now(), self.references.look(references(desired))
+        now, named = self.clock.now(), references(desired)
+        if needs_new_account(desired, seen):
+            named = (*named, self.accounts.secret_of(desired.acme))
+        sights = self.references.look(named)
         looked = replace(seen, sights=sights, look_again_at=_next_look(now))
         if not is_mended(seen, sights):
             return looked

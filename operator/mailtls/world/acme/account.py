@@ -109,7 +109,8 @@ class Account:
         try:
             response = self._session.post_raw(RequestKind.ORDER, order.url)
         except Refused as refused:
-            if refused.response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
+            is_missing = refused.response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}
+            if is_missing and not acme_problem.is_account_gone(refused):
                 raise OrderGone(order.url) from refused
             raise self._session.problem(RequestKind.ORDER, refused) from refused
         return self._read_order(order, response)

@@ -55,6 +55,7 @@ class _Inputs:
     identity: Identity
     roots_pem: str
     secret: str | None  # the path of the Secret that this operator keeps, None for a user's key
+    new_account: str  # how another account is made, for when this one was deactivated
 
 
 @dataclass(slots=True)
@@ -117,6 +118,10 @@ class Accounts:
 
     def _is_stale(self, entry: _Entry) -> bool:
         return entry.checked_at is None or self._clock.now() - entry.checked_at > _CHECKED_AGAIN_AFTER
+
+    def secret_of(self, acme: Acme) -> DataRef:
+        """Say where this operator keeps the key of an account that names none."""
+        return DataRef("Secret", acme.namespace or self._namespace, secret_name(acme), KEY_ENTRY)
 
     def read(self, ref: DataRef) -> bytes:
         """Return an entry of a Secret or ConfigMap; raises `AcmeProblem` (CredentialsMissing) that names both."""
@@ -204,6 +209,7 @@ class Accounts:
                 watch=self._watch,
                 policy=self._policy,
                 gate=self._gates.of(inputs.identity.directory_url),
+                new_account=inputs.new_account,
             )
         except (ValueError, TypeError, OSError) as error:  # OSError: ssl's complaint about a bundle
             raise _missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None
@@ -213,15 +219,17 @@ class Accounts:
         binding = self._binding(acme)
         if acme.account_key is not None:
             identity = Identity(acme.server, self.read(acme.account_key), acme.email, binding)
-            return _Inputs(identity, roots, None)
-        namespace = acme.namespace or self._namespace
-        path = f"/api/v1/namespaces/{namespace}/secrets/{secret_name(acme)}"
+            named = f"Secret {acme.account_key.namespace}/{acme.account_key.name}"
+            return _Inputs(identity, roots, None, f"Store another key in the {named}, so that a new account is made")
+        own = self.secret_of(acme)
+        namespace, path = own.namespace, object_path(own)
         secret = self._cluster.get(path) or self._create(path, namespace, acme)
         if acme.namespace:
             _check_scope(secret, namespace)
-        key_pem = _content(secret, DataRef("Secret", namespace, secret_name(acme), KEY_ENTRY))
+        key_pem = _content(secret, own)
         url = (secret["metadata"].get("annotations") or {}).get(URL_ANNOTATION)
-        return _Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path)
+        new_account = f"Delete the Secret {namespace}/{own.name}, so that a new account is made"
+        return _Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path, new_account)
 
     def roots(self, acme: Acme) -> str:
         """Return the roots that are named for an authority, in PEM; empty where those trusted by default are meant."""

@@ -31,6 +31,7 @@ __all__ = ["Network", "OnRequest", "RequestKind", "Roots"]
 # Each try has its own nonce: with a CA that rejects one in five, ten rejections in a row do not happen (1 in 10^7).
 _NONCE_TRIES = 10
 _POOLED = 32  # connections and nonces kept for the next request; more than workers
+_MAY_SAY_WHY: Final = range(400, 500)
 _PLAIN: Final = {"User-Agent": "mailtls acme-python", "Accept": "*/*", "Accept-Encoding": "identity"}
 _SIGNED: Final = {**_PLAIN, "Content-Type": "application/jose+json"}  # RFC 8555 section 6.2
 
@@ -142,7 +143,11 @@ class Network:
         with self._pool_lock:
             if self._pool:
                 return self._pool.pop()
-        response = self._checked(self._request("HEAD", new_nonce_url, RequestKind.NEW_NONCE))
+        response = self._request("HEAD", new_nonce_url, RequestKind.NEW_NONCE)
+        if response.status_code in _MAY_SAY_WHY:
+            # An answer to HEAD has no words; GET is to give a nonce as well (RFC 8555 section 7.2).
+            response = self._request("GET", new_nonce_url, RequestKind.NEW_NONCE)
+        self._checked(response)
         if nonce := _nonce_of(response):
             return nonce
         raise Refused(Problem("", "the CA's new-nonce answer has no nonce"), response)

@@ -1,5 +1,6 @@
 """Whatever goes wrong between this client and a CA, as one exception that a reconcile can act on."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,9 @@ from mailtls.world.roots import missing_roots
 # one answer of a server in trouble must not stop all certificates for a week.
 LONGEST_POLL_WAIT = timedelta(minutes=5)
 LONGEST_REFUSAL_WAIT = timedelta(hours=1)
+NEW_ACCOUNT = "Use another account key, so that a new account is made"
+# `Account is not valid, has status "deactivated"` and its like; authorizations and orders can be deactivated too.
+_GONE = re.compile(r"(?i)\baccount\b.{0,60}\b(deactivated|revoked|suspended|closed)\b|\bdeactivated account\b")
 _LONGEST_MESSAGE = 1024  # as long as an Event's may be
 _MOST_DIGITS = 9  # of seconds; int() refuses thousands of them with an exception
 
@@ -87,8 +91,15 @@ def http_date(value: str) -> datetime | None:
         return None
 
 
-def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
-    """Translate an error answer; what the CA wrote stands in the message."""
+def from_refusal(refused: Refused, stage: Stage, now: datetime, new_account: str = NEW_ACCOUNT) -> AcmeProblem:
+    """Translate an error answer; what the CA wrote stands in the message.
+
+    `new_account` says how another account is made, for when this one was deactivated.
+    """
+    if is_account_gone(refused):
+        words = refused.problem.detail.strip().rstrip(".") or refused.problem.code
+        message = f"{new_account}: the CA no longer takes this one ({shorten(printable(words), 400)})."
+        return AcmeProblem(Finding(Reason.ACCOUNT_REJECTED, message), needs_person=True)
     verdict = judge(refused.problem, stage)
     finding, transient = verdict.finding, verdict.transient
     if refused.is_server_error and not transient:
@@ -104,6 +115,14 @@ def from_refusal(refused: Refused, stage: Stage, now: datetime) -> AcmeProblem:
         transient=transient,
         needs_person=verdict.needs_person and not transient,
     )
+
+
+def is_account_gone(refused: Refused) -> bool:
+    """Whether the CA refuses whatever this account asks: with 401 (RFC 8555 section 7.3.6), or in its own words."""
+    if refused.response.status_code == HTTPStatus.UNAUTHORIZED:
+        return True
+    problem = refused.problem
+    return problem.code in {"unauthorized", "malformed", ""} and _GONE.search(problem.detail) is not None
 
 
 def from_broken_connection(error: requests.RequestException, url: str, roots_pem: str = "") -> AcmeProblem:

@@ -18,6 +18,7 @@ from josepy.interfaces import JSONDeSerializable
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.loading import private_key
 from mailtls.model.problem import Problem, Stage
+from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme import problem as acme_problem
 from mailtls.world.acme.breaker import Gate
@@ -76,10 +77,11 @@ class Session:
         watch: ClockWatch | None = None,
         policy: AddressPolicy | None = None,
         gate: Gate | None = None,
+        new_account: str = acme_problem.NEW_ACCOUNT,
     ) -> None:
         self.key, alg = account_key(identity.key_pem)
         self._identity, self._clock, self._on_registered = identity, clock, on_registered
-        self._gate = gate or Gate(clock.now)
+        self._gate, self._new_account = gate or Gate(clock.now), new_account
         self._network = Network(
             identity.directory_url,
             self.key,
@@ -167,7 +169,7 @@ class Session:
 
     def problem(self, kind: RequestKind, refused: Refused) -> AcmeProblem:
         """Translate a refusal that `post_raw` let through."""
-        return acme_problem.from_refusal(refused, _STAGES.get(kind, Stage.ORDER), self.now())
+        return acme_problem.from_refusal(refused, _STAGES.get(kind, Stage.ORDER), self.now(), self._new_account)
 
     def json(self, response: requests.Response) -> dict[str, Any]:
         """Return the answer's JSON object; raises `AcmeProblem` for anything else."""
@@ -227,7 +229,7 @@ class Session:
         if not account_url:
             raise acme_problem.not_acme(self._identity.directory_url)
         if body.get("status", "valid") != "valid":
-            message = f"Use another account key: the CA says that {account_url} is {body['status']}."
+            message = f"{self._new_account}: the CA says that {account_url} is {shorten(str(body['status']))}."
             raise AcmeProblem(Finding(Reason.ACCOUNT_REJECTED, message), needs_person=True)
         self._on_registered(account_url)
         self._account_url = account_url
