@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from threading import Event, Thread
 from typing import Any, Final
@@ -47,11 +48,12 @@ class Operator:
         candidate = Candidate(settings.namespace, settings.lease, settings.identity)
         self._elector = Elector(KubernetesCluster(load, patience=LEASE_PATIENCE), candidate, SystemClock())
         leadership = self._elector.leadership
-        bulkheads = Bulkheads(settings.workers, wake=self._wake)
+        bulkheads = Bulkheads(settings.workers, wake=self._wake, away=self._away)
         parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, self._ended, bulkheads)
         self._work = build(parts)
         took = self._metrics.reconciled
-        self._queue = WorkQueue[Key](self._work.reconcile, workers=settings.workers, took=took)
+        workers, spare = settings.workers, bulkheads.most_in_doubt
+        self._queue = WorkQueue[Key](self._work.reconcile, workers=workers, spare=spare, took=took)
         self._intake = Intake(self._hint, self._hint_later, claims, self._seen)
         self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
         self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
@@ -149,6 +151,9 @@ class Operator:
             self._http01.stop()
         log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
         return self._exit_code
+
+    def _away(self) -> AbstractContextManager[None]:
+        return self._queue.away()
 
     def _wake(self, key: Key) -> None:
         self._queue.add(key)

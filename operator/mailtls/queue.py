@@ -8,7 +8,8 @@ import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from threading import Condition, Lock, Thread
@@ -81,6 +82,8 @@ class WorkQueue(Generic[K]):
     When a pass begins, the key's timer is cleared: the pass decides anew when the next one is due. Of the times asked
     for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last pass
     failed rests for `Backoff.rest` seconds at most, so that events caused by the failing pass itself make no loop.
+
+    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class WorkQueue(Generic[K]):
         reconcile: Callable[[K], float | None],
         *,
         workers: int = WORKERS,
+        spare: int = 0,
         backoff: Backoff | None = None,
         took: Callable[[float], None] | None = None,
     ) -> None:
@@ -104,7 +108,8 @@ class WorkQueue(Generic[K]):
         self._rests_until: dict[K, float] = {}
         self._timers: _Timers[K] = _Timers()
         self._stopped = False
-        self._threads = [Thread(target=self._work_on, name=f"worker-{n}", daemon=True) for n in range(workers)]
+        self._workers, self._at_work = workers, 0
+        self._threads = [Thread(target=self._work_on, name=f"worker-{n}", daemon=True) for n in range(workers + spare)]
         self._threads.append(Thread(target=self._keep_time, name="timekeeper", daemon=True))
 
     def start(self) -> None:
@@ -132,6 +137,21 @@ class WorkQueue(Generic[K]):
         with self._work:
             since = next(iter(self._queued.values()), None)
             return 0.0 if since is None else time.monotonic() - since
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let another key be worked on meanwhile: the pass that calls this only waits, for something that may be dead.
+
+        When it is back, it goes on at once; others begin only when there are few enough at work again.
+        """
+        with self._work:
+            self._at_work -= 1
+            self._work.notify()
+        try:
+            yield
+        finally:
+            with self._work:
+                self._at_work += 1
 
     def is_alive(self) -> bool:
         """Whether every thread runs."""
@@ -186,13 +206,14 @@ class WorkQueue(Generic[K]):
 
     def _take(self) -> K | None:
         with self._work:
-            while not self._ready and not self._stopped:
+            while (not self._ready or self._at_work >= self._workers) and not self._stopped:
                 self._work.wait()
             if self._stopped:
                 return None
             key = self._ready.popleft()
             del self._queued[key]
             self._busy.add(key)
+            self._at_work += 1
             self._timers.drop(key)
             return key
 
@@ -214,10 +235,15 @@ class WorkQueue(Generic[K]):
     def _finish(self, key: K, delay: float | None) -> None:
         self._failures.pop(key, None)
         self._rests_until.pop(key, None)
-        self._busy.discard(key)
+        self._leave(key)
         if delay is not None:
             self._schedule(key, delay)
         self._add_if_dirty(key)
+
+    def _leave(self, key: K) -> None:
+        self._busy.discard(key)
+        self._at_work -= 1
+        self._work.notify()
 
     def _fail(self, key: K, error: Exception) -> None:
         failures = self._failures.get(key, 0) + 1  # nobody else touches a busy key's
@@ -227,7 +253,7 @@ class WorkQueue(Generic[K]):
         with self._work:
             self._failures[key] = failures
             self._rests_until[key] = time.monotonic() + min(delay, self._backoff.rest)
-            self._busy.discard(key)
+            self._leave(key)
             self._schedule(key, delay)
             self._add_if_dirty(key)
 

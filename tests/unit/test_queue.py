@@ -361,3 +361,29 @@ def test_under_stress_no_key_runs_twice_at_once_and_none_is_lost() -> None:
             thread.join()
         assert eventually(lambda: all(seen[key] == wanted[key] for key in keys), within=10)
     assert overlaps == []
+
+
+def test_pass_that_is_away_lets_another_key_be_worked_on() -> None:
+    """It only waits; one that is at work does not make room, however many threads there are."""
+    inside, release, begun = threading.Barrier(4), threading.Event(), Counter[str]()
+
+    def reconcile(key: str) -> float | None:
+        begun[key] += 1
+        if key.startswith("away"):
+            with queue.away():
+                inside.wait(SOON)
+                release.wait(SOON)
+        elif key == "at-work":
+            inside.wait(SOON)
+            release.wait(SOON)
+        return None
+
+    queue = WorkQueue[str](reconcile, workers=1, spare=3)
+    with running(queue):
+        for key in ("away-1", "away-2", "at-work", "last"):
+            queue.add(key)
+        inside.wait(SOON)  # two are away, and one is at work
+        assert queue.depth() == 1
+        assert begun["last"] == 0
+        release.set()
+        assert eventually(lambda: begun["last"] == 1)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -24,15 +24,25 @@ class Errand:
 
 
 class Bulkheads:
-    """Keeps passes out of what is full; safe for threads. `wake` is called with each resource whose turn has come."""
+    """Keeps passes out of what is full; safe for threads.
+
+    `wake` is called with each resource whose turn has come. `away` is entered while a pass waits on what may be dead.
+    """
 
     def __init__(
         self,
         workers: int,
         wake: Callable[[Key], None] = lambda _key: None,
+        away: Callable[[], AbstractContextManager[None]] = nullcontext,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._compartments, self._wake, self._monotonic, self._lock = Compartments(workers), wake, monotonic, Lock()
+        self._away = away
+
+    @property
+    def most_in_doubt(self) -> int:
+        """How many passes wait on what may be dead, at most."""
+        return self._compartments.most_in_doubt
 
     def waiting(self) -> int:
         """Return how many resources wait for a place."""
@@ -63,12 +73,14 @@ class Bulkheads:
         """Hold the places meanwhile; raises `NoPlace` where there are none."""
         errand = Errand(self._monotonic())
         with self._lock:
+            in_doubt = self._compartments.is_in_doubt(key, places, errand.begun)
             may_go, others = self._compartments.enter(key, places, errand.begun)
         self._wake_all(others)
         if not may_go:
             raise NoPlace(", ".join(sorted(map(str, places))))
         try:
-            yield errand
+            with self._away() if in_doubt else nullcontext():
+                yield errand
         finally:
             with self._lock:
                 others = self._compartments.leave(key, errand.outcomes, self._monotonic())

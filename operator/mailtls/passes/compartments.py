@@ -50,6 +50,15 @@ class Compartments:
         """How many may wait on one doubtful place, or in one namespace on doubtful places."""
         return max(1, self.workers // 4)
 
+    @property
+    def most_in_doubt(self) -> int:
+        """How many may wait on doubtful places at a time, in all."""
+        return max(1, self.workers - self.share)
+
+    def is_in_doubt(self, key: Key, places: Iterable[Place], now: float) -> bool:
+        """Whether it is doubtful that these places answer the resource."""
+        return any(self._doubts(key, place, now) for place in places)
+
     def enter(self, key: Key, places: frozenset[Place], now: float) -> tuple[bool, list[Key]]:
         """Take the places; False: the key stands in line now, and is named by a later call when it is its turn.
 
@@ -57,7 +66,7 @@ class Compartments:
         """
         given = self._inside.pop(key, None)
         others: list[Key] = []
-        if not any(self._doubts(key, place, now) for place in places):
+        if not self.is_in_doubt(key, places, now):
             self._drop_from_line(key)
         elif given is None or given.places != places:
             group = (key.namespace, places, any(self._own_of(key, place) is False for place in places))
@@ -121,7 +130,7 @@ class Compartments:
         served: list[Key] = []
         while (key := self._next(now)) is not None:
             group = self._line_of[key]
-            is_doubtful = any(self._doubts(key, place, now) for place in group[1])
+            is_doubtful = self.is_in_doubt(key, group[1], now)
             self._drop_from_line(key)
             if group in self._lines:
                 self._lines.move_to_end(group)
@@ -153,7 +162,7 @@ class Compartments:
 
     def _most(self, doubtful: Iterable[Place]) -> int:
         has_failed = any(self._answered.get(place) is False for place in doubtful)
-        return max(1, self.workers // 2 if has_failed else self.workers - self.share)
+        return max(1, self.workers // 2) if has_failed else self.most_in_doubt
 
     def _doubtful_inside(self, now: float) -> list[tuple[Key, frozenset[Place]]]:
         found = []
