@@ -29,6 +29,7 @@ from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity
 from mailtls.world.acme.session import Session as AcmeSession
 from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
+from mailtls.world.probing import handshake
 from mailtls.world.probing.handshake import NO_ROOTS, TrustStore
 from mailtls.world.roots import EMPTY_STORE
 from unit.test_loading import pem_of
@@ -199,3 +200,15 @@ def test_acme_server_is_trusted_by_the_same_roots(places: Places, monkeypatch: p
         assert read_directory(url).failure == "its certificate is not trusted here"
         monkeypatch.setenv("SSL_CERT_FILE", str(places.file))
         assert read_directory(url).failure == ""
+
+
+def test_roots_are_not_read_before_a_chain_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that are dead show none, and reading a hundred roots takes longer than all else of a probe."""
+
+    def read(_now: datetime) -> object:
+        raise AssertionError
+
+    monkeypatch.setattr(handshake, "_system_roots", read)
+    store = TrustStore(Authority().roots_pem, datetime.now(UTC), trusts_staging=True)
+    with pytest.raises(AssertionError):
+        store.verify((b"",), [])

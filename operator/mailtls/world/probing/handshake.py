@@ -8,7 +8,7 @@ certificate that is refused cannot be described; `TrustStore` verifies afterward
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 from OpenSSL import SSL, crypto
@@ -155,33 +155,47 @@ class TlsClient:
 class TrustStore:
     """The system's roots and extra ones at one moment; verifies chains by OpenSSL, but no names and no purpose.
 
-    Names and purpose are judged on the leaf itself. Not for use by several threads.
+    Roots are read when the first chain comes, which takes a while: servers that are dead show none. Names and purpose
+    are judged on the leaf itself. Not for use by several threads.
     """
 
     def __init__(self, extra_roots_pem: str, now: datetime, *, trusts_staging: bool = False) -> None:
-        self._store = _system_roots(now)
-        self._missing = "" if extra_roots_pem.strip() or trusts_staging else missing_roots()
-        self._system = _system_roots(now) if trusts_staging or extra_roots_pem.strip() else None
+        self._extra, self._now, self._trusts_staging = extra_roots_pem, now, trusts_staging
+        self._has_more = trusts_staging or bool(extra_roots_pem.strip())
         self._unreadable = ""
         self._last: tuple[tuple[bytes, ...], Verification] | None = None
+
+    @cached_property
+    def _store(self) -> crypto.X509Store:
+        store = _system_roots(self._now)
         try:
-            self._add(extra_roots_pem)
+            _add(store, self._extra)
         except ValueError as error:
             self._unreadable = shorten(str(error))
-        for root in staging_roots() if trusts_staging else ():
-            self._store.add_cert(crypto.X509.from_cryptography(root))
+        for root in staging_roots() if self._trusts_staging else ():
+            store.add_cert(crypto.X509.from_cryptography(root))
+        return store
+
+    @cached_property
+    def _system(self) -> crypto.X509Store:
+        return _system_roots(self._now)
+
+    @cached_property
+    def _missing(self) -> str:
+        return "" if self._has_more else missing_roots()
 
     def verify(self, der: tuple[bytes, ...], chain: list[crypto.X509]) -> Verification:
         """Build and check a path from the leaf to a root, with the served certificates alone between them."""
+        store = self._store
         if self._unreadable:
             return Verification(UNREADABLE_ROOTS, 0, self._unreadable)
         if self._last is None or self._last[0] != der:  # pods of one workload serve one chain: verify it once
-            self._last = (der, self._verify(chain))
+            self._last = (der, self._verify(store, chain))
         return self._last[1]
 
-    def _verify(self, chain: list[crypto.X509]) -> Verification:
+    def _verify(self, store: crypto.X509Store, chain: list[crypto.X509]) -> Verification:
         try:
-            path = crypto.X509StoreContext(self._store, chain[0], chain[1:]).get_verified_chain()
+            path = crypto.X509StoreContext(store, chain[0], chain[1:]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, words = error.errors
             if self._missing and code in _UNTRUSTED:
@@ -192,7 +206,7 @@ class TrustStore:
 
     def _is_public(self, chain: list[crypto.X509]) -> bool:
         """Whether the system's roots alone are enough, for a chain that is trusted."""
-        if self._system is None:
+        if not self._has_more:
             return True
         try:
             crypto.X509StoreContext(self._system, chain[0], chain[1:]).verify_certificate()
@@ -200,16 +214,17 @@ class TrustStore:
             return False
         return True
 
-    def _add(self, extra_roots_pem: str) -> None:
-        """Trust the roots of a bundle; intermediates in it would hide that the server does not send them."""
-        if not extra_roots_pem.strip():
-            return
-        bundle = loading.certificates(extra_roots_pem.encode(), loading.BUNDLE)
-        roots = [root for root in bundle if root.issuer == root.subject]
-        if not roots:  # nothing else to trust: take the bundle's certificates as anchors, as asked
-            self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        for root in roots or bundle:
-            self._store.add_cert(crypto.X509.from_cryptography(root))
+
+def _add(store: crypto.X509Store, extra_roots_pem: str) -> None:
+    """Trust the roots of a bundle; intermediates in it would hide that the server does not send them."""
+    if not extra_roots_pem.strip():
+        return
+    bundle = loading.certificates(extra_roots_pem.encode(), loading.BUNDLE)
+    roots = [root for root in bundle if root.issuer == root.subject]
+    if not roots:  # nothing else to trust: take the bundle's certificates as anchors, as asked
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    for root in roots or bundle:
+        store.add_cert(crypto.X509.from_cryptography(root))
 
 
 def _system_roots(now: datetime) -> crypto.X509Store:
