@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from mailtls.lifecycle.deadlines import deadline_of
 from mailtls.lifecycle.places import PlaceKind, outcomes, places_of, silent
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import AdvanceOrder, CloseOrder, LookAtDomains, LookAtWorkloads, Rest, Roll, SaveOrder, Step
@@ -23,6 +24,7 @@ from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.refusals import finding_of_refusal, webhook_fails
 from mailtls.world.cluster.status import read
+from mailtls.world.deadline import within
 from mailtls.world.effects import PassEnded, ResourceChanged, before_effect, guarded
 from mailtls.world.ports import ApiError, Clock, Conflict, Json, Unreachable
 from mailtls.world.reading.document import InvalidSpec
@@ -123,8 +125,8 @@ class Reconciler:
 
     def _errand(self, step: Step, desired: Desired, seen: Observed, visit: Visit) -> Observed:
         """Perform a step that has its places, and note who answered; raises `NoPlace`."""
-        places = places_of(step, desired)
-        with visit.errand(places) as errand, self.watchdog.watch(step, desired):
+        places, seconds = places_of(step, desired), deadline_of(step)
+        with visit.errand(places) as errand, within(seconds), self.watchdog.watch(step, desired):
             try:
                 seen = self._perform(step, desired, seen)
             except Unreachable:

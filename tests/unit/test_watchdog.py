@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
+from mailtls.lifecycle.deadlines import deadline_of
 from mailtls.lifecycle.step import LookAtWorkloads, Roll
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RolloutFailed
-from mailtls.passes.watchdog import LONGEST_STEP, Watchdog
+from mailtls.passes.watchdog import GRACE, Watchdog
 from mailtls.world.ports import Executed
 from unit.stories import desired
 from unit.whole_pass import WholePass
@@ -18,10 +19,10 @@ def test_worker_stuck_in_a_step_is_seen_until_the_step_ends() -> None:
     time = [0.0]
     watchdog = Watchdog(monotonic=lambda: time[0])
     with watchdog.watch(LookAtWorkloads(), desired()):
-        time[0] += LONGEST_STEP
+        time[0] += deadline_of(LookAtWorkloads()) + GRACE
         assert watchdog.stuck() is None
         time[0] += 1
-        assert watchdog.stuck() == "a worker is stuck: LookAtWorkloads of mail/mx has not ended for 601 seconds"
+        assert watchdog.stuck() == "a worker is stuck: LookAtWorkloads of mail/mx has not ended for 151 seconds"
     assert watchdog.stuck() is None
 
 
@@ -42,7 +43,7 @@ def test_rollout_may_last_as_long_as_its_own_time_out() -> None:
     time, wanted = [0.0], desired()
     watchdog = Watchdog(monotonic=lambda: time[0])
     with watchdog.watch(ROLL, wanted):
-        time[0] += (wanted.rollout.timeout + timedelta(seconds=LONGEST_STEP)).total_seconds()
+        time[0] += (wanted.rollout.timeout + timedelta(seconds=deadline_of(ROLL) + GRACE)).total_seconds()
         assert watchdog.stuck() is None
         time[0] += 1
         assert watchdog.stuck() is not None

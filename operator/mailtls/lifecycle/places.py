@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from mailtls.lifecycle.order import Present
 from mailtls.lifecycle.solver import choose
 from mailtls.lifecycle.step import (
+    AdoptSecret,
     AdvanceOrder,
     CloseLeftovers,
     CloseOrder,
@@ -89,7 +90,7 @@ def _places(step: Step, desired: Desired) -> Iterator[Place]:
         case CloseOrder() | CloseLeftovers():
             yield ca_of(desired.acme)
             yield from provers(desired, desired.dns_names)
-        case StageKey() | StoreCertificate() | RollBack():
+        case StageKey() | StoreCertificate() | RollBack() | AdoptSecret():
             yield Place(PlaceKind.OBJECTS, namespace)
         case ProbePods() | ConfirmPods() | ProbeWays() | Roll():
             yield Place(PlaceKind.PODS, namespace)

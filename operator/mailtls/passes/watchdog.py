@@ -1,4 +1,4 @@
-"""Sees workers that are stuck: in a step for longer than all its deadlines allow, so that only a restart helps."""
+"""Sees workers that are stuck: in a step for longer than its deadline allows, so that only a restart helps."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
+from mailtls.lifecycle.deadlines import deadline_of
 from mailtls.lifecycle.step import Roll, Step
 from mailtls.model.spec import Desired, Key
 
-LONGEST_STEP: Final = 600.0
-"""Seconds: far more than requests with all their retries take; a reload may also wait for spec.rollout.timeout."""
+GRACE: Final = 120.0
+"""Seconds beyond the deadline: the last answer may be on its way, and a machine may be slow; a reload may also wait for
+spec.rollout.timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,9 @@ class Watchdog:
     @contextmanager
     def watch(self, step: Step, desired: Desired) -> Iterator[None]:
         """Watch a step while it is performed."""
-        allowed = LONGEST_STEP + (desired.rollout.timeout.total_seconds() if isinstance(step, Roll) else 0.0)
+        allowed = (
+            GRACE + deadline_of(step) + (desired.rollout.timeout.total_seconds() if isinstance(step, Roll) else 0.0)
+        )
         with self._lock:
             self._begun[desired.key] = _Begun(type(step).__name__, self._monotonic(), allowed)
         try:

@@ -7,10 +7,7 @@ long enough for a lease to end.
 
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from time import monotonic
+from collections.abc import Sequence
 from typing import Any, Final
 
 import requests
@@ -20,39 +17,17 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from mailtls.model.address_policy import AddressPolicy
+from mailtls.world.deadline import seconds_left
 from mailtls.world.effects import before_effect
 from mailtls.world.lookup import LOOKUP_SECONDS, SocketAddress, look_up
 from mailtls.world.roots import trusting
 
 CONNECT_SECONDS: Final = 10.0  # for one address
 _MOST_ADDRESSES: Final = 8
-_DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class AddressRefused(Exception):
     """All addresses of a name are such as must not be dialled; no OSError, which urllib3 would take for a failure."""
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Let all requests of the block end within `seconds` together, or within those that a block around it has left."""
-    before, mine = _DEADLINE.get(), monotonic() + seconds
-    token = _DEADLINE.set(mine if before is None else min(before, mine))
-    try:
-        yield
-    finally:
-        _DEADLINE.reset(token)
-
-
-def seconds_left() -> float | None:
-    """How long the block of `within` may still last, None outside of one; raises TimeoutError when it is over."""
-    deadline = _DEADLINE.get()
-    if deadline is None:
-        return None
-    left = deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError("the time for the whole request is over")
-    return left
 
 
 class _TlsSocket(ssl.SSLSocket):

@@ -20,10 +20,11 @@ from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.problem import Problem
 from mailtls.world.acme.breaker import Gate, LeftAlone
 from mailtls.world.acme.clock import ClockWatch
-from mailtls.world.acme.connection import Roots, within
+from mailtls.world.acme.connection import Roots
 from mailtls.world.acme.messages import problem_from_response
 from mailtls.world.acme.problem import Refused, cause_of
 from mailtls.world.acme.transport import REQUEST_SECONDS, Transport
+from mailtls.world.deadline import within
 from mailtls.world.effects import before_effect
 
 __all__ = ["Network", "OnRequest", "RequestKind", "Roots"]

@@ -13,7 +13,8 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.quoting import printable, shorten
-from mailtls.world.acme.connection import CONNECT_SECONDS, AddressRefused, Roots, seconds_left, within
+from mailtls.world.acme.connection import CONNECT_SECONDS, AddressRefused, Roots
+from mailtls.world.deadline import seconds_left, within
 
 REQUEST_SECONDS: Final = 30.0  # from the lookup of the name to the last octet of the answer, redirects included
 LARGEST_BODY: Final = 1 << 20

@@ -1,6 +1,5 @@
 """DNS-01 (RFC 8555 section 8.4) by dynamic updates: a `Zone` over RFC 2136 with TSIG (RFC 8945)."""
 
-import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
@@ -25,6 +24,7 @@ from mailtls.world.challenges.dns_names import Names
 from mailtls.world.challenges.dns_place import Place, Search
 from mailtls.world.challenges.dns_refusal import Refusal
 from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.deadline import end_of
 from mailtls.world.dns.server import Address, Ask, DnsServer, ask_all, gives_a_sign
 from mailtls.world.effects import before_effect
 from mailtls.world.expiring import Expiring
@@ -199,7 +199,7 @@ class Rfc2136Zone:
 
 
 def _deadline() -> float:
-    return time.monotonic() + _STEP_SECONDS
+    return end_of(_STEP_SECONDS)
 
 
 def _txt(value: str) -> dns.rdata.Rdata:

@@ -22,6 +22,7 @@ from mailtls import __version__
 from mailtls.world.cluster.connection import authorization, configure, tls_context
 from mailtls.world.cluster.execution import Call, Commands, Place
 from mailtls.world.cluster.resource import MANAGER
+from mailtls.world.deadline import bounded, end_of
 from mailtls.world.effects import before_effect
 from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
 
@@ -201,6 +202,10 @@ class KubernetesCluster:
         place: Place = (namespace, pod, container, *command)
         before_effect()
         try:
+            timeout = bounded(timeout)
+        except TimeoutError:
+            raise Unreachable("The command was not run: the time for all that the step does is over.") from None
+        try:
             return self._commands.run(place, self._exec_call(path), timeout)
         except ApiError as error:
             if error.status != UNAUTHORIZED:
@@ -237,7 +242,7 @@ class KubernetesCluster:
 
     def _send(self, request: _Request) -> Json:
         """Send, and again after failures that pass; a lost answer to a POST is never followed by a second one."""
-        begun = time.monotonic()
+        ends_at = end_of(self._patience.total)
         for pause in (*self._patience.pauses, None):
             wait: float | None = pause
             try:
@@ -248,11 +253,15 @@ class KubernetesCluster:
                 if not _passes(request, answer, failure):
                     raise failure
                 wait = answer.retry_after if answer.retry_after is not None and pause is not None else pause
+            except TimeoutError:
+                raise Unreachable(
+                    "The API server was not asked: the time for all that the step does is over."
+                ) from None
             except HTTPError as broken:
                 failure = Unreachable(f"No answer from the API server: {broken}")
                 if not request.may_repeat and not isinstance(broken, ConnectTimeoutError | NewConnectionError):
                     raise failure from broken
-            if wait is None or wait > LONGEST_PAUSE or time.monotonic() + wait > begun + self._patience.total:
+            if wait is None or wait > LONGEST_PAUSE or time.monotonic() + wait > ends_at:
                 raise failure
             time.sleep(wait * random.uniform(1.0, 1.3))  # noqa: S311 - spreads load, guards nothing
         raise AssertionError("the last round returns or raises")
@@ -279,7 +288,7 @@ class KubernetesCluster:
             f"{path}?{urlencode(request.query)}" if request.query else path,
             body=body,
             headers=headers,
-            timeout=Timeout(connect=self._patience.connect, read=self._patience.read),
+            timeout=Timeout(connect=bounded(self._patience.connect), read=bounded(self._patience.read)),
             retries=False,
         )
         return _Answer(response.status, response.data, _seconds(response.headers.get("Retry-After")))

@@ -15,6 +15,7 @@ import dns.query
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.deadline import end_of
 from mailtls.world.expiring import Expiring
 from mailtls.world.lookup import look_up
 
@@ -69,7 +70,7 @@ class DnsServer:
 
         All of it, connecting included, ends after 8 seconds, and at the monotonic time `until` at the latest.
         """
-        deadline = min(until, time.monotonic() + _CONVERSATION_SECONDS)
+        deadline = min(until, end_of(_CONVERSATION_SECONDS))
         with self._connect(deadline) as connection:
             yield lambda message: self._exchange(connection, message, deadline)
 

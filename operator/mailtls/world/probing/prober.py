@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.probe.facts import Facts, Judge
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
+from mailtls.world.deadline import seconds_left
 from mailtls.world.ports import Clock
 from mailtls.world.probing.handshake import TrustStore, client_context
 from mailtls.world.probing.inspection import Inspector
@@ -15,6 +17,11 @@ from mailtls.world.probing.places import Door
 from mailtls.world.probing.talk import Conversation, Limits
 
 __all__ = ["Limits", "MailProber"]
+
+_TOO_LATE: Final = Finding(
+    Reason.CONNECT_TIMEOUT,
+    "The time for all probes of the resource was over before this one had ended; see probe.concurrency in the values.",
+)
 
 
 class MailProber:
@@ -44,12 +51,15 @@ class MailProber:
         return asyncio.run(self._sweep(asked, expected, depth)) if asked else []
 
     async def _sweep(self, targets: list[Target], expected: Expected, depth: Depth) -> list[tuple[Endpoint, Facts]]:
-        party = object()
+        party, left = object(), _left()
         trust = TrustStore(expected.extra_roots_pem, self._clock.now(), trusts_staging=expected.trusts_staging)
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
-            async with self._door.passed(party):
-                return await self._endpoint(target, expected, depth, trust)
+            try:
+                async with asyncio.timeout(left), self._door.passed(party):
+                    return await self._endpoint(target, expected, depth, trust)
+            except TimeoutError:
+                return Endpoint(target, self._clock.now(), (_TOO_LATE,)), Facts()
 
         return await asyncio.gather(*(one(target) for target in targets))
 
@@ -64,3 +74,11 @@ class MailProber:
         except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
             words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")
             return Endpoint(target, self._clock.now(), (Finding(Reason.INTERNAL_ERROR, words),)), Facts()
+
+
+def _left() -> float | None:
+    """How long all probes may take together, None without an end."""
+    try:
+        return seconds_left()
+    except TimeoutError:
+        return 0.0
