@@ -31,7 +31,7 @@ def test_worker_that_comes_near_to_being_stuck_is_counted() -> None:
     time = [0.0]
     watchdog = Watchdog(monotonic=lambda: time[0])
     with watchdog.watch(LookAtWorkloads(), desired()):
-        time[0] += LONGEST_STEP / 2
+        time[0] += (deadline_of(LookAtWorkloads()) + GRACE) / 2
         assert watchdog.late() == 0
         time[0] += 1
         assert watchdog.late() == 1
