@@ -20,7 +20,7 @@ from mailtls.lifecycle.step import ProbePods
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Session
-from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.model.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import DataRef, Port, Probe, TlsMode, TlsPolicy
 from mailtls.passes.rolling import Rolling
@@ -55,6 +55,36 @@ def reasons(found: Iterable[Finding]) -> list[tuple[Reason, Severity]]:
 
 
 BELOW = (Reason.TLS_BELOW_MINIMUM, Severity.FAIL)
+
+
+def test_each_port_is_held_against_its_own_thresholds(tmp_path: Path) -> None:
+    """A relay port that takes TLS 1.2 and a submission port that takes 1.3 alone are both as they should be."""
+    open_to_all, strict = (tls_context(tmp_path, GOOD) for _ in range(2))
+    open_to_all.minimum_version, strict.minimum_version = V1_2, V1_3
+    prober, expected = MailProber(WallClock(), verdict, Limits()), AUTHORITY.expects(GOOD)
+    of_relay, of_users = PortThresholds(), PortThresholds(minimum_tls=TlsVersion.TLS_1_3)
+    with mailbox(Mailbox(open_to_all)) as relay, mailbox(Mailbox(strict)) as submission:
+        aims = [at_port(relay, of_relay), at_port(submission, of_users)]
+        assert [each.findings for each in prober.probe(aims, expected, Depth.FULL)] == [(), ()]
+        swapped = [at_port(relay, of_users), at_port(submission, of_relay)]
+        failures = [each.failure for each in prober.probe(swapped, expected, Depth.FULL)]
+    assert [each and each.reason for each in failures] == [Reason.TLS_BELOW_MINIMUM, Reason.TLS12_UNSUPPORTED]
+
+
+def at_port(port: int, own: PortThresholds) -> Target:
+    """Aim at a port of this machine that has thresholds of its own."""
+    aim = target(port)
+    return replace(aim, port=replace(aim.port, thresholds=own))
+
+
+def test_what_a_port_leaves_out_is_as_the_resource_says() -> None:
+    """One threshold of a port changes no other."""
+    of_all = Thresholds(timedelta(hours=240), TlsVersion.TLS_1_3, RsaBits.BITS_3072)
+    assert of_all.overruled(None) == of_all
+    assert of_all.overruled(PortThresholds()) == of_all
+    softer = of_all.overruled(PortThresholds(minimum_tls=TlsVersion.TLS_1_2))
+    assert softer == replace(of_all, minimum_tls=TlsVersion.TLS_1_2)
+    assert of_all.overruled(PortThresholds(expiring_soon=0.2)) == replace(of_all, expiring_soon=0.2)
 
 
 @pytest.mark.parametrize(

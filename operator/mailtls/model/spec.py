@@ -10,7 +10,7 @@ from typing import Final
 
 from mailtls.model.hostname import dialled
 from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.threshold import Thresholds
+from mailtls.model.probe.threshold import PortThresholds, Thresholds
 from mailtls.model.probe.way import Way
 
 SUBMISSION_PORTS: Final = frozenset({465, 587})  # RFC 8314 section 3.3
@@ -94,7 +94,8 @@ class ProxyProtocol(StrEnum):
 class Port:
     """One port of every pod of a workload that must serve the certificate.
 
-    `xclient_address`, on ports of SMTP and LMTP only, is whom the probe claims to be by Postfix' XCLIENT.
+    `xclient_address`, on ports of SMTP and LMTP only, is whom the probe claims to be by Postfix' XCLIENT. `thresholds`
+    are those of this port in place of the resource's.
     """
 
     port: int
@@ -103,6 +104,7 @@ class Port:
     protocol: Protocol = Protocol.SMTP
     proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
     xclient_address: str | None = None
+    thresholds: PortThresholds | None = None
 
     @property
     def is_for_users(self) -> bool:

@@ -54,7 +54,7 @@ def second_certificate_is_stale(seen: Seen) -> Finding | None:
 def tls12_is_refused(seen: Seen) -> Finding | None:
     """TLS 1.2 is what every server must still speak (RFC 9325 section 3.1.1)."""
     stop = _inspection(seen).refusal(Question.TLS_1_2)
-    if stop is None or seen.expected.thresholds.minimum_tls is TlsVersion.TLS_1_3:
+    if stop is None or seen.thresholds.minimum_tls is TlsVersion.TLS_1_3:
         return None
     return Finding(
         Reason.TLS12_UNSUPPORTED,
@@ -83,7 +83,7 @@ def legacy_tls_is_accepted(seen: Seen) -> Finding | None:
         for question, name in _LEGACY.items()
         if (session := _inspection(seen).session(question)) is not None
     }
-    if not taken or seen.expected.thresholds.minimum_tls:
+    if not taken or seen.thresholds.minimum_tls:
         return None
     return Finding(
         Reason.LEGACY_TLS_ENABLED,

@@ -19,7 +19,7 @@ _NAMES: Final = {Question.TLS_1_0: "TLSv1", Question.TLS_1_1: "TLSv1.1", Questio
 
 def tls_is_below_minimum(seen: Seen) -> Finding | None:
     """The server takes a version of TLS that is older than the oldest one allowed."""
-    minimum = seen.expected.thresholds.minimum_tls
+    minimum = seen.thresholds.minimum_tls
     taken = dict(_taken(seen, _OLDER[minimum])) if minimum else {}
     if not taken:
         return None
@@ -33,7 +33,7 @@ def tls_is_below_minimum(seen: Seen) -> Finding | None:
 
 def key_is_below_minimum(seen: Seen) -> Finding | None:
     """The RSA key of a served leaf is smaller than allowed; those of its authority are not the user's to choose."""
-    least = seen.expected.thresholds.minimum_rsa_bits
+    least = seen.thresholds.minimum_rsa_bits
     small = [leaf for leaf in _leaves(seen) if leaf.key_kind == "RSA" and leaf.key_bits < least] if least else []
     if not small:
         return None

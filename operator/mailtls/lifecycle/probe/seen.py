@@ -9,6 +9,7 @@ from mailtls.model.probe.endpoint import Expected, Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.served import ServedCertificate, read_served
 from mailtls.model.probe.talk import Phase
+from mailtls.model.probe.threshold import Thresholds
 from mailtls.model.quoting import shorten
 from mailtls.model.spec import TlsMode, TlsPolicy
 
@@ -40,6 +41,11 @@ class Seen:
     def port(self) -> int:
         """The port knocked at."""
         return self.target.port.port
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What the server is held against at this port."""
+        return self.expected.thresholds.overruled(self.target.port.thresholds)
 
     @property
     def idiom(self) -> Idiom:

@@ -219,7 +219,7 @@ def purpose_is_wrong(seen: Seen) -> Finding | None:
 
 def expiry_is_near(seen: Seen) -> Finding | None:
     """Less than a third of the lifetime (or what was asked for) is left: a renewal should have happened."""
-    leaf, thresholds = seen.leaf, seen.expected.thresholds
+    leaf, thresholds = seen.leaf, seen.thresholds
     if leaf is None or not seen.now <= leaf.not_after < seen.now + thresholds.margin(leaf.lifetime):
         return None
     return Finding(

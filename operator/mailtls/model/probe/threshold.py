@@ -1,7 +1,7 @@
 """Thresholds of a probe: when an expiry is near, and what users demand beyond what the RFCs do."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import Final, TypeAlias
@@ -46,6 +46,11 @@ class Thresholds:
         """How much time a certificate of this lifetime must have left."""
         return self.expiring_soon if isinstance(self.expiring_soon, timedelta) else lifetime * self.expiring_soon
 
+    def overruled(self, by: "PortThresholds | None") -> "Thresholds":
+        """What holds at a port that has thresholds of its own: each that it names, and these for the rest."""
+        own = {name: value for name, value in asdict(by).items() if value is not None} if by else {}
+        return replace(self, **own)
+
     @property
     def words(self) -> str:
         """The margin as people say it: `a third of its lifetime`, `10% of its lifetime`, `240h`."""
@@ -53,6 +58,15 @@ class Thresholds:
             return format_duration(self.expiring_soon)
         share = "a third" if self.expiring_soon == _A_THIRD else f"{self.expiring_soon:.0%}"
         return f"{share} of its lifetime"
+
+
+@dataclass(frozen=True, slots=True)
+class PortThresholds:
+    """What one port is held against in place of the resource's thresholds; None: as the resource says."""
+
+    expiring_soon: Margin | None = None
+    minimum_tls: TlsVersion | None = None
+    minimum_rsa_bits: RsaBits | None = None
 
 
 def parse_margin(text: str) -> Margin:

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from mailtls.model.preset import default_policy
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.world.reading.document import Node
+from mailtls.world.reading.threshold_spec import port_thresholds
 
 
 def ports_listed(node: Node) -> tuple[Port, ...]:
@@ -33,6 +34,7 @@ def _port(node: Node) -> Port:
         protocol=spoken,
         proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
         xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
+        thresholds=port_thresholds(node.at("thresholds")),
     )
 
 

@@ -4,7 +4,7 @@ The API server has checked the schema of `crds/`; objects that slipped past an o
 sentences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -81,7 +81,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
     private_key = _private_key(spec.at("privateKey"))
     probing = probe(spec.at("probe"), Asked(namespace, names[0], workloads), defaults.probe_interval)
-    _check_key_size(spec.at("privateKey").at("size"), private_key, probing)
+    _check_key_size(spec.at("privateKey").at("size"), private_key, probing, workloads)
     return Desired(
         key=Key(namespace, object_name(metadata.at("name"))),
         uid=metadata.at("uid").text(),
@@ -182,8 +182,13 @@ def _private_key(node: Node) -> PrivateKeyPolicy:
     )
 
 
-def _check_key_size(node: Node, key: PrivateKeyPolicy, probe: Probe) -> None:
+def _check_key_size(node: Node, key: PrivateKeyPolicy, probe: Probe, workloads: Iterable[Workload]) -> None:
     """Refuse to make keys that the probe would have to fail."""
+    own = [port.thresholds.minimum_rsa_bits for each in workloads for port in each.ports if port.thresholds]
+    if key.algorithm is KeyAlgorithm.RSA and any(bits is not None and key.size < bits for bits in own):
+        raise node.refused(
+            "the probe would fail a key of this size, so make it as large as every thresholds.minimumRSABits of a port"
+        )
     least = probe.thresholds.minimum_rsa_bits
     if least is not None and key.algorithm is KeyAlgorithm.RSA and key.size < least:
         raise node.refused(
