@@ -1,5 +1,6 @@
 """Full and deep probes against a real Postfix, well kept and in the ways that one conversation does not show."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from threading import Event
@@ -93,6 +94,29 @@ def test_service_of_postfix_gets_its_findings(name: str, server: Postfix) -> Non
     """A well kept Postfix passes a deep probe, and each other one earns the one finding that tells it apart."""
     found = probe(server, name).findings
     assert tuple((each.reason, each.severity) for each in found) == CASES[name].found, (found, server.log())
+
+
+MOST_CONNECTIONS, MOST_LOST = 8, 2
+
+
+@pytest.mark.parametrize("name", ["good", "good-wrapper"])
+def test_full_probe_takes_its_leave_wherever_the_protocol_lets_it(name: str, server: Postfix) -> None:
+    """Programs such as fail2ban count connections that are lost: two handshakes are refused, all others end by QUIT."""
+    before = len(ended(server, name))
+    expected = AUTHORITY.expects(STORED)
+    (endpoint,) = MailProber(WallClock(), verdict, LIMITS).probe([target(server, name)], expected, Depth.FULL)
+    assert endpoint.findings == ()
+    deadline = time.monotonic() + 10
+    while len(ended(server, name)) < before + MOST_CONNECTIONS and time.monotonic() < deadline:
+        time.sleep(0.05)  # the log is another process's
+    talks = ended(server, name)[before:]
+    assert len(talks) == MOST_CONNECTIONS
+    assert len([each for each in talks if "quit=1" not in each]) == MOST_LOST, talks
+
+
+def ended(server: Postfix, name: str) -> list[str]:
+    """How each connection to a service ended, as Postfix tells it."""
+    return [line for line in server.log().splitlines() if f"{name}/smtpd" in line and "disconnect from" in line]
 
 
 def test_stale_copy_in_the_map_of_names_is_told_by_its_name(server: Postfix) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from OpenSSL import SSL
@@ -39,26 +39,49 @@ OFFERS: Final[Mapping[Question, Offer]] = {
     Question.TLS_1_2: _only(SSL.TLS1_2_VERSION),
     Question.TLS_1_3: _only(SSL.TLS1_3_VERSION),
 }
+_LEGACY: Final = Offer(SSL.TLS1_VERSION, SSL.TLS1_1_VERSION, _ANY)
+_VERSIONS: Final = {"TLSv1.2": Question.TLS_1_2, "TLSv1.3": Question.TLS_1_3}
+_KEY_TYPES: Final = {"RSA": Question.RSA, "ECDSA": Question.ECDSA}
 RESUMED: Final = {Question.TLS_1_2: Question.RESUMED_1_2, Question.TLS_1_3: Question.RESUMED_1_3}
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The session of the conversation before, and its ticket: they answer what need not be asked again."""
+
+    session: Session
+    ticket: SSL.Session | None = None
+
+    @property
+    def questions(self) -> frozenset[Question]:
+        """What the session is an answer to: its version, and the type of its key."""
+        leaf = read_served(self.session.chain[0])
+        key_type = _KEY_TYPES.get(leaf.key_kind) if leaf else None
+        return frozenset(each for each in (_VERSIONS.get(self.session.tls_version), key_type) if each)
+
+
 class Inspector:
-    """Asks one target after the conversation with it; what is found grows, so that a time-out loses nothing."""
+    """Asks one target after the conversation with it; what is found grows, so that a time-out loses nothing.
+
+    It asks with few connections, and with fewer still that end in a refusal: nobody can take leave of a server that
+    refuses the handshake, and its log calls that a lost connection, which programs that ban attackers count.
+    """
 
     def __init__(self, target: Target, expected: Expected, trust: TrustStore, limits: Limits) -> None:
         self._target, self._expected, self._trust, self._limits = target, expected, trust, limits
         self._found = Inspection()
         self._has_had_enough = False
+        self._weak_left = list(WEAK_SUITES)
         self._chains: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
 
-    async def inspect(self, depth: Depth) -> Inspection:
+    async def inspect(self, depth: Depth, met: Met) -> Inspection:
         """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
         if self._expected.login is not None and self._target.port.is_for_users:
             self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
         self._found = replace(self._found, unasked=self._other_names())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.inspection):
-                await self._ask_all(depth)
+                await self._ask_all(depth, met)
         if not self._has_had_enough:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.names):
@@ -88,12 +111,15 @@ class Inspector:
             answer = replace(answer, chain=self._chains.setdefault(answer.chain, answer.chain))
         return answer
 
-    async def _ask_all(self, depth: Depth) -> None:
-        deaf = 0
+    async def _ask_all(self, depth: Depth, met: Met) -> None:
+        deaf, known = 0, met.questions
         for question in OFFERS:
-            answers = await self._ask(question)
+            if question in self._found.answers:
+                continue
+            answers = await (self._known(question, met) if question in known else self._answers(question, known))
             self._found = replace(self._found, answers={**self._found.answers, **answers})
-            deaf = deaf + 1 if _is_deaf(answers[question]) else 0
+            if question not in known:
+                deaf = deaf + 1 if _is_deaf(answers[question]) else 0
             if deaf == PATIENCE_WITH_DEAF:  # it has had enough of us: leave it alone
                 self._has_had_enough = True
                 return
@@ -121,6 +147,40 @@ class Inspector:
         is_trusted = session.verification.code == 0  # which says that it is valid at this moment, too
         return is_trusted and leaf.for_servers and leaf.names(self._target.server_name)
 
+    async def _known(self, question: Question, met: Met) -> dict[Question, Outcome]:
+        """Take the conversation for an answer, and resume it where that is asked."""
+        if question not in RESUMED or met.ticket is None:
+            return {question: met.session}
+        return {question: met.session, RESUMED[question]: await self._resume(Offer(), met.ticket)}
+
+    async def _answers(self, question: Question, known: frozenset[Question]) -> dict[Question, Outcome]:
+        if question is Question.TLS_1_0:
+            return await self._legacy()
+        other = next((kind for kind, each in _KEY_TYPES.items() if each is question), None)
+        if other and known & set(_KEY_TYPES.values()):
+            return await self._other_key_type(question, other)
+        return await self._ask(question)
+
+    async def _legacy(self) -> dict[Question, Outcome]:
+        """Offer both old versions at once, which a server that is well kept refuses once."""
+        answer, _ = await self._meet(Question.TLS_1_0, _LEGACY)
+        if not isinstance(answer, Session):
+            return {Question.TLS_1_0: answer, Question.TLS_1_1: answer}
+        taken, left = Question.TLS_1_1, Question.TLS_1_0
+        if answer.tls_version == "TLSv1":
+            taken, left = left, taken
+        return {taken: answer, **await self._ask(left)}
+
+    async def _other_key_type(self, question: Question, kind: str) -> dict[Question, Outcome]:
+        """Offer what needs the other type of key, and all that is weak: most servers have neither, and refuse once."""
+        choice = await self._visit().choice([kind, *self._weak_left])
+        if isinstance(choice, Stop):
+            if choice.phase is Phase.HANDSHAKE:
+                self._weak_left = []
+            return {question: choice}
+        self._note_weak(choice)
+        return await self._ask(question)
+
     async def _ask(self, question: Question) -> dict[Question, Outcome]:
         """Ask one question; where a resumption hangs on it, that one too."""
         answer, tls = await self._meet(question)
@@ -129,25 +189,28 @@ class Inspector:
         ticket = tls.ticket() if question in RESUMED and isinstance(answer, Session) else None
         if ticket is None:
             return {question: answer}
-        return {question: answer, RESUMED[question]: await self._resume(question, ticket)}
+        return {question: answer, RESUMED[question]: await self._resume(OFFERS[question], ticket)}
 
-    async def _meet(self, question: Question) -> tuple[Outcome, TlsClient]:
-        tls = self._client(OFFERS[question], _server_name(question, self._target))
+    async def _meet(self, question: Question, offer: Offer | None = None) -> tuple[Outcome, TlsClient]:
+        tls = self._client(offer or OFFERS[question], _server_name(question, self._target))
         return await self._visit().meet(tls, speak=question in RESUMED), tls
 
-    async def _resume(self, question: Question, ticket: SSL.Session) -> Outcome:
+    async def _resume(self, offer: Offer, ticket: SSL.Session) -> Outcome:
         """Resume; a failure counts when a session from scratch comes to its end right after it, talk and all."""
-        answer = await self._visit().resume(self._client(OFFERS[question], ticket=ticket))
+        answer = await self._visit().resume(self._client(offer, ticket=ticket))
         if isinstance(answer, Session):
             return answer
-        anew = await self._visit().resume(self._client(OFFERS[question]))
+        anew = await self._visit().resume(self._client(offer))
         return answer if isinstance(anew, Session) else Stop(Phase.CONNECT, answer.fault)
 
     async def _look_for_weak_ciphers(self) -> None:
         """Find the families that are taken: what was taken is left out of the next offer."""
-        left = list(WEAK_SUITES)
-        while left and (family := await self._visit().choice(left)) is not None:
-            left.remove(family)
+        while self._weak_left and isinstance(family := await self._visit().choice(self._weak_left), str):
+            self._note_weak(family)
+
+    def _note_weak(self, family: str) -> None:
+        if family in self._weak_left:
+            self._weak_left.remove(family)
             self._found = replace(self._found, weak_ciphers=(*self._found.weak_ciphers, family))
 
     def _client(self, offer: Offer, server_name: str | None = None, ticket: SSL.Session | None = None) -> TlsClient:

@@ -11,8 +11,8 @@ from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.deadline import seconds_left
 from mailtls.world.ports import Clock
-from mailtls.world.probing.handshake import TrustStore, client_context
-from mailtls.world.probing.inspection import Inspector
+from mailtls.world.probing.handshake import Offer, TrustStore, client_context
+from mailtls.world.probing.inspection import Inspector, Met
 from mailtls.world.probing.places import Door
 from mailtls.world.probing.talk import Conversation, Limits
 
@@ -36,7 +36,7 @@ class MailProber:
         self._clock = clock
         self._judge = judge
         self._limits = limits or Limits()
-        self._context = client_context()
+        self._context = client_context(Offer())  # the very one that questions resume its sessions with
         self._door = Door(self._limits)
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> list[Endpoint]:
@@ -67,9 +67,12 @@ class MailProber:
         self, target: Target, expected: Expected, depth: Depth, trust: TrustStore
     ) -> tuple[Endpoint, Facts]:
         try:
-            facts = await Conversation(target, self._context, trust, self._limits).hold()
+            talk = Conversation(target, self._context, trust, self._limits)
+            facts = await talk.hold()
             if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to look into
-                facts = replace(facts, inspection=await Inspector(target, expected, trust, self._limits).inspect(depth))
+                met = Met(facts.session, talk.ticket)
+                inspector = Inspector(target, expected, trust, self._limits)
+                facts = replace(facts, inspection=await inspector.inspect(depth, met))
             return self._judge(target, expected, facts, self._clock.now()), facts
         except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
             words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")

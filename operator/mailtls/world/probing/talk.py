@@ -34,6 +34,7 @@ class Limits:
     inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
     names: float = 60.0  # those that ask for the certificate's other names, after these
     most_names: int = 100  # as many as a resource may have
+    parting: float = 0.5  # how long the end of a talk is waited for after taking leave
     unasked: float = 2.0  # how long a reply to a command that must be ignored is waited for
     concurrency: int = 50
     busy: float = 0.5
@@ -58,6 +59,7 @@ class Conversation:
         self._deadline = asyncio.get_running_loop().time() + limits.overall
         self._phase = Phase.CONNECT
         self._facts = Facts()
+        self._tls: TlsClient | None = None
 
     async def hold(self) -> Facts:
         """Hold the conversation to its end; never raises for what the server or the network does."""
@@ -76,7 +78,11 @@ class Conversation:
             last_words = b""  # nothing in clear from here on
             tls = TlsClient(self._context, self._target.server_name)
             await self._handshake(wire, tls)
-            last_words = await self._speak_in_tls(wire, tls)
+            self._tls = tls
+            try:
+                await self._greet_in_tls(wire, tls)
+            finally:
+                last_words = self._goodbye(tls)
         finally:
             wire.close(last_words)
 
@@ -107,10 +113,21 @@ class Conversation:
             await _shake_hands(wire, tls)
             self._facts = replace(self._facts, session=tls.session(self._trust))
 
-    async def _speak_in_tls(self, wire: Wire, tls: TlsClient) -> bytes:
-        """Talk inside TLS and return the bytes of a polite end."""
-        await self._greet_in_tls(wire, tls)
-        return self._goodbye(tls)
+    @property
+    def ticket(self) -> SSL.Session | None:
+        """What a later connection can resume of the session; None where TLS did not come about."""
+        return self._tls.ticket() if self._tls else None
+
+    async def _part(self, wire: Wire, tls: TlsClient) -> None:
+        """Take leave inside TLS and let the server end the connection, for its log counts those that are lost.
+
+        Closing with something unread (tickets, the answer to QUIT) resets the connection, and the QUIT may be lost.
+        """
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(self._limits.parting):
+                await wire.send(self._goodbye(tls))
+                while await wire.receive():
+                    pass
 
     async def _greet_in_tls(self, wire: Wire, tls: TlsClient) -> None:
         port = self._target.port

@@ -1,7 +1,7 @@
 """One more connection to a target, to ask one question that the conversation could not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -10,6 +10,8 @@ from mailtls.model.probe.credentials import Credentials
 from mailtls.model.probe.inspection import STOWAWAYS, Login, LoginOutcome, Outcome
 from mailtls.model.probe.talk import Fault, Phase, Session, Stop
 from mailtls.model.quoting import quote, shorten
+from mailtls.model.spec import TlsMode
+from mailtls.world.probing.dialogs.choice import farewell
 from mailtls.world.probing.dialogs.lines import REPLY_LIMIT
 from mailtls.world.probing.handshake import HandshakeFailed, TlsClient
 from mailtls.world.probing.login import LoginDialog
@@ -39,13 +41,13 @@ class Visit(Conversation):
             return halt.stop
         return self._session()
 
-    async def choice(self, families: Iterable[str]) -> str | None:
-        """Offer weak ciphers only; return the family that the server takes, None when it takes none."""
+    async def choice(self, families: Sequence[str]) -> str | Stop:
+        """Offer the ciphers of some families only; return the one that the server takes, else how it ended."""
         try:
             async with self._at_tls() as wire, self._during(Phase.HANDSHAKE, self._limits.handshake):
-                return await _offer(wire, client_hello(families, self._target.server_name))
-        except Halt:
-            return None
+                return await _offer(wire, client_hello(families, self._target.server_name), families)
+        except Halt as halt:
+            return halt.stop
 
     async def smuggle(self, tls: TlsClient) -> str | None:
         """Send a command in one piece with STARTTLS; return what is answered to it inside TLS, None if nobody knows."""
@@ -53,7 +55,9 @@ class Visit(Conversation):
         try:
             async with self._at_tls() as wire:
                 await self._handshake(wire, tls)
-                return await self._unasked(TlsWire(wire, tls))
+                said = await self._unasked(TlsWire(wire, tls))
+                await self._part(wire, tls)
+                return said
         except Halt as halt:  # disconnecting and refusing are safe; what ends before is no answer
             return "" if halt.stop.phase in {Phase.STARTTLS, Phase.HANDSHAKE} else None
 
@@ -62,12 +66,13 @@ class Visit(Conversation):
         try:
             async with self._at_tls() as wire:
                 await self._handshake(wire, tls)
-                if self._facts.session is None or not is_proven(self._facts.session):
-                    return Login(LoginOutcome.UNPROVEN)
-                await self._greet_in_tls(wire, tls)
-                login = await self._try(TlsWire(wire, tls), whom)
-                await wire.send(self._goodbye(tls))
-                return login
+                try:
+                    if self._facts.session is None or not is_proven(self._facts.session):
+                        return Login(LoginOutcome.UNPROVEN)
+                    await self._greet_in_tls(wire, tls)
+                    return await self._try(TlsWire(wire, tls), whom)
+                finally:
+                    await self._part(wire, tls)
         except Halt as halt:  # a server that has had enough connections is no broken login
             return Login(LoginOutcome.NOT_REACHED, _told(halt.stop))
 
@@ -83,17 +88,23 @@ class Visit(Conversation):
     async def _meet(self, tls: TlsClient, *, speak: bool) -> None:
         async with self._at_tls() as wire:
             await self._handshake(wire, tls)
-            farewell = await self._speak_in_tls(wire, tls) if speak else self._goodbye(tls)
-            await wire.send(farewell)
+            try:
+                if (
+                    speak or self._target.port.tls is TlsMode.IMPLICIT
+                ):  # where nobody may take leave before the greeting
+                    await self._greet_in_tls(wire, tls)
+            finally:
+                await self._part(wire, tls)
 
     @asynccontextmanager
     async def _at_tls(self) -> AsyncIterator[Wire]:
-        wire = await self._connect()
+        wire, last_words = await self._connect(), farewell(self._target.port.protocol)
         try:
             await self._reach_tls(wire)
+            last_words = b""  # nothing in clear from here on
             yield wire
         finally:
-            wire.close()
+            wire.close(last_words)
 
     async def _unasked(self, wire: TlsWire) -> str:
         """Wait for an answer that nobody may give; of several lines the telling one counts."""
@@ -143,11 +154,11 @@ def _told(stop: Stop) -> str:
     return shorten(f"{stop.phase}: {stop.fault}, {stop.detail}" if stop.detail else f"{stop.phase}: {stop.fault}")
 
 
-async def _offer(wire: Wire, hello: bytes) -> str:
+async def _offer(wire: Wire, hello: bytes, families: Sequence[str]) -> str:
     """Send a hand-made ClientHello and read the server's choice; raises `HandshakeFailed` when it makes none."""
     await wire.send(hello)
     received = b""
-    while (family := chosen_family(received)) is None:
+    while (family := chosen_family(received, families)) is None:
         more = await wire.receive()
         if not more:
             raise HandshakeFailed(Fault.CLOSED, "")

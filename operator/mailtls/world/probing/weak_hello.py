@@ -1,4 +1,4 @@
-"""A hand-made ClientHello that offers nothing but broken ciphers, which today's OpenSSL no longer can (RFC 5246).
+"""A hand-made ClientHello that offers broken ciphers, which today's OpenSSL no longer can (RFC 5246).
 
 Only the server's choice is read: no handshake is finished with such a cipher.
 """
@@ -23,6 +23,14 @@ WEAK_SUITES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
         "3DES": (0x000A, 0x000D, 0x0010, 0x0013, 0x0016, 0xC008, 0xC012),
     }
 )
+# Suites that are fine, by the type of key of the certificate that a server needs for them.
+OF_KEY_TYPE: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
+    {
+        "RSA": (0xC030, 0xC02F, 0xCCA8, 0xC028, 0xC027, 0xC014, 0xC013),
+        "ECDSA": (0xC02C, 0xC02B, 0xCCA9, 0xC024, 0xC023, 0xC00A, 0xC009),
+    }
+)
+_FAMILIES: Final = MappingProxyType({**OF_KEY_TYPE, **WEAK_SUITES})
 _ALERT, _HANDSHAKE, _CLIENT_HELLO, _SERVER_HELLO = 21, 22, 1, 2
 _TLS_1_0, _TLS_1_2 = 0x0301, 0x0303
 _HEADER: Final = 5  # octets of a record's header
@@ -33,7 +41,7 @@ _SIGNATURE_SCHEMES: Final = (0x0403, 0x0503, 0x0603, 0x0401, 0x0501, 0x0601, 0x0
 
 def client_hello(families: Iterable[str], server_name: str) -> bytes:
     """Return the record that offers the suites of `families`, with the extensions of a client of TLS 1.2."""
-    suites = _words([suite for family in families for suite in WEAK_SUITES[family]])
+    suites = _words([suite for family in families for suite in _FAMILIES[family]])
     name = b"" if address_in(server_name) else server_name.encode("ascii", "replace")
     extensions = b"".join(
         (
@@ -48,8 +56,11 @@ def client_hello(families: Iterable[str], server_name: str) -> bytes:
     return struct.pack(">BH", _HANDSHAKE, _TLS_1_0) + _sized(message)
 
 
-def chosen_family(received: bytes) -> str | None:
-    """Return the family that the server chose, None while more must come; raises `HandshakeFailed` for a refusal."""
+def chosen_family(received: bytes, offered: Iterable[str] = WEAK_SUITES) -> str | None:
+    """Return which of the families the server chose, None while more must come.
+
+    Raises `HandshakeFailed` for a refusal.
+    """
     if received[:1] and received[0] not in (_ALERT, _HANDSHAKE):
         raise HandshakeFailed(Fault.NOT_TLS, quote(received[:60]))
     if len(received) < _HEADER:
@@ -60,16 +71,16 @@ def chosen_family(received: bytes) -> str | None:
     message = received[_HEADER:]
     if len(message) < min(length, _SESSION_ID_AT + 1 + 255 + 2):
         return None
-    return _family(message)
+    return _family(message, offered)
 
 
-def _family(message: bytes) -> str:
+def _family(message: bytes, offered: Iterable[str]) -> str:
     """Read the suite out of a ServerHello (RFC 5246 section 7.4.1.3)."""
     if message[:1] == bytes([_SERVER_HELLO]) and len(message) > _SESSION_ID_AT:
         place = _SESSION_ID_AT + 1 + message[_SESSION_ID_AT]
         suite = int.from_bytes(message[place : place + 2], "big")
-        for family, suites in WEAK_SUITES.items():
-            if suite in suites:
+        for family in offered:
+            if suite in _FAMILIES[family]:
                 return family
     raise HandshakeFailed(Fault.TLS_REFUSED, "the server's answer is no choice among what was offered")
 
