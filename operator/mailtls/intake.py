@@ -106,8 +106,14 @@ class Intake:
         echo = change != "DELETED" and self._seen.is_echo(secret)
         if change == "DELETED":
             self._seen.forget(secret)
-        if owner and not echo:
-            self._add(Key(secret["metadata"]["namespace"], owner))
+        if echo:
+            return
+        # Labels may have been changed with the rest: who names the Secret knows what should be in it.
+        namespace, name = secret["metadata"]["namespace"], secret["metadata"]["name"]
+        named, keeper = Key(namespace, owner) if owner else None, self._claims.holder(namespace, name)
+        for key in dict.fromkeys((named, keeper)):
+            if key is not None:
+                self._add(key)
 
     def left_behind(self, held: Iterable[Json]) -> None:
         """Take in the journals that open orders hold: whose resource went unseen, nobody else would ever close."""

@@ -93,7 +93,7 @@ class Closing:
 
 def closing(parts: Parts) -> Closing:
     """Wire what closes open orders; raises `InvalidSettings`."""
-    secrets = Secrets(parts.cluster)
+    secrets = Secrets(parts.cluster, parts.settings.namespace)
     performer = _performer(parts, secrets, _defaults(parts.settings))
     return Closing(
         held=lambda: secrets.held(parts.settings.watch_namespaces),
@@ -105,7 +105,7 @@ def closing(parts: Parts) -> Closing:
 def build(parts: Parts) -> Work:
     """Wire the operator; raises `InvalidSettings` where settings that are well-formed make no sense together."""
     cluster, clock = parts.cluster, SystemClock()
-    defaults, secrets = _defaults(parts.settings), Secrets(cluster)
+    defaults, secrets = _defaults(parts.settings), Secrets(cluster, parts.settings.namespace)
     performer = _performer(parts, secrets, defaults)
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
     reporter = Reporter(cluster, parts.metrics, clock)

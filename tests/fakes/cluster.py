@@ -106,7 +106,12 @@ class FakeCluster:
     def _store(self, verb: str, path: str, body: Json) -> Json:
         before_effect()
         stored = copy.deepcopy(body)
-        stored.setdefault("metadata", {})["resourceVersion"] = str(next(self._versions))
+        meta = stored.setdefault("metadata", {})
+        meta["resourceVersion"] = str(next(self._versions))
+        if verb == "create" or path not in self.objects:
+            meta.setdefault("uid", f"uid-of-{path}-{meta['resourceVersion']}")
+        elif "uid" in self.objects[path].get("metadata", {}):
+            meta.setdefault("uid", self.objects[path]["metadata"]["uid"])
         self.objects[path] = stored
         self.writes.append((verb, path))
         return copy.deepcopy(stored)

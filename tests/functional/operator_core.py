@@ -228,7 +228,7 @@ class Core:
         """Make the resource in the journal one that cannot be carried out."""
         data = self.cluster.objects[path(KEY.namespace, "mx-tls-next")]["data"]
         kept = json.loads(b64decode(data["resource.json"]))
-        del kept["spec"]["acme"]
+        del kept["acme"]
         data["resource.json"] = b64encode(json.dumps(kept).encode()).decode()
 
     def is_held(self, secret: str) -> bool:

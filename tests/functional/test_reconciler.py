@@ -250,7 +250,8 @@ WRITES = {
     "staged key": ("create", "mx-tls-next", 1),
     "order's URL": ("merge", "mx-tls-next", 1),
     "Secret": ("apply", "/mx-tls", 1),
-    "closing": ("merge", "mx-tls-next", 2),
+    "own copy": ("merge", "mx-tls-next", 2),
+    "closing": ("merge", "mx-tls-next", 3),
     "status": ("merge", "/status", 1),
     "event": ("create", "/events/", 1),
 }

@@ -40,7 +40,7 @@ class Operator:
         self.attempts: Attempts | None = None  # what is remembered of issuances that failed
         key, secrets = keys.generate(PrivateKeyPolicy()), Secrets(self.cluster)
         self.certificate = self_signed(key)
-        secrets.store(wanted, self.certificate, key, ServingSecret(exists=False))
+        secrets.keep_copy(wanted, secrets.store(wanted, self.certificate, key, ServingSecret(exists=False)), None)
         self.cluster.create("/apis/apps/v1/namespaces/mail/statefulsets", kube.workload())
         accounts = Accounts(self.cluster, "mailtls-system", clock, lambda *_: None)
         self.rolling = Rolling(self.cluster, servers, clock, Metrics(), Event(), accounts.read)

@@ -165,6 +165,17 @@ def test_our_own_secret_wakes_nobody_but_its_deletion_does() -> None:
     assert desk.take() == [MX]
 
 
+def test_a_secret_whose_label_names_another_wakes_the_one_that_keeps_it() -> None:
+    """Whoever writes into the Secret may have changed its labels with the rest."""
+    desk = Desk()
+    desk.intake.prime([mst()])
+    desk.take()
+    desk.intake.secret("MODIFIED", secret(owner="somebody"))
+    assert desk.take() == [Key("mail", "somebody"), MX]
+    desk.intake.secret("DELETED", secret(owner=None))
+    assert desk.take() == [MX]
+
+
 def test_a_secret_without_an_owner_is_nobodys() -> None:
     """Account keys carry our label but belong to no resource."""
     desk = Desk()

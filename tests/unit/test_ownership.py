@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
+from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.adoption import adoption_is_due
 from mailtls.lifecycle.issue import issuance_is_due
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import AdoptSecret, Rest, ScheduleRenewal
-from mailtls.model.observed import ServingSecret, Staged
+from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import PrivateKeyPolicy
+from mailtls.passes.restoring import Restoring
 from mailtls.world import keys
-from mailtls.world.cluster.ownership import ADOPT, ADOPTED
+from mailtls.world.cluster.ownership import ADOPT
+from mailtls.world.cluster.pairs import ADOPTED
 from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.secrets import Secrets, path
@@ -115,21 +118,18 @@ def test_only_the_word_true_asks_for_adoption(value: str) -> None:
 @pytest.mark.parametrize(("metadata", "_who"), OTHERS)
 def test_secret_that_is_asked_for_is_taken_over_as_it_is(metadata: Json, _who: str) -> None:
     """Its certificate and its key stay; it has our labels then, and what others left on it does not count any more."""
-    cluster = FakeCluster()
-    metadata = deepcopy(metadata)
+    cluster, metadata = FakeCluster(), deepcopy(metadata)
     metadata.setdefault("annotations", {})[ADOPT] = "true"
     before = put(cluster, "mx-tls", **metadata)
-    secrets = Secrets(cluster)
-    found = secrets.serving(desired())
-    assert found.foreign is None
-    assert found.is_asked_for
-    taken = secrets.adopt(desired(), found)
+    found = Secrets(cluster).serving(desired())
+    assert (found.foreign, found.is_asked_for) == (None, True)
+    taken = adopt(cluster).secret
     after = cluster.objects[path("mail", "mx-tls")]
     assert after["data"] == before["data"]
     assert labels_of(desired().key).items() <= after["metadata"]["labels"].items()
     del after["metadata"]["annotations"][ADOPT]
-    read = secrets.serving(desired())
-    assert read.foreign is None
+    read = Secrets(cluster).serving(desired())
+    assert (read.foreign, read.is_ours) == (None, True)
     assert read.adopted == taken.adopted == (read.certificate and read.certificate.sha256)
 
 
@@ -137,12 +137,24 @@ def test_adoption_that_somebody_wrote_into_meanwhile_begins_anew() -> None:
     """What was judged is not what is there any more."""
     cluster = FakeCluster()
     put(cluster, "mx-tls", annotations={ADOPT: "true"})
-    secrets = Secrets(cluster)
-    found = secrets.serving(desired())
-    put(cluster, "mx-tls", annotations={ADOPT: "true"})
-    cluster.objects[path("mail", "mx-tls")]["metadata"]["resourceVersion"] = "8"
+    known = observed(cluster)
+    cluster.merge(path("mail", "mx-tls"), {"metadata": {"annotations": {"somebody": "was here"}}})
     with pytest.raises(Conflict):
-        secrets.adopt(desired(), found)
+        adopt(cluster, known)
+
+
+def observed(cluster: FakeCluster) -> Observed:
+    """What a pass sees of the Secrets."""
+    secrets = Secrets(cluster)
+    staged, copy = secrets.beside(desired())
+    assert not isinstance(staged, Finding)
+    return seen(secret=secrets.serving(desired()), staged=staged, copy=copy)
+
+
+def adopt(cluster: FakeCluster, known: Observed | None = None) -> Observed:
+    """Take the Secret over."""
+    restoring = Restoring(PreviousPairs(cluster), Secrets(cluster), WallClock())
+    return restoring.adopt(desired(), known or observed(cluster), AdoptSecret())
 
 
 def test_good_certificate_is_adopted_and_serves_on_whoever_issued_it() -> None:
@@ -152,7 +164,7 @@ def test_good_certificate_is_adopted_and_serves_on_whoever_issued_it() -> None:
     assert next_step(desired(), seen(secret=asked, schedule=None), NOW) == AdoptSecret()
     taken = secret(certificate=odd, acme_server=None, is_asked_for=True, is_ours=True, adopted=odd.sha256)
     assert issuance_is_due(desired(), seen(secret=taken), NOW) is None
-    assert next_step(desired(), seen(secret=taken, schedule=None), NOW) == ScheduleRenewal()
+    assert next_step(desired(), seen(secret=taken, copy=taken, schedule=None), NOW) == ScheduleRenewal()
     due = issuance_is_due(desired(), seen(secret=taken), NOW + 60 * DAY)
     assert due is not None
     assert due.reason is Reason.RENEWAL_DUE

@@ -17,12 +17,13 @@ from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.world import keys
+from mailtls.world.cluster.journal import parse_staged, resource_of
 from mailtls.world.cluster.pairs import ROOTS_OFFERED
-from mailtls.world.cluster.secrets import FINALIZER, Secrets, parse_staged, path, resource_of
+from mailtls.world.cluster.secrets import FINALIZER, Secrets, path
 from mailtls.world.ports import Conflict
 from unit.stories import desired
 
-RESOURCE = {
+RESOURCE: dict[str, Any] = {
     "metadata": {
         "name": "mx",
         "namespace": "mail",
@@ -207,13 +208,13 @@ def test_journal_that_is_not_ours_is_neither_held_nor_believed(forged: str) -> N
     cluster = FakeCluster()
     secrets = Secrets(cluster)
     secrets.stage(desired(), fresh(), RESOURCE)
-    assert len(secrets.held(["mail"])) == 1
+    assert len(secrets.held(["mail"])) == len(secrets.held()) == 1
     planted = cluster.objects[path("mail", "mx-tls-next")]
     meta = planted["metadata"]
     match forged:
         case "namespace":
             told = json.loads(b64decode(planted["data"]["resource.json"]))
-            told["metadata"] |= {"namespace": "kube-system", "name": "victim"}
+            told["metadata"] = {"namespace": "kube-system", "name": "victim"}
             planted["data"]["resource.json"] = b64encode(json.dumps(told).encode()).decode()
             (found,) = secrets.held(["mail"])
             assert resource_of(found)["metadata"]["namespace"] == "mail"
@@ -266,13 +267,22 @@ def test_nonsense_in_the_secret_is_a_missing_certificate(data: dict[str, str]) -
     assert (found.certificate, found.key_spki_sha256) == (None, None)
 
 
-def test_journal_tells_what_clean_up_needs() -> None:
-    """After the resource is deleted its spec is still known."""
+def test_journal_tells_what_clean_up_needs_and_no_more() -> None:
+    """After the resource is deleted it is known how its names were validated; workloads and all else are not kept."""
     cluster = FakeCluster()
     secrets = Secrets(cluster)
-    secrets.stage(desired(), fresh(), RESOURCE)
+    acme = {"email": "postmaster@example.test", "solvers": [{"http01": {}}]}
+    spec = RESOURCE["spec"] | {"acme": acme, "workloads": [{"name": "postfix", "reload": {"command": ["secret"]}}]}
+    secrets.stage(desired(), fresh(), RESOURCE | {"spec": spec})
     (orphan,) = secrets.orphans(desired().key)
-    assert resource_of(orphan) == RESOURCE
+    assert json.loads(b64decode(orphan["data"]["resource.json"])) == {"acme": acme}
+    found = resource_of(orphan)
+    assert found["spec"] == {"dnsNames": ["mx.example.test"], "secretName": "mx-tls", "acme": acme}
+    assert {name: found["metadata"][name] for name in ("namespace", "name", "uid")} == {
+        "namespace": "mail",
+        "name": "mx",
+        "uid": "uid-1",
+    }
     assert parse_staged(orphan) is not None
 
 

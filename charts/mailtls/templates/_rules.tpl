@@ -35,7 +35,7 @@
 
 {{/* What the operator does in its own namespace. */}}
 {{- define "mailtls.operatorRules" -}}
-# ACME accounts, credentials of the default solvers
+# ACME accounts, the key that seals journals, credentials of the default solvers
 - {apiGroups: [""], resources: [secrets], verbs: [get, create, patch]}
 # the election of the leading replica
 - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from mailtls.lifecycle.guard import is_replaced
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Reason
@@ -17,9 +18,9 @@ def is_adopted(seen: Observed) -> bool:
 
 
 def adoption_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
-    """Whether a Secret is to be taken over as it is: asked for, not ours yet, and with a good certificate in it."""
+    """Whether a Secret is to be taken over as it is: asked for, not stored by us, and with a good certificate in it."""
     secret = seen.secret
-    if secret.is_ours or not secret.is_asked_for or secret.certificate is None:
+    if (secret.is_ours and not is_replaced(seen)) or not secret.is_asked_for or secret.certificate is None:
         return False
     is_whole = secret.certificate.spki_sha256 == secret.key_spki_sha256
     return is_whole and _is_good(secret.certificate, desired, now)

@@ -31,6 +31,8 @@ DEADLINES: Final[Mapping[type, Deadline]] = {
     step.StoreCertificate: _USUAL,
     step.RollBack: _USUAL,
     step.AdoptSecret: _USUAL,
+    step.PutRight: _USUAL,
+    step.KeepCopy: _USUAL,
     step.CloseOrder: Deadline(60.0, _FOR_EACH_NAME),
     step.CloseLeftovers: Deadline(60.0, _FOR_EACH_NAME),
     step.LookAtReferences: _USUAL,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from mailtls.lifecycle.adoption import is_adopted
+from mailtls.lifecycle.guard import is_replaced, replacement
 from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.reason import Finding, Reason
@@ -87,8 +88,14 @@ def renewal_is_due(_desired: Desired, seen: Observed, now: datetime) -> Finding 
     return Finding(Reason.RENEWAL_DUE, f"The certificate expires on {certificate.not_after:%Y-%m-%d}.")
 
 
+def secret_is_replaced(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """Somebody wrote another pair into the Secret, and no copy of the one stored is left that could be put back."""
+    return replacement(desired, seen) if is_replaced(seen) else None
+
+
 CHECKS: tuple[Check, ...] = (
     secret_is_missing,
+    secret_is_replaced,
     secret_is_unreadable,
     key_differs,
     issuer_differs,
@@ -99,7 +106,13 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-HELD: tuple[Check, ...] = (secret_is_missing, secret_is_unreadable, key_differs, renewal_is_requested)
+HELD: tuple[Check, ...] = (
+    secret_is_missing,
+    secret_is_replaced,
+    secret_is_unreadable,
+    key_differs,
+    renewal_is_requested,
+)
 """What counts while a rollback holds the renewal: a Secret that nobody can serve, and a wish."""
 
 
@@ -124,6 +137,7 @@ def usable(desired: Desired, seen: Observed, now: datetime) -> bool:
     certificate = seen.secret.certificate
     return (
         certificate is not None
+        and not is_replaced(seen)
         and certificate.spki_sha256 == seen.secret.key_spki_sha256
         and certificate.names >= frozenset(desired.dns_names)
         and certificate.not_after > now

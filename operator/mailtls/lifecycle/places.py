@@ -15,10 +15,12 @@ from mailtls.lifecycle.step import (
     CloseOrder,
     ConfirmPods,
     FindWays,
+    KeepCopy,
     LookAtDomains,
     OpenOrder,
     ProbePods,
     ProbeWays,
+    PutRight,
     ResumeOrder,
     Roll,
     RollBack,
@@ -90,7 +92,7 @@ def _places(step: Step, desired: Desired) -> Iterator[Place]:
         case CloseOrder() | CloseLeftovers():
             yield ca_of(desired.acme)
             yield from provers(desired, desired.dns_names)
-        case StageKey() | StoreCertificate() | RollBack() | AdoptSecret():
+        case StageKey() | StoreCertificate() | RollBack() | AdoptSecret() | PutRight() | KeepCopy():
             yield Place(PlaceKind.OBJECTS, namespace)
         case ProbePods() | ConfirmPods() | ProbeWays() | Roll():
             yield Place(PlaceKind.PODS, namespace)

@@ -15,6 +15,7 @@ from mailtls.lifecycle.evidence import (
     targets_to_confirm,
     targets_to_probe,
 )
+from mailtls.lifecycle.guard import is_fought_over, is_replaced, lacks_a_copy, needs_putting_right
 from mailtls.lifecycle.issue import (
     fits,
     is_consumed,
@@ -39,12 +40,14 @@ from mailtls.lifecycle.step import (
     ConfirmPods,
     FindWays,
     GiveUp,
+    KeepCopy,
     LookAtDomains,
     LookAtReferences,
     LookAtRoots,
     LookAtWorkloads,
     OpenOrder,
     ProbePods,
+    PutRight,
     Rest,
     ResumeOrder,
     Roll,
@@ -109,6 +112,14 @@ def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
 def adopt(desired: Desired, seen: Observed, now: datetime) -> Step | None:
     """A Secret whose owner asks for it is taken over; where its certificate cannot serve, the next one takes it."""
     return AdoptSecret() if adoption_is_due(desired, seen, now) else None
+
+
+def put_right(desired: Desired, seen: Observed, now: datetime) -> Step | None:
+    """The Secret holds what was stored, with our labels, before anything else is done; and there is a copy of it."""
+    if needs_putting_right(seen):
+        until = is_fought_over(seen, now) if is_replaced(seen) else None
+        return PutRight() if until is None or until <= now else Rest(until)
+    return KeepCopy() if lacks_a_copy(desired, seen) else None
 
 
 def roll_back(desired: Desired, seen: Observed, _now: datetime) -> Step | None:
@@ -203,6 +214,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     close_leftovers,
     stand_aside,
     adopt,
+    put_right,
     roll_back,
     finish_what_is_over,
     look_at_references,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from mailtls.lifecycle.domain.watch import failing, healthy, is_complete
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
+from mailtls.lifecycle.guard import is_replaced, not_put_right
 from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
@@ -163,6 +164,8 @@ def _renewal_trouble(seen: Observed) -> str:
 def stored(desired: Desired, seen: Observed) -> Verdict:
     """True when the Secret holds a certificate with its own key."""
     certificate = seen.secret.certificate
+    if is_replaced(seen):
+        return _false(not_put_right(desired, seen, SUSPENDED))
     if certificate is None:
         return _not_yet("There is no certificate to store yet.")
     if certificate.spki_sha256 != seen.secret.key_spki_sha256:

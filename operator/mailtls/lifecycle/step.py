@@ -72,6 +72,16 @@ class AdoptSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class PutRight:
+    """Write what was stored, and our labels, into a Secret that somebody changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepCopy:
+    """Save our own copy of the pair that serves, where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseOrder:
     """Remove the challenges, let go of pending authorizations, and mark the journal closed."""
 
@@ -152,6 +162,8 @@ Step = (
     | StoreCertificate
     | RollBack
     | AdoptSecret
+    | PutRight
+    | KeepCopy
     | CloseOrder
     | CloseLeftovers
     | LookAtReferences

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from mailtls.lifecycle.guard import is_replaced
 from mailtls.lifecycle.renewal import after_storing
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
@@ -76,7 +77,12 @@ def is_worse(new: Candidate, desired: Desired, seen: Observed, _now: datetime) -
     A shorter life alone is no reason: a CA that shortens its lifetimes, or revokes, wants the new one to be served.
     """
     old = seen.secret.certificate
-    if old is None or not _is_wanted(old, desired, seen) or old.not_before <= new.certificate.not_before:
+    if (
+        old is None
+        or is_replaced(seen)
+        or not _is_wanted(old, desired, seen)
+        or old.not_before <= new.certificate.not_before
+    ):
         return None
     if old.not_after < new.certificate.not_after:
         return None

@@ -33,8 +33,9 @@ class ServingSecret:
     only while it has the `resource_version` that was read. `hold` is there when the pair was rolled back to. `made_at`
     is when the Secret came to be, with whatever in it.
 
-    `is_ours` while it has our labels. `is_asked_for`: somebody asked on it that we take it over. `adopted` is there
-    once we did: the SHA-256 of the leaf that it held then.
+    `is_ours` while it has our labels, or is the very Secret that we stored in, which then `lacks_labels`.
+    `is_asked_for`: somebody asked on it that we take it over. `adopted` is there once we did: the SHA-256 of the leaf
+    that it held then. `writer` is the field manager besides us that wrote it last.
     """
 
     certificate: Certificate | None = None
@@ -50,8 +51,12 @@ class ServingSecret:
     resource_version: str | None = None
     made_at: datetime | None = None
     is_ours: bool = False
+    lacks_labels: bool = False
     is_asked_for: bool = False
     adopted: str | None = None
+    name: str = ""
+    uid: str | None = None
+    writer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Staged:
     resource_version: str
     order_url: str | None = None
     replaces_sha256: str | None = None
+    seal: str = ""  # of what does not change, by which the order's own is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,7 @@ class Observed:
     secret: ServingSecret
     resource: dict[str, Any] = field(default_factory=dict, repr=False)  # as read, for the journal
     staged: Staged | None = None
+    copy: ServingSecret | None = None  # our own copy of the pair that serves, to put the Secret right from
     holder: Key | None = None
     order: OrderState | None = None
     presented: frozenset[str] = frozenset()
@@ -158,7 +165,7 @@ class Observed:
     hidden_by: Finding | None = None  # what a proof was not seen for, once that takes long
     looks: int = 0  # at proofs that spread
     issued: HistoryEntry | None = None  # what this pass issued, or rolled back to
-    refused: HistoryEntry | None = None  # the wish that this pass could not grant
+    refused: HistoryEntry | None = None  # the wish that this pass could not grant, or what it had to undo
     stumbles: int = 0  # transient failures of the issuance in a row
     issue_failure: Failure | None = None
     leftovers_due_at: datetime | None = None  # when orders of an earlier secretName are looked for; None: never

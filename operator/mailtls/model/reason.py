@@ -82,6 +82,7 @@ class Reason(StrEnum):
     CERTIFICATE_DUE_AT_ONCE = "CertificateDueAtOnce"
     CERTIFICATE_WORSE = "CertificateWorse"
     ROLLED_BACK = "RolledBack"
+    SECRET_REPLACED = "SecretReplaced"  # noqa: S105
     SECRET_ADOPTED = "SecretAdopted"  # noqa: S105
     ROLLBACK_REFUSED = "RollbackRefused"
     SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105

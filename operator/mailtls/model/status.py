@@ -92,6 +92,18 @@ class DomainReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What was stored last: in which Secret, by name and uid, and the SHA-256 of the leaf.
+
+    It is in the status because whoever writes into the Secret can change what the Secret says of itself.
+    """
+
+    name: str
+    uid: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status as it stood when the pass began."""
 
@@ -102,6 +114,7 @@ class Status:
     handled_probe: str | None = None
     deep_probed_at: datetime | None = None
     has_order: bool = False  # an order was open
+    stored: Stored | None = None
     domains: tuple[DomainReport, ...] = ()
 
     def condition(self, wanted: ConditionType) -> Condition | None:

@@ -13,6 +13,7 @@ from threading import Event
 import structlog
 
 from mailtls.lifecycle import rollback, store
+from mailtls.lifecycle.guard import is_replaced
 from mailtls.lifecycle.issue import with_next_try
 from mailtls.lifecycle.order import (
     Answer,
@@ -50,7 +51,7 @@ from mailtls.world.acme.problem import AcmeProblem, OrderGone
 from mailtls.world.anchors import is_anchored
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.reload import Interrupted
-from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.cluster.secrets import Secrets, pair_of
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
 
@@ -205,9 +206,11 @@ class Issuing:
         fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), desired, seen, now)
         if fault is not None:
             return self._failed(desired, replace(seen, chain=None), Fail(fault))
-        secret = self.secrets.store(desired, chain, staged.key, seen.secret)
+        before = seen.secret if not is_replaced(seen) else replace(seen.secret, certificate=None)  # not to be kept
+        copied = self.secrets.keep_copy(desired, pair_of(desired, chain, staged.key, before), staged)
+        secret = self.secrets.store(desired, chain, staged.key, before)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
-        stored = replace(seen, secret=secret, chain=None, sights=None, look_again_at=None)
+        stored = replace(seen, secret=secret, staged=copied, copy=secret, chain=None, sights=None, look_again_at=None)
         return store.about_another_certificate(store.noted(stored, now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:

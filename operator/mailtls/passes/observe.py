@@ -97,23 +97,33 @@ class Observer:
 
     def observe(self, desired: Desired, resource: Json) -> Observed:
         """Gather; what an earlier pass knew of an order or an endpoint is kept while it is about the same."""
-        secret = self.secrets.serving(desired)
-        staged = self.secrets.staged(desired)
+        known = read(resource.get("status") or {}).stored
+        is_its_own = known is not None and known.name == desired.secret_name
+        secret = self.secrets.serving(desired, known.uid if known is not None and is_its_own else None)
+        staged, copy = self.secrets.beside(desired)
         if isinstance(staged, Finding):
             return self._seen(desired, resource, replace(secret, foreign=secret.foreign or staged), None)
-        return self._seen(desired, resource, secret, staged)
+        return self._seen(desired, resource, secret, staged, copy)
 
     def resume(self, desired: Desired, paused: Observed) -> Observed:
         """Gather again for a pass that goes on, but read nothing from the API server."""
-        return self._seen(desired, paused.resource, paused.secret, paused.staged)
+        return self._seen(desired, paused.resource, paused.secret, paused.staged, paused.copy)
 
-    def _seen(self, desired: Desired, resource: Json, secret: ServingSecret, staged: Staged | None) -> Observed:
+    def _seen(
+        self,
+        desired: Desired,
+        resource: Json,
+        secret: ServingSecret,
+        staged: Staged | None,
+        copy: ServingSecret | None = None,
+    ) -> Observed:
         status = read(resource.get("status") or {})
         fresh = Observed(
             status=status,
             secret=secret,
             resource=resource,
             staged=staged,
+            copy=copy,
             holder=self.claims.holder(desired.key.namespace, desired.secret_name),
             schedule=status.schedule,
             ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart

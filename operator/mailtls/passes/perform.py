@@ -17,6 +17,7 @@ from mailtls.lifecycle.step import (
     ConfirmPods,
     FindWays,
     GiveUp,
+    KeepCopy,
     LookAtDomains,
     LookAtReferences,
     LookAtRoots,
@@ -24,6 +25,7 @@ from mailtls.lifecycle.step import (
     OpenOrder,
     ProbePods,
     ProbeWays,
+    PutRight,
     ResumeOrder,
     Roll,
     RollBack,
@@ -45,8 +47,9 @@ from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.world.cluster.journal import resource_of
 from mailtls.world.cluster.reload import Interrupted
-from mailtls.world.cluster.secrets import Secrets, parse_staged, resource_of
+from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 from mailtls.world.reading.document import InvalidSpec
@@ -111,6 +114,8 @@ class Performer:
             StoreCertificate: self.issuing.store,
             RollBack: self.restoring.roll_back,
             AdoptSecret: self.restoring.adopt,
+            PutRight: self.restoring.put_right,
+            KeepCopy: self.restoring.keep_copy,
             CloseOrder: self.issuing.close,
             CloseLeftovers: self.close_leftovers,
             LookAtReferences: self.mending.look,
@@ -131,7 +136,7 @@ class Performer:
         if left is None:
             return replace(seen, leftovers_due_at=None, leftover=None)
         again_at = self.issuing.clock.now() + timedelta(seconds=CLEAN_UP_PAUSE)
-        return replace(seen, leftovers_due_at=again_at, leftover=parse_staged(left))
+        return replace(seen, leftovers_due_at=again_at, leftover=self.secrets.read_staged(left))
 
     def clean_up_after(self, key: Key, entering: Entering = _anywhere) -> float | None:
         """Close the orders a deleted resource left open; return seconds until another try, None when done.
@@ -172,8 +177,8 @@ class Performer:
 
     def close_orphan(self, secret: Json, entering: Entering = _anywhere) -> None:
         """Close the order of a staged Secret by what its journal remembers of the resource."""
-        staged = parse_staged(secret)
-        if staged is None:
+        staged = self.secrets.read_staged(secret)
+        if staged is None:  # nonsense, or not ours: nobody is asked to close anything
             self.secrets.release(secret)
             return
         desired = parse(resource_of(secret), replace(self.defaults, allowed_names=()))  # it was allowed once

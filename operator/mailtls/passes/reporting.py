@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
+from mailtls.lifecycle.guard import to_remember
 from mailtls.lifecycle.proof import resting
 from mailtls.lifecycle.report import conditions, interruption, refusal, served
 from mailtls.lifecycle.store import warnings
@@ -42,6 +43,7 @@ class Reporter:
     def report(self, desired: Desired, seen: Observed) -> Json:
         """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
         said = conditions(desired, seen, self.clock.now())
+        seen = replace(seen, status=replace(seen.status, stored=to_remember(seen)))
         shown = write(desired.generation, said, seen, served(desired, seen))
         if desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in ("endpoints", "served")}

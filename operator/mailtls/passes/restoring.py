@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mailtls.lifecycle import adoption, rollback, store
-from mailtls.lifecycle.step import AdoptSecret, RollBack
+from mailtls.lifecycle import adoption, guard, rollback, store
+from mailtls.lifecycle.step import AdoptSecret, KeepCopy, PutRight, RollBack
 from mailtls.model.observed import Observed
 from mailtls.model.spec import Desired
 from mailtls.world.cluster.previous import PreviousPairs
@@ -25,9 +25,30 @@ class Restoring:
 
     def adopt(self, desired: Desired, seen: Observed, _step: AdoptSecret) -> Observed:
         """Take the Secret over; nothing of what pods serve changes."""
-        taken = self.secrets.adopt(desired, seen.secret)
+        found = seen.secret
+        if found.certificate is None:
+            raise AssertionError("what is adopted can serve")
+        pair = replace(found, adopted=found.certificate.sha256, acme_server=None, profile=None, hold=None)
+        staged = self.secrets.keep_copy(desired, pair, seen.staged)
+        taken = self.secrets.serve(desired, pair, found)
         log.info("the Secret was taken over, as its annotation asks", secret=desired.secret_name)
-        return adoption.noted(replace(seen, secret=taken), self.clock.now())
+        return adoption.noted(replace(seen, secret=taken, staged=staged, copy=taken), self.clock.now())
+
+    def put_right(self, desired: Desired, seen: Observed, _step: PutRight) -> Observed:
+        """Put back what was stored, or labels alone; pods that read something else meanwhile are found by a probe."""
+        pair, was_replaced = guard.restored(seen), guard.is_replaced(seen)
+        told = guard.noted(desired, seen, self.clock.now()) if was_replaced else seen
+        secret = self.secrets.serve(desired, pair, seen.secret)
+        if not was_replaced:
+            log.info("the Secret has its labels again", secret=desired.secret_name)
+            return replace(seen, secret=secret)
+        log.warning("the Secret was put right", secret=desired.secret_name, writer=seen.secret.writer)
+        return store.about_another_certificate(replace(told, secret=secret, copy=secret))
+
+    def keep_copy(self, desired: Desired, seen: Observed, _step: KeepCopy) -> Observed:
+        """Save a copy of what serves, to put the Secret right from."""
+        staged = self.secrets.keep_copy(desired, seen.secret, seen.staged)
+        return replace(seen, staged=staged, copy=seen.secret)
 
     def roll_back(self, desired: Desired, seen: Observed, _step: RollBack) -> Observed:
         """Exchange the two pairs, or say why not; either way the wish is heeded."""
@@ -40,6 +61,10 @@ class Restoring:
         if pair is None or pair.certificate is None:
             raise AssertionError("what is not there has a fault")
         hold = rollback.hold_for(pair.certificate, desired, now)
+        goal = self.pairs.to_serve(desired, seen.secret, pair, hold)
+        staged = self.secrets.keep_copy(desired, goal, seen.staged)
         restored = self.pairs.exchange(desired, seen.secret, pair, hold)
         log.info("rolled back", serial=pair.certificate.serial_number)
-        return store.about_another_certificate(rollback.noted(replace(seen, secret=restored), now))
+        return store.about_another_certificate(
+            rollback.noted(replace(seen, secret=restored, staged=staged, copy=restored), now)
+        )

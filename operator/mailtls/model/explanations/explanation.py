@@ -305,6 +305,14 @@ _SECRET: Mapping[Reason, Explanation] = {
         "kubectl annotate secret NAME mailtls.dev/adopt=true. A Secret that is immutable, or of another type than "
         "kubernetes.io/tls, must be deleted first.",
     ),
+    Reason.SECRET_REPLACED: Explanation(
+        "Somebody wrote another certificate or key into the Secret than mailtls had stored. The message names the "
+        "field manager that did. What was stored is put back before any pod is reloaded; where no copy of it is left, "
+        "a new certificate is ordered.",
+        "For the certificate before, set the annotation mailtls.dev/rollback on the resource. To put one of your own "
+        "in, set the annotation mailtls.dev/adopt of the Secret to the SHA-256 fingerprint of its leaf, with the same "
+        "edit. If a tool writes the Secret again and again, take it out there.",
+    ),
     Reason.SECRET_ADOPTED: Explanation(
         "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt asked for it. Its "
         "certificate serves on, whoever issued it, and is renewed when it is due.",

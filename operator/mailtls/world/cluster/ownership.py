@@ -9,18 +9,25 @@ from typing import Final
 
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
+from mailtls.world.cluster.pairs import ADOPTED, certificate_of
 from mailtls.world.cluster.resource import GROUP, MANAGED_BY, MANAGER, OWNER, belongs_to
 from mailtls.world.ports import Json
 
 ADOPT: Final = f"{GROUP}/adopt"
-ADOPTED: Final = f"{GROUP}/adopted"  # the leaf that was there when the Secret was taken over
 SERVING_TYPE: Final = "kubernetes.io/tls"
 _PEOPLE: Final = ("kubectl", "k9s", "lens", "headlamp", "dashboard", "Mozilla", "openlens")
 
 
 def is_asked_for(secret: Json) -> bool:
-    """Whether somebody asked on the Secret that we take it over."""
-    return _annotations(secret).get(ADOPT) == "true"
+    """Whether somebody asked on the Secret that we take it over, or the very certificate that is in it.
+
+    In a Secret that is ours already only the latter counts: what was asked for once must not let everything in later.
+    """
+    asked = _annotations(secret).get(ADOPT, "")
+    if asked == "true":
+        return not is_labelled(secret)
+    certificate = certificate_of(secret) if asked else None
+    return certificate is not None and asked.replace(":", "").lower() == certificate.sha256
 
 
 def is_labelled(secret: Json) -> bool:
@@ -28,7 +35,7 @@ def is_labelled(secret: Json) -> bool:
     return _labels(secret).get(MANAGED_BY) == MANAGER and bool(_labels(secret).get(OWNER))
 
 
-def serving_fault(secret: Json, desired: Desired) -> Finding | None:
+def serving_fault(secret: Json, desired: Desired, *, is_ours: bool) -> Finding | None:
     """Say why the Secret of `spec.secretName` must not be written; None where it may be."""
     name = desired.secret_name
     if secret.get("immutable"):
@@ -38,8 +45,8 @@ def serving_fault(secret: Json, desired: Desired) -> Finding | None:
             f"Secret {name} is of type {secret.get('type')}, which cannot be changed to {SERVING_TYPE}; "
             "delete it or choose another secretName."
         )
-    keeper, is_ours = _tool(secret), is_labelled(secret)
-    if is_asked_for(secret) or (is_ours and (not keeper or ADOPTED in _annotations(secret))):
+    keeper = _tool(secret)
+    if is_asked_for(secret) or (is_ours and (not keeper or _was_adopted(secret))):
         return None
     return _not_owned(f"Secret {name} {keeper or _kept_by_hand(secret)}. {_ways_out(secret, name)}")
 
@@ -64,6 +71,10 @@ def owned_fault(secret: Json, desired: Desired, name: str) -> Finding | None:
 def may_be_taken(secret: Json) -> bool:
     """Whether a Secret in the place of a staged or previous one may be written over: asked for, and of their type."""
     return is_asked_for(secret) and secret.get("type", "Opaque") == "Opaque" and not secret.get("immutable")
+
+
+def _was_adopted(secret: Json) -> bool:
+    return ADOPTED in _annotations(secret) or _annotations(secret).get(ADOPT) == "true"
 
 
 def _not_owned(message: str) -> Finding:
@@ -153,8 +164,9 @@ def _kept_by_hand(secret: Json) -> str:
 
 
 def writer_of(secret: Json) -> str | None:
-    """Return the field manager that wrote the data last, as the API server recorded; None where nobody is recorded."""
-    entries = [each for each in secret["metadata"].get("managedFields") or () if each.get("manager")]
+    """Return the field manager besides us that wrote the data last, as recorded; None where nobody is recorded."""
+    recorded = secret["metadata"].get("managedFields") or ()
+    entries = [each for each in recorded if each.get("manager") not in {None, "", MANAGER}]
     data = [each for each in entries if "f:data" in (each.get("fieldsV1") or {})]
     newest = max(data or entries, key=lambda each: str(each.get("time", "")), default=None)
     return str(newest["manager"]) if newest else None

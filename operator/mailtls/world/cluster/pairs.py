@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
 from mailtls.model.observed import Hold, ServingSecret
 from mailtls.model.spec import Desired
-from mailtls.world.cluster.ownership import ADOPTED
 from mailtls.world.cluster.resource import GROUP, VERSION, labels_of
 from mailtls.world.ports import Json
 
@@ -20,6 +19,7 @@ ROLLBACK_HANDLED = "mailtls.dev/rollback-handled"
 ROLLED_BACK = "mailtls.dev/rolled-back"
 ROOTS_OFFERED = "mailtls.dev/roots-offered"
 NAMES_ASKED = "mailtls.dev/names-asked"  # where the CA put more into the certificate
+ADOPTED = "mailtls.dev/adopted"  # the leaf that was there when the Secret was taken over
 ORIGIN = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED, NAMES_ASKED)
 
 
@@ -50,6 +50,20 @@ def made_at(secret: Json) -> datetime | None:
     """Read when the Secret came to be."""
     written = secret["metadata"].get("creationTimestamp")
     return datetime.fromisoformat(written) if written else None
+
+
+def written(pair: ServingSecret, saved: Json) -> ServingSecret:
+    """Tell a pair as it is in the Secret that the API server has."""
+    meta = saved["metadata"]
+    return replace(
+        pair,
+        name=meta["name"],
+        uid=meta.get("uid"),
+        resource_version=meta.get("resourceVersion"),
+        made_at=made_at(saved),
+        is_ours=True,
+        lacks_labels=False,
+    )
 
 
 def is_whole(pair: ServingSecret) -> bool:

@@ -20,6 +20,7 @@ from mailtls.world.cluster.pairs import (
     previous_name,
     read_pair,
     serving_json,
+    written,
 )
 from mailtls.world.cluster.resource import belongs_to
 from mailtls.world.cluster.secrets import keep, path
@@ -48,14 +49,7 @@ class PreviousPairs:
 
         Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
         """
-        restored = replace(
-            pair,
-            handled_renew=serving.handled_renew,
-            handled_rollback=desired.rollback_requested,
-            hold=hold,
-            adopted=serving.adopted,
-            is_ours=True,
-        )
+        restored = self.to_serve(desired, serving, pair, hold)
         body = serving_json(desired, restored)
         body["metadata"]["resourceVersion"] = serving.resource_version
         displaced = previous_json(desired, serving) if is_whole(serving) else None
@@ -66,7 +60,17 @@ class PreviousPairs:
         saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
         if displaced is not None:
             self._keep(desired, displaced)
-        return replace(restored, resource_version=saved["metadata"]["resourceVersion"])
+        return written(restored, saved)
+
+    def to_serve(self, desired: Desired, serving: ServingSecret, pair: ServingSecret, hold: Hold) -> ServingSecret:
+        """The pair before, as it serves again: the wish is heeded with it."""
+        return replace(
+            pair,
+            handled_renew=serving.handled_renew,
+            handled_rollback=desired.rollback_requested,
+            hold=hold,
+            adopted=serving.adopted,
+        )
 
     def refuse(self, desired: Desired, serving: ServingSecret) -> ServingSecret:
         """Heed a wish that cannot be granted, so that it is not granted later, when nobody thinks of it any more."""

@@ -63,6 +63,12 @@ def _is_reference(reference: Json, name: str) -> bool:
     return (group, reference.get("kind"), reference.get("name")) == (GROUP, "MailServerTLS", name)
 
 
+def owner_uid_of(made: Json, owner: Key) -> str:
+    """The uid of the resource that an object goes with; empty where it goes with none."""
+    references = made["metadata"].get("ownerReferences") or ()
+    return next((str(each.get("uid", "")) for each in references if _is_reference(each, owner.name)), "")
+
+
 def belonging_to(owner: Key) -> str:
     """Select by label what we made for a resource."""
     return f"{OURS},{OWNER}={owner.name}"

@@ -4,36 +4,45 @@ Recreating a deleted and renamed resource is safe: ownership of the serving Secr
 owner reference, so that the cluster's garbage collector removes them with the resource.
 """
 
-import json
-from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 
 import structlog
 
-from mailtls.model.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
+from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Desired, Key
-from mailtls.world.cluster.ownership import is_asked_for, is_labelled, owned_fault, serving_fault
+from mailtls.world.cluster.journal import (
+    ORDER_SEAL,
+    SEAL,
+    copy_data,
+    order_json,
+    order_parts,
+    read_copy,
+    read_staged,
+    sealed,
+    staged_data,
+    staged_name,
+)
+from mailtls.world.cluster.ownership import is_asked_for, is_labelled, owned_fault, serving_fault, writer_of
 from mailtls.world.cluster.pairs import (
     certificate_of,
     encoded,
     entry,
     is_whole,
-    made_at,
     previous_json,
     read_pair,
     secret_json,
     serving_json,
+    written,
 )
-from mailtls.world.cluster.resource import OURS, belonging_to, belongs_to, owner_of
+from mailtls.world.cluster.resource import OURS, belonging_to, belongs_to, labels_of, owner_of
+from mailtls.world.cluster.seal import Seal
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
 
 log = structlog.get_logger()
 FINALIZER = "mailtls.dev/challenges"
-KEPT_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
 # No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
 NOBODYS_VERSION = "1"
 
@@ -41,19 +50,26 @@ NOBODYS_VERSION = "1"
 class Secrets:
     """Reads and writes the Secrets of resources."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, operator_namespace: str = "mailtls") -> None:
         self._cluster = cluster
+        self._seal = Seal(cluster, operator_namespace)
 
-    def serving(self, desired: Desired) -> ServingSecret:
-        """Read the Secret that pods mount; a fault in it is a value, never an exception."""
+    def serving(self, desired: Desired, known_uid: str | None = None) -> ServingSecret:
+        """Read the Secret that pods mount; a fault in it is a value, never an exception.
+
+        `known_uid` is that of the Secret that we stored a certificate in: it is ours without its labels, too.
+        """
         secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
         if secret is None:
-            return ServingSecret(exists=False)
+            return ServingSecret(exists=False, name=desired.secret_name)
+        is_ours = is_labelled(secret) or (known_uid is not None and secret["metadata"].get("uid") == known_uid)
         return replace(
-            read_pair(secret),
-            foreign=serving_fault(secret, desired),
-            is_ours=is_labelled(secret),
+            written(read_pair(secret), secret),
+            foreign=serving_fault(secret, desired, is_ours=is_ours),
+            is_ours=is_ours,
+            lacks_labels=not labels_of(desired.key).items() <= (secret["metadata"].get("labels") or {}).items(),
             is_asked_for=is_asked_for(secret),
+            writer=writer_of(secret),
         )
 
     def staged(self, desired: Desired) -> Staged | Finding | None:
@@ -61,27 +77,34 @@ class Secrets:
 
         A Finding says that a Secret of that name is not ours: it is neither believed nor written.
         """
-        name = f"{desired.secret_name}-next"
+        return self.beside(desired)[0]
+
+    def beside(self, desired: Desired) -> tuple[Staged | Finding | None, ServingSecret | None]:
+        """Read the staged key as `staged` does, and our own copy of the pair that serves."""
+        name = staged_name(desired)
         secret = self._cluster.get(path(desired.key.namespace, name))
         if secret is None:
-            return None
+            return None, None
         fault = owned_fault(secret, desired, name)
-        return fault or (parse_staged(secret) if belongs_to(secret, desired.key, desired.uid) else None)
+        if fault is not None or not belongs_to(secret, desired.key, desired.uid):
+            return fault, None
+        return read_staged(secret, self._seal), read_copy(secret, self._seal)
 
     def stage(self, desired: Desired, staged: Staged, resource: Json) -> Staged:
         """Save key, CSR, the intent to order, and the resource for a clean-up after its deletion.
 
         Raises `Conflict` when somebody else staged meanwhile.
         """
-        name = f"{desired.secret_name}-next"
-        body = secret_json(desired, name, _staged_data(staged, resource), owned=True)
+        name = staged_name(desired)
+        body = sealed(secret_json(desired, name, staged_data(staged, resource), owned=True), self._seal)
         body["metadata"]["finalizers"] = [FINALIZER]
         if staged.resource_version:
             body["metadata"]["resourceVersion"] = staged.resource_version
-            saved = self._cluster.replace(path(desired.key.namespace, name), body)
+            saved = self._cluster.merge(path(desired.key.namespace, name), body)  # our copy of what serves stays
         else:
             saved = self._create_or_mend(desired, path(desired.key.namespace), name, body)
-        return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
+        version = saved["metadata"]["resourceVersion"]
+        return replace(staged, resource_version=version, seal=entry(body, SEAL).decode())
 
     def _create_or_mend(self, desired: Desired, place: str, name: str, body: Json) -> Json:
         """Create the Secret; one that is ours but cannot be read as a staged key holds nothing worth keeping."""
@@ -91,16 +114,43 @@ class Secrets:
             broken = self._cluster.get(f"{place}/{name}")
             if broken is None or owned_fault(broken, desired, name) is not None:
                 raise
-            if belongs_to(broken, desired.key) and parse_staged(broken) is not None:
+            if belongs_to(broken, desired.key) and self.read_staged(broken) is not None:
                 raise
-            body["metadata"]["resourceVersion"] = broken["metadata"]["resourceVersion"]
-            return self._cluster.replace(f"{place}/{name}", body)
+            return self._write_over(broken, desired, f"{place}/{name}", body)
+
+    def _write_over(self, found: Json, desired: Desired, place: str, body: Json) -> Json:
+        """Write into a Secret of ours; one that we were asked to take keeps nothing of what it held."""
+        body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        is_ours = belongs_to(found, desired.key, desired.uid)
+        return self._cluster.merge(place, body) if is_ours else self._cluster.replace(place, body)
+
+    def keep_copy(self, desired: Desired, pair: ServingSecret, staged: Staged | None) -> Staged | None:
+        """Save our own copy of a whole pair before it serves; return the staged key as it is then.
+
+        Raises `Conflict` when somebody else wrote the staged Secret meanwhile.
+        """
+        name, place = staged_name(desired), path(desired.key.namespace)
+        body = sealed(secret_json(desired, name, copy_data(desired, pair), owned=True), self._seal)
+        if staged is not None:
+            body["metadata"] = {"resourceVersion": staged.resource_version}
+            saved = self._cluster.merge(f"{place}/{name}", {"metadata": body["metadata"], "data": body["data"]})
+            return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
+        found = self._cluster.get(f"{place}/{name}")
+        if found is None:
+            self._cluster.create(place, body)
+        elif (fault := owned_fault(found, desired, name)) is not None:
+            raise Conflict(409, "Conflict", fault.message)  # it was not there when it was looked for
+        else:
+            self._write_over(found, desired, f"{place}/{name}", body)
+        return None
 
     def save_order(self, key: Key, secret_name: str, staged: Staged) -> Staged:
         """Save the order's URL, or that the order is closed; closing lets go of the finalizer."""
+        written = order_json(staged)
+        told = self._seal.of(*order_parts(staged.seal, written))
         patch: Json = {
             "metadata": {"resourceVersion": staged.resource_version},
-            "data": {"order.json": encoded(_order_json(staged))},
+            "data": {"order.json": encoded(written), ORDER_SEAL: encoded(told)},
         }
         if not staged.is_open:
             patch["metadata"]["finalizers"] = None
@@ -115,32 +165,21 @@ class Secrets:
         Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
         """
         self._keep_previous(desired, before)
-        stored = ServingSecret(
-            certificate=certificate,
-            key_spki_sha256=key.spki_sha256(),
-            acme_server=desired.acme.server,
-            profile=desired.acme.profile,
-            handled_renew=desired.renew_requested,
-            handled_rollback=desired.rollback_requested,
-            adopted=_taken_from(before),
-            is_ours=True,
-            key=key,
-        )
-        body = serving_json(desired, stored)
-        body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
-        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
-        return replace(stored, resource_version=saved["metadata"]["resourceVersion"], made_at=made_at(saved))
+        return self.serve(desired, pair_of(desired, certificate, key, before), before)
 
-    def adopt(self, desired: Desired, before: ServingSecret) -> ServingSecret:
-        """Take over a Secret that somebody asked us to take: it gets our labels, and serves what it served.
+    def serve(self, desired: Desired, pair: ServingSecret, before: ServingSecret) -> ServingSecret:
+        """Write a whole pair into the serving Secret, with our labels; nothing else is written.
 
         Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
         """
-        taken = replace(before, adopted=_taken_from(before), is_ours=True)
-        body = serving_json(desired, taken)
-        body["metadata"]["resourceVersion"] = before.resource_version
+        body = serving_json(desired, pair)
+        body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
         saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
-        return replace(taken, resource_version=saved["metadata"]["resourceVersion"])
+        return written(pair, saved)
+
+    def read_staged(self, secret: Json) -> Staged | None:
+        """Read a staged Secret; None where it makes no sense, or is not what the operator wrote."""
+        return read_staged(secret, self._seal)
 
     def orphans(self, key: Key, present: Desired | None = None) -> list[Json]:
         """The staged Secrets that a resource left with an open order, or an earlier one of its name.
@@ -199,69 +238,6 @@ def keep(cluster: Cluster, desired: Desired, body: Json) -> Finding | None:
     return fault
 
 
-def parse_staged(secret: Json) -> Staged | None:
-    """Read key, CSR and journal of a staged Secret; None when they do not make sense together."""
-    try:
-        order = json.loads(entry(secret, "order.json"))
-        key = KeyMaterial(entry(secret, "tls.key"))
-        public = key.public_key()
-        return Staged(
-            spki_sha256=spki_sha256(public),
-            key_algorithm=key_algorithm(public),
-            key_size=key_size(public),
-            names=tuple(order["names"]),
-            acme_server=order["server"],
-            profile=order.get("profile"),
-            is_open=bool(order["open"]),
-            staged_at=datetime.fromisoformat(order["stagedAt"]),
-            key=key,
-            csr_der=entry(secret, "tls.csr"),
-            resource_version=secret["metadata"]["resourceVersion"],
-            order_url=order.get("url"),
-            replaces_sha256=order.get("replaces"),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def resource_of(secret: Json) -> Json:
-    """The resource as it was when its order began, for clean-up after its deletion; raises ValueError or KeyError.
-
-    Whoever may write Secrets in the namespace may have written the journal: it says what was ordered, but which
-    resource it was, and above all in which namespace, is said by the Secret itself.
-    """
-    found, owner = json.loads(entry(secret, "resource.json")), owner_of(secret)
-    if owner is None:
-        raise ValueError("the Secret is no journal of ours")
-    metadata = {**found["metadata"], "namespace": owner.namespace, "name": owner.name}
-    return {"metadata": metadata, "spec": found["spec"]}
-
-
-def _order_json(staged: Staged) -> str:
-    return json.dumps(
-        {
-            "server": staged.acme_server,
-            "profile": staged.profile,
-            "names": staged.names,
-            "url": staged.order_url,
-            "stagedAt": staged.staged_at.isoformat(),
-            "open": staged.is_open,
-            "replaces": staged.replaces_sha256,
-        }
-    )
-
-
-def _staged_data(staged: Staged, resource: Json) -> dict[str, str]:
-    kept = {name: resource["metadata"][name] for name in KEPT_METADATA}
-    remembered = {"metadata": kept, "spec": resource["spec"]}
-    return {
-        "tls.key": b64encode(staged.key.pem).decode(),
-        "tls.csr": b64encode(staged.csr_der).decode(),
-        "order.json": encoded(_order_json(staged)),
-        "resource.json": encoded(json.dumps(remembered)),
-    }
-
-
 def _is_held(secret: Json) -> bool:
     """Whether it is a journal of ours that an open order holds."""
     meta = secret["metadata"]
@@ -274,8 +250,22 @@ def _is_staged_for(secret: Json, desired: Desired) -> bool:
     return is_named and belongs_to(secret, desired.key, desired.uid)
 
 
+def pair_of(desired: Desired, certificate: Certificate, key: KeyMaterial, before: ServingSecret) -> ServingSecret:
+    """A certificate that was just issued, as it is stored in the place of what was there before."""
+    return ServingSecret(
+        certificate=certificate,
+        key_spki_sha256=key.spki_sha256(),
+        acme_server=desired.acme.server,
+        profile=desired.acme.profile,
+        handled_renew=desired.renew_requested,
+        handled_rollback=desired.rollback_requested,
+        adopted=_taken_from(before),
+        key=key,
+    )
+
+
 def _taken_from(before: ServingSecret) -> str | None:
     """Remember that the Secret was somebody else's, and which leaf was in it then: marks of that one may stay on it."""
-    if before.adopted is not None or not before.exists or not before.is_asked_for:
+    if before.is_ours or not before.exists or not before.is_asked_for:
         return before.adopted
     return before.certificate.sha256 if before.certificate else "none"

@@ -18,6 +18,7 @@ from mailtls.model.status import (
     HistoryEntry,
     Schedule,
     Status,
+    Stored,
     Truth,
 )
 from mailtls.world.ports import Json
@@ -47,6 +48,7 @@ def read(status: Json) -> Status:
         handled_probe=next(_many(_handled_probe, [status.get("handled")]), None),
         deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
         has_order=bool(status.get("order")),
+        stored=next(_many(_stored, [status.get("secret")]), None),
         domains=tuple(_many(_domain, status.get("domains"))),
     )
 
@@ -92,6 +94,10 @@ def _schedule(item: Json) -> Schedule:
     )
 
 
+def _stored(item: Json) -> Stored:
+    return Stored(item["name"], item.get("uid"), item["fingerprintSHA256"])
+
+
 def _history(item: Json) -> HistoryEntry:
     return HistoryEntry(to_time(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
 
@@ -116,6 +122,7 @@ def write(generation: int, conditions: Iterable[Condition], seen: Observed, serv
         "observedGeneration": generation,
         "conditions": [_condition_json(each) for each in conditions],
         "certificate": _certificate_json(certificate, seen.schedule) if certificate else None,
+        "secret": _stored_json(seen.status.stored),
         "order": _order_json(seen),
         "attempts": _attempts_json(seen.status.attempts),
         "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
@@ -182,6 +189,12 @@ def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Js
         "renewalTime": from_time(known.renewal_at) if known else None,
         "ari": window,
     }
+
+
+def _stored_json(stored: Stored | None) -> Json | None:
+    if stored is None:
+        return None
+    return {"name": stored.name, "uid": stored.uid, "fingerprintSHA256": stored.sha256}
 
 
 def _order_json(seen: Observed) -> Json | None:

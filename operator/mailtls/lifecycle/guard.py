@@ -1,0 +1,128 @@
+"""Guard: whether the Secret still holds what was stored, and what is done where it does not.
+
+What was stored is known from two places that whoever writes into the Secret does not write at the same time: its
+fingerprint in the resource's status, and our own copy beside the staged key. The copy is saved before a pair serves,
+the status after; between the two writes either may be the one that is right.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from mailtls.lifecycle.rollback import is_wished
+from mailtls.model.observed import Observed, ServingSecret
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Desired
+from mailtls.model.status import HistoryEntry, Stored
+
+MOST_RESTORES = 5  # within `SPAN`: a tool that writes the Secret again and again is waited for, and named
+SPAN = timedelta(minutes=10)
+
+
+def is_replaced(seen: Observed) -> bool:
+    """Whether somebody else wrote another pair into our Secret; nothing is known of one that we never stored in."""
+    secret = seen.secret
+    if not secret.exists or not secret.is_ours or secret.foreign is not None:
+        return False
+    known = _known(seen)
+    return bool(known) and (not _is_whole(secret) or _leaf(secret) not in known)
+
+
+def _known(seen: Observed) -> set[str]:
+    stored = seen.status.stored
+    in_status = {stored.sha256} if stored is not None and stored.name == seen.secret.name else set()
+    in_copy = {_leaf(seen.copy)} if seen.copy is not None else set()
+    return in_status | in_copy
+
+
+def needs_putting_right(seen: Observed) -> bool:
+    """Whether what was stored can be put back, or only labels that somebody removed."""
+    if is_replaced(seen):
+        return seen.copy is not None and _is_whole(seen.copy)
+    secret = seen.secret
+    return secret.exists and secret.is_ours and secret.lacks_labels and _is_whole(secret)
+
+
+def is_fought_over(seen: Observed, now: datetime) -> datetime | None:
+    """Until when the Secret is left as it is, because it was put right again and again; None: it is put right now."""
+    recent = [each.at for each in seen.status.history if each.event is Reason.SECRET_REPLACED and now - each.at < SPAN]
+    return min(recent) + SPAN if len(recent) >= MOST_RESTORES else None
+
+
+def lacks_a_copy(desired: Desired, seen: Observed) -> bool:
+    """Whether there is no copy of what serves; the two differ only while an order, or a rollback, is being stored."""
+    secret, staged = seen.secret, seen.staged
+    if not secret.exists or not secret.is_ours or not _is_whole(secret) or is_replaced(seen):
+        return False
+    if seen.copy is None:
+        return True
+    is_between = (staged is not None and staged.is_open) or is_wished(desired, seen)
+    return _leaf(seen.copy) != _leaf(secret) and not is_between
+
+
+def replacement(desired: Desired, seen: Observed) -> Finding:
+    """Say what is in the Secret, and who wrote it."""
+    secret = seen.secret
+    found = secret.certificate
+    if found is None or not _is_whole(secret):
+        what = "no certificate with its own key"
+    else:
+        what = f"certificate {found.serial_number} of {found.issuer or 'an issuer without a name'}"
+    writer = f"written by field manager {secret.writer}" if secret.writer else "written by somebody else"
+    message = f"Secret {desired.secret_name} holds {what}, {writer}, and not what was stored."
+    return Finding(Reason.SECRET_REPLACED, message)
+
+
+def not_put_right(desired: Desired, seen: Observed, suspended: str) -> Finding:
+    """Say what is in the Secret, and why it is not put right in this pass."""
+    found = replacement(desired, seen)
+    if desired.suspend:
+        return Finding(found.reason, f"{found.message} {suspended}")
+    if not needs_putting_right(seen):
+        return Finding(found.reason, f"{found.message} No copy of that is left, so that a new certificate is ordered.")
+    again = "It was put right again and again, and is left alone for a while: take it out of the tool that writes it."
+    return Finding(found.reason, f"{found.message} {again}")
+
+
+def restored(seen: Observed) -> ServingSecret:
+    """What is written: the copy, or the pair that is there where only labels are missing. Requests stay handled."""
+    secret, copy = seen.secret, seen.copy
+    if copy is None or not is_replaced(seen):
+        return secret
+    return replace(
+        copy,
+        handled_renew=secret.handled_renew or copy.handled_renew,
+        handled_rollback=secret.handled_rollback or copy.handled_rollback,
+        adopted=copy.adopted or secret.adopted,
+    )
+
+
+def noted(desired: Desired, seen: Observed, now: datetime) -> Observed:
+    """Tell, before it is put right, what was found and what is done."""
+    copy = seen.copy
+    if copy is None or copy.certificate is None:
+        raise AssertionError("only a copy is put back")
+    message = (
+        f"{replacement(desired, seen).message} Certificate {copy.certificate.serial_number} was put back. To go back "
+        "to the one before, annotate the resource with mailtls.dev/rollback; to put one in by hand, set the Secret's "
+        "annotation mailtls.dev/adopt to its SHA-256 fingerprint with the same edit."
+    )
+    entry = HistoryEntry(now, Reason.SECRET_REPLACED, message, copy.certificate.serial_number)
+    status = replace(seen.status, history=(*seen.status.history, entry))
+    return replace(seen, status=status, refused=entry)
+
+
+def to_remember(seen: Observed) -> Stored | None:
+    """What the status keeps: what is in the Secret while that is ours and as it should be, else what it kept before."""
+    secret = seen.secret
+    if not secret.exists or not secret.is_ours or secret.foreign or not _is_whole(secret) or is_replaced(seen):
+        return seen.status.stored
+    return Stored(secret.name, secret.uid, _leaf(secret))
+
+
+def _is_whole(pair: ServingSecret) -> bool:
+    certificate = pair.certificate
+    return certificate is not None and certificate.spki_sha256 == pair.key_spki_sha256
+
+
+def _leaf(pair: ServingSecret) -> str:
+    return pair.certificate.sha256 if pair.certificate else ""

@@ -1,0 +1,168 @@
+"""What the staged Secret holds: the next key, the journal of its order, and our own copy of the pair that serves.
+
+The journal remembers of the resource only what clean-up needs after its deletion. The copy is what a serving Secret is
+put right from that somebody else wrote into.
+"""
+
+import json
+from base64 import b64encode
+from datetime import datetime
+from typing import Final
+
+from mailtls.model.certificate import KeyMaterial, key_algorithm, key_size, spki_sha256
+from mailtls.model.observed import ServingSecret, Staged
+from mailtls.model.spec import Desired
+from mailtls.world.cluster.pairs import encoded, entry, read_pair, serving_json
+from mailtls.world.cluster.resource import owner_of, owner_uid_of
+from mailtls.world.cluster.seal import Seal
+from mailtls.world.ports import Json
+
+NEXT: Final = "-next"
+COPY: Final = "serving.json"  # the entry with the copy
+COPY_SEAL: Final = "serving.seal"
+SEAL: Final = "staged.seal"  # of key, CSR and resource, which never change
+ORDER_SEAL: Final = "order.seal"
+
+
+def staged_name(desired: Desired) -> str:
+    """Name the Secret with the next key."""
+    return f"{desired.secret_name}{NEXT}"
+
+
+def read_staged(secret: Json, seal: Seal) -> Staged | None:
+    """Read key, CSR and journal of a staged Secret; None where they make no sense together, or are not sealed by us."""
+    staged = parse_staged(secret)
+    if staged is None or not seal.fits(staged.seal, *_staged_parts(secret)):
+        return None
+    is_its_order = seal.fits(_text(secret, ORDER_SEAL), *order_parts(staged.seal, entry(secret, "order.json").decode()))
+    return staged if is_its_order else None
+
+
+def _staged_parts(secret: Json) -> tuple[bytes, ...]:
+    """What the seal of a staged key vouches for: where it is, of which resource, and how names are validated."""
+    entries = (entry(secret, name) for name in ("tls.key", "tls.csr", "resource.json"))
+    return (*_identity(secret), *entries)
+
+
+def _identity(secret: Json) -> tuple[bytes, ...]:
+    meta, owner = secret["metadata"], owner_of(secret)
+    uid = owner_uid_of(secret, owner) if owner else ""
+    return tuple(each.encode() for each in (meta.get("namespace", ""), meta["name"], owner.name if owner else "", uid))
+
+
+def order_parts(seal: str, written: str) -> tuple[bytes, ...]:
+    """What the seal of an order vouches for: that it is of the key with that seal."""
+    return b"order", seal.encode(), written.encode()
+
+
+def _text(secret: Json, name: str) -> str:
+    try:
+        return entry(secret, name).decode()
+    except (KeyError, ValueError):
+        return ""
+
+
+def sealed(body: Json, seal: Seal) -> Json:
+    """Add the seals that go with the entries of a staged Secret."""
+    data = dict(body["data"])
+    if "tls.key" in data:
+        told = seal.of(*_staged_parts(body))
+        written = entry(body, "order.json").decode()
+        data |= {SEAL: encoded(told), ORDER_SEAL: encoded(seal.of(*order_parts(told, written)))}
+    if COPY in data:
+        data[COPY_SEAL] = encoded(seal.of(b"copy", *_identity(body), entry(body, COPY)))
+    return body | {"data": data}
+
+
+def parse_staged(secret: Json) -> Staged | None:
+    """Read a staged Secret whoever wrote it; None when its entries do not make sense together."""
+    try:
+        order = json.loads(entry(secret, "order.json"))
+        key = KeyMaterial(entry(secret, "tls.key"))
+        public = key.public_key()
+        return Staged(
+            spki_sha256=spki_sha256(public),
+            key_algorithm=key_algorithm(public),
+            key_size=key_size(public),
+            names=tuple(order["names"]),
+            acme_server=order["server"],
+            profile=order.get("profile"),
+            is_open=bool(order["open"]),
+            staged_at=datetime.fromisoformat(order["stagedAt"]),
+            key=key,
+            csr_der=entry(secret, "tls.csr"),
+            resource_version=secret["metadata"]["resourceVersion"],
+            order_url=order.get("url"),
+            replaces_sha256=order.get("replaces"),
+            seal=entry(secret, SEAL).decode(),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def resource_of(secret: Json) -> Json:
+    """As much of the resource as clean-up needs after its deletion; raises ValueError, KeyError or TypeError.
+
+    Whoever may write Secrets in the namespace may have written the journal: it says what was ordered and how names were
+    validated, but which resource it was, and above all in which namespace, is said by the Secret itself.
+    """
+    owner, meta = owner_of(secret), secret["metadata"]
+    if owner is None:
+        raise ValueError("the Secret is no journal of ours")
+    found, order = json.loads(entry(secret, "resource.json")), json.loads(entry(secret, "order.json"))
+    spec = {"dnsNames": list(order["names"]), "secretName": meta["name"].removesuffix(NEXT)}
+    if found.get("acme") is not None:
+        spec["acme"] = found["acme"]
+    metadata = {
+        "namespace": owner.namespace,
+        "name": owner.name,
+        "uid": owner_uid_of(secret, owner),
+        "generation": 1,
+        "creationTimestamp": meta.get("creationTimestamp") or order["stagedAt"],
+    }
+    return {"metadata": metadata, "spec": spec}
+
+
+def order_json(staged: Staged) -> str:
+    """Write the journal of an order."""
+    return json.dumps(
+        {
+            "server": staged.acme_server,
+            "profile": staged.profile,
+            "names": staged.names,
+            "url": staged.order_url,
+            "stagedAt": staged.staged_at.isoformat(),
+            "open": staged.is_open,
+            "replaces": staged.replaces_sha256,
+        }
+    )
+
+
+def staged_data(staged: Staged, resource: Json) -> dict[str, str]:
+    """Write key, CSR and journal, and of the resource how its names are validated."""
+    return {
+        "tls.key": b64encode(staged.key.pem).decode(),
+        "tls.csr": b64encode(staged.csr_der).decode(),
+        "order.json": encoded(order_json(staged)),
+        "resource.json": encoded(json.dumps({"acme": (resource.get("spec") or {}).get("acme")})),
+    }
+
+
+def copy_data(desired: Desired, pair: ServingSecret) -> dict[str, str]:
+    """Write our own copy of a whole pair, with what its annotations say."""
+    body = serving_json(desired, pair)
+    notes = {"annotations": body["metadata"]["annotations"]}
+    return {COPY: encoded(json.dumps({"metadata": notes, "data": body["data"]}))}
+
+
+def read_copy(secret: Json, seal: Seal) -> ServingSecret | None:
+    """Read our own copy of the pair that serves; None where there is none that can be read, or that we sealed."""
+    if COPY not in (secret.get("data") or {}):
+        return None
+    try:
+        if not seal.fits(_text(secret, COPY_SEAL), b"copy", *_identity(secret), entry(secret, COPY)):
+            return None
+        pair = read_pair(json.loads(entry(secret, COPY)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return pair if pair.certificate is not None and pair.key is not None else None
