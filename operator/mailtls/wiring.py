@@ -152,7 +152,8 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         resolvers=settings.resolvers,
     )
     trust = _text(settings.trust_bundle_file)
-    issuing = Issuing(secrets, accounts, Proving(solvers, clock), clock, parts.metrics, parts.stopping, trust)
+    proving, namespaces = Proving(solvers, clock), settings.watch_namespaces
+    issuing = Issuing(secrets, accounts, proving, clock, parts.metrics, parts.stopping, trust, namespaces)
     features = settings.disabled_features
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust, features)

@@ -10,7 +10,10 @@ from cryptography import x509
 from functional.bent_ca import BentCa, bent_ca
 from functional.operator_core import KEY, Core
 from mailtls.model.reason import Reason
+from mailtls.model.spec import Key
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
+from mailtls.world.challenges.http01 import PATH
+from mailtls.world.cluster.resource import resource_path
 from unit.hostile_ca import answer, refusal
 
 
@@ -125,6 +128,76 @@ def test_order_of_a_deactivated_account_is_not_taken_for_lost(ca: BentCa, said: 
     ca.refuse = lambda asked: refusal("unauthorized", "authorization was deactivated") if "/order/" in asked else None
     with pytest.raises(OrderGone):
         account.poll(order)
+
+
+OTHER = Key("mail", "other")
+
+
+def _second_resource(core: Core, name: str = "mx.example.com") -> None:
+    """Apply another resource of the namespace, whose account is the same."""
+    spec = core.cluster.objects[resource_path(KEY)]["spec"] | {"secretName": "other-tls", "dnsNames": [name]}
+    metadata = {"name": OTHER.name, "namespace": OTHER.namespace, "uid": "uid-2", "generation": 1}
+    metadata |= {"creationTimestamp": "2026-01-02T00:00:00Z", "resourceVersion": "1"}
+    body = {"metadata": metadata, "spec": spec}
+    core.cluster.objects[resource_path(OTHER)] = body
+    core.claims.note(body)
+    core.observer.heard(OTHER)
+
+
+def _look_for_the_proof(core: Core, ca: BentCa) -> None:
+    """Let the CA look for what it was told of, as a CA does: at the name."""
+    ca.slow = False
+    (proof,) = ca.proofs.values()
+    assert proof.status == "pending"
+    if core.tokens.answer(proof.name, f"{PATH}{proof.token}") is None:
+        proof.problem = {"type": "urn:ietf:params:acme:error:unauthorized", "detail": "no answer"}
+    proof.status = "invalid" if proof.problem else "valid"
+
+
+def test_order_that_another_resource_waits_for_survives_the_end_of_the_first(core: Core, ca: BentCa) -> None:
+    """The CA hands one order to both: neither its authorization nor its proof is taken from under the other."""
+    ca.slow = True
+    core.reconcile(KEY)
+    _second_resource(core)
+    core.reconcile(OTHER)
+    assert len(ca.orders) == 1
+    core.delete()
+    assert core.reconcile(KEY) is None
+    _look_for_the_proof(core, ca)
+    core.clock.advance(timedelta(minutes=1))
+    core.reconcile(OTHER)
+    assert core.secret("other-tls") is not None
+    assert core.events() == ["Issued"]
+
+
+def test_nothing_is_taken_from_under_orders_that_are_not_read_yet(core: Core, ca: BentCa) -> None:
+    """After a restart their journals say that there are such."""
+    ca.slow = True
+    core.reconcile(KEY)
+    _second_resource(core)
+    core.reconcile(OTHER)
+    core.restart()
+    core.delete()
+    assert core.reconcile(KEY) is None
+    assert [each.status for each in ca.proofs.values()] == ["pending"]
+    core.observer.heard(OTHER)
+    core.reconcile(OTHER)
+    _look_for_the_proof(core, ca)
+    core.clock.advance(timedelta(minutes=1))
+    core.reconcile(OTHER)
+    assert core.secret("other-tls") is not None
+
+
+def test_pending_authorization_that_nobody_else_uses_is_given_back(core: Core, ca: BentCa) -> None:
+    """Also while the order of another name is open."""
+    ca.slow = True
+    core.reconcile(KEY)
+    _second_resource(core, "mail.example.com")
+    core.reconcile(OTHER)
+    core.delete()
+    core.reconcile(KEY)
+    assert [each.status for each in ca.proofs.values()] == ["deactivated", "pending"]
+    assert not core.is_held("mx-tls-next")
 
 
 def _account_secret(core: Core) -> str:

@@ -43,6 +43,7 @@ from mailtls.model.order import OrderState, RenewalWindow
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Rotation
 from mailtls.model.status import Attempts
+from mailtls.passes.closing import Closing
 from mailtls.passes.proving import Proving
 from mailtls.world import keys
 from mailtls.world.acme.account import Account
@@ -72,6 +73,7 @@ class Issuing:
     metrics: Metrics
     stopping: Event
     trust_pem: str = ""
+    namespaces: tuple[str, ...] = ()  # where resources are; empty: everywhere
 
     def stage(self, desired: Desired, seen: Observed, step: StageKey) -> Observed:
         """Save a key and its CSR before anything is asked of the CA."""
@@ -107,6 +109,7 @@ class Issuing:
             found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
         order = found or self._new_order(account, desired, seen)
         account.line.leave(staged.spki_sha256)
+        self.accounts.uses.note(desired.acme.server, staged.spki_sha256, order)
         return replace(seen, order=order, is_fresh_intent=False)
 
     def save(self, desired: Desired, seen: Observed, _step: SaveOrder) -> Observed:
@@ -125,7 +128,9 @@ class Issuing:
         """Read an order of an earlier process again."""
         account = self._account(desired, seen)
         try:
-            return replace(seen, order=account.resume(step.url), presented=frozenset(), was_resumed=True)
+            order = account.resume(step.url)
+            self.accounts.uses.note(desired.acme.server, _staged(seen).spki_sha256, order)
+            return replace(seen, order=order, presented=frozenset(), was_resumed=True)
         except OrderGone:
             # The CA forgot it (they expire); the staged key is as good for the next one.
             saved = self.secrets.save_order(desired.key, desired.secret_name, replace(_staged(seen), order_url=None))
@@ -149,6 +154,7 @@ class Issuing:
                 order = account.finalize(order, _staged(seen).csr_der)
             case PollOrder():
                 order = account.poll(order)
+                self.accounts.uses.note(desired.acme.server, _staged(seen).spki_sha256, order)
             case Download():
                 return self._download(desired, seen, account)
             case Fail():
@@ -218,8 +224,9 @@ class Issuing:
         staged = _staged(seen)
         self.accounts.release(desired.acme, staged.spki_sha256)
         if staged.order_url is not None and seen.stumbles < MOST_STUMBLES_AT_CLOSING:
-            self._clean_up(desired, seen, staged.order_url)
+            Closing(self.secrets, self.accounts, self.proving, self.namespaces).close(desired, seen, staged.order_url)
         closed = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, is_open=False))
+        self.accounts.uses.forget(staged.spki_sha256)
         return replace(
             seen,
             staged=closed,
@@ -232,21 +239,6 @@ class Issuing:
             wait_until=None,
             stumbles=0,
         )
-
-    def _clean_up(self, desired: Desired, seen: Observed, url: str) -> None:
-        account = self.accounts.of(desired.acme)
-        try:
-            order = account.load(seen.order or account.resume(url))
-        except OrderGone:
-            return
-        except AcmeProblem as problem:
-            if problem.finding.reason is not Reason.ACCOUNT_REJECTED or problem.transient:
-                raise
-            if seen.order is None:
-                return  # what was published stays behind: nobody tells this account of it any more
-            order = seen.order
-        self.proving.clean_up(desired, seen, account, order)
-        account.deactivate(order)
 
     def give_up(self, desired: Desired, seen: Observed, step: GiveUp) -> Observed:
         """Remember that the order failed."""

@@ -1,6 +1,6 @@
 """Performs the proofs of an order: publishes them, looks until they are seen, and removes them when it is over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -52,16 +52,32 @@ class Proving:
             wait_until=self.clock.now() + timedelta(seconds=pause),
         )
 
-    def clean_up(self, desired: Desired, seen: Observed, account: Account, order: OrderState) -> None:
-        """Remove what this process, or an earlier one, has published for the order."""
+    def clean_up(
+        self,
+        desired: Desired,
+        seen: Observed,
+        account: Account,
+        order: OrderState,
+        in_use: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """Remove what this process, or an earlier one, has published for the order.
+
+        `in_use` tells the URLs of authorizations that orders of others wait for: they have the same token, so that
+        their proof is this one's.
+        """
         names = seen.staged.names if seen.staged else desired.dns_names
         for proof in _proofs(desired, order):
             if not proof.authorization.is_for_one_of(names):
                 continue  # nothing was published for what was not ordered, and nothing of a stranger's is removed
+            is_pending = proof.authorization.status == Status.PENDING
+            if is_pending and proof.authorization.url in in_use():
+                continue
             # A name that was proven long before has no proof here; any other may, seen by the CA or not.
             is_left_over = seen.order is None or seen.was_resumed or proof.authorization.status != Status.VALID
             if is_left_over or proof.challenge.url in seen.presented:
                 self.solvers.clean_up(*_shown(desired, account, proof))
+                if is_pending and proof.authorization.url in in_use():  # somebody came meanwhile
+                    self.solvers.present(*_shown(desired, account, proof))
 
 
 def _shown(desired: Desired, account: Account, proof: Proof) -> tuple[Solver, str, str, str, str]:

@@ -171,15 +171,17 @@ class Account:
         alternates = [self._chain(self._session.post(RequestKind.CERTIFICATE, url)) for url in urls]
         return choose([default, *alternates], preferred_chain)
 
-    def deactivate(self, order: OrderState) -> bool:
+    def deactivate(self, order: OrderState, spared: Collection[str] = ()) -> bool:
         """Give pending authorizations back, so that they do not count against limits; True when none is left.
 
-        Valid ones stay, for the next order may use them. Never raises: what is left expires by itself.
+        Valid ones stay, for the next order may use them, and so do `spared` ones, whose URLs another order uses. Never
+        raises: what is left expires by itself.
         """
         try:
             pending = [each for each in self.load(order).authorizations if each.status == Status.PENDING]
         except AcmeProblem:
             return False
+        pending = [each for each in pending if each.url not in spared]
         left = [each for each in pending if not self._deactivate(each.url)]
         return not left
 

@@ -28,6 +28,7 @@ from mailtls.world.acme.network import OnRequest
 from mailtls.world.acme.order_line import KNOWN, OrderLine
 from mailtls.world.acme.problem import AcmeProblem, busy
 from mailtls.world.acme.session import Identity, Session
+from mailtls.world.acme.uses import Uses
 from mailtls.world.cluster.references import object_path
 from mailtls.world.cluster.resource import MANAGED_BY, MANAGER
 from mailtls.world.ports import ApiError, Clock, Cluster, Conflict, Json, Unreachable
@@ -97,6 +98,7 @@ class Accounts:
         self._default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
         self._policy, self._gates, self._shared = policy, Gates(clock.now), SharedWork()
         self._limits = {**KNOWN, **(order_limits or {})}
+        self.uses = Uses()
         self._entries: dict[_Key, _Entry] = {}
         self._lock = threading.Lock()
 
