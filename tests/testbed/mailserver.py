@@ -116,7 +116,7 @@ def is_rolled_out(workload: Object | None) -> bool:
     return {status.get(count, 0) for count in counts} == {wanted}
 
 
-def self_signed(names: Sequence[str], *, days: int = 30) -> dict[str, bytes]:
+def self_signed(names: Sequence[str], *, days: float = 30) -> dict[str, bytes]:
     """What a TLS Secret holds: a certificate that nobody vouches for, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

@@ -270,6 +270,25 @@ def test_no_pod_ready_but_just_started_is_given_time(apply: Apply) -> None:
     assert awaited(next_roll(states, {}, NEW, progress(), NOW)) is Reason.POD_NOT_READY
 
 
+def test_no_pod_ready_in_spite_of_its_reload_restarts_the_workload() -> None:
+    """The server may read its certificate only at its start, and no client is served meanwhile anyway."""
+    told = stuck("p-0", told=NEW)
+    begun = progress().after(ReloadPod(workload(), told), None, NOW)
+    step = next_roll([state(told)], {}, NEW, begun, NOW + timedelta(seconds=12))
+    assert isinstance(step, WaitForPods)
+    late = NOW + timedelta(seconds=16)
+    assert next_roll([state(told)], {}, NEW, begun, late) == RestartWorkload(workload())
+    beside_another = [state(told, pod("p-1"))]
+    found = next_roll(beside_another, evidence(all_serve(OLD, "p-1")), NEW, begun, late)
+    assert isinstance(found, WaitForPods)
+
+
+def test_second_pod_that_is_not_ready_is_reloaded_once_the_first_is_ready_with_the_certificate() -> None:
+    """The certificate made the first one ready, so it may be what the second one lacks."""
+    states = [state(pod("p-0", told=NEW), stuck("p-1"))]
+    assert reloaded(next_roll(states, evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW)) == "p-1"
+
+
 def crashing(name: str) -> PodState:
     """Make a pod whose server ended again after its last start."""
     return replace(stuck(name), is_running=False)
@@ -344,6 +363,16 @@ def test_stateful_set_that_waits_for_a_stuck_pod_has_it_deleted() -> None:
     pods = (stuck("p-0"), stuck("p-1"))
     assert awaited(held_up(pods, timedelta(seconds=3))) is Reason.ROLLING_OUT
     assert held_up(pods, timedelta(seconds=6)) == ReplacePod(ROLLOUT, pods[0])
+
+
+def test_stuck_pod_that_was_reloaded_before_is_deleted_too_and_only_once() -> None:
+    """Its reload was in vain; what was deleted and still shows is on its way out."""
+    first = stuck("p-0")
+    begun = progress().after(ReloadPod(ROLLOUT, first), None, NOW - LATER).after(RestartWorkload(ROLLOUT), None, NOW)
+    states, later = [state(first, of=ROLLOUT, template=NEW, rolled=False)], NOW + timedelta(seconds=6)
+    assert next_roll(states, {}, NEW, begun, later) == ReplacePod(ROLLOUT, first)
+    gone = begun.after(ReplacePod(ROLLOUT, first), None, later)
+    assert awaited(next_roll(states, {}, NEW, gone, later)) is Reason.ROLLING_OUT
 
 
 def test_pod_of_the_new_template_that_is_not_ready_is_not_deleted() -> None:

@@ -69,8 +69,9 @@ def _blocks_its_controller(view: View, state: WorkloadState, pod: PodState) -> b
     if state.workload.kind is not WorkloadKind.STATEFUL_SET or pod.ready or view.is_starting(pod):
         return False
     asked_at = view.progress.acted_at.get(str(state.workload), view.progress.started_at)
+    was_deleted = view.progress.acted_at.get(pod.uid, asked_at) > asked_at
     is_held = state.partition > ordinal(pod.name)
-    return not is_held and pod.uid not in view.progress.acted_at and view.now >= asked_at + CONTROLLERS_TURN
+    return not is_held and not was_deleted and view.now >= asked_at + CONTROLLERS_TURN
 
 
 def _judge_restarted(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:

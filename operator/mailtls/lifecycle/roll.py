@@ -97,13 +97,21 @@ def told_pod_is_unproven(view: View) -> RollStep | None:
 def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.is_settling(flaw.pod):
         return view.wait(flaw.finding, SETTLING_PAUSE)
+    if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
+        return RestartWorkload(state.workload)
     if flaw.finding.reason in PASSING:
         return view.wait_or_fail(flaw.finding, flaw.pod.uid)
-    if flaw.is_curable and view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
+    if flaw.is_curable:
+        return _reload_again_or_fail(view, state, flaw)
+    return RolloutFailed(flaw.finding)
+
+
+def _reload_again_or_fail(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    if view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
         return ReloadPod(state.workload, flaw.pod)
-    if flaw.is_curable and started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
+    if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
         return RestartWorkload(state.workload)
-    if flaw.is_curable and is_canary(view, state, flaw.pod):
+    if is_canary(view, state, flaw.pod):
         return RolloutFailed(canary_failed(flaw))
     return RolloutFailed(flaw.finding)
 

@@ -18,6 +18,9 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(seconds=30)
 VOLUME_LAG = timedelta(minutes=2)
 """How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
 
+READY_AFTER = timedelta(seconds=15)
+"""How long a pod may take from its reload to ready: readiness probes are ten seconds apart, unless told otherwise."""
+
 PLACEHOLDER_SETTLE = timedelta(seconds=3)
 """For a server that may never read the file without a restart: to wait too short costs that restart only."""
 
@@ -65,12 +68,21 @@ class View:
         return pod.template_sha256 != self.wanted_sha256
 
     def is_stuck(self, state: WorkloadState, pod: PodState) -> bool:
-        """Whether the pod may be NotReady for what it read: none of its workload is ready, and it started before.
+        """Whether the pod may be NotReady for what it read: it started before, and none is ready without the new one.
 
         Its probe tells nothing then, and waiting for it to become ready first would last for ever.
         """
-        if any(other.ready for other in state.living_pods) or self.was_told(pod):
-            return False
+        return not self.was_told(pod) and self._waits_for_certificate(state, pod)
+
+    def was_reloaded_in_vain(self, state: WorkloadState, pod: PodState) -> bool:
+        """Whether a stuck pod had its reload and time to become ready by it; a restart takes nothing from anybody."""
+        acted_at = self.progress.acted_at.get(pod.uid)
+        has_had_time = acted_at is not None and self.now >= acted_at + READY_AFTER
+        return has_had_time and self._waits_for_certificate(state, pod)
+
+    def _waits_for_certificate(self, state: WorkloadState, pod: PodState) -> bool:
+        if any(other.ready and self.pod_flaws(state, other) for other in state.living_pods):
+            return False  # it is ready with an older certificate
         return may_have_started_before(pod, self.progress.stored_at or self.progress.started_at)
 
     def is_starting(self, pod: PodState) -> bool:
