@@ -32,7 +32,7 @@ from mailtls.world.reading.spec import parse
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order
-LONG = timedelta(seconds=2)
+LONG = timedelta(seconds=1)
 PASS_LASTS = timedelta(seconds=30)  # then a pass ends after its step, and the others have a turn
 YOUNG = timedelta(seconds=5)
 GETS_ON = (AdvanceOrder, Roll)
@@ -92,6 +92,7 @@ class Reconciler:
         observer = self._observer
         seen = observer.resume(desired, paused) if paused else observer.observe(desired, resource)
         told_at = begun_at = self._clock.now()
+        has_rolled = False
         stands_in_line = False
         try:
             for _ in range(MOST_STEPS):
@@ -99,8 +100,10 @@ class Reconciler:
                 if isinstance(step, Rest):
                     break
                 log.debug("next", step=type(step).__name__)
-                if _is_worth_telling(step, seen, self._clock.now() - told_at):
+                silence = self._clock.now() - told_at if has_rolled else LONG
+                if _is_worth_telling(step, seen, silence):
                     seen, told_at = self._report(desired, seen), self._clock.now()
+                has_rolled = has_rolled or isinstance(step, Roll)
                 seen = self._errand(step, desired, seen, visit)
                 if isinstance(step, GETS_ON) and self._clock.now() - begun_at > PASS_LASTS:
                     seen = self._report(desired, seen)
@@ -221,10 +224,11 @@ def finding_of(error: Exception) -> Finding | None:
 
 
 def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:
-    """Whether users should learn of it in mid-pass: a certificate before its rollout, and a rollout that takes long.
+    """Whether users should learn of it in mid-pass: a certificate before its rollout, the first pod, those that follow.
 
-    And all that is known of TLS, before domains are looked at that may keep us waiting.
+    The first pod may take long itself, and of a rollout that is quick not every pod is told. And all that is
+    known of TLS, before domains are looked at that may keep us waiting.
     """
     if isinstance(step, LookAtDomains):
         return True
-    return (isinstance(step, LookAtWorkloads) and bool(seen.issued)) or (isinstance(step, Roll) and silence > LONG)
+    return (isinstance(step, LookAtWorkloads) and bool(seen.issued)) or (isinstance(step, Roll) and silence >= LONG)

@@ -55,6 +55,24 @@ def test_exec_channel_that_fails_has_a_reason_and_ends_by_the_time_out() -> None
     assert len(tries) == known
 
 
+def test_slow_reload_says_what_it_waits_for_while_it_lasts() -> None:
+    """The status is written before the first pod is told, and before each that follows a slow one."""
+    passes, said = WholePass(2), []
+
+    def be_slow(_pod: str) -> Executed:
+        said.append(passes.condition("RolledOut"))
+        passes.clock.advance(timedelta(seconds=20))
+        return Executed(0, "", "")
+
+    passes.cluster.on_reload = be_slow
+    passes.run()
+    assert [each["reason"] for each in said] == ["RollingOut", "RollingOut"]
+    for pod, told in zip(("postfix-0", "postfix-1"), said, strict=True):
+        assert f"container postfix of pod {pod}" in told["message"]
+        assert "`postfix reload`" in told["message"]
+    assert passes.condition("RolledOut")["status"] == "True"
+
+
 def test_exec_channel_that_is_back_lets_the_rollout_go_on() -> None:
     """What was put off is done, without a failed attempt."""
     passes = WholePass()

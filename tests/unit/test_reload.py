@@ -24,9 +24,11 @@ from mailtls.world.ports import ApiError, Conflict, Executed, Unreachable
 from unit.kube import FakeCluster
 
 COMMAND = ("postfix", "reload")
+LIMITED = ("timeout", "-k", "5", "30", *COMMAND)
 POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (), Reload(COMMAND))
 POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, container="postfix", certificate_path="/tls.crt")
 POD_PATH = "/api/v1/namespaces/mail/pods/postfix-0"
+ALIVE = {POD_PATH: {"metadata": {"uid": POD.uid}}}
 CONTAINERD = (
     "Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "
     f'"{"f1a2" * 16}": OCI runtime exec failed: exec failed: unable to start container process: '
@@ -90,7 +92,7 @@ def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
         look,
         look,
         look,
-        ("execute", "mail/postfix-0/postfix", COMMAND),
+        ("execute", "mail/postfix-0/postfix", LIMITED),
     ]
 
 
@@ -108,7 +110,7 @@ def test_file_that_never_changes_is_named_and_the_command_not_run() -> None:
     """Reloading the old file would only look like success."""
     cluster = FakeCluster(answer=shows(OLD_PEM))
     assert told(tell(cluster, timeout=0.5), "/tls.crt", "postfix-0") is Reason.FILE_NOT_UPDATED
-    assert all(command != COMMAND for _, _, command in cluster.requests)
+    assert all(command != LIMITED for _, _, command in cluster.requests)
 
 
 def test_file_that_cannot_be_read_is_named_with_what_cat_said() -> None:
@@ -161,20 +163,55 @@ def test_path_unknown_is_reloaded_after_a_fixed_time() -> None:
 def test_failing_command_is_named_with_exit_code_and_output() -> None:
     """The person sees what the server said."""
     said = Executed(1, "", "postfix/postfix-script: fatal: the Postfix mail system is not running\n")
-    cluster = FakeCluster(answer=shows(NEW_PEM, command=said))
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM, command=said))
     assert told(tell(cluster), "`postfix reload`", "exit code 1", "is not running", "postfix-0") is Reason.RELOAD_FAILED
 
 
 def test_failing_command_that_is_silent_on_stderr_shows_stdout() -> None:
     """Some programs complain on the wrong stream."""
-    cluster = FakeCluster(answer=shows(NEW_PEM, command=Executed(2, "usage: reload", "")))
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM, command=Executed(2, "usage: reload", "")))
     assert told(tell(cluster), "usage: reload") is Reason.RELOAD_FAILED
 
 
-def test_command_that_does_not_end_is_named() -> None:
-    """A hanging command is a failure, not a success."""
-    cluster = FakeCluster(answer=shows(NEW_PEM, command=Executed(None, "", "")))
-    assert told(tell(cluster), "did not end") is Reason.RELOAD_FAILED
+@pytest.mark.parametrize("code", [124, 137, 143])
+def test_command_that_does_not_end_is_ended_in_its_pod(code: int) -> None:
+    """A hanging command is a failure, not a success, and nothing of it is left to run beside the next one."""
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM, command=Executed(code, "", "")))
+    assert told(tell(cluster), "did not end within 30 seconds and was ended") is Reason.RELOAD_FAILED
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        ApiError(500, "InternalError", f'{CONTAINERD}exec: "timeout": executable file not found in $PATH: unknown'),
+        Executed(127, "", "executable file `timeout` not found in $PATH: No such file or directory"),
+        Executed(1, "", "BusyBox v1.28.4\n\nUsage: timeout [-t SECS] [-s SIG] PROG ARGS\n"),
+    ],
+)
+def test_image_without_the_means_to_end_a_command_runs_it_all_the_same(lacking: ApiError | Executed) -> None:
+    """It is said then that the command goes on."""
+    asked_for: list[tuple[str, ...]] = []
+
+    def answer(asked: Sequence[str]) -> Executed:
+        if asked[0] == "cat":
+            return Executed(0, NEW_PEM, "")
+        asked_for.append(tuple(asked))
+        if asked[0] != "timeout":
+            return Executed(None, "", "")
+        if isinstance(lacking, ApiError):
+            raise lacking
+        return lacking
+
+    found = tell(FakeCluster(ALIVE, answer=answer))
+    assert told(found, "did not end within 30 seconds, and goes on", "no `timeout`") is Reason.RELOAD_FAILED
+    assert asked_for == [LIMITED, COMMAND]
+
+
+def test_command_that_ends_with_its_pod_is_no_failed_reload() -> None:
+    """A pod that is deleted in mid-command takes the command with it, by SIGTERM."""
+    leaving = {POD_PATH: {"metadata": {"uid": POD.uid, "deletionTimestamp": "2026-05-01T12:00:00Z"}}}
+    cluster = FakeCluster(leaving, answer=shows(NEW_PEM, command=Executed(143, "", "")))
+    assert told(tell(cluster), "deleted") is Reason.POD_NOT_READY
 
 
 def test_command_that_the_image_lacks_is_named() -> None:
@@ -187,7 +224,7 @@ def test_command_that_the_image_lacks_is_named() -> None:
             500, "InternalError", f'{CONTAINERD}exec: "postfix": executable file not found in $PATH: unknown'
         )
 
-    found = tell(FakeCluster(answer=answer))
+    found = tell(FakeCluster(ALIVE, answer=answer))
     assert told(found, "127: exec:", '"postfix": executable file not found in $PATH') is Reason.RELOAD_FAILED
 
 

@@ -12,7 +12,7 @@
 # become ready{{ end }}
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list{{ if .Values.features.exec }}, patch{{ end }}{{ if .Values.features.restarts }}, delete{{ end }}]
+  verbs: [list{{ if .Values.features.exec }}, get, patch{{ end }}{{ if .Values.features.restarts }}, delete{{ end }}]
 {{- if .Values.features.exec }}
 # a WebSocket begins with a GET: Kubernetes asks for get, and since 1.35 for create as well
 - {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}

@@ -11,7 +11,7 @@ from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, stored_is_
 from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.renewal import held_by_its_age
-from mailtls.lifecycle.roll import next_roll
+from mailtls.lifecycle.roll import next_roll, on_its_way
 from mailtls.lifecycle.store import warnings
 from mailtls.lifecycle.ways import are_awaited, ways_to_probe
 from mailtls.model.observed import Observed
@@ -24,6 +24,8 @@ from mailtls.model.status import Condition, ConditionType, Status, Truth
 BESIDE = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gates nothing
 RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants
 
+NO_CERTIFICATE = "Waits for a certificate."
+NOT_LOOKED = "The certificate is stored; no pod was looked at yet."
 SUSPENDED = "Suspended: nothing is renewed or checked until spec.suspend is false."
 
 
@@ -179,7 +181,7 @@ def rolled_out(desired: Desired, seen: Observed, now: datetime) -> Verdict:
         return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be told about the certificate.")
     certificate = seen.secret.certificate
     if certificate is None or seen.workloads is None or seen.progress is None:
-        return _not_yet("Waits for a certificate.")
+        return _not_yet(NO_CERTIFICATE if certificate is None else NOT_LOOKED)
     step = next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now)
     if isinstance(step, RolledOut):
         return _true(Reason.ROLLED_OUT, "Every pod has the certificate.")
@@ -188,7 +190,7 @@ def rolled_out(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     if not usable(desired, seen, now):
         return _false(_not_rolled(seen, now))
     if trouble is None:
-        return _false(Finding(Reason.ROLLING_OUT, "The certificate is on its way into the pods."))
+        return _false(Finding(Reason.ROLLING_OUT, on_its_way(step)))
     return _true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(seen, trouble) else _false(trouble)
 
 
@@ -213,7 +215,7 @@ def verified(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     if not desired.workloads:
         return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
     if seen.workloads is None:
-        return _not_yet("Waits for a certificate.")
+        return _not_yet(NO_CERTIFICATE if seen.secret.certificate is None else NOT_LOOKED)
     if not targets(seen.workloads, desired.server_name):
         return _not_yet("No pod is ready to be asked.")
     if targets_to_probe(desired, seen, now) or ways_to_probe(desired, seen):

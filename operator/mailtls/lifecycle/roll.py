@@ -12,10 +12,12 @@ from mailtls.lifecycle.proof import PASSING, Flaw, clients_refuse
 from mailtls.lifecycle.restart import pods_predate_certificate, restart_is_under_way
 from mailtls.lifecycle.roll_view import SETTLING_PAUSE, View, started_on_placeholder
 from mailtls.model.probe.endpoint import Endpoint
+from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import (
     PutOff,
     ReloadPod,
+    ReplacePod,
     RestartWorkload,
     RolledOut,
     RolloutFailed,
@@ -25,6 +27,11 @@ from mailtls.model.roll import (
 )
 from mailtls.model.spec import Apply
 from mailtls.model.workload import PodState, WorkloadState
+
+GO_BACK = (
+    "To go back to the certificate before: kubectl mailtls rollback NAME, or kubectl annotate mst NAME "
+    'mailtls.dev/rollback="$(date +%s)" --overwrite.'
+)
 
 
 def next_roll(
@@ -125,9 +132,10 @@ def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
 def canary_failed(flaw: Flaw) -> Finding:
     """Say what the first pod serves in spite of having been told."""
     where = f"port {flaw.port}" if flaw.port is not None else "it"
+    told = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
     message = (
-        f"Pod {flaw.pod.name} was told to load the certificate, but {where} fails with {flaw.finding.reason}: "
-        f"{flaw.finding.message} No other pod of its workload was touched."
+        f"{told} was told to load the certificate, but {where} fails with {flaw.finding.reason}: "
+        f"{flaw.finding.message} No other pod of its workload was touched. {GO_BACK}"
     )
     return Finding(Reason.CANARY_FAILED, message)
 
@@ -138,7 +146,7 @@ def certificate_is_refused(view: View) -> RollStep | None:
         if endpoint.failure is not None and clients_refuse(endpoint, view.wanted_sha256):
             message = (
                 f"Port {port} of pod {pod} serves the new certificate, but clients refuse it with "
-                f"{endpoint.failure.reason}: {endpoint.failure.message} The other pods keep the old one."
+                f"{endpoint.failure.reason}: {endpoint.failure.message} The other pods keep the old one. {GO_BACK}"
             )
             return RolloutFailed(Finding(Reason.CANARY_FAILED, message))
     return None
@@ -197,6 +205,20 @@ def pods_are_missing(view: View) -> RollStep | None:
             )
             return view.wait_or_fail(Finding(Reason.POD_NOT_READY, message), str(state.workload))
     return None
+
+
+def on_its_way(step: RollStep) -> str:
+    """Say what a step does that may take its time: it is told before it is taken."""
+    match step:
+        case ReloadPod(workload, pod):
+            where = f"container {pod.container} of pod {pod.name}" if pod.container else f"pod {pod.name}"
+            written = shorten(printable(" ".join(workload.reload.command))) if workload.reload else ""
+            return f"Waits for {where} to see the new certificate{f' and run `{written}`' if written else ''}."
+        case RestartWorkload(workload):
+            return f"{workload} is told to replace its pods."
+        case ReplacePod(workload, pod):
+            return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
+    return "The certificate is on its way into the pods."
 
 
 def notes(view: View) -> tuple[Finding, ...]:

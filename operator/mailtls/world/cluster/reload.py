@@ -29,6 +29,14 @@ BLIND_WAIT = 5.0
 
 READ_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 30.0
+LIMITER = ("timeout", "-k", "5")
+"""Of coreutils and BusyBox: sends SIGTERM when the time is over, and SIGKILL so many seconds later."""
+
+KILLED_AFTER = 5.0
+ENDED_BY_LIMITER = frozenset({124, 137, 143})
+"""Exit codes of `timeout`: its own, of a command that SIGKILL ended, and what BusyBox passes on of SIGTERM."""
+
+GOES_ON = "goes on, as its image has no `timeout` to end it; no second one is started beside it"
 CANNOT_RUN = frozenset({126, 127})
 NOT_STARTED = "unable to start container process: "
 NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
@@ -129,10 +137,25 @@ class _Visit:
             message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in reload.container."
             return Finding(Reason.CONTAINER_NOT_FOUND, message)
         try:
-            executed = self._execute(reload.command, COMMAND_TIMEOUT)
+            executed, is_limited = self._run_limited(reload.command)
+            if executed.exit_code == 0:
+                return None
+            if self._is_gone():
+                return self._replaced()
         except ApiError as error:
             return self._refused(error, EXEC)
-        return None if executed.exit_code == 0 else self._reload_failed(reload.command, executed)
+        return self._reload_failed(reload.command, executed, is_limited=is_limited)
+
+    def _run_limited(self, command: tuple[str, ...]) -> tuple[Executed, bool]:
+        """Run the command so that it is ended in the pod when its time is over, where the image has the means.
+
+        That holds whatever becomes of the connection, or of this process: no second one ever runs beside it.
+        """
+        limited = (*LIMITER, f"{COMMAND_TIMEOUT:g}", *command)
+        executed = self._execute(limited, COMMAND_TIMEOUT + KILLED_AFTER + READ_TIMEOUT)
+        if not _lacks_limiter(executed):
+            return executed, True
+        return self._execute(command, COMMAND_TIMEOUT), False
 
     def _execute(self, command: tuple[str, ...], timeout: float) -> Executed:
         if self.stopping.is_set():
@@ -153,9 +176,11 @@ class _Visit:
             raise _ExecUnavailable(str(failure)) from failure
 
     def _is_gone(self) -> bool:
-        """Whether the pod is; raises `Unreachable` where it was the API server that did not answer."""
+        """Whether the pod is, or is going; raises `Unreachable` where it was the API server that did not answer."""
         found = self.cluster.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}")
-        return found is None or found["metadata"].get("uid", self.pod.uid) != self.pod.uid
+        if found is None or found["metadata"].get("deletionTimestamp"):
+            return True
+        return bool(found["metadata"].get("uid", self.pod.uid) != self.pod.uid)
 
     def _sleep(self, seconds: float) -> None:
         if self.stopping.wait(max(0.0, seconds)):
@@ -170,8 +195,12 @@ class _Visit:
             or error.status == CONFLICT
             or (error.status == INVALID and "metadata.uid" in error.message)
         ):
-            return Finding(Reason.POD_NOT_READY, f"The {where} was replaced while it was told to load the certificate.")
+            return self._replaced()
         return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
+
+    def _replaced(self) -> Finding:
+        message = f"The pod {self.pod.name} was replaced or deleted while it was told to load the certificate."
+        return Finding(Reason.POD_NOT_READY, message)
 
     def _file_not_updated(self, shown: Executed) -> Finding:
         said = printable(shown.stderr)
@@ -182,10 +211,12 @@ class _Visit:
         )
         return Finding(Reason.FILE_NOT_UPDATED, message)
 
-    def _reload_failed(self, command: tuple[str, ...], executed: Executed) -> Finding:
+    def _reload_failed(self, command: tuple[str, ...], executed: Executed, *, is_limited: bool) -> Finding:
         written = printable(" ".join(command))
-        if executed.exit_code is None:
-            how = f"did not end within {COMMAND_TIMEOUT:g} seconds"
+        if is_limited and executed.exit_code in ENDED_BY_LIMITER:
+            how = f"did not end within {COMMAND_TIMEOUT:g} seconds and was ended"
+        elif executed.exit_code is None:
+            how = f"did not end within {COMMAND_TIMEOUT:g} seconds, and {GOES_ON}"
         else:
             how = f"ended with exit code {executed.exit_code}"
         said = printable(executed.stderr or executed.stdout) or "it said nothing"
@@ -195,6 +226,14 @@ class _Visit:
 
 def _cannot_run(executed: Executed) -> bool:
     return executed.exit_code in CANNOT_RUN or (executed.exit_code != 0 and NO_SUCH_PROGRAM in executed.stderr)
+
+
+def _lacks_limiter(executed: Executed) -> bool:
+    """Whether `timeout` was not there to be run, or is one of old that takes other options: nothing was run then."""
+    if executed.exit_code == 0:
+        return False
+    is_missing = _cannot_run(executed) and NO_SUCH_PROGRAM in executed.stderr and LIMITER[0] in executed.stderr
+    return is_missing or "usage: timeout" in executed.stderr.lower()
 
 
 def leaf_sha256(pem: str) -> str | None:

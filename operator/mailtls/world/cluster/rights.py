@@ -39,7 +39,7 @@ ALWAYS: Final = (
     *_rights("", "events", "create"),
 )
 OF_FEATURES: Final[Mapping[Feature, tuple[Right, ...]]] = {
-    Feature.EXEC: (*_rights("", "pods", "patch"), *_rights("", "pods/exec", "create get")),
+    Feature.EXEC: (*_rights("", "pods", "get patch"), *_rights("", "pods/exec", "create get")),
     Feature.RESTARTS: (*_rights("", "pods", "delete"), *_rights("apps", _WORKLOADS, "patch")),
     Feature.SERVICES: _rights("", "services", "list"),
 }
