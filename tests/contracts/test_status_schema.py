@@ -11,7 +11,7 @@ from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.status import DomainReport, HistoryEntry, Status
+from mailtls.model.status import DomainReport, HistoryEntry, Status, Stored
 from mailtls.world.cluster.status import read, write
 from unit.stories import DAY, NOW, attempts, desired, schedule, secret, staged
 from unit.test_report import PORTS, POSTFIX, proven
@@ -32,7 +32,7 @@ def everything() -> Observed:
     public = Target("mx.example.test", "", "192.0.2.1", PORTS[0], "mx.example.test", way=Way.PUBLIC)
     ways = tuple(Endpoint(each, NOW) for each in (service, public))
     entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
-    status = Status(attempts=attempts(observed_renew="0"), history=(entry,))
+    status = Status(attempts=attempts(observed_renew="0"), history=(entry,), stored=Stored("mx-tls", "u", "aa" * 32))
     return replace(
         have,
         secret=ours,
@@ -99,6 +99,7 @@ def test_status_is_read_back_as_it_was_written() -> None:
     assert back.attempts == have.status.attempts
     assert back.schedule == have.schedule
     assert back.history == have.status.history
+    assert back.stored == have.status.stored
     assert back.handled_probe == "1"
     assert back.deep_probed_at == NOW
     assert back.domains == have.domains
@@ -109,5 +110,5 @@ def test_nonsense_in_the_status_is_as_if_nothing_were_there() -> None:
     """A status is a report: whatever people or older versions left there, reading it never raises."""
     nonsense: list[Any] = [None, [], {}, "x", 7, [None], [{}], {"failed": "x"}, {"renewalTime": "yesterday"}]
     for value in nonsense:
-        for name in ("conditions", "attempts", "certificate", "history", "handled", "domains"):
+        for name in ("conditions", "attempts", "certificate", "history", "handled", "domains", "secret"):
             assert isinstance(read({name: value}), Status)
