@@ -27,7 +27,14 @@ pytestmark = pytest.mark.cluster
 
 def mailtls(installation: Installation, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command as a user of the installation's namespace does."""
-    place = ("--kubeconfig", str(installation.sandbox.cluster.layout.kubeconfig), "-n", installation.sandbox.name)
+    return as_person(installation.sandbox.cluster.layout.kubeconfig, installation, *arguments, given=given)
+
+
+def as_person(
+    kubeconfig: Path, installation: Installation, *arguments: str, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with somebody's kubeconfig."""
+    place = ("--kubeconfig", str(kubeconfig), "-n", installation.sandbox.name)
     environment = {**os.environ, "PYTHONPATH": str(project_folder() / "operator")}
     command = [sys.executable, "-m", "mailtls", *arguments, *place]
     return subprocess.run(
@@ -160,6 +167,71 @@ def test_preflight_asks_what_the_charts_operator_may(
     told = _told(installation, given)
     assert "FAIL rights" in told
     assert f"{user} may not list pods, patch pods in namespace {sandbox.name}" in told, told
+
+
+def test_preflight_with_few_rights_looks_at_what_it_may(installation: Installation) -> None:
+    """A person of one namespace who may read its workloads, and nothing else: `????` for the rest, and what to do."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
+    config = _person(
+        installation, {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"]}, _may_list("pods")
+    )
+    given = yaml.safe_dump(manifest(installation, postfix.name))
+    done = as_person(config, installation, "preflight", "-", "--resolver", NODE_ADDRESS, given=given)
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 3, done
+    assert done.stderr == ""
+    for words in (
+        "???? operator You may not look for the operator in all namespaces: name the one where it runs with",
+        "with --operator-namespace, or leave the cluster out with --offline",
+        "???? admission You may not apply it",
+        "OK spec The operator can read it",
+        "???? limits Whether a certificate is there already cannot be looked at",
+        "???? dns-01 The key for",
+        "???? secret Whether another resource keeps it cannot be looked at",
+        f"OK workload StatefulSet/{postfix.name} reads Secret {SECRET}; 1 pods",
+        "???? rights Nobody could look for the operator",
+    ):
+        assert words in told, done.stdout
+
+    own = ("--operator-namespace", installation.sandbox.name)
+    done = as_person(config, installation, "preflight", "-", "--resolver", NODE_ADDRESS, *own, given=given)
+    assert f"You may not look for the operator in namespace {installation.sandbox.name}" in " ".join(
+        done.stdout.split()
+    )
+
+
+def _may_list(resource: str) -> Object:
+    return {"apiGroups": [""], "resources": [resource], "verbs": ["list"]}
+
+
+def _person(installation: Installation, *rules: Object) -> Path:
+    """Write the kubeconfig of a service account whose Role has these rules alone."""
+    sandbox, name = installation.sandbox, "person"
+    sandbox.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": name},
+            "rules": list(rules),
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": sandbox.name}],
+        },
+    )
+    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{name}/token"
+    token = sandbox.api.request("POST", path, body=wish)["status"]["token"]
+    config = yaml.safe_load(sandbox.cluster.layout.kubeconfig.read_text("utf-8"))
+    config["users"][0]["user"] = {"token": token}
+    file = installation.folder / "person.kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return file
 
 
 def _told(installation: Installation, given: Object) -> str:

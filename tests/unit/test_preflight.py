@@ -1,5 +1,7 @@
 """Preflight's own parts: manifests, lines, exit codes; what it asks of others is tested where they are."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +10,15 @@ from fakes.cluster import FakeCluster
 from mailtls.model.exit_code import ExitCode
 from mailtls.model.preflight import Line, bad, doubtful, exit_code, good, unseen
 from mailtls.model.reason import Finding, Reason
+from mailtls.model.spec import Probe
+from mailtls.model.survey import Verdict
+from mailtls.preflight import serving
+from mailtls.preflight.place import Place
 from mailtls.reports.preflight import preflight_line, preflight_summary
 from mailtls.world.cluster.installation import find_installation
+from mailtls.world.ports import ApiError, Json
 from mailtls.world.reading.manifests import InvalidManifest, read_manifests
+from unit.stories import NOW, desired
 
 FAULT = Finding(Reason.SUB_PATH_MOUNT, "Container postfix mounts it by subPath.")
 MANIFEST = "apiVersion: mailtls.dev/v1alpha1\nkind: MailServerTLS\nmetadata: {name: mx}\nspec: {}\n"
@@ -89,3 +97,52 @@ def test_operator_is_found_with_its_settings() -> None:
     assert found is not None
     assert found.user == "system:serviceaccount:tls:robot"
     assert found.environment == {"MAILTLS_ACME_SERVER": "x", "MAILTLS_NAMESPACE": "tls"}
+
+
+class GuardedCluster(FakeCluster):
+    """Lets nobody see what is under the paths that a test names."""
+
+    def __init__(self, *hidden: str) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def get(self, path: str) -> Json | None:
+        """Return the object, or refuse."""
+        self._require(path)
+        return super().get(path)
+
+    def list(self, path: str, *, label_selector: str = "") -> list[Json]:
+        """Return the objects, or refuse."""
+        self._require(path)
+        return super().list(path, label_selector=label_selector)
+
+    def rehearse(self, path: str, body: Json) -> Json:
+        """Say that it would be taken, or refuse."""
+        self._require(path)
+        return body
+
+    def _require(self, path: str) -> None:
+        if any(each in path for each in self.hidden):
+            raise ApiError(403, "Forbidden", f"cannot see {path}")
+
+
+def _looked(cluster: GuardedCluster, **place: Any) -> dict[str, list[Verdict]]:
+    wants = desired(workloads=(), probe=Probe())
+    lines = serving.lines({"metadata": {}, "spec": {}}, wants, Place(NOW, cluster, **place))
+    found: dict[str, list[Verdict]] = {}
+    for line in lines:
+        found.setdefault(line.topic, []).append(line.verdict)
+    return found
+
+
+def test_each_part_that_may_not_be_seen_is_told_and_the_others_are_looked_at() -> None:
+    """Who may not list resources learns of the Secret all the same, and the other way round."""
+    assert _looked(GuardedCluster("/mailservertls"))["secret"] == [Verdict.UNKNOWN, Verdict.OK]
+    assert _looked(GuardedCluster("/secrets"))["secret"] == [Verdict.UNKNOWN]
+    assert _looked(GuardedCluster())["secret"] == [Verdict.OK]
+
+
+def test_operator_that_may_not_be_looked_for_leaves_its_rights_unknown() -> None:
+    """Not found is doubtful; not to be looked for is not known."""
+    assert _looked(GuardedCluster())["rights"] == [Verdict.WARN]
+    assert _looked(GuardedCluster(), hidden="You may not.")["rights"] == [Verdict.UNKNOWN]

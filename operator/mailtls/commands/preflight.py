@@ -86,8 +86,15 @@ def _place(
     from mailtls.preflight.place import Place
     from mailtls.world.clock import SystemClock
     from mailtls.world.cluster.installation import find_installation
+    from mailtls.world.ports import ApiError
 
-    found = find_installation(there.cluster, operator_namespace) if there else None
+    found, hidden = None, ""
+    try:
+        found = find_installation(there.cluster, operator_namespace) if there else None
+    except ApiError as refusal:
+        if not refusal.is_forbidden:
+            raise
+        hidden = _hidden(operator_namespace, refusal.message)
     return Place(
         now=SystemClock().now(),
         cluster=there.cluster if there else None,
@@ -95,7 +102,16 @@ def _place(
         defaults=_defaults(found),
         resolver=resolver,
         may_write=may_write,
+        hidden=hidden,
     )
+
+
+def _hidden(operator_namespace: str | None, refusal: str) -> str:
+    if operator_namespace is None:
+        todo = "name the one where it runs with --operator-namespace, or leave the cluster out with --offline"
+        return f"You may not look for the operator in all namespaces: {todo} ({refusal})."
+    todo = "ask for the right to list its Deployments there, or leave the cluster out with --offline"
+    return f"You may not look for the operator in namespace {operator_namespace}: {todo} ({refusal})."
 
 
 def _defaults(found: "Installation | None") -> "Defaults":

@@ -16,6 +16,7 @@ from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.dns.caa import caa_of
 from mailtls.world.dns.resolver import Resolver
+from mailtls.world.ports import ApiError
 
 _LETS_ENCRYPT: Final = "letsencrypt.org"
 _KNOWN: Final[Mapping[str, str]] = {
@@ -32,8 +33,13 @@ _LIMITS: Final[Mapping[str, str]] = {
 
 def lines(desired: Desired, place: Place) -> Iterator[Line]:
     """Ask the authority for its directory, then the DNS for CAA, then count."""
-    directory = _directory(desired, place)
-    yield from _authority(desired, directory)
+    directory = Directory(failure="nobody may read its roots here")
+    try:
+        directory = _directory(desired, place)
+    except ApiError as refusal:
+        yield unseen("authority", f"The bundle of acme.caBundle cannot be read ({refusal.message}).")
+    else:
+        yield from _authority(desired, directory)
     yield from _caa(desired, place, directory)
     yield from _limits(desired, place)
 
@@ -94,7 +100,11 @@ def _caa_line(resolver: Resolver, name: str, authorities: frozenset[str], challe
 
 def _limits(desired: Desired, place: Place) -> Iterator[Line]:
     topic = "limits"
-    certificate = Secrets(place.cluster).serving(desired).certificate if place.cluster else None
+    try:
+        certificate = Secrets(place.cluster).serving(desired).certificate if place.cluster else None
+    except ApiError as refusal:
+        yield unseen(topic, f"Whether a certificate is there already cannot be looked at ({refusal.message}).")
+        certificate = None
     if certificate and certificate.names == frozenset(desired.dns_names):
         message = f"Secret {desired.secret_name} holds a certificate for these names until {certificate.not_after:%F}."
         yield good(topic, f"{message} It is kept unless something else in the spec asks for another.")

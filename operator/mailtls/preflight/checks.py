@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from mailtls.model.preflight import Line, bad, good
+from mailtls.model.preflight import Line, bad, good, unseen
 from mailtls.model.spec import Desired
 from mailtls.preflight import admission, authority, names, ports, proofs, serving
 from mailtls.preflight.place import Place
-from mailtls.world.ports import Json
+from mailtls.world.ports import ApiError, Json
 from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import parse
 
@@ -14,8 +14,10 @@ _NEW = {"uid": "preflight", "generation": 1}
 
 
 def preflight(resource: Json, place: Place) -> Iterator[Line]:
-    """Yield a line for each thing as it is looked at; raises what the `Cluster` raises, 403 and 404 excepted."""
-    yield from admission.lines(resource, place)
+    """Yield a line for each thing as it is looked at; what the API server refuses to show is a line too."""
+    if place.hidden:
+        yield unseen("operator", place.hidden)
+    yield from _seen(admission.TOPIC, admission.lines(resource, place))
     try:
         desired = parse(_complete(resource, place), place.defaults)
     except InvalidSpec as invalid:
@@ -23,10 +25,18 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
     yield from names.lines(desired, place)
-    yield from authority.lines(desired, place)
-    yield from proofs.lines(desired, place)
+    yield from _seen("authority", authority.lines(desired, place))
+    yield from _seen("proofs", proofs.lines(desired, place))
     yield from ports.lines(desired, place)
     yield from serving.lines(resource, desired, place)
+
+
+def _seen(topic: str, lines: Iterator[Line]) -> Iterator[Line]:
+    """Tell what cannot be looked at instead of ending."""
+    try:
+        yield from lines
+    except ApiError as refusal:
+        yield unseen(topic, f"This cannot be looked at ({refusal.message}).")
 
 
 def _complete(resource: Json, place: Place) -> Json:

@@ -19,7 +19,10 @@ class RehearsingCluster(Cluster, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Everything around a resource. `cluster` None: nobody asked for one. `may_write` allows a trial record in DNS."""
+    """Everything around a resource. `cluster` None: nobody asked for one. `may_write` allows a trial record in DNS.
+
+    `hidden` says why the operator could not be looked for, and what to do; empty where it could.
+    """
 
     now: datetime
     cluster: RehearsingCluster | None = None
@@ -27,3 +30,4 @@ class Place:
     defaults: Defaults = field(default_factory=Defaults)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     may_write: bool = False
+    hidden: str = ""

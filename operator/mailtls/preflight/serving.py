@@ -7,7 +7,7 @@ from mailtls.lifecycle.ways import service_leads
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Desired
+from mailtls.model.spec import Desired, Key
 from mailtls.preflight.place import Place, RehearsingCluster
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.resource import resource_path, resources_path
@@ -32,11 +32,12 @@ def lines(resource: Json, desired: Desired, place: Place) -> Iterator[Line]:
 
 
 def _secret(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
-    topic, claims = "secret", Claims()
-    existing = cluster.get(resource_path(desired.key))
-    itself = resource | {"metadata": _identity(existing, desired, place)}
-    claims.prime([*cluster.list(resources_path(desired.key.namespace)), itself])
-    holder = claims.holder(desired.key.namespace, desired.secret_name)
+    topic = "secret"
+    try:
+        holder = _holder(resource, desired, place, cluster)
+    except ApiError as refusal:
+        holder = None
+        yield unseen(topic, f"Whether another resource keeps it cannot be looked at ({refusal.message}).")
     if holder is not None and holder != desired.key:
         message = (
             f"{holder} is older and keeps Secret {desired.secret_name}, or one that is called after it (-next, "
@@ -51,6 +52,13 @@ def _secret(resource: Json, desired: Desired, place: Place, cluster: RehearsingC
         yield good(topic, f"Secret {desired.secret_name} exists and would be kept by {desired.key}.")
     else:
         yield good(topic, f"Secret {desired.secret_name} does not exist yet and would be made.")
+
+
+def _holder(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Key | None:
+    claims, existing = Claims(), cluster.get(resource_path(desired.key))
+    itself = resource | {"metadata": _identity(existing, desired, place)}
+    claims.prime([*cluster.list(resources_path(desired.key.namespace)), itself])
+    return claims.holder(desired.key.namespace, desired.secret_name)
 
 
 def _identity(existing: Json | None, desired: Desired, place: Place) -> Json:
@@ -91,6 +99,9 @@ def _services(_resource: Json, desired: Desired, _place: Place, cluster: Rehears
 
 def _rights(_resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
     topic, operator = "rights", place.installation
+    if operator is None and place.hidden:
+        yield unseen(topic, "Nobody could look for the operator, so that its rights could not be asked for.")
+        return
     if operator is None:
         yield doubtful(topic, "No Deployment of the operator was found, so that its rights could not be asked for.")
         return
