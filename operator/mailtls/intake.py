@@ -201,10 +201,11 @@ class Sweeper:
         """Have the orders closed of resources that are gone: their journals would hold the namespace for ever."""
         self._intake.left_behind(self._secrets.held(self._namespaces))
 
-    def run(self, stopping: Event) -> None:
-        """Sweep about once an hour, until stopped."""
+    def run(self, stopping: Event, renew: Callable[[], None] = lambda: None) -> None:
+        """Sweep about once an hour, until stopped; `renew` puts right what the process itself has published."""
         while not stopping.wait(SWEEP * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load
             try:
+                renew()
                 self._intake.sweep(self.list)
                 self.look_for_open_orders()
             except (ApiError, Unreachable) as problem:

@@ -30,6 +30,7 @@ from mailtls.world.ports import ApiError, Json, Unreachable
 LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, pauses=())  # well within the renewal deadline
 WORKERS_GRACE: Final = 3.0  # seconds after the signal until workers are left behind,
 WATCHES_GRACE: Final = 3.5  # until the watches are,
+WITHDRAW_GRACE: Final = 4.0  # the HTTP-01 endpoint is,
 RELEASE_GRACE: Final = 4.5  # and until the lease must be released
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 RETRY: Final = 2.0  # seconds between tries to begin
@@ -46,7 +47,8 @@ class Operator:
         self._exit_code = 0
         self._cluster = KubernetesCluster(load, written=self._note_write)
         candidate = Candidate(settings.namespace, settings.lease, settings.identity)
-        self._elector = Elector(KubernetesCluster(load, patience=LEASE_PATIENCE), candidate, SystemClock())
+        self._hasty = KubernetesCluster(load, patience=LEASE_PATIENCE)
+        self._elector = Elector(self._hasty, candidate, SystemClock())
         leadership = self._elector.leadership
         bulkheads = Bulkheads(settings.workers, wake=self._wake, away=self._away)
         parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, self._ended, bulkheads)
@@ -99,7 +101,7 @@ class Operator:
             if kinds is not None and self._begin():
                 self._queue.start()
                 self._watches.start(kinds)
-                self._sweeper.run(self._ended)
+                self._sweeper.run(self._ended, renew=self._work.begin)
         except Exception:
             log.exception("leading failed")
             self._fail()
@@ -144,6 +146,9 @@ class Operator:
             log.warning("a pass did not end in time and is cut off; the next leader goes on from what it saved")
         if not self._watches.join(left(WATCHES_GRACE)):
             log.warning("the watches did not end in time")
+        withdrawal = Thread(target=self._withdraw, name="withdraw", daemon=True)
+        withdrawal.start()
+        withdrawal.join(left(WITHDRAW_GRACE))  # while it still leads, so that no other leader's endpoint is taken away
         release = Thread(target=self._elector.release, name="release", daemon=True)
         release.start()
         release.join(left(RELEASE_GRACE))
@@ -154,6 +159,12 @@ class Operator:
 
     def _away(self) -> AbstractContextManager[None]:
         return self._queue.away()
+
+    def _withdraw(self) -> None:
+        try:
+            self._work.withdraw(self._hasty)
+        except (ApiError, Unreachable) as problem:
+            log.warning("the HTTP-01 endpoint could not be withdrawn", error=str(problem))
 
     def _wake(self, key: Key) -> None:
         self._queue.add(key)

@@ -36,7 +36,8 @@ class Settings:
     """The operator's settings, checked; each field names its variable `MAILTLS_<FIELD>` where none is given.
 
     `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
-    HTTP-01 server (`POD_IP`), `node_name` where it runs (`NODE_NAME`). `watch_namespaces` empty means the whole
+    HTTP-01 server (`POD_IP`), `pod_uid` (`POD_UID`) what its endpoint goes with, `node_name` where it runs
+    (`NODE_NAME`). `watch_namespaces` empty means the whole
     cluster. `acme_solvers` has the shape of `spec.acme.solvers`; it is parsed like a resource's.
     `acme_allowed_names` says who may order what there; empty: all may order all. `acme_order_limits` by
     server go before those known of CAs. `http01_service` None: no HTTP-01. `resolvers` are asked what mail domains
@@ -51,6 +52,7 @@ class Settings:
     identity: str
     pod_name: str | None = None
     pod_ip: str | None = None
+    pod_uid: str | None = None
     node_name: str | None = None
     watch_namespaces: tuple[str, ...] = ()
     workers: int = 16
@@ -85,6 +87,7 @@ class Settings:
         given = {
             "pod_name": pod_name,
             "pod_ip": read.text("POD_IP"),
+            "pod_uid": read.text("POD_UID"),
             "node_name": read.text("NODE_NAME"),
             "watch_namespaces": read("MAILTLS_WATCH_NAMESPACES", _names),
             "workers": read("MAILTLS_WORKERS", _whole(1, 512)),

@@ -25,7 +25,7 @@ from mailtls.world.acme.accounts import Accounts
 from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.challenges.http01_check import Http01Check
-from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish
+from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish, without_endpoint
 from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.clock import SystemClock
 from mailtls.world.cluster.claims import Claims
@@ -75,6 +75,7 @@ class Work:
     reconcile: Callable[[Key], float | None]
     stuck: Callable[[], str | None] = lambda: None
     late: Callable[[], int] = lambda: 0
+    withdraw: Callable[[Cluster], None] = lambda _cluster: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def build(parts: Parts) -> Work:
     reconciler = Reconciler(observer, performer, reporter, clock, parts.bulkheads)
     return Work(
         begin=lambda: _publish(parts),
+        withdraw=lambda cluster: _withdraw(parts, cluster),
         restore=reporter.restore,
         heard=observer.heard,
         reconcile=_while_leading(parts.leadership, reconciler),
@@ -194,11 +196,22 @@ def _defaults(settings: Settings) -> Defaults:
 
 def _publish(parts: Parts) -> None:
     """Lead the CA's HTTP-01 requests to this replica, the only one that knows the tokens."""
-    settings = parts.settings
+    if (route := _route(parts.settings)) is not None:
+        publish(parts.cluster, route)
+
+
+def _withdraw(parts: Parts, cluster: Cluster) -> None:
+    """Lead them to nobody any more, where this replica leads."""
+    route = _route(parts.settings)
+    if route is not None and parts.leadership.is_leading():
+        publish(cluster, without_endpoint(route))
+
+
+def _route(settings: Settings) -> Json | None:
     if settings.http01_service is None or settings.pod_ip is None or settings.pod_name is None:
-        return
-    pod = Replica(settings.pod_name, settings.pod_ip, settings.node_name)
-    publish(parts.cluster, endpoint_slice(settings.namespace, settings.http01_service, pod, settings.http01_port))
+        return None
+    pod = Replica(settings.pod_name, settings.pod_ip, settings.node_name, settings.pod_uid)
+    return endpoint_slice(settings.namespace, settings.http01_service, pod, settings.http01_port)
 
 
 def _text(file: Path | None) -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from e2e.charted import install, values_for
+from e2e.installation import Installation
 from testbed.pebble import Pebble
 from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
 from testbed.zones import NameServer, Zone
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("crd", "operator_image")]
 
+SLICE = "mailtls-http01-ipv4"
 PATIENCE = 5.0  # an authority that was asked would have said no by then
 
 
@@ -58,3 +60,29 @@ def test_authority_is_not_asked_before_the_pod_gets_its_own_answer(
     names.set_record(zone, zone.host("mx"), "A", service)
     proven = sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=60.0)
     assert len(proven["status"]["history"]) == 1
+
+
+def test_endpoint_goes_with_the_pod(sandbox: Sandbox, service: str) -> None:
+    """It belongs to the pod that leads, so that nothing leads to an address that somebody else may have next."""
+    assert service
+    (pod,) = sandbox.objects("pods", "app.kubernetes.io/name=mailtls")
+    led = sandbox.wait_for("endpointslices", SLICE, lambda seen: bool(seen and seen.get("endpoints")), within=60.0)
+    assert led is not None
+    assert [each["uid"] for each in led["metadata"]["ownerReferences"]] == [pod["metadata"]["uid"]]
+    sandbox.patch("deployments", "mailtls", {"spec": {"replicas": 0}})
+    sandbox.wait_for("endpointslices", SLICE, lambda seen: seen is None, within=60.0)
+
+
+def test_leader_that_stops_withdraws_its_endpoint(installation: Installation) -> None:
+    """From SIGTERM on the authority is refused, and not sent to a process that has ended; the next leader is led to."""
+    installation.http01_service = "mailtls-http01"
+    first = installation.start("first")
+    first.await_text("working")
+    led = installation.sandbox.get("endpointslices", SLICE)
+    assert [each["targetRef"]["name"] for each in led["endpoints"]] == ["first"]
+    first.stop()
+    assert not installation.sandbox.get("endpointslices", SLICE).get("endpoints")
+    second = installation.start("second")
+    second.await_text("working")
+    led = installation.sandbox.get("endpointslices", SLICE)
+    assert [each["targetRef"]["name"] for each in led["endpoints"]] == ["second"]

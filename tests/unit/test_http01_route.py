@@ -1,7 +1,7 @@
 """The EndpointSlice that leads the CA to the leading replica."""
 
 from fakes.cluster import FakeCluster
-from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish
+from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish, without_endpoint
 
 
 def test_slice_leads_the_service_to_one_pod() -> None:
@@ -32,3 +32,23 @@ def test_published_slice_is_applied_at_its_own_path() -> None:
     stored = cluster.get("/apis/discovery.k8s.io/v1/namespaces/mail/endpointslices/mailtls-http01-ipv4")
     assert stored is not None
     assert [each["addresses"] for each in stored["endpoints"]] == [["10.0.0.7"]]
+
+
+def test_slice_goes_with_its_pod_and_changes_owner_with_the_leader() -> None:
+    """The garbage collector takes it away with the pod whose uid it names."""
+    found = endpoint_slice("mail", "mailtls-http01", Replica("mailtls-abc", "10.0.0.7", uid="uid-1"), 8089)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "mailtls-abc", "uid": "uid-1"}
+    assert found["metadata"]["ownerReferences"] == [owner]
+    nobodys = endpoint_slice("mail", "mailtls-http01", Replica("mailtls-abc", "10.0.0.7"), 8089)
+    assert nobodys["metadata"]["ownerReferences"] == []
+
+
+def test_withdrawn_slice_leads_nowhere() -> None:
+    """It is the same object, with its port and without an endpoint."""
+    cluster = FakeCluster()
+    published = endpoint_slice("mail", "mailtls-http01", Replica("mailtls-abc", "10.0.0.7"), 8089)
+    publish(cluster, published)
+    publish(cluster, without_endpoint(published))
+    stored = cluster.get("/apis/discovery.k8s.io/v1/namespaces/mail/endpointslices/mailtls-http01-ipv4")
+    assert stored is not None
+    assert (stored["endpoints"], stored["ports"]) == ([], published["ports"])

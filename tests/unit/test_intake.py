@@ -4,10 +4,14 @@ import itertools
 import threading
 from typing import Any
 
+import pytest
+
+from fakes.cluster import FakeCluster
+from mailtls import intake
 from mailtls.intake import CALM, SWEEP, Intake, Seen, Sweeper
 from mailtls.model.spec import Key, WorkloadKind
 from mailtls.world.cluster.claims import Claims
-from mailtls.world.ports import Json
+from mailtls.world.ports import Json, Unreachable
 
 MX = Key("mail", "mx")
 
@@ -302,6 +306,21 @@ def test_namespaces_are_listed_one_by_one() -> None:
     stopped.set()
     Sweeper(cluster, (), desk.intake).run(stopped)  # type: ignore[arg-type]
     assert len(cluster.asked) == 2
+
+
+def test_each_sweep_renews_what_the_process_has_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deletes the HTTP-01 endpoint harms it for an hour at most; a failure ends no sweeper."""
+    monkeypatch.setattr(intake, "SWEEP", 0.001)
+    stopping, renewed = threading.Event(), list[int]()
+
+    def renew() -> None:
+        renewed.append(1)
+        if len(renewed) == 1:
+            raise Unreachable("away")
+        stopping.set()
+
+    Sweeper(FakeCluster(), (), Desk().intake).run(stopping, renew)
+    assert len(renewed) == 2
 
 
 def test_open_orders_of_resources_that_are_gone_are_taken_up() -> None:

@@ -12,7 +12,9 @@ _MANAGED_BY: Final = "mailtls.dev"
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """The pod that answers, and its node where that is known.
+    """The pod that answers, and its uid and its node where they are known.
+
+    With the uid the slice goes with the pod: Kubernetes' garbage collector takes it away.
 
     Without the node, kube-proxy (mode nftables) does not lead a pod that asks its own Service back to itself, as the
     self-check does, and a Service with `externalTrafficPolicy: Local` leads nowhere.
@@ -21,6 +23,7 @@ class Replica:
     name: str
     address: str
     node: str | None = None
+    uid: str | None = None
 
 
 def endpoint_slice(namespace: str, service_name: str, pod: Replica, port: int) -> Json:
@@ -34,10 +37,12 @@ def endpoint_slice(namespace: str, service_name: str, pod: Replica, port: int) -
         "conditions": {"ready": True, "serving": True, "terminating": False},
         "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod.name},
     }
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
+            "ownerReferences": [owner] if pod.uid else [],  # another leader's is replaced
             "name": f"{service_name}-{family.lower()}",
             "namespace": namespace,
             "labels": {
@@ -49,6 +54,11 @@ def endpoint_slice(namespace: str, service_name: str, pod: Replica, port: int) -
         "endpoints": [endpoint | ({"nodeName": pod.node} if pod.node else {})],
         "ports": [{"name": PORT_NAME, "port": port, "protocol": "TCP"}],
     }
+
+
+def without_endpoint(slice_: Json) -> Json:
+    """Return the slice that leads nowhere: a CA is better refused than sent to a pod that has ended."""
+    return slice_ | {"endpoints": []}
 
 
 def publish(cluster: Cluster, slice_: Json) -> None:
