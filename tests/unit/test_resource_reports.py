@@ -1,5 +1,6 @@
 """`mailtls status` and the waiting of `renew`, from resources as the API server has them."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from mailtls.lifecycle.wish import Wish, progress
 from mailtls.model.status import ConditionType, Truth
 from mailtls.reports.resources import age, resource_story, resource_table
+from mailtls.reports.resources_machine import resources_json
 from mailtls.world.cluster.resource_views import view
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
@@ -61,6 +63,41 @@ def test_table_says_what_stands_in_the_way() -> None:
     shown = resource_table([view(resource("RolledOut"))], NOW, with_namespace=True)
     assert shown.startswith("NAMESPACE   NAME")
     assert shown.endswith("\nmail/mx: RolledOut is False (CanaryFailed)\n    About RolledOut.\n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+@pytest.mark.parametrize("with_namespace", [False, True])
+def test_everything_fits_the_terminal(width: int, with_namespace: bool) -> None:
+    """No line is longer than the terminal is wide; a wide one shows all columns."""
+    history = [{"time": "2026-11-24T15:00:00Z", "event": "Issued", "message": "Certificate 0a was issued. " * 5}]
+    long = resource("RolledOut", endpoints=[PORT], history=history)
+    long["spec"]["dnsNames"] = ["a-rather-long-name-of-a-host.mail.example.com"]
+    shown = resource_table([view(long)], NOW, with_namespace=with_namespace, width=width)
+    shown += resource_story(view(long), NOW, width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "mx " in shown
+    assert "postfix-0" in shown
+    assert ("RENEWS" in shown) is (width >= 200)
+
+
+def test_columns_that_are_needed_least_go_first() -> None:
+    """What a reader looks for stays: the name, whether it is ready, why not, and until when it is valid."""
+    table = resource_table([view(resource())], NOW, width=80).splitlines()
+    assert table[0].split() == ["NAME", "READY", "REASON", "HOST", "EXPIRES", "SERVED"]
+    table = resource_table([view(resource())], NOW, width=50).splitlines()
+    assert table[0].split() == ["NAME", "READY", "REASON", "EXPIRES", "SERVED"]
+
+
+def test_json_says_all_that_status_knows() -> None:
+    """One object for each resource, with what stands in its way."""
+    found = json.loads(resources_json([view(resource("RolledOut", endpoints=[PORT])), view(resource())]))["resources"]
+    first, second = found
+    assert (first["namespace"], first["name"], first["ready"], second["ready"]) == ("mail", "mx", False, True)
+    assert (first["obstacle"]["type"], first["obstacle"]["message"]) == ("RolledOut", "About RolledOut.")
+    assert second["obstacle"] is None
+    assert first["expiresAt"] == "2027-02-22T02:14:06Z"
+    assert first["endpoints"][0]["reason"] == "ServingOldCertificate"
+    assert [each["type"] for each in first["conditions"]] == list(CHAPTERS[:-1])
 
 
 def test_story_has_conditions_ports_attempts_and_history() -> None:
@@ -134,6 +171,7 @@ JSON = st.recursive(
 def test_any_status_is_shown(status: dict[str, Any]) -> None:
     """A status of another version, or of somebody else's making, must not hide the resource."""
     seen = view({"metadata": {"namespace": "mail", "name": "mx"}, "status": status})
+    json.loads(resources_json([seen]))
     assert resource_story(seen, NOW).startswith("NAME")
 
 

@@ -1,5 +1,7 @@
 """`mailtls status`: how the resources of a cluster are, and what stands in their way."""
 
+import sys
+from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -16,6 +18,7 @@ def status(
     *,
     namespace: Namespace = None,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")] = False,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -23,7 +26,10 @@ def status(
     if name and everywhere:
         raise unusable("Write a name or -A, not both.")
     with connected(context, kubeconfig, namespace) as place:
-        code = show_one(place, name) if name else _show_all(place, everywhere=everywhere)
+        if as_json:
+            code = _show_json(place, name, everywhere=everywhere)
+        else:
+            code = show_one(place, name) if name else _show_all(place, everywhere=everywhere)
     raise typer.Exit(code)
 
 
@@ -37,8 +43,28 @@ def show_one(place: Connected, name: str) -> ExitCode:
     view = find(place.cluster, Key(place.namespace, name))
     if view is None:
         raise unknown(place, name)
-    typer.echo(resource_story(view, SystemClock().now()), nl=False)
+    typer.echo(resource_story(view, SystemClock().now(), _width()), nl=False)
     return ExitCode.GOOD if view.is_ready else ExitCode.FAULTY
+
+
+def _show_json(place: Connected, name: str | None, *, everywhere: bool) -> ExitCode:
+    from mailtls.model.spec import Key
+    from mailtls.reports.resources_machine import resources_json
+    from mailtls.world.cluster.resource_views import find, find_all
+
+    views = find_all(place.cluster, None if everywhere else place.namespace) if name is None else ()
+    if name is not None:
+        view = find(place.cluster, Key(place.namespace, name))
+        if view is None:
+            raise unknown(place, name)
+        views = (view,)
+    typer.echo(resources_json(views), nl=False)
+    return ExitCode.GOOD if all(view.is_ready for view in views) else ExitCode.FAULTY
+
+
+def _width() -> int | None:
+    """How wide the terminal is; None where the output goes elsewhere, and is not to be cut."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def unknown(place: Connected, name: str) -> typer.Exit:
@@ -56,5 +82,5 @@ def _show_all(place: Connected, *, everywhere: bool) -> ExitCode:
         where = "in the cluster" if everywhere else f"in namespace {place.namespace}"
         typer.echo(f"There is no MailServerTLS {where}.", err=True)
         return ExitCode.GOOD
-    typer.echo(resource_table(views, SystemClock().now(), with_namespace=everywhere), nl=False)
+    typer.echo(resource_table(views, SystemClock().now(), with_namespace=everywhere, width=_width()), nl=False)
     return ExitCode.GOOD if all(view.is_ready for view in views) else ExitCode.FAULTY

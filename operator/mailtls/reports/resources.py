@@ -13,27 +13,34 @@ from mailtls.reports.words import safe
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
 _WIDTH: Final = 80
+_NARROWEST: Final = 30
+_LEAST_NEEDED: Final = ("AGE", "RENEWS", "HOST", "ADDRESS", "TLS", "SERVES UNTIL", "SERVED", "EXPIRES")
 
 
-def resource_table(views: Sequence[ResourceView], now: datetime, *, with_namespace: bool = False) -> str:
-    """List resources as `kubectl get mst` does, then say of each that is not ready what stands in its way."""
+def resource_table(
+    views: Sequence[ResourceView], now: datetime, *, with_namespace: bool = False, width: int | None = None
+) -> str:
+    """List resources as `kubectl get mst` does, then say of each that is not ready what stands in its way.
+
+    `width` is the terminal's, None for no terminal: columns that do not fit are left out, the least needed first.
+    """
     rows = [_row(view, now) for view in views]
     columns: tuple[str, ...] = _COLUMNS
     if with_namespace:
         rows = [(view.key.namespace, *row) for view, row in zip(views, rows, strict=True)]
         columns = ("NAMESPACE", *_COLUMNS)
-    lines = [*table([columns, *rows]), *(line for view in views for line in _obstacle(view))]
+    lines = [*fitted([columns, *rows], width), *(line for view in views for line in _obstacle(view, width))]
     return "\n".join(lines) + "\n"
 
 
-def resource_story(view: ResourceView, now: datetime) -> str:
+def resource_story(view: ResourceView, now: datetime, width: int | None = None) -> str:
     """Tell one resource's story: conditions, servers by port, mail domains, attempts and history."""
     parts = [
-        table([_COLUMNS, _row(view, now)]),
-        _conditions(view),
-        _endpoints(view.endpoints),
-        _domains(view.status.domains),
-        _history(view),
+        fitted([_COLUMNS, _row(view, now)], width),
+        _conditions(view, width),
+        _endpoints(view.endpoints, width),
+        _domains(view.status.domains, width),
+        _history(view, width),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -44,6 +51,19 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
     padded = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown)
     return [line.rstrip() for line in padded]
+
+
+def fitted(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Align columns within a width: those that a reader needs least are left out first, then the rest is cut off."""
+    shown = table(rows)
+    for column in _LEAST_NEEDED:
+        if width is None or max(map(len, shown)) <= width:
+            return shown
+        place = rows[0].index(column) if column in rows[0] else None
+        if place is not None:
+            rows = [(*row[:place], *row[place + 1 :]) for row in rows]
+            shown = table(rows)
+    return [line if width is None or len(line) <= width else f"{line[: width - 3]}..." for line in shown]
 
 
 def age(since: datetime | None, now: datetime) -> str:
@@ -75,54 +95,62 @@ def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
 
 
-def _obstacle(view: ResourceView) -> Iterator[str]:
+def _obstacle(view: ResourceView, width: int | None) -> Iterator[str]:
     obstacle = view.obstacle
     if view.is_ready or obstacle is None:
         return
     yield ""
-    yield f"{view.key}: {obstacle.type} is {obstacle.status} ({obstacle.reason})"
-    yield from _paragraph(obstacle.message)
+    yield from _line(f"{view.key}: {obstacle.type} is {obstacle.status} ({obstacle.reason})", width)
+    yield from _paragraph(obstacle.message, width)
 
 
-def _conditions(view: ResourceView) -> Iterable[str]:
+def _conditions(view: ResourceView, width: int | None) -> Iterable[str]:
     for condition in view.status.conditions:
         mark = {Truth.TRUE: "+", Truth.FALSE: "!"}.get(condition.status, "?")
-        yield f"{mark} {condition.type:<13} {condition.reason}, since {_day(condition.transitioned_at)} UTC"
-        yield from _paragraph(condition.message)
+        said = f"{condition.reason}, since {_day(condition.transitioned_at)} UTC"
+        yield from _line(f"{mark} {condition.type:<13} {said}", width)
+        yield from _paragraph(condition.message, width)
     attempts = view.status.attempts
     if attempts:
         upcoming = attempts.next_attempt_at
         when = f"next attempt at {_day(upcoming)} UTC" if upcoming else "a person is needed before the next attempt"
-        yield f"! {attempts.failed} failed, {when}"
-        yield from _paragraph(f"{attempts.reason}: {attempts.message}")
+        yield from _line(f"! {attempts.failed} failed, {when}", width)
+        yield from _paragraph(f"{attempts.reason}: {attempts.message}", width)
 
 
-def _endpoints(endpoints: Iterable[EndpointLine]) -> list[str]:
+def _endpoints(endpoints: Iterable[EndpointLine], width: int | None) -> list[str]:
     rows = [
         (each.server, each.address, str(each.port), each.result, each.reason, each.tls_version, _day(each.not_after))
         for each in endpoints
     ]
     columns = ("SERVER", "ADDRESS", "PORT", "RESULT", "REASON", "TLS", "SERVES UNTIL")
     messages = [f"{each.server}:{each.port}: {each.message}" for each in endpoints if each.message]
-    return [*table([columns, *rows]), *(line for text in messages for line in _paragraph(text))] if rows else []
+    told = (line for text in messages for line in _paragraph(text, width))
+    return [*fitted([columns, *rows], width), *told] if rows else []
 
 
-def _domains(reports: Iterable[DomainReport]) -> Iterator[str]:
+def _domains(reports: Iterable[DomainReport], width: int | None) -> Iterator[str]:
     for report in reports:
         nothing = "" if report.findings else ": nothing found"
-        yield f"{safe(report.name)}, looked at {_day(report.checked_at)} UTC{nothing}"
+        yield from _line(f"{safe(report.name)}, looked at {_day(report.checked_at)} UTC{nothing}", width)
         for finding in report.findings:
             yield f"  {'!' if finding.severity is Severity.FAIL else '?'} {finding.reason}"
-            yield from _paragraph(finding.message)
+            yield from _paragraph(finding.message, width)
 
 
-def _history(view: ResourceView) -> Iterable[str]:
+def _history(view: ResourceView, width: int | None) -> Iterable[str]:
     if view.status.history:
         yield "History"
     for entry in view.status.history:
-        yield f"  {_day(entry.at)}  {entry.event}: {safe(entry.message)}"
+        yield from _line(f"  {_day(entry.at)}  {entry.event}: {safe(entry.message)}", width)
 
 
-def _paragraph(text: str) -> list[str]:
-    indent = "    "
-    return wrap(safe(text), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+def _line(text: str, width: int | None) -> list[str]:
+    if width is None or len(text) <= width:
+        return [text]
+    return wrap(text, max(width, _NARROWEST), subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _paragraph(text: str, width: int | None) -> list[str]:
+    indent, room = "    ", max(_NARROWEST, min(_WIDTH, width or _WIDTH))
+    return wrap(safe(text), room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

@@ -1,0 +1,82 @@
+"""What `mailtls status --json` prints: resources for programs, in a shape that only grows."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from mailtls.model.resource_view import EndpointLine, ResourceView
+from mailtls.model.status import Condition, ConditionType, DomainReport
+
+
+def resources_json(views: Iterable[ResourceView]) -> str:
+    """Write `{"resources": [...]}`; what is not known is null, times are RFC 3339 in UTC."""
+    return json.dumps({"resources": [_resource(view) for view in views]}, indent=2) + "\n"
+
+
+def _resource(view: ResourceView) -> dict[str, Any]:
+    ready, obstacle, attempts = view.status.condition(ConditionType.READY), view.obstacle, view.status.attempts
+    return {
+        "namespace": view.key.namespace,
+        "name": view.key.name,
+        "host": view.host or None,
+        "ready": view.is_ready,
+        "reason": str(ready.reason) if ready else None,
+        "suspended": view.is_suspended,
+        "obstacle": None if view.is_ready or obstacle is None else _condition(obstacle),
+        "createdAt": _time(view.created_at),
+        "expiresAt": _time(view.expires_at),
+        "renewsAt": _time(view.renews_at),
+        "served": view.served or None,
+        "conditions": [_condition(each) for each in view.status.conditions],
+        "endpoints": [_endpoint(each) for each in view.endpoints],
+        "domains": [_domain(each) for each in view.status.domains],
+        "attempts": attempts
+        and {
+            "failed": attempts.failed,
+            "reason": str(attempts.reason),
+            "message": attempts.message,
+            "nextAttemptAt": _time(attempts.next_attempt_at),
+        },
+        "history": [
+            {"at": _time(each.at), "event": str(each.event), "message": each.message} for each in view.status.history
+        ],
+    }
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    return {
+        "type": str(condition.type),
+        "status": str(condition.status),
+        "reason": str(condition.reason),
+        "message": condition.message,
+        "since": _time(condition.transitioned_at),
+    }
+
+
+def _endpoint(endpoint: EndpointLine) -> dict[str, Any]:
+    return {
+        "server": endpoint.server,
+        "address": endpoint.address or None,
+        "port": endpoint.port,
+        "result": endpoint.result or None,
+        "reason": endpoint.reason or None,
+        "message": endpoint.message or None,
+        "tlsVersion": endpoint.tls_version or None,
+        "servesUntil": _time(endpoint.not_after),
+    }
+
+
+def _domain(report: DomainReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "checkedAt": _time(report.checked_at),
+        "findings": [
+            {"severity": str(each.severity), "reason": str(each.reason), "message": each.message}
+            for each in report.findings
+        ],
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else None
