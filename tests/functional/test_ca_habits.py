@@ -1,7 +1,7 @@
 """What CAs in the wild do that Pebble does not, from order to Secret, over a small CA with their habits."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -198,6 +198,44 @@ def test_pending_authorization_that_nobody_else_uses_is_given_back(core: Core, c
     core.reconcile(KEY)
     assert [each.status for each in ca.proofs.values()] == ["deactivated", "pending"]
     assert not core.is_held("mx-tls-next")
+
+
+def test_wait_of_a_day_is_cut_told_and_ended_by_a_request(core: Core, ca: BentCa) -> None:
+    """Some CAs ask for a day between polls, though the order is ready in seconds."""
+    ca.slow, ca.wait = True, "86400"
+    began_at = core.clock.now()
+    delay = core.reconcile(KEY)
+    assert delay is not None
+    assert 200 < delay <= 300
+    message = core.condition("Issued")["message"]
+    told = datetime.strptime(message.partition("next poll at ")[2][:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    assert timedelta(minutes=4) < told - began_at < timedelta(minutes=6)
+    _look_for_the_proof(core, ca)
+    asked = len(ca.requests)
+    core.reconcile(KEY)
+    assert len(ca.requests) == asked
+    core.annotate("mailtls.dev/renew", "now")
+    core.reconcile(KEY)
+    assert core.secret() is not None
+
+
+def test_wait_that_a_busy_ca_asks_for_is_told_and_ended_by_a_request(core: Core, ca: BentCa) -> None:
+    """A week becomes an hour; the message says until when, and the Secret is there at once after a request."""
+    ca.refuse = lambda path: _BUSY if path == "/order" else None
+    delay = core.reconcile(KEY)
+    assert delay is not None
+    assert 3500 < delay <= 3600
+    assert "Next try at " in core.condition("Issued")["message"]
+    ca.refuse = lambda _path: None
+    asked = len(ca.requests)
+    core.reconcile(KEY)
+    assert len(ca.requests) == asked
+    core.annotate("mailtls.dev/renew", "now")
+    core.run_until_ready()
+    assert core.clock.shift < timedelta(minutes=5)
+
+
+_BUSY = refusal("serverInternal", "maintenance", "503 Service Unavailable", Retry_After="604800")
 
 
 def _account_secret(core: Core) -> str:

@@ -1,0 +1,72 @@
+"""A leader that is stopped between the look at its lease and the first octet of its request, as a real process."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import mailtls
+from mailservers.certificates import Wish
+from unit.hostile_ca import CA
+
+LEASE = 1.0  # seconds
+
+LEADER = textwrap.dedent("""
+    import sys
+    from time import monotonic
+    from mailtls.election import Leadership, LeadershipLost
+    from mailtls.model.spec import PrivateKeyPolicy
+    from mailtls.world import keys
+    from mailtls.world.acme.network import Network, RequestKind
+    from mailtls.world.acme.session import account_key
+    from mailtls.world.effects import guarded
+
+    url, lease, roots = sys.argv[1], float(sys.argv[2]), sys.stdin.read()
+    key, alg = account_key(keys.generate(PrivateKeyPolicy()).pem)
+    network = Network(url, key, alg, lambda *_: None, roots_pem=roots)
+    network._keep(b"nonce")
+    leadership = Leadership()
+    leadership.extend(monotonic() + lease)
+    try:
+        with guarded(leadership.require):
+            network.send(url, None, RequestKind.NEW_ORDER, account_url=url, new_nonce_url=url)
+    except LeadershipLost:
+        sys.exit(3)
+""")
+
+
+def test_leader_stopped_while_it_connects_sends_no_order_when_it_goes_on() -> None:
+    """It had looked at its lease, and was stopped until another leads: it looks again before it sends."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "server.pem"
+        file.write_bytes(CA.issue(Wish(names=("localhost",), common_name="localhost")).pem)
+        context.load_cert_chain(file)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://localhost:{server.getsockname()[1]}/order"
+        command = [sys.executable, "-c", LEADER, url, str(LEASE)]
+        leader = subprocess.Popen(
+            command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path(mailtls.__file__).parents[1])}
+        )
+        assert leader.stdin is not None
+        leader.stdin.write(CA.roots_pem.encode())
+        leader.stdin.close()
+        try:
+            server.settimeout(30.0)
+            connection, _ = server.accept()  # it is about to shake hands, so it has looked at its lease
+            leader.send_signal(signal.SIGSTOP)
+            time.sleep(LEASE * 1.5)  # what has to pass is the time of the lease itself
+            leader.send_signal(signal.SIGCONT)
+            connection.settimeout(30.0)
+            with context.wrap_socket(connection, server_side=True) as talk:
+                assert talk.recv(1) == b""
+            assert leader.wait(30) == 3
+        finally:
+            leader.kill()
+            leader.wait()
