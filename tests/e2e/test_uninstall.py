@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,25 +12,33 @@ import yaml
 
 from e2e.charted import values_for
 from e2e.laggard import await_proof, orders_held, proofs
+from testbed.console import Trouble
 from testbed.layout import project_folder
+from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from testbed.api import Api
     from testbed.cluster import Cluster
     from testbed.pebble import Pebble
-    from testbed.sandbox import Sandbox
     from testbed.zones import NameServer, Zone
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("crd", "operator_image")]
 
 WITHIN = 60.0  # seconds
+CRD = "mailservertls.mailtls.dev"
+OPERATIONS = project_folder() / "docs/operations.md"
 
 
-def install(cluster: Cluster, sandbox: Sandbox, values: dict[str, object], folder: Path) -> None:
+def install(cluster: Cluster, sandbox: Sandbox, values: dict[str, object], folder: Path, *, crds: bool = False) -> None:
     """Install the release for the sandbox only."""
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
-    chart, options = project_folder() / "charts/mailtls", ("--set=crds.install=false", "--wait", "--timeout=90s")
+    chart, options = (
+        project_folder() / "charts/mailtls",
+        (f"--set=crds.install={str(crds).lower()}", "--wait", "--timeout=90s"),
+    )
     place = (f"--namespace={sandbox.name}", f"--values={folder / 'values.yaml'}")
     cluster.helm("install", "mailtls", str(chart), *place, *options)
 
@@ -59,3 +69,61 @@ def test_uninstalling_in_mid_order_leaves_nothing_that_holds_the_namespace(
         begun = time.monotonic()
         cluster.kubectl("delete", "namespace", sandbox.name, f"--timeout={WITHIN:.0f}s")
         assert time.monotonic() - begun < WITHIN
+
+
+@pytest.fixture
+def homes(cluster: Cluster, api: Api) -> Iterator[tuple[Sandbox, Sandbox]]:
+    """Two namespaces for the operator, one after the other."""
+    made = tuple(Sandbox.create(cluster, api, purpose) for purpose in ("old", "new"))
+    try:
+        yield made[0], made[1]
+    finally:
+        for each in made:
+            with suppress(Trouble):
+                cluster.helm("uninstall", "mailtls", f"--namespace={each.name}", "--no-hooks", "--ignore-not-found")
+            each.remove()
+
+
+def test_operator_moves_to_another_namespace_as_documented(
+    cluster: Cluster,
+    sandbox: Sandbox,
+    homes: tuple[Sandbox, Sandbox],
+    zone: Zone,
+    shared_pebble: Pebble,
+    email: str,
+    tmp_path: Path,
+) -> None:
+    """Uninstalled and installed elsewhere, the CRD having stayed: the resource is renewed by the new one, and Ready."""
+    old, new = homes
+    values = values_for(sandbox, zone, shared_pebble, email)
+    for home in homes:
+        home.put_secret("tsig", {"secret": zone.key.secret.encode()})
+    cluster.kubectl("label", "crd", CRD, "--overwrite", "app.kubernetes.io/managed-by=Helm")
+    tell_helm(cluster, old)
+    install(cluster, old, values, tmp_path, crds=True)
+    spec = {"dnsNames": [zone.host("mx")], "secretName": "mx-tls"}
+    kind = {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS"}
+    sandbox.apply(kind | {"metadata": {"name": "mx"}, "spec": spec})
+    first = sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=90.0)["status"]["certificate"]["serialNumber"]
+
+    cluster.helm("uninstall", "mailtls", f"--namespace={old.name}", "--timeout=120s")
+    assert sandbox.get(MAIL_SERVER_TLS, "mx")["status"]["certificate"]["serialNumber"] == first
+    with pytest.raises(Trouble, match="invalid ownership metadata"):
+        install(cluster, new, values, tmp_path, crds=True)
+    tell_helm(cluster, new)
+    install(cluster, new, values, tmp_path, crds=True)
+    sandbox.annotate(MAIL_SERVER_TLS, "mx", **{"mailtls.dev/renew": "after the move"})
+    sandbox.wait_for(
+        MAIL_SERVER_TLS,
+        "mx",
+        lambda seen: seen is not None and seen["status"]["certificate"]["serialNumber"] != first,
+        within=90.0,
+    )
+    sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=90.0)
+
+
+def tell_helm(cluster: Cluster, home: Sandbox) -> None:
+    """Say which release the CustomResourceDefinition belongs to, by the command of docs/operations.md."""
+    command = re.search(r"kubectl (annotate crd [^`]+?NEW-NAMESPACE)", OPERATIONS.read_text(encoding="utf-8"))
+    assert command is not None
+    cluster.kubectl(*command[1].replace("\\\n", " ").replace("NEW-NAMESPACE", home.name).split())

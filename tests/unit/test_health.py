@@ -97,7 +97,7 @@ def test_stopping_is_quick_with_an_open_connection(address: str) -> None:
 def test_slow_clients_lock_nobody_out_and_are_ended(problems: Problems) -> None:
     """Who holds more connections than there may be is ended when others come, or when the time is over."""
     checks = Checks(lambda: problems.live, lambda: problems.ready)
-    server = HealthServer(0, checks, Metrics().text, Bounds(connections=20, seconds=2.0))
+    server = HealthServer(0, checks, Metrics().text, Bounds(connections=20, seconds=0.5))
     port = server.start()
     slow = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
     try:

@@ -110,6 +110,14 @@ def test_certificate_that_is_not_due_ends_the_count() -> None:
     assert scheduled(schedule(), desired(), other, NOW, 0.0).status.attempts == attempts()
 
 
+def test_old_certificate_that_is_met_for_the_first_time_has_not_failed() -> None:
+    """One that was taken over when its renewal was due is renewed at once, and nothing is counted."""
+    old = living(90 * DAY, age=80 * DAY)
+    met = scheduled(PAST, desired(), seen(secret=secret(certificate=old), schedule=None), NOW, 0.0)
+    assert met.status.attempts is None
+    assert issuance_is_due(desired(), met, NOW) is not None
+
+
 def test_window_that_moves_later_is_no_failure_but_is_said() -> None:
     """A CA that is about to revoke moves the window: a person decides before the floor."""
     young = living(90 * DAY, age=DAY)
