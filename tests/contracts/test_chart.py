@@ -125,7 +125,7 @@ def rights_of(objects: Objects) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("feature", "lost"),
     [
-        ("exec", {("pods", "patch"), ("pods/exec", "create"), ("pods/exec", "get")}),
+        ("exec", {("pods", "get"), ("pods", "patch"), ("pods/exec", "create"), ("pods/exec", "get")}),
         (
             "restarts",
             {("pods", "delete"), ("deployments", "patch"), ("statefulsets", "patch"), ("daemonsets", "patch")},

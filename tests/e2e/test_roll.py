@@ -156,6 +156,32 @@ def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
     assert mail.observe(idle).pods[1].told_sha256 is None
 
 
+def test_command_that_hangs_is_ended_in_its_pod(mail: Mail) -> None:
+    """Neither the command nor what it started is left to run beside the next one."""
+    hanging = workload(STATEFUL_SET, Apply.RELOAD, command=("sh", "-c", "sleep 12345; postfix reload"))
+    mail.store(mail.authority.issue())
+    mail.deploy(hanging, pod_spec(), replicas=1)
+    renewed = mail.authority.issue()
+    mail.store(renewed)
+    step = ReloadPod(hanging, mail.observe(hanging).pods[0])
+    found = reload_pod(
+        mail.cluster,
+        mail.namespace,
+        step,
+        renewed.sha256,
+        secret_name=SECRET,
+        timeout=60,
+        stopping=threading.Event(),
+    )
+    assert found is not None
+    assert found.reason is Reason.RELOAD_FAILED
+    assert "did not end within 30 seconds and was ended" in found.message
+    listing = ("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    listed = mail.cluster.execute(mail.namespace, "postfix-0", "postfix", listing, 10)
+    assert "master" in listed.stdout
+    assert "12345" not in listed.stdout
+
+
 def test_image_without_cat_is_reloaded_all_the_same(mail: Mail) -> None:
     """Where the file cannot be seen, the kubelet gets its time and the probe proves the rest."""
     postfix = workload(STATEFUL_SET, Apply.RELOAD)
