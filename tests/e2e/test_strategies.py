@@ -1,4 +1,4 @@
-"""Workloads that do not replace their pods by themselves: it is said what a person has to do, and seen when it is done."""
+"""Workloads that do not replace their pods by themselves: what a person has to do is said, and seen when it is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-ON_DELETE = {"type": "OnDelete"}
+ON_DELETE = {"type": "OnDelete", "rollingUpdate": None}
 PARTITIONED = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
 
 

@@ -99,7 +99,7 @@ class FakeCluster:
     def _check_version(self, path: str, body: Json) -> None:
         if path not in self.objects:
             raise ApiError(404, "NotFound", path)
-        version = body["metadata"].get("resourceVersion")
+        version = (body.get("metadata") or {}).get("resourceVersion")
         if version is not None and version != self.objects[path]["metadata"]["resourceVersion"]:
             raise Conflict(409, "Conflict", path)
 

@@ -24,6 +24,31 @@ def test_two_name_one_secret_older_holds_it() -> None:
     assert claims.holder("mail", "tls") == Key("mail", "old")
 
 
+def sharing(name: str, *workloads: str) -> dict[str, Any]:
+    """A resource with a Secret of its own that names these StatefulSets."""
+    made = resource(name, names=f"{name}-tls")
+    listed = [{"kind": "StatefulSet", "name": each, "server": "postfix"} for each in workloads]
+    return made | {"spec": made["spec"] | {"workloads": listed}}
+
+
+def test_resources_that_name_one_workload_know_of_each_other() -> None:
+    """Each is woken when another comes, changes or goes; other namespaces and workloads are nobody's business."""
+    claims, mx, imap = Claims(), Key("mail", "mx"), Key("mail", "imap")
+    assert claims.note(sharing("mx", "postfix", "relay")) == frozenset()
+    assert claims.sharers(mx) == {}
+    assert claims.note(sharing("imap", "postfix")) == {mx}
+    assert claims.sharers(mx) == {"StatefulSet/postfix": ("imap",)}
+    assert claims.sharers(imap) == {"StatefulSet/postfix": ("mx",)}
+    elsewhere = sharing("other", "postfix")
+    elsewhere["metadata"]["namespace"] = "lists"
+    assert claims.note(elsewhere) == frozenset()
+    assert claims.note(sharing("imap", "dovecot")) == {mx}
+    assert claims.sharers(mx) == {}
+    claims.note(sharing("imap", "relay"))
+    assert claims.forget(imap) == {mx}
+    assert (claims.sharers(mx), claims.sharers(imap)) == ({}, {})
+
+
 def test_older_one_goes_younger_is_woken_and_holds() -> None:
     """Whoever waited must not wait for ever."""
     claims = Claims()

@@ -11,7 +11,7 @@ import websocket
 from mailtls.world.cluster import execution
 from mailtls.world.cluster.execution import Call, Commands
 from mailtls.world.ports import Executed, Unreachable
-from unit.whole_pass import WholePass
+from unit.whole_pass import PATH, WholePass
 
 MINUTE = timedelta(minutes=1)
 BROKEN = Unreachable("The API server answered 504: the node does not answer")
@@ -71,6 +71,23 @@ def test_slow_reload_says_what_it_waits_for_while_it_lasts() -> None:
         assert f"container postfix of pod {pod}" in told["message"]
         assert "`postfix reload`" in told["message"]
     assert passes.condition("RolledOut")["status"] == "True"
+
+
+def test_workload_that_another_resource_names_too_is_said_once() -> None:
+    """Both go on, and who wonders why pods restart twice finds the reason in the condition and one Event."""
+    passes = WholePass(1)
+    other = passes.cluster.get(PATH)
+    assert other is not None
+    other["metadata"] |= {"name": "imap", "uid": "another"}
+    other["spec"] |= {"secretName": "imap-tls"}
+    for each in (other, passes.cluster.get(PATH)):
+        assert each is not None
+        passes.observer.claims.note(each)
+    for _ in range(2):
+        passes.run()
+        assert "StatefulSet/postfix is also named by MailServerTLS imap" in passes.condition("RolledOut")["message"]
+    assert passes.condition("RolledOut")["status"] == "True"
+    assert [each["reason"] for each in passes.events()].count("WorkloadShared") == 1
 
 
 def test_exec_channel_that_is_back_lets_the_rollout_go_on() -> None:

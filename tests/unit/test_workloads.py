@@ -433,6 +433,18 @@ def test_annotations_of_long_and_of_different_secrets_differ() -> None:
     assert max(len(each.partition("/")[2]) for each in written) <= 63
 
 
+def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> None:
+    """Each leaves its own word in the template; before, each took the other's for an order to restart again."""
+    cluster, body = FakeCluster(), kube.workload()
+    cluster.create(PATH.rpartition("/")[0], body)
+    for secret_name, sha256 in (("mx-tls", NEW), ("imap-tls", "2" * 64)):
+        assert restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), sha256, secret_name) is None
+    template = cluster.get(PATH)
+    assert template is not None
+    said = {name: parse(wanted(), template, [], name).template_sha256 for name in ("mx-tls", "imap-tls")}
+    assert said == {"mx-tls": NEW, "imap-tls": "2" * 64}
+
+
 def test_restart_failing_otherwise_is_raised() -> None:
     """A server error is tried again."""
     cluster = kube.FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})

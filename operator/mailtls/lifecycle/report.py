@@ -1,7 +1,7 @@
 """Report: turn what is known at the end of a pass into conditions. Every message says what is, or what to do."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailtls.lifecycle.domain.watch import failing, healthy, is_complete
@@ -11,7 +11,7 @@ from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, stored_is_
 from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.renewal import held_by_its_age
-from mailtls.lifecycle.roll import next_roll, on_its_way
+from mailtls.lifecycle.roll import next_roll, on_its_way, shared
 from mailtls.lifecycle.store import warnings
 from mailtls.lifecycle.ways import are_awaited, ways_to_probe
 from mailtls.model.observed import Observed
@@ -55,13 +55,18 @@ def conditions(desired: Desired, seen: Observed, now: datetime) -> tuple[Conditi
     chapters = {
         ConditionType.ISSUED: issued(desired, seen, now),
         ConditionType.STORED: stored(desired, seen),
-        ConditionType.ROLLED_OUT: rolled_out(desired, seen, now),
+        ConditionType.ROLLED_OUT: _beside(shared(seen), rolled_out(desired, seen, now)),
         ConditionType.VERIFIED: verified(desired, seen, now),
         ConditionType.DOMAIN_HEALTHY: domain_healthy(desired, seen),
     }
     if desired.suspend:
         chapters = {kind: _as_it_was(kind, said, seen.status) for kind, said in chapters.items()}
     return _dated(chapters, seen.status, desired.generation, now, suspended=desired.suspend)
+
+
+def _beside(warning: Finding | None, said: Verdict) -> Verdict:
+    """Add a warning that changes nothing of what is said."""
+    return replace(said, message=f"{said.message} {warning.message}") if warning else said
 
 
 def _as_it_was(kind: ConditionType, said: Verdict, before: Status) -> Verdict:

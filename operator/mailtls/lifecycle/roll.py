@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from mailtls.lifecycle.proof import PASSING, Flaw, clients_refuse
 from mailtls.lifecycle.restart import pods_predate_certificate, restart_is_under_way
 from mailtls.lifecycle.roll_view import SETTLING_PAUSE, View, started_on_placeholder
+from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason, Severity
@@ -219,6 +220,17 @@ def on_its_way(step: RollStep) -> str:
         case ReplacePod(workload, pod):
             return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
     return "The certificate is on its way into the pods."
+
+
+def shared(seen: Observed) -> Finding | None:
+    """Say which other resources name a workload of this one: worth a word, though each brings its own certificate."""
+    if not seen.sharers:
+        return None
+    each = "; ".join(
+        f"{workload} is also named by MailServerTLS {', '.join(by)}" for workload, by in seen.sharers.items()
+    )
+    message = f"{each}: its pods are reloaded or restarted for the certificates of both, each in its own time."
+    return Finding(Reason.WORKLOAD_SHARED, message, Severity.WARN)
 
 
 def notes(view: View) -> tuple[Finding, ...]:

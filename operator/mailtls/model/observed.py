@@ -176,6 +176,7 @@ class Observed:
     look_at_roots_at: datetime | None = None
     close_failure: Failure | None = None  # what keeps the proofs of an order that is over from being removed
     roll_failure: Failure | None = None
+    sharers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # other resources, by workload
     rolls_failed: int = 0  # attempts in a row to roll this certificate out
     progress: RollProgress | None = None
     domains: tuple[DomainReport, ...] = ()  # of those that the spec names, as last looked at

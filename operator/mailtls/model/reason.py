@@ -98,6 +98,7 @@ class Reason(StrEnum):
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     ROLLOUT_TIMEOUT = "RolloutTimeout"
     CANARY_FAILED = "CanaryFailed"
+    WORKLOAD_SHARED = "WorkloadShared"
     FORBIDDEN = "Forbidden"
     FEATURE_DISABLED = "FeatureDisabled"
     QUOTA_EXCEEDED = "QuotaExceeded"

@@ -125,6 +125,7 @@ class Observer:
             staged=staged,
             copy=copy,
             holder=self.claims.holder(desired.key.namespace, desired.secret_name),
+            sharers=self.claims.sharers(desired.key),
             schedule=status.schedule,
             ask_ca_again_at=self.clock.now() + ASK_CA_AFTER_START * random(),  # noqa: S311 - spreads a restart
             handled_probe=status.handled_probe,

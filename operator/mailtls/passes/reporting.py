@@ -10,6 +10,7 @@ import structlog
 from mailtls.lifecycle.guard import to_remember
 from mailtls.lifecycle.proof import resting
 from mailtls.lifecycle.report import conditions, interruption, refusal, served
+from mailtls.lifecycle.roll import shared
 from mailtls.lifecycle.store import warnings
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
@@ -52,6 +53,7 @@ class Reporter:
         self._tell_of_domains(seen.resource, said)
         for warning in warnings(desired, seen) if seen.issued is not None else ():
             self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
+        self._tell_of_sharers(seen)
         self._measure(desired, seen, said)
         return told
 
@@ -130,6 +132,12 @@ class Reporter:
             self._events.post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
         if changed:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
+
+    def _tell_of_sharers(self, seen: Observed) -> None:
+        """Tell once that another resource names a workload of this one, and again when it is another one."""
+        warning, before = shared(seen), seen.status.condition(ConditionType.ROLLED_OUT)
+        if warning is not None and (before is None or warning.message not in before.message):
+            self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
 
     def _tell_of_domains(self, resource: Json, said: Iterable[Condition]) -> None:
         """Tell when what the domains publish became worse, or good again."""

@@ -368,6 +368,12 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Look at the workload with `kubectl rollout status` and at its newest pod with `kubectl describe pod`; raise "
         "rollout.timeout if your mail server needs longer to stop.",
     ),
+    Reason.WORKLOAD_SHARED: Explanation(
+        "Another MailServerTLS of the namespace names the same workload. Each brings its own certificate in, by "
+        "annotations of its own, so that the pods are reloaded or restarted for both.",
+        "List all names in one resource where one certificate is enough. Where the server has a certificate for each "
+        "name, or the pods hold several servers, no action is needed.",
+    ),
     Reason.CANARY_FAILED: Explanation(
         "The first pod did not serve the new certificate after its reload, so that the other pods were left alone.",
         "Read status.endpoints for that pod; the others still serve the old certificate.",

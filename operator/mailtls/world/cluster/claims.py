@@ -3,14 +3,15 @@
 A resource needs three: the one that it names, and those that are called after it for the next key and the pair before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Final
 
 from mailtls.model.spec import Key
+from mailtls.world.cluster.sharing import Sharing
 from mailtls.world.ports import Json
 from mailtls.world.reading.document import InvalidSpec
-from mailtls.world.reading.spec import secret_name
+from mailtls.world.reading.spec import secret_name, workloads_listed
 
 SUFFIXES: Final = ("", "-next", "-previous")
 Claim = tuple[str, str, Key]  # created, uid, key: sorts by age, then by an arbitrary but fixed rule
@@ -21,18 +22,20 @@ class Claims:
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._sharing = Sharing()
         self._secret_of: dict[Key, tuple[str, str]] = {}
         self._claims: dict[tuple[str, str], set[Claim]] = {}
 
     def note(self, resource: Json) -> frozenset[Key]:
-        """Learn of a new or changed resource; return the others whose right to a Secret may have changed."""
+        """Learn of a new or changed resource; return the others whose Secret or workload may be another's too now."""
         meta = resource["metadata"]
         key = Key(meta["namespace"], meta["name"])
-        place = _place(key, resource)
+        place, workloads = _place(key, resource), workloads_listed(resource)
         with self._lock:
+            sharers = self._sharing.note(key, workloads)
             before = self._secret_of.get(key)
             if before == place:
-                return frozenset()
+                return sharers
             rivals = self._drop(key)
             if place is not None:
                 self._secret_of[key] = place
@@ -40,12 +43,17 @@ class Claims:
                 for needed in _needed(*place):
                     self._claims.setdefault(needed, set()).add(claim)
                 rivals |= self._others(place, key)
-            return frozenset(rivals)
+            return frozenset(rivals) | sharers
 
     def forget(self, key: Key) -> frozenset[Key]:
-        """Drop a resource that is gone; return those that waited for its Secret."""
+        """Drop a resource that is gone; return those that waited for its Secret, or shared a workload with it."""
         with self._lock:
-            return frozenset(self._drop(key))
+            return frozenset(self._drop(key)) | self._sharing.note(key, frozenset())
+
+    def sharers(self, key: Key) -> Mapping[str, tuple[str, ...]]:
+        """Tell by workload (`StatefulSet/postfix`) which other resources name it too."""
+        with self._lock:
+            return self._sharing.others(key)
 
     def prime(self, resources: Iterable[Json]) -> None:
         """Learn of all resources at once, before the first of them is worked on."""
