@@ -45,6 +45,8 @@ class Round:
     """What one run took, and how long the slowest answer of the metrics endpoint did."""
 
     seconds: float = 0.0
+    processor: float = 0.0  # seconds, the operator's
+    others: float = 0.0  # the share of the machine's busy time that neither the operator nor the cluster used
     answers: list[float] = field(default_factory=list)
 
 
@@ -55,7 +57,11 @@ def chapter(cluster: Cluster) -> Chapter:
         for kind, rounds in took.items():
             with step(f"{HEALTHY} healthy resources, {kind}, round {number + 1} of {ROUNDS}"):
                 rounds.append(_run(cluster, kind))
-            say(f"{rounds[-1].seconds:.2f} s; /metrics at most {max(rounds[-1].answers):.2f} s")
+            last = rounds[-1]
+            say(
+                f"{last.seconds:.2f} s, {last.processor:.2f} s of processor time;"
+                f" /metrics at most {max(last.answers):.2f} s; {last.others:.0%} of the machine was used by others"
+            )
     medians = {kind: statistics.median(each.seconds for each in rounds) for kind, rounds in took.items()}
     alone = medians["alone"]
     slowest = max(max(each.answers) for rounds in took.values() for each in rounds)
@@ -93,10 +99,13 @@ def _healthy(ready: Stage) -> Round:
     names = [f"well-{number:02}" for number in range(HEALTHY)]
     took = Round()
     with _asking_for_metrics(ready, took):
-        begun = time.monotonic()
+        before, begun = ready.cost(), time.monotonic()
         with ThreadPoolExecutor(max_workers=APPLYING) as users:
             list(users.map(lambda name: ready.apply(name, [name]), names))
         took.seconds = max(ready.readiness.wait(names, _WITHIN).values()) - begun
+        after = ready.cost()
+    took.processor = after.operator - before.operator
+    took.others = 1 - (took.processor + after.parts - before.parts) / (after.machine - before.machine)
     return took
 
 

@@ -40,6 +40,8 @@ class Installation:
     solvers: list[Object] = field(default_factory=list)
     http01_service: str | None = None
     replicas: dict[str, OperatorProcess] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
+    """Settings of one test, which go before the others."""
 
     def __post_init__(self) -> None:
         """Store what the settings refer to."""
@@ -87,7 +89,8 @@ class Installation:
             # Where the tests lead names to.
             "MAILTLS_ALLOWED_NETWORKS": "127.0.0.0/8,198.18.0.0/15,10.96.0.0/16,2001:db8::/32",
         }
-        return settings | ({"MAILTLS_HTTP01_SERVICE": self.http01_service} if self.http01_service else {})
+        service = {"MAILTLS_HTTP01_SERVICE": self.http01_service} if self.http01_service else {}
+        return settings | service | self.more
 
     # resources
 

@@ -1,0 +1,214 @@
+"""The operator with the chart's own roles on the real cluster: features that are off, and verbs that are taken away."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from contracts.render import helm_template
+from testbed.mailserver import MailServer
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.installation import Installation
+
+pytestmark = pytest.mark.cluster
+
+ROLES = "roles.rbac.authorization.k8s.io"
+ACCOUNT = "mailtls"
+NEEDED_OF_THE_CHART = {"ServiceAccount", "Role", "RoleBinding"}
+WITHIN = 60.0
+
+
+def limit(installation: Installation, tmp_path: Path, *switches: str) -> None:
+    """Give the operator the rights that the chart grants with these values, and no others; tell it what is off."""
+    sandbox = installation.sandbox
+    done = helm_template(
+        *("--namespace", sandbox.name, "--no-hooks"),
+        *("--set", f"watchNamespaces={{{sandbox.name}}}", "--set", "crds.install=false"),
+        *(part for switch in switches for part in ("--set", switch)),
+    )
+    assert done.returncode == 0, done.stderr
+    rendered = [each for each in yaml.safe_load_all(done.stdout) if each]
+    sandbox.apply(*(each for each in rendered if each["kind"] in NEEDED_OF_THE_CHART))
+    (deployment,) = (each for each in rendered if each["kind"] == "Deployment")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    told = {each["name"]: each.get("value", "") for each in container["env"]}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(_kubeconfig(installation), encoding="utf-8")
+    off = told.get("MAILTLS_DISABLED_FEATURES", "")
+    installation.more = {"KUBECONFIG": str(kubeconfig), "MAILTLS_DISABLED_FEATURES": off}
+
+
+def _kubeconfig(installation: Installation) -> str:
+    sandbox = installation.sandbox
+    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
+    path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{ACCOUNT}/token"
+    token = sandbox.api.request("POST", path, body=wish)["status"]["token"]
+    config: dict[str, Any] = yaml.safe_load(sandbox.cluster.layout.kubeconfig.read_text(encoding="utf-8"))
+    config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
+    return yaml.safe_dump(config)
+
+
+def apply(installation: Installation, **workload: Any) -> None:
+    """Ask for all that needs rights: pods told in some way, and a probe by a Service."""
+    told = {"kind": "StatefulSet", "name": "postfix", **workload}
+    installation.apply(workloads=[told], probe={"from": ["Pods", "Service"]})
+
+
+def condition(installation: Installation, kind: str, reason: str) -> str:
+    """Wait until a condition is False for this reason; gives its message."""
+    seen = installation.sandbox.wait_for_condition(
+        MAIL_SERVER_TLS, "mx", kind, status="False", reason=reason, within=WITHIN
+    )
+    found = condition_of(seen, kind)
+    assert found is not None
+    return str(found["message"])
+
+
+def test_features_that_are_off_are_told_by_name_and_nothing_forbidden_is_tried(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Without exec and Services: the certificate is issued, the resource says what it does not get, and why."""
+    MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    limit(installation, tmp_path, "features.exec=false", "features.services=false")
+    operator = installation.start()
+    apply(installation, server="postfix")
+    assert "features.exec is false" in condition(installation, "RolledOut", "FeatureDisabled")
+    assert condition_of(installation.get(), "Issued")["status"] == "True"  # type: ignore[index]
+    installation.sandbox.delete("statefulsets.apps", "postfix")  # what reads the Secret at its start has it now
+    MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    assert "features.services is false" in condition(installation, "Verified", "FeatureDisabled")
+    assert "orbidden" not in operator.text()
+
+
+def test_restart_that_is_off_is_told_by_name(installation: Installation, tmp_path: Path) -> None:
+    """The workload's template is left as it is."""
+    MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    limit(installation, tmp_path, "features.restarts=false")
+    operator = installation.start()
+    apply(installation, apply="Rollout")
+    assert "features.restarts is false" in condition(installation, "RolledOut", "FeatureDisabled")
+    template = installation.sandbox.get("statefulsets.apps", "postfix")["spec"]["template"]["metadata"]
+    assert "annotations" not in template
+    assert "orbidden" not in operator.text()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A verb, and by what its lack is told: in the resource's status, or in the operator's log."""
+
+    resource: str
+    verb: str
+    told: str
+
+
+TAKEN = (
+    Taken("secrets", "get", 'cannot get resource "secrets"'),
+    Taken("secrets", "patch", 'cannot patch resource "secrets"'),
+    Taken("pods", "list", "may not list pods"),
+    Taken("pods", "patch", "may not patch pods"),
+    Taken("pods/exec", "get", "may not get and create pods/exec"),
+    Taken("services", "list", "may not list services"),
+    Taken("statefulsets", "get", "may not get statefulsets"),
+    Taken("mailservertls", "get", 'cannot get resource "mailservertls"'),
+    Taken("mailservertls/status", "patch", 'cannot patch resource "mailservertls/status"'),
+    Taken("events", "create", 'cannot create resource "events"'),
+)
+AT_THE_START = (
+    Taken("mailservertls", "list", "RBAC forbids the operator to list mailservertls"),
+    Taken("secrets", "list", "RBAC forbids the operator to list secrets"),
+    Taken("statefulsets", "list", "RBAC forbids the operator to list statefulsets"),
+    Taken("mailservertls", "watch", 'cannot watch resource "mailservertls"'),
+    Taken("secrets", "watch", 'cannot watch resource "secrets"'),
+    Taken("statefulsets", "watch", 'cannot watch resource "statefulsets"'),
+)
+
+
+def without(role: dict[str, Any], taken: Taken) -> list[dict[str, Any]]:
+    """The rules of a role without one verb on one resource."""
+    rules = []
+    for rule in role["rules"]:
+        others = [each for each in rule["resources"] if each != taken.resource]
+        if others:
+            rules.append(rule | {"resources": others})
+        if taken.resource in rule["resources"]:
+            left = [verb for verb in rule["verbs"] if verb != taken.verb]
+            if left:
+                rules.append(rule | {"resources": [taken.resource], "verbs": left})
+    return rules
+
+
+def let(installation: Installation, rules: list[dict[str, Any]], taken: Taken, *, allowed: bool) -> None:
+    """Write the role's rules, and wait until the API server goes by them."""
+    sandbox = installation.sandbox
+    sandbox.patch(ROLES, ACCOUNT, {"rules": rules})
+    resource, _, subresource = taken.resource.partition("/")
+    group = {"mailservertls": "mailtls.dev", "statefulsets": "apps"}.get(resource, "")
+    asked = {"namespace": sandbox.name, "group": group, "resource": resource, "verb": taken.verb}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{sandbox.name}:{ACCOUNT}",
+            "resourceAttributes": asked | ({"subresource": subresource} if subresource else {}),
+        },
+    }
+    deadline = time.monotonic() + WITHIN
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    while sandbox.api.request("POST", path, body=review)["status"]["allowed"] is not allowed:
+        assert time.monotonic() < deadline, taken
+        time.sleep(0.1)
+
+
+def await_told(installation: Installation, taken: Taken, since: int) -> None:
+    """Wait until the resource or the operator's log says which verb is missing."""
+    deadline = time.monotonic() + WITHIN
+    while True:
+        status = json.dumps(installation.get().get("status", {}), ensure_ascii=False).replace('\\"', '"')
+        log = installation.replica().text()[since:].replace('\\"', '"')
+        if taken.told in status or taken.told in log:
+            return
+        assert time.monotonic() < deadline, f"nobody says {taken.told!r}: {status}\n{log[-3000:]}"
+        time.sleep(0.2)
+
+
+def test_each_verb_that_is_taken_away_is_named(installation: Installation, tmp_path: Path) -> None:
+    """One after the other, each given back afterwards: the resource is Ready again, without a restart."""
+    MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    limit(installation, tmp_path)
+    operator = installation.start()
+    apply(installation, server="postfix")
+    installation.await_ready()
+    whole = installation.sandbox.get(ROLES, ACCOUNT)
+    for number, taken in enumerate(TAKEN):
+        since = len(operator.text())
+        let(installation, without(whole, taken), taken, allowed=False)
+        installation.renew(f"{number}-without")
+        await_told(installation, taken, since)
+        let(installation, whole["rules"], taken, allowed=True)
+        installation.renew(f"{number}-with")
+        installation.await_renewed(f"{number}-with", within=90.0)
+
+
+@pytest.mark.parametrize("taken", AT_THE_START, ids=lambda each: f"{each.verb} {each.resource}")
+def test_verb_that_is_missing_at_the_start_is_named_in_the_log(
+    installation: Installation, tmp_path: Path, taken: Taken
+) -> None:
+    """Nothing can be told in a resource that is not heard of."""
+    limit(installation, tmp_path)
+    role = installation.sandbox.get(ROLES, ACCOUNT)
+    let(installation, without(role, taken), taken, allowed=False)
+    operator = installation.start()
+    deadline = time.monotonic() + WITHIN
+    while taken.told not in operator.text().replace('\\"', '"'):
+        assert time.monotonic() < deadline, operator.text()
+        time.sleep(0.2)
