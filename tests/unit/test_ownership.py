@@ -17,6 +17,8 @@ from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import PrivateKeyPolicy
 from mailtls.passes.restoring import Restoring
+from mailtls.preflight.place import Place
+from mailtls.preflight.serving import whose_secrets
 from mailtls.world import keys
 from mailtls.world.cluster.ownership import ADOPT
 from mailtls.world.cluster.pairs import ADOPTED
@@ -94,7 +96,10 @@ def test_secret_in_the_place_of_our_own_is_never_written(suffix: str, metadata: 
     else:
         first = secrets.store(desired(), self_signed(key), key, ServingSecret(exists=False))
         secrets.store(desired(), self_signed(key), key, first)
-        assert PreviousPairs(cluster).read(desired(), first) is None
+        kept = PreviousPairs(cluster).read(desired(), first)
+        assert kept is not None
+        assert kept.foreign is not None
+        assert who in kept.foreign.message
     assert cluster.objects[path("mail", f"mx-tls-{suffix}")] == before
 
 
@@ -241,5 +246,24 @@ def test_previous_secret_of_an_earlier_resource_of_the_name_is_no_way_back() -> 
     secrets = Secrets(cluster)
     serving = secrets.store(desired(uid="uid-0"), self_signed(key), key, ServingSecret(exists=False))
     serving = secrets.store(desired(uid="uid-0"), self_signed(key), key, serving)
-    assert PreviousPairs(cluster).read(desired(uid="uid-0"), serving) is not None
-    assert PreviousPairs(cluster).read(desired(), serving) is None
+    pairs = PreviousPairs(cluster)
+    mine, inherited = pairs.read(desired(uid="uid-0"), serving), pairs.read(desired(), serving)
+    assert mine is not None
+    assert mine.certificate is not None
+    assert inherited is not None
+    assert inherited.foreign is not None
+    assert inherited.certificate is None
+
+
+@pytest.mark.parametrize("suffix", ["-next", "-previous"])
+def test_preflight_tells_of_what_is_in_the_way(suffix: str) -> None:
+    """Before anything is ordered, and with the same words as the operator's."""
+    cluster: Any = FakeCluster()
+    place = Place(NOW, cluster)
+    resource: Json = {"metadata": {"namespace": "mail", "name": "mx"}, "spec": {"secretName": "mx-tls"}}
+    (good,) = whose_secrets(resource, desired(), place, cluster)
+    assert good.reason is None
+    put(cluster, f"mx-tls{suffix}", "Opaque", **HELM)
+    (bad,) = whose_secrets(resource, desired(), place, cluster)
+    assert bad.reason is Reason.SECRET_NOT_OWNED
+    assert f"mx-tls{suffix} is kept by Helm" in bad.message

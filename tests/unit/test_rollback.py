@@ -15,7 +15,7 @@ from mailtls.lifecycle.rollback import fault_of, held, hold_for, noted, refused
 from mailtls.lifecycle.step import CloseOrder, Rest, RollBack, StageKey
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.observed import Hold, Observed, ServingSecret
-from mailtls.model.reason import Reason
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import Truth
 from mailtls.world import keys
@@ -77,6 +77,7 @@ def test_pair_that_can_serve_has_no_fault() -> None:
     ("kept", "words"),
     [
         (None, "it does not exist"),
+        (ServingSecret(foreign=Finding(Reason.SECRET_NOT_OWNED, "Helm keeps it.")), "it is not of this resource"),
         (ServingSecret(None, "22" * 32), "it holds no readable certificate"),
         (ServingSecret(pair().certificate, None), "it holds no readable certificate"),
         (replace(pair(), key_spki_sha256="33" * 32), "its private key is not its certificate's"),

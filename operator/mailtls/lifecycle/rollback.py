@@ -75,6 +75,8 @@ def fault_of(pair: ServingSecret | None, desired: Desired, seen: Observed, now: 
 def _why_not(pair: ServingSecret | None, desired: Desired, seen: Observed, now: datetime) -> str | None:
     if pair is None:
         return "it does not exist"
+    if pair.foreign is not None:
+        return "it is not of this resource"
     certificate = pair.certificate
     if certificate is None or pair.key_spki_sha256 is None:
         return "it holds no readable certificate with its private key"

@@ -10,9 +10,12 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.preflight.place import Place, RehearsingCluster
 from mailtls.world.cluster.claims import Claims
+from mailtls.world.cluster.journal import staged_name
+from mailtls.world.cluster.ownership import owned_fault
+from mailtls.world.cluster.pairs import previous_name
 from mailtls.world.cluster.resource import resource_path, resources_path
 from mailtls.world.cluster.rights import feature_of, missing_rights, needed
-from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.cluster.services import services
 from mailtls.world.cluster.workloads import observe
 from mailtls.world.ports import ApiError, Json
@@ -31,7 +34,8 @@ def lines(resource: Json, desired: Desired, place: Place) -> Iterator[Line]:
             yield unseen(topic, f"This cannot be looked at ({refusal.message}).")
 
 
-def _secret(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
+def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
+    """Look whether the Secret that pods mount, and those called after it, may be written."""
     topic = "secret"
     try:
         holder = _holder(resource, desired, place, cluster)
@@ -46,8 +50,11 @@ def _secret(resource: Json, desired: Desired, place: Place, cluster: RehearsingC
         yield bad(topic, Finding(Reason.SECRET_CLAIMED, message))
         return
     found = Secrets(cluster).serving(desired)
-    if found.foreign:
-        yield bad(topic, found.foreign)
+    fault = found.foreign or next(_in_the_way(desired, cluster), None)
+    if fault:
+        yield bad(topic, fault)
+    elif found.exists and not found.is_ours:
+        yield good(topic, f"Secret {desired.secret_name} exists and would be taken over, as its annotation asks.")
     elif found.exists:
         yield good(topic, f"Secret {desired.secret_name} exists and would be kept by {desired.key}.")
     else:
@@ -59,6 +66,14 @@ def _holder(resource: Json, desired: Desired, place: Place, cluster: RehearsingC
     itself = resource | {"metadata": _identity(existing, desired, place)}
     claims.prime([*cluster.list(resources_path(desired.key.namespace)), itself])
     return claims.holder(desired.key.namespace, desired.secret_name)
+
+
+def _in_the_way(desired: Desired, cluster: RehearsingCluster) -> Iterator[Finding]:
+    for name in (staged_name(desired), previous_name(desired)):
+        there = cluster.get(path(desired.key.namespace, name))
+        fault = owned_fault(there, desired, name) if there else None
+        if fault is not None and fault.reason is Reason.SECRET_NOT_OWNED:  # what a namesake left goes by itself
+            yield fault
 
 
 def _identity(existing: Json | None, desired: Desired, place: Place) -> Json:
@@ -119,4 +134,4 @@ def _rights(_resource: Json, desired: Desired, place: Place, cluster: Rehearsing
     yield bad(topic, Finding(Reason.FORBIDDEN, message))
 
 
-_LOOKS: Final = (("secret", _secret), ("workload", _workloads), ("service", _services), ("rights", _rights))
+_LOOKS: Final = (("secret", whose_secrets), ("workload", _workloads), ("service", _services), ("rights", _rights))

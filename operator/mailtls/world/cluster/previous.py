@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Final
 
 from mailtls.model.observed import Hold, ServingSecret
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
+from mailtls.world.cluster.ownership import owned_fault
 from mailtls.world.cluster.pairs import (
     ROLLBACK_HANDLED,
     encoded,
@@ -36,10 +38,16 @@ class PreviousPairs:
         self._cluster = cluster
 
     def read(self, desired: Desired, serving: ServingSecret) -> ServingSecret | None:
-        """The pair that served before `serving`, whatever can be read of it; None where no Secret keeps one."""
+        """The pair that served before `serving`, whatever can be read of it; None where no Secret keeps one.
+
+        A Secret of its name that is not ours is `foreign`, and nothing of it is read.
+        """
         kept = self._cluster.get(path(desired.key.namespace, previous_name(desired)))
-        if kept is None or not belongs_to(kept, desired.key, desired.uid):
+        if kept is None:
             return None
+        if not belongs_to(kept, desired.key, desired.uid):
+            fault = owned_fault(kept, desired, previous_name(desired))
+            return ServingSecret(foreign=fault or Finding(Reason.SECRET_NOT_OWNED, "Nothing is kept in it yet."))
         pair, displaced = read_pair(kept), _displaced(kept)
         # They are the same where a crash came between the last two writes.
         return displaced if displaced is not None and _leaf(pair) == _leaf(serving) else pair
