@@ -14,6 +14,7 @@ from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.listings import Listings
 from mailtls.world.cluster.resource import MANAGER, OWNER, owner_of, resources_path
 from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Cluster, Json, Unreachable
 
 SWEEP: Final = 3600.0  # seconds between full lists
@@ -208,7 +209,7 @@ class Sweeper:
                 renew()
                 self._intake.sweep(self.list)
                 self.look_for_open_orders()
-            except (ApiError, Unreachable) as problem:
+            except (ApiError, Unreachable, PassEnded) as problem:
                 log.warning("the resources could not be listed", error=str(problem))
 
 

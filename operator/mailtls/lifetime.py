@@ -24,6 +24,7 @@ from mailtls.world.challenges.http01 import Http01Server, Tokens
 from mailtls.world.clock import SystemClock
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.kubernetes import KubernetesCluster, Patience
+from mailtls.world.effects import PassEnded
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Json, Unreachable
 
@@ -112,7 +113,7 @@ class Operator:
             try:
                 self._work.begin()
                 resources = self._sweeper.list()
-            except (ApiError, Unreachable) as problem:
+            except (ApiError, Unreachable, PassEnded) as problem:
                 log.warning("the work cannot begin yet", error=str(problem))
                 self._ended.wait(RETRY)
                 continue
@@ -163,6 +164,8 @@ class Operator:
     def _withdraw(self) -> None:
         try:
             self._work.withdraw(self._hasty)
+        except PassEnded:
+            log.debug("another replica may lead by now: its HTTP-01 endpoint is left alone")
         except (ApiError, Unreachable) as problem:
             log.warning("the HTTP-01 endpoint could not be withdrawn", error=str(problem))
 

@@ -63,10 +63,11 @@ class Parts:
 class Work:
     """What the process does once it leads.
 
-    `begin` is called once, before all; it may raise `Unreachable` and is called again then. `restore` is called with
-    each resource that exists, before the first pass. `heard` is called for a key that the watches tell of, before it is
-    queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps against, None where all is well;
-    `late` how many workers come near to that.
+    `begin` is called before all, and by each sweep; it may raise `Unreachable` and is called again then. `withdraw`
+    takes back what it published, by a cluster that gives up soon; both raise `PassEnded` where we do not lead.
+    `restore` is called with each resource that exists, before the first pass. `heard` is called for a key that the
+    watches tell of, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
+    against, None where all is well; `late` how many workers come near to that.
     """
 
     begin: Callable[[], None]
@@ -197,14 +198,15 @@ def _defaults(settings: Settings) -> Defaults:
 def _publish(parts: Parts) -> None:
     """Lead the CA's HTTP-01 requests to this replica, the only one that knows the tokens."""
     if (route := _route(parts.settings)) is not None:
-        publish(parts.cluster, route)
+        with guarded(parts.leadership.require):
+            publish(parts.cluster, route)
 
 
 def _withdraw(parts: Parts, cluster: Cluster) -> None:
-    """Lead them to nobody any more, where this replica leads."""
-    route = _route(parts.settings)
-    if route is not None and parts.leadership.is_leading():
-        publish(cluster, without_endpoint(route))
+    """Lead them to nobody any more; raises `PassEnded` where another replica may lead, and be led to, by now."""
+    if (route := _route(parts.settings)) is not None:
+        with guarded(parts.leadership.require):
+            publish(cluster, without_endpoint(route))
 
 
 def _route(settings: Settings) -> Json | None:

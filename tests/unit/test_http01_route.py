@@ -1,7 +1,17 @@
 """The EndpointSlice that leads the CA to the leading replica."""
 
+from threading import Event
+
+import pytest
+
 from fakes.cluster import FakeCluster
+from mailtls.election import Leadership, LeadershipLost
+from mailtls.settings import Settings
+from mailtls.wiring import Parts, build
+from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish, without_endpoint
+from mailtls.world.cluster.claims import Claims
+from mailtls.world.metrics import Metrics
 
 
 def test_slice_leads_the_service_to_one_pod() -> None:
@@ -52,3 +62,22 @@ def test_withdrawn_slice_leads_nowhere() -> None:
     stored = cluster.get("/apis/discovery.k8s.io/v1/namespaces/mail/endpointslices/mailtls-http01-ipv4")
     assert stored is not None
     assert (stored["endpoints"], stored["ports"]) == ([], published["ports"])
+
+
+def test_only_who_leads_publishes_and_withdraws_the_endpoint() -> None:
+    """A replica that slept, and wakes up when another one leads, leaves the other's endpoint alone."""
+    settings = Settings("mailtls", "mailtls-abc", pod_name="mailtls-abc", pod_ip="10.0.0.7", http01_service="acme")
+    cluster, leadership = FakeCluster(), Leadership(lambda: 0.0)
+    parts = Parts(settings, cluster, Metrics(), leadership, Tokens(), Claims(), Event())
+    work = build(parts)
+    for effect in (work.begin, lambda: work.withdraw(cluster)):
+        with pytest.raises(LeadershipLost):
+            effect()
+    assert cluster.writes == []
+    leadership.extend(1.0)
+    work.begin()
+    (stored,) = cluster.list("/apis/discovery.k8s.io/v1/endpointslices")
+    assert [each["targetRef"]["name"] for each in stored["endpoints"]] == ["mailtls-abc"]
+    work.withdraw(cluster)
+    (stored,) = cluster.list("/apis/discovery.k8s.io/v1/endpointslices")
+    assert stored["endpoints"] == []

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.cluster import FakeCluster
+from mailtls.commands.cluster import Connected
+from mailtls.commands.preflight import _installation
 from mailtls.model.exit_code import ExitCode
 from mailtls.model.preflight import Line, bad, doubtful, exit_code, good, unseen
 from mailtls.model.reason import Finding, Reason
@@ -146,3 +148,19 @@ def test_operator_that_may_not_be_looked_for_leaves_its_rights_unknown() -> None
     """Not found is doubtful; not to be looked for is not known."""
     assert _looked(GuardedCluster())["rights"] == [Verdict.WARN]
     assert _looked(GuardedCluster(), hidden="You may not.")["rights"] == [Verdict.UNKNOWN]
+
+
+def test_operator_is_found_with_rights_in_its_namespace_only() -> None:
+    """Who may not look everywhere need not name the namespace that the documentation names, nor the own one."""
+    cluster = GuardedCluster("/apis/apps/v1/deployments")
+    labels = {"app.kubernetes.io/name": "mailtls", "app.kubernetes.io/component": "operator"}
+    cluster.objects["/apis/apps/v1/namespaces/mailtls/deployments/mailtls"] = {
+        "metadata": {"namespace": "mailtls", "name": "mailtls", "labels": labels},
+        "spec": {"template": {"spec": {"serviceAccountName": "robot", "containers": [{"name": "operator"}]}}},
+    }
+    found = _installation(Connected(cluster, "mail"), None)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.user == "system:serviceaccount:mailtls:robot"
+    cluster.objects.clear()
+    with pytest.raises(ApiError):
+        _installation(Connected(cluster, "mail"), None)  # type: ignore[arg-type]

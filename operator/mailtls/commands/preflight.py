@@ -1,7 +1,7 @@
 """`mailtls preflight`: what would go wrong with manifests, before they are applied."""
 
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mailtls.world.dns.resolver import ResolverSettings
     from mailtls.world.reading.spec import Defaults
 
+_DOCUMENTED = "mailtls"  # where docs/install.md has it installed
 _STANDARD_INPUT = Path("-")
 _ASSUMED = (
     "No operator was looked at, so what a manifest leaves out is taken as an installation with acme.server letsencrypt "
@@ -85,12 +86,11 @@ def _place(
 ) -> "Place":
     from mailtls.preflight.place import Place
     from mailtls.world.clock import SystemClock
-    from mailtls.world.cluster.installation import find_installation
     from mailtls.world.ports import ApiError
 
     found, hidden = None, ""
     try:
-        found = find_installation(there.cluster, operator_namespace) if there else None
+        found = _installation(there, operator_namespace) if there else None
     except ApiError as refusal:
         if not refusal.is_forbidden:
             raise
@@ -104,6 +104,23 @@ def _place(
         may_write=may_write,
         hidden=hidden,
     )
+
+
+def _installation(there: Connected, operator_namespace: str | None) -> "Installation | None":
+    """Look in all namespaces; who may not has the own one looked into, and the one of the documentation."""
+    from mailtls.world.cluster.installation import find_installation
+    from mailtls.world.ports import ApiError
+
+    try:
+        return find_installation(there.cluster, operator_namespace)
+    except ApiError as refusal:
+        if not refusal.is_forbidden or operator_namespace is not None:
+            raise
+        for namespace in dict.fromkeys((there.namespace, _DOCUMENTED)):
+            with suppress(ApiError):
+                if (found := find_installation(there.cluster, namespace)) is not None:
+                    return found
+        raise
 
 
 def _hidden(operator_namespace: str | None, refusal: str) -> str:
