@@ -47,7 +47,7 @@ def test_server_that_crashes_without_its_certificate_is_made_anew(installation: 
     """The kubelet starts them ever less often; nobody waits for that."""
     server = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1)
     deploy(server, "OrderedReady", command=["sh", "-c", CRASH])
-    installation.sandbox.wait_for("pods", "postfix-0", lambda pod: restarts(pod) > 2, within=90)
+    installation.sandbox.wait_for("pods", "postfix-0", lambda pod: restarts(pod) > 0, within=60)
     installation.start()
     installation.apply(workloads=[{"kind": server.kind, "name": server.name}])
     installation.await_ready(within=90)

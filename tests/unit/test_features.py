@@ -62,6 +62,10 @@ def test_reload_is_refused_where_its_command_may_not_be_run(
 
 def test_restart_is_refused_only_where_restarts_are_off() -> None:
     """It needs no command in a pod."""
+    step = RestartWorkload(workload(Apply.RELOAD))
+    finding = off(Feature.RESTARTS).refusal_to_tell(step)
+    assert finding is not None
+    assert "kubectl rollout restart yourself" in finding.message
     step = RestartWorkload(workload(Apply.ROLLOUT))
     finding = off(Feature.RESTARTS).refusal_to_tell(step)
     assert finding is not None

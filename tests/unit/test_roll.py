@@ -278,6 +278,8 @@ def test_no_pod_ready_in_spite_of_its_reload_restarts_the_workload() -> None:
     assert isinstance(step, WaitForPods)
     late = NOW + timedelta(seconds=16)
     assert next_roll([state(told)], {}, NEW, begun, late) == RestartWorkload(workload())
+    knocked_over = [state(replace(told, ready_at=NOW + timedelta(seconds=1)))]
+    assert awaited(next_roll(knocked_over, {}, NEW, begun, late)) is Reason.POD_NOT_READY
     beside_another = [state(told, pod("p-1"))]
     found = next_roll(beside_another, evidence(all_serve(OLD, "p-1")), NEW, begun, late)
     assert isinstance(found, WaitForPods)

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from fakes.cluster import FakeCluster
+from mailtls.lifecycle.roll import next_roll
 from mailtls.model.reason import Reason
+from mailtls.model.roll import RestartWorkload
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState, certificate_annotation, restart_annotation
 from mailtls.world.cluster.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.world.ports import ApiError, Json
 from unit import kube
-from unit.rolling import NEW
+from unit.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 
 PATH = "/apis/apps/v1/namespaces/mail/statefulsets/postfix"
 COMMAND = ("postfix", "reload")
@@ -435,14 +437,26 @@ def test_annotations_of_long_and_of_different_secrets_differ() -> None:
 
 def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> None:
     """Each leaves its own word in the template; before, each took the other's for an order to restart again."""
-    cluster, body = FakeCluster(), kube.workload()
-    cluster.create(PATH.rpartition("/")[0], body)
-    for secret_name, sha256 in (("mx-tls", NEW), ("imap-tls", "2" * 64)):
-        assert restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), sha256, secret_name) is None
-    template = cluster.get(PATH)
-    assert template is not None
-    said = {name: parse(wanted(), template, [], name).template_sha256 for name in ("mx-tls", "imap-tls")}
-    assert said == {"mx-tls": NEW, "imap-tls": "2" * 64}
+    cluster, both = FakeCluster(), {"mx-tls": NEW, "imap-tls": "2" * 64}
+    spec = kube.pod_spec()
+    spec["containers"][0]["envFrom"] = [{"secretRef": {"name": "imap-tls"}}]
+    cluster.create(PATH.rpartition("/")[0], kube.workload(spec=spec, status={"observedGeneration": 3}))
+    of, restarts = replace(wanted(Apply.ROLLOUT), ports=(SMTP,)), []
+    for attempt in range(8):
+        secret_name = ("mx-tls", "imap-tls")[attempt % 2]
+        body = cluster.get(PATH)
+        assert body is not None
+        pods = [
+            kube.pod(f"postfix-{n}", annotations=body["spec"]["template"]["metadata"].get("annotations", {}))
+            for n in (0, 1)
+        ]
+        state = parse(of, body, pods, secret_name)
+        served = evidence([seen(f"postfix-{n}", SMTP, OLD) for n in (0, 1)])
+        step = next_roll([state], served, both[secret_name], progress(retry=True), NOW)
+        if isinstance(step, RestartWorkload):
+            restarts.append(secret_name)
+            assert restart_workload(cluster, "mail", of, both[secret_name], secret_name) is None
+    assert restarts == ["mx-tls", "imap-tls"]
 
 
 def test_restart_failing_otherwise_is_raised() -> None:

@@ -75,10 +75,14 @@ class View:
         return not self.was_told(pod) and self._waits_for_certificate(state, pod)
 
     def was_reloaded_in_vain(self, state: WorkloadState, pod: PodState) -> bool:
-        """Whether a stuck pod had its reload and time to become ready by it; a restart takes nothing from anybody."""
+        """Whether a stuck pod had its reload and time to become ready by it; a restart takes nothing from anybody.
+
+        One that its reload made NotReady is not meant: that may take its time, and end by itself.
+        """
         acted_at = self.progress.acted_at.get(pod.uid)
-        has_had_time = acted_at is not None and self.now >= acted_at + READY_AFTER
-        return has_had_time and self._waits_for_certificate(state, pod)
+        if pod.ready or acted_at is None or (pod.ready_at is not None and pod.ready_at > acted_at):
+            return False
+        return self.now >= acted_at + READY_AFTER and self._waits_for_certificate(state, pod)
 
     def _waits_for_certificate(self, state: WorkloadState, pod: PodState) -> bool:
         if any(other.ready and self.pod_flaws(state, other) for other in state.living_pods):

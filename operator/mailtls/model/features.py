@@ -8,6 +8,7 @@ from typing import Final
 from mailtls.model.preset import PRESETS
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import Action, ReloadPod
+from mailtls.model.spec import Apply
 
 
 class Feature(StrEnum):
@@ -53,7 +54,14 @@ class Features:
     def refusal_to_tell(self, step: Action) -> Finding | None:
         """Say why a pod is not told to reload, or a workload or pod not replaced; None where it may be."""
         if not isinstance(step, ReloadPod):
-            return self.refusal(Feature.RESTARTS)
+            off = self.refusal(Feature.RESTARTS)
+            if off is None or step.workload.apply is not Apply.RELOAD:
+                return off
+            message = (
+                f"{step.workload} has to be restarted, as a reload was in vain or cannot be run: features.restarts is "
+                "false in the operator's Helm values. Set it to true, or run kubectl rollout restart yourself."
+            )
+            return Finding(off.reason, message)
         if (off := self.refusal(Feature.EXEC)) is not None:
             return off
         reload = step.workload.reload
