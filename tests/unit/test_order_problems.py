@@ -59,6 +59,32 @@ def test_problem_type_and_stage_decide_the_verdict(
     assert verdict.finding.message.endswith(": The CA's words.")
 
 
+@pytest.mark.parametrize(
+    ("code", "detail"),
+    [
+        ("badCSR", "CSR must contain a common name"),
+        ("badCSR", "the CN is missing"),
+        ("malformed", "certificate request without subject"),
+        ("unauthorized", "policy requires CommonName"),
+        ("badCSR", "Subject is empty"),
+    ],
+)
+def test_authority_that_wants_a_common_name_is_told_how(code: str, detail: str) -> None:
+    """The advice names the setting, and nothing that has to do with keys or names."""
+    finding = judge(Problem(_ACME + code, detail), Stage.ORDER).finding
+    assert finding.reason is Reason.ORDER_REJECTED
+    assert finding.message == (
+        f"Set spec.acme.commonName to true, the CA wants a common name in the request: {detail}."
+    )
+
+
+@pytest.mark.parametrize("detail", ["Error parsing the subject alternative names", "CN mismatch", "key is too weak"])
+def test_other_complaints_about_a_request_name_all_that_could_help(detail: str) -> None:
+    """Where the CA does not say it, the setting is one of the ways out."""
+    message = judge(Problem(_ACME + "badCSR", detail), Stage.ORDER).finding.message
+    assert message.startswith("Change spec.privateKey or spec.dnsNames, or set spec.acme.commonName")
+
+
 @given(st.text(max_size=3000), st.text(max_size=3000), st.sampled_from(Stage))
 def test_message_of_any_problem_fits_an_event(kind: str, detail: str, stage: Stage) -> None:
     """Kubernetes takes 1024 characters in an event's message."""

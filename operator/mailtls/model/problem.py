@@ -78,7 +78,10 @@ _KNOWN: Mapping[str, tuple[Reason, str]] = {
     "badSignatureAlgorithm": (Reason.ACCOUNT_REJECTED, "Use another kind of account key, the CA refuses this one"),
     "rejectedIdentifier": (Reason.ORDER_REJECTED, "Correct spec.dnsNames, the CA does not issue for one of them"),
     "unsupportedIdentifier": (Reason.ORDER_REJECTED, "Correct spec.dnsNames, the CA does not issue for one of them"),
-    "badCSR": (Reason.ORDER_REJECTED, "Change spec.privateKey or spec.dnsNames, the CA refuses the request"),
+    "badCSR": (
+        Reason.ORDER_REJECTED,
+        "Change spec.privateKey or spec.dnsNames, or set spec.acme.commonName to true, the CA refuses the request",
+    ),
     "badNonce": (Reason.ACME_UNREACHABLE, "The CA refuses every nonce it gave, the operator tries again"),
     "serverInternal": (Reason.ACME_UNREACHABLE, "The CA has trouble of its own, the operator tries again"),
 }
@@ -96,6 +99,12 @@ _LOOKUP_FAILED = re.compile(
     r"(?i)SERVFAIL|REFUSED|time[d ]*-?\s?out|look(?:ing)?[ -]?up|unable to|could not|cannot|failed|network|bogus|DNSSEC"
 )
 _FORBIDS = re.compile(r"(?i)prevents? issuance|forbid|not (?:allowed|permitted|authori[sz]ed)|disallow")
+
+_COMMON_NAME = re.compile(
+    r"(?i)(?:no|missing|empty|without|requires?|required|must|needs?|lacks?|absent)\b.{0,60}"
+    r"(?:common ?name|\bCN\b|\bsubject\b(?! ?alt))"
+    r"|(?:common ?name|\bCN\b|\bsubject\b(?! ?alt)).{0,60}\b(?:missing|empty|required|absent|must)"
+)
 
 _OTHERWISE: Mapping[Stage, tuple[Reason, str]] = {
     Stage.ACCOUNT: (Reason.ACCOUNT_REJECTED, "The CA refuses the account"),
@@ -121,6 +130,8 @@ def _meaning(problem: Problem, stage: Stage) -> tuple[Reason, str]:
             Reason.CAA_LOOKUP_FAILED,
             "Repair the name servers, they fail for CAA queries (no record forbids anything, but the CA must know)",
         )
+    if stage is Stage.ORDER and _wants_common_name(problem):
+        return Reason.ORDER_REJECTED, "Set spec.acme.commonName to true, the CA wants a common name in the request"
     if problem.code in _KNOWN:
         return _KNOWN[problem.code]
     reason, advice = _OTHERWISE[stage]
@@ -130,6 +141,12 @@ def _meaning(problem: Problem, stage: Stage) -> tuple[Reason, str]:
 def _is_pause(problem: Problem) -> bool:
     # Boulder's pause has no type of its own: it comes as rateLimited, with a link that a person must open.
     return problem.code == "rateLimited" and "unpause" in problem.detail
+
+
+def _wants_common_name(problem: Problem) -> bool:
+    """Whether the request was refused for its empty subject, in the words of those that say so."""
+    is_of_request = problem.code in {"badCSR", "malformed", "rejectedIdentifier", "unauthorized"}
+    return is_of_request and _COMMON_NAME.search(problem.detail) is not None
 
 
 def _is_failed_caa_lookup(problem: Problem) -> bool:

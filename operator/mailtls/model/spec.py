@@ -209,6 +209,7 @@ class Acme:
     `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
     user keeps; None: the operator keeps the key of one account per (server, email) in a Secret. `namespace` is whose
     account it is, and where that Secret is: empty for the installation's, which stays in the operator's namespace.
+    `common_name`: requests carry a common name, for private authorities that want one.
     """
 
     server: str
@@ -220,6 +221,7 @@ class Acme:
     external_account_binding: ExternalAccountBinding | None = None
     account_key: DataRef | None = None
     namespace: str = ""
+    common_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

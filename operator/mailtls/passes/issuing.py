@@ -88,7 +88,7 @@ class Issuing:
             is_open=True,
             staged_at=self.clock.now(),
             key=key,
-            csr_der=keys.signing_request(key, desired.dns_names),
+            csr_der=keys.signing_request(key, desired.dns_names, common_name=desired.acme.common_name),
             resource_version=seen.staged.resource_version if seen.staged else "",
             replaces_sha256=seen.secret.certificate.sha256 if seen.secret.certificate else None,
         )

@@ -15,6 +15,7 @@ from mailtls.model.certificate import KeyMaterial
 from mailtls.model.loading import private_key
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 
+LONGEST_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 CURVES = {256: ec.SECP256R1, 384: ec.SECP384R1}
 
 
@@ -35,11 +36,17 @@ def follows(key: KeyMaterial, policy: PrivateKeyPolicy) -> bool:
     return isinstance(private, wanted) and getattr(private, "key_size", 0) == policy.size
 
 
-def signing_request(key: KeyMaterial, names: Sequence[str]) -> bytes:
-    """The CSR in DER: no subject, the names as DNS-IDs, as the CAs of the web want it (RFC 8555 section 7.4)."""
+def signing_request(key: KeyMaterial, names: Sequence[str], *, common_name: bool = False) -> bytes:
+    """The CSR in DER: no subject, the names as DNS-IDs, as the CAs of the web want it (RFC 8555 section 7.4).
+
+    `common_name`: the subject holds the first of the names that fits into one, for private authorities that want it.
+    """
     private = private_key(key.pem)
     if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise TypeError("only ECDSA and RSA keys sign requests")
     alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return request.add_extension(alternative, critical=True).sign(private, SHA256()).public_bytes(Encoding.DER)
+    short = [name for name in names if len(name) <= LONGEST_COMMON_NAME] if common_name else []
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in short[:1]])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    is_alone = not short  # RFC 5280 section 4.2.1.6: without a subject the names must be understood
+    return request.add_extension(alternative, critical=is_alone).sign(private, SHA256()).public_bytes(Encoding.DER)

@@ -154,7 +154,8 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
     ),
     Reason.ORDER_REJECTED: Explanation(
         "The authority does not issue for one of these names, or not for this key or request.",
-        "Read the authority's own words in the message; correct or remove the name that it refuses.",
+        "Read the authority's own words in the message; correct or remove the name that it refuses. Some private "
+        "authorities refuse requests without a common name: set acme.commonName to true for these.",
     ),
     Reason.ORDER_FAILED: Explanation(
         "The authority accepted the order but did not issue in the end.",

@@ -136,6 +136,7 @@ def _overriding(node: Node, namespace: str, default: Acme | None) -> Acme | None
         solvers=own.solvers or default.solvers,
         profile=own.profile or default.profile,
         preferred_chain=own.preferred_chain or default.preferred_chain,
+        common_name=own.common_name,
     )
 
 
@@ -172,7 +173,7 @@ def _with_own_account(own: Acme, namespace: str, default: Acme | None) -> Acme:
 
 def _acme(node: Node, namespace: str, server: str) -> Acme:
     email, profile, chain = node.at("email"), node.at("profile"), node.at("preferredChain")
-    account_key = node.at("accountKeySecretRef")
+    account_key, common_name = node.at("accountKeySecretRef"), node.at("commonName")
     mail_address = "write one bare mail address such as postmaster@example.com"
     return Acme(
         server=server,
@@ -183,6 +184,7 @@ def _acme(node: Node, namespace: str, server: str) -> Acme:
         ca_bundle=bundle_ref(node.at("caBundle"), namespace),
         external_account_binding=_external_account_binding(node.at("externalAccountBinding"), namespace),
         account_key=data_ref(account_key, namespace, default_key="tls.key") if account_key.is_given else None,
+        common_name=common_name.flag(default=False),
     )
 
 
