@@ -162,3 +162,40 @@ def test_command_that_ran_out_of_time_is_waited_for_and_not_started_beside_itsel
     assert commands.run(PLACE, CALL, 0.05).exit_code is None
     assert len(started) == 2
     started[1].ended.set()
+
+
+def test_file_that_comes_late_is_waited_for_by_the_queue() -> None:
+    """The worker is free meanwhile; the kubelet is woken once, and the pod is reloaded once its file is there."""
+    passes = WholePass(pods=1, file_patience=timedelta(0))
+    pod = "/api/v1/namespaces/mail/pods/postfix-0"
+    fresh, passes.cluster.on_cat = passes.cluster.on_cat, lambda _pod: Executed(0, "", "")
+    delay = passes.run()
+    woken = passes.cluster.objects[pod]["metadata"]["resourceVersion"]
+    for _ in range(3):
+        told = passes.condition("RolledOut")
+        assert (told["status"], told["reason"]) == ("False", "FileNotUpdated")
+        assert delay is not None
+        assert 0 < delay <= 5
+        passes.clock.advance(timedelta(seconds=delay))
+        delay = passes.run()
+    assert passes.cluster.objects[pod]["metadata"]["resourceVersion"] == woken
+    assert passes.cluster.reloaded == []
+    passes.cluster.on_cat = fresh
+    passes.clock.advance(timedelta(seconds=5))
+    passes.run()
+    assert passes.cluster.reloaded == ["postfix-0"]
+    assert passes.condition("RolledOut")["status"] == "True"
+
+
+def test_file_that_never_comes_ends_the_rollout_by_its_time_out() -> None:
+    """With the reason that names the file."""
+    passes = WholePass(pods=1, file_patience=timedelta(0))
+    passes.cluster.on_cat = lambda _pod: Executed(0, "", "")
+    begun, failed = passes.clock.now(), passes.metrics.registry
+    while not failed.get_sample_value("mailtls_rollouts_total", {"outcome": "failed"}):
+        delay = passes.run()
+        assert delay is not None
+        passes.clock.advance(timedelta(seconds=max(delay, 1)))
+        assert passes.clock.now() - begun < 12 * MINUTE
+    assert passes.condition("RolledOut")["reason"] == "FileNotUpdated"
+    assert passes.clock.now() - begun > 9 * MINUTE

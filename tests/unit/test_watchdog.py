@@ -1,17 +1,11 @@
 """Liveness: a worker that is stuck in a step is seen, one that waits as it may is not."""
 
-from datetime import timedelta
-
 from mailtls.lifecycle.deadlines import deadline_of
-from mailtls.lifecycle.step import LookAtWorkloads, Roll
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.roll import RolloutFailed
+from mailtls.lifecycle.step import LookAtWorkloads
 from mailtls.passes.watchdog import GRACE, Watchdog
 from mailtls.world.ports import Executed
 from unit.stories import desired
 from unit.whole_pass import WholePass
-
-ROLL = Roll(RolloutFailed(Finding(Reason.RELOAD_FAILED, "")))
 
 
 def test_worker_stuck_in_a_step_is_seen_until_the_step_ends() -> None:
@@ -36,17 +30,6 @@ def test_worker_that_comes_near_to_being_stuck_is_counted() -> None:
         time[0] += 1
         assert watchdog.late() == 1
     assert watchdog.late() == 0
-
-
-def test_rollout_may_last_as_long_as_its_own_time_out() -> None:
-    """A kubelet that brings the file late is no reason to restart the operator."""
-    time, wanted = [0.0], desired()
-    watchdog = Watchdog(monotonic=lambda: time[0])
-    with watchdog.watch(ROLL, wanted):
-        time[0] += (wanted.rollout.timeout + timedelta(seconds=deadline_of(ROLL) + GRACE)).total_seconds()
-        assert watchdog.stuck() is None
-        time[0] += 1
-        assert watchdog.stuck() is not None
 
 
 def test_reconciler_has_each_step_watched() -> None:

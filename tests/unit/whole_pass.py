@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from datetime import timedelta
 from threading import Event
 
 from fakes.clock import WallClock
@@ -19,7 +20,7 @@ from mailtls.passes.perform import Performer
 from mailtls.passes.proving import Proving
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
-from mailtls.passes.rolling import Rolling
+from mailtls.passes.rolling import FILE_PATIENCE, Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.reconcile import Reconciler
@@ -105,7 +106,10 @@ class Servers:
 class WholePass:
     """A resource with a stored certificate and so many pods that do not serve it yet."""
 
-    def __init__(self, pods: int = 3, features: Features | None = None) -> None:
+    def __init__(
+        self, pods: int = 3, features: Features | None = None, file_patience: timedelta = FILE_PATIENCE
+    ) -> None:
+        self.file_patience = file_patience
         self.features = features or Features()
         self.cluster, self.clock, self.stopping = Pods(), WallClock(), Event()
         self.metrics, self.secrets = Metrics(), Secrets(self.cluster)
@@ -188,6 +192,7 @@ class WholePass:
                 self.stopping,
                 accounts.read,
                 features=self.features,
+                file_patience=self.file_patience,
             ),
             Mending(References(cluster, clock), accounts, clock),
             Restoring(PreviousPairs(cluster), self.secrets, clock),

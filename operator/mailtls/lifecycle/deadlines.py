@@ -43,7 +43,7 @@ DEADLINES: Final[Mapping[type, Deadline]] = {
     step.ConfirmPods: Deadline(60.0, "pods wait for their turn to be probed"),
     step.FindWays: _USUAL,
     step.ProbeWays: Deadline(120.0, "a deep probe makes many connections to each port, one after the other"),
-    step.Roll: Deadline(60.0, "a reload command has 30 seconds, and the server some more to serve what it read"),
+    step.Roll: Deadline(90.0, "10 seconds for the file, 40 for the reload command, 10 until the server serves it"),
     step.LookAtDomains: Deadline(60.0, "15 seconds are for all lookups, the rest for the pods behind the names"),
 }
 

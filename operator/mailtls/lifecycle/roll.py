@@ -70,14 +70,15 @@ def action_failed(view: View) -> RollStep | None:
 
 
 def commands_cannot_run(view: View) -> RollStep | None:
-    """Leave a pod alone whose exec channel fails until its next try, and give up after the time-out."""
+    """Leave a pod alone whose exec channel fails, or whose file is old, until its next try; give up at the time-out."""
     for state in view.states:
         for pod in state.living_pods:
             put_off = view.progress.put_off.get(pod.uid)
             if put_off is None or not (view.pod_flaws(state, pod) or not state.workload.ports):
                 continue
             if view.now >= put_off.since + view.progress.timeout:
-                return RolloutFailed(_never_ran(put_off, view.progress.timeout))
+                is_file = put_off.finding.reason is Reason.FILE_NOT_UPDATED
+                return RolloutFailed(put_off.finding if is_file else _never_ran(put_off, view.progress.timeout))
             if view.now < put_off.again_at:
                 return WaitForPods(put_off.finding, put_off.again_at)
     return None

@@ -10,6 +10,7 @@ from mailtls.model.workload import PodState
 
 FIRST_TRY_AFTER = timedelta(seconds=2)
 LONGEST_TRY_AFTER = timedelta(minutes=1)
+FILE_AGAIN_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ RollStep = Action | WaitForPods | RolloutFailed | RolledOut
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """A step that could not be taken, because no command can be run in the pod: `again_at` is its next try.
+    """A step that could not be taken yet, as no command can be run in the pod or its file is the old one still.
+
+    `again_at` is its next try.
 
     `since` is when it failed first; `tries` counts since then.
     """
@@ -115,7 +118,7 @@ class RollProgress:
 
     def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""
-        if fault is not None and fault.reason is Reason.EXEC_UNAVAILABLE:
+        if fault is not None and self._is_passing(step, fault, now):
             return self._putting_off(step, fault, now)
         faults = {subject: found for subject, found in self.faults.items() if subject != step.subject}
         if fault is not None:
@@ -123,10 +126,22 @@ class RollProgress:
         put_off = {subject: found for subject, found in self.put_off.items() if subject != step.subject}
         return replace(self, acted_at={**self.acted_at, step.subject: now}, faults=faults, put_off=put_off)
 
+    def is_awaited(self, subject: str) -> bool:
+        """Whether a file is awaited that was not there at an earlier try: its kubelet has been woken then."""
+        before = self.put_off.get(subject)
+        return before is not None and before.finding.reason is Reason.FILE_NOT_UPDATED
+
+    def _is_passing(self, step: Action, fault: Finding, now: datetime) -> bool:
+        if fault.reason is Reason.FILE_NOT_UPDATED:
+            before = self.put_off.get(step.subject)
+            return now < (before.since if before else now) + self.timeout
+        return fault.reason is Reason.EXEC_UNAVAILABLE
+
     def _putting_off(self, step: Action, fault: Finding, now: datetime) -> "RollProgress":
         before = self.put_off.get(step.subject)
         since, tries = (before.since, before.tries + 1) if before else (now, 1)
-        again_at = now + min(FIRST_TRY_AFTER * 2 ** min(tries - 1, 30), LONGEST_TRY_AFTER)
+        growing = min(FIRST_TRY_AFTER * 2 ** min(tries - 1, 30), LONGEST_TRY_AFTER)
+        again_at = now + (FILE_AGAIN_AFTER if fault.reason is Reason.FILE_NOT_UPDATED else growing)
         return replace(self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, again_at)})
 
     def deadline(self, subject: str) -> datetime:

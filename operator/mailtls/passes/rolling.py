@@ -36,6 +36,7 @@ from mailtls.world.reading.authority_spec import STAGING
 
 log = structlog.get_logger()
 SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload
+FILE_PATIENCE = timedelta(seconds=10)  # a woken kubelet takes one; what takes longer is waited for by the queue
 SETTLE_PAUSE = 0.2  # seconds
 
 
@@ -51,6 +52,7 @@ class Rolling:
     read: Callable[[DataRef], bytes]
     trust_pem: str = ""
     features: Features = field(default_factory=Features)
+    file_patience: timedelta = FILE_PATIENCE
 
     def look(self, desired: Desired, seen: Observed, _step: LookAtWorkloads) -> Observed:
         """Read workloads and pods; begin a rollout's memory where there is none."""
@@ -137,8 +139,9 @@ class Rolling:
             step,
             _wanted(seen),
             secret_name=desired.secret_name,
-            timeout=desired.rollout.timeout.total_seconds(),
+            timeout=min(self.file_patience, desired.rollout.timeout).total_seconds(),
             stopping=self.stopping,
+            is_woken=seen.progress is not None and seen.progress.is_awaited(step.subject),
         )
         seen = _noted(seen, step, fault, self.clock)
         return self._settle(desired, self._refresh(desired, seen, step), step) if fault is None else seen
@@ -146,7 +149,8 @@ class Rolling:
     def _settle(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
         """Ask the pod until it serves the new certificate; what it says last is the evidence."""
         its = tuple(each for each in targets(seen.workloads or (), desired.server_name) if each.pod == step.pod.name)
-        deadline = self.clock.now() + (settle_time(seen.progress, step.pod) if seen.progress else SETTLE)
+        settle = settle_time(seen.progress, step.pod) if seen.progress else SETTLE
+        deadline = self.clock.now() + min(settle, SETTLE)
         while True:
             asked = self._ask(desired, seen, its)
             seen = with_answers(seen, asked)

@@ -8,12 +8,11 @@ from threading import Lock
 from typing import Final
 
 from mailtls.lifecycle.deadlines import deadline_of
-from mailtls.lifecycle.step import Roll, Step
+from mailtls.lifecycle.step import Step
 from mailtls.model.spec import Desired, Key
 
 GRACE: Final = 120.0
-"""Seconds beyond the deadline: the last answer may be on its way, and a machine may be slow; a reload may also wait for
-spec.rollout.timeout."""
+"""Seconds beyond the deadline: the last answer may be on its way, and a machine may be slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,7 @@ class Watchdog:
     @contextmanager
     def watch(self, step: Step, desired: Desired) -> Iterator[None]:
         """Watch a step while it is performed."""
-        allowed = (
-            GRACE + deadline_of(step) + (desired.rollout.timeout.total_seconds() if isinstance(step, Roll) else 0.0)
-        )
+        allowed = deadline_of(step) + GRACE
         with self._lock:
             self._begun[desired.key] = _Begun(type(step).__name__, self._monotonic(), allowed)
         try:

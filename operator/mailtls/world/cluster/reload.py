@@ -59,16 +59,19 @@ def reload_pod(
     secret_name: str,
     timeout: float,
     stopping: Event,
+    is_woken: bool = False,
 ) -> Finding | None:
     """Perform `step`; None when the pod's file has the wanted leaf and the reload command succeeded.
 
-    `timeout`, in seconds, bounds the wait for the file. Raises `Interrupted` soon after `stopping` is set, and
-    `Unreachable` where the API server is away; both leave a state from which the same step can be taken again. So does
-    `ExecUnavailable`: the API server answers, and this pod's exec channel fails.
+    `timeout`, in seconds, bounds the wait for the file; `is_woken` where the pod's kubelet was woken for it before.
+    Raises `Interrupted` soon after `stopping` is set, and `Unreachable` where the API server is away; both leave a
+    state from which the same step can be taken again. So does `ExecUnavailable`: the API server answers, and this pod's
+    exec channel fails.
     """
     visit = _Visit(cluster, namespace, step, wanted_sha256, secret_name, stopping)
     try:
-        return visit.wake_kubelet() or visit.await_file(time.monotonic() + timeout) or visit.run_command()
+        refused = None if is_woken else visit.wake_kubelet()
+        return refused or visit.await_file(time.monotonic() + timeout) or visit.run_command()
     except _ExecUnavailable as failure:
         message = f"No command can be run in pod {step.pod.name}: {printable(str(failure))}"
         return Finding(Reason.EXEC_UNAVAILABLE, message)
