@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailtls.election import Leadership, LeadershipLost
@@ -276,6 +276,7 @@ def garbage() -> Iterator[HostileCa]:
         yield running
 
 
+@settings(max_examples=30)
 @given(st.integers(100, 999), st.sampled_from(["", PROBLEM]), headers, bodies, st.sampled_from(range(8)))
 def test_whatever_a_server_answers_has_a_named_reason(
     garbage: HostileCa, status: int, kind: str, headers: dict[str, str], body: bytes, place: int

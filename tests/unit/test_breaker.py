@@ -19,6 +19,7 @@ from mailtls.world.acme import session
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.breaker import MOST_SERVERS, Gates
 from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.deadline import within
 from mailtls.world.effects import PassEnded, guarded
 from unit.hostile_ca import HostileCa, answer, hostile_ca, refusal
 
@@ -156,6 +157,24 @@ def test_accounts_with_faults_of_their_own_do_not_shut_the_others_out(ca: Hostil
     ca.answers["/order"] = refusal("serverInternal", status="500 Internal Server Error")
     for _ in range(2 * TRIES):
         assert "left alone" not in _problem(ca, healthy).finding.message
+
+
+def test_request_that_ends_with_its_step_says_nothing_of_the_ca(ca: HostileCa) -> None:
+    """What took the step's time may have been another server's fault."""
+    over = threading.Event()
+
+    def keep_silent(_handler: StreamRequestHandler) -> None:
+        over.wait()
+
+    ca.answers["/order"] = keep_silent
+    accounts = ca.accounts()
+    assert accounts.of(ca.acme).url
+    for _ in range(2 * TRIES):
+        with within(0.02):
+            assert "left alone" not in _problem(ca, accounts).finding.message
+    with within(-1):
+        assert "no answer in time" in _problem(ca, accounts).finding.message
+    over.set()
 
 
 def test_wait_that_a_ca_asked_for_is_ended_by_a_request_or_a_repair(ca: HostileCa) -> None:

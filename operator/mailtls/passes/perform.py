@@ -50,6 +50,7 @@ from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.journal import resource_of
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.cluster.secrets import Secrets
+from mailtls.world.deadline import within
 from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 from mailtls.world.reading.document import InvalidSpec
@@ -58,6 +59,7 @@ from mailtls.world.reading.spec import Defaults, parse
 CLEAN_UP_TRIES = 5
 CLEAN_UP_WITHIN = timedelta(seconds=40)  # a namespace waits no longer for a CA or DNS server that is gone
 CLEAN_UP_PAUSE = 10.0  # seconds
+CLEAN_UP_TRY_LASTS = 15.0  # seconds: a CA that drips holds no namespace for longer than one that is gone
 TELLING = (AcmeProblem, ProofProblem, Unreachable, ApiError, InvalidSpec)
 log = structlog.get_logger()
 
@@ -183,5 +185,5 @@ class Performer:
             return
         desired = parse(resource_of(secret), replace(self.defaults, allowed_names=()))  # it was allowed once
         gone = Observed(status=Status(), secret=ServingSecret(exists=False), staged=staged)
-        with entering(desired):
+        with entering(desired), within(CLEAN_UP_TRY_LASTS):
             self.issuing.close(desired, gone, CloseOrder())

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from random import random
 from typing import Final
 
@@ -12,6 +13,7 @@ import requests
 from mailtls.model.breaker import Breaker
 from mailtls.world.acme.connection import CONNECT_SECONDS
 from mailtls.world.acme.transport import NotAdmitted, NotHttps, Unfit
+from mailtls.world.deadline import seconds_left
 
 _PATIENCE: Final = timedelta(seconds=CONNECT_SECONDS)
 MOST_SERVERS: Final = 256
@@ -39,8 +41,9 @@ class Gate:
         """Let one request through, and learn from how it ends; raises `LeftAlone`.
 
         Only failures to connect and time-outs count: whoever answers is there, and what an account's own settings are
-        at fault for (roots, addresses) says nothing to the others.
+        at fault for (roots, addresses) says nothing to the others; nor does a request that had to end with its step.
         """
+        is_told = _has_time_to_tell()
         self._enter()
         try:
             yield
@@ -51,8 +54,8 @@ class Gate:
             self._note(lambda _known: Breaker())
             raise
         except requests.RequestException as error:
-            cause = describe(error)
-            self._note(lambda known: known.failed(self._now(), cause, random()))  # noqa: S311 - jitter
+            failed = partial(self._failed, describe(error))
+            self._note(failed if is_told else Breaker.unsettled)
             raise
         except BaseException:
             self._note(Breaker.unsettled)
@@ -71,6 +74,9 @@ class Gate:
                 self._breaker = known.sent(now)
                 return
         raise LeftAlone(known.cause, known.failures, known.next_try_at(now, _PATIENCE))
+
+    def _failed(self, cause: str, known: Breaker) -> Breaker:
+        return known.failed(self._now(), cause, random())  # noqa: S311 - jitter
 
     def _note(self, learn: Callable[[Breaker], Breaker]) -> None:
         with self._lock:
@@ -93,3 +99,12 @@ class Gates:
                 del self._gates[next(iter(self._gates))]
             self._gates[directory_url] = gate  # the last is the one used last
             return gate
+
+
+def _has_time_to_tell() -> bool:
+    """Whether enough is left of the step to blame the server if no answer comes; raises `ReadTimeout` for none."""
+    try:
+        left = seconds_left()
+    except TimeoutError as error:
+        raise requests.ReadTimeout(str(error)) from error
+    return left is None or left >= CONNECT_SECONDS
