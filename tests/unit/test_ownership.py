@@ -216,8 +216,10 @@ def test_staged_secret_that_is_asked_for_is_taken() -> None:
     put(cluster, "mx-tls-next", "Opaque", annotations={ADOPT: "true"})
     secrets = Secrets(cluster)
     assert secrets.staged(desired()) is None
+    cluster.objects[path("mail", "mx-tls-next")]["data"]["password"] = "cHc="
     secrets.stage(desired(), fresh(), RESOURCE)
     assert isinstance(secrets.staged(desired()), Staged)
+    assert "password" not in cluster.objects[path("mail", "mx-tls-next")]["data"]
 
 
 def test_staged_secret_of_an_earlier_resource_of_the_name_is_waited_for() -> None:

@@ -4,7 +4,7 @@
 - {apiGroups: [mailtls.dev], resources: [mailservertls], verbs: [get, list, watch]}
 - {apiGroups: [mailtls.dev], resources: [mailservertls/status], verbs: [patch]}
 # serving Secrets, staged keys with their open order, previous certificates; credentials of solvers
-- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, update, patch]}
+- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, patch]}
 # bundles of private authorities
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
 # find the pods of a workload{{ if .Values.features.exec }}; wake their kubelet by an annotation, see the file and reload the server in

@@ -32,7 +32,7 @@ _WORKLOADS: Final = "daemonsets deployments statefulsets"
 ALWAYS: Final = (
     *_rights("mailtls.dev", "mailservertls", "get list watch"),
     *_rights("mailtls.dev", "mailservertls/status", "patch"),
-    *_rights("", "secrets", "get list watch create update patch"),
+    *_rights("", "secrets", "get list watch create patch"),
     *_rights("", "configmaps", "get"),
     *_rights("", "pods", "list"),
     *_rights("apps", _WORKLOADS, "get list watch"),

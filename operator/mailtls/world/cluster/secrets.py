@@ -121,8 +121,9 @@ class Secrets:
     def _write_over(self, found: Json, desired: Desired, place: str, body: Json) -> Json:
         """Write into a Secret of ours; one that we were asked to take keeps nothing of what it held."""
         body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-        is_ours = belongs_to(found, desired.key, desired.uid)
-        return self._cluster.merge(place, body) if is_ours else self._cluster.replace(place, body)
+        if not belongs_to(found, desired.key, desired.uid):
+            body["data"] = dict.fromkeys(found.get("data") or {}) | body["data"]
+        return self._cluster.merge(place, body)
 
     def keep_copy(self, desired: Desired, pair: ServingSecret, staged: Staged | None) -> Staged | None:
         """Save our own copy of a whole pair before it serves; return the staged key as it is then.
