@@ -401,14 +401,16 @@ def test_pods_that_serve_the_certificate_have_it_whatever_the_strategy(more: dic
 
 
 def test_long_wait_is_looked_at_ever_less_often() -> None:
-    """The watches wake the resource when its pods change; every two seconds for an hour is for nobody."""
-    states = [state(pod("p-0"), of=BY_ITSELF)]
+    """The watches tell of pods, and only a probe of what they serve: every two seconds for an hour is for nobody."""
+    serving_old = [state(pod("p-0"), of=BY_ITSELF)], evidence(all_serve(OLD, "p-0"))
+    held = [replace(state(pod("p-0"), of=ROLLOUT, template=NEW, rolled=False), by_hand="it is paused.")], evidence()
     pauses = []
-    for waited in (0, 40, 400):
-        step = next_roll(states, evidence(all_serve(OLD, "p-0")), NEW, progress(started=timedelta(seconds=waited)), NOW)
-        assert isinstance(step, WaitForPods)
-        pauses.append((step.until - NOW) / timedelta(seconds=1))
-    assert pauses == [2, 10, 30]
+    for states, found in (serving_old, held):
+        for waited in (0, 40, 400):
+            step = next_roll(states, found, NEW, progress(started=timedelta(seconds=waited)), NOW)
+            assert isinstance(step, WaitForPods)
+            pauses.append((step.until - NOW) / timedelta(seconds=1))
+    assert pauses == [2, 5, 10, 2, 5, 30]
 
 
 def test_pod_not_ready_beside_a_ready_one_is_not_reloaded() -> None:

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle.proof import Evidence, Flaw, flaws
-from mailtls.model.reason import Finding
+from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.model.workload import PodState, WorkloadState
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between looks at a server that was just told or has just started."""
 
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(seconds=30)
-"""Between looks at pods that take their time; the status of their workload wakes the resource sooner."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(seconds=10)
+"""Between looks at pods that take their time."""
+
+WATCHED, LONGEST_WATCHED_PAUSE = frozenset({Reason.POD_NOT_READY, Reason.ROLLING_OUT}), timedelta(seconds=30)
+"""What the status of a workload tells as well, which wakes the resource at once."""
 
 VOLUME_LAG = timedelta(minutes=2)
 """How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
@@ -102,7 +105,8 @@ class View:
     def wait_for(self, finding: Finding, subject: str) -> WaitForPods:
         """Look again after a pause that grows with the time for which `subject` is waited for."""
         waited = self.now - self.progress.acted_at.get(subject, self.progress.started_at)
-        return self.wait(finding, min(max(FIRST_PAUSE, waited / 4), LONGEST_PAUSE))
+        longest = LONGEST_WATCHED_PAUSE if finding.reason in WATCHED else LONGEST_PAUSE
+        return self.wait(finding, min(max(FIRST_PAUSE, waited / 8), longest))
 
     def wait_or_fail(self, finding: Finding, subject: str) -> RollStep:
         """Look again until the time-out for `subject` has passed."""
