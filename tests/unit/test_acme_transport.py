@@ -6,9 +6,14 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +25,23 @@ from mailtls.model.reason import Reason
 from mailtls.world.acme import transport
 from mailtls.world.acme.directory import read_directory
 from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.acme.renewal import certificate_id
 from mailtls.world.acme.transport import LARGEST_BODY
 from mailtls.world.effects import guarded
 from unit.hostile_ca import CA, PROBLEM, HostileCa, answer, hostile_ca
 
+
+def _leaf_with_key_identifier() -> str:
+    """What CAs with renewal information issue (RFC 9773 section 4.1)."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    builder = x509.CertificateBuilder(x509.Name([]), x509.Name([]), key.public_key(), 7)
+    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=9))
+    identifier = x509.AuthorityKeyIdentifier(b"identifier", None, None)
+    leaf = builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
+    return leaf.public_bytes(Encoding.PEM).decode()
+
+
+LEAF = _leaf_with_key_identifier()
 NAMES = ["mx.example.com"]
 
 
@@ -277,19 +295,22 @@ def garbage() -> Iterator[HostileCa]:
 
 
 @settings(max_examples=30)
-@given(st.integers(100, 999), st.sampled_from(["", PROBLEM]), headers, bodies, st.sampled_from(range(8)))
+@given(st.integers(100, 999), st.sampled_from(["", PROBLEM]), headers, bodies, st.sampled_from(range(10)))
 def test_whatever_a_server_answers_has_a_named_reason(
     garbage: HostileCa, status: int, kind: str, headers: dict[str, str], body: bytes, place: int
 ) -> None:
     """No header, date, status or body raises anything but an `AcmeProblem`."""
     ca, url = garbage, f"{garbage.url}/garbage"
     garbage.answers.clear()
+    garbage.directory["renewalInfo"] = f"{url}/ari"
     account = garbage.account()
     given_headers = {"Content-Type": kind} | headers
     raw = answer(body, f"{status} x", **{name.replace("-", "_"): value for name, value in given_headers.items()})
     authorization = AuthorizationState(url, challenges=(ChallengeState("http-01", url, "A" * 43),))
     order = OrderState(url, Status.PENDING, authorizations=(authorization,), certificate_url=url, finalize_url=url)
     ca.answers.update(dict.fromkeys(["/garbage", ["/directory", "/nonce", "/account", "/order"][place % 4]], raw))
+    ca.answers[f"/garbage/ari/{certificate_id(x509.load_pem_x509_certificate(LEAF.encode()))}"] = raw
+    ca.answers["/account/1"] = raw
     asks: list[Any] = [
         lambda: account.new_order(NAMES),
         lambda: account.poll(order),
@@ -299,6 +320,52 @@ def test_whatever_a_server_answers_has_a_named_reason(
         lambda: list(account._listing._pages()),
         lambda: account.resume(url),
         lambda: account.deactivate(order),
+        lambda: account.renewal_window(LEAF),
+        lambda: account.find_open(NAMES, datetime.now(UTC)),
     ]
     with suppress(AcmeProblem):
         asks[place]()
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"suggestedWindow": 7}', b'{"orders": 7}'])
+def test_window_that_is_none_has_a_named_reason(ca: HostileCa, body: bytes) -> None:
+    """Renewal goes by the lifetime then."""
+    ca.directory["renewalInfo"] = f"{ca.url}/ari"
+    ca.answers[f"/ari/{certificate_id(x509.load_pem_x509_certificate(LEAF.encode()))}"] = answer(body)
+    with pytest.raises(AcmeProblem) as caught:
+        ca.account().renewal_window(LEAF)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"), [("https://ca.example/why", True), ("javascript:x", False), ("\x1b[2J", False), (7, False)]
+)
+def test_explanation_of_a_window_is_a_url_that_people_may_follow(ca: HostileCa, url: object, kept: bool) -> None:
+    """It stands in the status and in messages."""
+    window = {"start": "2026-12-01T00:00:00Z", "end": "2026-12-02T00:00:00Z"}
+    ca.directory["renewalInfo"] = f"{ca.url}/ari"
+    name = certificate_id(x509.load_pem_x509_certificate(LEAF.encode()))
+    ca.answers[f"/ari/{name}"] = answer({"suggestedWindow": window, "explanationURL": url})
+    found = ca.account().renewal_window(LEAF)
+    assert found is not None
+    assert found.explanation_url == (url if kept else None)
+
+
+@pytest.mark.parametrize("where", ["http://localhost:1/x", "ftp://localhost/", "https://["])
+def test_places_of_accounts_and_orders_are_https(ca: HostileCa, where: str) -> None:
+    """What is kept in a Secret and asked again later is checked before; a relative one is made whole."""
+    ca.answers["/order"] = answer({}, "201 Created", Location=where)
+    assert problem_of(ca).finding.reason is Reason.ACME_INSECURE
+    ca.answers["/order"] = answer({}, "201 Created", Location="/order/7")
+    assert ca.account().new_order(NAMES).url == f"{ca.url}/order/7"
+    ca.answers["/account"] = answer({}, "201 Created", Location=where)
+    assert problem_of(ca).finding.reason is Reason.ACME_INSECURE
+
+
+@pytest.mark.parametrize("listed", [7, "x", {"a": 1}, [7, None]])
+def test_list_of_orders_that_is_none_has_a_named_reason(ca: HostileCa, listed: object) -> None:
+    """No order is found, and none is made twice for it."""
+    ca.answers["/account/1"] = answer({"orders": f"{ca.url}/orders"})
+    ca.answers["/orders"] = answer({"orders": listed})
+    with suppress(AcmeProblem):
+        assert ca.account().find_open(NAMES, datetime.now(UTC)) is None

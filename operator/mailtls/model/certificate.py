@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailtls.model import loading
+from mailtls.model.quoting import printable
 from mailtls.model.spec import KeyAlgorithm
 
 
@@ -89,7 +90,7 @@ def _read(chain_pem: str, chain: Sequence[x509.Certificate]) -> Certificate:
         serial_number=format(leaf.serial_number, "x"),
         sha256=sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
         spki_sha256=spki_sha256(key),
-        issuer=leaf.issuer.rfc4514_string(),
+        issuer=printable(leaf.issuer.rfc4514_string()),
         names=_dns_names(leaf),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
@@ -105,7 +106,7 @@ def root_of(chain: Sequence[x509.Certificate]) -> str:
     """The common name of the root that a chain leads to, which CAs leave out; the whole name where it has none."""
     issuer = chain[-1].issuer
     names = issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return str(names[0].value) if names else issuer.rfc4514_string()
+    return printable(str(names[0].value) if names else issuer.rfc4514_string())
 
 
 def spki_sha256(key: PublicKeyTypes) -> str:
@@ -118,7 +119,7 @@ def _dns_names(leaf: x509.Certificate) -> frozenset[str]:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return frozenset()
-    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
+    return frozenset(printable(name.lower()) for name in names.get_values_for_type(x509.DNSName))
 
 
 def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm | None:

@@ -76,7 +76,7 @@ class Account:
         """
         self._check_profile(profile)
         response = self._post_new_order(names, profile, replaces)
-        url = response.headers.get("Location")
+        url = self._session.location(response)
         if not url:
             raise acme_problem.not_acme(response.url)
         order = OrderState(url)

@@ -40,5 +40,6 @@ class Listing:
             if page is None:
                 return
             response = self._session.post(RequestKind.ORDERS, page)
-            yield from (str(url) for url in self._session.json(response).get("orders") or ())
+            listed = self._session.json(response).get("orders")
+            yield from map(str, listed if isinstance(listed, list) else ())
             page = next(iter(links(response, "next")), None)

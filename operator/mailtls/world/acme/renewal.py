@@ -7,15 +7,19 @@ import requests
 from cryptography import x509
 
 from mailtls.model.order import RenewalWindow
+from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.world.acme import messages as acme_messages
 from mailtls.world.acme import problem as acme_problem
 from mailtls.world.acme.network import RequestKind
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Session
+from mailtls.world.acme.transport import NotHttps, require_https
 
 # It is asked again within these bounds, whatever the CA says (RFC 9773 section 4.3.2).
 _SOONEST, _LATEST, _USUAL = timedelta(minutes=1), timedelta(days=1), timedelta(hours=6)
+
+_LONGEST_URL = 300
 
 
 def certificate_id(leaf: x509.Certificate) -> str | None:
@@ -57,7 +61,7 @@ def ask(session: Session, leaf: x509.Certificate) -> RenewalWindow | None:
 
 def _read(session: Session, response: requests.Response) -> RenewalWindow:
     try:
-        body = response.json()
+        body = acme_messages.json_of(response.text)
         start, end = (acme_messages.read_time(body["suggestedWindow"][side]) for side in ("start", "end"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_answer(session, "it is not what RFC 9773 describes") from error
@@ -66,8 +70,16 @@ def _read(session: Session, response: requests.Response) -> RenewalWindow:
     now = session.now()
     asked = acme_problem.retry_after(response, now, _LATEST) or now + _USUAL
     again_at = min(max(asked, now + _SOONEST), now + _LATEST)
-    explanation = body.get("explanationURL")
-    return RenewalWindow(start, end, again_at, str(explanation) if explanation else None)
+    return RenewalWindow(start, end, again_at, _explanation(body.get("explanationURL")))
+
+
+def _explanation(url: object) -> str | None:
+    """Take a URL that people may follow (RFC 9773 section 4.2); it stands in messages."""
+    try:
+        require_https(str(url))
+    except NotHttps:
+        return None
+    return shorten(printable(str(url)), _LONGEST_URL)
 
 
 def _no_answer(session: Session, cause: str) -> AcmeProblem:

@@ -26,7 +26,7 @@ from mailtls.world.acme.clock import ClockWatch
 from mailtls.world.acme.messages import json_of
 from mailtls.world.acme.network import Network, OnRequest, RequestKind
 from mailtls.world.acme.problem import AcmeProblem, Refused
-from mailtls.world.acme.transport import require_https
+from mailtls.world.acme.transport import location_of, require_https
 from mailtls.world.ports import Clock
 from mailtls.world.shared_work import Busy, SharedWork
 
@@ -138,7 +138,15 @@ class Session:
     def orders_url(self) -> str | None:
         """Return where the account lists its orders (RFC 8555 section 7.1.2.1), None where the CA has no list."""
         body = self.json(self.post(RequestKind.ACCOUNT, self.account_url))
-        return body.get("orders")
+        orders = body.get("orders")
+        return str(orders) if orders else None
+
+    def location(self, response: requests.Response) -> str | None:
+        """Return where what was asked for is, None where the answer does not say; raises `AcmeProblem`."""
+        try:
+            return location_of(response)
+        except requests.RequestException as error:
+            raise acme_problem.from_broken_connection(error, str(response.url)) from error
 
     def get(self, kind: RequestKind, url: str) -> requests.Response:
         """GET unsigned; raises `AcmeProblem`."""
@@ -225,7 +233,7 @@ class Session:
             response = self._send(kind, url, self._registration(), None)
         except Refused as refused:
             raise self.problem(kind, refused) from refused
-        account_url, body = response.headers.get("Location"), self.json(response)
+        account_url, body = self.location(response), self.json(response)
         if not account_url:
             raise acme_problem.not_acme(self._identity.directory_url)
         if body.get("status", "valid") != "valid":

@@ -107,6 +107,19 @@ def require_https(url: str) -> None:
         raise NotHttps(f"it leads to {shorten(printable(url))}, which is no https URL")
 
 
+def location_of(response: requests.Response) -> str | None:
+    """Return the URL of what a request made, None where the answer names none; raises `NotHttps`."""
+    given = response.headers.get("Location")
+    if not given:
+        return None
+    try:
+        whole = urljoin(response.url, given)
+    except ValueError:
+        raise NotHttps("it names what is no URL") from None
+    require_https(whole)
+    return whole
+
+
 def _body(response: requests.Response) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in {"", "identity"}:
