@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from e2e.other_authority import issued
-from mailtls.lifecycle.guard import is_replaced, lacks_a_copy, needs_putting_right, to_remember
+from mailtls.lifecycle.guard import is_replaced, lacks_a_copy, needs_putting_right, restored, to_remember
 from mailtls.lifecycle.issue import issuance_is_due, usable
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import AdoptSecret, CloseOrder, KeepCopy, PutRight, Rest, RollBack, StageKey
@@ -47,8 +47,9 @@ def replaced(**changes: Any) -> Observed:
         secret(certificate=None, **OURS),
         secret(key_spki_sha256="00" * 32, **OURS),
         secret(key_spki_sha256=None, **OURS),
+        secret(certificate=certificate(chain_pem=certificate().leaf_pem), **OURS),
     ],
-    ids=["another CA, or an older one", "self-signed", "no certificate", "another key", "no key"],
+    ids=["another CA, or an older one", "self-signed", "no certificate", "another key", "no key", "a shorter chain"],
 )
 def test_anything_but_what_was_stored_is_put_right_first(found: ServingSecret) -> None:
     """Before anything else is thought of: nothing is ordered for it, and no pod is told of it."""
@@ -96,6 +97,19 @@ def test_without_a_copy_a_new_certificate_is_ordered_and_nothing_rolls() -> None
 def test_labels_that_somebody_removed_are_put_back() -> None:
     """The Secret is known by its uid."""
     assert next_step(desired(), stored(secret=secret(lacks_labels=True, **OURS)), NOW) == PutRight()
+
+
+@pytest.mark.parametrize("changed", [{"acme_server": None}, {"profile": "x"}, {"adopted": None}])
+def test_annotations_that_say_where_it_came_from_are_put_back(changed: dict[str, Any]) -> None:
+    """Else a new certificate would be ordered; a line break in the chain is nothing."""
+    origin = {"acme_server": "https://ca.test/directory", "profile": "classic", "adopted": "ee" * 32}
+    now = stored(secret=secret(**OURS, **origin | changed), copy=secret(**origin))
+    assert not is_replaced(now)
+    assert next_step(desired(), now, NOW) == PutRight()
+    pair = restored(now)
+    assert {name: getattr(pair, name) for name in origin} == origin
+    odd = certificate(chain_pem=f"{certificate().chain_pem}\n")
+    assert isinstance(next_step(desired(), stored(secret=secret(certificate=odd, **OURS)), NOW), Rest)
 
 
 @pytest.mark.parametrize("wish", ["rollback", "order"])

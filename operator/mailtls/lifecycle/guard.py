@@ -24,7 +24,7 @@ def is_replaced(seen: Observed) -> bool:
     if not secret.exists or not secret.is_ours or secret.foreign is not None:
         return False
     known = _known(seen)
-    return bool(known) and (not _is_whole(secret) or _leaf(secret) not in known)
+    return bool(known) and (not _is_whole(secret) or _leaf(secret) not in known or _has_another_chain(seen))
 
 
 def _known(seen: Observed) -> set[str]:
@@ -34,12 +34,38 @@ def _known(seen: Observed) -> set[str]:
     return in_status | in_copy
 
 
+def _is_of_the_copy(seen: Observed) -> bool:
+    return seen.copy is not None and _is_whole(seen.secret) and _leaf(seen.copy) == _leaf(seen.secret)
+
+
+def _has_another_chain(seen: Observed) -> bool:
+    """Whether it is the leaf that was stored, with other certificates behind it, or fewer."""
+    if not _is_of_the_copy(seen):
+        return False
+    mine, found = (pair.certificate for pair in (seen.copy, seen.secret) if pair is not None)
+    return mine is not None and found is not None and mine.chain_pem.split() != found.chain_pem.split()
+
+
+def _has_another_origin(seen: Observed) -> bool:
+    """Whether the annotations say something else of where the pair came from, which would have it ordered anew.
+
+    Server-side apply cannot take away what somebody else added, so only what is missing or changed counts.
+    """
+    secret, copy = seen.secret, seen.copy
+    if copy is None or not _is_of_the_copy(seen):
+        return False
+    both = ((copy.acme_server, secret.acme_server), (copy.profile, secret.profile), (copy.adopted, secret.adopted))
+    return any(mine is not None and mine != found for mine, found in both)
+
+
 def needs_putting_right(seen: Observed) -> bool:
-    """Whether what was stored can be put back, or only labels that somebody removed."""
+    """Whether what was stored can be put back, or only labels and annotations that somebody changed."""
     if is_replaced(seen):
         return seen.copy is not None and _is_whole(seen.copy)
     secret = seen.secret
-    return secret.exists and secret.is_ours and secret.lacks_labels and _is_whole(secret)
+    if not secret.exists or not secret.is_ours or secret.foreign is not None or not _is_whole(secret):
+        return False
+    return secret.lacks_labels or _has_another_origin(seen)
 
 
 def is_fought_over(seen: Observed, now: datetime) -> datetime | None:
@@ -65,6 +91,8 @@ def replacement(desired: Desired, seen: Observed) -> Finding:
     found = secret.certificate
     if found is None or not _is_whole(secret):
         what = "no certificate with its own key"
+    elif _has_another_chain(seen):
+        what = f"certificate {found.serial_number} with another chain"
     else:
         what = f"certificate {found.serial_number} of {found.issuer or 'an issuer without a name'}"
     writer = f"written by field manager {secret.writer}" if secret.writer else "written by somebody else"
@@ -86,13 +114,13 @@ def not_put_right(desired: Desired, seen: Observed, suspended: str) -> Finding:
 def restored(seen: Observed) -> ServingSecret:
     """What is written: the copy, or the pair that is there where only labels are missing. Requests stay handled."""
     secret, copy = seen.secret, seen.copy
-    if copy is None or not is_replaced(seen):
+    if copy is None or not (is_replaced(seen) or _is_of_the_copy(seen)):
         return secret
     return replace(
         copy,
         handled_renew=secret.handled_renew or copy.handled_renew,
         handled_rollback=secret.handled_rollback or copy.handled_rollback,
-        adopted=copy.adopted or secret.adopted,
+        hold=copy.hold if is_replaced(seen) else secret.hold,
     )
 
 

@@ -40,7 +40,7 @@ class Restoring:
         told = guard.noted(desired, seen, self.clock.now()) if was_replaced else seen
         secret = self.secrets.serve(desired, pair, seen.secret)
         if not was_replaced:
-            log.info("the Secret has its labels again", secret=desired.secret_name)
+            log.info("the Secret has its labels and annotations again", secret=desired.secret_name)
             return replace(seen, secret=secret)
         log.warning("the Secret was put right", secret=desired.secret_name, writer=seen.secret.writer)
         return store.about_another_certificate(replace(told, secret=secret, copy=secret))
