@@ -242,6 +242,19 @@ def test_staged_secret_of_an_earlier_resource_of_the_name_is_waited_for() -> Non
     assert orphan["metadata"]["name"] == "mx-tls-next"
 
 
+def test_staged_secret_that_its_resource_was_deleted_without_is_named_as_such() -> None:
+    """`kubectl delete --cascade=orphan` takes the owner away, and nobody removes the Secret then."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    secrets.stage(desired(), fresh(), RESOURCE)
+    del cluster.objects[path("mail", "mx-tls-next")]["metadata"]["ownerReferences"]
+    found = secrets.staged(desired())
+    assert isinstance(found, Finding)
+    assert "was made for MailServerTLS mx, and is not owned by it any more" in found.message
+    cluster.merge(path("mail", "mx-tls-next"), {"metadata": {"annotations": {ADOPT: "true"}}})
+    assert secrets.staged(desired()) is None
+
+
 def test_previous_secret_of_an_earlier_resource_of_the_name_is_no_way_back() -> None:
     """Its key may be anybody's."""
     cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())

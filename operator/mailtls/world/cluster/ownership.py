@@ -70,7 +70,11 @@ def owned_fault(secret: Json, desired: Desired, name: str) -> Finding | None:
 
 def may_be_taken(secret: Json) -> bool:
     """Whether a Secret in the place of a staged or previous one may be written over: asked for, and of their type."""
-    return is_asked_for(secret) and secret.get("type", "Opaque") == "Opaque" and not secret.get("immutable")
+    return (
+        _annotations(secret).get(ADOPT) == "true"
+        and secret.get("type", "Opaque") == "Opaque"
+        and not secret.get("immutable")
+    )
 
 
 def _was_adopted(secret: Json) -> bool:
@@ -153,7 +157,9 @@ _MARKS: Final[tuple[Callable[[Json], str], ...]] = (
 
 
 def _kept_by_hand(secret: Json) -> str:
-    """Say who wrote a Secret that no tool marked."""
+    """Say who wrote a Secret that no tool marked; one of ours has no owner after `kubectl delete --cascade=orphan`."""
+    if is_labelled(secret):
+        return f"was made for MailServerTLS {_labels(secret)[OWNER]}, and is not owned by it any more"
     writer = writer_of(secret)
     if writer is None:
         return "was made by somebody else"
