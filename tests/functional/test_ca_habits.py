@@ -170,6 +170,34 @@ def test_order_that_another_resource_waits_for_survives_the_end_of_the_first(cor
     assert core.events() == ["Issued"]
 
 
+def test_order_that_another_resource_finalized_is_soon_replaced(core: Core, ca: BentCa) -> None:
+    """The CA handed it to both, and the certificate is for the other's key."""
+    ca.slow = True
+    core.reconcile(KEY)
+    _second_resource(core)
+    core.reconcile(OTHER)
+    _look_for_the_proof(core, ca)
+    core.run(core.is_ready)
+    while core.secret("other-tls") is None:
+        core.reconcile(OTHER)
+        core.clock.advance(timedelta(seconds=5))
+    assert core.clock.shift < timedelta(minutes=1)
+    assert len(ca.orders) == 2
+
+
+def test_unreachable_ca_is_told_to_each_resource_with_the_next_try() -> None:
+    """Also to the one that has not tried itself: the CA is left alone for all of them."""
+    core = Core(cast("Any", BentCa(port=1)))
+    core.apply()
+    core.run(lambda: "left alone" in core.condition("Issued").get("message", ""))
+    _second_resource(core)
+    core.reconcile(OTHER)
+    status = core.cluster.objects[resource_path(OTHER)]["status"]
+    issued = next(each for each in status["conditions"] if each["type"] == "Issued")
+    assert issued["reason"] == Reason.ACME_UNREACHABLE
+    assert "left alone, next try at 2" in issued["message"]
+
+
 def test_nothing_is_taken_from_under_orders_that_are_not_read_yet(core: Core, ca: BentCa) -> None:
     """After a restart their journals say that there are such."""
     ca.slow = True

@@ -57,6 +57,7 @@ from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
 
 log = structlog.get_logger()
+SOON = timedelta(seconds=1)
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
 MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes
 WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not to be had
@@ -192,7 +193,7 @@ class Issuing:
         )
         if chain.spki_sha256 != _staged(seen).spki_sha256:
             # An order with the same names that was finalized with another key: somebody else's, or a lost key's.
-            return self._failed(desired, seen, Fail(_another_key()))
+            return self._failed(desired, seen, Fail(_another_key()), is_anothers=True)
         return replace(seen, chain=chain)
 
     def _roots(self, desired: Desired) -> str:
@@ -244,12 +245,21 @@ class Issuing:
         """Remember that the order failed."""
         return self._failed(desired, seen, step.fail)
 
-    def _failed(self, desired: Desired, seen: Observed, fail: Fail, not_before: datetime | None = None) -> Observed:
+    def _failed(
+        self,
+        desired: Desired,
+        seen: Observed,
+        fail: Fail,
+        not_before: datetime | None = None,
+        *,
+        is_anothers: bool = False,
+    ) -> Observed:
+        """Count a failed attempt, and say when the next is: soon where another one took the order (`is_anothers`)."""
         now = self.clock.now()
         before = seen.status.attempts
         is_same = before is not None and before.observed_generation == desired.generation
         failed = before.failed + 1 if before and is_same else 1
-        delay = next_attempt_after(failed, random())  # noqa: S311 - jitter
+        delay = SOON if is_anothers and failed == 1 else next_attempt_after(failed, random())  # noqa: S311 - jitter
         retry_at = None if fail.needs_person else max(now + delay, not_before or now)
         finding = fail.finding if not_before is None else with_next_try(fail.finding, retry_at)
         attempts = Attempts(
