@@ -14,7 +14,7 @@ from mailtls.model.address_policy import AddressPolicy, Network, parse_networks
 from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.budget import Budget, parse_budget
 from mailtls.model.duration import parse_duration
-from mailtls.model.features import Feature, Features
+from mailtls.model.features import Features, parse_features
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 HIGHEST_PORT: Final = 65535
@@ -112,7 +112,7 @@ class Settings:
             "private_servers": read("MAILTLS_PRIVATE_SERVERS", _truth),
             "private_public_hosts": read("MAILTLS_PRIVATE_PUBLIC_HOSTS", _truth),
             "api_server": read.text("KUBERNETES_SERVICE_HOST"),
-            "disabled_features": read("MAILTLS_DISABLED_FEATURES", _features),
+            "disabled_features": read("MAILTLS_DISABLED_FEATURES", parse_features),
         }
         return cls(
             namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),
@@ -185,14 +185,6 @@ def _truth(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError("write true or false")
     return text.lower() == "true"
-
-
-def _features(text: str) -> Features:
-    named = {str(feature): feature for feature in Feature}
-    names = _names(text)
-    if not set(names) <= named.keys():
-        raise ValueError(f"write some of {', '.join(named)}")
-    return Features(frozenset(named[name] for name in names))
 
 
 def _interval(text: str) -> timedelta:

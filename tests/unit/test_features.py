@@ -17,9 +17,13 @@ from mailtls.model.spec import Apply, MailDomain, Port, Probe, Reload, TlsMode, 
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
+from mailtls.preflight import serving
+from mailtls.preflight.place import Place
 from mailtls.settings import InvalidSettings, Settings
+from mailtls.world.cluster.installation import Installation
 from mailtls.world.cluster.rights import ALWAYS, NEEDED, OF_FEATURES, feature_of, needed
-from unit.stories import desired, seen
+from mailtls.world.ports import Json
+from unit.stories import NOW, desired, seen
 from unit.whole_pass import WholePass
 
 POSTFIX = Reload(("postfix", "reload"))
@@ -144,3 +148,40 @@ def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None
     assert set(needed(every)) == set(NEEDED)
     assert {feature_of(right) for right in ALWAYS} == {None}
     assert {feature_of(right) for right in OF_FEATURES[Feature.EXEC]} == {Feature.EXEC}
+
+
+class AskedCluster(FakeCluster):
+    """Allows the operator everything, and remembers what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[tuple[str, str]] = set()
+
+    def create(self, path: str, body: Json) -> Json:
+        """Answer a review of access."""
+        assert path.endswith("/subjectaccessreviews")
+        asked = body["spec"]["resourceAttributes"]
+        self.asked.add(("/".join(filter(None, (asked["resource"], asked.get("subresource")))), asked["verb"]))
+        return {"status": {"allowed": True}}
+
+    def rehearse(self, _path: str, body: Json) -> Json:
+        """Take it."""
+        return body
+
+
+def test_preflight_says_of_all_that_the_resource_asks_for_and_that_is_off() -> None:
+    """By the operator's own environment; rights that were taken away for it are not asked for beside."""
+    ways = (workload(Apply.RELOAD, OWN), workload(Apply.ROLLOUT))
+    wants, cluster = desired(workloads=ways, domains=(MailDomain("example.com"),)), AskedCluster()
+    told = {"MAILTLS_DISABLED_FEATURES": "customReloads,domains,restarts"}
+    place = Place(NOW, cluster, Installation("mailtls", "mailtls", told))
+    lines = [line for line in serving.lines({"metadata": {}, "spec": {}}, wants, place) if line.topic == "features"]
+    for line, feature in zip(lines, ("customReloads", "restarts", "domains"), strict=True):
+        assert line.reason is Reason.FEATURE_DISABLED
+        assert f"features.{feature} is false" in line.message
+    assert ("pods/exec", "create") in cluster.asked
+    assert cluster.asked.isdisjoint({("statefulsets", "patch"), ("pods", "delete")})
+    assert off(Feature.EXEC, Feature.CUSTOM_RELOADS, Feature.DOMAINS).refusals(wants)[1:] == off(
+        Feature.DOMAINS
+    ).refusals(wants)
+    assert off(*Feature).refusals(desired()) == ()

@@ -6,9 +6,10 @@ from enum import StrEnum
 from typing import Final
 
 from mailtls.model.preset import PRESETS
+from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import Action, ReloadPod
-from mailtls.model.spec import Apply
+from mailtls.model.spec import Apply, Desired
 
 
 class Feature(StrEnum):
@@ -37,6 +38,15 @@ _SAID: Final[Mapping[Feature, tuple[str, str]]] = {
 _PRESET_RELOADS: Final = frozenset(preset.reload for preset in PRESETS.values() if preset.reload)
 
 
+def parse_features(text: str) -> "Features":
+    """Read what is off, as the chart writes it: names with commas between them; raises ValueError for others."""
+    named = {str(feature): feature for feature in Feature}
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if not set(names) <= named.keys():
+        raise ValueError(f"write some of {', '.join(named)}")
+    return Features(frozenset(named[name] for name in names))
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """Which features are off; none by default."""
@@ -50,6 +60,19 @@ class Features:
         what, way_out = _SAID[feature]
         message = f"{what}: features.{feature} is false in the operator's Helm values. Set it to true, {way_out}."
         return Finding(Reason.FEATURE_DISABLED, message)
+
+    def refusals(self, desired: Desired) -> tuple[Finding, ...]:
+        """Say of all that a resource asks for and that is off."""
+        ways = {workload.apply for workload in desired.workloads}
+        commands = {workload.reload.command for workload in desired.workloads if workload.reload}
+        asked = {
+            Feature.EXEC: Apply.RELOAD in ways,
+            Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
+            Feature.RESTARTS: Apply.ROLLOUT in ways,
+            Feature.SERVICES: Way.SERVICE in desired.probe.ways,
+            Feature.DOMAINS: bool(desired.domains),
+        }
+        return tuple(filter(None, (self.refusal(feature) for feature in Feature if asked[feature])))
 
     def refusal_to_tell(self, step: Action) -> Finding | None:
         """Say why a pod is not told to reload, or a workload or pod not replaced; None where it may be."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mailtls.lifecycle.ways import service_leads
+from mailtls.model.features import Features, parse_features
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
@@ -21,6 +22,7 @@ from mailtls.world.cluster.workloads import observe
 from mailtls.world.ports import ApiError, Json
 
 _MOST_SHOWN: Final = 8
+_OFF: Final = "MAILTLS_DISABLED_FEATURES"
 
 
 def lines(resource: Json, desired: Desired, place: Place) -> Iterator[Line]:
@@ -112,6 +114,19 @@ def _services(_resource: Json, desired: Desired, _place: Place, cluster: Rehears
             yield good(topic, f"{workload} is probed by Service {', '.join(sorted({each.pod for each, _ in leads}))}.")
 
 
+def _features(_resource: Json, desired: Desired, place: Place, _cluster: RehearsingCluster) -> Iterator[Line]:
+    for off in _switched_off(place).refusals(desired):
+        yield bad("features", off)
+
+
+def _switched_off(place: Place) -> Features:
+    told = place.installation.environment.get(_OFF, "") if place.installation else ""
+    try:
+        return parse_features(told)
+    except ValueError:
+        return Features()  # of an operator that is not of this version
+
+
 def _rights(_resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
     topic, operator = "rights", place.installation
     if operator is None and place.hidden:
@@ -120,7 +135,9 @@ def _rights(_resource: Json, desired: Desired, place: Place, cluster: Rehearsing
     if operator is None:
         yield doubtful(topic, "No Deployment of the operator was found, so that its rights could not be asked for.")
         return
-    missing = missing_rights(cluster, operator.user, desired.key.namespace, needed(desired))
+    off = _switched_off(place).off
+    wanted = [right for right in needed(desired) if feature_of(right) not in off]
+    missing = missing_rights(cluster, operator.user, desired.key.namespace, wanted)
     if not missing:
         yield good(topic, f"{operator.user} may do all that it needs in namespace {desired.key.namespace}.")
         return
@@ -134,4 +151,10 @@ def _rights(_resource: Json, desired: Desired, place: Place, cluster: Rehearsing
     yield bad(topic, Finding(Reason.FORBIDDEN, message))
 
 
-_LOOKS: Final = (("secret", whose_secrets), ("workload", _workloads), ("service", _services), ("rights", _rights))
+_LOOKS: Final = (
+    ("secret", whose_secrets),
+    ("workload", _workloads),
+    ("service", _services),
+    ("features", _features),
+    ("rights", _rights),
+)
