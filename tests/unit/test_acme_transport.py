@@ -258,6 +258,45 @@ def test_leader_whose_lease_ended_while_it_connected_sends_nothing(ca: HostileCa
     assert [each.path for each in ca.requests] == ["/directory", "/nonce"]
 
 
+def _tunnel(handler: socketserver.StreamRequestHandler) -> None:
+    """Do what an HTTP proxy does when it is asked to CONNECT (RFC 9110 section 9.3.6)."""
+    host, port = handler.rfile.readline().split()[1].decode().rsplit(":", 1)
+    while handler.rfile.readline() not in {b"\r\n", b""}:
+        pass
+    with socket.create_connection((host, int(port))) as there:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        here: socket.socket = handler.connection
+        back = threading.Thread(target=_pour, args=(there, here))
+        back.start()
+        _pour(here, there)
+        back.join()
+
+
+def _pour(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_proxy_of_the_installation_decides_where_it_leads(ca: HostileCa, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own address is the installation's word; the certificate is checked against the CA's name all the same."""
+    asked: list[int] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(1)
+            _tunnel(self)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+        assert ca.account(policy=AddressPolicy()).url == f"{ca.url}/account/1"
+        proxy.shutdown()
+    assert len(asked) == len(ca.requests) == 3
+
+
 def test_preflight_takes_the_same_care(ca: HostileCa) -> None:
     """The command line reads directories with the same limits."""
     ca.answers["/directory"] = answer(gzip.compress(b"{}"), Content_Encoding="gzip")

@@ -165,8 +165,7 @@ class Network:
             with self._gate.passing(cause_of):
                 response = self._exchange(method, url, data)
         except LeftAlone:
-            self._on_request(kind.value, "left-alone")
-            raise
+            raise  # nothing was sent
         except requests.RequestException:
             self._on_request(kind.value, "unreachable")
             raise
