@@ -14,6 +14,7 @@ from mailtls.lifecycle.domain.watch import (
     LONGEST_MESSAGE,
     asked_until,
     domains_are_due,
+    look_again_at,
     still_named,
 )
 from mailtls.lifecycle.plan import next_step
@@ -37,7 +38,7 @@ from mailtls.model.spec import (
     Workload,
     WorkloadKind,
 )
-from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
+from mailtls.model.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.world.cluster.status import read, write
@@ -89,9 +90,40 @@ def health(wants: Desired, have: Observed) -> Condition:
 def test_domains_are_looked_at_once_and_again_after_the_interval() -> None:
     """A look is due when none was made, then rests for as long as it is good."""
     wants = wanted()
-    assert is_due(wants, replace(looked(wants), domains_asked=None))
+    assert is_due(wants, replace(looked(wants), domains=(), domains_asked=None))
     assert next_step(wants, looked(wants), NOW) == Rest(NOW + HOUR)
     assert is_due(wants, looked(wants), HOUR)
+
+
+def remembered(**changes: Any) -> Observed:
+    """What a new process reads of an earlier one's look, an hour's quarter ago."""
+    told = Condition(ConditionType.DOMAIN_HEALTHY, Truth.TRUE, Reason.DOMAINS_HEALTHY, "", NOW, 1)
+    have = looked(wanted(), status=Status(conditions=(told,), **changes), handled_probe="1")
+    return replace(have, domains=(DomainReport(DOMAIN, NOW - HOUR / 4),), domains_asked=None)
+
+
+def test_restart_is_no_reason_to_look_at_once() -> None:
+    """A look of an earlier process is good for as long as it would have been, and the pass wakes then."""
+    wants, have = wanted(), remembered()
+    due_at = look_again_at(wants, have.domains, NOW - HOUR / 4)
+    assert not is_due(wants, have)
+    assert next_step(wants, have, NOW) == Rest(due_at)
+    assert is_due(wants, have, due_at - NOW)
+
+
+@pytest.mark.parametrize(
+    ("wants", "have"),
+    [
+        (wanted(generation=2), remembered()),
+        (wanted(domains=(OURS, MailDomain("example.org"))), remembered()),
+        (wanted(probe_requested="2"), remembered()),
+        (wanted(), remembered(history=(HistoryEntry(NOW, Reason.ISSUED, "", "0a"),))),
+    ],
+    ids=["spec", "domain", "annotation", "certificate"],
+)
+def test_what_changed_since_an_earlier_process_looked_is_looked_at_at_once(wants: Desired, have: Observed) -> None:
+    """Its look was about something else."""
+    assert is_due(wants, have)
 
 
 def test_without_domains_nothing_is_looked_up() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from mailtls.lifecycle import order
 from mailtls.lifecycle.adoption import adoption_is_due, is_adopted
-from mailtls.lifecycle.domain.watch import domains_are_due
+from mailtls.lifecycle.domain.watch import domains_are_due, next_look_at
 from mailtls.lifecycle.evidence import (
     depth_to_probe,
     evidence,
@@ -256,8 +256,8 @@ def _times_to_look_again(desired: Desired, seen: Observed, now: datetime) -> Ite
         yield seen.secret.hold.until
     if roots_are_in_doubt(desired, seen):
         yield seen.look_at_roots_at
-    if desired.domains and seen.domains_asked is not None:
-        yield seen.domains_asked.again_at
+    if desired.domains:
+        yield next_look_at(desired, seen)
     if seen.workloads is not None:
         yield next_probe_at(desired, seen)
         yield next_deep_probe_at(desired, seen)

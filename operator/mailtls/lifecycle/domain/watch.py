@@ -15,7 +15,7 @@ from mailtls.model.probe.way import Way
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.spec import RELAY_PORT, Desired, Port, Protocol, TlsMode, TlsPolicy
-from mailtls.model.status import DomainReport
+from mailtls.model.status import ConditionType, DomainReport
 
 FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
 LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
@@ -25,14 +25,34 @@ Found = tuple[str, Finding]  # the domain, and what was found there
 
 def domains_are_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     """Whether the domains are looked at now: by the interval, for a new list or certificate, or by annotation."""
-    asked = seen.domains_asked
+    asked, due_at = seen.domains_asked, next_look_at(desired, seen)
     if not desired.domains:
         return False
-    if asked is None or now >= asked.again_at:
+    if due_at is None or now >= due_at:
         return True
+    if asked is None:
+        return False
     served = _served(seen)
     is_news = asked.domains != desired.domains or asked.probe_requested != desired.probe_requested
     return is_news or (bool(served) and served != asked.served)
+
+
+def next_look_at(desired: Desired, seen: Observed) -> datetime | None:
+    """When a look is due by the time alone; None: none was made that counts.
+
+    What an earlier process found counts while nothing has changed since: a restart is no reason to look at all domains
+    of all resources at once.
+    """
+    if seen.domains_asked is not None:
+        return seen.domains_asked.again_at
+    if not is_complete(desired, seen.domains) or not seen.domains:
+        return None
+    looked_at = min(report.checked_at for report in seen.domains)
+    told = seen.status.condition(ConditionType.DOMAIN_HEALTHY)
+    is_same = told is not None and told.observed_generation == desired.generation
+    is_same = is_same and desired.probe_requested in {None, seen.handled_probe}
+    is_news = any(each.at >= looked_at and each.serial_number for each in seen.status.history)  # another certificate
+    return look_again_at(desired, seen.domains, looked_at) if is_same and not is_news else None
 
 
 def asked_until(desired: Desired, seen: Observed, again_at: datetime) -> DomainsAsked:
