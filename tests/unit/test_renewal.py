@@ -133,8 +133,12 @@ def test_failure_by_age_holds_back_nothing_but_renewals() -> None:
     failed = attempts(reason=Reason.CERTIFICATE_DUE_AT_ONCE)
     gone = seen(secret=ServingSecret(exists=False), status=Status(attempts=failed))
     assert not is_held_back(desired(), gone, NOW)
-    old = seen(secret=secret(certificate=living(90 * DAY, age=80 * DAY)), status=Status(attempts=failed))
+    assert issued(desired(), gone, NOW).reason is Reason.ISSUING
+    aged = living(90 * DAY, age=80 * DAY)
+    old = seen(secret=secret(certificate=aged), status=Status(attempts=failed), schedule=PAST)
     assert is_held_back(desired(), old, NOW)
+    assert "Its replacement fails (CertificateDueAtOnce)" in issued(desired(), old, NOW).message
+    assert "Its replacement is on the way." in issued(desired(), old, NOW + HOUR).message
     assert not is_held_back(desired(), old, NOW + HOUR)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from mailtls.lifecycle.domain.watch import failing, healthy, is_complete
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.guard import is_replaced, not_put_right
-from mailtls.lifecycle.issue import issuance_is_due, renewal_is_held, stored_is_expired, usable
+from mailtls.lifecycle.issue import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.renewal import held_by_its_age
@@ -97,18 +97,17 @@ def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
     """True while the stored pair is what the spec wants and can serve, even when its renewal is due or failing."""
     if (obstacle := _obstacle(desired, seen)) is not None:
         return _false(obstacle)
-    due = issuance_is_due(desired, seen, now)
+    due, trouble = issuance_is_due(desired, seen, now), _trouble(desired, seen, now)
     certificate = seen.secret.certificate
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
     if certificate is not None and is_wanted and usable(desired, seen, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
-        words = [until, _renewal_trouble(seen) if due else _hold(desired, seen, now)]
+        words = [until, _renewal_trouble(seen, trouble) if due else _hold(desired, seen, now)]
         words += [held_by_its_age(seen, now), _warnings(desired, seen)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
     if (expired := stored_is_expired(seen, now)) is not None:
-        after = SUSPENDED if desired.suspend else _renewal_trouble(seen)
+        after = SUSPENDED if desired.suspend else _renewal_trouble(seen, trouble)
         return _false(Finding(expired.reason, f"{expired.message} {after}"))
-    trouble = _trouble(seen)
     if trouble is not None:
         return _false(trouble)
     if desired.suspend:
@@ -141,14 +140,18 @@ def _obstacle(desired: Desired, seen: Observed) -> Finding | None:
     return seen.secret.foreign
 
 
-def _trouble(seen: Observed) -> Finding | None:
-    """The failure of this pass, else the one that is remembered."""
+def _trouble(desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """The failure of this pass, else the one that is remembered, for as long as it holds anything back."""
     if seen.issue_failure is not None:
         return seen.issue_failure.finding
     if seen.hidden_by is not None:
         return seen.hidden_by
     attempts = seen.status.attempts
-    return Finding(attempts.reason, attempts.message) if attempts and attempts.failed else None
+    if attempts is None or not attempts.failed:
+        return None
+    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not is_held_back(desired, seen, now):
+        return None  # it was about the certificate before: the next one is on its way
+    return Finding(attempts.reason, attempts.message)
 
 
 def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
@@ -161,8 +164,7 @@ def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
     )
 
 
-def _renewal_trouble(seen: Observed) -> str:
-    trouble = _trouble(seen)
+def _renewal_trouble(seen: Observed, trouble: Finding | None) -> str:
     if trouble is None:
         return f"Its replacement is on the way.{_next_poll(seen)}"
     return f"Its replacement fails ({trouble.reason}): {trouble.message}"
