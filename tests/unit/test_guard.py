@@ -112,6 +112,17 @@ def test_annotations_that_say_where_it_came_from_are_put_back(changed: dict[str,
     assert isinstance(next_step(desired(), stored(secret=secret(certificate=odd, **OURS)), NOW), Rest)
 
 
+@pytest.mark.parametrize("request_", ["renew", "rollback"])
+def test_request_that_was_handled_is_not_forgotten_with_its_annotation(request_: str) -> None:
+    """One that was handled since the copy was made stands."""
+    handled = {f"handled_{request_}": "1"}
+    lost = stored(copy=secret(**handled))
+    assert next_step(desired(**{f"{request_}_requested": "1"}), lost, NOW) == PutRight()
+    assert getattr(restored(lost), f"handled_{request_}") == "1"
+    later = stored(secret=secret(**OURS, **{f"handled_{request_}": "2"}), copy=secret(**handled))
+    assert isinstance(next_step(desired(**{f"{request_}_requested": "2"}), later, NOW), Rest)
+
+
 @pytest.mark.parametrize("wish", ["rollback", "order"])
 def test_copy_is_made_where_there_is_none_and_made_anew_where_it_is_of_another_pair(wish: str) -> None:
     """Except while a pair that was copied already is about to be stored."""

@@ -55,7 +55,14 @@ def _has_another_origin(seen: Observed) -> bool:
     if copy is None or not _is_of_the_copy(seen):
         return False
     both = ((copy.acme_server, secret.acme_server), (copy.profile, secret.profile), (copy.adopted, secret.adopted))
-    return any(mine is not None and mine != found for mine, found in both)
+    is_another = any(mine is not None and mine != found for mine, found in both)
+    return is_another or _forgets_a_request(secret, copy)
+
+
+def _forgets_a_request(secret: ServingSecret, copy: ServingSecret) -> bool:
+    """Whether a request that was handled would be taken for a new one, and a certificate ordered for it."""
+    both = ((copy.handled_renew, secret.handled_renew), (copy.handled_rollback, secret.handled_rollback))
+    return any(mine is not None and found is None for mine, found in both)
 
 
 def needs_putting_right(seen: Observed) -> bool:
