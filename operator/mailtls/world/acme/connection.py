@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from mailtls.model.address_policy import AddressPolicy
-from mailtls.world.deadline import seconds_left
+from mailtls.world.deadline import bounded, seconds_left
 from mailtls.world.effects import before_effect
 from mailtls.world.lookup import LOOKUP_SECONDS, SocketAddress, look_up
 from mailtls.world.roots import trusting
@@ -69,8 +69,7 @@ class _Connection(HTTPSConnection):
             raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
 
     def _resolved(self) -> Sequence[SocketAddress]:
-        left = seconds_left()
-        return look_up(self._dns_host.strip("[]"), self.port, min(LOOKUP_SECONDS, left or LOOKUP_SECONDS))
+        return look_up(self._dns_host.strip("[]"), self.port, bounded(LOOKUP_SECONDS))
 
     def _admitted(self, found: Sequence[SocketAddress]) -> Sequence[SocketAddress]:
         if self.policy is None or self.proxy is not None:
@@ -85,14 +84,13 @@ class _Connection(HTTPSConnection):
     def _dial(self, addresses: Sequence[SocketAddress]) -> socket.socket:
         failure: OSError = OSError("the name has no address")
         for family, kind, protocol, _, address in addresses[:_MOST_ADDRESSES]:
-            left = seconds_left()
             made = socket.socket(family, kind, protocol)
             try:
                 for option in self.socket_options or ():
                     made.setsockopt(*option)
-                made.settimeout(CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, left))
+                made.settimeout(bounded(CONNECT_SECONDS))
                 made.connect(address)
-                made.settimeout(seconds_left() or CONNECT_SECONDS)  # for the TLS handshake
+                made.settimeout(bounded(CONNECT_SECONDS))  # for the TLS handshake
             except OSError as error:
                 made.close()
                 failure = error

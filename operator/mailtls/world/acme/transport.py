@@ -121,10 +121,6 @@ def location_of(response: requests.Response) -> str | None:
 
 
 def _body(response: requests.Response) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in {"", "identity"}:
-        response.close()
-        raise Unfit("it packs its answer, though it was asked for it as it is")
     body = b""
     for chunk in response.raw.stream(_CHUNK, decode_content=False):
         body += chunk
@@ -133,6 +129,9 @@ def _body(response: requests.Response) -> bytes:
             raise Unfit("its answer is larger than 1 MiB")
         seconds_left()
     response.raw.release_conn()
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if body and encoding not in {"", "identity"}:
+        raise Unfit("it packs its answer, though it was asked for it as it is")
     return body
 
 
