@@ -1,12 +1,13 @@
 """Accounts: their keys in Secrets, their registration at a real Pebble, and what a user may get wrong."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from acme.messages import Registration
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -17,6 +18,7 @@ from mailtls.model.order import Status
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, ExternalAccountBinding
 from mailtls.world.acme.accounts import KEY_ENTRY, URL_ANNOTATION, secret_name
+from mailtls.world.acme.network import RequestKind
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity
 from mailtls.world.ports import Json, Unreachable
@@ -320,3 +322,39 @@ def test_identity_does_not_show_its_secrets() -> None:
     shown = repr(Identity("https://ca.example/dir", b"the-key", "a@example.com", ("kid", "the-hmac")))
     assert "the-key" not in shown
     assert "the-hmac" not in shown
+
+
+def test_account_that_was_deactivated_is_named_with_its_secret(pebble: Pebble) -> None:
+    """At whatever stage the CA says so; the Secret deleted, another account is made."""
+    client = Client(pebble)
+    order = client.account.new_order(["gone.example.com"])
+    session, url = client.account._session, client.account.url
+    session.post(RequestKind.ACCOUNT, url, Registration(status="deactivated"))
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: client.account.new_order(["other.example.com"]),
+        lambda: client.account.poll(order),
+        lambda: client.account.poll_authorization(order, order.authorizations[0].url),
+        lambda: client.account.finalize(order, csr_for(["gone.example.com"])),
+        lambda: client.restarted().of(client.acme).new_order(["other.example.com"]),
+    )
+    for ask in asks:
+        with pytest.raises(AcmeProblem) as caught:
+            ask()
+        problem = caught.value
+        assert (problem.finding.reason, problem.needs_person) == (Reason.ACCOUNT_REJECTED, True)
+        assert problem.finding.message.startswith(f"Delete the Secret mailtls-system/{secret_name(client.acme)}, ")
+    del client.cluster.objects[_account_path(client)]
+    client.accounts.look_again(client.acme)
+    assert client.account.url != url
+    assert isinstance(issue(client, ["gone.example.com"]), str)
+
+
+def test_account_of_a_users_key_that_was_deactivated_asks_for_another_key(pebble: Pebble) -> None:
+    """The user's Secret is not the operator's to delete."""
+    client = Client(pebble)
+    client.cluster.objects[f"{_SECRETS}/own"] = _secret("own", key=_pem(ec.generate_private_key(ec.SECP256R1())))
+    acme = replace(client.acme, account_key=DataRef("Secret", "mail", "own", "key"))
+    account = client.accounts.of(acme)
+    account._session.post(RequestKind.ACCOUNT, account.url, Registration(status="deactivated"))
+    with pytest.raises(AcmeProblem, match="Store another key in the Secret mail/own, so that a new account is made: "):
+        account.new_order(["mx.example.com"])
