@@ -96,6 +96,35 @@ def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
     ]
 
 
+BOTH = replace(POSTFIX, also=(Reload(("doveadm", "reload")),))
+WITH_DOVECOT = replace(POD, also_containers=("dovecot",))
+
+
+def test_all_servers_of_a_pod_are_told_each_in_its_container() -> None:
+    """One wait for the file, then one command after the other, which share the time of one."""
+    cluster = FakeCluster(answer=shows(NEW_PEM))
+    assert tell(cluster, WITH_DOVECOT, BOTH) is None
+    ran = [(where, command) for verb, where, command in cluster.requests if verb == "execute"]
+    limited = ("timeout", "-k", "5", "15")
+    assert ran == [
+        ("mail/postfix-0/postfix", ("cat", "/tls.crt")),
+        ("mail/postfix-0/postfix", (*limited, *COMMAND)),
+        ("mail/postfix-0/dovecot", (*limited, "doveadm", "reload")),
+    ]
+
+
+def test_second_command_that_fails_is_named_with_its_own_container() -> None:
+    """Postfix has read the certificate, and Dovecot has not: that is what a person has to know."""
+
+    def answer(asked: Sequence[str]) -> Executed:
+        if asked[0] == "cat":
+            return Executed(0, NEW_PEM, "")
+        return Executed(75, "", "no such master") if "doveadm" in asked else Executed(0, "", "")
+
+    finding = tell(FakeCluster(ALIVE, answer=answer), WITH_DOVECOT, BOTH)
+    assert told(finding, "`doveadm reload`", "container dovecot", "no such master") is Reason.RELOAD_FAILED
+
+
 def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
     """Writing the same value again would change nothing and wake no kubelet."""
     cluster = FakeCluster(answer=shows(NEW_PEM))

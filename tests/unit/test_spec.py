@@ -148,6 +148,33 @@ def test_annotations_become_wishes_with_their_value() -> None:
     assert (desired.renew_requested, desired.probe_requested) == ("now", "")
 
 
+TWO_SERVERS = [
+    {"kind": "StatefulSet", "name": "mail", "server": "postfix"},
+    {"kind": "StatefulSet", "name": "mail", "server": "dovecot", "reload": {"container": "imap"}},
+]
+
+
+def test_several_servers_in_one_workload_are_told_by_all_their_commands() -> None:
+    """Postfix and Dovecot in the pods of one StatefulSet: one workload with the ports and the reloads of both."""
+    (found,) = parse(resource({"workloads": TWO_SERVERS}), Defaults(INSTALLATION)).workloads
+    assert [each.port for each in found.ports] == [25, 465, 587, 143, 993]
+    assert found.reloads == (Reload(("postfix", "reload")), Reload(("doveadm", "reload"), "imap"))
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"server": "postfix"}, "StatefulSet/mail stands here twice"),
+        ({"server": "dovecot", "apply": "Rollout"}, "give all its entries the same apply"),
+        ({"server": "exim"}, "port 25 stands in another entry of StatefulSet/mail"),
+    ],
+)
+def test_entries_of_one_workload_that_contradict_each_other_are_refused(second: Json, words: str) -> None:
+    """The same server again, two ways to tell the pods, and a port that two servers claim."""
+    entries = [TWO_SERVERS[0], {"kind": "StatefulSet", "name": "mail", **second}]
+    assert words in refusal({"workloads": entries})
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [

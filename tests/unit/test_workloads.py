@@ -57,6 +57,52 @@ def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     assert first.ready_at == datetime(2026, 5, 1, 11, 0, 5, tzinfo=UTC)
 
 
+def three_containers() -> Json:
+    """Postfix and Dovecot mount the certificate, and a logger does not."""
+    spec = kube.pod_spec()
+    mounts = spec["containers"][0]["volumeMounts"]
+    spec["containers"] += [{"name": "dovecot", "volumeMounts": mounts}, {"name": "logger"}]
+    return spec
+
+
+DOVEADM = ("doveadm", "reload")
+
+
+@pytest.mark.parametrize(
+    ("first", "also", "where"),
+    [
+        (None, (None,), ("postfix", ("dovecot",))),
+        (None, ("logger",), ("postfix", ("logger",))),
+        ("dovecot", (None,), ("dovecot", ("postfix",))),
+        (None, (None, None), ("postfix", ("dovecot", "dovecot"))),
+    ],
+)
+def test_each_server_is_reloaded_in_a_container_of_its_own(
+    first: str | None, also: tuple[str | None, ...], where: tuple[str, tuple[str, ...]]
+) -> None:
+    """In the one that is named, else in the next that mounts the certificate, or where the one before it ran."""
+    workload = replace(wanted(container=first), also=tuple(Reload(DOVEADM, name) for name in also))
+    found = read(three_containers(), workload)
+    assert found.finding is None
+    assert (found.pods[0].container, found.pods[0].also_containers) == where
+
+
+def test_several_servers_may_share_one_container() -> None:
+    """As in docker-mailserver."""
+    found = read(kube.pod_spec(), replace(wanted(), also=(Reload(DOVEADM),)))
+    assert (found.pods[0].container, found.pods[0].also_containers) == ("postfix", ("postfix",))
+
+
+def test_container_of_a_second_server_is_judged_as_the_first() -> None:
+    """One that is not there, and one that mounts the file by subPath."""
+    assert reason(read(kube.pod_spec(), replace(wanted(), also=(Reload(DOVEADM, "imap"),)))) is (
+        Reason.CONTAINER_NOT_FOUND
+    )
+    spec = three_containers()
+    spec["containers"][1]["volumeMounts"] = [{"name": "tls", "mountPath": "/tls.crt", "subPath": "tls.crt"}]
+    assert reason(read(spec, replace(wanted(), also=(Reload(DOVEADM),)))) is Reason.SUB_PATH_MOUNT
+
+
 def test_container_that_restarts_in_place_makes_another_run_of_the_same_pod() -> None:
     """Name, uid and addresses stay; only the runtime's ID of the container tells."""
     before, after, successor = (kube.pod("postfix-0") for _ in range(3))

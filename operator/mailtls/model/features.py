@@ -87,6 +87,5 @@ class Features:
             return Finding(off.reason, message)
         if (off := self.refusal(Feature.EXEC)) is not None:
             return off
-        reload = step.workload.reload
-        is_custom = reload is not None and reload.command not in _PRESET_RELOADS
+        is_custom = any(reload.command not in _PRESET_RELOADS for reload in step.workload.reloads)
         return self.refusal(Feature.CUSTOM_RELOADS) if is_custom else None

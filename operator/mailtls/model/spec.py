@@ -130,16 +130,25 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload that serves the Secret; the preset (`server`) has filled `reload` and `ports` at parsing."""
+    """A workload that serves the Secret; the preset (`server`) has filled `reload` and `ports` at parsing.
+
+    `also` are the reloads of further servers in the same pods, which the spec lists as entries of their own.
+    """
 
     kind: WorkloadKind
     name: str
     apply: Apply
     ports: tuple[Port, ...]
     reload: Reload | None = None
+    also: tuple[Reload, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
+
+    @property
+    def reloads(self) -> tuple[Reload, ...]:
+        """All commands that a pod is told by, in their order; empty where none is."""
+        return (*((self.reload,) if self.reload else ()), *self.also)
 
 
 @dataclass(frozen=True, slots=True)

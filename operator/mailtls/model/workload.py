@@ -39,6 +39,7 @@ class PodState:
     `told_sha256` is the pod's annotation: the leaf that the operator last told this pod to load. `template_sha256` is
     the leaf that its pod template named when the pod was made. `container` and
     `certificate_path` say which container to reload and where it reads `tls.crt`; None: no container mounts it.
+    `also_containers` are those of the further reloads.
     `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready. `run` names
     the very processes: it changes when a container restarts in place, while name, uid and addresses stay. `started_at`
     is when the process that reads the certificate started, or started last where it keeps crashing; None where it
@@ -52,6 +53,7 @@ class PodState:
     terminating: bool = False
     told_sha256: str | None = None
     container: str | None = None
+    also_containers: tuple[str, ...] = ()
     certificate_path: str | None = None
     sub_path: bool = False
     ready_at: datetime | None = None

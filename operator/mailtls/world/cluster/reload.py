@@ -90,6 +90,11 @@ class _Visit:
     def pod(self) -> PodState:
         return self.step.pod
 
+    @property
+    def _patience(self) -> float:
+        """Seconds for each command: all of a pod together have no more than one alone."""
+        return COMMAND_TIMEOUT / max(1, len(self.step.workload.reloads))
+
     def wake_kubelet(self) -> Finding | None:
         """Annotate the pod: any change of a pod makes its kubelet look at the Secret at once."""
         values: tuple[str | None, ...] = (self.wanted_sha256,)
@@ -116,7 +121,7 @@ class _Visit:
         pause = FIRST_PAUSE
         while True:
             try:
-                shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT)
+                shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT, self.pod.container)
             except ApiError as error:
                 return self._refused(error, EXEC)
             if _cannot_run(shown):
@@ -133,37 +138,44 @@ class _Visit:
 
     def run_command(self) -> Finding | None:
         """Run the reload command, where the workload has one: some servers look at their files by themselves."""
-        reload = self.step.workload.reload
-        if reload is None:
+        reloads = self.step.workload.reloads
+        if not reloads:
             return None
         if self.pod.container is None:
             message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in reload.container."
             return Finding(Reason.CONTAINER_NOT_FOUND, message)
+        containers = (self.pod.container, *self.pod.also_containers)
+        for reload, container in zip(reloads, containers, strict=True):
+            fault = self._run(reload.command, container)
+            if fault is not None:
+                return fault
+        return None
+
+    def _run(self, command: tuple[str, ...], container: str) -> Finding | None:
         try:
-            executed, is_limited = self._run_limited(reload.command)
+            executed, is_limited = self._run_limited(command, container)
             if executed.exit_code == 0:
                 return None
             if self._is_gone():
                 return self._replaced()
         except ApiError as error:
             return self._refused(error, EXEC)
-        return self._reload_failed(reload.command, executed, is_limited=is_limited)
+        return self._reload_failed(command, container, executed, is_limited=is_limited)
 
-    def _run_limited(self, command: tuple[str, ...]) -> tuple[Executed, bool]:
+    def _run_limited(self, command: tuple[str, ...], container: str) -> tuple[Executed, bool]:
         """Run the command so that it is ended in the pod when its time is over, where the image has the means.
 
         That holds whatever becomes of the connection, or of this process: no second one ever runs beside it.
         """
-        limited = (*LIMITER, f"{COMMAND_TIMEOUT:g}", *command)
-        executed = self._execute(limited, COMMAND_TIMEOUT + KILLED_AFTER + READ_TIMEOUT)
+        limited = (*LIMITER, f"{self._patience:g}", *command)
+        executed = self._execute(limited, self._patience + KILLED_AFTER + READ_TIMEOUT, container)
         if not _lacks_limiter(executed):
             return executed, True
-        return self._execute(command, COMMAND_TIMEOUT), False
+        return self._execute(command, self._patience, container), False
 
-    def _execute(self, command: tuple[str, ...], timeout: float) -> Executed:
+    def _execute(self, command: tuple[str, ...], timeout: float, container: str) -> Executed:
         if self.stopping.is_set():
             raise Interrupted
-        container = self.pod.container or ""
         try:
             return self.cluster.execute(self.namespace, self.pod.name, container, command, timeout)
         except ApiError as error:
@@ -214,16 +226,18 @@ class _Visit:
         )
         return Finding(Reason.FILE_NOT_UPDATED, message)
 
-    def _reload_failed(self, command: tuple[str, ...], executed: Executed, *, is_limited: bool) -> Finding:
+    def _reload_failed(
+        self, command: tuple[str, ...], container: str, executed: Executed, *, is_limited: bool
+    ) -> Finding:
         written = printable(" ".join(command))
         if is_limited and executed.exit_code in ENDED_BY_LIMITER:
-            how = f"did not end within {COMMAND_TIMEOUT:g} seconds and was ended"
+            how = f"did not end within {self._patience:g} seconds and was ended"
         elif executed.exit_code is None:
-            how = f"did not end within {COMMAND_TIMEOUT:g} seconds, and {GOES_ON}"
+            how = f"did not end within {self._patience:g} seconds, and {GOES_ON}"
         else:
             how = f"ended with exit code {executed.exit_code}"
         said = printable(executed.stderr or executed.stdout) or "it said nothing"
-        message = f"`{written}` in container {self.pod.container} of pod {self.pod.name} {how}: {said}"
+        message = f"`{written}` in container {container} of pod {self.pod.name} {how}: {said}"
         return Finding(Reason.RELOAD_FAILED, message)
 
 

@@ -144,16 +144,19 @@ def _template_finding(workload: Workload, pod_spec: Json, secret_name: str) -> F
         return None
     if (missing := _container_not_found(workload, pod_spec)) is not None:
         return missing
-    mount = _mount_to_reload(workload, certificate_mounts(pod_spec, secret_name))
+    mounts = certificate_mounts(pod_spec, secret_name)
+    mount = _mount_to_reload(workload, mounts)
     if mount is None:
         return _not_mounted(workload, secret_name)
-    return sub_path_mount(str(workload), mount.container, mount.path) if mount.sub_path else None
+    of_reloads = {mount.container, *_also_containers(workload, pod_spec, secret_name)}
+    fixed = next((each for each in mounts if each.sub_path and each.container in of_reloads), None)
+    return sub_path_mount(str(workload), fixed.container, fixed.path) if fixed else None
 
 
 def _container_not_found(workload: Workload, pod_spec: Json) -> Finding | None:
-    wanted = workload.reload.container if workload.reload else None
     names = [container["name"] for container in running_containers(pod_spec)]
-    if wanted is None or wanted in names:
+    wanted = next((each.container for each in workload.reloads if each.container not in (None, *names)), None)
+    if wanted is None:
         return None
     message = f"{workload} has no container {wanted}; name one of {', '.join(names)} in reload.container."
     return Finding(Reason.CONTAINER_NOT_FOUND, message)
@@ -180,6 +183,24 @@ def _mount_to_reload(workload: Workload, mounts: tuple[Mount, ...]) -> Mount | N
     """Prefer the container that the reload names; without a name it is the first that mounts the certificate."""
     wanted = workload.reload.container if workload.reload else None
     return next((mount for mount in mounts if mount.container == wanted), next(iter(mounts), None))
+
+
+def _also_containers(workload: Workload, pod_spec: Json, secret_name: str) -> tuple[str, ...]:
+    """Where the reloads of further servers run: in the container named, else in the next that mounts the certificate.
+
+    The last one stays where no other does: several servers may run in one container.
+    """
+    mounts = certificate_mounts(pod_spec, secret_name)
+    first = _mount_to_reload(workload, mounts)
+    named = [each.container for each in workload.reloads if each.container]
+    free = list(dict.fromkeys(each.container for each in mounts))
+    last = (workload.reload.container if workload.reload else None) or (first.container if first else "")
+    taken, found = {*named, last}, []
+    for each in workload.also:
+        last = each.container or next((name for name in free if name not in taken), last)
+        taken.add(last)
+        found.append(last)
+    return tuple(found)
 
 
 def _is_owned(body: Json, workload: Workload, pod: Json) -> bool:
@@ -220,6 +241,7 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         told_sha256=_noted(pod, certificate_annotation(secret_name)),
         template_sha256=_noted(pod, restart_annotation(secret_name)),
         container=container,
+        also_containers=_also_containers(workload, pod["spec"], secret_name),
         certificate_path=mount.path if mount and named in (None, mount.container) else None,
         sub_path=mount.sub_path if mount else False,
         ready_at=_time(readiness.get("lastTransitionTime")),

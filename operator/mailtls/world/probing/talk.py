@@ -32,7 +32,7 @@ class Limits:
     handshake: float = 10.0
     overall: float = 20.0
     inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
-    names: float = 60.0  # those that ask for the certificate's other names, after these
+    names: float = 30.0  # those that ask for the certificate's other names, after these
     most_names: int = 100  # as many as a resource may have
     parting: float = 0.5  # how long the end of a talk is waited for after taking leave
     unasked: float = 2.0  # how long a reply to a command that must be ignored is waited for

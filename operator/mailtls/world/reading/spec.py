@@ -5,7 +5,7 @@ sentences.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from mailtls.model.allowed_names import AllowedNames, first_refused
@@ -220,18 +220,37 @@ def _rollout(node: Node) -> Rollout:
 
 
 def _workloads(node: Node) -> tuple[Workload, ...]:
+    """Read the workloads; entries of several servers in the same pods become one, told by all their reloads."""
     workloads: dict[str, Workload] = {}
+    servers: set[tuple[str, Server]] = set()
     for item in node.items(32):
-        workload = _workload(item)
-        if str(workload) in workloads:
+        workload, server = _workload(item), _server(item)
+        if (str(workload), server) in servers:
             raise item.refused(f"{workload} stands here twice, so remove one of the two")
-        workloads[str(workload)] = workload
+        servers.add((str(workload), server))
+        before = workloads.get(str(workload))
+        workloads[str(workload)] = _together(item, before, workload) if before else workload
     return tuple(workloads.values())
 
 
+def _together(node: Node, before: Workload, more: Workload) -> Workload:
+    """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
+    if before.apply is not more.apply:
+        raise node.at("apply").refused(f"{more} is told in one way, so give all its entries the same apply")
+    taken = {port.port for port in before.ports}
+    twice = next((port.port for port in more.ports if port.port in taken), None)
+    if twice is not None:
+        raise node.at("ports").refused(f"port {twice} stands in another entry of {more}, so list each server's own")
+    return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
+
+
+def _server(node: Node) -> Server:
+    server = node.at("server")
+    return server.choice(Server) if server.is_given else Server.POSTFIX
+
+
 def _workload(node: Node) -> Workload:
-    server, apply = node.at("server"), node.at("apply")
-    kind = server.choice(Server) if server.is_given else Server.POSTFIX
+    apply, kind = node.at("apply"), _server(node)
     how = apply.choice(Apply) if apply.is_given else Apply.RELOAD
     return Workload(
         kind=node.at("kind").choice(WorkloadKind),
