@@ -1,5 +1,6 @@
 """Full probes ask for each of the certificate's names by SNI, against servers that choose certificates by name."""
 
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
+from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.proof import clients_refuse
@@ -24,6 +26,7 @@ from mailtls.model.status import Status
 from mailtls.passes.rolling import Rolling
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
+from mailtls.world.probing.inspection import PATIENCE_WITH_DEAF
 from mailtls.world.probing.prober import Limits, MailProber
 from unit.stories import desired
 
@@ -138,6 +141,24 @@ def test_names_that_nobody_came_to_are_warned_of(limits: Limits, tmp_path: Path)
     endpoint = probe(by_name(tmp_path, GOOD, {}), limits=limits)
     assert [(each.reason, each.severity) for each in endpoint.findings] == [(Reason.NAMES_NOT_ASKED, Severity.WARN)]
     assert WILD in endpoint.findings[0].message
+
+
+def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:
+    """A hundred names are no reason to knock a hundred times where nobody lets us in: two in a row are enough."""
+    greeted: list[int] = []
+
+    def greet(connection: socket.socket) -> None:
+        greeted.append(1)
+        connection.sendall(b"220 mx1.example.com\r\n" if len(greeted) == 1 else b"421 4.7.0 Too many\r\n")
+
+    names = (HOST, *(f"host{number}.example.com" for number in range(99)))
+    wanted = replace(AUTHORITY.expects(GOOD), names=names)
+    prober = MailProber(WallClock(), verdict, Limits(inspection=0))  # on to the names at once
+    with serving(Script(served=GOOD, greeting=greet), tmp_path) as port:
+        (endpoint,) = prober.probe([at(port)], wanted, Depth.FULL)
+    assert [each.reason for each in endpoint.findings] == [Reason.NAMES_NOT_ASKED]
+    assert "99 names" in endpoint.findings[0].evidence
+    assert len(greeted) <= 2 + PATIENCE_WITH_DEAF, "the talk, what the inspection had begun, and two"
 
 
 def test_canary_is_not_failed_for_another_certificate_under_another_name(tmp_path: Path) -> None:
