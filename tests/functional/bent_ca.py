@@ -57,6 +57,7 @@ class BentCa(HostileCa):
     refuse: Callable[[str], bytes | None] = lambda _path: None
     proves: Callable[[str, str], dict[str, Any] | None] = lambda _name, _token: None
     wait: str = ""
+    plain: bool = False  # authorizations are said to be at http
     slow: bool = False  # authorizations stay pending until told otherwise
     accounts_made: dict[str, str] = field(default_factory=dict)
     proofs: dict[int, Proof] = field(default_factory=dict)
@@ -148,7 +149,9 @@ class BentCa(HostileCa):
         body = {
             "status": self.status(order),
             "identifiers": [{"type": "dns", "value": name} for name in order.names],
-            "authorizations": [f"{self.url}/proof/{each}" for each in order.proofs],
+            "authorizations": [
+                f"{self.url if not self.plain else 'http://localhost'}/proof/{each}" for each in order.proofs
+            ],
             "finalize": f"{self.url}/finalize/{number}",
         }
         return body | ({"certificate": f"{self.url}/certificate/{number}"} if order.chain else {})

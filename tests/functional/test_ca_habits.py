@@ -198,6 +198,17 @@ def test_unreachable_ca_is_told_to_each_resource_with_the_next_try() -> None:
     assert "left alone, next try at 2" in issued["message"]
 
 
+def test_order_whose_authorization_is_not_at_https_is_closed_at_once(core: Core, ca: BentCa) -> None:
+    """It cannot be read, now or later; the next attempt comes by the usual delays, to a CA that may be mended."""
+    ca.plain = True
+    core.run(lambda: core.condition("Issued").get("reason") not in {"Issuing", None})
+    assert core.condition("Issued")["reason"] == Reason.ACME_INSECURE
+    assert core.journal()["open"] is False
+    ca.plain = False
+    ca.orders.clear()
+    core.run_until_ready()
+
+
 def test_nothing_is_taken_from_under_orders_that_are_not_read_yet(core: Core, ca: BentCa) -> None:
     """After a restart their journals say that there are such."""
     ca.slow = True

@@ -5,7 +5,6 @@ from functools import partial
 
 from mailtls.model.observed import Observed
 from mailtls.model.order import Status
-from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired
 from mailtls.passes.proving import Proving
 from mailtls.world.acme.accounts import Accounts
@@ -35,10 +34,10 @@ class Closing:
         except OrderGone:
             return
         except AcmeProblem as problem:
-            if problem.finding.reason is not Reason.ACCOUNT_REJECTED or problem.transient:
+            if problem.transient or problem.retry_at is not None:
                 raise
             if seen.order is None:
-                return  # what was published stays behind: nobody tells this account of it any more
+                return  # what was published stays behind: the CA tells nobody of it any more
             order = seen.order
         server, user = desired.acme.server, staged.spki_sha256
         in_use = partial(self.accounts.uses.others, server, user)
