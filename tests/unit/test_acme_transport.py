@@ -302,7 +302,10 @@ def test_preflight_takes_the_same_care(ca: HostileCa) -> None:
     ca.answers["/directory"] = answer(gzip.compress(b"{}"), Content_Encoding="gzip")
     assert read_directory(ca.directory_url, CA.roots_pem).failure.startswith("it packs its answer")
     del ca.answers["/directory"]
-    assert read_directory(ca.directory_url, CA.roots_pem).failure == ""
+    ca.directory["meta"] = {"caaIdentities": ["\ud800", "CA.example", 7], "profiles": {"\x1b[2J": "", "short": ""}}
+    found = read_directory(ca.directory_url, CA.roots_pem)
+    assert (found.failure, found.caa_identities) == ("", (r"\ud800", "ca.example"))
+    assert found.profiles == (r"\x1b[2J", "short")
 
 
 _WORDS = """status identifiers identifier value type authorizations challenges url token error detail subproblems

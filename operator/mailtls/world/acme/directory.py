@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import requests
 
-from mailtls.model.quoting import quote, shorten
+from mailtls.model.quoting import printable, shorten
 from mailtls.world.acme.messages import json_of
 from mailtls.world.acme.problem import lacks_roots
 from mailtls.world.acme.transport import Transport, Unfit
@@ -47,15 +47,15 @@ def read_directory(url: str, roots_pem: str = "") -> Directory:
     meta = meta if isinstance(meta, dict) else {}
     profiles = meta.get("profiles")
     return Directory(
-        caa_identities=tuple(_texts(meta.get("caaIdentities"))),
+        caa_identities=tuple(each.lower() for each in _texts(meta.get("caaIdentities"))),
         needs_external_account=meta.get("externalAccountRequired") is True,
-        profiles=tuple(quote(str(each).encode()) for each in profiles) if isinstance(profiles, dict) else (),
+        profiles=tuple(_texts(list(profiles))) if isinstance(profiles, dict) else (),
     )
 
 
 def _texts(value: Any) -> list[str]:
     items = value[:_MOST_NAMES] if isinstance(value, list) else []
-    return [quote(item.encode()).lower() for item in items if isinstance(item, str)]
+    return [shorten(printable(item)) for item in items if isinstance(item, str)]
 
 
 def _words(error: Exception) -> str:
