@@ -99,7 +99,8 @@ def from_refusal(refused: Refused, stage: Stage, now: datetime, new_account: str
     if is_account_gone(refused):
         words = refused.problem.detail.strip().rstrip(".") or refused.problem.code
         message = f"{new_account}: the CA no longer takes this one ({shorten(printable(words), 400)})."
-        return AcmeProblem(Finding(Reason.ACCOUNT_REJECTED, message), needs_person=True)
+        # Without a problem document it may be the word of something before the CA, which passes.
+        return AcmeProblem(Finding(Reason.ACCOUNT_REJECTED, message), needs_person=bool(refused.problem.type))
     verdict = judge(refused.problem, stage)
     finding, transient = verdict.finding, verdict.transient
     if refused.is_server_error and not transient:
