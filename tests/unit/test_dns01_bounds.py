@@ -19,12 +19,13 @@ import pytest
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Rfc2136
+from mailtls.world import deadline
 from mailtls.world.challenges import dns01
 from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.dns_names import Names
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.dns import server
-from mailtls.world.dns.server import Ask, DnsServer
+from mailtls.world.dns.server import Address, Ask, DnsServer
 
 _NAME = "_acme-challenge.mx.example.com"
 
@@ -99,6 +100,7 @@ def test_server_with_sixty_silent_addresses_is_given_up_in_time(monkeypatch: pyt
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(deadline, "monotonic", lambda: now)
     with pytest.raises(ProofProblem, match="no connection in time"), DnsServer("ns.example.com").conversation():
         pytest.fail("nothing listens there")
     assert sum(given) == pytest.approx(8.0)
@@ -183,3 +185,12 @@ def test_cname_that_moved_is_asked_for_again_after_the_record_was_removed(monkey
     target[0] = "new.example.com."
     zone.present(_NAME, "value")
     assert "new.example.com." in asked
+
+
+def test_silent_servers_are_not_tried_over_tcp_once_the_time_is_over() -> None:
+    """Three tries take six seconds, which a step that is at its end does not have; nothing is remembered then."""
+    zone, query = _zone(_Names()), dns.message.make_query(_NAME, dns.rdatatype.TXT)
+    begun, servers = time.monotonic(), [Address("192.0.2.1"), Address("192.0.2.2")]
+    assert not zone._is_blocked(dns.name.from_text("example.com"), query, servers, begun + 1)
+    assert time.monotonic() - begun < 0.5
+    assert zone._blocked.get(dns.name.from_text("example.com")) is None

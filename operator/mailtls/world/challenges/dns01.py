@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from time import monotonic
 from typing import Final
 
 import dns.exception
@@ -25,7 +26,7 @@ from mailtls.world.challenges.dns_place import Place, Search
 from mailtls.world.challenges.dns_refusal import Refusal
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.deadline import end_of
-from mailtls.world.dns.server import Address, Ask, DnsServer, ask_all, gives_a_sign
+from mailtls.world.dns.server import KNOCK_SECONDS, Address, Ask, DnsServer, ask_all, gives_a_sign
 from mailtls.world.effects import before_effect
 from mailtls.world.expiring import Expiring
 
@@ -114,7 +115,7 @@ class Rfc2136Zone:
         query = dns.message.make_query(place.owner, dns.rdatatype.TXT, flags=0, use_edns=0)
         servers = self._authorities_of(place.zone, until)
         answers = {each: found for each, found in self._ask(query, servers).items() if _is_authoritative(found)}
-        is_blocked = not answers and self._is_blocked(place.zone, query, servers)
+        is_blocked = not answers and self._is_blocked(place.zone, query, servers, until)
         if answers:
             return Spread(late=tuple(servers[each] for each in _without(value, place.owner, answers)))
         with self._server.conversation(until) as ask:
@@ -128,12 +129,18 @@ class Rfc2136Zone:
             self._silent.put(silent, True)
         return answers
 
-    def _is_blocked(self, zone: dns.name.Name, query: dns.message.Message, servers: Iterable[Address]) -> bool:
+    def _is_blocked(
+        self, zone: dns.name.Name, query: dns.message.Message, servers: Iterable[Address], until: float
+    ) -> bool:
         """Whether what is sent to the servers vanishes; who refuses, or says anything, is not behind a firewall."""
         known = self._blocked.get(zone)
         if known is not None:
             return known
-        signs = [gives_a_sign(query, each) for each in islice(servers, _MOST_KNOCKS)]
+        signs = []
+        for server in islice(servers, _MOST_KNOCKS):
+            if monotonic() + KNOCK_SECONDS > until:
+                return False  # not known: the time of this step is over
+            signs.append(gives_a_sign(query, server))
         return self._blocked.put(zone, bool(signs) and not any(signs))
 
     def _known_place(self, owner: dns.name.Name, until: float) -> Place:

@@ -26,7 +26,7 @@ _CONVERSATION_SECONDS: Final = 8.0  # all of one connection: a slow server must 
 _UDP_SECONDS: Final = (0.7, 1.5)  # one datagram may get lost; two in a row mean silence
 _ADDRESSES_SECONDS: Final = 30.0
 _WHOLE_SECONDS: Final = 6.0  # for all answers that did not fit in a datagram
-_KNOCK_SECONDS: Final = 2.0
+KNOCK_SECONDS: Final = 2.0  # for a try over TCP of a server that is silent over UDP
 _LARGEST_DATAGRAM: Final = 65535
 
 Ask = Callable[[dns.message.Message], dns.message.Message]
@@ -204,7 +204,7 @@ def ask_all(query: dns.message.Message, addresses: Iterable[Address]) -> Mapping
 def gives_a_sign(query: dns.message.Message, address: Address) -> bool:
     """Whether a server that is silent over UDP answers, or refuses, over TCP; False when the connection times out."""
     try:
-        dns.query.tcp(query, address.host, timeout=_KNOCK_SECONDS, port=address.port)
+        dns.query.tcp(query, address.host, timeout=KNOCK_SECONDS, port=address.port)
     except (dns.exception.Timeout, TimeoutError):
         return False
     except ConnectionError:
