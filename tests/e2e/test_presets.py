@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,39 +72,52 @@ class Server:
     command: tuple[str, ...]
     configuration: str
     port: int
+    beside: Server | None = None  # another server in the same pods
 
     def deploy(self) -> None:
         """Write its configuration, its Secret and its workload, and wait for its pods."""
-        data = {"data": {f"{self.name}.conf": self.configuration}}
-        self.sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.name}, **data})
         postfix = MailServer(self.sandbox, self.host, name=self.name, image=self.image)
         manifest = postfix.workload()
         pod = manifest["spec"]["template"]["spec"]
-        (container,) = pod["containers"]
-        container |= {"name": self.name, "command": list(self.command)}
-        container["readinessProbe"]["tcpSocket"]["port"] = self.port
-        container["volumeMounts"].append({"name": "configuration", "mountPath": f"/etc/{self.name}"})
-        pod["volumes"].append({"name": "configuration", "configMap": {"name": self.name}})
+        (plain,) = pod["containers"]
+        servers = [self, *([self.beside] if self.beside else [])]
+        pod["containers"] = [each.container(plain) for each in servers]
+        pod["volumes"] += [{"name": each.name, "configMap": {"name": each.name}} for each in servers]
+        for each in servers:
+            each.configure()
         self.sandbox.put_placeholder("mx-tls", self_signed([self.host]))
         self.sandbox.apply(manifest)
         postfix.wait_until_ready()
 
-    def runs(self) -> dict[str, tuple[str, int]]:
-        """Of each pod its container, and how often that was restarted."""
+    def configure(self) -> None:
+        """Write its configuration."""
+        data = {"data": {f"{self.name}.conf": self.configuration}}
+        self.sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.name}, **data})
+
+    def container(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """Its container, made from one of Postfix."""
+        made = deepcopy(plain) | {"name": self.name, "command": list(self.command)}
+        made["ports"] = []
+        made["readinessProbe"]["tcpSocket"]["port"] = self.port
+        made["volumeMounts"].append({"name": self.name, "mountPath": f"/etc/{self.name}"})
+        return made
+
+    def runs(self) -> dict[str, list[tuple[str, int]]]:
+        """Of each pod its containers, and how often these were restarted."""
         pods = self.sandbox.objects("pods", f"app={self.name}")
         return {pod["metadata"]["uid"]: _run(pod) for pod in pods}
 
 
-def _run(pod: Object) -> tuple[str, int]:
-    (container,) = pod["status"]["containerStatuses"]
-    return str(container["containerID"]), int(container["restartCount"])
+def _run(pod: Object) -> list[tuple[str, int]]:
+    statuses = pod["status"]["containerStatuses"]
+    return sorted((str(container["containerID"]), int(container["restartCount"])) for container in statuses)
 
 
-def renewed_in_place(installation: Installation, server: Server, /, **workload: Any) -> None:
+def renewed_in_place(installation: Installation, server: Server, /, *entries: dict[str, Any]) -> None:
     """From a placeholder to a certificate, and to the next one: proven in every pod, and nothing was restarted."""
     before = server.runs()
     assert len(before) == 2
-    installation.apply(workloads=[{"kind": "StatefulSet", "name": server.name, **workload}])
+    installation.apply(workloads=[{"kind": "StatefulSet", "name": server.name, **each} for each in entries])
     installation.start()
     installation.await_ready(within=120)
     first = installation.fingerprint()
@@ -121,7 +135,7 @@ def test_exim_takes_the_new_certificate_by_hup(installation: Installation, image
     command = ("exim4", "-bdf")  # reads /etc/exim4/exim4.conf
     server = Server(installation.sandbox, host, image, "exim4", command, EXIM.format(host=host), 25)
     server.deploy()
-    renewed_in_place(installation, server, server="exim")
+    renewed_in_place(installation, server, {"server": "exim"})
 
 
 def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, image: str) -> None:
@@ -132,4 +146,19 @@ def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, i
     command = ("haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.conf")
     server = Server(installation.sandbox, host, image, "haproxy", command, configuration, 465)
     server.deploy()
-    renewed_in_place(installation, server, server="haproxy", ports=[{"port": 465, "tls": "Implicit"}])
+    renewed_in_place(installation, server, {"server": "haproxy", "ports": [{"port": 465, "tls": "Implicit"}]})
+
+
+def test_two_servers_in_the_same_pods_are_both_reloaded(installation: Installation, image: str) -> None:
+    """Each by its own command in its own container: Exim at 25 and 587, and haproxy before it at 465."""
+    host = installation.zone.host("mx")
+    inside = EXIM.format(host=host).replace("25 : 465 : 587", "25 : 587")
+    proxy = HAPROXY.format(behind="127.0.0.1")
+    by_proxy = ("haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.conf")
+    haproxy = Server(installation.sandbox, host, image, "haproxy", by_proxy, proxy, 465)
+    exim = Server(installation.sandbox, host, image, "exim4", ("exim4", "-bdf"), inside, 25, haproxy)
+    exim.deploy()
+    own = [{"port": 25, "tls": "StartTLS"}, {"port": 587, "tls": "StartTLS"}]
+    proxied = [{"port": 465, "tls": "Implicit"}]
+    second = {"server": "haproxy", "ports": proxied, "reload": {"container": "haproxy"}}
+    renewed_in_place(installation, exim, {"server": "exim", "ports": own}, second)
