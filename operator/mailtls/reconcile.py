@@ -139,11 +139,11 @@ class Reconciler:
             return seen
 
     def _stand_in_line(self, desired: Desired, seen: Observed) -> float | None:
-        """End a pass that has to wait for its turn; whoever was told of nothing for a while is."""
-        if seen.status.conditions:
+        """End a pass that has to wait for its turn; news is told, and so is one who was told of nothing for a while."""
+        if seen.status.conditions and not seen.issued and not seen.refused:
             return None
         made_at = datetime.fromisoformat(seen.resource["metadata"]["creationTimestamp"])
-        if self._clock.now() - made_at < YOUNG:
+        if not seen.issued and self._clock.now() - made_at < YOUNG:
             return YOUNG.total_seconds()
         self._report(desired, seen)
         return None

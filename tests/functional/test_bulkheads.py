@@ -6,7 +6,9 @@ import pytest
 
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
+from mailtls import reconcile
 from mailtls.lifecycle.places import Place, PlaceKind, ca_of
+from mailtls.lifecycle.step import CloseOrder
 from mailtls.model.spec import Key
 from mailtls.passes.bulkheads import Bulkheads
 from mailtls.world.cluster.resource import resource_path
@@ -67,3 +69,23 @@ def test_deleted_resource_in_line_for_a_dead_dns_server_is_let_go_in_the_end(peb
     with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({Place(PlaceKind.DNS, "127.0.0.1:1")})):
         core.run(lambda: not core.is_held("mx-tls-next"))
     assert core.bulkheads.waiting() == 0
+
+
+def test_certificate_that_is_stored_is_told_while_its_order_waits_to_be_closed(
+    pebble: Pebble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing needs places at the CA and the DNS server; being Ready needs neither."""
+    core, _, place = _with_bulkheads(pebble)
+    core.run_until_ready()
+    before = core.status()["certificate"]["serialNumber"]
+    only = {CloseOrder: frozenset({place})}
+    monkeypatch.setattr(reconcile, "places_of", lambda step, _desired: only.get(type(step), frozenset()))
+    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})) as errand:
+        errand.outcomes = {place: False}
+    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})):
+        core.annotate("mailtls.dev/renew", "1")
+        core.run(lambda: core.bulkheads.waiting() == 1)
+        assert core.status()["certificate"]["serialNumber"] != before
+        assert core.is_ready()
+        assert core.journal()["open"]
+    core.run(lambda: not core.journal()["open"])

@@ -33,8 +33,11 @@ from mailtls.model.observed import Observed
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Acme, Desired, Dns01
 
-SLOW: Final = 3.0
-"""Seconds: who takes longer is suspected to be dead; a DNS server among several that is silent costs two."""
+SLOW: Final = 10.0
+"""Seconds: who takes longer is suspected to be dead; who is busy may take five for all that is asked at once."""
+
+UNSEEN: Final = 3.0
+"""Seconds after which pods and names under proof are dead where nothing was seen of them."""
 
 
 class PlaceKind(StrEnum):
@@ -122,15 +125,17 @@ _SILENCE: Final = {PlaceKind.CA: Reason.ACME_UNREACHABLE, PlaceKind.DNS: Reason.
 def outcomes(step: Step, places: frozenset[Place], seen: Observed, seconds: float) -> Mapping[Place, bool]:
     """Return which places answered a step that ended with `seen`, and which did not; unknown ones are missing.
 
-    A step that says who was not reached blames nobody else. Pods may be slow on purpose (a greeting is held back
-    against spam): they are dead only where none of a slow step's probes saw a certificate of theirs.
+    A step that says who was not reached blames nobody else; one that succeeded was answered, unless it took very long.
+    Pods may be slow on purpose (a greeting is held back against spam): they are dead only where one of a slow step's
+    probes saw no certificate.
     """
     failures = (seen.issue_failure, seen.close_failure)
     blamed = silent(places, {failure.finding.reason for failure in failures if failure is not None})
     if blamed:
         return blamed
-    is_slow = seconds >= SLOW and not _saw_certificates(step, seen)
-    return dict.fromkeys(places, not is_slow)
+    if _saw_certificates(step, seen):
+        return dict.fromkeys(places, True)
+    return {place: seconds < (UNSEEN if place.differs_by_resource else SLOW) for place in places}
 
 
 def silent(places: frozenset[Place], reasons: Collection[Reason]) -> dict[Place, bool]:
