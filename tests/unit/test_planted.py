@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
+from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.spec import Acme, Desired, Key, PrivateKeyPolicy
+from mailtls.passes.closing import Closing
+from mailtls.passes.proving import Proving
 from mailtls.world import keys
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import Accounts
+from mailtls.world.challenges.http01 import Tokens
+from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.cluster.journal import COPY
 from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.seal import KEY_SECRET, Seal
@@ -136,6 +141,48 @@ def test_journal_that_is_void_is_staged_over() -> None:
     found = secrets.staged(desired())
     assert isinstance(found, Staged)
     assert found.spki_sha256 == again.spki_sha256
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("order.json", b"[" * 100_000),
+        ("order.json", None),
+        ("order.json", "utf-16"),
+        ("resource.json", None),
+        ("staged.seal", b"\xff"),
+        ("tls.csr", None),
+    ],
+)
+def test_staged_secret_that_nobody_can_read_holds_nothing_up(entry: str, text: bytes | str | None) -> None:
+    """It counts as none, and another takes its place: no exception ends every pass of the resource."""
+    secrets, cluster, _ = staging()
+    data = cluster.objects[NEXT]["data"]
+    if isinstance(text, str):
+        data[entry] = b64encode(b64decode(data[entry]).decode().encode(text)).decode()
+    elif text is None:
+        del data[entry]
+    else:
+        data[entry] = b64encode(text).decode()
+    assert secrets.staged(desired()) is None
+    assert secrets.stage(desired(), fresh(), RESOURCE).resource_version
+
+
+@pytest.mark.parametrize("order", [None, b"[" * 100_000], ids=["well-formed", "nested deep"])
+def test_planted_journal_keeps_nobody_elses_order_from_being_closed(order: bytes | None) -> None:
+    """One tenant's Secret must not have all others' pending authorizations count against their limits for ever."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    journal = planted(BORROWED, ["mx.example"], f"{OWN_SERVER['server']}/order/1")
+    if order is not None:
+        journal["data"]["order.json"] = b64encode(order).decode()
+    cluster.objects[path("mail", "gone-next")] = journal
+    accounts = Accounts(cluster, "mailtls", WallClock(), lambda *_: None)
+    closing = Closing(secrets, accounts, Proving(Solvers(Tokens(), accounts.read), WallClock()))
+    assert secrets.held() == [journal]
+    assert closing._knows_all_others(str(OWN_SERVER["server"]), "a key of ours")
+    secrets.stage(desired(), replace(fresh(), acme_server=str(OWN_SERVER["server"])), RESOURCE)
+    assert not closing._knows_all_others(str(OWN_SERVER["server"]), "a key of ours"), "one of ours, not read yet"
 
 
 def test_planted_copy_is_not_what_a_secret_is_put_right_from() -> None:

@@ -9,7 +9,6 @@ from mailtls.model.spec import Desired
 from mailtls.passes.proving import Proving
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
-from mailtls.world.cluster.journal import parse_staged
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.ports import ApiError, Unreachable
 
@@ -46,11 +45,13 @@ class Closing:
             account.deactivate(order, in_use())
 
     def _knows_all_others(self, server: str, user: str) -> bool:
-        """Whether it is known what the open orders of others use; if not, nothing is taken from under them."""
+        """Whether it is known what the open orders of others use; if not, nothing is taken from under them.
+
+        What is not sealed is nobody's order: else any tenant could plant one that is never known.
+        """
         try:
-            held = self.secrets.held(self.namespaces)
+            journals = [self.secrets.read_staged(secret) for secret in self.secrets.held(self.namespaces)]
         except (ApiError, Unreachable):
             return False
-        journals = (parse_staged(secret) for secret in held)
         others = (each for each in journals if each is not None and each.is_open and each.spki_sha256 != user)
         return all(self.accounts.uses.knows(each.spki_sha256) for each in others if each.acme_server == server)

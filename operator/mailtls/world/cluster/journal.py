@@ -12,7 +12,7 @@ from typing import Final
 from mailtls.model.certificate import KeyMaterial, key_algorithm, key_size, spki_sha256
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.spec import Desired
-from mailtls.world.cluster.pairs import encoded, entry, read_pair, serving_json
+from mailtls.world.cluster.pairs import encoded, entry, read_json, read_pair, serving_json
 from mailtls.world.cluster.resource import owner_of, owner_uid_of
 from mailtls.world.cluster.seal import Seal
 from mailtls.world.ports import Json
@@ -32,10 +32,14 @@ def staged_name(desired: Desired) -> str:
 def read_staged(secret: Json, seal: Seal) -> Staged | None:
     """Read key, CSR and journal of a staged Secret; None where they make no sense together, or are not sealed by us."""
     staged = parse_staged(secret)
-    if staged is None or not seal.fits(staged.seal, *_staged_parts(secret)):
+    if staged is None:
         return None
-    is_its_order = seal.fits(_text(secret, ORDER_SEAL), *order_parts(staged.seal, entry(secret, "order.json").decode()))
-    return staged if is_its_order else None
+    try:
+        parts, written = _staged_parts(secret), entry(secret, "order.json").decode()
+    except (ValueError, KeyError):
+        return None
+    is_its_order = seal.fits(_text(secret, ORDER_SEAL), *order_parts(staged.seal, written))
+    return staged if is_its_order and seal.fits(staged.seal, *parts) else None
 
 
 def _staged_parts(secret: Json) -> tuple[bytes, ...]:
@@ -77,7 +81,7 @@ def sealed(body: Json, seal: Seal) -> Json:
 def parse_staged(secret: Json) -> Staged | None:
     """Read a staged Secret whoever wrote it; None when its entries do not make sense together."""
     try:
-        order = json.loads(entry(secret, "order.json"))
+        order = read_json(entry(secret, "order.json"))
         key = KeyMaterial(entry(secret, "tls.key"))
         public = key.public_key()
         return Staged(
@@ -109,7 +113,7 @@ def resource_of(secret: Json) -> Json:
     owner, meta = owner_of(secret), secret["metadata"]
     if owner is None:
         raise ValueError("the Secret is no journal of ours")
-    found, order = json.loads(entry(secret, "resource.json")), json.loads(entry(secret, "order.json"))
+    found, order = read_json(entry(secret, "resource.json")), read_json(entry(secret, "order.json"))
     spec = {"dnsNames": list(order["names"]), "secretName": meta["name"].removesuffix(NEXT)}
     if found.get("acme") is not None:
         spec["acme"] = found["acme"]
@@ -162,7 +166,7 @@ def read_copy(secret: Json, seal: Seal) -> ServingSecret | None:
     try:
         if not seal.fits(_text(secret, COPY_SEAL), b"copy", *_identity(secret), entry(secret, COPY)):
             return None
-        pair = read_pair(json.loads(entry(secret, COPY)))
+        pair = read_pair(read_json(entry(secret, COPY)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return pair if pair.certificate is not None and pair.key is not None else None

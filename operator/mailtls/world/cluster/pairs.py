@@ -5,6 +5,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
 from mailtls.model.observed import Hold, ServingSecret
@@ -105,6 +106,17 @@ def encoded(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
+def read_json(text: str | bytes) -> Any:
+    """Read JSON that anybody may have written: UTF-8 (RFC 8259 section 8.1), and no deeper than anybody means.
+
+    Raises ValueError for what is none; deep nesting alone would raise what no reader of a Secret expects.
+    """
+    try:
+        return json.loads(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def entry(secret: Json, name: str) -> bytes:
     """Read an entry of a Secret; raises KeyError or ValueError where there is none."""
     return b64decode((secret.get("data") or {})[name])
@@ -144,7 +156,7 @@ def _notes(pair: ServingSecret) -> dict[str, str]:
 
 def _hold(note: str | None) -> Hold | None:
     try:
-        written = json.loads(note or "null")
+        written = read_json(note or "null")
         return Hold(datetime.fromisoformat(written["until"]).astimezone(UTC), int(written["generation"]))
     except (ValueError, KeyError, TypeError, OverflowError):
         return None  # somebody edited it: then nothing is held
@@ -153,7 +165,7 @@ def _hold(note: str | None) -> Hold | None:
 def _texts(secret: Json, note: str) -> tuple[str, ...]:
     text = (secret["metadata"].get("annotations") or {}).get(note, "[]")
     try:
-        return tuple(map(str, json.loads(text)))
+        return tuple(map(str, read_json(text)))
     except (ValueError, TypeError):
         return ()  # somebody edited it
 

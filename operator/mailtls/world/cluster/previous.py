@@ -20,6 +20,7 @@ from mailtls.world.cluster.pairs import (
     is_whole,
     previous_json,
     previous_name,
+    read_json,
     read_pair,
     serving_json,
     written,
@@ -102,6 +103,6 @@ def _leaf(of: ServingSecret) -> str | None:
 
 def _displaced(kept: Json) -> ServingSecret | None:
     try:
-        return read_pair(json.loads(entry(kept, DISPLACED)))
+        return read_pair(read_json(entry(kept, DISPLACED)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
