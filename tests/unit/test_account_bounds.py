@@ -1,13 +1,24 @@
 """What tenants' accounts may take of the operator's memory."""
 
-from datetime import timedelta
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.model.order import AuthorizationState, ChallengeState, OrderState
 from mailtls.model.spec import Acme
+from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import MOST_ACCOUNTS, Accounts
+from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.metrics import MOST_SERVERS, Metrics
+from unit.hostile_ca import HostileCa, answer, hostile_ca
 
+MEBIBYTE = 1 << 20
 _SERVER = "https://acme-v02.api.letsencrypt.org/directory"
 
 
@@ -58,3 +69,115 @@ def test_servers_that_resources_name_make_a_bounded_number_of_series() -> None:
     text = metrics.text().decode()
     assert text.count("mailtls_clock_skew_seconds{") == MOST_SERVERS
     assert "h299.attacker.example" in text
+
+
+@pytest.fixture
+def ca() -> Iterator[HostileCa]:
+    """A server of a tenant's own."""
+    with hostile_ca() as running:
+        yield running
+
+
+def _many(text: str) -> list[str]:
+    """As many short texts as go into one answer."""
+    return [text] * (MEBIBYTE // (len(text) + 4) - 100)
+
+
+def _order(account: Account, ca: HostileCa) -> object:
+    ca.answers["/x"] = answer({"status": "pending", "authorizations": _many("ab")})
+    return account.poll(OrderState(f"{ca.url}/x"))
+
+
+def _identifiers(account: Account, ca: HostileCa) -> object:
+    identifiers = [{"value": f"{number:x}.a"} for number in range(40_000)]
+    ca.answers["/x"] = answer({"status": "pending", "identifiers": identifiers})
+    return account.poll(OrderState(f"{ca.url}/x"))
+
+
+def _long_url(account: Account, ca: HostileCa) -> object:
+    ca.answers["/x"] = answer({"status": "valid", "certificate": f"https://{'a' * (MEBIBYTE - 200)}"})
+    return account.poll(OrderState(f"{ca.url}/x"))
+
+
+def _challenges(account: Account, ca: HostileCa) -> object:
+    challenge = {"type": "http-01", "url": f"{ca.url}/c", "token": "A" * 43}
+    body = {"identifier": {"value": "mx.example"}, "challenges": [challenge] * 7_000}
+    ca.answers["/x"] = answer(body)
+    order = OrderState(f"{ca.url}/o", authorizations=(AuthorizationState(f"{ca.url}/x"),))
+    return account.poll_authorization(order, f"{ca.url}/x")
+
+
+def _token(account: Account, ca: HostileCa) -> object:
+    challenge = {"type": "http-01", "url": f"{ca.url}/c", "token": "A" * (MEBIBYTE - 500)}
+    ca.answers["/x"] = answer({"identifier": {"value": "mx.example"}, "challenges": [challenge]})
+    order = OrderState(f"{ca.url}/o", authorizations=(AuthorizationState(f"{ca.url}/x"),))
+    return account.poll_authorization(order, f"{ca.url}/x")
+
+
+def _words(account: Account, ca: HostileCa) -> object:
+    told = {"type": "urn:ietf:params:acme:error:dns", "detail": "x" * (MEBIBYTE - 500)}
+    challenge = {"type": "http-01", "url": f"{ca.url}/c", "token": "A" * 43, "error": told}
+    ca.answers["/x"] = answer(challenge)
+    before = ChallengeState("http-01", f"{ca.url}/x", "A" * 43)
+    order = OrderState(f"{ca.url}/o", authorizations=(AuthorizationState(f"{ca.url}/a", challenges=(before,)),))
+    return account.answer(order, before)
+
+
+def _directory(account: Account, ca: HostileCa) -> object:
+    ca.directory |= {f"{number:x}": 0 for number in range(90_000)}
+    return account.url
+
+
+def _listed_orders(account: Account, ca: HostileCa) -> object:
+    ca.answers["/account/1"] = answer({"orders": f"{ca.url}/x"})
+    ca.answers["/x"] = answer({"orders": [f"{ca.url}/{number}" for number in range(8)]})
+    identifiers = [{"value": f"{number}.a"} for number in range(400)]
+    for number in range(8):
+        ca.answers[f"/{number}"] = answer({"status": "pending", "identifiers": identifiers})
+    return account.find_open(["mx.example"], datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    "ask", [_order, _identifiers, _long_url, _challenges, _token, _words, _directory, _listed_orders]
+)
+def test_answer_of_a_server_takes_little_memory_for_as_long_as_it_is_known(
+    ask: Callable[[Account, HostileCa], object], ca: HostileCa
+) -> None:
+    """Each is within the bounds of one answer; what is kept of it is kept for each resource of a tenant."""
+    account = ca.account()
+    kept: list[object] = []
+    with suppress(AcmeProblem):
+        kept.append(account.url)
+    with suppress(AcmeProblem):
+        kept.append(ask(account, ca))  # what the first request makes stays: connections, and the like
+    with suppress(AcmeProblem):
+        account = ca.account()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            kept.append(ask(account, ca))
+        finally:
+            ca.answers.clear()
+            ca.directory.clear()
+            ca.requests.clear()
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert taken < MEBIBYTE // 4
+
+
+def test_list_of_orders_that_never_ends_fills_no_memory(ca: HostileCa) -> None:
+    """Every page leads to the next, each with as many URLs as go into one: the last ones are held."""
+    pages: list[int] = []
+
+    def page(handler: object) -> None:
+        pages.append(len(pages))
+        onward = {"Link": f'<{ca.url}/x>;rel="next"'} if len(pages) < 30 else {}
+        body = answer({"orders": [f"{len(pages):02}{number:03}" for number in range(1000)]}, **onward)
+        handler.wfile.write(body)  # type: ignore[attr-defined]
+
+    ca.answers["/account/1"] = answer({"orders": f"{ca.url}/x"})
+    ca.answers["/x"] = page
+    urls = ca.account()._listing.urls()
+    assert len(pages) == 30
+    assert (len(urls), urls[0], urls[-1]) == (10_000, "30999", "21000")

@@ -28,6 +28,7 @@ from mailtls.world.acme.order_line import OrderLine
 from mailtls.world.acme.problem import AcmeProblem, OrderGone, Refused
 from mailtls.world.acme.session import Session
 
+_MOST_CHAINS = 16  # that a CA offers besides its default; each may take a quarter of a megabyte
 _PROOFS = 1024  # of as many challenges the answer is kept, for each is asked for several times
 # What CAs say when the certificate to be replaced is not one they can replace (RFC 9773 section 5 names the first).
 _REPLACES_REFUSED = frozenset({"alreadyReplaced", "malformed", "unauthorized", "serverInternal"})
@@ -167,7 +168,7 @@ class Account:
         default = self._chain(response)
         if preferred_chain is None or ends_in(default, preferred_chain):
             return Offer(default)
-        urls = links(response, "alternate")
+        urls = links(response, "alternate")[:_MOST_CHAINS]
         alternates = [self._chain(self._session.post(RequestKind.CERTIFICATE, url)) for url in urls]
         return choose([default, *alternates], preferred_chain)
 

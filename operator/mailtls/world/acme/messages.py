@@ -1,7 +1,7 @@
 """ACME's JSON, to and from the model (RFC 8555 section 7.1); reads leniently, for CAs differ in what they leave out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,10 +12,19 @@ from josepy.json_util import field
 
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, Status
 from mailtls.model.problem import Problem
+from mailtls.model.quoting import shorten
 
 Json = dict[str, Any]
 _ACME_TYPES: Final = ("urn:ietf:params:acme:error:", "urn:acme:error:")
 _MOST_PARTS: Final = 20  # of a compound problem
+# An answer of 1 MiB may hold a hundred thousand short parts, of which each takes a hundred times its length in memory,
+# for as long as the resource is there. What is read is what an order of a hundred names may need.
+_MOST_AUTHORIZATIONS: Final = 400
+_MOST_CHALLENGES: Final = 50
+_LONGEST_URL: Final = 2048
+_LONGEST_TOKEN: Final = 1024
+_LONGEST_WORD: Final = 300  # a status, a type, a profile; a name has 253 characters
+_LONGEST_DETAIL: Final = 4000
 
 
 class NewOrder(messages.NewOrder):
@@ -72,7 +81,8 @@ def read_problem(document: Any) -> Problem | None:
     if kind.endswith(":compound") and parts:
         kind = str(parts[0].get("type", kind))
     details = [str(document.get("detail") or document.get("title") or ""), *map(_part, parts)]
-    return Problem(kind, "; ".join(detail for detail in details if detail))
+    words = "; ".join(detail for detail in details if detail)
+    return Problem(shorten(kind, _LONGEST_WORD), shorten(words, _LONGEST_DETAIL))
 
 
 def _part(subproblem: Json) -> str:
@@ -83,17 +93,20 @@ def _part(subproblem: Json) -> str:
 
 
 def read_order(order: OrderState, body: Json, retry_at: datetime | None, now: datetime) -> OrderState:
-    """Return `order` as the CA describes it now, keeping what is known of its authorizations."""
-    status = str(body.get("status", Status.UNREAD))
+    """Return `order` as the CA describes it now, keeping what is known of its authorizations.
+
+    Raises ValueError for one with more or longer parts than an order has.
+    """
     known = {each.url: each for each in order.authorizations}
-    urls = [str(url) for url in body.get("authorizations") or known]
+    urls = [_url(url) for url in _few(body.get("authorizations") or known, _MOST_AUTHORIZATIONS)]
+    identifiers = _few(body.get("identifiers") or (), _MOST_AUTHORIZATIONS)
     return replace(
         order,
-        status=status,
-        identifiers=tuple(str(each["value"]) for each in body.get("identifiers") or ()) or order.identifiers,
+        status=_word(body.get("status", Status.UNREAD)),
+        identifiers=tuple(_word(each["value"]) for each in identifiers) or order.identifiers,
         authorizations=tuple(known.get(url) or AuthorizationState(url) for url in urls),
-        finalize_url=str(body.get("finalize") or order.finalize_url),
-        certificate_url=_text(body.get("certificate")),
+        finalize_url=_url(body.get("finalize") or order.finalize_url),
+        certificate_url=_url(body["certificate"]) if body.get("certificate") else None,
         expires_at=_time(body.get("expires")),
         retry_at=retry_at,
         problem=read_problem(body.get("error")),
@@ -109,14 +122,14 @@ def read_authorization(
     retry_at: datetime | None,
     now: datetime,
 ) -> AuthorizationState:
-    """Return `authorization` as the CA describes it now."""
-    name = str(body["identifier"]["value"])
+    """Return `authorization` as the CA describes it now; raises ValueError like `read_order`."""
+    name = _word(body["identifier"]["value"])
     return AuthorizationState(
         url=authorization.url,
-        status=str(body.get("status", Status.UNREAD)),
+        status=_word(body.get("status", Status.UNREAD)),
         name=name.removeprefix("*."),
         wildcard=bool(body.get("wildcard")) or name.startswith("*."),
-        challenges=tuple(read_challenge(each) for each in body.get("challenges") or ()),
+        challenges=tuple(read_challenge(each) for each in _few(body.get("challenges") or (), _MOST_CHALLENGES)),
         expires_at=_time(body.get("expires")),
         retry_at=retry_at,
         read_at=now,
@@ -125,12 +138,12 @@ def read_authorization(
 
 
 def read_challenge(body: Json) -> ChallengeState:
-    """Return a challenge; some types have no token."""
+    """Return a challenge; some types have no token. Raises ValueError like `read_order`."""
     return ChallengeState(
-        type=str(body.get("type", "")),
-        url=str(body["url"]),
-        token=str(body.get("token", "")),
-        status=str(body.get("status", Status.PENDING)),
+        type=_word(body.get("type", "")),
+        url=_url(body["url"]),
+        token=_bounded(body.get("token", ""), _LONGEST_TOKEN),
+        status=_word(body.get("status", Status.PENDING)),
         problem=read_problem(body.get("error")),
     )
 
@@ -145,7 +158,28 @@ def read_time(value: str) -> datetime:
 
 
 def _text(value: Any) -> str | None:
-    return str(value) if value else None
+    return _word(value) if value else None
+
+
+def _url(value: Any) -> str:
+    return _bounded(value, _LONGEST_URL)
+
+
+def _word(value: Any) -> str:
+    return _bounded(value, _LONGEST_WORD)
+
+
+def _bounded(value: Any, longest: int) -> str:
+    text = str(value)
+    if len(text) > longest:
+        raise ValueError(f"it holds a text of more than {longest} characters")
+    return text
+
+
+def _few(values: Collection[Any], most: int) -> Collection[Any]:
+    if len(values) > most:
+        raise ValueError(f"it has more than {most} parts")
+    return values
 
 
 def _time(value: Any) -> datetime | None:

@@ -32,6 +32,7 @@ __all__ = ["Network", "OnRequest", "RequestKind", "Roots"]
 # Each try has its own nonce: with a CA that rejects one in five, ten rejections in a row do not happen (1 in 10^7).
 _NONCE_TRIES = 10
 _POOLED = 32  # connections and nonces kept for the next request; more than workers
+_LONGEST_NONCE: Final = 1024  # characters
 _MAY_SAY_WHY: Final = range(400, 500)
 _PLAIN: Final = {"User-Agent": "mailtls acme-python", "Accept": "*/*", "Accept-Encoding": "identity"}
 _SIGNED: Final = {**_PLAIN, "Content-Type": "application/jose+json"}  # RFC 8555 section 6.2
@@ -189,6 +190,7 @@ class Network:
 
 def _nonce_of(response: requests.Response) -> bytes | None:
     try:
-        return decode_b64jose(response.headers["Replay-Nonce"])
+        given = response.headers["Replay-Nonce"]
+        return decode_b64jose(given) if len(given) <= _LONGEST_NONCE else None
     except (KeyError, ValueError, DeserializationError):
         return None

@@ -37,6 +37,8 @@ _log = structlog.get_logger(__name__)
 # Directories change seldom, but profiles and terms do (RFC 8555 section 7.1.1 names no lifetime).
 _DIRECTORY_LASTS = timedelta(days=1)
 
+_LARGEST_DIRECTORY = 64 * 1024  # octets; it is kept with each account, and that of a large CA takes two thousand
+
 _PATIENCE = 2.0  # seconds that a worker waits for what another one asks; then the queue takes the resource back
 
 # RFC 8555 section 9.7.5, RFC 9773 section 7.3
@@ -204,7 +206,10 @@ class Session:
 
     def _read_directory(self) -> messages.Directory:
         url, now = self._identity.directory_url, self.now()
-        body = self.json(self.get(RequestKind.DIRECTORY, url))
+        response = self.get(RequestKind.DIRECTORY, url)
+        body = self.json(response)
+        if len(response.content) > _LARGEST_DIRECTORY:
+            raise acme_problem.not_acme(url)
         if not all(isinstance(body.get(name), str) for name in ("newNonce", "newAccount", "newOrder")):
             raise acme_problem.not_acme(url)
         try:
