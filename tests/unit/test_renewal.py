@@ -101,6 +101,21 @@ def test_issued_and_due_at_once_is_a_failed_attempt() -> None:
     assert "before 2026-05-10 12:00 UTC, unless mailtls.dev/renew asks for it" in said.message
 
 
+@pytest.mark.parametrize("lifetime", [2 * HOUR, 6 * HOUR, 24 * HOUR, 6 * DAY])
+def test_back_off_of_what_is_due_at_once_lets_no_certificate_expire(lifetime: timedelta) -> None:
+    """A CA whose windows are all in the past has its certificates renewed seldom, and still before they expire."""
+    young = living(lifetime)
+    failed = attempts(reason=Reason.CERTIFICATE_DUE_AT_ONCE, failed=9)
+    new = seen(secret=secret(certificate=young), schedule=None, status=Status(attempts=failed))
+    due = scheduled(PAST, desired(), new, NOW, 0.9)
+    held_until = next(
+        at
+        for at in (NOW + lifetime * part / 100 for part in range(200))
+        if issuance_is_due(desired(), due, at) and not is_held_back(desired(), due, at)
+    )
+    assert NOW + lifetime / 10 <= held_until < young.not_after
+
+
 def test_certificate_that_is_not_due_ends_the_count() -> None:
     """The next one that is due at once begins with a minute again."""
     failed = attempts(reason=Reason.CERTIFICATE_DUE_AT_ONCE)

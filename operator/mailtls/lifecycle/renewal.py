@@ -44,9 +44,13 @@ def renewal_due_at(certificate: Certificate, seen: Observed, now: datetime) -> d
 
 
 def _wanted_at(certificate: Certificate, schedule: Schedule | None) -> datetime:
-    last_call = certificate.not_after - (certificate.not_after - certificate.not_before) / 20
+    last_call = _last_call(certificate)
     is_its_own = schedule is not None and schedule.sha256 == certificate.sha256
     return min(schedule.renewal_at, last_call) if schedule is not None and is_its_own else last_call
+
+
+def _last_call(certificate: Certificate) -> datetime:
+    return certificate.not_after - (certificate.not_after - certificate.not_before) / 20
 
 
 def scheduled(picked: Schedule, desired: Desired, seen: Observed, now: datetime, draw: float) -> Observed:
@@ -84,12 +88,16 @@ def _failed(desired: Desired, seen: Observed, now: datetime, draw: float) -> Att
     is_same = before is not None and before.observed_generation == desired.generation
     failed = before.failed + 1 if before and is_same else 1
     finding = _due_at_once(seen)
+    retry_at = now + next_attempt_after(failed, draw)
+    certificate = seen.secret.certificate
+    if certificate is not None and _last_call(certificate) > floor_of(certificate, seen, now):
+        retry_at = min(retry_at, _last_call(certificate))  # what lives shorter than the back-off must not expire by it
     return Attempts(
         failed=failed,
         reason=finding.reason,
         message=finding.message,
         last_failure_at=now,
-        next_attempt_at=now + next_attempt_after(failed, draw),
+        next_attempt_at=retry_at,
         observed_generation=desired.generation,
         observed_renew=desired.renew_requested,
     )
