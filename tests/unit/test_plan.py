@@ -259,3 +259,11 @@ def test_expiry_wakes_the_resource() -> None:
     held = Status(attempts=attempts(next_attempt_at=None))
     have = seen(secret=secret(certificate=certificate(not_after=NOW + DAY / 8)), status=held)
     assert next_step(desired(), have, NOW) == Rest(NOW + DAY / 8)
+
+
+def test_secret_of_a_namesake_that_never_goes_is_looked_at_ever_more_seldom() -> None:
+    """The garbage collector takes a moment; somebody's finalizer may keep it for ever."""
+    left = Finding(Reason.PENDING, "It is of an earlier MailServerTLS of this name.")
+    have = seen(secret=secret(foreign=left))
+    rests = [next_step(desired(created_at=NOW - timedelta(seconds=age)), have, NOW) for age in (1, 80, 86400)]
+    assert rests == [Rest(NOW + timedelta(seconds=pause)) for pause in (2, 10, 30)]

@@ -65,7 +65,7 @@ from mailtls.model.roll import ReloadPod, ReplacePod, RestartWorkload, RolloutFa
 from mailtls.model.spec import Desired
 
 FOREIGN_RECHECK = timedelta(seconds=30)  # no watch tells of a Secret that is not ours
-NAMESAKE_RECHECK = timedelta(seconds=2)  # until the garbage collector has removed what an earlier resource left
+NAMESAKE_RECHECK = timedelta(seconds=2)  # what an earlier resource left is removed soon, and if not, then much later
 
 Chapter = Callable[[Desired, Observed, datetime], Step | None]
 
@@ -105,8 +105,10 @@ def stand_aside(desired: Desired, seen: Observed, now: datetime) -> Step | None:
         return Rest(None if desired.suspend else seen.leftovers_due_at)
     if seen.secret.foreign is None:
         return None
-    passes = seen.secret.foreign.reason is Reason.PENDING
-    return Rest(now + (NAMESAKE_RECHECK if passes else FOREIGN_RECHECK))
+    if seen.secret.foreign.reason is not Reason.PENDING:
+        return Rest(now + FOREIGN_RECHECK)
+    # Whoever writes such a Secret, and keeps it from going, must not have us look every two seconds for ever.
+    return Rest(now + min(max(NAMESAKE_RECHECK, (now - desired.created_at) / 8), FOREIGN_RECHECK))
 
 
 def adopt(desired: Desired, seen: Observed, now: datetime) -> Step | None:
