@@ -15,6 +15,8 @@ from mailtls.model.spec import Acme
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import MOST_ACCOUNTS, Accounts
 from mailtls.world.acme.problem import AcmeProblem
+from mailtls.world.acme.uses import Uses
+from mailtls.world.challenges.http01 import MOST_TOKENS, PATH, Tokens
 from mailtls.world.metrics import MOST_SERVERS, Metrics
 from unit.hostile_ca import HostileCa, answer, hostile_ca
 
@@ -164,6 +166,26 @@ def test_answer_of_a_server_takes_little_memory_for_as_long_as_it_is_known(
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert taken < MEBIBYTE // 4
+
+
+def test_orders_that_were_lost_leave_a_bounded_number_of_tokens_and_urls() -> None:
+    """Whoever deletes his staged Secrets again and again takes no memory of others, nor their answers to a CA."""
+    tokens, uses = Tokens(), Uses()
+    for number in range(MOST_TOKENS + 100):
+        tokens.present("mx.attacker.example", f"{number}", "x")
+    assert tokens.answer("mx.attacker.example", f"{PATH}99") is None
+    assert tokens.answer("mx.attacker.example", f"{PATH}100") == "x"
+    long_url = f"https://ca.attacker.example/{'a' * 2000}"
+    uses.note("https://ca.example/", "neighbour", OrderState("https://ca.example/order"))
+    for number in range(6000):
+        uses.note("https://ca.attacker.example/", f"{number}", OrderState(f"{long_url}{number}"))
+    uses.note("https://ca.example/", "me", OrderState("https://ca.example/mine"))
+    assert not uses.knows("neighbour"), "it is known again when its order is read the next time"
+    assert uses.others("https://ca.example/", "other") == {"https://ca.example/mine"}
+    assert 4900 < sum(uses.knows(f"{number}") for number in range(6000)) < 5000
+    for number in range(6000):
+        uses.forget(f"{number}")
+    assert uses._characters == len("https://ca.example/mine")
 
 
 def test_list_of_orders_that_never_ends_fills_no_memory(ca: HostileCa) -> None:

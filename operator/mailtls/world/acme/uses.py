@@ -9,6 +9,7 @@ from typing import Final
 from mailtls.model.order import OrderState
 
 _MOST_USERS: Final = 10_000
+_MOST_CHARACTERS: Final = 10_000_000  # of all URLs; servers choose how long theirs are
 
 
 class Uses:
@@ -19,21 +20,23 @@ class Uses:
 
     def __init__(self) -> None:
         self._urls: dict[str, frozenset[tuple[str, str]]] = {}  # by user
+        self._characters = 0
         self._lock = threading.Lock()
 
     def note(self, server: str, user: str, order: OrderState) -> None:
         """Know what an order uses."""
         urls = (order.url, *(each.url for each in order.authorizations))
         with self._lock:
-            self._urls.pop(user, None)
-            while len(self._urls) >= _MOST_USERS:
-                del self._urls[next(iter(self._urls))]
+            self._drop(user)
             self._urls[user] = frozenset((server, url) for url in urls)
+            self._characters += _characters(self._urls[user])
+            while len(self._urls) > _MOST_USERS or self._characters > _MOST_CHARACTERS:
+                self._drop(next(iter(self._urls)))  # the one heard of last is the last
 
     def forget(self, user: str) -> None:
         """Know that the user's order is closed."""
         with self._lock:
-            self._urls.pop(user, None)
+            self._drop(user)
 
     def knows(self, user: str) -> bool:
         """Whether it is known what the user's order uses: after a restart that takes until it is read again."""
@@ -45,3 +48,10 @@ class Uses:
         with self._lock:
             theirs = [urls for name, urls in self._urls.items() if name != user]
         return frozenset(url for urls in theirs for where, url in urls if where == server)
+
+    def _drop(self, user: str) -> None:
+        self._characters -= _characters(self._urls.pop(user, frozenset()))
+
+
+def _characters(urls: frozenset[tuple[str, str]]) -> int:
+    return sum(len(url) for _, url in urls)

@@ -13,6 +13,7 @@ from mailtls.world.guarded_server import BACKLOG, Bounds, GuardedServer, last_an
 
 PATH: Final = "/.well-known/acme-challenge/"
 PORT: Final = 8089
+MOST_TOKENS: Final = 50_000  # at a time a CA waits for a few hundred
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")  # base64url without padding, RFC 8555 section 8.1
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(?::[0-9]{1,5})?")
@@ -33,7 +34,10 @@ def requested_host(header: str) -> str | None:
 
 
 class Tokens:
-    """The challenges that wait for a CA, by host and token; thread-safe, and never printed."""
+    """The challenges that wait for a CA, by host and token; thread-safe, and never printed.
+
+    Of those that nobody took back, as their order was lost, the ones presented last are held.
+    """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], str] = {}
@@ -42,6 +46,9 @@ class Tokens:
     def present(self, host: str, token: str, key_authorization: str) -> None:
         """Answer `key_authorization` for `token` at `host` from now on."""
         with self._lock:
+            self._answers.pop((host.lower(), token), None)
+            while len(self._answers) >= MOST_TOKENS:
+                del self._answers[next(iter(self._answers))]
             self._answers[host.lower(), token] = key_authorization
 
     def remove(self, host: str, token: str) -> None:
