@@ -9,7 +9,7 @@ import pytest
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.reason import Reason
-from mailtls.model.roll import RestartWorkload
+from mailtls.model.roll import RestartWorkload, RolledOut
 from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState, certificate_annotation, restart_annotation
 from mailtls.world.cluster.workloads import observe, parse, replace_pod, restart_workload, selector
@@ -55,6 +55,17 @@ def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     assert (first.container, first.certificate_path, first.sub_path) == ("postfix", "/etc/tls/tls.crt", False)
     assert first.addresses == ("198.18.1.7", "fd00::7")
     assert first.ready_at == datetime(2026, 5, 1, 11, 0, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("apply", [Apply.RELOAD, Apply.ROLLOUT])
+def test_upgrade_of_the_operator_restarts_and_reloads_nothing(apply: Apply) -> None:
+    """Where no port is probed, what was told is all that is known, and it is in the earlier version's words."""
+    earlier = {"mailtls.dev/certificate": NEW}
+    body = kube.workload(template={"annotations": earlier})
+    pods = [kube.pod("postfix-0", annotations=earlier), kube.pod("postfix-1", annotations=earlier)]
+    state = parse(wanted(apply), body, pods, "mx-tls")
+    assert isinstance(next_roll([state], {}, NEW, progress(), NOW), RolledOut)
+    assert not isinstance(next_roll([state], {}, OLD, progress(), NOW), RolledOut)
 
 
 def three_containers() -> Json:

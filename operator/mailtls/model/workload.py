@@ -9,6 +9,9 @@ from typing import Final
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Workload
 
+EARLIER_ANNOTATION: Final = "mailtls.dev/certificate"
+"""What earlier versions wrote on pods and templates alike, before each Secret had its own; it is only read."""
+
 LONGEST_NAME: Final = 63  # of an annotation, behind its prefix
 
 

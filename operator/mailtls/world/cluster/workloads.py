@@ -6,7 +6,14 @@ from datetime import datetime
 
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Apply, Workload, WorkloadKind
-from mailtls.model.workload import PodState, WorkloadState, certificate_annotation, ordinal_order, restart_annotation
+from mailtls.model.workload import (
+    EARLIER_ANNOTATION,
+    PodState,
+    WorkloadState,
+    certificate_annotation,
+    ordinal_order,
+    restart_annotation,
+)
 from mailtls.world.cluster.mounts import Mount, certificate_mounts, children, mentions_secret, running_containers
 from mailtls.world.cluster.refusals import refused_by_rule
 from mailtls.world.ports import ApiError, Cluster, Json
@@ -221,8 +228,9 @@ def _is_alive(pod: Json) -> bool:
 
 
 def _noted(holder: Json, annotation: str) -> str | None:
+    """Read which leaf is named; one that an earlier version named counts, so that an upgrade restarts nothing."""
     annotations = (holder.get("metadata") or {}).get("annotations") or {}
-    sha256: str | None = annotations.get(annotation)
+    sha256: str | None = annotations.get(annotation, annotations.get(EARLIER_ANNOTATION))
     return sha256
 
 
