@@ -112,16 +112,44 @@ def test_each_party_has_its_turn() -> None:
         async def one(party: str) -> None:
             await places.take(party)
             order.append(party)
-            places.give_back()
+            places.give_back(party)
 
         await places.take("somebody")
         tasks = [asyncio.create_task(one(party)) for party in ["large"] * 5 + ["small"]]
         await asyncio.sleep(0)  # all have asked
-        places.give_back()
+        places.give_back("somebody")
         await asyncio.gather(*tasks)
         return order
 
     assert asyncio.run(story()) == ["large", "small", "large", "large", "large", "large"]
+
+
+def test_party_that_holds_many_places_leaves_some_for_the_others() -> None:
+    """Hundreds of dead servers take what is not reserved; who comes then begins at once, up to its share."""
+
+    async def story() -> tuple[int, int, list[bool]]:
+        places = Places(8, reserve=4, share=2)
+        many = [asyncio.create_task(places.take("many")) for _ in range(20)]
+        await asyncio.sleep(0)
+        before = sum(each.done() for each in many)
+        few = [asyncio.create_task(places.take("few")) for _ in range(3)]
+        await asyncio.sleep(0)
+        begun = [each.done() for each in few]
+        places.give_back("few")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        begun.append(few[2].done())
+        for _ in range(3):  # whoever had many has them again when the others are done, and not before
+            places.give_back("many")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        after = sum(each.done() for each in many)
+        for each in many:
+            each.cancel()
+        await asyncio.gather(*many, return_exceptions=True)
+        return before, after, begun
+
+    assert asyncio.run(story()) == (4, 5, [True, True, False, True])
 
 
 def test_cancelled_waiter_takes_no_place_with_it() -> None:
@@ -134,7 +162,7 @@ def test_cancelled_waiter_takes_no_place_with_it() -> None:
         await asyncio.sleep(0)
         in_line.cancel()
         await asyncio.gather(in_line, return_exceptions=True)
-        places.give_back()  # to b, who is cancelled before it hears of it
+        places.give_back("holder")  # to b, who is cancelled before it hears of it
         chosen.cancel()
         await asyncio.gather(chosen, return_exceptions=True)
         await asyncio.wait_for(places.take("c"), 5)
@@ -157,7 +185,7 @@ def test_place_of_a_loop_that_ended_goes_to_the_next() -> None:
     loop._ready.clear()  # type: ignore[attr-defined]
     setattr(waiting, "_log_destroy_pending", False)  # noqa: B010 - which is what is tested
     loop.close()
-    places.give_back()
+    places.give_back("holder")
     asyncio.run(asyncio.wait_for(hold(), 5))
     assert not waiting.done()
 

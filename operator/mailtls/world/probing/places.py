@@ -9,6 +9,8 @@ from typing import Final, TypeAlias
 
 from mailtls.world.probing.talk import Limits
 
+FEW: Final = 8  # connections that a resource may have whatever the others do: as many as two pods have ports
+
 _Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 
@@ -16,20 +18,24 @@ class Places:
     """A semaphore for tasks of any thread's event loop.
 
     Whoever frees a place gives it to the next in turn: each party has its turn, however many of its own wait, so that
-    a resource with hundreds of pods keeps none with two waiting.
+    a resource with hundreds of pods keeps none with two waiting. The last `reserve` places are for parties that hold
+    fewer than `share`: whoever holds many, of servers that are dead, leaves some for the others.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, reserve: int = 0, share: int = 1) -> None:
         self._free: int = number
+        self._reserve: Final = reserve
+        self._share: Final = share
         self._lock: Final = Lock()
+        self._held: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[_Waiter]] = {}  # by party; the first is next
 
     async def take(self, party: Hashable) -> None:
         """Wait for a place; who is cancelled while waiting holds none."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if self._free and not self._waiting:
-                self._free -= 1
+            if party not in self._waiting and self._may(party):  # who waits may not: else it would have been given one
+                self._hold(party)
                 return
             given = loop.create_future()
             self._waiting.setdefault(party, deque()).append((loop, given))
@@ -38,30 +44,39 @@ class Places:
         except asyncio.CancelledError:
             self._forget(party, (loop, given))
             if given.done() and not given.cancelled():
-                self.give_back()
+                self.give_back(party)
             raise
 
-    def give_back(self) -> None:
-        """Free a place, from any thread."""
+    def give_back(self, party: Hashable) -> None:
+        """Free a place that the party holds, from any thread."""
         with self._lock:
-            while self._waiting:
-                loop, given = self._next()
+            self._free += 1
+            self._held[party] -= 1
+            if not self._held[party]:
+                del self._held[party]
+            while (following := next(filter(self._may, self._waiting), None)) is not None:
+                loop, given = self._next(following)
                 try:
-                    loop.call_soon_threadsafe(self._give, given)
+                    loop.call_soon_threadsafe(self._give, following, given)
                 except RuntimeError:  # its loop is closed: nobody waits there any more
                     continue
-                return
-            self._free += 1
+                self._hold(following)
 
-    def _give(self, given: asyncio.Future[None]) -> None:
+    def _may(self, party: Hashable) -> bool:
+        return self._free > self._reserve or (self._free > 0 and self._held.get(party, 0) < self._share)
+
+    def _hold(self, party: Hashable) -> None:
+        self._free -= 1
+        self._held[party] = self._held.get(party, 0) + 1
+
+    def _give(self, party: Hashable, given: asyncio.Future[None]) -> None:
         if given.done():  # cancelled meanwhile
-            self.give_back()
+            self.give_back(party)
         else:
             given.set_result(None)
 
-    def _next(self) -> _Waiter:
-        """Take the next waiter out; its party goes to the end of the line."""
-        party = next(iter(self._waiting))
+    def _next(self, party: Hashable) -> _Waiter:
+        """Take the party's next waiter out; it goes to the end of the line."""
         line = self._waiting.pop(party)
         waiter = line.popleft()
         if line:
@@ -82,10 +97,12 @@ class Door:
 
     Whoever is not done after `Limits.busy` seconds waits for a server rather than for us, and makes room for the next.
     One door is for the whole process: the bounds hold however many resources are probed at the same time.
+    A quarter of all connections is for those who have few: hundreds of dead servers keep nobody else out.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._busy, self._open = Places(limits.concurrency), Places(limits.connections)
+        self._busy = Places(limits.concurrency)
+        self._open = Places(limits.connections, reserve=limits.connections // 4, share=FEW)
         self._seconds = limits.busy
 
     @asynccontextmanager
@@ -98,7 +115,7 @@ class Door:
 
             def leave() -> None:
                 while places:
-                    places.pop().give_back()
+                    places.pop().give_back(party)
 
             timer = asyncio.get_running_loop().call_later(self._seconds, leave)
             try:
@@ -107,4 +124,4 @@ class Door:
                 timer.cancel()
                 leave()
         finally:
-            self._open.give_back()
+            self._open.give_back(party)
