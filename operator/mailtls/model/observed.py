@@ -145,6 +145,7 @@ class Observed:
     holder: Key | None = None
     order: OrderState | None = None
     presented: frozenset[str] = frozenset()
+    published: frozenset[str] = frozenset()  # challenges whose proofs are out, seen or not
     chain: Certificate | None = None
     wait_until: datetime | None = None
     schedule: Schedule | None = None

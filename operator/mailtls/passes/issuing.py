@@ -96,7 +96,14 @@ class Issuing:
         log.info("a certificate is due", reason=step.due.reason, message=step.due.message)
         saved = self.secrets.stage(desired, staged, seen.resource)
         return replace(
-            seen, staged=saved, order=None, presented=frozenset(), chain=None, is_fresh_intent=True, was_resumed=False
+            seen,
+            staged=saved,
+            order=None,
+            presented=frozenset(),
+            published=frozenset(),
+            chain=None,
+            is_fresh_intent=True,
+            was_resumed=False,
         )
 
     def open(self, desired: Desired, seen: Observed, _step: OpenOrder) -> Observed:
@@ -131,7 +138,7 @@ class Issuing:
         try:
             order = account.resume(step.url)
             self.accounts.uses.note(desired.acme.server, _staged(seen).spki_sha256, order)
-            return replace(seen, order=order, presented=frozenset(), was_resumed=True)
+            return replace(seen, order=order, presented=frozenset(), published=frozenset(), was_resumed=True)
         except OrderGone:
             # The CA forgot it (they expire); the staged key is as good for the next one.
             saved = self.secrets.save_order(desired.key, desired.secret_name, replace(_staged(seen), order_url=None))
@@ -233,6 +240,7 @@ class Issuing:
             staged=closed,
             order=None,
             presented=frozenset(),
+            published=frozenset(),
             chain=None,
             presenting_since=None,
             hidden_by=None,

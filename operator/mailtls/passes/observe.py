@@ -226,6 +226,7 @@ def _carry_order(before: Observed, seen: Observed, _clock: Clock) -> Observed:
         seen,
         order=order.hurried() if is_asked else order,
         presented=before.presented,
+        published=before.published,
         presenting_since=before.presenting_since,
         hidden_by=before.hidden_by,
         looks=before.looks,
