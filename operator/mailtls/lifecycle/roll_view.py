@@ -44,7 +44,7 @@ class View:
             yield from flaws(state, pod, self.evidence, self.wanted_sha256)
 
     def pod_flaws(self, state: WorkloadState, pod: PodState) -> tuple[Flaw, ...]:
-        """Name what keeps one pod from proving the certificate, what a reload may mend first."""
+        """Name what keeps one pod from proving the certificate, what a reload may repair first."""
         found = flaws(state, pod, self.evidence, self.wanted_sha256)
         return tuple(sorted(found, key=lambda flaw: not flaw.is_curable))
 

@@ -78,5 +78,5 @@ def _verified(view: ResourceView) -> Progress:
 def _story(view: ResourceView) -> str:
     obstacle = view.obstacle
     if obstacle is None:
-        return "The operator has not taken up the wish yet."
+        return "The operator has not taken up the request yet."
     return f"{obstacle.type}: {obstacle.reason}: {obstacle.message}"

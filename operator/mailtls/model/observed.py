@@ -166,7 +166,7 @@ class Observed:
     hidden_by: Finding | None = None  # what a proof was not seen for, once that takes long
     looks: int = 0  # at proofs that spread
     issued: HistoryEntry | None = None  # what this pass issued, or rolled back to
-    refused: HistoryEntry | None = None  # the wish that this pass could not grant, or what it had to undo
+    refused: HistoryEntry | None = None  # the request that this pass could not carry out, or what it had to undo
     stumbles: int = 0  # transient failures of the issuance in a row
     issue_failure: Failure | None = None
     leftovers_due_at: datetime | None = None  # when orders of an earlier secretName are looked for; None: never

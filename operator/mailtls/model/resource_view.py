@@ -27,7 +27,7 @@ class EndpointLine:
 
 @dataclass(frozen=True, slots=True)
 class ResourceView:
-    """One resource; `handled` is what the operator has heeded of each wish, by the annotation's last word."""
+    """One resource; `handled` is the last value of each annotation that the operator has handled."""
 
     key: Key
     host: str = ""

@@ -171,9 +171,9 @@ class Issuing:
 
     def _account(self, desired: Desired, seen: Observed) -> Account:
         """The account to order with; a person who asks for a renewal waits for nothing that a CA asked for before."""
-        wish = desired.renew_requested
-        if wish is not None and wish != seen.secret.handled_renew:
-            self.accounts.asked(desired.acme, desired.key, wish)
+        request = desired.renew_requested
+        if request is not None and request != seen.secret.handled_renew:
+            self.accounts.asked(desired.acme, desired.key, request)
         return self.accounts.of(desired.acme)
 
     def _nap(self, until: datetime | None) -> None:

@@ -61,7 +61,7 @@ def asked_until(desired: Desired, seen: Observed, again_at: datetime) -> Domains
 
 
 def look_again_at(desired: Desired, reports: Iterable[DomainReport], now: datetime) -> datetime:
-    """Return until when a look is good: what fails may be mended soon."""
+    """Return until when a look is good: what fails may be repaired soon."""
     interval = desired.probe.interval
     return next_turn(desired.uid, now, min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval)
 

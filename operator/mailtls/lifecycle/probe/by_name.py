@@ -1,6 +1,6 @@
 """What clients are served who dial another of the certificate's names than the first: one server, many names.
 
-Each name is judged like the first, with what it was served; names that are served one and the same chain are told in
+Each name is judged like the first, with what it was served; names that are served the same chain are reported in
 one finding, whose subject they are.
 """
 

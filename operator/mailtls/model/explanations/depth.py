@@ -193,7 +193,7 @@ DEPTH: Mapping[Reason, Explanation] = {
         "A login was to be tried, and was not: the server did not prove who it is, turned further connections away, or "
         "is at a port where nobody logs in; or the same login was refused a short while ago, and trying on might lock "
         "the account.",
-        "Mend what else is found at the port first; name a port where users log in (465, 587, 993, 995, 143, 110 or "
+        "Repair what else is found at the port first; name a port where users log in (465, 587, 993, 995, 143, 110 or "
         "4190).",
         rfc="RFC 4954 section 9",
     ),

@@ -11,24 +11,24 @@ from mailtls.model.reason import Explanation, Reason
 _GOOD: Mapping[Reason, Explanation] = {
     Reason.READY: Explanation(
         "A valid certificate is stored, and every probed port of every pod serves exactly that certificate.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.ISSUED: Explanation(
         "The authority has issued a certificate for the wanted names, and its renewal is not due.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.STORED: Explanation(
         "The Secret holds the issued certificate, its chain and the matching private key.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.ROLLED_OUT: Explanation(
         "Every pod of every listed workload has been given the stored certificate.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.VERIFIED: Explanation(
         "The port was probed as a mail client would use it, and it serves the stored certificate with a chain, name, "
         "dates and TLS version that clients accept.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.NO_WORKLOADS: Explanation(
         "The resource lists no workloads, so that nothing is rolled out and nothing is probed.",
@@ -38,7 +38,7 @@ _GOOD: Mapping[Reason, Explanation] = {
     Reason.DOMAINS_HEALTHY: Explanation(
         "Nothing that the mail domains of spec.domains publish keeps mail from arriving safely; warnings stand in "
         "status.domains.",
-        "Nothing is to be done, but the warnings are worth reading.",
+        "No action needed, but the warnings are worth reading.",
     ),
     Reason.NO_DOMAINS: Explanation(
         "The resource names no mail domains, so that nothing is looked up of what they publish.",
@@ -86,7 +86,7 @@ _RESOURCE: Mapping[Reason, Explanation] = {
 _DUE: Mapping[Reason, Explanation] = {
     Reason.SECRET_MISSING: Explanation(
         "The Secret does not exist yet, or somebody deleted it, so that a certificate is ordered.",
-        "Nothing is to be done; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
+        "No action needed; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
     ),
     Reason.SECRET_UNREADABLE: Explanation(
         "The Secret holds no certificate or private key that can be read, so that a new one is ordered.",
@@ -100,24 +100,24 @@ _DUE: Mapping[Reason, Explanation] = {
     Reason.KEY_POLICY_CHANGED: Explanation(
         "The stored key is of another algorithm or size than spec.privateKey asks for, so that a new certificate is "
         "ordered.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.NAMES_CHANGED: Explanation(
         "The stored certificate is for other names than spec.dnsNames lists, so that a new one is ordered.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.ISSUER_CHANGED: Explanation(
         "The stored certificate came from another authority or another profile than is wanted now, so that a new one "
         "is ordered.",
-        "Nothing is to be done.",
+        "No action needed.",
     ),
     Reason.RENEWAL_DUE: Explanation(
         "The time to renew has come: the one that the authority suggests (ARI), or the one of spec.renewal.",
-        "Nothing is to be done; the old certificate stays in service until the new one is stored.",
+        "No action needed; the old certificate stays in service until the new one is stored.",
     ),
     Reason.RENEWAL_REQUESTED: Explanation(
         "Somebody set the annotation mailtls.dev/renew to a new value, so that a new certificate is ordered now.",
-        "Nothing is to be done; each value of the annotation is heeded once.",
+        "No action needed; each value of the annotation is handled once.",
     ),
 }
 
@@ -254,7 +254,7 @@ _PROOFS: Mapping[Reason, Explanation] = {
 _SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
         "The authority returned a certificate for another key than the one asked for; it was not stored.",
-        "Nothing is to be done at first, a new order follows; if it happens again, report it to the authority.",
+        "No action needed at first: a new order follows; if it happens again, report it to the authority.",
     ),
     Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
         "The authority returned a certificate that lacks a wanted name; it was not stored.",
@@ -263,7 +263,7 @@ _SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_NAMES_ADDED: Explanation(
         "The authority put more names into the certificate than were asked for. It was stored: it is for this key, and "
         "for every wanted name.",
-        "Nothing has to be done. Some authorities add the bare domain or www; ask them for a profile or template that "
+        "No action needed. Some authorities add the bare domain or www; ask them for a profile or template that "
         "does not.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
@@ -284,19 +284,19 @@ _SECRET: Mapping[Reason, Explanation] = {
     ),
     Reason.CERTIFICATE_WORSE: Explanation(
         "The stored certificate serves the same names for longer than the new one; it was kept.",
-        "Nothing is to be done; to have the new one all the same, delete the Secret and set the annotation "
+        "No action needed; to have the new one all the same, delete the Secret and set the annotation "
         "mailtls.dev/renew.",
     ),
     Reason.ROLLED_BACK: Explanation(
         "Somebody set the annotation mailtls.dev/rollback to a new value, so that the certificate before serves again. "
         "It is not renewed for 24 hours, or for half of what it has left to live if that is less.",
-        "Nothing is to be done; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
+        "No action needed; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
         "new certificate at once.",
     ),
     Reason.ROLLBACK_REFUSED: Explanation(
         "Somebody set the annotation mailtls.dev/rollback, but the pair in the Secret <secretName>-previous cannot "
         "serve: the message says why. What serves was left as it is.",
-        "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not heeded again.",
+        "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not handled again.",
     ),
     Reason.SECRET_NOT_OWNED: Explanation(
         "A Secret of that name exists that mailtls did not make, so it is not written, labelled or deleted. The "

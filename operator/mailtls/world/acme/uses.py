@@ -15,7 +15,7 @@ _MOST_CHARACTERS: Final = 10_000_000  # of all URLs; servers choose how long the
 class Uses:
     """One for all accounts, for two of them may have one key; thread-safe. A user is the key that an order is for.
 
-    Orders are told apart by the directory that they were made at, so that no server can speak of another's.
+    Orders are distinguished by the directory that they were made at, so that no server can speak of another's.
     """
 
     def __init__(self) -> None:

@@ -134,7 +134,7 @@ def _record(name: str) -> str:
 
 def _not_propagated(name: str, late: tuple[str, ...]) -> Finding:
     message = (
-        f"Mend the transfer of the zone to {', '.join(late)}, or turn selfCheck off where this operator sees other"
+        f"Repair the transfer of the zone to {', '.join(late)}, or turn selfCheck off where this operator sees other"
         f" servers than the CA: the TXT record for {name} has not arrived there."
     )
     return Finding(Reason.DNS_NOT_PROPAGATED, message)

@@ -1,4 +1,4 @@
-"""How a certificate and its key stand in a Secret, with their origin and the wishes that were heeded."""
+"""How a certificate and its key stand in a Secret, with their origin and the requests that were handled."""
 
 import json
 from base64 import b64decode, b64encode

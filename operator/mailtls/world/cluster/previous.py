@@ -72,7 +72,7 @@ class PreviousPairs:
         return written(restored, saved)
 
     def to_serve(self, desired: Desired, serving: ServingSecret, pair: ServingSecret, hold: Hold) -> ServingSecret:
-        """The pair before, as it serves again: the wish is heeded with it."""
+        """The pair before, as it serves again; the request is marked as handled in it."""
         return replace(
             pair,
             handled_renew=serving.handled_renew,
