@@ -142,7 +142,7 @@ def test_policy_of_mode_none_asks_for_nothing() -> None:
         (seen(GOOD, code=10), "certificate has expired"),
         (seen(ders(AUTHORITY.issue(Wish(names=("x.example",))))), "not for that name"),
         (seen((b"garbage",)), "not for that name"),
-        (seen(GOOD, is_public=False), "not of a public authority"),
+        (seen(GOOD, is_public=False), "not of a public CA"),
     ],
 )
 @pytest.mark.parametrize(("mode", "severity"), [("enforce", FAIL), ("testing", WARN)])

@@ -351,7 +351,7 @@ def test_references_stay_in_the_namespace_of_who_wrote_them() -> None:
 def test_no_authority_at_all_is_refused_with_the_fix() -> None:
     """Neither the resource nor the installation names an authority: both ways out are told."""
     assert refusal({}, Defaults()) == (
-        "spec.acme: there is no authority to order from, so give acme.server here, or acme in the Helm values."
+        "spec.acme: there is no CA to order from, so give acme.server here, or acme in the Helm values."
     )
     assert refusal({"acme": {"email": "me@example.com"}}, Defaults()) == refusal({}, Defaults())
 
@@ -400,7 +400,7 @@ def test_settings_that_helm_leaves_empty_are_no_authority() -> None:
 
 def test_settings_without_a_server_are_refused() -> None:
     """An installation that gives an address but no authority is told what is missing."""
-    with pytest.raises(InvalidSpec, match=r"^acme\.server: name the authority"):
+    with pytest.raises(InvalidSpec, match=r"^acme\.server: name the CA"):
         default_acme({"email": "ops@example.net"}, "mailtls")
 
 

@@ -5,7 +5,7 @@
 - {apiGroups: [mailtls.dev], resources: [mailservertls/status], verbs: [patch]}
 # serving Secrets, staged keys with their open order, previous certificates; credentials of solvers
 - {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, patch]}
-# bundles of private authorities
+# bundles of private CAs
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
 # find the pods of a workload{{ if .Values.features.exec }}; wake their kubelet by an annotation, see the file and reload the server in
 # them{{ end }}{{ if .Values.features.restarts }}; delete one that a StatefulSet should replace and does not, because it waits for that pod to

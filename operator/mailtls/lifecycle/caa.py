@@ -18,14 +18,14 @@ def caa_forbids(
     """Say why the authority of these domains may not issue; None where it may, as without any record."""
     alien = next((each for each in records if each.is_critical and each.tag not in _KNOWN), None)
     if alien:
-        return _refused(name, f"the record {alien} is critical, and authorities do not know its tag")
+        return _refused(name, f"the record {alien} is critical, and CAs do not know its tag")
     relevant = _relevant(records, is_wildcard=name.startswith("*."))
     if not relevant:
         return None
     ours = [grant for grant in map(grant_of, relevant) if grant.authority in authorities]
     if not ours:
         named = ", ".join(str(each) for each in relevant)
-        return _refused(name, f"it allows other authorities than {' or '.join(sorted(authorities))} ({named})")
+        return _refused(name, f"it allows other CAs than {' or '.join(sorted(authorities))} ({named})")
     if not any(_takes(grant, challenge) for grant in ours):
         return _refused(name, f"it allows other ways to prove the name than {challenge} ({_METHODS})")
     return None
@@ -50,5 +50,5 @@ def _takes(grant: Grant, challenge: str) -> bool:
 
 
 def _refused(name: str, why: str) -> Finding:
-    message = f"CAA forbids {name}: {why}; add a record for the authority, or use one that is allowed."
+    message = f"CAA forbids {name}: {why}; add a record for the CA, or use one that is allowed."
     return Finding(Reason.CAA_FORBIDS, message)

@@ -64,7 +64,7 @@ def _authority(desired: Desired, directory: Directory) -> Iterator[Line]:
         yield bad(topic, Finding(Reason.EXTERNAL_ACCOUNT_REQUIRED, message))
     if acme.profile and acme.profile not in directory.profiles:
         known = ", ".join(directory.profiles) or "none"
-        message = f"The authority has no profile {acme.profile}; it has: {known}."
+        message = f"The CA has no profile {acme.profile}; it has: {known}."
         yield bad(topic, Finding(Reason.PROFILE_UNKNOWN, message))
 
 
@@ -84,12 +84,12 @@ def _challenge(desired: Desired, name: str) -> str:
 def _caa_line(resolver: Resolver, name: str, authorities: frozenset[str], challenge: str) -> Line:
     topic, answer = "caa", caa_of(resolver, name)
     if answer.failure:
-        return unseen(topic, f"CAA of {answer.name} could not be looked up ({answer.failure}), so authorities refuse.")
+        return unseen(topic, f"CAA of {answer.name} could not be looked up ({answer.failure}), so CAs refuse.")
     if not answer.values:
         return good(topic, f"No CAA record restricts {name}.")
     shown = "; ".join(str(record) for record in answer.values)
     if not authorities:
-        return doubtful(topic, f"CAA of {answer.name} ({shown}) must name your authority, which does not say its name.")
+        return doubtful(topic, f"CAA of {answer.name} ({shown}) must name your CA, which does not say its name.")
     forbidden = caa_forbids(answer.values, name, authorities, challenge)
     if forbidden:
         return bad(topic, forbidden)

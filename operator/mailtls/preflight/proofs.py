@@ -68,12 +68,12 @@ def _http01(host: str, place: Place) -> Iterator[Line]:
     if not addresses and failure:
         yield unseen(topic, f"{host} could not be looked up ({failure}), so port 80 was not tried.")
     elif not addresses:
-        message = f"{host} has no address, so that no authority finds port 80 of it: add an A or AAAA record."
+        message = f"{host} has no address, so that no CA finds port 80 of it: add an A or AAAA record."
         yield bad(topic, Finding(Reason.CHALLENGE_FAILED, message))
     for address in addresses:
         fault = knock(address, _HTTP_PORT)
         if fault:
-            message = f"Port 80 of {host} at {address} is not reached from here ({fault}); the authority must reach it."
+            message = f"Port 80 of {host} at {address} is not reached from here ({fault}); the CA must reach it."
             yield doubtful(topic, message, Reason.CHALLENGE_FAILED)
         else:
             yield good(topic, f"Port 80 of {host} at {address} is reached from here; it must lead to the operator.")

@@ -155,7 +155,7 @@ def tlsa_pins_an_issuer(published: Published) -> Iterator[Finding]:
             yield Finding(
                 Reason.TLSA_PINS_ISSUER,
                 f"The TLSA record {pins[0].parameters} at {service.tlsa.name} is for an issuer's certificate, which a "
-                "public authority changes unannounced (Let's Encrypt picks one at random): publish 3 1 1.",
+                "public CA changes unannounced (Let's Encrypt picks one at random): publish 3 1 1.",
                 Severity.WARN,
                 evidence=_listed(pins),
                 subject=service.subject,

@@ -25,7 +25,7 @@ _FAULTS: Final = {
 }
 _ADVICE: Final = {
     Reason.STS_FETCH_FAILED: "let it answer with status 200 over HTTPS",
-    Reason.STS_WEB_PKI_INVALID: "give it a certificate of a public authority for that very name",
+    Reason.STS_WEB_PKI_INVALID: "give it a certificate of a public CA for that very name",
     Reason.STS_REDIRECT: "serve the policy right there, as senders follow no redirect",
     Reason.STS_CONTENT_TYPE: "serve it as text/plain",
 }
@@ -259,7 +259,7 @@ def _fault(facts: Facts, host: str) -> str:
     if verdict.code > 0:
         return f"its certificate is not trusted: {verdict.words}"
     if not verdict.is_public:  # what we trust besides, senders do not
-        return "its certificate is not of a public authority"
+        return "its certificate is not of a public CA"
     if leaf is None or not leaf.names(host):
         return "its certificate is not for that name"
     return ""

@@ -140,7 +140,7 @@ def certificate_is_for_trials(seen: Seen) -> Finding | None:
     return (
         Finding(
             Reason.STAGING_CERTIFICATE,
-            f"The certificate is of Let's Encrypt's staging authority, which mail clients do not trust: {_real(seen)}.",
+            f"The certificate is of Let's Encrypt's staging CA, which mail clients do not trust: {_real(seen)}.",
             Severity.WARN,
             evidence=certificate(seen.leaf),
         )

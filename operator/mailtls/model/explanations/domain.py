@@ -108,7 +108,7 @@ DANE: Mapping[Reason, Explanation] = {
         tlsrpt="tlsa-invalid",
     ),
     Reason.TLSA_PINS_ISSUER: Explanation(
-        "A TLSA record (usage 2) names the certificate of an issuer. Public authorities change their intermediates "
+        "A TLSA record (usage 2) names the certificate of an issuer. Public CAs change their intermediates "
         "without notice, and the next renewal then breaks mail.",
         "Publish 3 1 1 for the server's own key; keep usage 2 for a CA of your own.",
         symptom="After a renewal, mail from senders with DANE is deferred although nothing was changed.",
@@ -178,7 +178,7 @@ POLICY: Mapping[Reason, Explanation] = {
     Reason.STS_WEB_PKI_INVALID: Explanation(
         "The certificate of mta-sts.example.com is expired, not trusted or for another name, so that senders do not "
         "take the policy.",
-        "Get a certificate of a public authority for mta-sts.example.com, and serve it with its chain.",
+        "Get a certificate of a public CA for mta-sts.example.com, and serve it with its chain.",
         symptom=_UNSAFE,
         rfc="RFC 8461 section 3.3",
         tlsrpt="sts-webpki-invalid",

@@ -14,7 +14,7 @@ _GOOD: Mapping[Reason, Explanation] = {
         "No action needed.",
     ),
     Reason.ISSUED: Explanation(
-        "The authority has issued a certificate for the wanted names, and its renewal is not due.",
+        "The CA has issued a certificate for the wanted names, and its renewal is not due.",
         "No action needed.",
     ),
     Reason.STORED: Explanation(
@@ -58,7 +58,7 @@ _ON_THE_WAY: Mapping[Reason, Explanation] = {
     ),
     Reason.ISSUING: Explanation(
         "A certificate is being ordered; status.order and the condition Issued show how far it is.",
-        "Wait; with DNS-01 the authority and the operator have to see the new record first.",
+        "Wait; with DNS-01 the CA and the operator have to see the new record first.",
     ),
     Reason.ROLLING_OUT: Explanation(
         "The new certificate is being brought into the pods, one pod after the other.",
@@ -107,12 +107,12 @@ _DUE: Mapping[Reason, Explanation] = {
         "No action needed.",
     ),
     Reason.ISSUER_CHANGED: Explanation(
-        "The stored certificate came from another authority or another profile than is wanted now, so that a new one "
+        "The stored certificate came from another CA or another profile than is wanted now, so that a new one "
         "is ordered.",
         "No action needed.",
     ),
     Reason.RENEWAL_DUE: Explanation(
-        "The time to renew has come: the one that the authority suggests (ARI), or the one of spec.renewal.",
+        "The time to renew has come: the one that the CA suggests (ARI), or the one of spec.renewal.",
         "No action needed; the old certificate stays in service until the new one is stored.",
     ),
     Reason.RENEWAL_REQUESTED: Explanation(
@@ -129,7 +129,7 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
     ),
     Reason.ACME_TLS_UNTRUSTED: Explanation(
         "The ACME server's own https certificate is not signed by a root that the operator trusts.",
-        "For a private authority put its root certificate into acme.caBundle; for a public one look for a proxy that "
+        "For a private CA put its root certificate into acme.caBundle; for a public one look for a proxy that "
         "intercepts TLS.",
     ),
     Reason.ACME_INSECURE: Explanation(
@@ -140,26 +140,26 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         rfc="RFC 8555 section 6.1",
     ),
     Reason.ACCOUNT_REJECTED: Explanation(
-        "The authority refused the account: its key is unknown or deactivated, or the mail address is not accepted.",
+        "The CA refused the account: its key is unknown or deactivated, or the mail address is not accepted.",
         "Check acme.email; if the account was deactivated, delete its account Secret or name another "
         "acme.accountKeySecretRef so that a new account is made.",
     ),
     Reason.EXTERNAL_ACCOUNT_REQUIRED: Explanation(
-        "The authority only serves accounts that are bound to one of its customers, or it refused the binding given.",
-        "Get a key ID and an HMAC key from the authority and set acme.externalAccountBinding.",
+        "The CA only serves accounts that are bound to one of its customers, or it refused the binding given.",
+        "Get a key ID and an HMAC key from the CA and set acme.externalAccountBinding.",
     ),
     Reason.TERMS_CHANGED: Explanation(
-        "The authority wants its terms of service agreed to again by a person before it issues.",
+        "The CA wants its terms of service agreed to again by a person before it issues.",
         "Open the address in the message, agree to the terms, then set the annotation mailtls.dev/renew.",
     ),
     Reason.ORDER_REJECTED: Explanation(
-        "The authority does not issue for one of these names, or not for this key or request.",
-        "Read the authority's own words in the message; correct or remove the name that it refuses. Some private "
-        "authorities refuse requests without a common name: set acme.commonName to true for these.",
+        "The CA does not issue for one of these names, or not for this key or request.",
+        "Read the CA's own words in the message; correct or remove the name that it refuses. Some private "
+        "CAs refuse requests without a common name: set acme.commonName to true for these.",
     ),
     Reason.ORDER_FAILED: Explanation(
-        "The authority accepted the order but did not issue in the end.",
-        "Read the authority's own words in the message; the operator places a new order after a growing delay.",
+        "The CA accepted the order but did not issue in the end.",
+        "Read the CA's own words in the message; the operator places a new order after a growing delay.",
     ),
     Reason.AUTHORIZATION_NOT_ORDERED: Explanation(
         "The ACME server wants a name validated that was not ordered, so the operator gave the order up before it "
@@ -167,34 +167,34 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "Order from a CA that you trust; ask the operator of this one why it adds names.",
     ),
     Reason.RATE_LIMITED: Explanation(
-        "The authority has counted too many orders, failures or certificates for these names or this account; or the "
-        "operator itself lets an order wait in line, so that the authority need not refuse it.",
-        "Wait until the time in the message; use the authority's staging server for trials, and do not delete the "
+        "The CA has counted too many orders, failures or certificates for these names or this account; or the "
+        "operator itself lets an order wait in line, so that the CA need not refuse it.",
+        "Wait until the time in the message; use the CA's staging server for trials, and do not delete the "
         "Secret or the resource, because that does not reset the limit.",
     ),
     Reason.ACCOUNT_PAUSED: Explanation(
-        "The authority has paused this account for these names after many failures.",
+        "The CA has paused this account for these names after many failures.",
         "Open the address in the message to unpause, correct what made the challenges fail, then set the annotation "
         "mailtls.dev/renew.",
     ),
     Reason.PROFILE_UNKNOWN: Explanation(
-        "The authority has no certificate profile of the name in acme.profile.",
+        "The CA has no certificate profile of the name in acme.profile.",
         "Use one of the profiles that the message lists, or remove acme.profile.",
     ),
     Reason.CAA_FORBIDS: Explanation(
-        "A CAA record in DNS names other authorities than this one.",
-        'Add a CAA record for the authority (`0 issue "letsencrypt.org"` for Let\'s Encrypt) to the domain, or use an '
-        "authority that the record names.",
+        "A CAA record in DNS names other CAs than this one.",
+        'Add a CAA record for the CA (`0 issue "letsencrypt.org"` for Let\'s Encrypt) to the domain, or use a '
+        "CA that the record names.",
     ),
     Reason.CAA_LOOKUP_FAILED: Explanation(
-        "The authority could not look the CAA records of a name up, and must not issue without: its name servers fail "
+        "The CA could not look the CAA records of a name up, and must not issue without: its name servers fail "
         "for CAA queries (SERVFAIL, no answer, DNSSEC that does not validate), though no record forbids anything.",
         "Repair the name servers of the zone, and of each zone above it: they must answer CAA queries, with no record "
         "where there is none. `dig CAA name` against each of them shows which one fails.",
         rfc="RFC 8659 section 3",
     ),
     Reason.CHALLENGE_FAILED: Explanation(
-        "The authority looked for the proof of control over a name and did not find the right answer.",
+        "The CA looked for the proof of control over a name and did not find the right answer.",
         "For DNS-01 check that the zone's public nameservers are the ones that take the updates; for HTTP-01 check "
         "that port 80 of the name leads to the operator's Service from the internet, over IPv4 and IPv6 alike.",
     ),
@@ -213,7 +213,7 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "Create the object and entry that the message names, in the namespace that it names.",
     ),
     Reason.CHAIN_UNAVAILABLE: Explanation(
-        "The authority offers no chain that ends at the root named in acme.preferredChain; its default was stored.",
+        "The CA offers no chain that ends at the root named in acme.preferredChain; its default was stored.",
         "Use one of the roots that the message lists, or remove acme.preferredChain.",
     ),
 }
@@ -235,7 +235,7 @@ _PROOFS: Mapping[Reason, Explanation] = {
     ),
     Reason.NAME_SERVERS_UNREACHABLE: Explanation(
         "None of the zone's authoritative servers can be asked from the cluster: packets to their port 53 vanish, over "
-        "UDP and over TCP, as behind a firewall. So the authority is told to look a while after the record was "
+        "UDP and over TCP, as behind a firewall. So the CA is told to look a while after the record was "
         "published.",
         "Allow the operator port 53 to the internet, name resolvers in the Helm value domains.resolvers, which are "
         "asked for the record then, or set dns01.delay to as long as your name servers need to pass a record on.",
@@ -253,33 +253,32 @@ _PROOFS: Mapping[Reason, Explanation] = {
 
 _SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
-        "The authority returned a certificate for another key than the one asked for; it was not stored.",
-        "No action needed at first: a new order follows; if it happens again, report it to the authority.",
+        "The CA returned a certificate for another key than the one asked for; it was not stored.",
+        "No action needed at first: a new order follows; if it happens again, report it to the CA.",
     ),
     Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
-        "The authority returned a certificate that lacks a wanted name; it was not stored.",
-        "Check whether the authority or the profile limits the names; a new order follows.",
+        "The CA returned a certificate that lacks a wanted name; it was not stored.",
+        "Check whether the CA or the profile limits the names; a new order follows.",
     ),
     Reason.CERTIFICATE_NAMES_ADDED: Explanation(
-        "The authority put more names into the certificate than were asked for. It was stored: it is for this key, and "
+        "The CA put more names into the certificate than were asked for. It was stored: it is for this key, and "
         "for every wanted name.",
-        "No action needed. Some authorities add the bare domain or www; ask them for a profile or template that "
-        "does not.",
+        "No action needed. Some CAs add the bare domain or www; ask them for a profile or template that does not.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
-        "The authority returned a chain that is incomplete or out of order; it was not stored, because clients would "
+        "The CA returned a chain that is incomplete or out of order; it was not stored, because clients would "
         "refuse it.",
-        "Report it to the authority; with a private one, correct the chain that it is set up to send.",
+        "Report it to the CA; with a private one, correct the chain that it is set up to send.",
     ),
     Reason.CERTIFICATE_DATES_WRONG: Explanation(
-        "The authority returned a certificate that is not valid now; it was not stored.",
-        "Check the clocks of the cluster's nodes and of the authority.",
+        "The CA returned a certificate that is not valid now; it was not stored.",
+        "Check the clocks of the cluster's nodes and of the CA.",
     ),
     Reason.CERTIFICATE_DUE_AT_ONCE: Explanation(
-        "A certificate was due for renewal as soon as it was issued: the authority suggests a time in the past, or a "
+        "A certificate was due for renewal as soon as it was issued: the CA suggests a time in the past, or a "
         "clock is far ahead. Nothing younger than an hour or than a tenth of its lifetime is renewed (half of what is "
         "left, if that is less), and each time in a row it is waited longer.",
-        "Check the clocks of the cluster's nodes, and what the authority says about the certificate; to renew it all "
+        "Check the clocks of the cluster's nodes, and what the CA says about the certificate; to renew it all "
         "the same, set the annotation mailtls.dev/renew to a new value.",
     ),
     Reason.CERTIFICATE_WORSE: Explanation(
@@ -434,7 +433,7 @@ SECTIONS: Mapping[str, tuple[Reason, ...]] = {
     "On the way": tuple(_ON_THE_WAY),
     "The resource": tuple(_RESOURCE),
     "Why a certificate is ordered": tuple(_DUE),
-    "The certificate authority": tuple(_AUTHORITY),
+    "The CA": tuple(_AUTHORITY),
     "Proving names by DNS or HTTP": tuple(_PROOFS),
     "Guarding the Secret": tuple(_SECRET),
     "Bringing the certificate into the pods": tuple(_ROLLING_OUT),

@@ -61,7 +61,7 @@ SERVED: Mapping[Reason, Explanation] = {
     ),
     Reason.CERTIFICATE_NOT_YET_VALID: Explanation(
         "The served certificate is not valid yet.",
-        "Check the clocks of the server, of the machine that probes and of the authority.",
+        "Check the clocks of the server, of the machine that probes and of the CA.",
         symptom="Mail from senders with MTA-STS is delayed, right after a renewal.",
         mailbox_symptom="Mail programs say that the server's certificate is wrong, right after a renewal.",
         rfc="RFC 5280 section 4.1.2.5",
@@ -69,7 +69,7 @@ SERVED: Mapping[Reason, Explanation] = {
     ),
     Reason.SELF_SIGNED: Explanation(
         "The served certificate is signed by itself, as images and packages do at their first start; it is untrusted.",
-        "Let the server use the certificate of an authority instead of the one that came with it.",
+        "Let the server use the certificate of a CA instead of the one that came with it.",
         symptom=_UNVERIFIED,
         mailbox_symptom=_UNTRUSTED,
         rfc="RFC 5280 section 6.1, RFC 8461 section 4.2",
@@ -83,17 +83,17 @@ SERVED: Mapping[Reason, Explanation] = {
         },
     ),
     Reason.UNTRUSTED_ROOT: Explanation(
-        "The served chain ends at a root that clients do not trust: the authority is untrusted.",
-        "Use a public authority; if a private one is meant, give the probe its root by spec.probe.trust, the "
+        "The served chain ends at a root that clients do not trust: the CA is untrusted.",
+        "Use a public CA; if a private one is meant, give the probe its root by spec.probe.trust, the "
         "installation's trust bundle or --ca-file. With acme.server letsencrypt-staging, or `mailtls probe --staging`, "
-        "that authority's roots are trusted for the trial.",
+        "that CA's roots are trusted for the trial.",
         symptom=_UNVERIFIED,
         mailbox_symptom=_UNTRUSTED,
         rfc="RFC 5280 section 6.1, RFC 8461 section 4.2",
         tlsrpt="certificate-not-trusted",
     ),
     Reason.STAGING_CERTIFICATE: Explanation(
-        "The served certificate is of Let's Encrypt's staging authority. The probe trusts it, as it was told to, but "
+        "The served certificate is of Let's Encrypt's staging CA. The probe trusts it, as it was told to, but "
         "mail clients do not: to them it is untrusted.",
         "When trials are over, set spec.acme.server to letsencrypt, or remove it where the installation has that for a "
         "default; a new certificate is then ordered and rolled out by itself.",
@@ -136,8 +136,8 @@ SERVED: Mapping[Reason, Explanation] = {
     ),
     Reason.CHAIN_INVALID: Explanation(
         "The served chain does not verify, for another cause than a missing issuer, an unknown root or a date: mostly "
-        "an intermediate that is no authority, or a signature that is wrong.",
-        "Serve the chain as the authority gave it; with a private authority, look at the intermediate's basic "
+        "an intermediate that is no CA, or a signature that is wrong.",
+        "Serve the chain as the CA gave it; with a private CA, look at the intermediate's basic "
         "constraints (CA:TRUE) and key usage.",
         symptom=_UNVERIFIED,
         mailbox_symptom=_UNTRUSTED,

@@ -50,6 +50,6 @@ class ClockWatch:
             self._wrong ^= {server}
         seconds = round(ahead.total_seconds())
         if is_wrong:
-            _log.warning("set the clock of this node: it is not the authority's", server=server, seconds_ahead=seconds)
+            _log.warning("set the clock of this node: it is not the CA's", server=server, seconds_ahead=seconds)
         else:
-            _log.info("the clock agrees with the authority's again", server=server, seconds_ahead=seconds)
+            _log.info("the clock agrees with the CA's again", server=server, seconds_ahead=seconds)

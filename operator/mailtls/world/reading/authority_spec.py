@@ -42,9 +42,7 @@ def default_acme(settings: Json | None, namespace: str) -> Acme | None:
     node = Node("acme", given)
     server = node.at("server")
     if not server.is_given:
-        raise server.refused(
-            "name the authority: letsencrypt, letsencrypt-staging, or the https URL of an ACME directory"
-        )
+        raise server.refused("name the CA: letsencrypt, letsencrypt-staging, or the https URL of an ACME directory")
     return _acme(node, namespace, directory_url(server))
 
 
@@ -58,7 +56,7 @@ def acme(node: Node, namespace: str, default: Acme | None) -> Acme:
     """
     chosen = default if not node.is_given else _overriding(node, namespace, default)
     if chosen is None:
-        raise node.refused("there is no authority to order from, so give acme.server here, or acme in the Helm values")
+        raise node.refused("there is no CA to order from, so give acme.server here, or acme in the Helm values")
     if not chosen.solvers and chosen.namespace and default is not None:
         raise node.at("solvers").refused(
             "the installation's solvers serve only its own account at its own ACME server, so list a solver here"
@@ -109,7 +107,7 @@ def directory_url(node: Node) -> str:
     if text in SHORT_NAMES:
         return SHORT_NAMES[text]
     if text.startswith("http://"):
-        raise node.refused("use an https URL: over http anybody on the way could answer in the authority's place")
+        raise node.refused("use an https URL: over http anybody on the way could answer in the CA's place")
     if not _is_https_url(text):
         raise node.refused("write letsencrypt, letsencrypt-staging, or the https URL of an ACME directory")
     return text
