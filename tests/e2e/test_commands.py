@@ -185,11 +185,11 @@ def test_preflight_with_few_rights_looks_at_what_it_may(installation: Installati
         "with --operator-namespace, or leave the cluster out with --offline",
         "???? admission You may not apply it",
         "OK spec The operator can read it",
-        "???? limits Whether a certificate is there already cannot be looked at",
+        "???? limits Whether a certificate is there already cannot be seen",
         "???? dns-01 The key for",
-        "???? secret Whether another resource keeps it cannot be looked at",
+        "???? secret Whether another resource keeps it cannot be seen",
         f"OK workload StatefulSet/{postfix.name} reads Secret {SECRET}; 1 pods",
-        "???? rights Nobody could look for the operator",
+        "???? rights The operator could not be looked for",
     ):
         assert words in told, done.stdout
 

@@ -64,7 +64,7 @@ def test_packed_answer_is_not_unpacked(ca: HostileCa) -> None:
     ca.answers["/directory"] = answer(gzip.compress(b"{}"), Content_Encoding="gzip")
     problem = problem_of(ca)
     assert problem.finding.reason is Reason.ACME_UNREACHABLE
-    assert "it packs its answer" in problem.finding.message
+    assert "it compresses its answer" in problem.finding.message
 
 
 @pytest.mark.parametrize("is_told", [True, False])
@@ -300,7 +300,7 @@ def test_proxy_of_the_installation_decides_where_it_leads(ca: HostileCa, monkeyp
 def test_preflight_takes_the_same_care(ca: HostileCa) -> None:
     """The command line reads directories with the same limits."""
     ca.answers["/directory"] = answer(gzip.compress(b"{}"), Content_Encoding="gzip")
-    assert read_directory(ca.directory_url, CA.roots_pem).failure.startswith("it packs its answer")
+    assert read_directory(ca.directory_url, CA.roots_pem).failure.startswith("it compresses its answer")
     del ca.answers["/directory"]
     ca.directory["meta"] = {"caaIdentities": ["\ud800", "CA.example", 7], "profiles": {"\x1b[2J": "", "short": ""}}
     found = read_directory(ca.directory_url, CA.roots_pem)

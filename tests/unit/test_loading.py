@@ -129,7 +129,7 @@ def test_keys_that_servers_use_are_read(kind: str) -> None:
 REFUSED_KEYS = {
     "nothing": (b"", "no private key"),
     "no PEM": (b"-----BEGIN PRIVATE KEY-----\nbroken!\n-----END PRIVATE KEY-----\n", "broken"),
-    "no DER": (b"-----BEGIN PRIVATE KEY-----\nbm90aGluZw==\n-----END PRIVATE KEY-----\n", "no DER"),
+    "not DER": (b"-----BEGIN PRIVATE KEY-----\nbm90aGluZw==\n-----END PRIVATE KEY-----\n", "not DER"),
     "too many bits": (pem_of(rsa_key(12288)), "12288 bits"),
     "too large": (pem_of(rsa_key(2048)) + b"#" * loading.LARGEST_KEY, "larger than"),
     "encrypted": (

@@ -98,7 +98,7 @@ def test_issued_and_due_at_once_is_a_failed_attempt() -> None:
     said = issued(desired(), second, NOW)
     assert said.reason is Reason.ISSUED
     assert "the CA suggests to renew it from 2026-05-01 09:00 UTC" in said.message
-    assert "before 2026-05-10 12:00 UTC, unless mailtls.dev/renew asks for it" in said.message
+    assert "before 2026-05-10 12:00 UTC, unless mailtls.dev/renew requests it" in said.message
 
 
 @pytest.mark.parametrize("lifetime", [2 * HOUR, 6 * HOUR, 24 * HOUR, 6 * DAY])

@@ -159,7 +159,7 @@ def test_hold_is_said_with_its_end() -> None:
     assert told is not None
     assert told.event is Reason.ROLLED_BACK
     for message in (verdict.message, told.message):
-        assert "not renewed before 2026-05-02 12:00 UTC, unless mailtls.dev/renew asks for it." in message
+        assert "not renewed before 2026-05-02 12:00 UTC, unless mailtls.dev/renew requests it." in message
     assert "rolled back" not in issued(WISH, rolled_back(until=-DAY), NOW).message
 
 

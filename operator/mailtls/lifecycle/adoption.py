@@ -39,8 +39,8 @@ def noted(seen: Observed, now: datetime) -> Observed:
     if certificate is None:
         raise AssertionError("only a Secret with a certificate is taken over as it is")
     message = (
-        f"The Secret was taken over as asked. Its certificate {certificate.serial_number} of {certificate.issuer} "
-        f"serves on, until {certificate.not_after:%Y-%m-%d %H:%M} UTC at most."
+        f"The Secret was taken over as requested. Its certificate {certificate.serial_number} of {certificate.issuer} "
+        f"stays in service, until {certificate.not_after:%Y-%m-%d %H:%M} UTC at most."
     )
     entry = HistoryEntry(now, Reason.SECRET_ADOPTED, message, certificate.serial_number)
     return replace(seen, status=replace(seen.status, history=(*seen.status.history, entry)), issued=entry)

@@ -113,8 +113,8 @@ def not_put_right(desired: Desired, seen: Observed, suspended: str) -> Finding:
     if desired.suspend:
         return Finding(found.reason, f"{found.message} {suspended}")
     if not needs_putting_right(seen):
-        return Finding(found.reason, f"{found.message} No copy of that is left, so that a new certificate is ordered.")
-    again = "It was put right again and again, and is left alone for a while: take it out of the tool that writes it."
+        return Finding(found.reason, f"{found.message} No copy of it is left, so a new certificate is ordered.")
+    again = "It was put back several times and is now left as it is for a while: stop the tool that writes it."
     return Finding(found.reason, f"{found.message} {again}")
 
 
@@ -138,7 +138,7 @@ def noted(desired: Desired, seen: Observed, now: datetime) -> Observed:
         raise AssertionError("only a copy is put back")
     message = (
         f"{replacement(desired, seen).message} Certificate {copy.certificate.serial_number} was put back. To go back "
-        "to the one before, annotate the resource with mailtls.dev/rollback; to put one in by hand, set the Secret's "
+        "to the previous one, annotate the resource with mailtls.dev/rollback; to put one in by hand, set the Secret's "
         "annotation mailtls.dev/adopt to its SHA-256 fingerprint with the same edit."
     )
     entry = HistoryEntry(now, Reason.SECRET_REPLACED, message, copy.certificate.serial_number)

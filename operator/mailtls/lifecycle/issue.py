@@ -221,5 +221,5 @@ def with_next_try(finding: Finding, at: datetime | None) -> Finding:
     """Say when what a CA holds back is tried again, where the message does not say so by itself."""
     if at is None or "next try at" in finding.message:
         return finding
-    message = f"{finding.message} Next try at {at:%Y-%m-%d %H:%M:%S} UTC, or when a renewal is asked for."
+    message = f"{finding.message} Next try at {at:%Y-%m-%d %H:%M:%S} UTC, or when a renewal is requested."
     return replace(finding, message=message)

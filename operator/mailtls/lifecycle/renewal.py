@@ -121,7 +121,7 @@ def held_by_its_age(seen: Observed, now: datetime) -> str:
     if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
         return ""
     floor = floor_of(certificate, seen, now)
-    until = f"It is too young to be renewed before {_minute(floor)}, unless mailtls.dev/renew asks for it."
+    until = f"It is too young to be renewed before {_minute(floor)}, unless mailtls.dev/renew requests it."
     attempts = seen.status.attempts
     if now < floor and attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE:
         return f"{attempts.reason}: {attempts.message} {until}"

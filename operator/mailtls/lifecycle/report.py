@@ -25,7 +25,7 @@ BESIDE = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gate
 RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants
 
 NO_CERTIFICATE = "Waits for a certificate."
-NOT_LOOKED = "The certificate is stored; no pod was looked at yet."
+NOT_LOOKED = "The certificate is stored; no pod was probed yet."
 SUSPENDED = "Suspended: nothing is renewed or checked until spec.suspend is false."
 
 
@@ -160,7 +160,7 @@ def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
         return ""
     return (
         f"It was rolled back to, and is not renewed before {hold.until:%Y-%m-%d %H:%M} UTC, unless mailtls.dev/renew "
-        "asks for it."
+        "requests it."
     )
 
 

@@ -30,7 +30,7 @@ from mailtls.model.spec import Apply
 from mailtls.model.workload import PodState, WorkloadState
 
 GO_BACK = (
-    "To go back to the certificate before: kubectl mailtls rollback NAME, or kubectl annotate mst NAME "
+    "To go back to the previous certificate: kubectl mailtls rollback NAME, or kubectl annotate mst NAME "
     'mailtls.dev/rollback="$(date +%s)" --overwrite.'
 )
 
@@ -220,7 +220,7 @@ def on_its_way(step: RollStep) -> str:
             return f"{workload} is told to replace its pods."
         case ReplacePod(workload, pod):
             return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
-    return "The certificate is on its way into the pods."
+    return "The certificate is being rolled out."
 
 
 def shared(seen: Observed) -> Finding | None:

@@ -106,7 +106,7 @@ def noted(seen: Observed, now: datetime) -> Observed:
         raise AssertionError("a rollback leaves a certificate and its hold")
     message = (
         f"Certificate {certificate.serial_number}, valid until {_minute(certificate.not_after)}, was put back. "
-        f"It is not renewed before {_minute(hold.until)}, unless mailtls.dev/renew asks for it."
+        f"It is not renewed before {_minute(hold.until)}, unless mailtls.dev/renew requests it."
     )
     entry = HistoryEntry(now, Reason.ROLLED_BACK, message, certificate.serial_number)
     return replace(_told(seen, entry), issued=entry)

@@ -132,7 +132,7 @@ def names_were_added(desired: Desired, seen: Observed) -> Finding | None:
     added = certificate.names - certificate.names_asked
     if not added:
         return None
-    message = f"The CA added {quote_all(sorted(added))}, which nobody asked for; the certificate serves all the same."
+    message = f"The CA added {quote_all(sorted(added))}, which nobody requested; the certificate is used all the same."
     return Finding(Reason.CERTIFICATE_NAMES_ADDED, message, Severity.WARN)
 
 

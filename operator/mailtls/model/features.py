@@ -81,8 +81,8 @@ class Features:
             if off is None or step.workload.apply is not Apply.RELOAD:
                 return off
             message = (
-                f"{step.workload} has to be restarted, as a reload was in vain or cannot be run: features.restarts is "
-                "false in the operator's Helm values. Set it to true, or run kubectl rollout restart yourself."
+                f"{step.workload} must be restarted, because a reload does not help or cannot be run, and "
+                "features.restarts is false in the Helm values. Set it to true or run kubectl rollout restart yourself."
             )
             return Finding(off.reason, message)
         if (off := self.refusal(Feature.EXEC)) is not None:

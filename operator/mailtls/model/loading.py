@@ -147,7 +147,7 @@ def _within(read: Callable[[], _Read]) -> _Read:
     except TypeError as error:  # what it says of a key under a password
         raise ValueError("the private key is encrypted") from error
     except UnsupportedAlgorithm as error:
-        raise ValueError("it is of a kind that nobody knows") from error
+        raise ValueError("it is of an unknown kind") from error
     except (InternalError, OverflowError) as error:
         raise ValueError("it cannot be read") from error
 
@@ -200,7 +200,7 @@ class _Der:
     def take(self, tag: int) -> bytes:
         """Take the next value, which must have this tag."""
         if len(self._left) < 2 or self._left[0] != tag:  # noqa: PLR2004 - tag and length
-            raise ValueError("the key is no DER")
+            raise ValueError("the key is not DER")
         start, length = 2, self._left[1]
         if length >= _LONG:
             start += length - _LONG

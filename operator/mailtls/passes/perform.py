@@ -164,7 +164,7 @@ class Performer:
             except NoPlace:
                 if self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:
                     return secret
-                log.warning("clean-up of an order has waited for others for too long", resource=str(key))
+                log.warning("the clean-up of an order has waited too long for a worker", resource=str(key))
                 self.secrets.release(secret)
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
                 told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__

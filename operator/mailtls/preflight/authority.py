@@ -103,7 +103,7 @@ def _limits(desired: Desired, place: Place) -> Iterator[Line]:
     try:
         certificate = Secrets(place.cluster).serving(desired).certificate if place.cluster else None
     except ApiError as refusal:
-        yield unseen(topic, f"Whether a certificate is there already cannot be looked at ({refusal.message}).")
+        yield unseen(topic, f"Whether a certificate is there already cannot be seen ({refusal.message}).")
         certificate = None
     if certificate and certificate.names == frozenset(desired.dns_names):
         message = f"Secret {desired.secret_name} holds a certificate for these names until {certificate.not_after:%F}."

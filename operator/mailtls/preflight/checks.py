@@ -36,7 +36,7 @@ def _seen(topic: str, lines: Iterator[Line]) -> Iterator[Line]:
     try:
         yield from lines
     except ApiError as refusal:
-        yield unseen(topic, f"This cannot be looked at ({refusal.message}).")
+        yield unseen(topic, f"This cannot be checked ({refusal.message}).")
 
 
 def _complete(resource: Json, place: Place) -> Json:

@@ -33,7 +33,7 @@ def lines(resource: Json, desired: Desired, place: Place) -> Iterator[Line]:
         try:
             yield from look(resource, desired, place, place.cluster)
         except ApiError as refusal:
-            yield unseen(topic, f"This cannot be looked at ({refusal.message}).")
+            yield unseen(topic, f"This cannot be checked ({refusal.message}).")
 
 
 def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
@@ -43,10 +43,10 @@ def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: Rehea
         holder = _holder(resource, desired, place, cluster)
     except ApiError as refusal:
         holder = None
-        yield unseen(topic, f"Whether another resource keeps it cannot be looked at ({refusal.message}).")
+        yield unseen(topic, f"Whether another resource keeps it cannot be seen ({refusal.message}).")
     if holder is not None and holder != desired.key:
         message = (
-            f"{holder} is older and keeps Secret {desired.secret_name}, or one that is called after it (-next, "
+            f"{holder} is older and keeps Secret {desired.secret_name}, or one with a name derived from it (-next, "
             "-previous): choose another secretName."
         )
         yield bad(topic, Finding(Reason.SECRET_CLAIMED, message))
@@ -56,7 +56,7 @@ def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: Rehea
     if fault:
         yield bad(topic, fault)
     elif found.exists and not found.is_ours:
-        yield good(topic, f"Secret {desired.secret_name} exists and would be taken over, as its annotation asks.")
+        yield good(topic, f"Secret {desired.secret_name} exists and would be taken over, as its annotation requests.")
     elif found.exists:
         yield good(topic, f"Secret {desired.secret_name} exists and would be kept by {desired.key}.")
     else:
@@ -130,7 +130,7 @@ def _switched_off(place: Place) -> Features:
 def _rights(_resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
     topic, operator = "rights", place.installation
     if operator is None and place.hidden:
-        yield unseen(topic, "Nobody could look for the operator, so that its rights could not be asked for.")
+        yield unseen(topic, "The operator could not be looked for, so its rights could not be checked.")
         return
     if operator is None:
         yield doubtful(topic, "No Deployment of the operator was found, so that its rights could not be asked for.")

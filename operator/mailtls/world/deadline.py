@@ -29,7 +29,7 @@ def seconds_left() -> float | None:
         return None
     left = deadline - monotonic()
     if left <= 0:
-        raise TimeoutError("the time for all of it is over")
+        raise TimeoutError("the deadline has passed")
     return left
 
 

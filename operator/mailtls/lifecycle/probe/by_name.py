@@ -113,10 +113,10 @@ def _not_asked(names: Sequence[str]) -> Iterator[Finding]:
     if names:
         yield Finding(
             Reason.NAMES_NOT_ASKED,
-            f"Nobody looked at what is served for {_shown(names)}: the server took no more connections, or the time "
+            f"It is not known what is served for {_shown(names)}: the server accepted no more connections, or the time "
             "for them was over. Raise the server's limits for the prober's address.",
             Severity.WARN,
-            evidence=f"{len(names)} names were not asked for",
+            evidence=f"{len(names)} names were not checked",
             subject=_shown(names),
         )
 

@@ -22,9 +22,9 @@ DEPTH: Mapping[Reason, Explanation] = {
         },
     ),
     Reason.NAMES_NOT_ASKED: Explanation(
-        "The certificate is for more names than the probe could ask the server for: it took no more connections, or "
-        "was so slow that the time for them ended. What it serves for the others is not known.",
-        "Let the prober's address make more connections, or see why the server is slow to greet.",
+        "The certificate is for more names than the probe could check: the server accepted no more connections, or "
+        "was so slow that the time ended. What it serves for the other names is not known.",
+        "Allow more connections from the prober's address, or find out why the server is slow to greet.",
         symptom="Nothing, unless one of these names is served another certificate.",
         fixes={
             "Postfix": "Add the operator's network to smtpd_client_event_limit_exceptions and, with postscreen, to "

@@ -135,8 +135,7 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
     Reason.ACME_INSECURE: Explanation(
         "The ACME server names a URL without https, in its directory, in an order or in a redirect; nothing is sent "
         "there.",
-        "Have the server's operator correct its URLs, often the address that it is told to be reached at behind a "
-        "proxy.",
+        "Have the server's operator correct its URLs: often the public address that is set for it behind a proxy.",
         rfc="RFC 8555 section 6.1",
     ),
     Reason.ACCOUNT_REJECTED: Explanation(
@@ -187,7 +186,7 @@ _AUTHORITY: Mapping[Reason, Explanation] = {
         "CA that the record names.",
     ),
     Reason.CAA_LOOKUP_FAILED: Explanation(
-        "The CA could not look the CAA records of a name up, and must not issue without: its name servers fail "
+        "The CA could not look up the CAA records of a name and therefore must not issue: the name servers fail "
         "for CAA queries (SERVFAIL, no answer, DNSSEC that does not validate), though no record forbids anything.",
         "Repair the name servers of the zone, and of each zone above it: they must answer CAA queries, with no record "
         "where there is none. `dig CAA name` against each of them shows which one fails.",
@@ -234,8 +233,8 @@ _PROOFS: Mapping[Reason, Explanation] = {
         "cluster, turn the solver's selfCheck off.",
     ),
     Reason.NAME_SERVERS_UNREACHABLE: Explanation(
-        "None of the zone's authoritative servers can be asked from the cluster: packets to their port 53 vanish, over "
-        "UDP and over TCP, as behind a firewall. So the CA is told to look a while after the record was "
+        "None of the zone's authoritative servers can be asked from the cluster: packets to their port 53 are lost, "
+        "over UDP and over TCP, as behind a firewall. So the CA is asked to validate some time after the record was "
         "published.",
         "Allow the operator port 53 to the internet, name resolvers in the Helm value domains.resolvers, which are "
         "asked for the record then, or set dns01.delay to as long as your name servers need to pass a record on.",
@@ -261,7 +260,7 @@ _SECRET: Mapping[Reason, Explanation] = {
         "Check whether the CA or the profile limits the names; a new order follows.",
     ),
     Reason.CERTIFICATE_NAMES_ADDED: Explanation(
-        "The CA put more names into the certificate than were asked for. It was stored: it is for this key, and "
+        "The CA put more names into the certificate than were requested. It was stored: it is for this key, and "
         "for every wanted name.",
         "No action needed. Some CAs add the bare domain or www; ask them for a profile or template that does not.",
     ),
@@ -277,9 +276,9 @@ _SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_DUE_AT_ONCE: Explanation(
         "A certificate was due for renewal as soon as it was issued: the CA suggests a time in the past, or a "
         "clock is far ahead. Nothing younger than an hour or than a tenth of its lifetime is renewed (half of what is "
-        "left, if that is less), and each time in a row it is waited longer.",
-        "Check the clocks of the cluster's nodes, and what the CA says about the certificate; to renew it all "
-        "the same, set the annotation mailtls.dev/renew to a new value.",
+        "left, if that is less), and each further time the wait is longer.",
+        "Check the clocks of the cluster's nodes, and what the CA says about the certificate; to renew it "
+        "anyway, set the annotation mailtls.dev/renew to a new value.",
     ),
     Reason.CERTIFICATE_WORSE: Explanation(
         "The stored certificate serves the same names for longer than the new one; it was kept.",
@@ -301,7 +300,7 @@ _SECRET: Mapping[Reason, Explanation] = {
         "A Secret of that name exists that mailtls did not make, so it is not written, labelled or deleted. The "
         "message says who keeps it: Helm, Argo CD, cert-manager, External Secrets, another tool or a person. The names "
         "<secretName>-next and <secretName>-previous are needed, too.",
-        "Choose another secretName; or let mailtls take the Secret over, after the other tool has let go of it: "
+        "Choose another secretName; or let mailtls take the Secret over, after the other tool has stopped writing it: "
         "kubectl annotate secret NAME mailtls.dev/adopt=true. A Secret that is immutable, or of another type than "
         "kubernetes.io/tls, must be deleted first.",
     ),
@@ -309,13 +308,13 @@ _SECRET: Mapping[Reason, Explanation] = {
         "Somebody wrote another certificate or key into the Secret than mailtls had stored. The message names the "
         "field manager that did. What was stored is put back before any pod is reloaded; where no copy of it is left, "
         "a new certificate is ordered.",
-        "For the certificate before, set the annotation mailtls.dev/rollback on the resource. To put one of your own "
-        "in, set the annotation mailtls.dev/adopt of the Secret to the SHA-256 fingerprint of its leaf, with the same "
-        "edit. If a tool writes the Secret again and again, take it out there.",
+        "To go back to the previous certificate, set the annotation mailtls.dev/rollback on the resource. To put one "
+        "of your own in, set the annotation mailtls.dev/adopt of the Secret to the SHA-256 fingerprint of its leaf, "
+        "with the same edit. If a tool writes the Secret again and again, stop it.",
     ),
     Reason.SECRET_ADOPTED: Explanation(
-        "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt asked for it. Its "
-        "certificate serves on, whoever issued it, and is renewed when it is due.",
+        "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt requests it. Its "
+        "certificate stays in service, whoever issued it, and is renewed when it is due.",
         "No action needed; remove what used to write the Secret, so that two tools do not write it in turn.",
     ),
 }
@@ -369,8 +368,8 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
         "rollout.timeout if your mail server needs longer to stop.",
     ),
     Reason.WORKLOAD_SHARED: Explanation(
-        "Another MailServerTLS of the namespace names the same workload. Each brings its own certificate in, by "
-        "annotations of its own, so that the pods are reloaded or restarted for both.",
+        "Another MailServerTLS of the namespace names the same workload. Each rolls its own certificate out, with "
+        "annotations of its own, so the pods are reloaded or restarted for both.",
         "List all names in one resource where one certificate is enough. Where the server has a certificate for each "
         "name, or the pods hold several servers, no action is needed.",
     ),
@@ -384,9 +383,9 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
         "watchNamespaces if that is set.",
     ),
     Reason.FEATURE_DISABLED: Explanation(
-        "The resource asks for something that whoever installed the operator has switched off, and that its rights do "
+        "The resource needs something that is switched off in this installation, and that the operator's rights do "
         "not allow. What does not need it goes on: the certificate is still renewed.",
-        "Ask for the Helm value that the message names to be true, or take out of the resource what needs it.",
+        "Have the Helm value that the message names set to true, or remove from the resource what needs it.",
     ),
     Reason.QUOTA_EXCEEDED: Explanation(
         "A ResourceQuota of the namespace is used up, so that the operator cannot create what it needs.",

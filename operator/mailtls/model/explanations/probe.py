@@ -60,7 +60,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
     ),
     Reason.ADDRESS_REFUSED: Explanation(
         "The public name, or that of the ACME server or of the DNS server that takes updates, leads to an address that "
-        "the operator does not connect to on another's word: loopback, link-local (a cloud's metadata service), "
+        "the operator does not connect to when others name it: loopback, link-local (a cloud's metadata service), "
         "multicast, the Kubernetes API server, or a private network.",
         "Correct the A and AAAA records of spec.probe.public.host or of the server. Where the address is right, have "
         "the installation list its network in connections.allowedNetworks of the chart.",

@@ -148,7 +148,7 @@ def from_broken_connection(error: requests.RequestException, url: str, roots_pem
         message = f"Ask the operator of the ACME server for https everywhere (RFC 8555 section 6.1): {error}."
         return AcmeProblem(Finding(Reason.ACME_INSECURE, message))
     if isinstance(error, LeftAlone):
-        message = f"Let the operator reach {url}: {error}, or when a renewal is asked for."
+        message = f"Let the operator reach {url}: {error}, or when a renewal is requested."
         return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), retry_at=error.next_try_at, transient=True)
     message = f"Let the operator reach {url}: {cause_of(error)}."
     return AcmeProblem(Finding(Reason.ACME_UNREACHABLE, message), transient=True)

@@ -91,7 +91,7 @@ class Transport:
             raise requests.ConnectionError(str(error)) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             # What libraries say of URLs and headers that nobody would send in earnest.
-            raise Unfit(f"what it answers is no HTTP ({type(error).__name__})") from error
+            raise Unfit(f"its answer is not HTTP ({type(error).__name__})") from error
         response.encoding = "utf-8"  # RFC 8555 section 6.1: all of ACME is JSON or PEM
         return response
 
@@ -104,7 +104,7 @@ def require_https(url: str) -> None:
     except ValueError:
         is_fit = False
     if not is_fit:
-        raise NotHttps(f"it leads to {shorten(printable(url))}, which is no https URL")
+        raise NotHttps(f"it leads to {shorten(printable(url))}, which is not an https URL")
 
 
 def location_of(response: requests.Response) -> str | None:
@@ -115,7 +115,7 @@ def location_of(response: requests.Response) -> str | None:
     try:
         whole = urljoin(response.url, given)
     except ValueError:
-        raise NotHttps("it names what is no URL") from None
+        raise NotHttps("it names something that is not a URL") from None
     require_https(whole)
     return whole
 
@@ -131,7 +131,7 @@ def _body(response: requests.Response) -> bytes:
     response.raw.release_conn()
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if body and encoding not in {"", "identity"}:
-        raise Unfit("it packs its answer, though it was asked for it as it is")
+        raise Unfit("it compresses its answer, though that was not requested")
     return body
 
 
@@ -142,4 +142,4 @@ def _redirected(response: requests.Response) -> str | None:
     try:
         return urljoin(response.url, location)
     except ValueError:
-        raise NotHttps("it redirects to what is no URL") from None
+        raise NotHttps("it redirects to something that is not a URL") from None

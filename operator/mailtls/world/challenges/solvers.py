@@ -142,8 +142,8 @@ def _not_propagated(name: str, late: tuple[str, ...]) -> Finding:
 
 def _not_resolved(name: str, resolvers: tuple[str, ...]) -> Finding:
     message = (
-        f"Wait, or look whether the resolvers of this installation ({', '.join(resolvers)}) answer: the TXT record for"
-        f" {name} is not to be had there yet, and the zone's own servers cannot be asked from here."
+        f"Wait, or check whether the resolvers of this installation ({', '.join(resolvers)}) answer: the TXT record for"
+        f" {name} cannot be read there yet, and the zone's own servers cannot be reached from here."
     )
     return Finding(Reason.DNS_NOT_PROPAGATED, message)
 
@@ -151,14 +151,16 @@ def _not_resolved(name: str, resolvers: tuple[str, ...]) -> Finding:
 def _blocked(name: str, silent: tuple[str, ...], delay: timedelta) -> Finding:
     message = (
         f"Let the operator reach port 53 (UDP and TCP) of {', '.join(silent)}, name resolvers in the Helm value"
-        f" domains.resolvers, or set dns01.delay: packets there vanish, so the CA is told to look {_seconds(delay)}"
-        f" after the TXT record for {name} was published."
+        f" domains.resolvers, or set dns01.delay: packets there are lost, so the CA is asked to validate"
+        f" {_seconds(delay)} after the TXT record for {name} was published."
     )
     return Finding(Reason.NAME_SERVERS_UNREACHABLE, message)
 
 
 def _set_delay(name: str, delay: timedelta) -> Finding:
-    message = f"The CA is told to look {_seconds(delay)} after the TXT record for {name} was published (dns01.delay)."
+    message = (
+        f"The CA is asked to validate {_seconds(delay)} after the TXT record for {name} was published (dns01.delay)."
+    )
     return Finding(Reason.DNS_NOT_PROPAGATED, message)
 
 

@@ -204,7 +204,7 @@ class KubernetesCluster:
         try:
             timeout = bounded(timeout)
         except TimeoutError:
-            raise Unreachable("The command was not run: the time for all that the step does is over.") from None
+            raise Unreachable("The command was not run: the deadline of the step has passed.") from None
         try:
             return self._commands.run(place, self._exec_call(path), timeout)
         except ApiError as error:
@@ -254,9 +254,7 @@ class KubernetesCluster:
                     raise failure
                 wait = answer.retry_after if answer.retry_after is not None and pause is not None else pause
             except TimeoutError:
-                raise Unreachable(
-                    "The API server was not asked: the time for all that the step does is over."
-                ) from None
+                raise Unreachable("The API server was not asked: the deadline of the step has passed.") from None
             except HTTPError as broken:
                 failure = Unreachable(f"No answer from the API server: {broken}")
                 if not request.may_repeat and not isinstance(broken, ConnectTimeoutError | NewConnectionError):

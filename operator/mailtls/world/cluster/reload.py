@@ -214,7 +214,7 @@ class _Visit:
         return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
 
     def _replaced(self) -> Finding:
-        message = f"The pod {self.pod.name} was replaced or deleted while it was told to load the certificate."
+        message = f"The pod {self.pod.name} was replaced or deleted during its reload."
         return Finding(Reason.POD_NOT_READY, message)
 
     def _file_not_updated(self, shown: Executed) -> Finding:

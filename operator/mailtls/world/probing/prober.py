@@ -20,7 +20,7 @@ __all__ = ["Limits", "MailProber"]
 
 _TOO_LATE: Final = Finding(
     Reason.CONNECT_TIMEOUT,
-    "The time for all probes of the resource was over before this one had ended; see probe.concurrency in the values.",
+    "The time for all probes of the resource ended before this one did; see probe.concurrency in the Helm values.",
 )
 
 
