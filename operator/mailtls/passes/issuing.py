@@ -14,7 +14,6 @@ import structlog
 
 from mailtls.lifecycle import rollback, store
 from mailtls.lifecycle.guard import is_replaced
-from mailtls.lifecycle.issue import with_next_try
 from mailtls.lifecycle.order import (
     Answer,
     Download,
@@ -25,7 +24,7 @@ from mailtls.lifecycle.order import (
     Present,
 )
 from mailtls.lifecycle.renewal import scheduled
-from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule, renews_in_its_window
+from mailtls.lifecycle.schedule import renewal_schedule, renews_in_its_window
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -38,26 +37,24 @@ from mailtls.lifecycle.step import (
     StoreCertificate,
 )
 from mailtls.model.certificate import KeyMaterial, parse_chain
-from mailtls.model.observed import Failure, Observed, Staged
+from mailtls.model.observed import Observed, Staged
 from mailtls.model.order import OrderState, RenewalWindow
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Rotation
-from mailtls.model.status import Attempts
 from mailtls.passes.closing import Closing
+from mailtls.passes.failing import Failing
 from mailtls.passes.proving import Proving
 from mailtls.world import keys
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
 from mailtls.world.anchors import is_anchored
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.cluster.secrets import Secrets, pair_of
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
 
 log = structlog.get_logger()
-SOON = timedelta(seconds=1)
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
 MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes
 WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not to be had
@@ -182,7 +179,7 @@ class Issuing:
 
     def _present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed:
         shown = self.proving.present(desired, seen, account, action)
-        return self._failed(desired, seen, shown) if isinstance(shown, Fail) else shown
+        return self.failing.attempt(desired, seen, shown) if isinstance(shown, Fail) else shown
 
     def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
         order = _order(seen)
@@ -190,7 +187,7 @@ class Issuing:
         try:
             chain = parse_chain(offer.chain_pem)
         except ValueError:
-            return self._failed(desired, seen, Fail(_unreadable()))
+            return self.failing.attempt(desired, seen, Fail(_unreadable()))
         added = chain.names > frozenset(desired.dns_names)
         chain = replace(
             chain,
@@ -200,7 +197,7 @@ class Issuing:
         )
         if chain.spki_sha256 != _staged(seen).spki_sha256:
             # An order with the same names that was finalized with another key: somebody else's, or a lost key's.
-            return self._failed(desired, seen, Fail(_another_key()), is_anothers=True)
+            return self.failing.attempt(desired, seen, Fail(_another_key()), is_anothers=True)
         return replace(seen, chain=chain)
 
     def _roots(self, desired: Desired) -> str:
@@ -219,7 +216,7 @@ class Issuing:
         now = self.clock.now()
         fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), desired, seen, now)
         if fault is not None:
-            return self._failed(desired, replace(seen, chain=None), Fail(fault))
+            return self.failing.attempt(desired, replace(seen, chain=None), Fail(fault))
         before = seen.secret if not is_replaced(seen) else replace(seen.secret, certificate=None)  # not to be kept
         copied = self.secrets.keep_copy(desired, pair_of(desired, chain, staged.key, before), staged)
         secret = self.secrets.store(desired, chain, staged.key, before)
@@ -251,62 +248,12 @@ class Issuing:
 
     def give_up(self, desired: Desired, seen: Observed, step: GiveUp) -> Observed:
         """Remember that the order failed."""
-        return self._failed(desired, seen, step.fail)
+        return self.failing.attempt(desired, seen, step.fail)
 
-    def _failed(
-        self,
-        desired: Desired,
-        seen: Observed,
-        fail: Fail,
-        not_before: datetime | None = None,
-        *,
-        is_anothers: bool = False,
-    ) -> Observed:
-        """Count a failed attempt, and say when the next is: soon where another one took the order (`is_anothers`)."""
-        now = self.clock.now()
-        before = seen.status.attempts
-        is_same = before is not None and before.observed_generation == desired.generation
-        failed = before.failed + 1 if before and is_same else 1
-        delay = SOON if is_anothers and failed == 1 else next_attempt_after(failed, random())  # noqa: S311 - jitter
-        retry_at = None if fail.needs_person else max(now + delay, not_before or now)
-        finding = fail.finding if not_before is None else with_next_try(fail.finding, retry_at)
-        attempts = Attempts(
-            failed=failed,
-            reason=finding.reason,
-            message=finding.message,
-            last_failure_at=now,
-            next_attempt_at=retry_at,
-            observed_generation=desired.generation,
-            observed_renew=desired.renew_requested,
-        )
-        self.metrics.order_ended("failed")
-        status = replace(seen.status, attempts=attempts)
-        return replace(seen, status=status, issue_failure=Failure(finding, retry_at, is_final=True))
-
-    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
-        """File what stood in the way: transient trouble waits a little, all else of the CA is a failed attempt.
-
-        A proof that was refused costs nothing at the CA, so its order stays open and waits. Whatever it was, the CA may
-        have heard of the order by now, so the next pass looks before it orders.
-        """
-        seen = replace(seen, is_fresh_intent=False)
-        if isinstance(error, ProofProblem) and not error.transient:
-            pause = next_proof_after(seen.stumbles + 1, random())  # noqa: S311 - jitter
-            refused = Failure(error.finding, self.clock.now() + pause, lasts=True)
-            return replace(seen, issue_failure=refused, stumbles=seen.stumbles + 1)
-        if not error.transient:
-            return self._failed(desired, seen, Fail(error.finding, error.needs_person), error.retry_at)
-        return replace(seen, issue_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
-
-    def not_closed(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
-        """File what keeps an order from being closed: tried again in a while, and never a failed attempt."""
-        return replace(seen, close_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
-
-    def _soon(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Failure:
-        now = self.clock.now()
-        pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
-        retry_at = max(now + pause, error.retry_at or now)
-        return Failure(error.finding if error.retry_at is None else with_next_try(error.finding, retry_at), retry_at)
+    @property
+    def failing(self) -> Failing:
+        """Files what stood in the way of an order."""
+        return Failing(self.clock, self.metrics)
 
     def schedule(self, desired: Desired, seen: Observed, _step: ScheduleRenewal) -> Observed:
         """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""

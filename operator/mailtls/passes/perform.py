@@ -101,9 +101,9 @@ class Performer:
             told = {"reason": problem.finding.reason, "message": problem.finding.message}
             if isinstance(step, CloseOrder):
                 log.warning("the order is closed later", **told)
-                return self.issuing.not_closed(seen, problem)
+                return self.issuing.failing.not_closed(seen, problem)
             log.warning("the certificate has to wait", **told)
-            return self.issuing.problem(desired, seen, problem)
+            return self.issuing.failing.problem(desired, seen, problem)
 
     def _hands(self) -> dict[type, Hand]:
         return {

@@ -15,7 +15,7 @@ from mailtls.model.probe.inspection import REFUSALS, Inspection, Outcome
 from mailtls.model.probe.talk import Phase, Session, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 
-_CHECKS: Final = (
+CERTIFICATE_CHECKS: Final = (
     served.older_certificate_is_served,
     served.foreign_certificate_is_served,
     served.certificate_is_expired,
@@ -27,6 +27,7 @@ _CHECKS: Final = (
     served.name_does_not_match,
     served.purpose_is_wrong,
 )
+"""What is checked of each certificate that a port serves, in the order in which faults are reported."""
 _NOT_THE_STORED_ONE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
 _WHERE: Final = (
     "The server has a certificate of its own for that: look for it where names choose certificates (Postfix copies "
@@ -52,7 +53,7 @@ def to_vouch_for(seen: Seen) -> tuple[tuple[str, str], ...]:
 
 
 def _flaws(looked: Seen) -> list[Finding]:
-    return [finding for check in _CHECKS if (finding := check(looked))]
+    return [finding for check in CERTIFICATE_CHECKS if (finding := check(looked))]
 
 
 def _groups(seen: Seen) -> Iterator[tuple[Seen, list[str]]]:
