@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from functional.cli import CHILDREN, MX_CHILD, mailtls
 from functional.signed_zones import resolving
-from functional.test_cli_probe import CHILDREN, MX_CHILD, mailtls
 
 MANIFEST = """\
 apiVersion: mailtls.dev/v1alpha1

@@ -16,7 +16,8 @@ import fastjsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from functional.signed_zones import Child, resolving
+from functional.cli import CHILDREN, MX_CHILD, mailtls
+from functional.signed_zones import resolving
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailservers.postfix import Postfix, missing, postfix
 from mailtls.reports.machine import json_schema
@@ -30,8 +31,6 @@ SERVICES: dict[str, tuple[str, ...]] = {
     "off": ("smtpd_tls_security_level=none",),
     "leaf-alone": (),
 }
-CHILDREN = {"xn--bcher-kva.example": Child(f'@ MX 10 {HOST}.\n@ TXT "v=spf1 mx -all"\n', is_signed=False)}
-MX_CHILD = Child("mx1 A 127.0.0.1\n", is_signed=False)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +51,6 @@ def trust(tmp_path: Path) -> tuple[str, ...]:
     """What makes the authority's certificates good: its root, and the name to dial."""
     (tmp_path / "roots.pem").write_text(AUTHORITY.roots_pem)
     return "--ca-file", str(tmp_path / "roots.pem"), "--server-name", HOST
-
-
-def mailtls(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command without any cluster, and without a terminal."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "operator", "KUBECONFIG": "/nonexistent"}
-    command = [sys.executable, "-m", "mailtls", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
 
 
 def at(server: Postfix, *names: str) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
+from functional.cli import MX_CHILD, at_port_25, mailtls
 from functional.signed_zones import Child, resolving
-from functional.test_cli_probe import MX_CHILD, mailtls
-from functional.test_cli_ways import at_port_25
 from mailservers.certificates import HOST, Authority
 from mailservers.postfix import Postfix, missing, postfix
 

@@ -1,18 +1,15 @@
 """Ways to a server that `mailtls probe` has options for: logins, the PROXY protocol, XCLIENT, and port 25."""
 
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from functional.test_cli_probe import mailtls
+from functional.cli import at_port_25, mailtls
 from mailservers import haproxy, sasl, stock
 from mailservers.case import Case
 from mailservers.certificates import HOST
@@ -141,34 +138,6 @@ def test_port_25_without_tls_is_a_warning_until_a_certificate_is_expected(
     assert [each.returncode for each in (mild, strict, expected)] == [0, 1, 1], mild
     assert all("StarttlsNotAdvertised" in each.stdout for each in (mild, strict, expected))
     assert mailtls("probe", at(server, "off"), *trust).returncode == 1
-
-
-@contextmanager
-def at_port_25(behind: tuple[str, int]) -> Iterator[str]:
-    """Lead port 25 of an address that nobody else has to a server; gives where, as a user writes it."""
-    address = f"127.{behind[1] >> 8}.{behind[1] & 255}.1"  # as unique as the server's own port
-    with socket.create_server((address, 25)) as listener:
-        threading.Thread(target=_lead, args=(listener, behind), daemon=True).start()
-        try:
-            yield f"{address}:25"
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-
-
-def _lead(listener: socket.socket, behind: tuple[str, int]) -> None:
-    with suppress(OSError):
-        while True:
-            client, _ = listener.accept()
-            server = socket.create_connection(behind, 10)
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=_carry, args=(source, sink), daemon=True).start()
-
-
-def _carry(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while heard := source.recv(65536):
-            sink.sendall(heard)
-        sink.shutdown(socket.SHUT_RDWR)
 
 
 def _is_logged(server: Postfix, words: str) -> bool:

@@ -23,8 +23,8 @@ from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json, Prober
 from mailtls.world.reading.spec import Defaults
 from unit import kube
+from unit.pairs import self_signed
 from unit.stories import DAY, desired
-from unit.test_secrets import self_signed
 
 PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (PORT,)),))

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from rich.console import Console
 
 from mailservers.certificates import Authority, Served
 from mailtls.commands.targets import read_port
@@ -14,6 +16,7 @@ from mailtls.model.probe.inspection import Inspection, Login, LoginOutcome
 from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.reports.text import text_report
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SERVED = Authority().issue()
@@ -67,3 +70,10 @@ def everything() -> Survey:
     return survey(
         endpoints=(good(), refused()), domains=(domain(MISSING),), unresolved=(ORPHAN,), omitted=(NO_IPV6, NO_ANSWER)
     )
+
+
+def text(found: Survey, *, quiet: bool = False) -> str:
+    """Render as into a file of 100 columns."""
+    file = StringIO()
+    Console(file=file, width=100, markup=False, highlight=False).print(text_report(found, quiet=quiet))
+    return file.getvalue()

@@ -7,8 +7,7 @@ import pytest
 from mailservers.certificates import Authority, Wish
 from mailtls.model.probe.key_band import KeyBand, key_band
 from mailtls.reports.machine import json_report
-from unit.surveys import good, survey
-from unit.test_survey import text
+from unit.surveys import good, survey, text
 
 
 @pytest.mark.parametrize(

@@ -31,16 +31,12 @@ from mailtls.model import loading
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.probe.served import read_served
 from mailtls.world.roots import trusting
+from unit.pairs import pem_of
 
 SIGNER = ec.generate_private_key(ec.SECP256R1())
 RANDOM = Random(1)
 DSA_OID = bytes.fromhex("06072a8648ce380401")
 DH_OID = bytes.fromhex("06092a864886f70d010301")
-
-
-def pem_of(key: loading.PrivateKey, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
-    """Write a private key."""
-    return key.private_bytes(Encoding.PEM, form, NoEncryption())
 
 
 @cache

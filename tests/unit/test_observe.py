@@ -17,8 +17,8 @@ from mailtls.world import keys
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.reading.spec import RENEW, Defaults
+from unit.pairs import self_signed
 from unit.stories import desired
-from unit.test_secrets import self_signed
 
 POSTFIX = Workload(
     WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)

@@ -26,8 +26,8 @@ from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.ports import Conflict, Json
+from unit.pairs import RESOURCE, fresh, self_signed
 from unit.stories import DAY, NOW, certificate, desired, secret, seen
-from unit.test_secrets import RESOURCE, fresh, self_signed
 
 HELM: Json = {
     "labels": {"app.kubernetes.io/managed-by": "Helm"},

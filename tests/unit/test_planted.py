@@ -24,8 +24,8 @@ from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.seal import KEY_SECRET, Seal
 from mailtls.world.cluster.secrets import FINALIZER, Secrets, path
 from mailtls.world.ports import Json
+from unit.pairs import RESOURCE, fresh, self_signed
 from unit.stories import desired
-from unit.test_secrets import RESOURCE, fresh, self_signed
 from unit.whole_pass import WholePass
 
 GONE = Key("mail", "gone")

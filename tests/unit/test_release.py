@@ -10,7 +10,7 @@ from mailtls.election import Candidate, Elector
 from mailtls.release import Patience, Release
 from mailtls.wiring import Closing
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
-from unit.test_election import PLACE, Replica, holder, seconds_until
+from unit.replicas import PLACE, Replica, holder, seconds_until
 
 QUICK = Patience(handover=0.0, cleaning=1.0, pause=0.01)
 

@@ -22,8 +22,8 @@ from mailtls.world import keys
 from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.ports import Json, Unreachable
+from unit.pairs import self_signed
 from unit.stories import DAY, NOW, certificate, desired, schedule, secret, seen, staged
-from unit.test_secrets import self_signed
 
 WISH = desired(rollback_requested="1")
 HELD = Hold(NOW + timedelta(hours=24), generation=1)

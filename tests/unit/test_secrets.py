@@ -3,16 +3,11 @@
 import json
 from base64 import b64decode, b64encode
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from fakes.cluster import FakeCluster
-from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
+from mailtls.model.certificate import parse_chain
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, KeyAlgorithm, PrivateKeyPolicy
@@ -21,49 +16,10 @@ from mailtls.world.cluster.journal import parse_staged, resource_of
 from mailtls.world.cluster.pairs import ROOTS_OFFERED
 from mailtls.world.cluster.secrets import FINALIZER, Secrets, path
 from mailtls.world.ports import Conflict
+from unit.pairs import RESOURCE, fresh, self_signed
 from unit.stories import desired
 
-RESOURCE: dict[str, Any] = {
-    "metadata": {
-        "name": "mx",
-        "namespace": "mail",
-        "uid": "uid-1",
-        "generation": 1,
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-    },
-    "spec": {"dnsNames": ["mx.example.test"], "secretName": "mx-tls"},
-}
-
 NOTHING = ServingSecret(exists=False)
-
-
-def self_signed(key: KeyMaterial, name: str = "mx.example.test") -> Certificate:
-    """A real certificate for a real key."""
-    private: Any = load_pem_private_key(key.pem, None)
-    subject = x509.Name([])
-    builder = x509.CertificateBuilder(subject, subject, private.public_key(), x509.random_serial_number())
-    now = datetime.now(UTC)
-    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=90))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
-    return parse_chain(builder.sign(private, SHA256()).public_bytes(Encoding.PEM).decode())
-
-
-def fresh(key: KeyMaterial | None = None) -> Staged:
-    """A key that is about to be staged."""
-    key = key or keys.generate(PrivateKeyPolicy())
-    return Staged(
-        spki_sha256=key.spki_sha256(),
-        key_algorithm=KeyAlgorithm.ECDSA,
-        key_size=256,
-        names=("mx.example.test",),
-        acme_server="https://ca.test/directory",
-        profile=None,
-        is_open=True,
-        staged_at=datetime.now(UTC),
-        key=key,
-        csr_der=keys.signing_request(key, ["mx.example.test"]),
-        resource_version="",
-    )
 
 
 def test_staged_key_comes_back_as_it_was() -> None:

@@ -1,14 +1,12 @@
 """The verdict of a survey, its exit code, and its renderings: stable, and safe whatever a server says."""
 
 import json
-from io import StringIO
 from xml.etree import ElementTree as ET
 
 import fastjsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from rich.console import Console
 
 from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.preset import Server
@@ -19,10 +17,22 @@ from mailtls.model.survey import Survey, Verdict
 from mailtls.reports.exposition import prometheus_report
 from mailtls.reports.junit import junit_report
 from mailtls.reports.machine import json_report, json_schema
-from mailtls.reports.text import text_report
 from mailtls.reports.words import days_left, safe
 from unit import surveys
-from unit.surveys import HOSTILE, MISSING, NO_ANSWER, NO_IPV6, NOW, ORPHAN, domain, good, logged_in, refused, survey
+from unit.surveys import (
+    HOSTILE,
+    MISSING,
+    NO_ANSWER,
+    NO_IPV6,
+    NOW,
+    ORPHAN,
+    domain,
+    good,
+    logged_in,
+    refused,
+    survey,
+    text,
+)
 
 CASES = {
     "good": (survey(endpoints=(good(),)), Verdict.OK, 0, 0),
@@ -43,13 +53,6 @@ def test_survey_earns_its_verdict_and_exit_code(name: str) -> None:
     """Cron and CI can tell a fault from not having been able to look, and ignore what this machine cannot do."""
     found, verdict, code, strict = CASES[name]
     assert (found.verdict, found.exit_code(), found.exit_code(strict=True)) == (verdict, code, strict)
-
-
-def text(found: Survey, *, quiet: bool = False) -> str:
-    """Render as into a file of 100 columns."""
-    file = StringIO()
-    Console(file=file, width=100, markup=False, highlight=False).print(text_report(found, quiet=quiet))
-    return file.getvalue()
 
 
 def test_text_report_of_a_good_endpoint_is_as_documented() -> None:

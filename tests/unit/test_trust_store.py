@@ -32,7 +32,7 @@ from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
 from mailtls.world.probing import handshake
 from mailtls.world.probing.handshake import NO_ROOTS, TrustStore
 from mailtls.world.roots import EMPTY_STORE
-from unit.test_loading import pem_of
+from unit.pairs import pem_of
 
 NOBODY = 65534
 COMPANY, PUBLIC = Authority("Company"), Authority("Public")

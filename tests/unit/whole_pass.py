@@ -40,7 +40,7 @@ from mailtls.world.ports import Executed, Json
 from mailtls.world.probing.prober import MailProber
 from mailtls.world.reading.spec import Defaults, default_acme, parse
 from unit import kube
-from unit.test_secrets import self_signed
+from unit.pairs import self_signed
 
 MX = Key("mail", "mx")
 PATH = resource_path(MX)
