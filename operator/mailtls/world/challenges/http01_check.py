@@ -62,12 +62,8 @@ class Http01Check:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def reachable(self, host: str, token: str, key_authorization: str) -> bool:
-        """Whether the token is answered, behind at most ten redirects, in five seconds."""
-        return self.fault(host, token, key_authorization) is None
-
     def fault(self, host: str, token: str, key_authorization: str) -> str | None:
-        """Return what is wrong in a few words, None when a CA would be content.
+        """Return what is wrong in a few words; None when the token is answered within ten redirects and five seconds.
 
         Never a word of what was answered: redirects may lead to places that the resource's owner cannot read.
         """
