@@ -12,24 +12,24 @@ from mailtls.model.reason import Explanation, Reason
 _GOOD: Mapping[Reason, Explanation] = {
     Reason.READY: Explanation(
         "A valid certificate is stored, and every probed port of every pod serves exactly that certificate.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.ISSUED: Explanation(
         "The CA has issued a certificate for the wanted names, and its renewal is not due.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.STORED: Explanation(
         "The Secret holds the issued certificate, its chain and the matching private key.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.ROLLED_OUT: Explanation(
         "Every pod of every listed workload has been given the stored certificate.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.VERIFIED: Explanation(
         "The port was probed as a mail client would use it, and it serves the stored certificate with a chain, name, "
         "dates and TLS version that clients accept.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.NO_WORKLOADS: Explanation(
         "The resource lists no workloads, so that nothing is rolled out and nothing is probed.",
@@ -39,7 +39,7 @@ _GOOD: Mapping[Reason, Explanation] = {
     Reason.DOMAINS_HEALTHY: Explanation(
         "Nothing that the mail domains of spec.domains publish keeps mail from arriving safely; warnings stand in "
         "status.domains.",
-        "No action needed, but the warnings are worth reading.",
+        "No action is needed, but the warnings are worth reading.",
     ),
     Reason.NO_DOMAINS: Explanation(
         "The resource names no mail domains, so that nothing is looked up of what they publish.",
@@ -87,7 +87,7 @@ _RESOURCE: Mapping[Reason, Explanation] = {
 _DUE: Mapping[Reason, Explanation] = {
     Reason.SECRET_MISSING: Explanation(
         "The Secret does not exist yet, or somebody deleted it, so that a certificate is ordered.",
-        "No action needed; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
+        "No action is needed; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
     ),
     Reason.SECRET_UNREADABLE: Explanation(
         "The Secret holds no certificate or private key that can be read, so that a new one is ordered.",
@@ -101,31 +101,31 @@ _DUE: Mapping[Reason, Explanation] = {
     Reason.KEY_POLICY_CHANGED: Explanation(
         "The stored key is of another algorithm or size than spec.privateKey asks for, so that a new certificate is "
         "ordered.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.NAMES_CHANGED: Explanation(
         "The stored certificate is for other names than spec.dnsNames lists, so that a new one is ordered.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.ISSUER_CHANGED: Explanation(
         "The stored certificate came from another CA or another profile than is wanted now, so that a new one "
         "is ordered.",
-        "No action needed.",
+        "No action is needed.",
     ),
     Reason.RENEWAL_DUE: Explanation(
         "The time to renew has come: the one that the CA suggests (ARI), or the one of spec.renewal.",
-        "No action needed; the old certificate stays in service until the new one is stored.",
+        "No action is needed; the old certificate stays in service until the new one is stored.",
     ),
     Reason.RENEWAL_REQUESTED: Explanation(
         "Somebody set the annotation mailtls.dev/renew to a new value, so that a new certificate is ordered now.",
-        "No action needed; each value of the annotation is handled once.",
+        "No action is needed; each value of the annotation is handled once.",
     ),
 }
 
 _SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
         "The CA returned a certificate for another key than the one asked for; it was not stored.",
-        "No action needed at first: a new order follows; if it happens again, report it to the CA.",
+        "No action is needed at first: a new order follows; if it happens again, report it to the CA.",
     ),
     Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
         "The CA returned a certificate that lacks a wanted name; it was not stored.",
@@ -134,7 +134,7 @@ _SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_NAMES_ADDED: Explanation(
         "The CA put more names into the certificate than were requested. It was stored: it is for this key, and "
         "for every wanted name.",
-        "No action needed. Some CAs add the bare domain or www; ask them for a profile or template that does not.",
+        "No action is needed. Some CAs add the bare domain or www; ask them for a profile or template that does not.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
         "The CA returned a chain that is incomplete or out of order; it was not stored, because clients would "
@@ -154,13 +154,13 @@ _SECRET: Mapping[Reason, Explanation] = {
     ),
     Reason.CERTIFICATE_WORSE: Explanation(
         "The stored certificate serves the same names for longer than the new one; it was kept.",
-        "No action needed; to have the new one all the same, delete the Secret and set the annotation "
+        "No action is needed; to have the new one all the same, delete the Secret and set the annotation "
         "mailtls.dev/renew.",
     ),
     Reason.ROLLED_BACK: Explanation(
         "Somebody set the annotation mailtls.dev/rollback to a new value, so that the certificate before serves again. "
         "It is not renewed for 24 hours, or for half of what it has left to live if that is less.",
-        "No action needed; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
+        "No action is needed; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
         "new certificate at once.",
     ),
     Reason.ROLLBACK_REFUSED: Explanation(
@@ -187,7 +187,7 @@ _SECRET: Mapping[Reason, Explanation] = {
     Reason.SECRET_ADOPTED: Explanation(
         "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt requests it. Its "
         "certificate stays in service, whoever issued it, and is renewed when it is due.",
-        "No action needed; remove what used to write the Secret, so that two tools do not write it in turn.",
+        "No action is needed; remove what used to write the Secret, so that two tools do not write it in turn.",
     ),
 }
 
@@ -270,7 +270,7 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
     ),
     Reason.NAMESPACE_TERMINATING: Explanation(
         "The namespace is being deleted, so that nothing new can be created in it.",
-        "No action needed: the resource goes with its namespace. Where the namespace never goes, see its status for "
+        "No action is needed: the resource goes with its namespace. Where the namespace never goes, see its status for "
         "what holds it.",
     ),
 }
