@@ -31,7 +31,7 @@ help: ## List the targets
 ##@ See it work
 
 .PHONY: demo
-demo: $(READY) ## From nothing to a proven certificate in a real cluster (CONTEXT=name: in a cluster of yours)
+demo: $(READY) ## From nothing to a certificate that all pods serve, in a real cluster (CONTEXT=name: in a cluster of yours)
 	PYTHONPATH=operator:tests $(BIN)/python -m demo $(if $(CONTEXT),--context=$(CONTEXT)) $(if $(IMAGES),--images=$(IMAGES))
 
 .PHONY: cluster
