@@ -149,7 +149,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     servers = settings.servers
     solvers = Solvers(
         parts.tokens,
-        accounts.read,
+        accounts.secrets.read,
         lambda rfc2136, secret: Rfc2136Zone(rfc2136, secret, policy=servers),
         check=Http01Check(policy=servers),
         resolvers=settings.resolvers,
@@ -159,7 +159,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     issuing = Issuing(secrets, accounts, proving, clock, parts.metrics, parts.stopping, trust, namespaces)
     features = settings.disabled_features
     prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
-    rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.read, trust, features)
+    rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.secrets.read, trust, features)
     mending = Mending(References(cluster, clock), accounts, clock)
     restoring = Restoring(PreviousPairs(cluster), secrets, clock)
     watching = Watching(_domains(settings), prober, clock, features)

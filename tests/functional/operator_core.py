@@ -127,12 +127,12 @@ class Core:
             on_skew=self.metrics.clock_skew,
             order_limits={self.pebble.directory_url: self.order_limit},
         )
-        self.solvers = StuckSolvers(self.tokens, accounts.read, self.zones)
+        self.solvers = StuckSolvers(self.tokens, accounts.secrets.read, self.zones)
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
         mending = Mending(References(cluster, clock), accounts, clock)
         restoring = Restoring(PreviousPairs(cluster), secrets, clock)
         prober = MailProber(clock, verdict)
-        rolling = Rolling(cluster, prober, clock, self.metrics, stopping, accounts.read)
+        rolling = Rolling(cluster, prober, clock, self.metrics, stopping, accounts.secrets.read)
         performer = Performer(
             issuing,
             rolling,

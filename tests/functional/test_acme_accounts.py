@@ -17,7 +17,7 @@ from functional.pebble import Options, Pebble, running_pebble
 from mailtls.model.order import Status
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, ExternalAccountBinding
-from mailtls.world.acme.accounts import KEY_ENTRY, URL_ANNOTATION, secret_name
+from mailtls.world.acme.account_secrets import KEY_ENTRY, URL_ANNOTATION, secret_name
 from mailtls.world.acme.network import RequestKind
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity
@@ -277,7 +277,7 @@ def test_binary_entry_of_a_config_map_is_read(pebble: Pebble) -> None:
     client = Client(pebble)
     path = "/api/v1/namespaces/mail/configmaps/roots"
     client.cluster.objects[path] = {"metadata": {}, "binaryData": {"ca.crt": base64.b64encode(b"\xff").decode()}}
-    assert client.accounts.read(DataRef("ConfigMap", "mail", "roots", "ca.crt")) == b"\xff"
+    assert client.accounts.secrets.read(DataRef("ConfigMap", "mail", "roots", "ca.crt")) == b"\xff"
 
 
 def test_external_account_is_asked_for(binding_pebble: Pebble) -> None:

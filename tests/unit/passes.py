@@ -43,7 +43,7 @@ class Operator:
         secrets.keep_copy(wanted, secrets.store(wanted, self.certificate, key, ServingSecret(exists=False)), None)
         self.cluster.create("/apis/apps/v1/namespaces/mail/statefulsets", kube.workload())
         accounts = Accounts(self.cluster, "mailtls-system", clock, lambda *_: None)
-        self.rolling = Rolling(self.cluster, servers, clock, Metrics(), Event(), accounts.read)
+        self.rolling = Rolling(self.cluster, servers, clock, Metrics(), Event(), accounts.secrets.read)
         self.mending = Mending(References(self.cluster, clock), accounts, clock)
         self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults())
 

@@ -148,7 +148,7 @@ def test_renewal_that_is_asked_for_ends_the_wait_once(ca: HostileCa, gone: int) 
 def test_accounts_with_faults_of_their_own_do_not_shut_the_others_out(ca: HostileCa) -> None:
     """A tenant's wrong roots or a refusal of the CA say nothing about whether it can be reached."""
     accounts = ca.accounts()
-    accounts._default_roots.clear()
+    accounts.secrets._default_roots.clear()
     for _ in range(2 * TRIES):
         assert _problem(ca, accounts).finding.reason is Reason.ACME_TLS_UNTRUSTED
     healthy = ca.accounts()

@@ -19,7 +19,7 @@ from mailtls.lifecycle.step import LookAtWorkloads, Rest, Roll, Step
 from mailtls.model.probe.endpoint import Expected, Target
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.acme.accounts import _new_key
+from mailtls.world.acme.account_secrets import _new_key
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity, Session
 from mailtls.world.challenges.proofs import ProofProblem

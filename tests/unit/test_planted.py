@@ -178,7 +178,7 @@ def test_planted_journal_keeps_nobody_elses_order_from_being_closed(order: bytes
         journal["data"]["order.json"] = b64encode(order).decode()
     cluster.objects[path("mail", "gone-next")] = journal
     accounts = Accounts(cluster, "mailtls", WallClock(), lambda *_: None)
-    closing = Closing(secrets, accounts, Proving(Solvers(Tokens(), accounts.read), WallClock()))
+    closing = Closing(secrets, accounts, Proving(Solvers(Tokens(), accounts.secrets.read), WallClock()))
     assert secrets.held() == [journal]
     assert closing._knows_all_others(str(OWN_SERVER["server"]), "a key of ours")
     secrets.stage(desired(), replace(fresh(), acme_server=str(OWN_SERVER["server"])), RESOURCE)

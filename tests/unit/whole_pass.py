@@ -181,7 +181,7 @@ class WholePass:
     def _performer(self) -> Performer:
         cluster, clock = self.cluster, self.clock
         accounts = Accounts(cluster, "mailtls-system", clock, lambda *_: None)
-        proving = Proving(Solvers(Tokens(), accounts.read), clock)
+        proving = Proving(Solvers(Tokens(), accounts.secrets.read), clock)
         return Performer(
             Issuing(self.secrets, accounts, proving, clock, self.metrics, self.stopping),
             Rolling(
@@ -190,7 +190,7 @@ class WholePass:
                 clock,
                 self.metrics,
                 self.stopping,
-                accounts.read,
+                accounts.secrets.read,
                 features=self.features,
                 file_patience=self.file_patience,
             ),

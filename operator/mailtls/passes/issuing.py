@@ -202,10 +202,10 @@ class Issuing:
 
     def _roots(self, desired: Desired) -> str:
         """Roots to trust besides the system's: the installation's, and those that the resource names."""
-        roots = [self.trust_pem, self.accounts.roots(desired.acme)]
+        roots = [self.trust_pem, self.accounts.secrets.roots(desired.acme)]
         if desired.probe.trust is not None:
             with suppress(AcmeProblem):  # that they are missing is said where pods are probed
-                roots.append(self.accounts.read(desired.probe.trust).decode(errors="replace"))
+                roots.append(self.accounts.secrets.read(desired.probe.trust).decode(errors="replace"))
         return "\n".join(roots)
 
     def store(self, desired: Desired, seen: Observed, _step: StoreCertificate) -> Observed:

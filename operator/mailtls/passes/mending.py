@@ -30,7 +30,7 @@ class Mending:
         """Compare with the last look; a change means that the next attempt need not wait."""
         now, named = self.clock.now(), references(desired)
         if needs_new_account(desired, seen):
-            named = (*named, self.accounts.secret_of(desired.acme))
+            named = (*named, self.accounts.secrets.secret_of(desired.acme))
         sights = self.references.look(named)
         looked = replace(seen, sights=sights, look_again_at=_next_look(now))
         if not is_mended(seen, sights):

@@ -2,10 +2,9 @@
 
 from mailtls.model.spec import DataRef
 from mailtls.preflight.place import Place
-from mailtls.world.acme.accounts import Accounts
+from mailtls.world.acme.account_secrets import AccountSecrets
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.challenges.proofs import ProofProblem
-from mailtls.world.clock import SystemClock
 
 
 def read_entry(place: Place, ref: DataRef) -> bytes:
@@ -13,6 +12,6 @@ def read_entry(place: Place, ref: DataRef) -> bytes:
     if place.cluster is None:
         raise ValueError("There is no cluster to read it from.")
     try:
-        return Accounts(place.cluster, ref.namespace, SystemClock(), lambda _type, _code: None).read(ref)
+        return AccountSecrets(place.cluster, ref.namespace, {}).read(ref)
     except AcmeProblem as problem:
         raise ProofProblem(problem.finding, transient=True) from None
