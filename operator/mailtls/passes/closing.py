@@ -11,6 +11,7 @@ from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.ports import ApiError, Unreachable
+from mailtls.world.shared_work import Busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ class Closing:
         What is not sealed is nobody's order: else any tenant could plant one that is never known.
         """
         try:
-            journals = [self.secrets.read_staged(secret) for secret in self.secrets.held(self.namespaces)]
-        except (ApiError, Unreachable):
+            orders = self.secrets.open_orders(self.namespaces)
+        except (ApiError, Unreachable, Busy):
             return False
-        others = (each for each in journals if each is not None and each.is_open and each.spki_sha256 != user)
-        return all(self.accounts.uses.knows(each.spki_sha256) for each in others if each.acme_server == server)
+        return all(self.accounts.uses.knows(key) for key, where in orders if where == server and key != user)

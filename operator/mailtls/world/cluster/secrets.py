@@ -40,9 +40,11 @@ from mailtls.world.cluster.pairs import (
 from mailtls.world.cluster.resource import OURS, belonging_to, belongs_to, labels_of, owner_of
 from mailtls.world.cluster.seal import Seal
 from mailtls.world.ports import ApiError, Cluster, Conflict, Json
+from mailtls.world.shared_work import SharedWork
 
 log = structlog.get_logger()
 FINALIZER = "mailtls.dev/challenges"
+LIST_PATIENCE = 10.0  # seconds
 # No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
 NOBODYS_VERSION = "1"
 
@@ -53,6 +55,7 @@ class Secrets:
     def __init__(self, cluster: Cluster, operator_namespace: str = "mailtls") -> None:
         self._cluster = cluster
         self._seal = Seal(cluster, operator_namespace)
+        self._shared = SharedWork()
 
     def serving(self, desired: Desired, known_uid: str | None = None) -> ServingSecret:
         """Read the Secret that pods mount; a fault in it is a value, never an exception.
@@ -195,6 +198,23 @@ class Secrets:
         places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
         found = (each for place in places for each in self._cluster.list(place, label_selector=OURS))
         return [secret for secret in found if _is_held(secret)]
+
+    def open_orders(self, namespaces: Iterable[str] = ()) -> frozenset[tuple[str, str]]:
+        """Return the keys (hash of the public half) and servers of all open orders that we sealed.
+
+        One list at a time, shared by all who ask: the Secrets of a large cluster take tens of megabytes each time.
+        Nobody is given one that was begun before he asked. Raises `Busy` when it takes long.
+        """
+        places, me = tuple(namespaces), object()
+        for _ in range(2):  # the second time either it is ours, or it was begun after the one that we waited for
+            began, found = self._shared.do(places, lambda: (me, self._open_orders(places)), LIST_PATIENCE)
+            if began is me:
+                break
+        return found
+
+    def _open_orders(self, namespaces: Iterable[str]) -> frozenset[tuple[str, str]]:
+        journals = (self.read_staged(secret) for secret in self.held(namespaces))
+        return frozenset((each.spki_sha256, each.acme_server) for each in journals if each is not None and each.is_open)
 
     def leaves(self, namespace: str) -> frozenset[str]:
         """Fingerprints of the certificates that serve in a namespace; what is owned is staged or a previous pair."""
