@@ -64,6 +64,13 @@ def test_reload_is_refused_where_its_command_may_not_be_run(
         assert f"features.{refused} is false" in finding.message
 
 
+def test_command_of_a_further_server_in_the_same_pods_is_one_of_the_resources_own() -> None:
+    """Preflight says so before any pod is told."""
+    both = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (), reload=POSTFIX, also=(OWN,))
+    (finding,) = off(Feature.CUSTOM_RELOADS).refusals(desired(workloads=(both,)))
+    assert "features.customReloads is false" in finding.message
+
+
 def test_restart_is_refused_only_where_restarts_are_off() -> None:
     """It needs no command in a pod."""
     step = RestartWorkload(workload(Apply.RELOAD))

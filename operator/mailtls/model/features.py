@@ -64,7 +64,7 @@ class Features:
     def refusals(self, desired: Desired) -> tuple[Finding, ...]:
         """Say of all that a resource asks for and that is off."""
         ways = {workload.apply for workload in desired.workloads}
-        commands = {workload.reload.command for workload in desired.workloads if workload.reload}
+        commands = {reload.command for workload in desired.workloads for reload in workload.reloads}
         asked = {
             Feature.EXEC: Apply.RELOAD in ways,
             Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
