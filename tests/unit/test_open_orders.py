@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from fakes.cluster import FakeCluster
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.ports import Json
+from unit.pairs import RESOURCE, fresh
 from unit.stories import desired
-from unit.test_secrets import RESOURCE, fresh
 
 
 class Slow(FakeCluster):
