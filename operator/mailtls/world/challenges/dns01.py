@@ -84,7 +84,8 @@ class Rfc2136Zone:
             update.delete(place.owner, _txt(value))
             self._send(owner, place, update, ask)
         self._places.forget(owner)  # the next order looks where a CNAME leads then: this one may have failed by it
-        self._authorities.forget(place.zone)
+        if place.owner != owner:
+            self._authorities.forget(place.zone)
 
     def rehearse(self, name: str) -> str:
         """Find the zone of a record, and have an update taken there that changes nothing; return the zone.
