@@ -187,6 +187,18 @@ def test_cname_that_moved_is_asked_for_again_after_the_record_was_removed(monkey
     assert "new.example.com." in asked
 
 
+def test_next_order_looks_no_name_server_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a resolver is silent, each lookup takes seconds; no CNAME can have moved where there is none."""
+    _answers(monkeypatch, lambda _, kind: ["ns.example.com."] if kind == "NS" else [])
+    names = _Names()
+    zone = _zone(names)
+    for _ in range(2):
+        zone.present(_NAME, "value")
+        zone.spread(_NAME, "value")
+        zone.remove(_NAME, "value")
+    assert len(names.asked) == 2  # A and AAAA, once
+
+
 def test_silent_servers_are_not_tried_over_tcp_once_the_time_is_over() -> None:
     """Three tries take six seconds, which a step that is at its end does not have; nothing is remembered then."""
     zone, query = _zone(_Names()), dns.message.make_query(_NAME, dns.rdatatype.TXT)
