@@ -166,7 +166,7 @@ def test_preflight_asks_what_the_charts_operator_may(
     sandbox.patch("roles.rbac.authorization.k8s.io", "mailtls", {"rules": [rule for rule in less if rule["verbs"]]})
     told = _told(installation, given)
     assert "FAIL rights" in told
-    assert f"{user} may not list pods, patch pods in namespace {sandbox.name}" in told, told
+    assert f"{user} may not list pods, get pods, patch pods in namespace {sandbox.name}" in told, told
 
 
 def test_preflight_with_few_rights_looks_at_what_it_may(installation: Installation) -> None:
