@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ pytestmark = [
 ]
 
 LIFETIME = 60  # seconds
+CLOSE_PORT_25 = "postconf -MX smtp/inet && postfix reload"  # which the readiness probe asks
 EXPIRED = ("MailTlsStoredCertificateExpired", "MailTlsServedCertificateExpired")
 SPOIL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=old -days 2 -keyout /tmp/old.key -out /tmp/old.crt 2>/dev/null"
@@ -95,17 +97,42 @@ def test_a_certificate_that_expires_while_its_renewal_fails_is_probed_and_said(
     with prometheus(tmp_path, target) as watching:
         watching.await_firing(lambda firing: ("MailTlsCertificateExpired", "mx") in firing)
         series = watching.await_series("mailtls_condition")
-        assert {conditions_of(each) for each in series} == set(map(conditions_of, told_to_promtool()))
+        assert set(map(conditions_of, series)) == told_to_promtool("expired.yaml", "mx")
         found = watching.await_series("mailtls_endpoint_finding")
         assert {each["pod"] for each in found if each["reason"] == "CertificateExpired"} == {"postfix-0", "postfix-1"}
 
 
-def told_to_promtool() -> list[dict[str, str]]:
-    """The conditions that the scenario of the expiry is made of, which must be those of a real operator."""
-    scenario = yaml.safe_load((ROOT / "tests" / "contracts" / "alerts" / "expired.yaml").read_text())["tests"][0]
-    series = [each["series"] for each in scenario["input_series"]]
+def told_to_promtool(scenario: str, name: str) -> set[tuple[str, ...]]:
+    """The conditions of a resource that a scenario of the alert rules is made of; a real operator must export them."""
+    text = (ROOT / "tests" / "contracts" / "alerts" / scenario).read_text(encoding="utf-8")
+    series = [each["series"] for each in yaml.safe_load(text)["tests"][0]["input_series"]]
     labels = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in series if each.startswith("mailtls_condition{")]
-    return [each for each in labels if each["name"] == "mx"]
+    return {conditions_of(each) for each in labels if each["name"] == name}
+
+
+def test_series_of_what_is_not_ready_are_those_that_the_rules_are_tested_with(
+    sandbox: Sandbox, postfix: MailServer, target: str, tmp_path: Path
+) -> None:
+    """No pod is ready; the workload is gone; the resource is suspended: the alert on each reads these very series."""
+    sandbox.apply(mx(postfix))
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=120.0)
+    with prometheus(tmp_path, target) as watching:
+        for number in range(postfix.replicas):
+            sandbox.exec(f"postfix-{number}", "sh", "-c", CLOSE_PORT_25)
+        await_conditions(watching, told_to_promtool("not-ready.yaml", "unready"))
+        sandbox.delete(postfix.kind.lower() + "s.apps", postfix.name)
+        await_conditions(watching, told_to_promtool("not-ready.yaml", "gone"))
+        sandbox.patch("mailservertls.mailtls.dev", "mx", {"spec": {"suspend": True}})
+        await_conditions(watching, told_to_promtool("not-ready.yaml", "idle"))
+
+
+def await_conditions(watching: Prometheus, wanted: set[tuple[str, ...]], within: float = 90.0) -> None:
+    """Wait until the operator exports exactly these conditions."""
+    deadline = time.monotonic() + within
+    while (found := set(map(conditions_of, watching.await_series("mailtls_condition")))) != wanted:
+        if time.monotonic() > deadline:
+            assert found == wanted
+        time.sleep(1.0)  # Prometheus scrapes no more often
 
 
 def conditions_of(labels: dict[str, str]) -> tuple[str, ...]:
