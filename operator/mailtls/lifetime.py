@@ -56,7 +56,10 @@ class Operator:
         self._work = build(parts)
         took = self._metrics.reconciled
         workers, spare = settings.workers, bulkheads.most_in_doubt
-        self._queue = WorkQueue[Key](self._work.reconcile, workers=workers, spare=spare, took=took)
+        reconcile = self._work.reconcile
+        self._queue = WorkQueue[Key](
+            reconcile, workers=workers, spare=spare, took=took, party=lambda key: key.namespace
+        )
         self._intake = Intake(self._hint, self._hint_later, claims, self._seen)
         self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
         self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)

@@ -7,8 +7,7 @@ any number of further hints end in exactly one more pass.
 import heapq
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -17,6 +16,7 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from mailtls.line import Line
 from mailtls.world.effects import PassEnded
 from mailtls.world.ports import ApiError, Conflict, Unreachable
 
@@ -83,7 +83,8 @@ class WorkQueue(Generic[K]):
     for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last pass
     failed rests for `Backoff.rest` seconds at most, so that events caused by the failing pass itself make no loop.
 
-    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`.
+    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`. Keys of one `party`
+    share its turns.
     """
 
     def __init__(
@@ -94,13 +95,14 @@ class WorkQueue(Generic[K]):
         spare: int = 0,
         backoff: Backoff | None = None,
         took: Callable[[float], None] | None = None,
+        party: Callable[[K], Hashable] = lambda _key: None,
     ) -> None:
         self._reconcile = reconcile
         self._backoff = backoff or Backoff()
         self._took = took or (lambda _seconds: None)
         lock = Lock()
         self._work, self._time = Condition(lock), Condition(lock)
-        self._ready: deque[K] = deque()
+        self._ready = Line(party)
         self._queued: dict[K, float] = {}  # since when each waits, the oldest first
         self._busy: set[K] = set()
         self._dirty: set[K] = set()
@@ -210,7 +212,7 @@ class WorkQueue(Generic[K]):
                 self._work.wait()
             if self._stopped:
                 return None
-            key = self._ready.popleft()
+            key = self._ready.pop()
             del self._queued[key]
             self._busy.add(key)
             self._at_work += 1

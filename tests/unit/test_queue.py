@@ -122,6 +122,23 @@ def test_adds_while_waiting_cause_one_run() -> None:
     assert runs == ["a"]
 
 
+def test_parties_take_turns_whoever_has_more_keys_in_line() -> None:
+    """A namespace with many resources, each of which takes its time, is not before one that came later with two."""
+    runs: list[str] = []
+
+    def note(key: str) -> None:
+        runs.append(key)
+
+    queue = WorkQueue[str](note, workers=1, party=lambda key: key[0])
+    for key in ("a1", "a2", "a3", "a4", "b1", "b2", "c1"):
+        queue.add(key)
+    assert queue.depth() == 7
+    with running(queue):
+        assert eventually(lambda: len(runs) == 7)
+    assert runs == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+    assert queue.depth() == 0
+
+
 def test_a_returned_delay_brings_the_key_back() -> None:
     """The seconds that a pass returns are the time until the next."""
     times: list[float] = []
