@@ -1,9 +1,11 @@
 """Full probes ask for each of the certificate's names by SNI, against servers that choose certificates by name."""
 
+import gc
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 
@@ -20,6 +22,8 @@ from mailtls.lifecycle.step import ProbePods
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Session
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
 from mailtls.model.status import Status
@@ -141,6 +145,41 @@ def test_names_that_nobody_came_to_are_warned_of(limits: Limits, tmp_path: Path)
     endpoint = probe(by_name(tmp_path, GOOD, {}), limits=limits)
     assert [(each.reason, each.severity) for each in endpoint.findings] == [(Reason.NAMES_NOT_ASKED, Severity.WARN)]
     assert WILD in endpoint.findings[0].message
+
+
+def test_server_that_shows_ever_more_certificates_takes_no_memory_of_others(tmp_path: Path) -> None:
+    """It is asked no further, and what was not asked is told."""
+    limits = Limits(inspection=0, certificates=1)
+    endpoint = probe(by_name(tmp_path, GOOD, {SECOND: OTHER}), limits=limits)
+    assert [(each.reason, each.subject) for each in endpoint.findings] == [
+        (Reason.SERVING_OLD_CERTIFICATE, SECOND),
+        (Reason.NAMES_NOT_ASKED, WILD),
+    ]
+    asked: list[Facts] = []
+
+    def judge(target: Target, wanted: Expected, facts: Facts, now: datetime) -> Endpoint:
+        asked.append(facts)
+        return verdict(target, wanted, facts, now)
+
+    with mailbox(Mailbox(tls_context(tmp_path, GOOD))) as port:
+        MailProber(WallClock(), judge, Limits(certificates=1)).probe([at(port)], expected(), Depth.FULL)
+    assert asked[0].inspection is not None
+    assert len(asked[0].inspection.answers) < 3
+    assert asked[0].inspection.unasked == (SECOND, WILD)
+
+
+def test_what_servers_showed_is_dropped_with_each_verdict(tmp_path: Path) -> None:
+    """A sweep of thousands of pods holds the certificates of those alone that are asked at the moment."""
+    living: list[int] = []
+
+    def judge(target: Target, wanted: Expected, facts: Facts, now: datetime) -> Endpoint:
+        living.append(sum(isinstance(each, Session) for each in gc.get_objects()))
+        return verdict(target, wanted, facts, now)
+
+    before = sum(isinstance(each, Session) for each in gc.get_objects())
+    with mailbox(Mailbox(tls_context(tmp_path, GOOD))) as port:
+        MailProber(WallClock(), judge, Limits(connections=1)).probe([at(port)] * 12, expected())
+    assert max(living) - before < 6
 
 
 def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:

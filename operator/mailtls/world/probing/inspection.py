@@ -72,7 +72,7 @@ class Inspector:
         self._found = Inspection()
         self._has_had_enough = False
         self._weak_left = list(WEAK_SUITES)
-        self._chains: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+        self._certificates: dict[bytes, bytes] = {}  # each is held once, whatever serves it
 
     async def inspect(self, depth: Depth, met: Met) -> Inspection:
         """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
@@ -95,6 +95,8 @@ class Inspector:
         """Ask for each other name by SNI, a handshake each; whoever had enough of us is left alone here, too."""
         deaf = 0
         for name in self._other_names()[: self._limits.most_names]:
+            if self._holds_enough():
+                return
             answer = await self._name(dialled(name))
             deaf = deaf + 1 if _is_deaf(answer) else 0
             if deaf == PATIENCE_WITH_DEAF:
@@ -107,9 +109,17 @@ class Inspector:
         answer = await self._visit().meet(self._client(Offer(), host))
         if _is_closed_in_handshake(answer):
             answer = await self._visit().meet(self._client(Offer(), host))
-        if isinstance(answer, Session):  # a hundred names have one chain between them, as a rule
-            answer = replace(answer, chain=self._chains.setdefault(answer.chain, answer.chain))
-        return answer
+        return self._held(answer)
+
+    def _held(self, answer: Outcome) -> Outcome:
+        """Hold each certificate once: a hundred names have one chain between them, as a rule."""
+        if not isinstance(answer, Session):
+            return answer
+        return replace(answer, chain=tuple(self._certificates.setdefault(each, each) for each in answer.chain))
+
+    def _holds_enough(self) -> bool:
+        """Whether the server has shown so many certificates that more would cost all others the memory."""
+        return sum(map(len, self._certificates)) >= self._limits.certificates
 
     async def _ask_all(self, depth: Depth, met: Met) -> None:
         deaf, known = 0, met.questions
@@ -120,7 +130,7 @@ class Inspector:
             self._found = replace(self._found, answers={**self._found.answers, **answers})
             if question not in known:
                 deaf = deaf + 1 if _is_deaf(answers[question]) else 0
-            if deaf == PATIENCE_WITH_DEAF:  # it has had enough of us: leave it alone
+            if deaf == PATIENCE_WITH_DEAF or self._holds_enough():  # it has had enough of us, or we of it
                 self._has_had_enough = True
                 return
         await self._look_for_weak_ciphers()
@@ -193,11 +203,11 @@ class Inspector:
 
     async def _meet(self, question: Question, offer: Offer | None = None) -> tuple[Outcome, TlsClient]:
         tls = self._client(offer or OFFERS[question], _server_name(question, self._target))
-        return await self._visit().meet(tls, speak=question in RESUMED), tls
+        return self._held(await self._visit().meet(tls, speak=question in RESUMED)), tls
 
     async def _resume(self, offer: Offer, ticket: SSL.Session) -> Outcome:
         """Resume; a failure counts when a session from scratch comes to its end right after it, talk and all."""
-        answer = await self._visit().resume(self._client(offer, ticket=ticket))
+        answer = self._held(await self._visit().resume(self._client(offer, ticket=ticket)))
         if isinstance(answer, Session):
             return answer
         anew = await self._visit().resume(self._client(offer))

@@ -1,7 +1,7 @@
 """Probes mail servers over the network, many at once, and hands the facts to a judge."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -41,23 +41,32 @@ class MailProber:
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> list[Endpoint]:
         """Probe all targets concurrently, answer in their order; never raises for what a server does."""
-        return [endpoint for endpoint, _ in self.examine(targets, expected, depth)]
+        return [endpoint for endpoint, _ in self._asked(targets, expected, depth, lambda _facts: Facts())]
 
     def examine(
         self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK
     ) -> list[tuple[Endpoint, Facts]]:
         """Do the same and hand out the facts beside each verdict, for those who judge on more than one port."""
-        asked = list(targets)
-        return asyncio.run(self._sweep(asked, expected, depth)) if asked else []
+        return self._asked(targets, expected, depth, lambda facts: facts)
 
-    async def _sweep(self, targets: list[Target], expected: Expected, depth: Depth) -> list[tuple[Endpoint, Facts]]:
+    def _asked(
+        self, targets: Iterable[Target], expected: Expected, depth: Depth, kept: Callable[[Facts], Facts]
+    ) -> list[tuple[Endpoint, Facts]]:
+        asked = list(targets)
+        return asyncio.run(self._sweep(asked, expected, depth, kept)) if asked else []
+
+    async def _sweep(
+        self, targets: list[Target], expected: Expected, depth: Depth, kept: Callable[[Facts], Facts]
+    ) -> list[tuple[Endpoint, Facts]]:
+        """Probe all targets; of the facts what is `kept` outlives the verdict alone: servers show a lot."""
         party, left = object(), _left()
         trust = TrustStore(expected.extra_roots_pem, self._clock.now(), trusts_staging=expected.trusts_staging)
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
             try:
                 async with asyncio.timeout(left), self._door.passed(party):
-                    return await self._endpoint(target, expected, depth, trust)
+                    endpoint, facts = await self._endpoint(target, expected, depth, trust)
+                    return endpoint, kept(facts)
             except TimeoutError:
                 return Endpoint(target, self._clock.now(), (_TOO_LATE,)), Facts()
 

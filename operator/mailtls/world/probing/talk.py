@@ -34,6 +34,7 @@ class Limits:
     inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
     names: float = 30.0  # those that ask for the certificate's other names, after these
     most_names: int = 100  # as many as a resource may have
+    certificates: int = 512 * 1024  # octets that are held of what one server shows; a hundred names may have a hundred
     parting: float = 0.5  # how long the end of a talk is waited for after taking leave
     unasked: float = 2.0  # how long a reply to a command that must be ignored is waited for
     concurrency: int = 50
