@@ -83,8 +83,8 @@ class WorkQueue(Generic[K]):
     for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last pass
     failed rests for `Backoff.rest` seconds at most, so that events caused by the failing pass itself make no loop.
 
-    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`. Keys of one `party`
-    share its turns.
+    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`. Of those
+    that wait, a key of the `party` that has the fewest at work is next.
     """
 
     def __init__(
@@ -244,6 +244,7 @@ class WorkQueue(Generic[K]):
 
     def _leave(self, key: K) -> None:
         self._busy.discard(key)
+        self._ready.finished(key)
         self._at_work -= 1
         self._work.notify()
 

@@ -15,6 +15,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailtls.line import Line
 from mailtls.logs import configure_logs
 from mailtls.queue import Backoff, WorkQueue, _Timers
 from mailtls.settings import LogFormat
@@ -137,6 +138,24 @@ def test_parties_take_turns_whoever_has_more_keys_in_line() -> None:
         assert eventually(lambda: len(runs) == 7)
     assert runs == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
     assert queue.depth() == 0
+
+
+def test_party_with_the_fewest_at_work_is_next() -> None:
+    """One namespace holds the workers with passes that take long: whoever comes then has those that get free."""
+    line = Line[str](lambda key: key[0])
+    for key in ("a1", "a2", "a3", "a4", "a5"):
+        line.append(key)
+    assert [line.pop() for _ in range(3)] == ["a1", "a2", "a3"]
+    for key in ("b1", "b2", "b3", "c1"):
+        line.append(key)
+    line.finished("a1")
+    assert [line.pop() for _ in range(4)] == ["b1", "c1", "b2", "a4"]
+    for key in ("b1", "b2", "c1"):
+        line.finished(key)
+    assert [line.pop() for _ in range(2)] == ["b3", "a5"]
+    for key in ("a2", "a3", "a4", "a5", "b3"):
+        line.finished(key)
+    assert (len(line), line._at_work) == (0, {})
 
 
 def test_a_returned_delay_brings_the_key_back() -> None:
