@@ -8,8 +8,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
 
 LOOKUP_SECONDS: Final = 10.0
-# A lookup cannot be called off: its thread ends when the system gives up. So many may be left behind at most.
-_LOOKUPS: Final = threading.BoundedSemaphore(64)
+# A lookup cannot be called off: its thread ends when the system gives up. So many may be left behind at most: a dozen
+# workers that wait for dead name servers may each leave one every few seconds, for a minute.
+_LOOKUPS: Final = threading.BoundedSemaphore(256)
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 

@@ -21,7 +21,7 @@ from mailtls.world.challenges.http01 import PATH
 _SECONDS: Final = 5.0  # for everything: lookup, redirects and body
 _MOST_REDIRECTS: Final = 10
 _LONGEST_BODY: Final = 1024  # a key authorization has 87 octets with the tokens in use today
-_LOOKUPS: Final = 32
+_LOOKUPS: Final = 256  # at a time; the system gives one up after a minute only, and we after seconds
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CA_PORTS: Final = {"http": 80, "https": 443}  # the only ones that a CA follows a redirect to
 _PATIENCE: Final = 1.0
