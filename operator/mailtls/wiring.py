@@ -113,7 +113,7 @@ def build(parts: Parts) -> Work:
     reporter = Reporter(cluster, parts.metrics, clock)
     reconciler = Reconciler(observer, performer, reporter, clock, parts.bulkheads)
     return Work(
-        begin=lambda: _publish(parts),
+        begin=lambda: _begin(parts, secrets),
         withdraw=lambda cluster: _withdraw(parts, cluster),
         restore=reporter.restore,
         heard=observer.heard,
@@ -193,6 +193,12 @@ def _defaults(settings: Settings) -> Defaults:
     except InvalidSpec as invalid:
         raise InvalidSettings(str(invalid)) from None
     return Defaults(acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
+
+
+def _begin(parts: Parts, secrets: Secrets) -> None:
+    _publish(parts)
+    with guarded(parts.leadership.require):
+        secrets.keep_seal()
 
 
 def _publish(parts: Parts) -> None:

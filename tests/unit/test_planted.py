@@ -206,6 +206,22 @@ def test_key_of_the_seal_is_made_once_and_repaired() -> None:
     assert Seal(cluster, "mailtls").of(b"a") == Seal(cluster, "mailtls").of(b"a")
 
 
+def test_key_of_the_seal_that_was_deleted_is_saved_again_by_who_knows_it() -> None:
+    """The next process knows the open orders of this one; another key that somebody put there is left alone."""
+    secrets, cluster, _ = staging()
+    place = path("mailtls", KEY_SECRET)
+    before = cluster.objects.pop(place)["data"]
+    secrets.keep_seal()
+    assert cluster.objects[place]["data"] == before
+    assert isinstance(Secrets(cluster).staged(desired()), Staged)
+    writes = list(cluster.writes)
+    secrets.keep_seal()
+    cluster.objects[place]["data"] = {"seal.key": b64encode(b"k" * 32).decode()}
+    secrets.keep_seal()
+    Secrets(FakeCluster()).keep_seal()
+    assert cluster.writes == writes
+
+
 def staging() -> tuple[Secrets, FakeCluster, dict[str, str]]:
     """A staged Secret, and the entries of another one of the same resource."""
     cluster = FakeCluster()

@@ -40,17 +40,23 @@ class Seal:
         """Whether the operator sealed exactly these parts."""
         return compare_digest(seal.encode(), self.of(*parts).encode())
 
+    def keep(self) -> None:
+        """Save the key again where its Secret was deleted: the next process must know what this one has sealed."""
+        key = self._key
+        if key is not None and self._saved() is None:
+            self._save(key)
+
     def _the_key(self) -> bytes:
         if self._key is None:
-            self._key = self._saved() or self._made()
+            self._key = self._saved() or self._save(token_bytes(_KEY_BYTES))
         return self._key
 
     def _saved(self) -> bytes | None:
         found = self._cluster.get(f"{self._place}/{KEY_SECRET}")
         return _key_in(found) if found else None
 
-    def _made(self) -> bytes:
-        made = token_bytes(_KEY_BYTES)
+    def _save(self, made: bytes) -> bytes:
+        """Save a key, and return the one that is saved then."""
         body: Json = {
             "apiVersion": "v1",
             "kind": "Secret",

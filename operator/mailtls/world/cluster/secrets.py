@@ -57,6 +57,10 @@ class Secrets:
         self._seal = Seal(cluster, operator_namespace)
         self._shared = SharedWork()
 
+    def keep_seal(self) -> None:
+        """Have the key that seals journals saved, where this process knows it and somebody deleted its Secret."""
+        self._seal.keep()
+
     def serving(self, desired: Desired, known_uid: str | None = None) -> ServingSecret:
         """Read the Secret that pods mount; a fault in it is a value, never an exception.
 
