@@ -11,7 +11,7 @@ import pytest
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState
-from mailtls.model.spec import Acme
+from mailtls.model.spec import Acme, Key
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import MOST_ACCOUNTS, Accounts
 from mailtls.world.acme.problem import AcmeProblem
@@ -61,6 +61,20 @@ def test_released_order_gives_its_token_back() -> None:
     accounts.release(acme, "ticket")
     accounts.release(_acme(1, "never-seen"), "ticket")
     assert (len(cluster.reads), dict(line.tickets)) == (reads, {})
+
+
+def test_renewals_that_are_asked_for_of_thousands_of_resources_end_the_waits_once_each() -> None:
+    """After a mass revocation: else every step of each of them would ask the CA again that asked us to wait."""
+    accounts = Accounts(FakeCluster(), "mailtls-system", WallClock(), lambda *_: None)
+    acme = _acme(0, "")
+    waits: list[Acme] = []
+    accounts.look_again = waits.append  # type: ignore[method-assign, assignment]
+    for _ in range(3):
+        for number in range(3000):
+            accounts.asked(acme, Key("mail", f"mx{number}"), "2026-11-30")
+    assert len(waits) == 3000
+    accounts.asked(acme, Key("mail", "mx7"), "2026-12-01")
+    assert len(waits) == 3001
 
 
 def test_servers_that_resources_name_make_a_bounded_number_of_series() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from hashlib import sha256
 
 import structlog
 
@@ -33,7 +34,7 @@ _log = structlog.get_logger(__name__)
 # How long a change of a key, bundle or binding may go unseen; reading them for every step would load the API server.
 _CHECKED_AGAIN_AFTER = timedelta(seconds=30)
 MOST_ACCOUNTS = 16  # of one namespace are held in memory; one that is used again is read from its Secret again
-_MOST_ASKED = 1000
+_MOST_ASKED = 10_000  # resources that use one account; one that is forgotten ends all waits with each step it takes
 _PATIENCE = 2.0  # seconds that a worker waits for an account that another one makes
 _IDLE = timedelta(hours=7)  # longer than resources wait between two questions about their renewal window
 _Key = tuple[str | DataRef | None, ...]
@@ -49,7 +50,7 @@ class _Entry:
     checked_at: datetime | None = None
     used_at: datetime | None = None
     changes: int = 0
-    asked: dict[Key, str] = field(default_factory=dict)  # the renewals that people asked for last
+    asked: dict[Key, bytes] = field(default_factory=dict)  # hashes of the renewals that people asked for last
 
 
 class Accounts:
@@ -125,12 +126,13 @@ class Accounts:
 
     def asked(self, acme: Acme, resource: Key, renewal: str) -> None:
         """Let a person's request for a renewal end all waits of the account, once for each request."""
-        entry = self._entry(acme)
-        if entry.asked.get(resource) == renewal:
-            return
-        while len(entry.asked) >= _MOST_ASKED:
-            del entry.asked[next(iter(entry.asked))]
-        entry.asked[resource] = renewal
+        entry, digest = self._entry(acme), sha256(renewal.encode(errors="surrogatepass")).digest()
+        with self._lock:
+            if entry.asked.get(resource) == digest:
+                return
+            while len(entry.asked) >= _MOST_ASKED:
+                del entry.asked[next(iter(entry.asked))]
+            entry.asked[resource] = digest
         self.look_again(acme)
 
     def _entry(self, acme: Acme) -> _Entry:
