@@ -231,7 +231,7 @@ def test_staged_secret_of_an_earlier_resource_of_the_name_is_waited_for() -> Non
     found = secrets.staged(desired())
     assert isinstance(found, Finding)
     assert found.reason is Reason.PENDING
-    step = next_step(desired(), seen(secret=secret(foreign=found)), NOW)
+    step = next_step(desired(created_at=NOW), seen(secret=secret(foreign=found)), NOW)
     assert isinstance(step, Rest)
     assert step.until is not None
     assert step.until - NOW < timedelta(seconds=5)
