@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client.parser import text_string_to_metric_families
 
-from e2e.test_lifecycle import expect_told
+from e2e.events import expect_told
 from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 

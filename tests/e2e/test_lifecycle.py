@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 
+from e2e.events import expect_told, told
 from e2e.installation import CONDITIONS, SECRET, STAGED, TSIG, Installation, dns01
 from e2e.laggard import await_proof, orders_held, proofs
 from e2e.served import served_fingerprint
 from testbed.layout import NODE_ADDRESS
 from testbed.mailserver import PORTS, MailServer
-from testbed.sandbox import MAIL_SERVER_TLS, TooLate, condition_of
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
     from testbed.api import Object
@@ -376,20 +377,6 @@ def names_of(leaf: x509.Certificate) -> set[str]:
 def restarts(pod: Object) -> list[int]:
     """How often the containers of a pod were restarted."""
     return [status["restartCount"] for status in pod["status"]["containerStatuses"]]
-
-
-def told(installation: Installation, name: str = "mx") -> list[tuple[str, str]]:
-    """Types and reasons of the Events about a resource."""
-    return [(event["type"], event["reason"]) for event in installation.sandbox.events(name)]
-
-
-def expect_told(installation: Installation, *wanted: tuple[str, str]) -> None:
-    """Wait for these Events, which follow the status by a moment, and see no others."""
-    with suppress(TooLate):
-        installation.sandbox.wait_for(
-            MAIL_SERVER_TLS, "mx", lambda _: sorted(told(installation)) == sorted(wanted), within=5
-        )
-    assert sorted(told(installation)) == sorted(wanted)
 
 
 def traces(key_pem: bytes) -> list[str]:

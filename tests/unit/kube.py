@@ -1,5 +1,6 @@
 """A fake API server behind `ports.Cluster` for workloads and pods, and builders of their JSON."""
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -133,3 +134,9 @@ def workload(
         },
         "status": status or {},
     }
+
+
+def basic_auth(kind: str = "kubernetes.io/basic-auth", **data: str) -> Json:
+    """A Secret as the API server shows it."""
+    encoded = {name: b64encode(value.encode()).decode() for name, value in data.items()}
+    return {"metadata": {"name": "probe-user", "namespace": "mail"}, "type": kind, "data": encoded}

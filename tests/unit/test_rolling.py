@@ -1,6 +1,5 @@
 """Collecting the evidence: what a sweep of the pods leaves behind."""
 
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -35,6 +34,7 @@ from mailtls.world.cluster.credentials import TrialLogin, trial_login
 from mailtls.world.cluster.status import write
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
+from unit.kube import basic_auth
 from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 POSTFIX = Workload(
@@ -274,12 +274,6 @@ def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
 
 
 WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))
-
-
-def basic_auth(kind: str = "kubernetes.io/basic-auth", **data: str) -> Json:
-    """A Secret as the API server shows it."""
-    encoded = {name: b64encode(value.encode()).decode() for name, value in data.items()}
-    return {"metadata": {"name": "probe-user", "namespace": "mail"}, "type": kind, "data": encoded}
 
 
 def test_login_of_the_spec_is_read_from_its_secret() -> None:

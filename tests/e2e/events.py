@@ -1,0 +1,25 @@
+"""The Events that a resource was told by."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from testbed.sandbox import MAIL_SERVER_TLS, TooLate
+
+if TYPE_CHECKING:
+    from e2e.installation import Installation
+
+
+def told(installation: Installation, name: str = "mx") -> list[tuple[str, str]]:
+    """Types and reasons of the Events about a resource."""
+    return [(event["type"], event["reason"]) for event in installation.sandbox.events(name)]
+
+
+def expect_told(installation: Installation, *wanted: tuple[str, str]) -> None:
+    """Wait for these Events, which follow the status by a moment, and see no others."""
+    with suppress(TooLate):
+        installation.sandbox.wait_for(
+            MAIL_SERVER_TLS, "mx", lambda _: sorted(told(installation)) == sorted(wanted), within=5
+        )
+    assert sorted(told(installation)) == sorted(wanted)
