@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -64,8 +65,13 @@ def await_ready(layout: Layout, *, within: float = 20.0) -> None:
 
 
 def import_image(layout: Layout, archive: Path) -> None:
-    """Make an image known to the kubelet; the archive says by which name."""
-    done = _ctr(layout, "images", "import", str(archive))
+    """Make an image known to the kubelet; the archive says by which name.
+
+    One at a time: of two tests that begin together, containerd would tell the later that the name exists already.
+    """
+    with (layout.work / "import.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = _ctr(layout, "images", "import", str(archive))
     if done.returncode != 0:
         message = f"containerd does not take {archive}: {done.stderr.strip()}"
         raise Trouble(message)
