@@ -51,11 +51,11 @@ class Operator:
         self._hasty = KubernetesCluster(load, patience=LEASE_PATIENCE)
         self._elector = Elector(self._hasty, candidate, SystemClock())
         leadership = self._elector.leadership
-        bulkheads = Bulkheads(settings.workers, wake=self._wake, away=self._away)
+        bulkheads = Bulkheads(settings.max_concurrent_reconciles, wake=self._wake, away=self._away)
         parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, self._ended, bulkheads)
         self._work = build(parts)
         took = self._metrics.reconciled
-        workers, spare = settings.workers, bulkheads.most_in_doubt
+        workers, spare = settings.max_concurrent_reconciles, bulkheads.most_in_doubt
         reconcile = self._work.reconcile
         self._queue = WorkQueue[Key](
             reconcile, workers=workers, spare=spare, took=took, party=lambda key: key.namespace

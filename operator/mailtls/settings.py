@@ -55,7 +55,7 @@ class Settings:
     pod_uid: str | None = None
     node_name: str | None = None
     watch_namespaces: tuple[str, ...] = ()
-    workers: int = 16
+    max_concurrent_reconciles: int = 16
     probe_concurrency: int = 50
     probe_interval: timedelta = timedelta(hours=1)
     log_format: LogFormat = LogFormat.JSON
@@ -90,7 +90,7 @@ class Settings:
             "pod_uid": read.text("POD_UID"),
             "node_name": read.text("NODE_NAME"),
             "watch_namespaces": read("MAILTLS_WATCH_NAMESPACES", _names),
-            "workers": read("MAILTLS_WORKERS", _whole(1, 512)),
+            "max_concurrent_reconciles": read("MAILTLS_MAX_CONCURRENT_RECONCILES", _whole(1, 512)),
             "probe_concurrency": read("MAILTLS_PROBE_CONCURRENCY", _whole(1, 10_000)),
             "probe_interval": read("MAILTLS_PROBE_INTERVAL", _interval),
             "log_format": read("MAILTLS_LOG_FORMAT", _log_format),

@@ -178,8 +178,8 @@ def _by_dead_dns(ready: Stage) -> dict[str, Any]:
 
 
 def _workload(number: int) -> dict[str, Any]:
-    port = {"port": _DEAD_PODS, "tls": "StartTLS"}
-    return {"kind": "StatefulSet", "name": f"dead-{number:02}", "apply": "None", "ports": [port]}
+    port = {"port": _DEAD_PODS, "tlsMode": "StartTLS"}
+    return {"kind": "StatefulSet", "name": f"dead-{number:02}", "updateStrategy": "None", "ports": [port]}
 
 
 def _put_pod(sandbox: Sandbox, number: int) -> None:

@@ -39,7 +39,7 @@ NAMES: Mapping[Reason, str] = {
     Reason.NETWORK_UNREACHABLE: r"No route to host|unreachable",
     Reason.NO_BANNER: r"while reading server greeting|no banner",
     Reason.SERVER_BUSY: r"not available: 4|^4\d\d|got 4\d\d|msg 4\d\d",
-    Reason.PROBE_REJECTED: r"not available: 5|^5\d\d|got 5\d\d",
+    Reason.PROBE_DENIED: r"not available: 5|^5\d\d|got 5\d\d",
     Reason.PROTOCOL_ERROR: r"unexpected server greeting|greeting.*(\* OK|\+OK)|SMTP service not available: \*",
     Reason.XCLIENT_REFUSED: r"XCLIENT",
     Reason.IMAP_PREAUTH_BLOCKS_STARTTLS: r"PREAUTH",

@@ -66,7 +66,7 @@ def chart_defaults() -> dict[str, Any]:
 
 def manifest() -> str:
     """Return deploy/mailtls.yaml: the chart without the marks of Helm, in a namespace of its own."""
-    done = helm_template("--set", "crds.install=false", "--no-hooks")
+    done = helm_template("--set", "crds.enabled=false", "--no-hooks")
     done.check_returncode()
     marks = r"(?m)^(# Source: .*|\s+(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*)\n"
     text = re.sub(marks, "", done.stdout)

@@ -94,7 +94,7 @@ def test_release_job_is_the_operator_with_another_command() -> None:
 
 def test_release_job_can_be_left_out() -> None:
     """Neither the switch nor the plain manifest has it."""
-    assert ("Job", "mailtls-release") not in render("--set", "uninstall.release=false")
+    assert ("Job", "mailtls-release") not in render("--set", "preDeleteHook.enabled=false")
     assert ("Job", "mailtls-release") not in render("--no-hooks")
 
 
@@ -107,9 +107,17 @@ def test_crd_in_the_chart_is_the_repository_one_and_kept_on_uninstall() -> None:
     assert rendered | {"metadata": metadata} == source
 
 
+def test_crd_can_be_left_to_others_or_go_with_the_chart() -> None:
+    """Not installed at all, or without the annotation that makes Helm keep it."""
+    name = ("CustomResourceDefinition", "mailservertls.mailtls.dev")
+    assert name not in render("--set", "crds.enabled=false")
+    source = yaml.safe_load((ROOT / "crds" / "mailservertls.yaml").read_text())
+    assert render("--set", "crds.keep=false")[name] == source
+
+
 def test_watched_namespaces_get_roles_and_no_cluster_role() -> None:
     """With watchNamespaces nothing is granted beyond these namespaces and the operator's own."""
-    done = helm_template("--set", "watchNamespaces={mail,lists}", "--set", "crds.install=false")
+    done = helm_template("--set", "watchNamespaces={mail,lists}", "--set", "crds.enabled=false")
     objects = [each for each in yaml.safe_load_all(done.stdout) if each]
     roles = {each["metadata"]["namespace"] for each in objects if each["kind"] == "Role"}
     assert roles == {"mail", "lists", "mailtls"}
@@ -175,7 +183,7 @@ def test_people_see_and_write_resources_by_the_roles_that_they_have() -> None:
 
 def test_roles_for_people_can_be_left_out() -> None:
     """By their switch, and where the installation makes nothing else for the whole cluster."""
-    for switch in ("rbac.aggregate=false", "watchNamespaces={mail},crds.install=false", "rbac.create=false"):
+    for switch in ("rbac.aggregate=false", "watchNamespaces={mail},crds.enabled=false", "rbac.create=false"):
         assert ("ClusterRole", "mailtls-view") not in render("--set", switch)
 
 

@@ -8,16 +8,17 @@ import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
 from mailtls.model.preset import Server
+from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.way import Way
 from mailtls.model.spec import (
-    Apply,
     Desired,
     KeyAlgorithm,
     Protocol,
     ProxyProtocol,
-    Rotation,
+    RotationPolicy,
     TlsMode,
     TlsPolicy,
+    UpdateStrategy,
     WorkloadKind,
 )
 from mailtls.model.status import ConditionType, Truth
@@ -162,16 +163,17 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("spec.workloads[].server", Server),
+        ("spec.workloads[].preset", Server),
         ("spec.workloads[].kind", WorkloadKind),
-        ("spec.workloads[].apply", Apply),
+        ("spec.workloads[].updateStrategy", UpdateStrategy),
         ("spec.workloads[].ports[].protocol", Protocol),
         ("spec.workloads[].ports[].proxyProtocol", ProxyProtocol),
-        ("spec.workloads[].ports[].tls", TlsMode),
-        ("spec.workloads[].ports[].policy", TlsPolicy),
+        ("spec.workloads[].ports[].tlsMode", TlsMode),
+        ("spec.workloads[].ports[].tlsPolicy", TlsPolicy),
         ("spec.probe.from[]", Way),
+        ("spec.probe.depth", Depth),
         ("spec.privateKey.algorithm", KeyAlgorithm),
-        ("spec.privateKey.rotation", Rotation),
+        ("spec.privateKey.rotationPolicy", RotationPolicy),
     ],
 )
 def test_words_of_the_schema_are_those_of_the_model(path: str, words: type[StrEnum]) -> None:

@@ -56,7 +56,7 @@ def test_objects_in_the_documentation_are_taken_by_the_api_server(cluster: Clust
 def test_values_in_the_documentation_are_taken_by_the_chart(place: str, values: Any, tmp_path: Path) -> None:
     """The chart renders with every excerpt of values shown."""
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
-    extra = ("--set", "replicas=2") if "podDisruptionBudget" in values else ()
+    extra = ("--set", "replicaCount=2") if "podDisruptionBudget" in values else ()
     done = helm_template("--values", str(tmp_path / "values.yaml"), *extra)
     assert done.returncode == 0, f"{place}: {done.stderr}"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from contracts.manifests import INVALID, VALID, stored
 from mailtls.preflight.schema import faults
 
-PORT = {"port": 25, "tls": "StartTLS"}
-WORKLOAD = {"kind": "StatefulSet", "name": "postfix", "server": "postfix", "ports": [PORT]}
+PORT = {"port": 25, "tlsMode": "StartTLS"}
+WORKLOAD = {"kind": "StatefulSet", "name": "postfix", "preset": "postfix", "ports": [PORT]}
 GOOD = {"dnsNames": ["mx1.example.com"], "workloads": [WORKLOAD]}
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -49,7 +49,7 @@ def test_manifest_against_the_schema_is_refused(name: str) -> None:
     [
         ("bogus", 1, "spec.bogus is no field: it is one of dnsNames"),
         ("workloads.0.bogus", 1, "spec.workloads[0].bogus is no field"),
-        ("workloads.0.ports.0.tls", "Maybe", "spec.workloads[0].ports[0].tls is «Maybe», but must be one of"),
+        ("workloads.0.ports.0.tlsMode", "Maybe", "spec.workloads[0].ports[0].tlsMode is «Maybe», but must be one of"),
         ("workloads.0.ports.0.port", 0, "spec.workloads[0].ports[0].port is 0, but must be from 1 to 65535."),
         ("workloads.0.ports.0.port", True, "spec.workloads[0].ports[0].port must be of type integer."),
         ("workloads.0.kind", None, "spec.workloads[0].kind is missing."),

@@ -110,5 +110,16 @@ def test_nonsense_in_the_status_is_as_if_nothing_were_there() -> None:
     """A status is a report: whatever people or older versions left there, reading it never raises."""
     nonsense: list[Any] = [None, [], {}, "x", 7, [None], [{}], {"failed": "x"}, {"renewalTime": "yesterday"}]
     for value in nonsense:
-        for name in ("conditions", "attempts", "certificate", "history", "handled", "domains", "secret"):
+        for name in ("conditions", "attempts", "certificate", "history", "lastHandledProbe", "domains", "secret"):
             assert isinstance(read({name: value}), Status)
+
+
+def test_status_of_an_older_operator_is_read_as_far_as_it_is_known() -> None:
+    """Fields and reasons that have other names now are as if they were not there; all else stands."""
+    old = written() | {"handled": {"probe": "1", "renew": "1"}}
+    del old["lastHandledProbe"]
+    old["conditions"][0] |= {"reason": "ProbeRejected"}
+    back = read(old)
+    assert back.handled_probe is None
+    assert len(back.conditions) == len(old["conditions"]) - 1
+    assert back.stored == everything().status.stored

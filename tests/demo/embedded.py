@@ -77,7 +77,7 @@ def install(cluster: Cluster, sandbox: Sandbox, zone: Zone) -> None:
         "stringData": {"secret": zone.key.secret},
     }
     api.apply(tsig, NAMESPACE)
-    values = settings(cluster, zone, sandbox.name) | {"crds": {"install": not keep_crds(api)}}
+    values = settings(cluster, zone, sandbox.name) | {"crds": {"enabled": not keep_crds(api)}}
     helm = [cluster.tools.path("helm")]
     chart.install(helm, NAMESPACE, values, "--take-ownership", "--wait", "--timeout=90s")
 

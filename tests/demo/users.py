@@ -162,7 +162,7 @@ def install(programs: Programs, sandbox: Sandbox, supply: Supply) -> bool:
     options = crd_options(sandbox.api)
     brings_crd = options is not None
     try:
-        values = settings(sandbox.name, supply, authority.deploy(sandbox, supply)) | {"crds": {"install": brings_crd}}
+        values = settings(sandbox.name, supply, authority.deploy(sandbox, supply)) | {"crds": {"enabled": brings_crd}}
         chart.install(programs.helm, sandbox.name, values, *(options or ()))
         supply.await_rollout(sandbox, "deployments.apps", chart.RELEASE)
     except Trouble:

@@ -21,7 +21,7 @@ def install(sandbox: Sandbox, values: dict[str, Any], folder: Path) -> str:
         "--namespace",
         sandbox.name,
         "--set",
-        "crds.install=false",
+        "crds.enabled=false",
         "--no-hooks",
     )
     assert done.returncode == 0, done.stderr

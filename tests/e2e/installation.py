@@ -126,16 +126,16 @@ class Installation:
 
     def await_renewed(self, wish: str, name: str = "mx", *, within: float = 60.0) -> Object:
         """Wait until the wish is granted and all is Ready again."""
-        return self._await_handled("renew", wish, name, within)
+        return self._await_handled("Renew", wish, name, within)
 
     def roll_back(self, wish: str, name: str = "mx", *, within: float = 60.0) -> Object:
         """Ask for the certificate before, as a user does, and wait until the wish is heeded and all is Ready."""
         self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__rollback=wish)
-        return self._await_handled("rollback", wish, name, within)
+        return self._await_handled("Rollback", wish, name, within)
 
     def _await_handled(self, kind: str, wish: str, name: str, within: float) -> Object:
         def handled(seen: Object | None) -> bool:
-            heeded = (seen or {}).get("status", {}).get("handled", {}).get(kind)
+            heeded = (seen or {}).get("status", {}).get(f"lastHandled{kind}")
             ready = condition_of(seen, "Ready")
             return heeded == wish and ready is not None and ready["status"] == "True"
 

@@ -24,7 +24,7 @@ from mailtls.model.roll import (
     RollProgress,
     RollStep,
 )
-from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
+from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState
 from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.cluster.reload import reload_pod
@@ -39,10 +39,12 @@ TIMEOUT = timedelta(minutes=2)
 KINDS_WITH_REPLICAS = {WorkloadKind.STATEFUL_SET, WorkloadKind.DEPLOYMENT}
 
 
-def workload(kind: WorkloadKind, apply: Apply, name: str = "postfix", command: tuple[str, ...] = ()) -> Workload:
+def workload(
+    kind: WorkloadKind, strategy: UpdateStrategy, name: str = "postfix", command: tuple[str, ...] = ()
+) -> Workload:
     """Make a Postfix workload's place in a spec, by the preset."""
-    reload = Reload(command or POSTFIX.reload) if apply is Apply.RELOAD else None
-    return Workload(kind, name, apply, POSTFIX.ports, reload)
+    reload = Reload(command or POSTFIX.reload) if strategy is UpdateStrategy.RELOAD else None
+    return Workload(kind, name, strategy, POSTFIX.ports, reload)
 
 
 def pod_spec(*, sub_path: bool = False, image: str = "localhost/postfix:1", mounted: bool = True) -> Json:

@@ -126,7 +126,7 @@ def test_renewal_is_awaited_and_status_tells_the_story(installation: Installatio
     probed = mailtls(installation, "probe-now", "mx", "--deep", "--wait", "--timeout", "60")
     assert probed.returncode == 0, probed
     assert installation.get()["status"]["deepProbeTime"]
-    assert installation.get()["status"]["handled"]["probe"] in probed.stdout
+    assert installation.get()["status"]["lastHandledProbe"] in probed.stdout
 
     back = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "90")
     assert back.returncode == 0, back

@@ -356,7 +356,7 @@ def expect_probe_to_be_quiet(installation: Installation) -> None:
     before = told(installation)
     installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe="now")
     installation.sandbox.wait_for(
-        MAIL_SERVER_TLS, "mx", lambda seen: (seen or {})["status"]["handled"].get("probe") == "now"
+        MAIL_SERVER_TLS, "mx", lambda seen: (seen or {})["status"].get("lastHandledProbe") == "now"
     )
     assert told(installation) == before
     assert "Warning" not in {kind for kind, _ in before}

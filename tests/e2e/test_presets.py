@@ -135,7 +135,7 @@ def test_exim_takes_the_new_certificate_by_hup(installation: Installation, image
     command = ("exim4", "-bdf")  # reads /etc/exim4/exim4.conf
     server = Server(installation.sandbox, host, image, "exim4", command, EXIM.format(host=host), 25)
     server.deploy()
-    renewed_in_place(installation, server, {"server": "exim"})
+    renewed_in_place(installation, server, {"preset": "exim"})
 
 
 def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, image: str) -> None:
@@ -146,7 +146,7 @@ def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, i
     command = ("haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.conf")
     server = Server(installation.sandbox, host, image, "haproxy", command, configuration, 465)
     server.deploy()
-    renewed_in_place(installation, server, {"server": "haproxy", "ports": [{"port": 465, "tls": "Implicit"}]})
+    renewed_in_place(installation, server, {"preset": "haproxy", "ports": [{"port": 465, "tlsMode": "Implicit"}]})
 
 
 def test_two_servers_in_the_same_pods_are_both_reloaded(installation: Installation, image: str) -> None:
@@ -158,7 +158,7 @@ def test_two_servers_in_the_same_pods_are_both_reloaded(installation: Installati
     haproxy = Server(installation.sandbox, host, image, "haproxy", by_proxy, proxy, 465)
     exim = Server(installation.sandbox, host, image, "exim4", ("exim4", "-bdf"), inside, 25, haproxy)
     exim.deploy()
-    own = [{"port": 25, "tls": "StartTLS"}, {"port": 587, "tls": "StartTLS"}]
-    proxied = [{"port": 465, "tls": "Implicit"}]
-    second = {"server": "haproxy", "ports": proxied, "reload": {"container": "haproxy"}}
-    renewed_in_place(installation, exim, {"server": "exim", "ports": own}, second)
+    own = [{"port": 25, "tlsMode": "StartTLS"}, {"port": 587, "tlsMode": "StartTLS"}]
+    proxied = [{"port": 465, "tlsMode": "Implicit"}]
+    second = {"preset": "haproxy", "ports": proxied, "reload": {"container": "haproxy"}}
+    renewed_in_place(installation, exim, {"preset": "exim", "ports": own}, second)

@@ -21,16 +21,16 @@ CRASH = "test -e /etc/mail-tls/tls.crt || exit 1; exec postfix-start"
 
 
 @pytest.mark.parametrize(
-    ("cause", "apply", "policy"),
+    ("cause", "strategy", "policy"),
     [
         ("expired", "Reload", "Parallel"),
         ("missing", "Reload", "OrderedReady"),
-        ("expired", "Rollout", "OrderedReady"),
-        ("missing", "Rollout", "Parallel"),
+        ("expired", "Restart", "OrderedReady"),
+        ("missing", "Restart", "Parallel"),
     ],
 )
 def test_pods_that_are_not_ready_for_their_certificate_get_the_new_one(
-    installation: Installation, cause: str, apply: str, policy: str
+    installation: Installation, cause: str, strategy: str, policy: str
 ) -> None:
     """The certificate has expired, or was not there when the pods started; both make every pod NotReady."""
     server = MailServer(installation.sandbox, installation.zone.host("mx"))
@@ -38,7 +38,7 @@ def test_pods_that_are_not_ready_for_their_certificate_get_the_new_one(
         installation.sandbox.put_placeholder(SECRET, self_signed([server.host], days=-0.01))
     deploy(server, policy)
     installation.start()
-    installation.apply(workloads=[{"kind": server.kind, "name": server.name, "apply": apply}])
+    installation.apply(workloads=[{"kind": server.kind, "name": server.name, "updateStrategy": strategy}])
     installation.await_ready(within=120)
     assert len(server.pods()) == server.replicas
 

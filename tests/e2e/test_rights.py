@@ -32,7 +32,7 @@ def limit(installation: Installation, tmp_path: Path, *switches: str) -> None:
     sandbox = installation.sandbox
     done = helm_template(
         *("--namespace", sandbox.name, "--no-hooks"),
-        *("--set", f"watchNamespaces={{{sandbox.name}}}", "--set", "crds.install=false"),
+        *("--set", f"watchNamespaces={{{sandbox.name}}}", "--set", "crds.enabled=false"),
         *(part for switch in switches for part in ("--set", switch)),
     )
     assert done.returncode == 0, done.stderr
@@ -81,7 +81,7 @@ def test_features_that_are_off_are_told_by_name_and_nothing_forbidden_is_tried(
     MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
     limit(installation, tmp_path, "features.exec=false", "features.services=false")
     operator = installation.start()
-    apply(installation, server="postfix")
+    apply(installation, preset="postfix")
     assert "features.exec is false" in condition(installation, "RolledOut", "FeatureDisabled")
     assert condition_of(installation.get(), "Issued")["status"] == "True"  # type: ignore[index]
     installation.sandbox.delete("statefulsets.apps", "postfix")  # what reads the Secret at its start has it now
@@ -95,7 +95,7 @@ def test_restart_that_is_off_is_told_by_name(installation: Installation, tmp_pat
     MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
     limit(installation, tmp_path, "features.restarts=false")
     operator = installation.start()
-    apply(installation, apply="Rollout")
+    apply(installation, updateStrategy="Restart")
     assert "features.restarts is false" in condition(installation, "RolledOut", "FeatureDisabled")
     template = installation.sandbox.get("statefulsets.apps", "postfix")["spec"]["template"]["metadata"]
     assert "annotations" not in template
@@ -202,7 +202,7 @@ def test_each_verb_that_is_taken_away_is_named(installation: Installation, tmp_p
     MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
     limit(installation, tmp_path)
     operator = installation.start()
-    apply(installation, server="postfix")
+    apply(installation, preset="postfix")
     installation.await_ready()
     for number, taken in enumerate(TAKEN):
         since = len(operator.text())

@@ -17,7 +17,7 @@ from kubernetes.config import load_kube_config
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
 from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
-from mailtls.model.spec import Apply, WorkloadKind
+from mailtls.model.spec import UpdateStrategy, WorkloadKind
 from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.cluster.reload import reload_pod
 from testbed.layout import Layout
@@ -51,7 +51,7 @@ def load(kubeconfig: str) -> Any:
 @pytest.mark.parametrize("kind", list(WorkloadKind))
 def test_reload_reaches_every_pod_without_a_restart(mail: Mail, kind: WorkloadKind) -> None:
     """Each pod is told once, one after the other, and none is replaced or restarted."""
-    postfix = workload(kind, Apply.RELOAD)
+    postfix = workload(kind, UpdateStrategy.RELOAD)
     first = mail.authority.issue()
     mail.store(first)
     mail.deploy(postfix, pod_spec())
@@ -76,7 +76,7 @@ def test_reload_reaches_every_pod_without_a_restart(mail: Mail, kind: WorkloadKi
 @pytest.mark.parametrize("kind", list(WorkloadKind))
 def test_rollout_replaces_every_pod_by_its_template(mail: Mail, kind: WorkloadKind) -> None:
     """One patch of the template, the controller does the rest, and the proof ends it."""
-    postfix = workload(kind, Apply.ROLLOUT)
+    postfix = workload(kind, UpdateStrategy.RESTART)
     mail.store(mail.authority.issue())
     mail.deploy(postfix, pod_spec(sub_path=True))
     before = set(mail.restarts(postfix))
@@ -92,7 +92,7 @@ def test_rollout_replaces_every_pod_by_its_template(mail: Mail, kind: WorkloadKi
 
 def test_sub_path_mount_is_named_before_any_pod_is_touched(mail: Mail) -> None:
     """A reload would never show the new file, so nobody is told."""
-    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    postfix = workload(STATEFUL_SET, UpdateStrategy.RELOAD)
     mail.store(mail.authority.issue())
     mail.deploy(postfix, pod_spec(sub_path=True))
     renewed = mail.authority.issue()
@@ -105,7 +105,7 @@ def test_sub_path_mount_is_named_before_any_pod_is_touched(mail: Mail) -> None:
 
 def test_secret_not_mounted_is_named_before_any_pod_is_touched(mail: Mail) -> None:
     """Postfix serves a certificate of its own making."""
-    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    postfix = workload(STATEFUL_SET, UpdateStrategy.RELOAD)
     mail.deploy(postfix, pod_spec(mounted=False))
     end, steps = mail.roll(mail.authority.issue(), postfix)
     assert isinstance(end, RolloutFailed)
@@ -114,7 +114,7 @@ def test_secret_not_mounted_is_named_before_any_pod_is_touched(mail: Mail) -> No
 
 def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(mail: Mail) -> None:
     """The second pod keeps the old certificate until the command is right."""
-    broken = workload(STATEFUL_SET, Apply.RELOAD, command=("postfix", "relaod"))
+    broken = workload(STATEFUL_SET, UpdateStrategy.RELOAD, command=("postfix", "relaod"))
     old = mail.authority.issue()
     mail.store(old)
     mail.deploy(broken, pod_spec())
@@ -126,7 +126,7 @@ def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(ma
     assert "exit code 1" in end.finding.message
     assert len(steps) == 1
     assert [pod.told_sha256 for pod in mail.observe(broken).pods] == [renewed.sha256, None]
-    mended, steps = mail.roll(renewed, workload(STATEFUL_SET, Apply.RELOAD), retry=True)
+    mended, steps = mail.roll(renewed, workload(STATEFUL_SET, UpdateStrategy.RELOAD), retry=True)
     assert mended == RolledOut()
     # The second pod may have got there alone: smtpd processes that start meanwhile read the file by themselves.
     told = [step.pod.name for step in steps if isinstance(step, ReloadPod)]
@@ -135,7 +135,7 @@ def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(ma
 
 def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
     """A command that succeeds proves nothing."""
-    idle = workload(STATEFUL_SET, Apply.RELOAD, command=("postconf", "-h", "myhostname"))
+    idle = workload(STATEFUL_SET, UpdateStrategy.RELOAD, command=("postconf", "-h", "myhostname"))
     mail.store(mail.authority.issue())
     mail.deploy(idle, pod_spec())
     # Fresh smtpd processes read the file by themselves: make Postfix keep serving the old one from elsewhere.
@@ -158,7 +158,7 @@ def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
 
 def test_command_that_hangs_is_ended_in_its_pod(mail: Mail) -> None:
     """Neither the command nor what it started is left to run beside the next one."""
-    hanging = workload(STATEFUL_SET, Apply.RELOAD, command=("sh", "-c", "sleep 12345; postfix reload"))
+    hanging = workload(STATEFUL_SET, UpdateStrategy.RELOAD, command=("sh", "-c", "sleep 12345; postfix reload"))
     mail.store(mail.authority.issue())
     mail.deploy(hanging, pod_spec(), replicas=1)
     renewed = mail.authority.issue()
@@ -184,7 +184,7 @@ def test_command_that_hangs_is_ended_in_its_pod(mail: Mail) -> None:
 
 def test_image_without_cat_is_reloaded_all_the_same(mail: Mail) -> None:
     """Where the file cannot be seen, the kubelet gets its time and the probe proves the rest."""
-    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    postfix = workload(STATEFUL_SET, UpdateStrategy.RELOAD)
     mail.store(mail.authority.issue())
     mail.deploy(postfix, pod_spec(), replicas=1)
     moved = mail.cluster.execute(mail.namespace, "postfix-0", "postfix", ("mv", "/usr/bin/cat", "/usr/bin/dog"), 10)
@@ -196,7 +196,7 @@ def test_image_without_cat_is_reloaded_all_the_same(mail: Mail) -> None:
 
 def test_pod_replaced_between_look_and_step_is_not_told(mail: Mail) -> None:
     """Its namesake has another uid."""
-    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    postfix = workload(STATEFUL_SET, UpdateStrategy.RELOAD)
     served = mail.authority.issue()
     mail.store(served)
     mail.deploy(postfix, pod_spec(), replicas=1)
@@ -212,19 +212,19 @@ def test_pod_replaced_between_look_and_step_is_not_told(mail: Mail) -> None:
 
 def test_missing_workload_beside_a_good_one_is_named_before_any_pod_is_touched(mail: Mail) -> None:
     """A typing mistake shows at once."""
-    postfix = workload(STATEFUL_SET, Apply.RELOAD)
+    postfix = workload(STATEFUL_SET, UpdateStrategy.RELOAD)
     mail.store(mail.authority.issue())
     mail.deploy(postfix, pod_spec())
     renewed = mail.authority.issue()
     mail.store(renewed)
-    end, steps = mail.roll(renewed, postfix, workload(WorkloadKind.DEPLOYMENT, Apply.RELOAD, name="relay"))
+    end, steps = mail.roll(renewed, postfix, workload(WorkloadKind.DEPLOYMENT, UpdateStrategy.RELOAD, name="relay"))
     assert isinstance(end, RolloutFailed)
     assert (end.finding.reason, steps) == (Reason.WORKLOAD_NOT_FOUND, [])
 
 
 def test_rollout_to_an_image_that_does_not_exist_times_out(mail: Mail) -> None:
     """The controller waits for ever; the rollout does not."""
-    postfix = workload(WorkloadKind.DEPLOYMENT, Apply.ROLLOUT)
+    postfix = workload(WorkloadKind.DEPLOYMENT, UpdateStrategy.RESTART)
     mail.store(mail.authority.issue())
     mail.deploy(postfix, pod_spec())
     path = f"/apis/apps/v1/namespaces/{mail.namespace}/deployments/postfix"
@@ -240,7 +240,7 @@ def test_rollout_to_an_image_that_does_not_exist_times_out(mail: Mail) -> None:
 def test_two_workloads_with_overlapping_labels_are_kept_apart(mail: Mail) -> None:
     """Only pods that a workload's controller made are its own."""
     mail.store(mail.authority.issue())
-    inner = workload(WorkloadKind.DEPLOYMENT, Apply.RELOAD, name="postfix")
+    inner = workload(WorkloadKind.DEPLOYMENT, UpdateStrategy.RELOAD, name="postfix")
     mail.deploy(inner, pod_spec(), replicas=1)
     stray = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "postfix-debug", "labels": {"app": "postfix"}}}
     mail.cluster.create(f"/api/v1/namespaces/{mail.namespace}/pods", {**stray, "spec": pod_spec()})

@@ -29,7 +29,7 @@ def test_pods_that_a_person_has_to_replace_are_said_and_then_judged_by_what_they
     server = MailServer(installation.sandbox, installation.zone.host("mx"), sub_path=True).deploy()
     installation.sandbox.patch("statefulsets.apps", server.name, {"spec": {"updateStrategy": strategy}})
     installation.start()
-    workload = {"kind": server.kind, "name": server.name, "apply": "Rollout"}
+    workload = {"kind": server.kind, "name": server.name, "updateStrategy": "Restart"}
     installation.apply(workloads=[workload], rollout={"timeout": "10s"})
     installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: "yourself" in told(seen), within=60)
     uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in server.pods()}

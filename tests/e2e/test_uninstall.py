@@ -37,7 +37,7 @@ def install(cluster: Cluster, sandbox: Sandbox, values: dict[str, object], folde
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
     chart, options = (
         project_folder() / "charts/mailtls",
-        (f"--set=crds.install={str(crds).lower()}", "--wait", "--timeout=90s"),
+        (f"--set=crds.enabled={str(crds).lower()}", "--wait", "--timeout=90s"),
     )
     place = (f"--namespace={sandbox.name}", f"--values={folder / 'values.yaml'}")
     cluster.helm("install", "mailtls", str(chart), *place, *options)

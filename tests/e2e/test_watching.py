@@ -76,7 +76,7 @@ def test_rollout_by_the_template_comes_to_rest(
     installation: Installation, postfix: MailServer, audit: AuditLog
 ) -> None:
     """Our own change of the workload, and all that follows from it, is looked at and then left alone."""
-    installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name, "apply": "Rollout"}])
+    installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name, "updateStrategy": "Restart"}])
     before = uids(postfix)
     installation.renew("now")
     assert installation.await_renewed("now", within=90)["status"]["served"] == "6/6"

@@ -116,7 +116,7 @@ def await_probed(installation: Installation, wish: str) -> Object:
 
     def handled(seen: Object | None) -> bool:
         status = (seen or {}).get("status", {})
-        return bool(status.get("handled", {}).get("probe") == wish and condition_of(seen, "Verified"))
+        return bool(status.get("lastHandledProbe") == wish and condition_of(seen, "Verified"))
 
     seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", handled)
     assert seen is not None
@@ -129,7 +129,7 @@ def test_middlebox_that_strips_starttls_at_the_public_address_fails(
     """All pods are proven, and the message says at which address the world meets something else."""
     names.set_record(installation.zone, postfix.host, "A", LOOPBACK)
     with stripping((postfix.service_address(), 25)) as port:
-        apply(installation, "Public", ports=[{"port": port, "tls": "StartTLS"}])
+        apply(installation, "Public", ports=[{"port": port, "tlsMode": "StartTLS"}])
         message = installation.await_reason("StarttlsNotAdvertised")["message"]
     assert message.startswith(f"Public/{postfix.host} at {LOOPBACK}:{port}: ")
     assert f"This answers at {LOOPBACK}, the public address of {postfix.host}" in message
@@ -146,7 +146,7 @@ def test_filtered_public_address_is_a_warning_and_a_family_that_we_have_not_anot
     names.set_record(installation.zone, postfix.host, "AAAA", "2001:db8::1")
     with ExitStack() as stack:
         stack.enter_context(filtered(FILTERED))
-        apply(installation, "Public", ports=[{"port": FILTERED, "tls": "StartTLS"}])
+        apply(installation, "Public", ports=[{"port": FILTERED, "tlsMode": "StartTLS"}])
         ready = installation.await_ready()
     assert ready["status"]["served"] == "6/8"
     told = {(each["address"], each["result"], each["reason"]) for each in endpoints(ready, "Public")}
@@ -161,7 +161,7 @@ def test_missing_ways_are_told_and_found_once_they_are_there(
 ) -> None:
     """A name without an address, then a workload without a Service; each is looked for again within seconds."""
     service = postfix.service()
-    apply(installation, "Public", ports=[{"port": 25, "tls": "StartTLS"}])
+    apply(installation, "Public", ports=[{"port": 25, "tlsMode": "StartTLS"}])
     assert postfix.host in installation.await_reason("DnsLookupFailed")["message"]
     names.set_record(installation.zone, postfix.host, "A", postfix.service_address())
     assert installation.await_ready()["status"]["served"] == "7/7"

@@ -14,7 +14,7 @@ kind: MailServerTLS
 metadata: {name: mx}
 spec:
   dnsNames: [mx1.example.invalid]
-  workloads: [{kind: StatefulSet, name: postfix, server: postfix%s}]
+  workloads: [{kind: StatefulSet, name: postfix, preset: postfix%s}]
 """
 NOWHERE = ("--resolver", "127.0.0.1:1")
 
@@ -53,8 +53,8 @@ def test_mail_ports_are_knocked_at_where_clients_dial(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as idle:
         idle.bind(("127.0.0.1", 0))
         there, missing = listening.getsockname()[1], idle.getsockname()[1]
-        mail = f"{{port: {there}, tls: StartTLS}}, {{port: {missing}, tls: Implicit}}"
-        ports = f"{mail}, {{port: 24, protocol: lmtp, tls: StartTLS}}"
+        mail = f"{{port: {there}, tlsMode: StartTLS}}, {{port: {missing}, tlsMode: Implicit}}"
+        ports = f"{mail}, {{port: 24, protocol: lmtp, tlsMode: StartTLS}}"
         manifest = MANIFEST.replace("mx1.example.invalid", "mx1.example.com") % f", ports: [{ports}]"
         (tmp_path / "mx.yaml").write_text(manifest)
         with resolving(tmp_path / "dns", CHILDREN | {"example.com": MX_CHILD}) as (resolver, _):

@@ -62,7 +62,7 @@ def test_host_that_is_named_beside_its_domains_is_judged_for_each(server: Postfi
         {"TlsaMismatch"},
         {"TlsaMismatch"},
     ]
-    assert report["endpoints"][0]["policy"] == "Enforced"
+    assert report["endpoints"][0]["tlsPolicy"] == "Enforced"
 
 
 def test_mail_exchanger_without_submission_is_well(server: Postfix, roots: str) -> None:

@@ -21,7 +21,7 @@ from mailtls.lifecycle.step import LookAtDomains
 from mailtls.model.domain.facts import SpfFacts
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Apply, Desired, MailDomain, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import Desired, MailDomain, Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.world.cluster.resource import resource_path
@@ -65,7 +65,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DomainReader]:
 def look(reader: DomainReader, port: int, *domains: MailDomain) -> Observed:
     """Look at the domains of a resource whose one pod listens at a port of loopback."""
     relay = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (relay,))
+    postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (relay,))
     pods = (PodState("postfix-0", "uid-0", ("127.0.0.1",), ready=True),)
     wants: Desired = desired(dns_names=("mx.ours.example",), workloads=(postfix,), domains=domains)
     watching = Watching(reader, MailProber(WallClock(), verdict), WallClock())
@@ -121,7 +121,7 @@ def test_operator_tells_of_domains_and_its_next_process_remembers() -> None:
         assert core.is_ready()
         assert core.condition("DomainHealthy")["reason"] == Reason.STS_RECORD_INVALID
         core.annotate("mailtls.dev/probe", "1")
-        core.run(lambda: core.status().get("handled", {}).get("probe") == "1")
+        core.run(lambda: core.status().get("lastHandledProbe") == "1")
         assert core.events() == ["Issued", "StsRecordInvalid"]
         assert len(dns.asked) == 2
 

@@ -83,7 +83,7 @@ def test_capabilities_are_understood(protocol: str, server: Mailstore) -> None:
 def test_wrong_kind_of_port_is_named(protocol: str, tls: TlsMode, said: Reason, server: Mailstore) -> None:
     """A port listed as the other kind leads to the words of its protocol."""
     other = next(mode for mode in TlsMode if mode is not tls)
-    endpoint = probe(replace(server.ports[f"{protocol}-{tls}-None"], tls=other, policy=TlsPolicy.ENFORCED))
+    endpoint = probe(replace(server.ports[f"{protocol}-{tls}-None"], tls_mode=other, tls_policy=TlsPolicy.ENFORCED))
     assert reason(endpoint) is said
     assert endpoint.failure is not None
     assert "inet_listener" in endpoint.failure.message
@@ -100,7 +100,7 @@ def test_port_behind_a_proxy_is_silent_to_strangers(protocol: str, server: Mails
 
 def test_logins_in_clear_text_are_warned_of(server: Mailstore) -> None:
     """From loopback Dovecot takes passwords in clear text, which an enforced port must not."""
-    endpoint = probe(replace(server.ports["imap-StartTLS-None"], policy=TlsPolicy.ENFORCED))
+    endpoint = probe(replace(server.ports["imap-StartTLS-None"], tls_policy=TlsPolicy.ENFORCED))
     (warned,) = endpoint.findings
     assert warned.reason is Reason.AUTH_OFFERED_BEFORE_TLS
     assert "auth_allow_cleartext" in warned.message

@@ -120,7 +120,7 @@ def test_clock_that_is_ahead_costs_one_order() -> None:
 
 def test_renewal_with_a_kept_key_is_one_order(core: Core) -> None:
     """The staged key of a renewal under rotation Never is the one that serves already."""
-    core.apply(privateKey={"rotation": "Never"})
+    core.apply(privateKey={"rotationPolicy": "Never"})
     core.run_until_ready()
     first, before = core.secret(), core.pebble.orders_made()
     core.annotate("mailtls.dev/renew", "1")
@@ -195,7 +195,7 @@ def test_crash_in_a_rollback_loses_no_pair(core: Core, nth: int, *, is_lost: boo
 def roll_back(core: Core, wish: str, *, restarts: bool = False) -> None:
     """Set the annotation, and reconcile until the status says that it was heeded."""
     core.annotate("mailtls.dev/rollback", wish)
-    core.run(lambda: core.status().get("handled", {}).get("rollback") == wish, restarts=restarts)
+    core.run(lambda: core.status().get("lastHandledRollback") == wish, restarts=restarts)
 
 
 def two_certificates(core: Core) -> tuple[object, object]:

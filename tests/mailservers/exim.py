@@ -69,7 +69,7 @@ CASES = {
         options=("tls_advertise_hosts=",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
     ),
     "defers": Case(options=("acl_smtp_connect=defer",), reason=Reason.SERVER_BUSY, says="come back later"),
-    "denies": Case(options=("acl_smtp_connect=deny",), reason=Reason.PROBE_REJECTED, says="not from here"),
+    "denies": Case(options=("acl_smtp_connect=deny",), reason=Reason.PROBE_DENIED, says="not from here"),
     "tarpit": Case(options=("acl_smtp_connect=delay",), reason=Reason.NO_BANNER, says="timed out", patience=1.5),
     "on-connect-on-587": Case(
         options=(ON_CONNECT,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3

@@ -130,7 +130,7 @@ def _configuration(server: Mailstore) -> str:
 
 
 def _listener(name: str, port: Port) -> str:
-    ssl = "yes" if port.tls is TlsMode.IMPLICIT else "no"
+    ssl = "yes" if port.tls_mode is TlsMode.IMPLICIT else "no"
     haproxy = "no" if port.proxy_protocol is ProxyProtocol.NONE else "yes"
     return LISTENER.format(name=name.lower(), port=port.port, ssl=ssl, haproxy=haproxy)
 

@@ -70,7 +70,7 @@ CASES = {
         says="STARTTLS",
     ),
     "rejects": Case(
-        options=("smtpd_client_restrictions=reject", "smtpd_delay_reject=no"), reason=Reason.PROBE_REJECTED, says="554"
+        options=("smtpd_client_restrictions=reject", "smtpd_delay_reject=no"), reason=Reason.PROBE_DENIED, says="554"
     ),
     "greylists": Case(
         options=("smtpd_client_restrictions=defer", "smtpd_delay_reject=no"), reason=Reason.SERVER_BUSY, says="450"

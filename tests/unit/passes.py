@@ -9,7 +9,16 @@ from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
 from mailtls.model.observed import ServingSecret
 from mailtls.model.probe.endpoint import Endpoint
-from mailtls.model.spec import Apply, Desired, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import (
+    Desired,
+    Port,
+    PrivateKeyPolicy,
+    TlsMode,
+    TlsPolicy,
+    UpdateStrategy,
+    Workload,
+    WorkloadKind,
+)
 from mailtls.model.status import Attempts, Schedule
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
@@ -27,7 +36,7 @@ from unit.pairs import self_signed
 from unit.stories import DAY, desired
 
 PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (PORT,)),))
+WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (PORT,)),))
 PODS = "/api/v1/namespaces/mail/pods"
 FIRST, SECOND = "postfix-0", "postfix-1"
 

@@ -8,7 +8,7 @@ from mailtls.lifecycle.proof import Evidence, gather
 from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Apply, Port, Reload, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import Port, Reload, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -17,10 +17,12 @@ SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 SMTPS = Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED)
 
 
-def workload(apply: Apply = Apply.RELOAD, name: str = "postfix", ports: tuple[Port, ...] = (SMTP, SMTPS)) -> Workload:
+def workload(
+    strategy: UpdateStrategy = UpdateStrategy.RELOAD, name: str = "postfix", ports: tuple[Port, ...] = (SMTP, SMTPS)
+) -> Workload:
     """Make a StatefulSet's place in a spec."""
-    reload = Reload(("postfix", "reload")) if apply is Apply.RELOAD else None
-    return Workload(WorkloadKind.STATEFUL_SET, name, apply, ports, reload)
+    reload = Reload(("postfix", "reload")) if strategy is UpdateStrategy.RELOAD else None
+    return Workload(WorkloadKind.STATEFUL_SET, name, strategy, ports, reload)
 
 
 def pod(name: str, *, told: str | None = None, ready: bool = True, ready_at: datetime | None = None) -> PodState:

@@ -31,7 +31,7 @@ def examine(directory: Path, wish: Wish, heard: list[str | None] | None = None) 
 
     context.sni_callback = note
     with mailbox(Mailbox(context)) as port:
-        aim = Target("127.0.0.1", "", "127.0.0.1", Port(port, PORT.tls, PORT.policy), "127.0.0.1")
+        aim = Target("127.0.0.1", "", "127.0.0.1", Port(port, PORT.tls_mode, PORT.tls_policy), "127.0.0.1")
         return MailProber(WallClock(), verdict, Limits()).probe([aim], AUTHORITY.expects(served), Depth.FULL)[0]
 
 

@@ -27,7 +27,7 @@ def test_two_name_one_secret_older_holds_it() -> None:
 def sharing(name: str, *workloads: str) -> dict[str, Any]:
     """A resource with a Secret of its own that names these StatefulSets."""
     made = resource(name, names=f"{name}-tls")
-    listed = [{"kind": "StatefulSet", "name": each, "server": "postfix"} for each in workloads]
+    listed = [{"kind": "StatefulSet", "name": each, "preset": "postfix"} for each in workloads]
     return made | {"spec": made["spec"] | {"workloads": listed}}
 
 

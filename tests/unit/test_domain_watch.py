@@ -27,7 +27,6 @@ from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import (
-    Apply,
     Desired,
     MailDomain,
     Port,
@@ -35,6 +34,7 @@ from mailtls.model.spec import (
     ProxyProtocol,
     TlsMode,
     TlsPolicy,
+    UpdateStrategy,
     Workload,
     WorkloadKind,
 )
@@ -55,7 +55,7 @@ PORTS = (
     Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
     Port(24, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC, Protocol.LMTP),
 )
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, PORTS)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, PORTS)
 STATES = (WorkloadState(POSTFIX, pods=(PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True),)),)
 SERVED, OTHER = AUTHORITY.issue(), AUTHORITY.issue()
 FAILS = Finding(Reason.TLSA_MISMATCH, "No TLSA record matches.")
@@ -169,7 +169,8 @@ def test_look_waits_while_an_order_is_under_way_but_not_while_it_fails() -> None
 def test_look_waits_for_pods_that_are_on_their_way() -> None:
     """A rollout goes on the moment that a pod is ready."""
     pods = (PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=False),)
-    states = (WorkloadState(replace(POSTFIX, apply=Apply.ROLLOUT), pods=pods, rolled=False, replicas_wanted=1),)
+    restarted = replace(POSTFIX, update_strategy=UpdateStrategy.RESTART)
+    states = (WorkloadState(restarted, pods=pods, rolled=False, replicas_wanted=1),)
     wants = wanted(workloads=(states[0].workload,))
     progress = RollProgress(NOW, timedelta(minutes=10))
     have = replace(looked(wants), domains_asked=None, workloads=states, progress=progress, probed_at=NOW)
@@ -275,10 +276,10 @@ def test_wish_for_a_probe_is_heeded_also_where_no_pods_are() -> None:
 def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
     """Who waits for it then reads both results; the pods come first."""
     before, after = wanted(probe_requested="1"), wanted(probe_requested="2")
-    have = replace(looked(before), handled_probe="2", status=read({"handled": {"probe": "1"}}))
-    assert write(1, (), have, "")["handled"]["probe"] == "1"
+    have = replace(looked(before), handled_probe="2", status=read({"lastHandledProbe": "1"}))
+    assert write(1, (), have, None)["lastHandledProbe"] == "1"
     done = replace(have, domains_asked=asked_until(after, have, NOW))
-    assert write(1, (), done, "")["handled"]["probe"] == "2"
+    assert write(1, (), done, None)["lastHandledProbe"] == "2"
 
 
 # what is told
@@ -338,7 +339,7 @@ def test_domain_that_is_no_longer_named_is_forgotten() -> None:
 def test_what_was_found_is_read_back_after_a_restart() -> None:
     """The condition stands until the domains are looked at anew; ten findings of each are kept."""
     have = looked(wanted(), *[FAILS] * 6, *[WARNS] * 6)
-    status = write(1, (), have, "")
+    status = write(1, (), have, None)
     assert [len(each["findings"]) for each in status["domains"]] == [10]
     again = replace(seen(), domains=read(status).domains)
     assert health(wanted(), again).reason is Reason.TLSA_MISMATCH

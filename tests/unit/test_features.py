@@ -13,7 +13,17 @@ from mailtls.model.features import Feature, Features
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload
-from mailtls.model.spec import Apply, MailDomain, Port, Probe, Reload, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import (
+    MailDomain,
+    Port,
+    Probe,
+    Reload,
+    TlsMode,
+    TlsPolicy,
+    UpdateStrategy,
+    Workload,
+    WorkloadKind,
+)
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
@@ -35,9 +45,9 @@ def off(*features: Feature) -> Features:
     return Features(frozenset(features))
 
 
-def workload(apply: Apply, reload: Reload | None = None) -> Workload:
+def workload(strategy: UpdateStrategy, reload: Reload | None = None) -> Workload:
     """A workload told in one way."""
-    return Workload(WorkloadKind.STATEFUL_SET, "postfix", apply, (), reload=reload)
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", strategy, (), reload=reload)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +66,7 @@ def test_reload_is_refused_where_its_command_may_not_be_run(
     switched: Features, reload: Reload | None, refused: Feature | None
 ) -> None:
     """A preset's command is known by its words, whoever wrote them."""
-    step = ReloadPod(workload(Apply.RELOAD, reload), PodState("postfix-0", "uid", (), ready=True))
+    step = ReloadPod(workload(UpdateStrategy.RELOAD, reload), PodState("postfix-0", "uid", (), ready=True))
     finding = switched.refusal_to_tell(step)
     assert (finding is None) == (refused is None)
     if finding is not None:
@@ -66,18 +76,18 @@ def test_reload_is_refused_where_its_command_may_not_be_run(
 
 def test_command_of_a_further_server_in_the_same_pods_is_one_of_the_resources_own() -> None:
     """Preflight says so before any pod is told."""
-    both = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (), reload=POSTFIX, also=(OWN,))
+    both = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (), reload=POSTFIX, also=(OWN,))
     (finding,) = off(Feature.CUSTOM_RELOADS).refusals(desired(workloads=(both,)))
     assert "features.customReloads is false" in finding.message
 
 
 def test_restart_is_refused_only_where_restarts_are_off() -> None:
     """It needs no command in a pod."""
-    step = RestartWorkload(workload(Apply.RELOAD))
+    step = RestartWorkload(workload(UpdateStrategy.RELOAD))
     finding = off(Feature.RESTARTS).refusal_to_tell(step)
     assert finding is not None
     assert "kubectl rollout restart yourself" in finding.message
-    step = RestartWorkload(workload(Apply.ROLLOUT))
+    step = RestartWorkload(workload(UpdateStrategy.RESTART))
     finding = off(Feature.RESTARTS).refusal_to_tell(step)
     assert finding is not None
     assert "features.restarts is false" in finding.message
@@ -117,7 +127,7 @@ def test_services_are_not_listed_where_they_are_off() -> None:
 
 def _with_port() -> Workload:
     port = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    return Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.NONE, (port,))
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (port,))
 
 
 def test_domains_are_not_looked_up_where_they_are_off() -> None:
@@ -146,10 +156,10 @@ def test_setting_names_features_and_refuses_others() -> None:
 def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None:
     """So an installation without a feature is whole for resources that do without it."""
     assert needed(desired()) == ALWAYS
-    reloads = desired(workloads=(workload(Apply.RELOAD, POSTFIX),))
+    reloads = desired(workloads=(workload(UpdateStrategy.RELOAD, POSTFIX),))
     assert set(needed(reloads)) == {*ALWAYS, *OF_FEATURES[Feature.EXEC]}
     every = desired(
-        workloads=(workload(Apply.RELOAD, POSTFIX), workload(Apply.ROLLOUT)),
+        workloads=(workload(UpdateStrategy.RELOAD, POSTFIX), workload(UpdateStrategy.RESTART)),
         probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})),
     )
     assert set(needed(every)) == set(NEEDED)
@@ -178,7 +188,7 @@ class AskedCluster(FakeCluster):
 
 def test_preflight_says_of_all_that_the_resource_asks_for_and_that_is_off() -> None:
     """By the operator's own environment; rights that were taken away for it are not asked for beside."""
-    ways = (workload(Apply.RELOAD, OWN), workload(Apply.ROLLOUT))
+    ways = (workload(UpdateStrategy.RELOAD, OWN), workload(UpdateStrategy.RESTART))
     wants, cluster = desired(workloads=ways, domains=(MailDomain("example.com"),)), AskedCluster()
     told = {"MAILTLS_DISABLED_FEATURES": "customReloads,domains,restarts"}
     place = Place(NOW, cluster, Installation("mailtls", "mailtls", told))

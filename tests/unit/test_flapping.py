@@ -9,6 +9,7 @@ from mailtls.lifecycle.report import served
 from mailtls.lifecycle.store import about_another_certificate
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.model.status import ServedCount
 from unit.passes import FIRST, PORT, SECOND, WANTED
 from unit.passes import Operator as AnyOperator
 from unit.stories import DAY
@@ -67,7 +68,7 @@ def test_pod_that_was_unready_for_a_moment_is_only_glanced_at() -> None:
     for _ in range(3):
         assert operator.asks(unready=SECOND) == []
         assert operator.says(SECOND) == ()
-        assert served(WANTED, operator.seen) == "0/1"  # the login of the first one is refused as well
+        assert served(WANTED, operator.seen) == ServedCount(0, 1)  # the login of the first one is refused as well
         assert operator.asks() == [(SECOND, Depth.QUICK)]
         assert operator.says(SECOND) == (REFUSED, OLD_TLS)
         assert operator.seen.probed_depth is Depth.FULL

@@ -267,7 +267,7 @@ def test_login_without_a_verdict_fails(behaviour: dict[str, Act | bytes], said: 
     server = Mailbox(tls_context(tmp_path, GOOD), **behaviour)  # type: ignore[arg-type]
     with mailbox(server) as port:
         endpoint, _ = examine(port, expected=with_login(), limits=Limits(dialog=1.0))
-    assert reasons(endpoint.findings) == [(Reason.AUTH_BROKEN_OFF, Severity.FAIL)]
+    assert reasons(endpoint.findings) == [(Reason.AUTH_INCOMPLETE, Severity.FAIL)]
     assert endpoint.findings[0].evidence == said
 
 

@@ -15,11 +15,11 @@ from mailtls.lifecycle.issue import (
 )
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy, Rotation
+from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy, RotationPolicy
 from mailtls.model.status import Condition, ConditionType, Status, Truth
 from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 
-KEPT = PrivateKeyPolicy(rotation=Rotation.NEVER)
+KEPT = PrivateKeyPolicy(rotation_policy=RotationPolicy.NEVER)
 
 
 def test_all_is_well_nothing_is_due() -> None:
@@ -139,7 +139,7 @@ def test_staged_key_of_another_kind_does_not_fit(policy: PrivateKeyPolicy) -> No
         (KEPT, seen(secret=ServingSecret(exists=False)), False),
         (KEPT, seen(secret=secret(certificate=certificate(spki_sha256="cc" * 32), key_spki_sha256="cc" * 32)), False),
         (KEPT, seen(secret=secret(key_spki_sha256="00" * 32)), False),
-        (PrivateKeyPolicy(size=384, rotation=Rotation.NEVER), seen(), False),
+        (PrivateKeyPolicy(size=384, rotation_policy=RotationPolicy.NEVER), seen(), False),
     ],
     ids=["another key", "rotation Always", "nothing serves", "the same key", "broken pair", "key of another kind"],
 )

@@ -29,9 +29,9 @@ def outcome(protocol: Protocol, password: str, *answers: bytes) -> Login | None:
 @pytest.mark.parametrize(
     ("protocol", "answers", "wanted"),
     [
-        (Protocol.SMTP, (b"334 more",), LoginOutcome.BROKEN_OFF),
-        (Protocol.IMAP, (b"+", b"+ more"), LoginOutcome.BROKEN_OFF),
-        (Protocol.POP3, (b"+ ", b"+ more"), LoginOutcome.BROKEN_OFF),
+        (Protocol.SMTP, (b"334 more",), LoginOutcome.INCOMPLETE),
+        (Protocol.IMAP, (b"+", b"+ more"), LoginOutcome.INCOMPLETE),
+        (Protocol.POP3, (b"+ ", b"+ more"), LoginOutcome.INCOMPLETE),
         (Protocol.POP3, (b"+ ", b"+OK in"), LoginOutcome.ACCEPTED),
     ],
 )
@@ -58,7 +58,7 @@ def test_words_of_a_server_that_heard_a_password_are_not_kept(repeated: bytes) -
     [
         (Protocol.SMTP, b"454 4.7.0 Temporary authentication failure", Login(LoginOutcome.UNAVAILABLE, "454 4.7.0")),
         (Protocol.SMTP, b"421 4.3.2 shutting down", Login(LoginOutcome.UNAVAILABLE, "421 4.3.2")),
-        (Protocol.SMTP, b"what?", Login(LoginOutcome.BROKEN_OFF, "no reply of the protocol")),
+        (Protocol.SMTP, b"what?", Login(LoginOutcome.INCOMPLETE, "no reply of the protocol")),
         (Protocol.IMAP, b"l1 NO [UNAVAILABLE] later", Login(LoginOutcome.UNAVAILABLE, "NO [UNAVAILABLE]")),
         (Protocol.IMAP, b"* BYE [UNAVAILABLE] later", Login(LoginOutcome.UNAVAILABLE, "BYE [UNAVAILABLE]")),
         (

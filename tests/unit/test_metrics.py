@@ -59,31 +59,33 @@ def test_a_stored_certificate_shows_both_dates() -> None:
 
 
 def test_a_port_shows_what_it_serves() -> None:
-    """A good port shows its expiry, that it matches, and Verified."""
+    """A good port shows its expiry, that it matches, and success, without any finding."""
     metrics = Metrics()
     served(metrics, endpoint("postfix-0"))
     place = ("mx", "postfix-0", "25", "StatefulSet/postfix")
     assert samples(metrics, "mailtls_served_not_after_timestamp_seconds") == {place: LATER.timestamp()}
-    assert samples(metrics, "mailtls_served_matches") == {place: 1}
+    assert samples(metrics, "mailtls_endpoint_certificate_matches") == {place: 1}
     assert samples(metrics, "mailtls_probe_timestamp_seconds") == {place: NOW.timestamp()}
-    assert samples(metrics, "mailtls_probe_result") == {("mx", "postfix-0", "25", "Verified", "StatefulSet/postfix"): 1}
+    assert samples(metrics, "mailtls_endpoint_probe_success") == {place: 1}
+    assert samples(metrics, "mailtls_endpoint_finding") == {}
 
 
 def test_a_new_reason_takes_the_place_of_the_old() -> None:
-    """There is one series per port, that of the present reason."""
+    """Each port has one series of success, and series of the present reasons only."""
     metrics = Metrics()
-    served(metrics, endpoint("postfix-0", 25), endpoint("postfix-0", 465))
+    served(metrics, endpoint("postfix-0", 25, Reason.SELF_SIGNED), endpoint("postfix-0", 465))
     served(metrics, endpoint("postfix-0", 25, Reason.HOSTNAME_MISMATCH), endpoint("postfix-0", 465))
-    shown = {(labels[2], labels[3]) for labels in samples(metrics, "mailtls_probe_result")}
-    assert shown == {("25", "HostnameMismatch"), ("465", "Verified")}
+    success = {labels[2]: value for labels, value in samples(metrics, "mailtls_endpoint_probe_success").items()}
+    assert success == {"25": 0, "465": 1}
+    assert {labels[2:4] for labels in samples(metrics, "mailtls_endpoint_finding")} == {("25", "HostnameMismatch")}
 
 
 def test_a_warning_is_no_failure() -> None:
-    """Findings that only warn leave the port verified."""
+    """Findings that only warn leave the probe a success."""
     metrics = Metrics()
     warned = replace(endpoint("postfix-0"), findings=(Finding(Reason.WEAK_CRYPTO, "Old.", Severity.WARN),))
     served(metrics, warned)
-    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"Verified"}
+    assert list(samples(metrics, "mailtls_endpoint_probe_success").values()) == [1]
 
 
 def test_a_port_that_fell_silent_keeps_its_last_expiry() -> None:
@@ -92,42 +94,46 @@ def test_a_port_that_fell_silent_keeps_its_last_expiry() -> None:
     served(metrics, endpoint("postfix-0"))
     served(metrics, endpoint("postfix-0", 25, Reason.CONNECTION_REFUSED, seen=False))
     assert list(samples(metrics, "mailtls_served_not_after_timestamp_seconds").values()) == [LATER.timestamp()]
-    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"ConnectionRefused"}
+    assert list(samples(metrics, "mailtls_endpoint_probe_success").values()) == [0]
+    assert {labels[3] for labels in samples(metrics, "mailtls_endpoint_finding")} == {"ConnectionRefused"}
 
 
 PLACES = (
     "mailtls_served_not_after_timestamp_seconds",
-    "mailtls_served_matches",
-    "mailtls_probe_result",
+    "mailtls_endpoint_certificate_matches",
+    "mailtls_endpoint_probe_success",
     "mailtls_probe_timestamp_seconds",
     "mailtls_endpoint_finding",
 )
 
 
 def test_series_of_a_pod_that_is_not_ready_stay_until_it_is_gone() -> None:
-    """What was last found there stands, expiry and all; the result says that nobody asks the pod now."""
+    """What was last found there stands, expiry and all; PodNotReady beside it says that nobody probes the pod now."""
     metrics = Metrics()
     expired = endpoint("postfix-0", 25, Reason.SERVING_OLD_CERTIFICATE, Reason.CERTIFICATE_EXPIRED)
     served(metrics, expired, endpoint("postfix-1"))
     metrics.served(KEY, [endpoint("postfix-1")], resting=[expired.target])
     place = ("mx", "postfix-0", "25", "StatefulSet/postfix")
     assert samples(metrics, "mailtls_served_not_after_timestamp_seconds")[place] == LATER.timestamp()
-    assert samples(metrics, "mailtls_served_matches")[place] == 0
+    assert samples(metrics, "mailtls_endpoint_certificate_matches")[place] == 0
     assert samples(metrics, "mailtls_probe_timestamp_seconds")[place] == NOW.timestamp()
-    results = {labels[3] for labels in samples(metrics, "mailtls_probe_result") if labels[1] == "postfix-0"}
-    assert results == {"PodNotReady"}
+    assert samples(metrics, "mailtls_endpoint_probe_success")[place] == 0
     found = {labels[3] for labels in samples(metrics, "mailtls_endpoint_finding")}
-    assert found == {"ServingOldCertificate", "CertificateExpired"}
+    assert found == {"ServingOldCertificate", "CertificateExpired", "PodNotReady"}
+    served(metrics, endpoint("postfix-0"), endpoint("postfix-1"))
+    assert set(samples(metrics, "mailtls_endpoint_probe_success").values()) == {1}
+    assert samples(metrics, "mailtls_endpoint_finding") == {}
     served(metrics, endpoint("postfix-1"))
     assert {labels[1] for name in PLACES for labels in samples(metrics, name)} == {"postfix-1"}
 
 
 def test_pod_that_was_never_ready_is_seen() -> None:
-    """A pod that hangs from its start has a result, though nobody ever asked it."""
+    """A pod that hangs from its start has no success, though nobody ever probed it."""
     metrics = Metrics()
     metrics.served(KEY, [], resting=[endpoint("postfix-0").target])
-    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"PodNotReady"}
-    assert samples(metrics, "mailtls_served_matches") == {}
+    assert list(samples(metrics, "mailtls_endpoint_probe_success").values()) == [0]
+    assert {labels[3:5] for labels in samples(metrics, "mailtls_endpoint_finding")} == {("PodNotReady", "Fail")}
+    assert samples(metrics, "mailtls_endpoint_certificate_matches") == {}
 
 
 def test_every_finding_is_a_series_with_its_severity() -> None:
@@ -152,8 +158,8 @@ def test_series_of_a_vanished_pod_go() -> None:
     served(metrics, endpoint("postfix-1"))
     for name in (
         "mailtls_served_not_after_timestamp_seconds",
-        "mailtls_served_matches",
-        "mailtls_probe_result",
+        "mailtls_endpoint_certificate_matches",
+        "mailtls_endpoint_probe_success",
         "mailtls_probe_timestamp_seconds",
     ):
         assert {labels[1] for labels in samples(metrics, name)} == {"postfix-1"}
@@ -164,14 +170,14 @@ def test_another_certificate_does_not_match(reason: Reason) -> None:
     """What is not the stored leaf counts as 0."""
     metrics = Metrics()
     served(metrics, endpoint("postfix-0", 25, reason))
-    assert list(samples(metrics, "mailtls_served_matches").values()) == [0]
+    assert list(samples(metrics, "mailtls_endpoint_certificate_matches").values()) == [0]
 
 
 def test_the_right_certificate_with_another_fault_matches() -> None:
     """A fault beside the certificate does not make it another one."""
     metrics = Metrics()
     served(metrics, endpoint("postfix-0", 25, Reason.EHLO_AFTER_TLS_FAILED))
-    assert list(samples(metrics, "mailtls_served_matches").values()) == [1]
+    assert list(samples(metrics, "mailtls_endpoint_certificate_matches").values()) == [1]
 
 
 @pytest.mark.parametrize("bad_first", [True, False])
@@ -181,17 +187,19 @@ def test_of_two_addresses_the_worse_counts(bad_first: bool) -> None:
     bad = replace(endpoint("postfix-0", 25, Reason.SERVING_OLD_CERTIFICATE, address="::1"), served_not_after=NOW)
     both: Sequence[Endpoint] = [bad, endpoint("postfix-0")] if bad_first else [endpoint("postfix-0"), bad]
     metrics.served(KEY, both)
-    assert {labels[3] for labels in samples(metrics, "mailtls_probe_result")} == {"ServingOldCertificate"}
-    assert list(samples(metrics, "mailtls_served_matches").values()) == [0]
+    assert list(samples(metrics, "mailtls_endpoint_probe_success").values()) == [0]
+    assert list(samples(metrics, "mailtls_endpoint_certificate_matches").values()) == [0]
     assert list(samples(metrics, "mailtls_served_not_after_timestamp_seconds").values()) == [NOW.timestamp()]
 
 
-def test_only_present_conditions_are_shown() -> None:
-    """A condition that flips leaves no series of its old status."""
+def test_each_status_of_a_condition_is_a_series_and_its_reason_another() -> None:
+    """As kube-state-metrics shows conditions; one that flips leaves no series of its old reason."""
     metrics = Metrics()
     metrics.conditions(KEY, [Condition(ConditionType.READY, Truth.FALSE, Reason.ISSUING, "", NOW, 1)])
     metrics.conditions(KEY, [Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)])
-    assert samples(metrics, "mailtls_condition") == {("mx", "Ready", "True", "Ready"): 1}
+    statuses = {("mx", "True", "Ready"): 1, ("mx", "False", "Ready"): 0, ("mx", "Unknown", "Ready"): 0}
+    assert samples(metrics, "mailtls_status_condition") == statuses
+    assert samples(metrics, "mailtls_status_condition_info") == {("mx", "Ready", "Ready"): 1}
 
 
 def test_findings_about_domains_go_with_the_fault_and_with_the_domain() -> None:
@@ -223,7 +231,7 @@ def test_a_forgotten_resource_leaves_nothing_and_others_stay() -> None:
     metrics.forget(KEY)
     text = metrics.text().decode()
     assert 'name="mx"' not in text
-    assert text.count('name="other"') == 9
+    assert text.count('name="other"') == 12
 
 
 def test_the_operators_own_metrics_count() -> None:
@@ -241,7 +249,7 @@ def test_the_operators_own_metrics_count() -> None:
     metrics.watch_line(lambda: 3)
     metrics.reconciled(0.2)
     depth[0] = 5
-    assert samples(metrics, "mailtls_queue_depth") == {(): 5}
+    assert samples(metrics, "mailtls_workqueue_depth") == {(): 5}
     assert samples(metrics, "mailtls_queue_oldest_seconds") == {(): 2.5}
     assert samples(metrics, "mailtls_workers_stuck") == {(): 1}
     assert samples(metrics, "mailtls_bulkhead_waiting") == {(): 3}

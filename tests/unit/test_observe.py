@@ -10,7 +10,7 @@ from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Apply, Port, PrivateKeyPolicy, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import Port, PrivateKeyPolicy, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.observe import READ_LASTS, Observer
 from mailtls.world import keys
@@ -21,7 +21,7 @@ from unit.pairs import self_signed
 from unit.stories import desired
 
 POSTFIX = Workload(
-    WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
 )
 STATES = (WorkloadState(POSTFIX, pods=(PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True),)),)
 WANTED = desired(workloads=(POSTFIX,))

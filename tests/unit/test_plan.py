@@ -26,7 +26,17 @@ from mailtls.model.order import OrderState
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Apply, Key, Port, PrivateKeyPolicy, Rotation, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import (
+    Key,
+    Port,
+    PrivateKeyPolicy,
+    RotationPolicy,
+    TlsMode,
+    TlsPolicy,
+    UpdateStrategy,
+    Workload,
+    WorkloadKind,
+)
 from mailtls.model.status import Status
 from mailtls.model.workload import PodState, WorkloadState
 from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
@@ -34,7 +44,7 @@ from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, sec
 MISSING = ServingSecret(exists=False)
 MINUTE = timedelta(minutes=1)
 POSTFIX = Workload(
-    WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
 )
 
 
@@ -138,7 +148,7 @@ def test_changed_key_policy_closes_the_order_first() -> None:
 def test_rotation_that_ends_in_mid_order_closes_it_first() -> None:
     """The key that serves is pinned now, so the one that was staged must not take its place."""
     have = seen(staged=staged(order_url="u"))
-    kept = desired(private_key=PrivateKeyPolicy(rotation=Rotation.NEVER), renew_requested="1")
+    kept = desired(private_key=PrivateKeyPolicy(rotation_policy=RotationPolicy.NEVER), renew_requested="1")
     assert next_step(kept, have, NOW) == CloseOrder()
     assert next_step(desired(renew_requested="1"), have, NOW) == ResumeOrder("u")
 

@@ -108,7 +108,7 @@ CASES = [
     ),
     Case("PREAUTH", IMAP, good(IMAP, greeting=b"* PREAUTH hi\r\n"), Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, "PREAUTH hi"),
     Case("PREAUTH in TLS", IMAP, inside(IMAP, greeting=b"* PREAUTH hi\r\n"), tls=IMPLICIT),
-    Case("IMAP says BYE", IMAP, good(IMAP, greeting=b"* BYE no\r\n"), Reason.PROBE_REJECTED, "BYE no"),
+    Case("IMAP says BYE", IMAP, good(IMAP, greeting=b"* BYE no\r\n"), Reason.PROBE_DENIED, "BYE no"),
     Case("IMAP is down", IMAP, good(IMAP, greeting=b"* BYE [UNAVAILABLE] x\r\n"), Reason.SERVER_BUSY, "x"),
     Case(
         "IMAP without STARTTLS",
@@ -169,7 +169,7 @@ CASES = [
         good(LMTP, ehlo=b"250-mx1\r\n250 STARTTLS\r\n", ehlo_in_tls=b"250 mx1\r\n"),
         policy=TlsPolicy.ENFORCED,
     ),
-    Case("Sieve says BYE", SIEVES, good(SIEVES, greeting=b'BYE "no"\r\n'), Reason.PROBE_REJECTED, "no"),
+    Case("Sieve says BYE", SIEVES, good(SIEVES, greeting=b'BYE "no"\r\n'), Reason.PROBE_DENIED, "no"),
     Case(
         "Sieve without STARTTLS",
         SIEVES,

@@ -133,7 +133,7 @@ def test_ipv6_address_is_probed() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         port = listener.getsockname()[1]
         threading.Thread(target=lambda: listener.accept()[0].sendall(b"554 no\r\n"), daemon=True).start()
-        assert reason(probe(target(port, "::1"))[0]) is Reason.PROBE_REJECTED
+        assert reason(probe(target(port, "::1"))[0]) is Reason.PROBE_DENIED
 
 
 def test_dead_endpoints_delay_nobody(tmp_path: Path) -> None:

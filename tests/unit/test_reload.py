@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
-from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
+from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState
 from mailtls.world.cluster.refusals import printable
 from mailtls.world.cluster.reload import Interrupted, leaf_sha256, reload_pod
@@ -25,7 +25,7 @@ from unit.kube import FakeCluster
 
 COMMAND = ("postfix", "reload")
 LIMITED = ("timeout", "-k", "5", "30", *COMMAND)
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (), Reload(COMMAND))
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (), Reload(COMMAND))
 POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, container="postfix", certificate_path="/tls.crt")
 POD_PATH = "/api/v1/namespaces/mail/pods/postfix-0"
 ALIVE = {POD_PATH: {"metadata": {"uid": POD.uid}}}
@@ -151,7 +151,9 @@ def test_file_that_cannot_be_read_is_named_with_what_cat_said() -> None:
 def test_sub_path_mount_with_the_old_file_is_named_at_once() -> None:
     """Waiting would be in vain."""
     cluster = FakeCluster(answer=shows(OLD_PEM))
-    assert told(tell(cluster, replace(POD, sub_path=True), timeout=60), "apply: Rollout") is Reason.SUB_PATH_MOUNT
+    assert (
+        told(tell(cluster, replace(POD, sub_path=True), timeout=60), "updateStrategy: Restart") is Reason.SUB_PATH_MOUNT
+    )
     assert cluster.verbs() == ("merge", "execute")
 
 

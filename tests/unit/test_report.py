@@ -12,8 +12,8 @@ from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Apply, Key, Port, TlsMode, TlsPolicy, Workload, WorkloadKind
-from mailtls.model.status import Condition, ConditionType, Status, Truth
+from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.status import Condition, ConditionType, ServedCount, Status, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from unit.stories import NOW, attempts, certificate, desired, schedule, secret, seen
 
@@ -22,7 +22,7 @@ PORTS = (
     Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
     Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
 )
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, PORTS)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, PORTS)
 PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
 
 
@@ -64,7 +64,7 @@ def test_every_endpoint_serves_it_is_verified() -> None:
     """Proof of every port of every pod makes it ready."""
     now = said(proven(), workloads=(POSTFIX,))
     assert {kind for kind, each in now.items() if each.status is not Truth.TRUE} == {ConditionType.DOMAIN_HEALTHY}
-    assert served(desired(workloads=(POSTFIX,)), proven()) == "4/4"
+    assert served(desired(workloads=(POSTFIX,)), proven()) == ServedCount(4, 4)
 
 
 def test_trial_certificate_is_verified_and_told_beside_it() -> None:
@@ -86,7 +86,7 @@ def test_failing_endpoint_is_named_with_its_reason() -> None:
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
     assert verified.message == "postfix-0:25: The old certificate is served. (2 of 4 endpoints fail)"
     assert now[ConditionType.READY].status is Truth.FALSE
-    assert served(desired(workloads=(POSTFIX,)), have) == "2/4"
+    assert served(desired(workloads=(POSTFIX,)), have) == ServedCount(2, 4)
 
 
 def test_pods_that_were_not_asked_yet_are_unknown() -> None:

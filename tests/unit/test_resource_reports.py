@@ -165,7 +165,13 @@ JSON = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["conditions", "certificate", "endpoints", "history", "handled", "served", "domains"]), JSON
+        st.sampled_from(
+            [
+                *("conditions", "certificate", "endpoints", "history", "lastHandledRenew", "served", "domains"),
+                *("endpointsServed", "endpointsTotal"),
+            ]
+        ),
+        JSON,
     )
 )
 def test_any_status_is_shown(status: dict[str, Any]) -> None:
@@ -200,15 +206,15 @@ def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
     ("seen", "wish", "came_true"),
     [
         (resource(), Wish.RENEW, None),
-        (resource(handled={"renew": "before"}), Wish.RENEW, None),
-        (resource(handled={"renew": "now"}), Wish.RENEW, True),
-        (resource("RolledOut", handled={"renew": "now"}), Wish.RENEW, None),
+        (resource(lastHandledRenew="before"), Wish.RENEW, None),
+        (resource(lastHandledRenew="now"), Wish.RENEW, True),
+        (resource("RolledOut", lastHandledRenew="now"), Wish.RENEW, None),
         (resource(attempts=attempts(None)), Wish.RENEW, False),
         (resource(attempts=attempts("2026-11-24T17:00:00Z")), Wish.RENEW, None),
         (resource(attempts=attempts(None, "before")), Wish.RENEW, None),
-        (resource(handled={"rollback": "now"}), Wish.ROLLBACK, True),
-        (resource(handled={"probe": "now"}), Wish.PROBE, True),
-        (resource("Verified", handled={"probe": "now"}), Wish.PROBE, False),
+        (resource(lastHandledRollback="now"), Wish.ROLLBACK, True),
+        (resource(lastHandledProbe="now"), Wish.PROBE, True),
+        (resource("Verified", lastHandledProbe="now"), Wish.PROBE, False),
     ],
 )
 def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Wish, came_true: bool | None) -> None:
@@ -224,7 +230,7 @@ def test_refused_rollback_did_not_come_true_however_ready_the_resource_is(
 ) -> None:
     """A refusal heeds the wish and changes nothing, so that what served before goes on being Ready."""
     history = [{"time": "2026-11-24T15:00:00Z", "event": event, "message": f"It is {event}."} for event in events]
-    now = progress(view(resource(handled={"rollback": "now"}, history=history)), Wish.ROLLBACK, "now")
+    now = progress(view(resource(lastHandledRollback="now", history=history)), Wish.ROLLBACK, "now")
     assert now.came_true is came_true
     assert came_true or now.sentence == "RollbackRefused: It is RollbackRefused."
 

@@ -12,12 +12,12 @@ from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.roll_view import View, may_have_started_before
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import ReloadPod, ReplacePod, RestartWorkload, RolledOut, RolloutFailed, RollStep, WaitForPods
-from mailtls.model.spec import Apply
+from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import PodState
 from unit.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
 
-ROLLOUT = workload(Apply.ROLLOUT)
-BY_ITSELF = workload(Apply.NONE)
+ROLLOUT = workload(UpdateStrategy.RESTART)
+BY_ITSELF = workload(UpdateStrategy.NONE)
 BROKEN = Finding(Reason.SECRET_NOT_MOUNTED, "No container mounts it.")
 SUB_PATH = Finding(Reason.SUB_PATH_MOUNT, "Never updates.")
 LATER = timedelta(minutes=1)
@@ -255,18 +255,18 @@ def test_no_pod_ready_and_started_before_the_certificate_restarts_the_workload()
     assert next_roll(states, {}, NEW, progress(), NOW) == RestartWorkload(ROLLOUT)
 
 
-@pytest.mark.parametrize("apply", [Apply.RELOAD, Apply.ROLLOUT])
-def test_no_pod_ready_but_started_after_the_certificate_is_awaited(apply: Apply) -> None:
+@pytest.mark.parametrize("strategy", [UpdateStrategy.RELOAD, UpdateStrategy.RESTART])
+def test_no_pod_ready_but_started_after_the_certificate_is_awaited(strategy: UpdateStrategy) -> None:
     """It read the newest certificate, so it is something else that keeps it from being ready."""
-    states = [state(stuck("p-0"), of=workload(apply))]
+    states = [state(stuck("p-0"), of=workload(strategy))]
     begun = replace(progress(), stored_at=NOW - 2 * LATER)
     assert awaited(next_roll(states, {}, NEW, begun, NOW)) is Reason.POD_NOT_READY
 
 
-@pytest.mark.parametrize("apply", [Apply.RELOAD, Apply.ROLLOUT])
-def test_no_pod_ready_but_just_started_is_given_time(apply: Apply) -> None:
+@pytest.mark.parametrize("strategy", [UpdateStrategy.RELOAD, UpdateStrategy.RESTART])
+def test_no_pod_ready_but_just_started_is_given_time(strategy: UpdateStrategy) -> None:
     """A server that is starting may still become ready by itself."""
-    states = [state(stuck("p-0", started=timedelta(seconds=2)), of=workload(apply))]
+    states = [state(stuck("p-0", started=timedelta(seconds=2)), of=workload(strategy))]
     assert awaited(next_roll(states, {}, NEW, progress(), NOW)) is Reason.POD_NOT_READY
 
 
@@ -588,7 +588,7 @@ def test_restart_in_flight_comes_before_a_reload() -> None:
     assert awaited(found) is Reason.ROLLING_OUT
 
 
-def test_apply_none_waits_for_the_pods_then_fails() -> None:
+def test_strategy_none_waits_for_the_pods_then_fails() -> None:
     """The server is to find the file by itself; the operator only looks."""
     states = [state(pod("p-0"), of=BY_ITSELF)]
     seen_now = evidence(all_serve(OLD, "p-0"))

@@ -21,7 +21,7 @@ from mailtls.model.roll import (
     RollStep,
     WaitForPods,
 )
-from mailtls.model.spec import Apply
+from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import WorkloadState
 from unit.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
 
@@ -87,7 +87,7 @@ class Server:
 class Group:
     """A workload."""
 
-    apply: Apply
+    strategy: UpdateStrategy
     servers: list[Server]
     template: str | None = None
     restarted_at: datetime | None = None
@@ -100,7 +100,7 @@ class Group:
                 server.served = OLD if server.temper is Temper.IGNORES else NEW
             self.restarted_at = None
         pods = [pod(server.name, told=server.told, ready=server.is_ready) for server in self.servers]
-        wanted = workload(self.apply, f"w{index}", ports=(SMTP,))
+        wanted = workload(self.strategy, f"w{index}", ports=(SMTP,))
         if self.restarted_at is None:
             pods = [replace(each, template_sha256=self.template) for each in pods]
         return state(*pods, of=wanted, template=self.template, rolled=up and self.restarted_at is None)
@@ -128,7 +128,9 @@ class Simulation:
         """Observe, probe and decide, as reconcile does."""
         states = [group.observe(index, self.now) for index, group in enumerate(self.groups)]
         probes = evidence([server.look(self.now) for server in self.servers() if server.is_ready])
-        reloaded = [server for group in self.groups if group.apply is Apply.RELOAD for server in group.servers]
+        reloaded = [
+            server for group in self.groups if group.strategy is UpdateStrategy.RELOAD for server in group.servers
+        ]
         self.told_at_once = max(self.told_at_once, sum(server.is_untested for server in reloaded))
         return next_roll(states, probes, NEW, progress, self.now)
 
@@ -192,7 +194,7 @@ def groups(draw: st.DrawFn, tempers: st.SearchStrategy[Temper]) -> list[Group]:
             Server(f"w{index}-{ordinal}", draw(tempers), draw(st.sampled_from([OLD, OLD, NEW])))
             for ordinal in range(draw(st.integers(0, 4)))
         ]
-        drawn.append(Group(draw(st.sampled_from(Apply)), servers))
+        drawn.append(Group(draw(st.sampled_from(UpdateStrategy)), servers))
     return drawn
 
 
@@ -219,7 +221,10 @@ def test_any_rollout_ends_with_at_most_one_untested_pod(drawn: list[Group], dyin
 @given(groups(st.sampled_from([Temper.LOADS, Temper.LOADS_SLOWLY])), deaths)
 def test_rollout_of_sound_servers_always_succeeds(drawn: list[Group], dying: list[bool]) -> None:
     """No death of the operator makes a rollout of sound servers fail, and no workload is restarted twice."""
-    sound = [replace(group, apply=Apply.RELOAD) if group.apply is Apply.NONE else group for group in drawn]
+    sound = [
+        replace(group, strategy=UpdateStrategy.RELOAD) if group.strategy is UpdateStrategy.NONE else group
+        for group in drawn
+    ]
     simulation = Simulation(sound, iter(dying))
     assert isinstance(simulation.attempt(), RolledOut)
     assert len(simulation.restarts) == len(set(simulation.restarts))

@@ -27,7 +27,7 @@ from mailtls.model.probe.credentials import Credentials
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Apply, Port, Probe, TlsMode, TlsPolicy, Workload, WorkloadKind
+from mailtls.model.spec import Port, Probe, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
 from mailtls.world.cluster.credentials import TrialLogin, trial_login
@@ -38,7 +38,7 @@ from unit.kube import basic_auth
 from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 POSTFIX = Workload(
-    WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
 )
 PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
 WANTED = desired(workloads=(POSTFIX,))
@@ -190,7 +190,7 @@ def test_pod_that_was_replaced_inherits_no_patience() -> None:
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:
-    """With `depth: quick` one sweep is enough."""
+    """With `depth: Quick` one sweep is enough."""
     clock = WallClock()
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
     have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
@@ -267,10 +267,10 @@ def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
     have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.FULL))
     assert [each.findings for each in have.endpoints] == [(INJECTED,), ()]
     assert stands(have.endpoints[0])
-    assert "deepProbeTime" not in {name for name, value in write(1, (), have, "").items() if value}
+    assert "deepProbeTime" not in {name for name, value in write(1, (), have, None).items() if value}
     have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.DEEP))
     assert [each.findings for each in have.endpoints] == [(), ()]
-    assert write(1, (), have, "")["deepProbeTime"]
+    assert write(1, (), have, None)["deepProbeTime"]
 
 
 WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))

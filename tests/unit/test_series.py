@@ -14,6 +14,12 @@ from mailtls.passes.reporting import Reporter
 from mailtls.world.metrics import Metrics
 from unit.passes import FIRST, SECOND, WANTED, Operator
 
+PLACES = (
+    "mailtls_endpoint_probe_success",
+    "mailtls_served_not_after_timestamp_seconds",
+    "mailtls_endpoint_certificate_matches",
+    "mailtls_endpoint_finding",
+)
 WEAK = Finding(Reason.WEAK_CRYPTO, "An old cipher is taken.", Severity.WARN)
 
 
@@ -59,23 +65,29 @@ class Watched:
 
     def series(self, name: str, *labels: str) -> set[tuple[str, ...]]:
         """The values of some labels of a metric's series."""
+        return set(self.values(name, *labels))
+
+    def values(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
+        """The values of a metric's series, by some of their labels."""
         families = text_string_to_metric_families(self.metrics.text().decode())
         found = (each for family in families for each in family.samples if each.name == name)
-        return {tuple(each.labels[label] for label in labels) for each in found}
+        return {tuple(each.labels[label] for label in labels): each.value for each in found}
 
 
 def test_series_outlive_the_expiry_and_say_it() -> None:
     """Reason and dates are there just when alerts need them, and the warning is a series beside the failure."""
     watched = Watched()
     watched.look()
-    assert watched.series("mailtls_probe_result", "pod", "reason") == {(FIRST, "Verified"), (SECOND, "Verified")}
+    assert watched.values("mailtls_endpoint_probe_success", "pod") == {(FIRST,): 1, (SECOND,): 1}
     assert watched.series("mailtls_endpoint_finding", "reason", "severity") == {("WeakCrypto", "Warn")}
     watched.expire()
     watched.look()
-    conditions = watched.series("mailtls_condition", "type", "status", "reason")
-    assert {("Ready", "False", "CertificateExpired"), ("Verified", "False", "CertificateExpired")} <= conditions
-    assert ("Issued", "False", "CertificateExpired") in conditions
-    assert watched.series("mailtls_probe_result", "reason") == {("CertificateExpired",)}
+    statuses = watched.values("mailtls_status_condition", "type", "status")
+    reasons = watched.series("mailtls_status_condition_info", "type", "reason")
+    for kind in ("Ready", "Verified", "Issued"):
+        assert (statuses[kind, "False"], statuses[kind, "True"]) == (1, 0)
+        assert (kind, "CertificateExpired") in reasons
+    assert set(watched.values("mailtls_endpoint_probe_success", "pod").values()) == {0}
     assert watched.series("mailtls_endpoint_finding", "reason", "severity") == {
         ("CertificateExpired", "Fail"),
         ("WeakCrypto", "Warn"),
@@ -90,9 +102,9 @@ def test_series_of_a_pod_that_is_not_ready_stay_until_it_is_gone() -> None:
     watched.look()
     watched.expire()
     watched.look(unready=SECOND)
-    assert (SECOND, "PodNotReady") in watched.series("mailtls_probe_result", "pod", "reason")
-    for name in ("mailtls_served_not_after_timestamp_seconds", "mailtls_served_matches", "mailtls_endpoint_finding"):
+    assert (SECOND, "PodNotReady") in watched.series("mailtls_endpoint_finding", "pod", "reason")
+    for name in PLACES:
         assert watched.series(name, "pod") == {(FIRST,), (SECOND,)}
     watched.look(pods=(FIRST,))
-    for name in ("mailtls_probe_result", "mailtls_served_not_after_timestamp_seconds", "mailtls_endpoint_finding"):
+    for name in PLACES:
         assert watched.series(name, "pod") == {(FIRST,)}

@@ -19,10 +19,13 @@ HERE = {"MAILTLS_NAMESPACE": "mail-system"}
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     """Only the namespace must be known; empty variables count as missing."""
-    settings = Settings.from_environment(HERE | {"MAILTLS_WORKERS": "", "MAILTLS_HTTP01_SERVICE": " "})
+    settings = Settings.from_environment(
+        HERE | {"MAILTLS_MAX_CONCURRENT_RECONCILES": "", "MAILTLS_HTTP01_SERVICE": " "}
+    )
     assert settings == Settings(namespace="mail-system", identity=settings.identity)
     assert settings.identity
-    assert (settings.workers, settings.probe_concurrency, settings.probe_interval) == (16, 50, timedelta(hours=1))
+    assert (settings.max_concurrent_reconciles, settings.probe_concurrency) == (16, 50)
+    assert settings.probe_interval == timedelta(hours=1)
     assert (settings.metrics_port, settings.http01_port, settings.http01_service) == (8080, 8089, None)
     assert settings.watch_namespaces == ()
 
@@ -39,7 +42,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "POD_UID": "uid-of-pod",
             "NODE_NAME": "node-1",
             "MAILTLS_WATCH_NAMESPACES": "b, a,,b",
-            "MAILTLS_WORKERS": "3",
+            "MAILTLS_MAX_CONCURRENT_RECONCILES": "3",
             "MAILTLS_PROBE_CONCURRENCY": "7",
             "MAILTLS_PROBE_INTERVAL": "30m",
             "MAILTLS_LOG_FORMAT": "text",
@@ -71,7 +74,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         pod_uid="uid-of-pod",
         node_name="node-1",
         watch_namespaces=("b", "a"),
-        workers=3,
+        max_concurrent_reconciles=3,
         probe_concurrency=7,
         probe_interval=timedelta(minutes=30),
         log_format=LogFormat.TEXT,
@@ -124,8 +127,16 @@ def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
             "here",
             "MAILTLS_ALLOWED_NETWORKS is 'here': write networks such as 10.0.0.0/8 or 2001:db8::/32, not 'here'.",
         ),
-        ("MAILTLS_WORKERS", "0", "MAILTLS_WORKERS is '0': write a whole number from 1 to 512."),
-        ("MAILTLS_WORKERS", "many", "MAILTLS_WORKERS is 'many': write a whole number from 1 to 512."),
+        (
+            "MAILTLS_MAX_CONCURRENT_RECONCILES",
+            "0",
+            "MAILTLS_MAX_CONCURRENT_RECONCILES is '0': write a whole number from 1 to 512.",
+        ),
+        (
+            "MAILTLS_MAX_CONCURRENT_RECONCILES",
+            "many",
+            "MAILTLS_MAX_CONCURRENT_RECONCILES is 'many': write a whole number from 1 to 512.",
+        ),
         ("MAILTLS_METRICS_PORT", "65536", "MAILTLS_METRICS_PORT is '65536': write a whole number from 1 to 65535."),
         ("MAILTLS_PROBE_INTERVAL", "1s", "MAILTLS_PROBE_INTERVAL is '1s': write a duration of at least 1m."),
         ("MAILTLS_LOG_FORMAT", "xml", "MAILTLS_LOG_FORMAT is 'xml': write json, or text for people."),
@@ -171,10 +182,10 @@ def test_a_bad_value_is_one_sentence(name: str, value: str, sentence: str) -> No
 
 def test_the_program_says_it_without_a_traceback_and_exits_with_2() -> None:
     """A bad variable ends the real program at once, with nothing but the sentence."""
-    environment = os.environ | HERE | {"MAILTLS_WORKERS": "x"}
+    environment = os.environ | HERE | {"MAILTLS_MAX_CONCURRENT_RECONCILES": "x"}
     command = [sys.executable, "-m", "mailtls", "run"]
     cwd = Path(__file__).parents[2] / "operator"
     ended = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
-    assert ended.stderr == "MAILTLS_WORKERS is 'x': write a whole number from 1 to 512.\n"
+    assert ended.stderr == "MAILTLS_MAX_CONCURRENT_RECONCILES is 'x': write a whole number from 1 to 512.\n"
     assert ended.stdout == ""

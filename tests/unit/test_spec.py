@@ -13,7 +13,6 @@ from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
-    Apply,
     DataRef,
     Dns01,
     Http01,
@@ -31,6 +30,7 @@ from mailtls.model.spec import (
     Solver,
     TlsMode,
     TlsPolicy,
+    UpdateStrategy,
     Workload,
     WorkloadKind,
 )
@@ -108,7 +108,7 @@ def test_installation_gives_the_probe_interval_where_the_resource_says_nothing()
 def test_depth_and_login_of_the_probe_are_read() -> None:
     """A full probe without a login is the default."""
     assert parse(resource(), Defaults(INSTALLATION)).probe == Probe(depth=Depth.FULL, auth_secret=None)
-    own = {"probe": {"depth": "deep", "deepInterval": "168h", "authSecretRef": {"name": "probe-user"}}}
+    own = {"probe": {"depth": "Deep", "deepInterval": "168h", "authSecretRef": {"name": "probe-user"}}}
     read = parse(resource(own), Defaults(INSTALLATION)).probe
     assert read == Probe(depth=Depth.DEEP, auth_secret="probe-user", deep_interval=timedelta(hours=168))
 
@@ -149,8 +149,8 @@ def test_annotations_become_wishes_with_their_value() -> None:
 
 
 TWO_SERVERS = [
-    {"kind": "StatefulSet", "name": "mail", "server": "postfix"},
-    {"kind": "StatefulSet", "name": "mail", "server": "dovecot", "reload": {"container": "imap"}},
+    {"kind": "StatefulSet", "name": "mail", "preset": "postfix"},
+    {"kind": "StatefulSet", "name": "mail", "preset": "dovecot", "reload": {"container": "imap"}},
 ]
 
 
@@ -164,9 +164,9 @@ def test_several_servers_in_one_workload_are_told_by_all_their_commands() -> Non
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        ({"server": "postfix"}, "StatefulSet/mail stands here twice"),
-        ({"server": "dovecot", "apply": "Rollout"}, "give all its entries the same apply"),
-        ({"server": "exim"}, "port 25 stands in another entry of StatefulSet/mail"),
+        ({"preset": "postfix"}, "StatefulSet/mail stands here twice"),
+        ({"preset": "dovecot", "updateStrategy": "Restart"}, "give all its entries the same updateStrategy"),
+        ({"preset": "exim"}, "port 25 stands in another entry of StatefulSet/mail"),
     ],
 )
 def test_entries_of_one_workload_that_contradict_each_other_are_refused(second: Json, words: str) -> None:
@@ -411,7 +411,7 @@ def test_postfix_needs_no_more_than_its_name() -> None:
         Workload(
             WorkloadKind.STATEFUL_SET,
             "postfix",
-            Apply.RELOAD,
+            UpdateStrategy.RELOAD,
             (
                 Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
                 Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
@@ -428,7 +428,7 @@ def test_workload_overrides_parts_of_its_preset() -> None:
         "kind": "Deployment",
         "name": "mx",
         "reload": {"container": "mta"},
-        "ports": [{"port": 2525, "tls": "StartTLS"}],
+        "ports": [{"port": 2525, "tlsMode": "StartTLS"}],
     }
     (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
     assert workload.reload == Reload(("postfix", "reload"), "mta")
@@ -438,28 +438,38 @@ def test_workload_overrides_parts_of_its_preset() -> None:
 @pytest.mark.parametrize("server", [server for server in Server if server is not Server.GENERIC])
 def test_server_of_a_name_needs_no_ports(server: Server) -> None:
     """Each preset lists ports that its own server speaks on, by the policy that the same ports get when written."""
-    written = {"kind": "Deployment", "name": "mx", "server": str(server), "apply": "Rollout"}
+    written = {"kind": "Deployment", "name": "mx", "preset": str(server), "updateStrategy": "Restart"}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
     assert workload.ports == PRESETS[server].ports
     assert workload.ports
-    assert all(port.policy is default_policy(port.port, port.tls) for port in workload.ports)
+    assert all(port.tls_policy is default_policy(port.port, port.tls_mode) for port in workload.ports)
 
 
 def test_port_says_how_it_is_spoken_to() -> None:
     """Protocol, PROXY version and claimed address are read; an address is written in its shortest form."""
-    port = {"port": 24, "protocol": "lmtp", "tls": "StartTLS", "proxyProtocol": "V2", "xclientAddress": "2001:DB8:0::1"}
+    port = {
+        "port": 24,
+        "protocol": "lmtp",
+        "tlsMode": "StartTLS",
+        "proxyProtocol": "V2",
+        "xclientAddress": "2001:DB8:0::1",
+    }
     written = {"kind": "Deployment", "name": "mx", "ports": [port]}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
     expected = Port(24, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.LMTP, ProxyProtocol.V2, "2001:db8::1")
     assert workload.ports == (expected,)
 
 
-@pytest.mark.parametrize("apply", [Apply.ROLLOUT, Apply.NONE])
-def test_workload_that_is_not_reloaded_has_no_command(apply: Apply) -> None:
+@pytest.mark.parametrize("strategy", [UpdateStrategy.RESTART, UpdateStrategy.NONE])
+def test_workload_that_is_not_reloaded_has_no_command(strategy: UpdateStrategy) -> None:
     """No preset's command is left where it must not run."""
-    written = {"kind": "DaemonSet", "name": "mx", "apply": str(apply)}
+    written = {"kind": "DaemonSet", "name": "mx", "updateStrategy": str(strategy)}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
-    assert (workload.apply, workload.reload, workload.ports) == (apply, None, PRESETS[Server.POSTFIX].ports)
+    assert (workload.update_strategy, workload.reload, workload.ports) == (
+        strategy,
+        None,
+        PRESETS[Server.POSTFIX].ports,
+    )
 
 
 @pytest.mark.parametrize(
@@ -472,9 +482,9 @@ def test_workload_that_is_not_reloaded_has_no_command(apply: Apply) -> None:
 )
 def test_policy_left_out_fits_the_port(port: int, tls: str, policy: TlsPolicy) -> None:
     """Only where strangers deliver mail may plain text be taken too (RFC 3207 section 4)."""
-    written = {"kind": "DaemonSet", "name": "mx", "ports": [{"port": port, "tls": tls}]}
+    written = {"kind": "DaemonSet", "name": "mx", "ports": [{"port": port, "tlsMode": tls}]}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
-    assert workload.ports[0].policy is policy
+    assert workload.ports[0].tls_policy is policy
 
 
 def test_command_may_hold_any_text() -> None:

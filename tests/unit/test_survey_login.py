@@ -59,7 +59,7 @@ def test_login_that_breaks_off_exits_with_one(at_auth: Act, tmp_path: Path) -> N
     """Nobody can log in, whatever else is well."""
     with submission(tmp_path, at_auth) as port:
         found = asked(str(port), tmp_path)
-    assert [each.reason for each in found.findings] == [Reason.AUTH_BROKEN_OFF]
+    assert [each.reason for each in found.findings] == [Reason.AUTH_INCOMPLETE]
     assert (found.verdict, found.exit_code()) == (Verdict.FAIL, 1)
 
 

@@ -28,7 +28,6 @@ from mailtls.model.probe.way import Service, ServicePort, Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import (
-    Apply,
     Desired,
     Port,
     Probe,
@@ -37,10 +36,11 @@ from mailtls.model.spec import (
     PublicName,
     TlsMode,
     TlsPolicy,
+    UpdateStrategy,
     Workload,
     WorkloadKind,
 )
-from mailtls.model.status import Condition, ConditionType, Truth
+from mailtls.model.status import Condition, ConditionType, ServedCount, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
@@ -55,7 +55,7 @@ from unit.stories import DAY, certificate, desired, schedule, secret, seen
 HOST = "mx.example.test"
 SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 SMTPS = Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, proxy_protocol=ProxyProtocol.V2)
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", Apply.RELOAD, (SMTP, SMTPS))
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (SMTP, SMTPS))
 POD = PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True)
 STATE = WorkloadState(
     POSTFIX, pods=(POD,), labels={"app": "postfix", "tier": "mx"}, port_names={"smtp": 25, "smtps": 465}
@@ -242,13 +242,13 @@ def test_ways_are_asked_after_the_pods_and_counted_with_them() -> None:
         (Depth.FULL, [PUBLIC_4, PUBLIC_6]),
     ]
     assert look.verified(have).message == "6 of 6 endpoints serve the stored certificate."
-    assert served(look.wants, have) == "6/6"
+    assert served(look.wants, have) == ServedCount(6, 6)
 
 
 def test_pods_alone_are_asked_unless_the_spec_says_more() -> None:
     """Without `from` nobody looks for Services."""
     look = Look(Probe())
-    assert served(look.wants, look.walk(look.begin())) == "2/2"
+    assert served(look.wants, look.walk(look.begin())) == ServedCount(2, 2)
     assert look.cluster.lists == []
 
 
@@ -283,7 +283,7 @@ def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
     verified = look.verified(have)
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
     assert verified.message == f"{SERVICE_6}: The old one is served."
-    assert served(look.wants, have) == "5/6"
+    assert served(look.wants, have) == ServedCount(5, 6)
     due = next_probe_at(look.wants, have)
     assert due is not None
     assert due - look.clock.now() <= FIRST_PROBE_RETRY
@@ -329,9 +329,9 @@ def test_missing_service_fails_and_is_looked_for_again() -> None:
     have = look.walk(look.begin())
     assert look.verified(have).reason is Reason.SERVICE_MISSING
     assert look.verified(have).message.startswith("Service:25: No Service in namespace mail selects")
-    assert served(look.wants, have) == "4/6"
+    assert served(look.wants, have) == ServedCount(4, 6)
     look.cluster.objects[f"{SERVICES}/mx"] = service_body
-    assert served(look.wants, look.walk(look.carried(have))) == "6/6"
+    assert served(look.wants, look.walk(look.carried(have))) == ServedCount(6, 6)
 
 
 def test_operator_that_may_not_list_services_says_so() -> None:
@@ -369,7 +369,7 @@ def test_address_of_a_family_that_we_have_not_is_a_warning_and_not_dialled() -> 
     look.unroutable = {"2001:db8::1"}
     have = look.walk(look.begin())
     verified = look.verified(have)
-    assert (verified.status, served(look.wants, have)) == (Truth.TRUE, "3/4")
+    assert (verified.status, served(look.wants, have)) == (Truth.TRUE, ServedCount(3, 4))
     assert verified.message.startswith(f"3 of 4 endpoints serve the stored certificate. {PUBLIC_6}: PortBlocked: ")
     assert "has no IPv6" in verified.message
     assert PUBLIC_6 not in [where for _, places in look.prober.asked for where in places]
@@ -416,18 +416,22 @@ def test_ways_that_differ_among_themselves_are_named_as_what_they_are() -> None:
 
 
 def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:
-    """An alert names the Service, and a port that nobody could reach is not called verified."""
+    """An alert names the Service, and a port that nobody could reach is no success."""
     look, metrics = Look(), Metrics()
     look.faults[PUBLIC_4] = look.faults[PUBLIC_6] = Finding(Reason.PORT_BLOCKED, "No answer.", Severity.WARN)
     metrics.served(look.wants.key, look.walk(look.begin()).endpoints)
     text = metrics.text().decode()
-    for pod, workload, reason in (
-        ("postfix-0", "StatefulSet/postfix", "Verified"),
-        ("Service/mx", "StatefulSet/postfix", "Verified"),
-        (f"Public/{HOST}", "", "PortBlocked"),
+    for pod, workload, success in (
+        ("postfix-0", "StatefulSet/postfix", "1.0"),
+        ("Service/mx", "StatefulSet/postfix", "1.0"),
+        (f"Public/{HOST}", "", "0.0"),
     ):
-        labels = f'name="mx",namespace="mail",pod="{pod}",port="25",reason="{reason}",workload="{workload}"'
-        assert f"mailtls_probe_result{{{labels}}} 1.0" in text
+        labels = f'name="mx",namespace="mail",pod="{pod}",port="25",workload="{workload}"'
+        assert f"mailtls_endpoint_probe_success{{{labels}}} {success}" in text
+    public = (
+        f'name="mx",namespace="mail",pod="Public/{HOST}",port="25",reason="PortBlocked",severity="Warn",workload=""'
+    )
+    assert f"mailtls_endpoint_finding{{{public}}} 1.0" in text
 
 
 # what is judged
@@ -480,8 +484,8 @@ def probe_of(workloads: list[Json], **probe: Any) -> Probe:
 def test_public_name_and_ports_follow_from_names_and_workloads() -> None:
     """LMTP is for the inside, and what a balancer adds is not sent by those who come to it."""
     ports = [
-        {"port": 24, "protocol": "lmtp", "tls": "StartTLS"},
-        {"port": 25, "tls": "StartTLS", "proxyProtocol": "V1", "xclientAddress": "192.0.2.9"},
+        {"port": 24, "protocol": "lmtp", "tlsMode": "StartTLS"},
+        {"port": 25, "tlsMode": "StartTLS", "proxyProtocol": "V1", "xclientAddress": "192.0.2.9"},
     ]
     workloads = [{"kind": "StatefulSet", "name": "postfix", "ports": ports}]
     asked_for = probe_of(workloads, **{"from": ["Pods", "Public"]})
@@ -492,7 +496,7 @@ def test_public_name_and_ports_follow_from_names_and_workloads() -> None:
 
 def test_public_name_may_be_another_and_in_any_script() -> None:
     """It is dialled by its A-labels, on the ports that are given."""
-    public = {"host": "mail.bücher.example", "ports": [{"port": 993, "protocol": "imap", "tls": "Implicit"}]}
+    public = {"host": "mail.bücher.example", "ports": [{"port": 993, "protocol": "imap", "tlsMode": "Implicit"}]}
     found = probe_of([{"kind": "StatefulSet", "name": "postfix"}], **{"from": ["Pods", "Public"], "public": public})
     imaps = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
     assert found.public == PublicName("mail.xn--bcher-kva.example", (imaps,))
@@ -501,7 +505,7 @@ def test_public_name_may_be_another_and_in_any_script() -> None:
 def test_workloads_with_no_port_for_the_outside_want_a_list() -> None:
     """Looking from outside at nothing would be called verified."""
     workloads = [
-        {"kind": "StatefulSet", "name": "dovecot", "ports": [{"port": 24, "protocol": "lmtp", "tls": "StartTLS"}]}
+        {"kind": "StatefulSet", "name": "dovecot", "ports": [{"port": 24, "protocol": "lmtp", "tlsMode": "StartTLS"}]}
     ]
     with pytest.raises(InvalidSpec, match=r"probe.public.ports: no port of the workloads is one for the outside"):
         probe_of(workloads, **{"from": ["Pods", "Public"]})

@@ -10,7 +10,7 @@ from fakes.cluster import FakeCluster
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.reason import Reason
 from mailtls.model.roll import RestartWorkload, RolledOut
-from mailtls.model.spec import Apply, Reload, Workload, WorkloadKind
+from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState, certificate_annotation, restart_annotation
 from mailtls.world.cluster.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.world.ports import ApiError, Json
@@ -22,10 +22,14 @@ COMMAND = ("postfix", "reload")
 
 
 def wanted(
-    apply: Apply = Apply.RELOAD, kind: WorkloadKind = WorkloadKind.STATEFUL_SET, container: str | None = None
+    strategy: UpdateStrategy = UpdateStrategy.RELOAD,
+    kind: WorkloadKind = WorkloadKind.STATEFUL_SET,
+    container: str | None = None,
 ) -> Workload:
     """Make the workload of the spec."""
-    return Workload(kind, "postfix", apply, (), Reload(COMMAND, container) if apply is Apply.RELOAD else None)
+    return Workload(
+        kind, "postfix", strategy, (), Reload(COMMAND, container) if strategy is UpdateStrategy.RELOAD else None
+    )
 
 
 def read(spec: Json, of: Workload | None = None) -> WorkloadState:
@@ -57,13 +61,13 @@ def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     assert first.ready_at == datetime(2026, 5, 1, 11, 0, 5, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("apply", [Apply.RELOAD, Apply.ROLLOUT])
-def test_upgrade_of_the_operator_restarts_and_reloads_nothing(apply: Apply) -> None:
+@pytest.mark.parametrize("strategy", [UpdateStrategy.RELOAD, UpdateStrategy.RESTART])
+def test_upgrade_of_the_operator_restarts_and_reloads_nothing(strategy: UpdateStrategy) -> None:
     """Where no port is probed, what was told is all that is known, and it is in the earlier version's words."""
     earlier = {"mailtls.dev/certificate": NEW}
     body = kube.workload(template={"annotations": earlier})
     pods = [kube.pod("postfix-0", annotations=earlier), kube.pod("postfix-1", annotations=earlier)]
-    state = parse(wanted(apply), body, pods, "mx-tls")
+    state = parse(wanted(strategy), body, pods, "mx-tls")
     assert isinstance(next_roll([state], {}, NEW, progress(), NOW), RolledOut)
     assert not isinstance(next_roll([state], {}, OLD, progress(), NOW), RolledOut)
 
@@ -318,7 +322,7 @@ def test_init_container_alone_cannot_be_reloaded() -> None:
 
 def test_init_container_alone_is_enough_for_a_rollout() -> None:
     """A fresh pod runs it again."""
-    assert reason(read(init_container(), wanted(Apply.ROLLOUT))) is None
+    assert reason(read(init_container(), wanted(UpdateStrategy.RESTART))) is None
 
 
 def test_sidecar_can_be_reloaded() -> None:
@@ -338,20 +342,22 @@ def test_sidecar_can_be_reloaded() -> None:
 def test_secret_in_the_environment_is_enough_for_a_rollout(environment: Json) -> None:
     """A fresh pod reads it; a running one never does."""
     spec = {"containers": [{"name": "postfix", **environment}]}
-    assert reason(read(spec, wanted(Apply.ROLLOUT))) is None
+    assert reason(read(spec, wanted(UpdateStrategy.RESTART))) is None
     assert reason(read(spec)) is Reason.SECRET_NOT_MOUNTED
 
 
 def test_sub_path_is_fine_for_a_rollout() -> None:
     """A fresh pod mounts the fresh file."""
     spec = kube.pod_spec(mount={"mountPath": "/etc/cert.pem", "subPath": "tls.crt"})
-    assert reason(read(spec, wanted(Apply.ROLLOUT))) is None
+    assert reason(read(spec, wanted(UpdateStrategy.RESTART))) is None
 
 
-@pytest.mark.parametrize(("apply", "expected"), [(Apply.ROLLOUT, Reason.SECRET_NOT_MOUNTED), (Apply.NONE, None)])
-def test_secret_nowhere_matters_where_the_operator_acts(apply: Apply, expected: Reason | None) -> None:
-    """With `apply: None` the certificate may come by ways that only the user knows."""
-    assert reason(read({"containers": [{"name": "postfix", "volumeMounts": None}]}, wanted(apply))) is expected
+@pytest.mark.parametrize(
+    ("strategy", "expected"), [(UpdateStrategy.RESTART, Reason.SECRET_NOT_MOUNTED), (UpdateStrategy.NONE, None)]
+)
+def test_secret_nowhere_matters_where_the_operator_acts(strategy: UpdateStrategy, expected: Reason | None) -> None:
+    """With `updateStrategy: None` the certificate may come by ways that only the user knows."""
+    assert reason(read({"containers": [{"name": "postfix", "volumeMounts": None}]}, wanted(strategy))) is expected
 
 
 def statuses() -> list[Any]:
@@ -428,7 +434,7 @@ def test_selector_writes_labels_and_all_four_operators() -> None:
 def test_restart_names_the_certificate_in_the_template() -> None:
     """One patch, the same for the same certificate."""
     cluster = kube.FakeCluster()
-    assert restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW, "mx-tls") is None
+    assert restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls") is None
     body = {"spec": {"template": {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}}}
     assert cluster.requests == [("merge", PATH, body)]
 
@@ -437,7 +443,7 @@ def test_restart_names_the_certificate_in_the_template() -> None:
 def test_restart_refused_is_a_finding(status: int, expected: Reason) -> None:
     """What a user can mend is told, not raised."""
     cluster = kube.FakeCluster(refuse={"merge": ApiError(status, "", "no")})
-    found = restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW, "mx-tls")
+    found = restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls")
     assert found is not None
     assert found.reason is expected
 
@@ -498,7 +504,7 @@ def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> Non
     spec = kube.pod_spec()
     spec["containers"][0]["envFrom"] = [{"secretRef": {"name": "imap-tls"}}]
     cluster.create(PATH.rpartition("/")[0], kube.workload(spec=spec, status={"observedGeneration": 3}))
-    of, restarts = replace(wanted(Apply.ROLLOUT), ports=(SMTP,)), []
+    of, restarts = replace(wanted(UpdateStrategy.RESTART), ports=(SMTP,)), []
     for attempt in range(8):
         secret_name = ("mx-tls", "imap-tls")[attempt % 2]
         body = cluster.get(PATH)
@@ -520,7 +526,7 @@ def test_restart_failing_otherwise_is_raised() -> None:
     """A server error is tried again."""
     cluster = kube.FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
     with pytest.raises(ApiError):
-        restart_workload(cluster, "mail", wanted(Apply.ROLLOUT), NEW, "mx-tls")
+        restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls")
 
 
 def test_labels_and_port_names_of_the_template_are_read() -> None:

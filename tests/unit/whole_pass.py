@@ -144,7 +144,7 @@ class WholePass:
         return [each for name, each in self.cluster.objects.items() if "/events/" in name]
 
     def _put_resource(self) -> None:
-        port = {"port": 25, "tls": "StartTLS"}
+        port = {"port": 25, "tlsMode": "StartTLS"}
         spec = {
             "dnsNames": ["mx.example.test"],
             "secretName": "mx-tls",

@@ -65,8 +65,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "metrics.prometheusRule.thresholds: expiryCriticalDays must be less than expiryWarningDays" -}}
 {{- end -}}
 {{- end -}}
-{{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicas) 2) -}}
-{{- fail "podDisruptionBudget.enabled with one replica would block every node drain: set replicas to 2" -}}
+{{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicaCount) 2) -}}
+{{- fail "podDisruptionBudget.enabled with one replica would block every node drain: set replicaCount to 2" -}}
 {{- end -}}
 {{- end -}}
 

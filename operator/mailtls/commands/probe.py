@@ -54,6 +54,9 @@ def probe(
     depth: Annotated[
         Depth,
         typer.Option(
+            case_sensitive=False,
+            metavar="quick|full|deep",
+            show_default="quick",
             help="quick: one conversation; full: also what else clients may meet; deep: also what a server may resent.",
             rich_help_panel=_HOW,
         ),

@@ -92,9 +92,9 @@ class _Knock:
 
     def joined(self, other: "_Knock") -> "_Knock":
         """Ask once what was asked for twice, by the stricter of both policies."""
-        is_enforced = TlsPolicy.ENFORCED in {self.target.port.policy, other.target.port.policy}
-        policy = TlsPolicy.ENFORCED if is_enforced else self.target.port.policy
-        target = replace(self.target, port=replace(self.target.port, policy=policy))
+        is_enforced = TlsPolicy.ENFORCED in {self.target.port.tls_policy, other.target.port.tls_policy}
+        policy = TlsPolicy.ENFORCED if is_enforced else self.target.port.tls_policy
+        target = replace(self.target, port=replace(self.target.port, tls_policy=policy))
         return _Knock(target, self.domain or other.domain, self.is_named or other.is_named)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from mailtls.lifecycle.proof import Evidence, gather, targets
 from mailtls.lifecycle.roll import next_roll
@@ -14,6 +15,8 @@ from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired
+
+DEEP_REQUEST: Final = "deep"  # how the value of the annotation mailtls.dev/probe begins that asks for a deep probe
 
 
 def evidence(seen: Observed) -> Evidence:
@@ -72,7 +75,7 @@ def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
 def deep_probe_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
     """Whether a person asks for a deep probe, or all is rolled out and its own interval is over."""
     asked = desired.probe_requested
-    if asked is not None and asked != seen.handled_probe and asked.startswith(Depth.DEEP):
+    if asked is not None and asked != seen.handled_probe and asked.startswith(DEEP_REQUEST):
         return True
     if desired.probe.deep_interval is None:
         return False

@@ -9,7 +9,7 @@ from mailtls.lifecycle.guard import is_replaced, replacement
 from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Desired, Rotation
+from mailtls.model.spec import Desired, RotationPolicy
 from mailtls.model.status import ConditionType, Status
 
 Check = Callable[[Desired, Observed, datetime], Finding | None]
@@ -174,7 +174,7 @@ def fits(staged: Staged, desired: Desired) -> bool:
 def spoils_a_kept_key(staged: Staged, desired: Desired, seen: Observed) -> bool:
     """Whether a key was staged before the spec asked for the one that serves to be kept: what is pinned must stay."""
     certificate, policy = seen.secret.certificate, desired.private_key
-    if policy.rotation is not Rotation.NEVER or certificate is None:
+    if policy.rotation_policy is not RotationPolicy.NEVER or certificate is None:
         return False
     is_kept = (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size)
     return is_kept and certificate.spki_sha256 == seen.secret.key_spki_sha256 != staged.spki_sha256

@@ -18,7 +18,7 @@ UNREACHABLE = frozenset(
         Reason.CONNECT_TIMEOUT,
         Reason.NETWORK_UNREACHABLE,
         Reason.SERVER_BUSY,
-        Reason.PROBE_REJECTED,
+        Reason.PROBE_DENIED,
         Reason.NO_BANNER,
         Reason.PROTOCOL_ERROR,
     }

@@ -19,7 +19,7 @@ from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
 from mailtls.model.spec import Desired
-from mailtls.model.status import Condition, ConditionType, Status, Truth
+from mailtls.model.status import Condition, ConditionType, ServedCount, Status, Truth
 
 BESIDE = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gates nothing
 RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants
@@ -278,14 +278,14 @@ def _worst(failing: list[Endpoint], total: int) -> Finding:
     return Finding(first.failure.reason, f"{first.target.where}: {first.failure.message}{others}")
 
 
-def served(desired: Desired, seen: Observed) -> str:
-    """How many endpoints serve the stored certificate, of how many: `6/6`; empty without workloads."""
+def served(desired: Desired, seen: Observed) -> ServedCount | None:
+    """How many endpoints serve the stored certificate, of how many; None while the workloads are not known."""
     if seen.workloads is None:
-        return ""
+        return None
     every = endpoints_wanted(desired, seen)
     proven = (each for each in seen.endpoints if not each.failure and not each.is_blocked)
     right = sum(1 for endpoint in proven if endpoint.target in every)
-    return f"{right}/{len(every)}"
+    return ServedCount(right, len(every))
 
 
 def endpoints_wanted(desired: Desired, seen: Observed) -> frozenset[Target]:

@@ -7,7 +7,7 @@ from mailtls.lifecycle.proof import PASSING, Flaw
 from mailtls.lifecycle.roll_view import SETTLING_PAUSE, View
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReplacePod, RestartWorkload, RolloutFailed, RollStep
-from mailtls.model.spec import Apply, WorkloadKind
+from mailtls.model.spec import UpdateStrategy, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState, ordinal
 
 CONTROLLERS_TURN = timedelta(seconds=5)
@@ -25,7 +25,7 @@ def restart_is_under_way(view: View) -> RollStep | None:
         left = [pod for pod in state.living_pods if view.is_of_older_template(pod) and view.pod_flaws(state, pod)]
         if left or (not state.rolled and len(state.living_pods) < state.replicas_wanted):
             return _await_controller(view, state, left)
-        if state.workload.apply is Apply.ROLLOUT and (flaw := next(view.flaws(state), None)):
+        if state.workload.update_strategy is UpdateStrategy.RESTART and (flaw := next(view.flaws(state), None)):
             return _judge_restarted(view, state, flaw)
     return None
 

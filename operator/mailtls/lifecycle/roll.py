@@ -26,7 +26,7 @@ from mailtls.model.roll import (
     RollStep,
     WaitForPods,
 )
-from mailtls.model.spec import Apply
+from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import PodState, WorkloadState
 
 GO_BACK = (
@@ -93,7 +93,7 @@ def _never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
 def told_pod_is_unproven(view: View) -> RollStep | None:
     """See a pod that was told through to its proof before another one is touched."""
     for state in view.states:
-        if state.workload.apply is not Apply.RELOAD:
+        if state.workload.update_strategy is not UpdateStrategy.RELOAD:
             continue
         for pod in filter(view.was_told, state.living_pods):
             if view.was_restarted(state) and view.is_of_older_template(pod):
@@ -156,9 +156,9 @@ def certificate_is_refused(view: View) -> RollStep | None:
 
 def workload_is_stale(view: View) -> RollStep | None:
     """Tell the next pod, or restart the next workload, in the order of the spec."""
-    actions = {Apply.RELOAD: pod_is_stale, Apply.ROLLOUT: pods_predate_certificate}
+    actions = {UpdateStrategy.RELOAD: pod_is_stale, UpdateStrategy.RESTART: pods_predate_certificate}
     for state in view.states:
-        action = actions.get(state.workload.apply)
+        action = actions.get(state.workload.update_strategy)
         if action is not None and (step := action(view, state)) is not None:
             return certificate_is_refused(view) or step
     return None
@@ -188,7 +188,7 @@ def _wake(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
 
 
 def pod_is_unproven(view: View) -> RollStep | None:
-    """Wait for pods that nothing can be done about but to wait: not ready, refusing connections, `apply: None`."""
+    """Wait for pods where there is only to wait: not ready, refusing connections, or with `updateStrategy: None`."""
     for state in view.states:
         if flaw := next(view.flaws(state), None):
             waited = view.wait_or_fail(flaw.finding, flaw.pod.uid)

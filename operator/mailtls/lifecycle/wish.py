@@ -12,7 +12,7 @@ _ENDINGS: Final = frozenset({Reason.ISSUED, Reason.ROLLED_BACK, Reason.ROLLBACK_
 
 
 class Wish(StrEnum):
-    """What can be wished for; the annotation is `mailtls.dev/` and this, and `status.handled` has it by the same."""
+    """What can be wished for; the annotation is `mailtls.dev/` and this, and the status has `lastHandledRenew` etc."""
 
     RENEW = "renew"
     ROLLBACK = "rollback"

@@ -9,7 +9,7 @@ from mailtls.model.preset import PRESETS
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import Action, ReloadPod
-from mailtls.model.spec import Apply, Desired
+from mailtls.model.spec import Desired, UpdateStrategy
 
 
 class Feature(StrEnum):
@@ -25,13 +25,13 @@ class Feature(StrEnum):
 _SAID: Final[Mapping[Feature, tuple[str, str]]] = {
     Feature.EXEC: (
         "No command is run in pods",
-        "or bring the certificate in by apply: Rollout, or None where the server looks at its files itself",
+        "or bring the certificate in by updateStrategy: Restart, or None where the server looks at its files itself",
     ),
     Feature.CUSTOM_RELOADS: (
         "Only the reload commands of presets are run in pods",
-        "or remove workloads[].reload.command where workloads[].server names a server with a command of its own",
+        "or remove workloads[].reload.command where workloads[].preset has a command of its own",
     ),
-    Feature.RESTARTS: ("No workload is restarted", "or bring the certificate in by apply: Reload or None"),
+    Feature.RESTARTS: ("No workload is restarted", "or bring the certificate in by updateStrategy: Reload or None"),
     Feature.SERVICES: ("No Services are looked for", "or take Service out of spec.probe.from"),
     Feature.DOMAINS: ("No mail domains are looked at", "or remove spec.domains"),
 }
@@ -63,12 +63,12 @@ class Features:
 
     def refusals(self, desired: Desired) -> tuple[Finding, ...]:
         """Say of all that a resource asks for and that is off."""
-        ways = {workload.apply for workload in desired.workloads}
+        ways = {workload.update_strategy for workload in desired.workloads}
         commands = {reload.command for workload in desired.workloads for reload in workload.reloads}
         asked = {
-            Feature.EXEC: Apply.RELOAD in ways,
+            Feature.EXEC: UpdateStrategy.RELOAD in ways,
             Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
-            Feature.RESTARTS: Apply.ROLLOUT in ways,
+            Feature.RESTARTS: UpdateStrategy.RESTART in ways,
             Feature.SERVICES: Way.SERVICE in desired.probe.ways,
             Feature.DOMAINS: bool(desired.domains),
         }
@@ -78,7 +78,7 @@ class Features:
         """Say why a pod is not told to reload, or a workload or pod not replaced; None where it may be."""
         if not isinstance(step, ReloadPod):
             off = self.refusal(Feature.RESTARTS)
-            if off is None or step.workload.apply is not Apply.RELOAD:
+            if off is None or step.workload.update_strategy is not UpdateStrategy.RELOAD:
                 return off
             message = (
                 f"{step.workload} must be restarted, because a reload does not help or cannot be run, and "

@@ -9,7 +9,7 @@ from mailtls.model.spec import RELAY_PORT, Port, Protocol, TlsMode, TlsPolicy
 
 
 class Server(StrEnum):
-    """Mail servers that `workloads[].server` can name; `GENERIC` is any other."""
+    """Mail servers that `workloads[].preset` can name; `GENERIC` is any other."""
 
     POSTFIX = "postfix"
     DOVECOT = "dovecot"
@@ -46,7 +46,7 @@ PRESETS: Mapping[Server, Preset] = MappingProxyType(
         Server.HAPROXY: Preset(
             reload=("sh", "-c", "kill -USR2 1"), ports=(Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), _IMAPS)
         ),
-        Server.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate at its start alone: only a rollout helps
+        Server.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate at its start alone: only a restart helps
         Server.GENERIC: Preset(),
     }
 )

@@ -113,7 +113,7 @@ class Reason(StrEnum):
     SERVICE_MISSING = "ServiceMissing"
     ADDRESS_REFUSED = "AddressRefused"
     SERVER_BUSY = "ServerBusy"
-    PROBE_REJECTED = "ProbeRejected"
+    PROBE_DENIED = "ProbeDenied"
     NO_BANNER = "NoBanner"
     PROTOCOL_ERROR = "ProtocolError"
     XCLIENT_REFUSED = "XclientRefused"
@@ -158,7 +158,7 @@ class Reason(StrEnum):
     AUTH_FAILED = "AuthFailed"
     TLS_REQUIRED_FOR_AUTH = "TlsRequiredForAuth"
     AUTH_UNAVAILABLE = "AuthUnavailable"
-    AUTH_BROKEN_OFF = "AuthBrokenOff"
+    AUTH_INCOMPLETE = "AuthIncomplete"
     AUTH_NOT_TRIED = "AuthNotTried"
     PODS_INCONSISTENT = "PodsInconsistent"
     # the operator itself

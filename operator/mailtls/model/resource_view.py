@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailtls.model.spec import Key
-from mailtls.model.status import Condition, ConditionType, Status, Truth
+from mailtls.model.status import Condition, ConditionType, ServedCount, Status, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class ResourceView:
     is_suspended: bool = False
     status: Status = field(default_factory=Status)
     served: str = ""
+    served_count: ServedCount | None = None
     expires_at: datetime | None = None
     renews_at: datetime | None = None
     endpoints: tuple[EndpointLine, ...] = ()

@@ -35,7 +35,7 @@ class KeyAlgorithm(StrEnum):
     RSA = "RSA"
 
 
-class Rotation(StrEnum):
+class RotationPolicy(StrEnum):
     """Whether a renewal makes a new key (`ALWAYS`) or keeps the stored one (`NEVER`, for pinned keys)."""
 
     ALWAYS = "Always"
@@ -50,11 +50,11 @@ class WorkloadKind(StrEnum):
     DAEMON_SET = "DaemonSet"
 
 
-class Apply(StrEnum):
+class UpdateStrategy(StrEnum):
     """How a new certificate reaches the pods of a workload."""
 
     RELOAD = "Reload"
-    ROLLOUT = "Rollout"
+    RESTART = "Restart"
     NONE = "None"
 
 
@@ -99,8 +99,8 @@ class Port:
     """
 
     port: int
-    tls: TlsMode
-    policy: TlsPolicy
+    tls_mode: TlsMode
+    tls_policy: TlsPolicy
     protocol: Protocol = Protocol.SMTP
     proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
     xclient_address: str | None = None
@@ -109,7 +109,7 @@ class Port:
     @property
     def is_for_users(self) -> bool:
         """Whether people log in here: nobody does by LMTP, nor where strangers bring mail, whoever demands TLS."""
-        return self.policy is TlsPolicy.ENFORCED and self.port != RELAY_PORT and self.protocol is not Protocol.LMTP
+        return self.tls_policy is TlsPolicy.ENFORCED and self.port != RELAY_PORT and self.protocol is not Protocol.LMTP
 
     @property
     def has_to_offer_logins(self) -> bool:
@@ -130,14 +130,14 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload that serves the Secret; the preset (`server`) has filled `reload` and `ports` at parsing.
+    """A workload that serves the Secret; the preset has filled `reload` and `ports` at parsing.
 
     `also` are the reloads of further servers in the same pods, which the spec lists as entries of their own.
     """
 
     kind: WorkloadKind
     name: str
-    apply: Apply
+    update_strategy: UpdateStrategy
     ports: tuple[Port, ...]
     reload: Reload | None = None
     also: tuple[Reload, ...] = ()
@@ -239,7 +239,7 @@ class PrivateKeyPolicy:
 
     algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA
     size: int = 256
-    rotation: Rotation = Rotation.ALWAYS
+    rotation_policy: RotationPolicy = RotationPolicy.ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Limits of bringing a certificate into the pods; `timeout` is per pod for Reload, per workload for Rollout."""
+    """Limits of bringing a certificate into the pods; `timeout` is per pod for Reload, per workload for Restart."""
 
     timeout: timedelta = timedelta(minutes=10)
 

@@ -92,6 +92,17 @@ class DomainReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedCount:
+    """How many endpoints serve the stored certificate, of how many that are probed; as a text `6/6`."""
+
+    served: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.served}/{self.total}"
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What was stored last: in which Secret, by name and uid, and the SHA-256 of the leaf.
 

@@ -69,7 +69,7 @@ class PodState:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadState:
-    """One workload as observed; `finding` names what makes its `apply` impossible, judged by its pod template.
+    """One workload as observed; `finding` names what makes its update strategy impossible, judged by its pod template.
 
     `template_sha256` is the template's annotation. `rolled` says that the workload's own controller has finished
     replacing pods and all of them are ready. `partition` is a StatefulSet's: pods of lower

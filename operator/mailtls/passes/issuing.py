@@ -40,7 +40,7 @@ from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Observed, Staged
 from mailtls.model.order import OrderState, RenewalWindow
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Desired, Rotation
+from mailtls.model.spec import Desired, RotationPolicy
 from mailtls.passes.closing import Closing
 from mailtls.passes.failing import Failing
 from mailtls.passes.proving import Proving
@@ -277,7 +277,11 @@ class Issuing:
 
 def _next_key(desired: Desired, seen: Observed) -> KeyMaterial:
     kept = seen.secret.key
-    if desired.private_key.rotation is Rotation.NEVER and kept is not None and keys.follows(kept, desired.private_key):
+    if (
+        desired.private_key.rotation_policy is RotationPolicy.NEVER
+        and kept is not None
+        and keys.follows(kept, desired.private_key)
+    ):
         return kept
     return keys.generate(desired.private_key)
 

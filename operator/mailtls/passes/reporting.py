@@ -25,6 +25,7 @@ from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import secret_name
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
+OF_PODS = frozenset({"endpoints", "served", "endpointsServed", "endpointsTotal"})  # of the status
 log = structlog.get_logger()
 
 
@@ -47,7 +48,7 @@ class Reporter:
         seen = replace(seen, status=replace(seen.status, stored=to_remember(seen)))
         shown = write(desired.generation, said, seen, served(desired, seen))
         if desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
-            shown = {name: value for name, value in shown.items() if name not in ("endpoints", "served")}
+            shown = {name: value for name, value in shown.items() if name not in OF_PODS}
         told = self._write(seen.resource, shown)
         self._tell(seen.resource, said, seen)
         self._tell_of_domains(seen.resource, said)
@@ -61,7 +62,7 @@ class Reporter:
         """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = refusal(finding, before, meta["generation"], self.clock.now())
-        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), "")
+        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), None)
         kept = ("observedGeneration", "conditions")
         self._write(resource, {name: shown[name] for name in kept})
         self._tell(resource, said, None)
@@ -75,7 +76,7 @@ class Reporter:
         """
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = interruption(finding, before, meta["generation"], self.clock.now())
-        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), "")
+        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), None)
         self.metrics.conditions(_key(meta), said)
         self._tell(resource, said, None)
         self._write(resource, {"conditions": shown["conditions"]})

@@ -28,6 +28,8 @@ def _resource(view: ResourceView) -> dict[str, Any]:
         "expiresAt": _time(view.expires_at),
         "renewsAt": _time(view.renews_at),
         "served": view.served or None,
+        "endpointsServed": view.served_count.served if view.served_count else None,
+        "endpointsTotal": view.served_count.total if view.served_count else None,
         "conditions": [_condition(each) for each in view.status.conditions],
         "endpoints": [_endpoint(each) for each in view.endpoints],
         "domains": [_domain(each) for each in view.status.domains],

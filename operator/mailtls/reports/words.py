@@ -18,7 +18,7 @@ _LOGINS: Final = {
     LoginOutcome.NOT_OFFERED: "not tried, as no way that we know is offered",
     LoginOutcome.UNPROVEN: "not tried, as the server did not prove who it is",
     LoginOutcome.NOT_REACHED: "not tried, as the probe did not come that far",
-    LoginOutcome.BROKEN_OFF: "broken off",
+    LoginOutcome.INCOMPLETE: "incomplete",
 }
 _MODES: Final = {TlsMode.START_TLS: "STARTTLS", TlsMode.IMPLICIT: "implicit TLS"}
 
@@ -39,7 +39,7 @@ def place(seen: Seen) -> str:
 
 def manner(port: Port) -> str:
     """Write how a port was spoken to: `SMTP, STARTTLS, opportunistic`."""
-    return f"{port.protocol.upper()}, {_MODES[port.tls]}, {port.policy.lower()}"
+    return f"{port.protocol.upper()}, {_MODES[port.tls_mode]}, {port.tls_policy.lower()}"
 
 
 def key_words(served: ServedCertificate) -> str:

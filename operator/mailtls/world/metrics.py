@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from mailtls import __version__
 from mailtls.model.probe.endpoint import Endpoint, Target
-from mailtls.model.reason import Reason
+from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Key
-from mailtls.model.status import Condition, DomainReport
+from mailtls.model.status import Condition, DomainReport, Truth
 
 _RESOURCE: Final = ("namespace", "name")
 _PORT: Final = ("workload", "pod", "port")
@@ -49,6 +49,12 @@ class _Series:
         if kept:
             self._of[key] = kept
 
+    def replace(self, key: Key, now: Mapping[Labels, float]) -> None:
+        """Make these the only series of the resource."""
+        self.keep(key, lambda rest: rest in now)
+        for labels, value in now.items():
+            self.set(key, labels, value)
+
 
 MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
 
@@ -75,19 +81,25 @@ class Metrics:
             "mailtls_served_not_after_timestamp_seconds", "When the certificate expires that the port last served."
         )
         self._matches = self._port_series(
-            "mailtls_served_matches", "1 when the port serves the stored certificate, 0 when another one."
+            "mailtls_endpoint_certificate_matches", "1 when the port serves the stored certificate, 0 when another one."
         )
-        self._result = self._port_series(
-            "mailtls_probe_result", "1 for the reason of the port's last probe; Verified when all is well.", "reason"
+        self._success = self._port_series(
+            "mailtls_endpoint_probe_success",
+            "1 when the port's last probe found nothing that fails; 0 when it did, and while nobody can or may look.",
         )
         self._finding = self._port_series(
             "mailtls_endpoint_finding",
-            "1 for each reason found at the port's last probe, also where it only warns.",
+            "1 for each reason found at the port's last probe, also where it only warns, and for PodNotReady.",
             *("reason", "severity"),
         )
         self._probed = self._port_series("mailtls_probe_timestamp_seconds", "When the port was last probed.")
         self._condition = self._series(
-            "mailtls_condition", "1 for the present status and reason of a condition.", "type", "status", "reason"
+            "mailtls_status_condition",
+            "1 for the present status of a condition (True, False, Unknown), 0 for the two others.",
+            *("type", "status"),
+        )
+        self._condition_info = self._series(
+            "mailtls_status_condition_info", "1 for the present reason of a condition.", "type", "reason"
         )
         self._domain = self._series(
             "mailtls_domain_finding",
@@ -114,7 +126,7 @@ class Metrics:
             "server",
         )
         self._writes = self._counter("mailtls_kubernetes_writes_total", "Writes to the API server.", "verb")
-        self._depth = self._gauge("mailtls_queue_depth", "Resources that wait for a worker.")
+        self._depth = self._gauge("mailtls_workqueue_depth", "Resources that wait for a worker.")
         self._oldest = self._gauge(
             "mailtls_queue_oldest_seconds", "How long the resource that waits longest has waited for a worker."
         )
@@ -148,22 +160,23 @@ class Metrics:
 
         A port that showed no certificate this time keeps the expiry date last seen there, and whether it matched. A
         port probed at several addresses is as good as the worst of them. `resting` are ports of pods that live but are
-        not ready: nobody asks them, and what was last found there stands beside the result PodNotReady.
+        not ready: nobody probes them, and what was last found there stands beside the finding PodNotReady.
         """
         ports: dict[Labels, list[Endpoint]] = {}
         for endpoint in endpoints:
             ports.setdefault(_place(endpoint.target), []).append(endpoint)
         idle = {_place(target) for target in resting} - set(ports)
         with self._lock:
-            for series in (self._served_not_after, self._matches, self._result, self._probed, self._finding):
+            for series in (self._served_not_after, self._matches, self._success, self._probed, self._finding):
                 series.keep(key, lambda rest: rest[:3] in ports or rest[:3] in idle)
             for place, addresses in ports.items():
                 self._port(key, place, addresses)
             for place in idle:
-                self._set_result(key, place, Reason.POD_NOT_READY)
+                self._success.set(key, place, 0)
+                self._finding.set(key, (*place, str(Reason.POD_NOT_READY), str(Severity.FAIL)), 1)
 
     def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
-        self._set_result(key, place, _reason(addresses))
+        self._success.set(key, place, float(not any(each.failure or each.is_blocked for each in addresses)))
         found = {(*place, str(each.reason), str(each.severity)) for where in addresses for each in where.findings}
         self._finding.keep(key, lambda rest: rest[:3] != place or rest in found)
         for labels in found:
@@ -176,27 +189,28 @@ class Metrics:
         if seen:
             self._matches.set(key, place, float(all(map(_matches, seen))))
 
-    def _set_result(self, key: Key, place: Labels, reason: Reason) -> None:
-        self._result.keep(key, lambda rest: rest[:3] != place or rest[3] == reason)
-        self._result.set(key, (*place, str(reason)), 1)
-
     def conditions(self, key: Key, conditions: Iterable[Condition]) -> None:
         """Note the resource's conditions as they are now."""
-        now = {(str(each.type), str(each.status), str(each.reason)) for each in conditions}
-        self._set(self._condition, key, dict.fromkeys(now, 1.0))
+        statuses: dict[Labels, float] = {}
+        reasons: dict[Labels, float] = {}
+        for each in conditions:
+            statuses |= {(str(each.type), str(status)): float(status is each.status) for status in Truth}
+            reasons[str(each.type), str(each.reason)] = 1.0
+        self._set(key, (self._condition, statuses), (self._condition_info, reasons))
 
     def domains(self, key: Key, reports: Sequence[DomainReport]) -> None:
         """Note what was found about the resource's mail domains: those that are not among `reports` are gone."""
-        found = {(each.name, str(what.reason), str(what.severity)) for each in reports for what in each.findings}
-        self._set(self._domain, key, dict.fromkeys(found, 1.0))
-        self._set(self._domain_checked, key, {(each.name,): each.checked_at.timestamp() for each in reports})
+        found: dict[Labels, float] = {
+            (each.name, str(what.reason), str(what.severity)): 1.0 for each in reports for what in each.findings
+        }
+        checked: dict[Labels, float] = {(each.name,): each.checked_at.timestamp() for each in reports}
+        self._set(key, (self._domain, found), (self._domain_checked, checked))
 
-    def _set(self, series: _Series, key: Key, now: Mapping[Labels, float]) -> None:
-        """Make these the only series of the resource."""
+    def _set(self, key: Key, *wanted: tuple[_Series, Mapping[Labels, float]]) -> None:
+        """Make these the only series of the resource, at once for whoever scrapes."""
         with self._lock:
-            series.keep(key, lambda rest: rest in now)
-            for labels, value in now.items():
-                series.set(key, labels, value)
+            for series, now in wanted:
+                series.replace(key, now)
 
     def forget(self, key: Key) -> None:
         """Remove every series of a resource that is gone."""
@@ -284,13 +298,6 @@ _OTHER_CERTIFICATE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UN
 
 def _matches(endpoint: Endpoint) -> bool:
     return not any(finding.reason in _OTHER_CERTIFICATE for finding in endpoint.findings)
-
-
-def _reason(addresses: Sequence[Endpoint]) -> Reason:
-    """Of several addresses the worst counts; where nobody could look, it is not said that all is well."""
-    failures = [endpoint.failure.reason for endpoint in addresses if endpoint.failure]
-    blocked = [Reason.PORT_BLOCKED for endpoint in addresses if endpoint.is_blocked]
-    return next(iter((*failures, *blocked)), Reason.VERIFIED)
 
 
 def _place(target: Target) -> Labels:

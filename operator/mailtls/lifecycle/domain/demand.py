@@ -13,7 +13,7 @@ def demanded(facts: DomainFacts, host: str, port: Port) -> Port:
     is_demanded = any(each.name == host and _has_secure_tlsa(each, port.port) for each in facts.mx) or (
         _is_enforced(facts, host)
     )
-    return replace(port, policy=TlsPolicy.ENFORCED) if is_demanded else port
+    return replace(port, tls_policy=TlsPolicy.ENFORCED) if is_demanded else port
 
 
 def _has_secure_tlsa(host: MxHost, port: int) -> bool:

@@ -138,5 +138,5 @@ def _served(seen: Observed) -> frozenset[str]:
 
 
 def _is_for_strangers(port: Port) -> bool:
-    is_relay = port.port == RELAY_PORT or port.policy is TlsPolicy.OPPORTUNISTIC
-    return is_relay and port.protocol is Protocol.SMTP and port.tls is TlsMode.START_TLS
+    is_relay = port.port == RELAY_PORT or port.tls_policy is TlsPolicy.OPPORTUNISTIC
+    return is_relay and port.protocol is Protocol.SMTP and port.tls_mode is TlsMode.START_TLS

@@ -69,15 +69,15 @@ def server_is_busy(seen: Seen) -> Finding | None:
     )
 
 
-def probe_is_rejected(seen: Seen) -> Finding | None:
+def probe_is_denied(seen: Seen) -> Finding | None:
     """A refusal for good (5xx) instead of a welcome; only a warning once the certificate is proven."""
     reply = _refusal(seen)
     if reply is None or not reply.is_permanent or list_is_unknown(reply) or reply.word == _PREAUTHENTICATED:
         return None
     return Finding(
-        Reason.PROBE_REJECTED,
+        Reason.PROBE_DENIED,
         f"The server turns the prober away ({reply.text}): allow {seen.terms.prober} "
-        f"({fix(seen, Reason.PROBE_REJECTED)}).",
+        f"({fix(seen, Reason.PROBE_DENIED)}).",
         _unless_proven(seen),
     )
 

@@ -32,7 +32,7 @@ class Idiom:
 _POSTFIX: Final = MappingProxyType(
     {
         Reason.CONNECTION_REFUSED: "Postfix: enable the service in master.cf",
-        Reason.PROBE_REJECTED: "Postfix: mynetworks, postscreen_access_list",
+        Reason.PROBE_DENIED: "Postfix: mynetworks, postscreen_access_list",
         Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: "turn smtpd_tls_wrappermode off in Postfix",
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: "set smtpd_tls_wrappermode=yes for this service in Postfix's master.cf",
         Reason.STARTTLS_NOT_ADVERTISED: "set smtpd_tls_security_level=may and smtpd_tls_chain_files in Postfix",
@@ -58,7 +58,7 @@ _POSTFIX: Final = MappingProxyType(
 _DOVECOT: Final = MappingProxyType(
     {
         Reason.CONNECTION_REFUSED: "Dovecot: name the protocol in `protocols` and the port in an inet_listener",
-        Reason.PROBE_REJECTED: "its access rules, and Dovecot's login_access_sockets",
+        Reason.PROBE_DENIED: "its access rules, and Dovecot's login_access_sockets",
         Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: "set `ssl = no` in the port's inet_listener in Dovecot",
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: "set `ssl = yes` in the port's inet_listener in Dovecot",
         Reason.STARTTLS_NOT_ADVERTISED: "set `ssl = yes` and ssl_server_cert_file (2.3: ssl_cert) in Dovecot",

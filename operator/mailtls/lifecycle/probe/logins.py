@@ -32,13 +32,13 @@ def login_is_unavailable(seen: Seen) -> Finding | None:
     )
 
 
-def login_breaks_off(seen: Seen) -> Finding | None:
+def login_is_incomplete(seen: Seen) -> Finding | None:
     """The server takes the credentials and never says what it makes of them."""
-    login = _login(seen, LoginOutcome.BROKEN_OFF)
+    login = _login(seen, LoginOutcome.INCOMPLETE)
     if login is None:
         return None
     return Finding(
-        Reason.AUTH_BROKEN_OFF,
+        Reason.AUTH_INCOMPLETE,
         f"Logging in as the probe's user came to no end ({login.said}): see the log of the server and of its "
         "authentication service.",
         evidence=login.said,

@@ -60,12 +60,12 @@ class Seen:
     @property
     def implicit(self) -> bool:
         """Whether TLS comes first on this port."""
-        return self.target.port.tls is TlsMode.IMPLICIT
+        return self.target.port.tls_mode is TlsMode.IMPLICIT
 
     @property
     def enforced(self) -> bool:
         """Whether clients must not do without TLS here."""
-        return self.target.port.policy is TlsPolicy.ENFORCED
+        return self.target.port.tls_policy is TlsPolicy.ENFORCED
 
     @property
     def capabilities(self) -> tuple[str, ...]:

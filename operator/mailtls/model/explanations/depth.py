@@ -177,7 +177,7 @@ DEPTH: Mapping[Reason, Explanation] = {
             "Exim": "Read the main log for the lookup of the authenticator that was deferred.",
         },
     ),
-    Reason.AUTH_BROKEN_OFF: Explanation(
+    Reason.AUTH_INCOMPLETE: Explanation(
         "The server gave no verdict on the trial login: it hung up, fell silent, or asked for more than there is to "
         "say.",
         "Read the server's log at that moment: a process of it, or its authentication service, may have died.",

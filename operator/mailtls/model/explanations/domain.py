@@ -118,7 +118,7 @@ DANE: Mapping[Reason, Explanation] = {
         "Every TLSA record is for a key in use now. A renewal with a new key would break mail until the DNS follows, "
         "and caches have forgotten the old records.",
         "Publish 3 1 1 for the next key ahead of time and wait twice the TTL before it is used; or keep the key "
-        "(rotation: Never).",
+        "(rotationPolicy: Never).",
         rfc="RFC 7672 section 4",
     ),
     Reason.TLSA_TTL_TOO_LONG: Explanation(

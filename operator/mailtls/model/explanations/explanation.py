@@ -203,8 +203,8 @@ _ROLLING_OUT: Mapping[Reason, Explanation] = {
     ),
     Reason.SUB_PATH_MOUNT: Explanation(
         "The Secret is mounted with subPath, and Kubernetes never updates such a file in a running pod.",
-        "Mount the Secret as a folder without subPath, or set apply: Rollout for this workload so that its pods are "
-        "restarted.",
+        "Mount the Secret as a folder without subPath, or set updateStrategy: Restart for this workload so that its "
+        "pods are restarted.",
     ),
     Reason.NO_PODS: Explanation(
         "The workload has no pods at present, so that nothing can be reloaded or probed.",

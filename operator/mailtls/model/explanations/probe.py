@@ -93,7 +93,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
             "prober in smtp_reserve_hosts.",
         },
     ),
-    Reason.PROBE_REJECTED: Explanation(
+    Reason.PROBE_DENIED: Explanation(
         "The server refuses to talk to the prober (554): its address is blocked, mostly by a block list or access "
         "rules.",
         "Exempt the addresses of the operator's pods, or of the machine that probes, from these rules.",
@@ -159,7 +159,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
     ),
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: Explanation(
         "The port expects TLS from the first byte, but is listed with STARTTLS.",
-        "If it is meant to (465, 993, 995), list it so: tls: Implicit, or /implicit behind the port on the command "
+        "If it is meant to (465, 993, 995), list it so: tlsMode: Implicit, or /implicit behind the port on the command "
         "line. Otherwise let it begin in clear text: 25, 587, 143 and 110 use STARTTLS.",
         symptom="Mail to you is delayed: senders see no greeting.",
         mailbox_symptom="Mail programs set to STARTTLS hang and time out.",
@@ -175,7 +175,7 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
     ),
     Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: Explanation(
         "The port greets in clear text, but is listed with implicit TLS.",
-        "If it is meant to (25, 587, 143, 110), list it so: tls: StartTLS, or /starttls behind the port on the "
+        "If it is meant to (25, 587, 143, 110), list it so: tlsMode: StartTLS, or /starttls behind the port on the "
         "command line. Otherwise let it begin with TLS: 465, 993 and 995 do.",
         symptom="Mail programs set to SSL/TLS say «wrong version number» or that the server does not support "
         "encryption.",

@@ -9,9 +9,9 @@ class Depth(StrEnum):
     `FULL` is for after a rollout and on the interval, `DEEP` for what a server may resent, on demand or by schedule.
     """
 
-    QUICK = "quick"
-    FULL = "full"
-    DEEP = "deep"
+    QUICK = "Quick"
+    FULL = "Full"
+    DEEP = "Deep"
 
     def reaches(self, other: "Depth") -> bool:
         """Whether this asks at least as much as `other`."""

@@ -58,7 +58,7 @@ class LoginOutcome(StrEnum):
     NOT_OFFERED = "NotOffered"  # no way to log in that we know
     UNPROVEN = "Unproven"  # not tried, as the server did not prove who it is
     NOT_REACHED = "NotReached"  # not tried, as the talk did not come that far
-    BROKEN_OFF = "BrokenOff"
+    INCOMPLETE = "Incomplete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from mailtls.model.resource_view import EndpointLine, ResourceView
 from mailtls.model.spec import Key
+from mailtls.model.status import ServedCount
 from mailtls.world.cluster.resource import resource_path, resources_path
-from mailtls.world.cluster.status import read, to_time
+from mailtls.world.cluster.status import LAST_HANDLED, read, to_time
 from mailtls.world.ports import Cluster, Json
 
 
@@ -38,10 +39,11 @@ def view(resource: Json) -> ResourceView:
         is_suspended=spec.get("suspend") is True,
         status=read(status),
         served=_text(status.get("served")),
+        served_count=_served_count(status),
         expires_at=_time(certificate.get("notAfter")),
         renews_at=_time(certificate.get("renewalTime")),
         endpoints=tuple(_endpoints(status.get("endpoints"))),
-        handled={name: value for name, value in _object(status.get("handled")).items() if isinstance(value, str)},
+        handled={wish: value for wish, name in LAST_HANDLED.items() if isinstance(value := status.get(name), str)},
     )
 
 
@@ -66,6 +68,13 @@ def _server(item: Json) -> str:
         return str(item["pod"])
     name = _text(item.get("service")) or _text(item.get("host"))
     return f"{item['from']}/{name}".rstrip("/")
+
+
+def _served_count(status: Json) -> ServedCount | None:
+    """An older operator wrote the column alone, without the numbers."""
+    numbers = status.get("endpointsServed"), status.get("endpointsTotal")
+    served, total = (each if isinstance(each, int) and not isinstance(each, bool) else None for each in numbers)
+    return None if served is None or total is None else ServedCount(served, total)
 
 
 def _object(value: Any) -> Json:

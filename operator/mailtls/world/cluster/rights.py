@@ -6,7 +6,7 @@ from typing import Final
 
 from mailtls.model.features import Feature
 from mailtls.model.probe.way import Way
-from mailtls.model.spec import Apply, Desired
+from mailtls.model.spec import Desired, UpdateStrategy
 from mailtls.world.ports import Cluster, Json
 
 _PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -49,10 +49,10 @@ NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right i
 
 def needed(desired: Desired) -> tuple[Right, ...]:
     """Return the rights that one resource makes use of."""
-    ways = {workload.apply for workload in desired.workloads}
+    ways = {workload.update_strategy for workload in desired.workloads}
     asked = {
-        Feature.EXEC: Apply.RELOAD in ways,
-        Feature.RESTARTS: Apply.ROLLOUT in ways,
+        Feature.EXEC: UpdateStrategy.RELOAD in ways,
+        Feature.RESTARTS: UpdateStrategy.RESTART in ways,
         Feature.SERVICES: Way.SERVICE in desired.probe.ways,
     }
     return (*ALWAYS, *(right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights))

@@ -17,6 +17,7 @@ from mailtls.model.status import (
     DomainReport,
     HistoryEntry,
     Schedule,
+    ServedCount,
     Status,
     Stored,
     Truth,
@@ -26,6 +27,8 @@ from mailtls.world.ports import Json
 ENDPOINTS_SHOWN = 100
 HISTORY_SHOWN = 10
 FINDINGS_SHOWN = 10  # of one domain
+LAST_HANDLED = {"renew": "lastHandledRenew", "probe": "lastHandledProbe", "rollback": "lastHandledRollback"}
+"""The field of the status for each request: the last value of its annotation `mailtls.dev/...` that was handled."""
 
 
 def to_time(text: str) -> datetime:
@@ -45,7 +48,7 @@ def read(status: Json) -> Status:
         attempts=next(_many(_attempts, [status.get("attempts")]), None),
         schedule=next(_many(_schedule, [status.get("certificate")]), None),
         history=tuple(_many(_history, status.get("history"))),
-        handled_probe=next(_many(_handled_probe, [status.get("handled")]), None),
+        handled_probe=_text(status.get(LAST_HANDLED["probe"])),
         deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
         has_order=bool(status.get("order")),
         stored=next(_many(_stored, [status.get("secret")]), None),
@@ -110,14 +113,13 @@ def _finding(item: Json) -> Finding:
     return Finding(Reason(item["reason"]), item["message"], Severity(item["severity"]))
 
 
-def _handled_probe(item: Json) -> str | None:
-    value = item.get("probe")
+def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def write(generation: int, conditions: Iterable[Condition], seen: Observed, served: str) -> Json:
+def write(generation: int, conditions: Iterable[Condition], seen: Observed, served: ServedCount | None) -> Json:
     """Write the whole status; keys that are None are removed by the merge patch."""
-    certificate = seen.secret.certificate
+    certificate, handled = seen.secret.certificate, _handled(seen)
     return {
         "observedGeneration": generation,
         "conditions": [_condition_json(each) for each in conditions],
@@ -127,11 +129,12 @@ def write(generation: int, conditions: Iterable[Condition], seen: Observed, serv
         "attempts": _attempts_json(seen.status.attempts),
         "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
         "deepProbeTime": _deep_probe_time(seen),
-        "served": served or None,
+        "served": str(served) if served else None,
+        "endpointsServed": served.served if served else None,
+        "endpointsTotal": served.total if served else None,
         "domains": [_domain_json(each) for each in seen.domains] or None,
         "history": [_history_json(each) for each in seen.status.history[-HISTORY_SHOWN:]] or None,
-        "handled": _present(_handled(seen)) or None,
-    }
+    } | {name: handled[wish] for wish, name in LAST_HANDLED.items()}
 
 
 def _deep_probe_time(seen: Observed) -> str | None:
@@ -140,13 +143,13 @@ def _deep_probe_time(seen: Observed) -> str | None:
     return None if found or seen.deep_probed_at is None else from_time(seen.deep_probed_at)
 
 
-def _handled(seen: Observed) -> Json:
+def _handled(seen: Observed) -> dict[str, str | None]:
     secret = seen.secret
     return {"renew": secret.handled_renew, "probe": _probe_handled(seen), "rollback": secret.handled_rollback}
 
 
 def _probe_handled(seen: Observed) -> str | None:
-    """A wish for a probe is fulfilled when the domains were looked at, too; that comes after the pods."""
+    """A request for a probe is handled when the domains were looked at, too; that comes after the pods."""
     asked = seen.domains_asked
     return (
         seen.handled_probe

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Apply, Workload, WorkloadKind
+from mailtls.model.spec import UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import (
     EARLIER_ANNOTATION,
     PodState,
@@ -145,9 +145,9 @@ def _port_names(pod_spec: Json) -> dict[str, int]:
 
 def _template_finding(workload: Workload, pod_spec: Json, secret_name: str) -> Finding | None:
     """Judge the template, so that a mistake is seen even while no pod runs; `None` is nobody's business here."""
-    if workload.apply is Apply.ROLLOUT:
+    if workload.update_strategy is UpdateStrategy.RESTART:
         return None if mentions_secret(pod_spec, secret_name) else _not_mounted(workload, secret_name)
-    if workload.apply is not Apply.RELOAD:
+    if workload.update_strategy is not UpdateStrategy.RELOAD:
         return None
     if (missing := _container_not_found(workload, pod_spec)) is not None:
         return missing
@@ -181,7 +181,7 @@ def sub_path_mount(subject: str, container: str, path: str) -> Finding:
     """Say why a mounted file stays as it was when the pod started."""
     message = (
         f"Container {container} of {subject} mounts {path} by subPath, which the kubelet never updates; "
-        "mount the whole volume, or set apply: Rollout."
+        "mount the whole volume, or set updateStrategy: Restart."
     )
     return Finding(Reason.SUB_PATH_MOUNT, message)
 

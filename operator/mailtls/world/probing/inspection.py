@@ -134,7 +134,7 @@ class Inspector:
                 self._has_had_enough = True
                 return
         await self._look_for_weak_ciphers()
-        if depth is Depth.DEEP and self._target.port.tls is TlsMode.START_TLS:
+        if depth is Depth.DEEP and self._target.port.tls_mode is TlsMode.START_TLS:
             self._found = replace(self._found, injected=await self._visit().smuggle(self._client(Offer())))
         await self._log_in()
 
@@ -143,7 +143,7 @@ class Inspector:
         whom = self._expected.login
         if whom is None or self._found.login is None:
             return
-        self._found = replace(self._found, login=Login(LoginOutcome.BROKEN_OFF, "the time for all questions is over"))
+        self._found = replace(self._found, login=Login(LoginOutcome.INCOMPLETE, "the time for all questions is over"))
         login = await self._visit().log_in(self._client(Offer()), whom, is_proven=self._is_proven)
         self._found = replace(self._found, login=login)
 

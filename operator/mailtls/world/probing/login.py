@@ -29,7 +29,7 @@ _VERDICTS: Final[Mapping[Protocol, Mapping[str, LoginOutcome | None]]] = Mapping
             "538": LoginOutcome.TLS_WANTED,
             "4": LoginOutcome.REFUSED,
             "5": LoginOutcome.REFUSED,
-            "": LoginOutcome.BROKEN_OFF,
+            "": LoginOutcome.INCOMPLETE,
         },
         Protocol.IMAP: {  # RFC 9051 section 6.2, RFC 5530 section 3
             "+": None,
@@ -83,7 +83,7 @@ class LoginDialog:
                 if answer := self._answer(line):
                     return answer
         except Garbled as seen:
-            self.result = Login(LoginOutcome.BROKEN_OFF, str(seen).partition(":")[0])  # without the quotation
+            self.result = Login(LoginOutcome.INCOMPLETE, str(seen).partition(":")[0])  # without the quotation
         return b""
 
     def _answer(self, line: bytes) -> bytes:
@@ -122,7 +122,7 @@ def _reply(line: bytes, protocol: Protocol) -> Reply:
 def _at_the_end(protocol: Protocol, text: str) -> LoginOutcome:
     """What it means to be asked for more when all was said: only POP3 agrees by the word that asks, too."""
     agrees = protocol is Protocol.POP3 and text.startswith("+OK")
-    return LoginOutcome.ACCEPTED if agrees else LoginOutcome.BROKEN_OFF
+    return LoginOutcome.ACCEPTED if agrees else LoginOutcome.INCOMPLETE
 
 
 def _steps(protocol: Protocol, whom: Credentials, listed: Reply | None) -> Iterator[bytes]:

@@ -89,7 +89,7 @@ class Conversation:
 
     async def _reach_tls(self, wire: Wire) -> None:
         """Come to the point where a ClientHello is due."""
-        if self._target.port.tls is TlsMode.START_TLS:
+        if self._target.port.tls_mode is TlsMode.START_TLS:
             await self._start_tls(wire)
 
     async def _connect(self) -> Wire:
@@ -132,7 +132,7 @@ class Conversation:
 
     async def _greet_in_tls(self, wire: Wire, tls: TlsClient) -> None:
         port = self._target.port
-        stage = Stage.AFTER_STARTTLS if port.tls is TlsMode.START_TLS else Stage.INSIDE_TLS
+        stage = Stage.AFTER_STARTTLS if port.tls_mode is TlsMode.START_TLS else Stage.INSIDE_TLS
         await self._talk(TlsWire(wire, tls), dialog_for(port, stage, wire.client_name))
 
     def _goodbye(self, tls: TlsClient) -> bytes:
@@ -180,7 +180,7 @@ class Conversation:
         detail = shorten(error.strerror or str(error))
         if isinstance(error, ConnectionResetError) and self._phase is Phase.CONNECT:
             # somebody listens, took the connection and dropped it faster than we could look
-            self._phase = Phase.HANDSHAKE if self._target.port.tls is TlsMode.IMPLICIT else Phase.GREETING
+            self._phase = Phase.HANDSHAKE if self._target.port.tls_mode is TlsMode.IMPLICIT else Phase.GREETING
         if self._phase is not Phase.CONNECT:
             return Stop(self._phase, Fault.CLOSED, detail)
         if isinstance(error, ConnectionRefusedError):
@@ -192,7 +192,7 @@ class Conversation:
         """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
         is_tarpit = stop.fault is Fault.TIMED_OUT and stop.detail  # which began to say something
         silent = stop.phase is Phase.GREETING and stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and not is_tarpit
-        return silent and self._target.port.tls is TlsMode.START_TLS
+        return silent and self._target.port.tls_mode is TlsMode.START_TLS
 
     async def _answers_tls_first(self) -> bool:
         """Connect again and begin with TLS, as on an implicit port; an alert is an answer too."""

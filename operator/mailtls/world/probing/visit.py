@@ -83,14 +83,14 @@ class Visit(Conversation):
             async with self._during(Phase.CAPABILITIES_IN_TLS, self._limits.dialog):
                 return await _verdict(wire, dialog)
         except Halt as halt:
-            return Login(LoginOutcome.BROKEN_OFF, str(halt.stop.fault))
+            return Login(LoginOutcome.INCOMPLETE, str(halt.stop.fault))
 
     async def _meet(self, tls: TlsClient, *, speak: bool) -> None:
         async with self._at_tls() as wire:
             await self._handshake(wire, tls)
             try:
                 if (
-                    speak or self._target.port.tls is TlsMode.IMPLICIT
+                    speak or self._target.port.tls_mode is TlsMode.IMPLICIT
                 ):  # where nobody may take leave before the greeting
                     await self._greet_in_tls(wire, tls)
             finally:
@@ -145,7 +145,7 @@ async def _verdict(wire: TlsWire, dialog: LoginDialog) -> Login:
     while dialog.result is None:
         received = await wire.receive()
         if not received:
-            return Login(LoginOutcome.BROKEN_OFF, str(Fault.CLOSED))
+            return Login(LoginOutcome.INCOMPLETE, str(Fault.CLOSED))
         await wire.send(dialog.receive(received))
     return dialog.result
 

@@ -20,17 +20,17 @@ def ports_listed(node: Node) -> tuple[Port, ...]:
 
 
 def _port(node: Node) -> Port:
-    number, tls = node.at("port").whole(1, 65535), node.at("tls").choice(TlsMode)
-    protocol, policy = node.at("protocol"), node.at("policy")
+    number, tls = node.at("port").whole(1, 65535), node.at("tlsMode").choice(TlsMode)
+    protocol, policy = node.at("protocol"), node.at("tlsPolicy")
     wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
     if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
-        raise policy.refused("implicit TLS leaves no room for plain text, so remove policy, or set it to Enforced")
+        raise policy.refused("implicit TLS leaves no room for plain text, so remove tlsPolicy, or set it to Enforced")
     spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
     proxy = node.at("proxyProtocol")
     return Port(
         port=number,
-        tls=tls,
-        policy=wanted,
+        tls_mode=tls,
+        tls_policy=wanted,
         protocol=spoken,
         proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
         xclient_address=_xclient_address(node.at("xclientAddress"), spoken),

@@ -68,7 +68,7 @@ def _public(node: Node, asked: Asked, ways: frozenset[Way]) -> PublicName | None
     return PublicName(host.read(_host) if host.is_given else asked.host, ports)
 
 
-_NO_PORT: Final = "no port of the workloads is one for the outside, so list some, such as {port: 25, tls: StartTLS}"
+_NO_PORT: Final = "no port of the workloads is one for the outside, so list some, such as {port: 25, tlsMode: StartTLS}"
 
 
 def _host(text: str) -> str:

@@ -14,7 +14,6 @@ from mailtls.model.preset import PRESETS, Preset, Server
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
-    Apply,
     Desired,
     Dns01,
     Key,
@@ -25,7 +24,8 @@ from mailtls.model.spec import (
     Reload,
     Renewal,
     Rollout,
-    Rotation,
+    RotationPolicy,
+    UpdateStrategy,
     Workload,
     WorkloadKind,
 )
@@ -171,14 +171,14 @@ def _check_wildcards(node: Node, names: Sequence[str], authority: Acme) -> None:
 
 
 def _private_key(node: Node) -> PrivateKeyPolicy:
-    algorithm, size, rotation = node.at("algorithm"), node.at("size"), node.at("rotation")
+    algorithm, size, rotation = node.at("algorithm"), node.at("size"), node.at("rotationPolicy")
     kind = algorithm.choice(KeyAlgorithm) if algorithm.is_given else PrivateKeyPolicy().algorithm
     if size.is_given and size.value not in KEY_SIZES[kind]:
         raise size.refused(_WRONG_SIZE[kind])
     return PrivateKeyPolicy(
         algorithm=kind,
         size=size.whole(256, 4096) if size.is_given else KEY_SIZES[kind][0],
-        rotation=rotation.choice(Rotation) if rotation.is_given else PrivateKeyPolicy().rotation,
+        rotation_policy=rotation.choice(RotationPolicy) if rotation.is_given else PrivateKeyPolicy().rotation_policy,
     )
 
 
@@ -235,8 +235,10 @@ def _workloads(node: Node) -> tuple[Workload, ...]:
 
 def _together(node: Node, before: Workload, more: Workload) -> Workload:
     """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
-    if before.apply is not more.apply:
-        raise node.at("apply").refused(f"{more} is told in one way, so give all its entries the same apply")
+    if before.update_strategy is not more.update_strategy:
+        raise node.at("updateStrategy").refused(
+            f"{more} is told in one way, so give all its entries the same updateStrategy"
+        )
     taken = {port.port for port in before.ports}
     twice = next((port.port for port in more.ports if port.port in taken), None)
     if twice is not None:
@@ -245,36 +247,37 @@ def _together(node: Node, before: Workload, more: Workload) -> Workload:
 
 
 def _server(node: Node) -> Server:
-    server = node.at("server")
-    return server.choice(Server) if server.is_given else Server.POSTFIX
+    preset = node.at("preset")
+    return preset.choice(Server) if preset.is_given else Server.POSTFIX
 
 
 def _workload(node: Node) -> Workload:
-    apply, kind = node.at("apply"), _server(node)
-    how = apply.choice(Apply) if apply.is_given else Apply.RELOAD
+    strategy, kind = node.at("updateStrategy"), _server(node)
+    how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
     return Workload(
         kind=node.at("kind").choice(WorkloadKind),
         name=object_name(node.at("name")),
-        apply=how,
+        update_strategy=how,
         ports=_ports(node.at("ports"), PRESETS[kind]),
         reload=_reload(node.at("reload"), kind, how),
     )
 
 
-def _reload(node: Node, server: Server, how: Apply) -> Reload | None:
-    if how is not Apply.RELOAD:
+def _reload(node: Node, server: Server, how: UpdateStrategy) -> Reload | None:
+    if how is not UpdateStrategy.RELOAD:
         if node.is_given:
-            raise node.refused("the command would never run, so remove reload, or set apply to Reload")
+            raise node.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
         return None
     container, words = node.at("container"), node.at("command").items(64)
     command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
     if not command and server is Server.OPENSMTPD:
         raise node.refused(
-            "OpenSMTPD reads its certificate only when it starts, so set apply to Rollout, or set reload.command"
+            "OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
+            " reload.command"
         )
     if not command:
         raise node.refused(
-            "a generic server's reload command is not known, so set reload.command, or set apply to Rollout"
+            "a generic server's reload command is not known, so set reload.command, or set updateStrategy to Restart"
         )
     return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
 
@@ -283,6 +286,6 @@ def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
     ports = ports_listed(node)
     if not ports and not preset.ports:
         raise node.refused(
-            "the ports of a generic server are not known, so list them, such as {port: 25, tls: StartTLS}"
+            "the ports of a generic server are not known, so list them, such as {port: 25, tlsMode: StartTLS}"
         )
     return ports or preset.ports
