@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from builders.endpoints import PORTS, POSTFIX, proven
+from builders.stories import DAY, NOW, attempts, desired, schedule, secret, staged
 from mailtls.lifecycle.report import conditions, served
 from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Endpoint, Target
@@ -13,8 +15,6 @@ from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import DomainReport, HistoryEntry, Status, Stored
 from mailtls.world.cluster.status import read, write
-from unit.stories import DAY, NOW, attempts, desired, schedule, secret, staged
-from unit.test_report import PORTS, POSTFIX, proven
 
 CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
 

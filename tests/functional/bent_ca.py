@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from unit.hostile_ca import CA, HostileCa, answer, hostile_ca, refusal
+from builders.hostile_ca import CA, HostileCa, answer, hostile_ca, refusal
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from cryptography import x509
 
+from builders.hostile_ca import answer, refusal
 from functional.bent_ca import BentCa, bent_ca
 from functional.operator_core import KEY, Core
 from mailtls.model.reason import Reason
@@ -14,7 +15,6 @@ from mailtls.model.spec import Key
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
 from mailtls.world.challenges.http01 import PATH
 from mailtls.world.cluster.resource import resource_path
-from unit.hostile_ca import answer, refusal
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from unit.test_resource_reports import PORT, resource
+from builders.resources import PORT, resource
 
 COLUMNS = 60
 LONG_WORDS = "The name server ns1.a-rather-long-provider-name.example.net never had the record " * 3

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from builders.domains import DOMAIN, facts, host, texts
+from builders.stories import desired, seen
 from fakes.clock import WallClock
 from fakes.domains import Dns
 from functional.bind import free_port
@@ -27,8 +29,6 @@ from mailtls.passes.watching import Watching
 from mailtls.world.cluster.resource import resource_path
 from mailtls.world.dns.domains import DomainReader, ResolverSettings
 from mailtls.world.probing.prober import MailProber
-from unit.domains import DOMAIN, facts, host, texts
-from unit.stories import desired, seen
 
 AUTHORITY = Authority()
 OWN = '@ TXT "v=spf1 mx -all"\n_dmarc TXT "v=DMARC1; p=reject"\n_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@a.example"\n'

@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 
+from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
@@ -23,7 +24,6 @@ from mailtls.passes.rolling import Rolling
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.metrics import Metrics
 from mailtls.world.probing.prober import Limits, MailProber
-from unit.stories import desired
 
 AUTHORITY = Authority()
 SECOND_NAME = "mail.example.com"

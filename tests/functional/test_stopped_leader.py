@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import mailtls
+from builders.hostile_ca import CA
 from mailservers.certificates import Wish
-from unit.hostile_ca import CA
 
 LEASE = 1.0  # seconds
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from builders.dialogs import GOOD
 from mailservers.certificates import Authority, Wish
 from mailtls.model.spec import Protocol
-from unit.dialogs import GOOD
 
 
 def seeds(name: str) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from builders.hostile_ca import HostileCa, answer, hostile_ca
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState
@@ -18,7 +19,6 @@ from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.uses import Uses
 from mailtls.world.challenges.http01 import MOST_TOKENS, PATH, Tokens
 from mailtls.world.metrics import MOST_SERVERS, Metrics
-from unit.hostile_ca import HostileCa, answer, hostile_ca
 
 MEBIBYTE = 1 << 20
 _SERVER = "https://acme-v02.api.letsencrypt.org/directory"

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.hostile_ca import CA, PROBLEM, HostileCa, answer, hostile_ca
 from mailtls.election import Leadership, LeadershipLost
 from mailtls.model.address_policy import AddressPolicy, parse_networks
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, Status
@@ -28,7 +29,6 @@ from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.renewal import certificate_id
 from mailtls.world.acme.transport import LARGEST_BODY
 from mailtls.world.effects import guarded
-from unit.hostile_ca import CA, PROBLEM, HostileCa, answer, hostile_ca
 
 
 def _leaf_with_key_identifier() -> str:

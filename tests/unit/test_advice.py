@@ -2,6 +2,7 @@
 
 import pytest
 
+from builders.surveys import seen
 from mailtls.model.explanations.depth import DEPTH
 from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.explanations.probe import CONNECTING, STARTING_TLS
@@ -11,7 +12,6 @@ from mailtls.model.probe.talk import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Seen
 from mailtls.reports.advice import advice_on
-from unit.surveys import seen
 
 OF_PROBES = (*CONNECTING, *STARTING_TLS, *SERVED, *DEPTH)
 OF_SENDERS = ("Gmail", "senders", "MTA-STS", "Mail to you", "Mail from")

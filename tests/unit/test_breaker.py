@@ -10,6 +10,7 @@ from socketserver import StreamRequestHandler
 
 import pytest
 
+from builders.hostile_ca import HostileCa, answer, hostile_ca, refusal
 from fakes.clock import WallClock
 from mailtls.model.breaker import TRIES, Breaker
 from mailtls.model.reason import Reason
@@ -21,7 +22,6 @@ from mailtls.world.acme.breaker import MOST_SERVERS, Gates
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.deadline import within
 from mailtls.world.effects import PassEnded, guarded
-from unit.hostile_ca import HostileCa, answer, hostile_ca, refusal
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 PATIENCE = timedelta(seconds=10)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.stories import NOW, desired, seen
 from mailtls.lifecycle.order import Present, Proof
 from mailtls.lifecycle.places import SLOW, UNSEEN, Place, PlaceKind, ca_of, outcomes, places_of
 from mailtls.lifecycle.step import (
@@ -31,7 +32,6 @@ from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Http01, Key, Port,
 from mailtls.passes.bulkheads import Bulkheads, NoPlace
 from mailtls.passes.compartments import Compartments
 from mailtls.queue import WorkQueue
-from unit.stories import NOW, desired, seen
 
 WORKERS = 16
 SHARE = 4

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, seen, tlsa
 from mailservers.certificates import HOST, Authority, Served, Wish
 from mailtls.lifecycle.domain.checks import judge_domain
 from mailtls.lifecycle.domain.dane_match import flaw, key_of, matches
@@ -18,7 +19,6 @@ from mailtls.model.domain.facts import Dnssec, DomainFacts, Records, TlsaRecord
 from mailtls.model.probe.endpoint import Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.reason import Reason, Severity
-from unit.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, seen, tlsa
 
 GOOD = AUTHORITY.issue()
 RSA = AUTHORITY.issue(Wish(rsa_bits=2048))

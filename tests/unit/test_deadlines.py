@@ -12,6 +12,7 @@ import dns.message
 import pytest
 from kubernetes.client import Configuration
 
+from builders.whole_pass import WholePass
 from fakes.clock import WallClock
 from mailtls.lifecycle.deadlines import DEADLINES, deadline_of, table
 from mailtls.lifecycle.probe.checks import verdict
@@ -28,7 +29,6 @@ from mailtls.world.deadline import bounded, end_of, seconds_left, within
 from mailtls.world.dns.server import DnsServer
 from mailtls.world.ports import Executed, Unreachable
 from mailtls.world.probing.prober import MailProber
-from unit.whole_pass import WholePass
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-it-works.md"
 

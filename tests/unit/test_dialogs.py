@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.dialogs import CAPA, CAPABILITY, EHLO, GOOD, PHASES, SIEVE, begin, outcome, talk
 from mailtls.model.probe.talk import Fault, Phase, Reply
 from mailtls.model.spec import Protocol
 from mailtls.world.probing.dialogs.choice import Stage, farewell
 from mailtls.world.probing.dialogs.lines import REPLY_LIMIT
-from unit.dialogs import CAPA, CAPABILITY, EHLO, GOOD, PHASES, SIEVE, begin, outcome, talk
 
 EVERY = list(Protocol)
 LIKELY = st.sampled_from(

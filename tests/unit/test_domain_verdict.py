@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, nothing, seen, texts, with_policy
 from mailservers.certificates import HOST, Wish
 from mailtls.lifecycle.domain.checks import judge_domain
 from mailtls.lifecycle.domain.overview import overview
@@ -17,7 +18,6 @@ from mailtls.model.probe.endpoint import Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Fault, Phase, Stop
 from mailtls.model.reason import Reason, Severity
-from unit.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, nothing, seen, texts, with_policy
 
 GOOD = ders(AUTHORITY.issue())
 FAIL, WARN = Severity.FAIL, Severity.WARN

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from builders.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
+from builders.stories import DAY, NOW, certificate, desired, seen
 from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
@@ -42,8 +44,6 @@ from mailtls.model.status import Condition, ConditionType, DomainReport, History
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.world.cluster.status import read, write
-from unit.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
-from unit.stories import DAY, NOW, certificate, desired, seen
 
 HOUR = timedelta(hours=1)
 OURS = MailDomain(DOMAIN)

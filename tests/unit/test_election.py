@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from builders.replicas import FAST, PLACE, Replica, holder, seconds_until
 from fakes.cluster import FakeCluster
 from mailtls.election import Leadership, LeadershipLost
-from unit.replicas import FAST, PLACE, Replica, holder, seconds_until
 
 if TYPE_CHECKING:
     from mailtls.world.ports import Json

@@ -8,10 +8,10 @@ from threading import Event, Timer
 import pytest
 import websocket
 
+from builders.whole_pass import PATH, WholePass
 from mailtls.world.cluster import execution
 from mailtls.world.cluster.execution import Call, Commands
 from mailtls.world.ports import Executed, Unreachable
-from unit.whole_pass import PATH, WholePass
 
 MINUTE = timedelta(minutes=1)
 BROKEN = Unreachable("The API server answered 504: the node does not answer")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from builders.stories import NOW, desired, seen
+from builders.whole_pass import WholePass
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
@@ -33,8 +35,6 @@ from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.cluster.installation import Installation
 from mailtls.world.cluster.rights import ALWAYS, NEEDED, OF_FEATURES, feature_of, needed
 from mailtls.world.ports import Json
-from unit.stories import NOW, desired, seen
-from unit.whole_pass import WholePass
 
 POSTFIX = Reload(("postfix", "reload"))
 OWN = Reload(("sh", "-c", "postfix reload"))

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from builders.passes import FIRST, PORT, SECOND, WANTED
+from builders.passes import Operator as AnyOperator
+from builders.stories import DAY
 from fakes.clock import WallClock
 from mailtls.lifecycle.evidence import confirmed, still_failing
 from mailtls.lifecycle.report import served
@@ -10,9 +13,6 @@ from mailtls.lifecycle.store import about_another_certificate
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import ServedCount
-from unit.passes import FIRST, PORT, SECOND, WANTED
-from unit.passes import Operator as AnyOperator
-from unit.stories import DAY
 
 REFUSED = Finding(Reason.AUTH_FAILED, "The login was refused.")
 OLD_TLS = Finding(Reason.LEGACY_TLS_ENABLED, "TLS 1.0 is accepted.", Severity.WARN)

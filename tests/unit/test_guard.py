@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from builders.stories import NOW, certificate, desired, schedule, secret, seen, staged
+from builders.whole_pass import MX, PATH, WholePass
 from e2e.other_authority import issued
 from mailtls.lifecycle.guard import is_replaced, lacks_a_copy, needs_putting_right, restored, to_remember
 from mailtls.lifecycle.issue import issuance_is_due, usable
@@ -20,8 +22,6 @@ from mailtls.model.status import HistoryEntry, Status, Stored
 from mailtls.world.cluster.ownership import ADOPT
 from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.secrets import path
-from unit.stories import NOW, certificate, desired, schedule, secret, seen, staged
-from unit.whole_pass import MX, PATH, WholePass
 
 OURS: dict[str, Any] = {"is_ours": True, "name": "mx-tls", "uid": "u"}
 OTHER = certificate(sha256="ee" * 32, serial_number="0e", issuer="CN=Somebody")

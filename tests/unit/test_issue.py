@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 from mailtls.lifecycle.issue import (
     fits,
     is_held_back,
@@ -17,7 +18,6 @@ from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy, RotationPolicy
 from mailtls.model.status import Condition, ConditionType, Status, Truth
-from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 
 KEPT = PrivateKeyPolicy(rotation_policy=RotationPolicy.NEVER)
 

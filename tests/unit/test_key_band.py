@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from builders.surveys import good, survey, text
 from mailservers.certificates import Authority, Wish
 from mailtls.model.probe.key_band import KeyBand, key_band
 from mailtls.reports.machine import json_report
-from unit.surveys import good, survey, text
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 import mailtls
+from builders.pairs import pem_of
 from mailservers.certificates import Authority
 from mailtls.model import loading
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.probe.served import read_served
 from mailtls.world.roots import trusting
-from unit.pairs import pem_of
 
 SIGNER = ec.generate_private_key(ec.SECP256R1())
 RANDOM = Random(1)

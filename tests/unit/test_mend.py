@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from builders.stories import DAY, NOW, RFC2136, attempts, desired, seen, staged
 from mailtls.lifecycle.issue import is_held_back
 from mailtls.lifecycle.mend import is_mendable, is_mended, lifted, references
 from mailtls.lifecycle.plan import next_step
@@ -13,7 +14,6 @@ from mailtls.model.observed import Failure, Observed, ServingSecret, Sight
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import DataRef, ExternalAccountBinding
 from mailtls.model.status import Status
-from unit.stories import DAY, NOW, RFC2136, attempts, desired, seen, staged
 
 MINUTE = timedelta(minutes=1)
 TSIG, HMAC = RFC2136.tsig_secret, DataRef("Secret", "mail", "eab", "hmac")

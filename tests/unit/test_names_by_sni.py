@@ -11,6 +11,7 @@ from threading import Event
 
 import pytest
 
+from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
@@ -32,7 +33,6 @@ from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
 from mailtls.world.probing.inspection import PATIENCE_WITH_DEAF
 from mailtls.world.probing.prober import Limits, MailProber
-from unit.stories import desired
 
 AUTHORITY = Authority()
 SECOND, WILD = "mail.example.com", "*.example.net"

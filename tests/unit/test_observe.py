@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from builders.pairs import self_signed
+from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.proof import targets
@@ -17,8 +19,6 @@ from mailtls.world import keys
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.reading.spec import RENEW, Defaults
-from unit.pairs import self_signed
-from unit.stories import desired
 
 POSTFIX = Workload(
     WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders.surveys import survey
 from mailtls.commands.targets import read_port
 from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.probe.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
@@ -12,7 +13,6 @@ from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Fault, Phase, Stop
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.survey import Seen, Verdict
-from unit.surveys import survey
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 HOST, V4, V6 = "mx1.example.com", "192.0.2.1", "2001:db8::1"

@@ -3,11 +3,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from builders.pairs import RESOURCE, fresh
+from builders.stories import desired
 from fakes.cluster import FakeCluster
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.ports import Json
-from unit.pairs import RESOURCE, fresh
-from unit.stories import desired
 
 
 class Slow(FakeCluster):

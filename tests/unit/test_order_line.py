@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.stories import NOW
 from fakes.clock import WallClock
 from mailtls.model.budget import Budget, Line, parse_budget
 from mailtls.model.reason import Reason
 from mailtls.world.acme.order_line import KNOWN, MOST_WAITING, OrderLine
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.reading.authority_spec import SHORT_NAMES
-from unit.stories import NOW
 
 HOUR = timedelta(hours=1)
 LETS_ENCRYPT = Budget(300, 3 * HOUR)

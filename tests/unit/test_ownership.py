@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from builders.pairs import RESOURCE, fresh, self_signed
+from builders.stories import DAY, NOW, certificate, desired, secret, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.adoption import adoption_is_due
@@ -26,8 +28,6 @@ from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.ports import Conflict, Json
-from unit.pairs import RESOURCE, fresh, self_signed
-from unit.stories import DAY, NOW, certificate, desired, secret, seen
 
 HELM: Json = {
     "labels": {"app.kubernetes.io/managed-by": "Helm"},

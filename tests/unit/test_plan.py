@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.plan import look, next_step, roll
 from mailtls.lifecycle.proof import targets
@@ -39,7 +40,6 @@ from mailtls.model.spec import (
 )
 from mailtls.model.status import Status
 from mailtls.model.workload import PodState, WorkloadState
-from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
 
 MISSING = ServingSecret(exists=False)
 MINUTE = timedelta(minutes=1)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from builders.pairs import RESOURCE, fresh, self_signed
+from builders.stories import desired
+from builders.whole_pass import WholePass
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.model.observed import ServingSecret, Staged
@@ -24,9 +27,6 @@ from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.seal import KEY_SECRET, Seal
 from mailtls.world.cluster.secrets import FINALIZER, Secrets, path
 from mailtls.world.ports import Json
-from unit.pairs import RESOURCE, fresh, self_signed
-from unit.stories import desired
-from unit.whole_pass import WholePass
 
 GONE = Key("mail", "gone")
 OWN_SERVER = {"server": "https://ca.attacker.example/directory", "solvers": [{"http01": {}}]}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.stories import NOW, desired
 from fakes.cluster import FakeCluster
 from mailtls.commands.cluster import Connected
 from mailtls.commands.preflight import _installation
@@ -20,7 +21,6 @@ from mailtls.reports.preflight import preflight_line, preflight_summary
 from mailtls.world.cluster.installation import find_installation
 from mailtls.world.ports import ApiError, Json
 from mailtls.world.reading.manifests import InvalidManifest, read_manifests
-from unit.stories import NOW, desired
 
 FAULT = Finding(Reason.SUB_PATH_MOUNT, "Container postfix mounts it by subPath.")
 MANIFEST = "apiVersion: mailtls.dev/v1alpha1\nkind: MailServerTLS\nmetadata: {name: mx}\nspec: {}\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.dialogs import CAPA, CAPABILITY, GOOD, SIEVE
 from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
@@ -17,7 +18,6 @@ from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.world.probing.prober import Limits, MailProber
-from unit.dialogs import CAPA, CAPABILITY, GOOD, SIEVE
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()

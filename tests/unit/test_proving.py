@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from builders.stories import desired, seen, staged
 from fakes.clock import WallClock
 from mailtls.lifecycle.order import Fail, Present, Proof
 from mailtls.model.observed import Observed
@@ -15,7 +16,6 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.passes import proving
 from mailtls.passes.proving import FOR_ONE_NAME, SPREAD_PATIENCE, Proving
 from mailtls.world.challenges.proofs import ProofProblem
-from unit.stories import desired, seen, staged
 
 NAMES = tuple(f"mx{number}.example.test" for number in range(7))
 HIDDEN = Finding(Reason.DNS_NOT_PROPAGATED, "Not there yet.")

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 import structlog
 
+from builders.whole_pass import MX, PATH, WholePass
 from mailtls import queue
 from mailtls.model.reason import Reason
 from mailtls.passes.events import OF_A_REASON, SAME, WITHIN, Events
 from mailtls.world.cluster.refusals import finding_of_refusal
 from mailtls.world.ports import ApiError, Json, Unreachable
-from unit.whole_pass import MX, PATH, WholePass
 
 RBAC = ApiError(403, "Forbidden", 'secrets "mx-tls" is forbidden: User "mailtls" cannot patch resource "secrets"')
 QUOTA = ApiError(403, "Forbidden", 'secrets "mx-tls-next" is forbidden: exceeded quota: small, requested: secrets=1')

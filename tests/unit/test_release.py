@@ -4,13 +4,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from builders.replicas import PLACE, Replica, holder, seconds_until
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.election import Candidate, Elector
 from mailtls.release import Patience, Release
 from mailtls.wiring import Closing
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
-from unit.replicas import PLACE, Replica, holder, seconds_until
 
 QUICK = Patience(handover=0.0, cleaning=1.0, pause=0.01)
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from builders.kube import FakeCluster
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import ReloadPod
 from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
@@ -21,7 +22,6 @@ from mailtls.model.workload import PodState
 from mailtls.world.cluster.refusals import printable
 from mailtls.world.cluster.reload import Interrupted, leaf_sha256, reload_pod
 from mailtls.world.ports import ApiError, Conflict, Executed, Unreachable
-from unit.kube import FakeCluster
 
 COMMAND = ("postfix", "reload")
 LIMITED = ("timeout", "-k", "5", "30", *COMMAND)

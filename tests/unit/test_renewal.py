@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen
 from mailtls.lifecycle import store
 from mailtls.lifecycle.issue import is_held_back, issuance_is_due
 from mailtls.lifecycle.plan import next_step
@@ -20,7 +21,6 @@ from mailtls.model.order import RenewalWindow
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Renewal
 from mailtls.model.status import HistoryEntry, Status
-from unit.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)

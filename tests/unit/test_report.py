@@ -5,39 +5,16 @@ from datetime import timedelta
 
 import pytest
 
+from builders.endpoints import POSTFIX, proven
+from builders.stories import NOW, attempts, certificate, desired, schedule, secret, seen
 from mailtls.lifecycle.evidence import targets_to_probe
-from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.report import conditions, refusal, served, verified
 from mailtls.model.observed import Failure, Observed, ServingSecret
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import Key
 from mailtls.model.status import Condition, ConditionType, ServedCount, Status, Truth
-from mailtls.model.workload import PodState, WorkloadState
-from unit.stories import NOW, attempts, certificate, desired, schedule, secret, seen
 
 MISSING = ServingSecret(exists=False)
-PORTS = (
-    Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
-    Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
-)
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, PORTS)
-PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
-
-
-def proven(*failing: Finding) -> Observed:
-    """Two pods with two ports each; the first endpoints fail as told."""
-    states = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
-    faults: list[tuple[Finding, ...]] = [(each,) for each in failing]
-    every = targets(states, "mx.example.test")
-    faults += [()] * (len(every) - len(faults))
-    endpoints = tuple(
-        Endpoint(target, NOW, found, served_sha256="00" * 32 if found else "aa" * 32)
-        for target, found in zip(every, faults, strict=True)
-    )
-    progress = RollProgress(NOW, timedelta(minutes=10))
-    return seen(workloads=states, endpoints=endpoints, probed_at=NOW, progress=progress)
 
 
 def said(have: Observed, **changes: object) -> dict[ConditionType, Condition]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from builders.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
 from mailtls.lifecycle import roll
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.roll import next_roll
@@ -14,7 +15,6 @@ from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import ReloadPod, ReplacePod, RestartWorkload, RolledOut, RolloutFailed, RollStep, WaitForPods
 from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import PodState
-from unit.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
 
 ROLLOUT = workload(UpdateStrategy.RESTART)
 BY_ITSELF = workload(UpdateStrategy.NONE)

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
@@ -23,7 +24,6 @@ from mailtls.model.roll import (
 )
 from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import WorkloadState
-from unit.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
 
 TIMEOUT = timedelta(minutes=1)
 MANY_STEPS = 2000

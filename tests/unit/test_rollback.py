@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from builders.pairs import self_signed
+from builders.stories import DAY, NOW, certificate, desired, schedule, secret, seen, staged
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.issue import issuance_is_due
 from mailtls.lifecycle.plan import next_step
@@ -22,8 +24,6 @@ from mailtls.world import keys
 from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.ports import Json, Unreachable
-from unit.pairs import self_signed
-from unit.stories import DAY, NOW, certificate, desired, schedule, secret, seen, staged
 
 WISH = desired(rollback_requested="1")
 HELD = Hold(NOW + timedelta(hours=24), generation=1)

@@ -7,6 +7,8 @@ from threading import Event
 
 import pytest
 
+from builders.kube import basic_auth
+from builders.stories import DAY, certificate, desired, schedule, secret, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.evidence import (
@@ -34,8 +36,6 @@ from mailtls.world.cluster.credentials import TrialLogin, trial_login
 from mailtls.world.cluster.status import write
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json
-from unit.kube import basic_auth
-from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 POSTFIX = Workload(
     WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)

@@ -6,6 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from builders.passes import FIRST, PORT, SECOND, WANTED
+from builders.passes import Operator as AnyOperator
+from builders.stories import NOW, seen
 from fakes.clock import WallClock
 from mailtls.lifecycle.mend import judged_anew, roots_are_in_doubt, roots_changed
 from mailtls.model.observed import Failure, Sight
@@ -14,9 +17,6 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import DataRef, Probe
 from mailtls.passes.mending import LOOK_SECONDS
-from unit.passes import FIRST, PORT, SECOND, WANTED
-from unit.passes import Operator as AnyOperator
-from unit.stories import NOW, seen
 
 BUNDLE = DataRef("ConfigMap", "mail", "company-root", "ca.crt")
 PATH = "/api/v1/namespaces/mail/configmaps/company-root"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.stories import DAY, NOW, certificate, desired, schedule, secret, seen
 from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule, renews_in_its_window
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.order import RenewalWindow
 from mailtls.model.spec import Desired, Renewal
-from unit.stories import DAY, NOW, certificate, desired, schedule, secret, seen
 
 WINDOW = RenewalWindow(NOW + 40 * DAY, NOW + 42 * DAY, NOW + DAY, "https://ca.test/why")
 draws = st.floats(0, 1, exclude_max=True)

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from builders.pairs import RESOURCE, fresh, self_signed
+from builders.stories import desired
 from fakes.cluster import FakeCluster
 from mailtls.model.certificate import parse_chain
 from mailtls.model.observed import ServingSecret, Staged
@@ -16,8 +18,6 @@ from mailtls.world.cluster.journal import parse_staged, resource_of
 from mailtls.world.cluster.pairs import ROOTS_OFFERED
 from mailtls.world.cluster.secrets import FINALIZER, Secrets, path
 from mailtls.world.ports import Conflict
-from unit.pairs import RESOURCE, fresh, self_signed
-from unit.stories import desired
 
 NOTHING = ServingSecret(exists=False)
 

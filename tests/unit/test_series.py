@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from builders.passes import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import Attempts
 from mailtls.passes.reporting import Reporter
 from mailtls.world.metrics import Metrics
-from unit.passes import FIRST, SECOND, WANTED, Operator
 
 PLACES = (
     "mailtls_endpoint_probe_success",

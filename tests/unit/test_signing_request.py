@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from cryptography import x509
 
+from builders.stories import desired, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.step import StageKey
@@ -15,7 +16,6 @@ from mailtls.passes.issuing import Issuing
 from mailtls.world import keys
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
-from unit.stories import desired, seen
 
 if TYPE_CHECKING:
     from mailtls.passes.proving import Proving

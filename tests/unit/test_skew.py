@@ -7,10 +7,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.stories import NOW
 from fakes.clock import WallClock
 from mailtls.model.skew import skew
 from mailtls.world.acme.clock import ClockWatch
-from unit.stories import NOW
 
 SECOND = timedelta(seconds=1)
 

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
+from builders.stories import certificate, desired, secret, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority
@@ -28,7 +29,6 @@ from mailtls.world.metrics import Metrics
 from mailtls.world.probing.handshake import TrustStore
 from mailtls.world.probing.staging import staging_roots
 from mailtls.world.reading.authority_spec import SHORT_NAMES
-from unit.stories import certificate, desired, secret, seen
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 # Two certificates that the authority gave out itself, by X1 and X2, as a server would send them.

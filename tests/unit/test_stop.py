@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import requests
 
+from builders.whole_pass import MX, PATH, WholePass
 from mailtls.election import Leadership, LeadershipLost
 from mailtls.model.spec import PrivateKeyPolicy
 from mailtls.reconcile import PASS_LASTS
@@ -14,7 +15,6 @@ from mailtls.world.acme.network import Network, RequestKind
 from mailtls.world.acme.session import account_key
 from mailtls.world.effects import before_effect, guarded
 from mailtls.world.ports import Executed, Unreachable
-from unit.whole_pass import MX, PATH, WholePass
 
 NOBODY = "https://127.0.0.1:1"
 DONE = Executed(0, "", "")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from builders.stories import DAY, NOW, certificate, desired, secret, seen
 from mailtls.lifecycle.issue import names_differ
 from mailtls.lifecycle.store import Candidate, chain_leads_elsewhere, fault_of, names_were_added
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import ServingSecret
 from mailtls.model.reason import Reason, Severity
-from unit.stories import DAY, NOW, certificate, desired, secret, seen
 
 KEY = "bb" * 32
 

@@ -8,18 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from mailtls.model.explanations.explanation import EXPLANATIONS
-from mailtls.model.preset import Server
-from mailtls.model.probe.inspection import LoginOutcome
-from mailtls.model.probe.software import software_of
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.survey import Survey, Verdict
-from mailtls.reports.exposition import prometheus_report
-from mailtls.reports.junit import junit_report
-from mailtls.reports.machine import json_report, json_schema
-from mailtls.reports.words import days_left, safe
-from unit import surveys
-from unit.surveys import (
+from builders import surveys
+from builders.surveys import (
     HOSTILE,
     MISSING,
     NO_ANSWER,
@@ -33,6 +23,16 @@ from unit.surveys import (
     survey,
     text,
 )
+from mailtls.model.explanations.explanation import EXPLANATIONS
+from mailtls.model.preset import Server
+from mailtls.model.probe.inspection import LoginOutcome
+from mailtls.model.probe.software import software_of
+from mailtls.model.reason import Finding, Reason
+from mailtls.model.survey import Survey, Verdict
+from mailtls.reports.exposition import prometheus_report
+from mailtls.reports.junit import junit_report
+from mailtls.reports.machine import json_report, json_schema
+from mailtls.reports.words import days_left, safe
 
 CASES = {
     "good": (survey(endpoints=(good(),)), Verdict.OK, 0, 0),

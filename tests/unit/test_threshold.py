@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from builders.stories import certificate, desired, secret, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority, Wish
@@ -27,7 +28,6 @@ from mailtls.passes.rolling import Rolling
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.metrics import Metrics
 from mailtls.world.probing.prober import Limits, MailProber
-from unit.stories import certificate, desired, secret, seen
 
 AUTHORITY = Authority()
 GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
+from builders.pairs import pem_of
 from fakes.clock import WallClock
 from mailservers.certificates import DAY, Authority, Served, Wish
 from mailservers.policy_server import page, serving
@@ -32,7 +33,6 @@ from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
 from mailtls.world.probing import handshake
 from mailtls.world.probing.handshake import NO_ROOTS, TrustStore
 from mailtls.world.roots import EMPTY_STORE
-from unit.pairs import pem_of
 
 NOBODY = 65534
 COMPANY, PUBLIC = Authority("Company"), Authority("Public")

@@ -5,8 +5,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.stories import DAY, NOW
 from mailtls.lifecycle.turns import next_turn, share_of
-from unit.stories import DAY, NOW
 
 intervals = st.timedeltas(timedelta(minutes=1), 7 * DAY)
 HOUR = timedelta(hours=1)

@@ -1,11 +1,11 @@
 """Liveness: a worker that is stuck in a step is seen, one that waits as it may is not."""
 
+from builders.stories import desired
+from builders.whole_pass import WholePass
 from mailtls.lifecycle.deadlines import deadline_of
 from mailtls.lifecycle.step import LookAtWorkloads
 from mailtls.passes.watchdog import GRACE, Watchdog
 from mailtls.world.ports import Executed
-from unit.stories import desired
-from unit.whole_pass import WholePass
 
 
 def test_worker_stuck_in_a_step_is_seen_until_the_step_ends() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from builders.stories import DAY, certificate, desired, schedule, secret, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.evidence import next_probe_at, still_failing
@@ -50,7 +51,6 @@ from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Json
 from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme
 from mailtls.world.reading.spec import parse as parse_spec
-from unit.stories import DAY, certificate, desired, schedule, secret, seen
 
 HOST = "mx.example.test"
 SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)

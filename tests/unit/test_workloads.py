@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from builders import kube
+from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.roll import next_roll
 from mailtls.model.reason import Reason
@@ -14,8 +16,6 @@ from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState, certificate_annotation, restart_annotation
 from mailtls.world.cluster.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.world.ports import ApiError, Json
-from unit import kube
-from unit.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 
 PATH = "/apis/apps/v1/namespaces/mail/statefulsets/postfix"
 COMMAND = ("postfix", "reload")

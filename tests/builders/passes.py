@@ -3,6 +3,9 @@
 from dataclasses import replace
 from threading import Event
 
+from builders import kube
+from builders.pairs import self_signed
+from builders.stories import DAY, desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.plan import next_step
@@ -31,9 +34,6 @@ from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Json, Prober
 from mailtls.world.reading.spec import Defaults
-from unit import kube
-from unit.pairs import self_signed
-from unit.stories import DAY, desired
 
 PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (PORT,)),))

@@ -5,6 +5,8 @@ from copy import deepcopy
 from datetime import timedelta
 from threading import Event
 
+from builders import kube
+from builders.pairs import self_signed
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.probe.checks import verdict
@@ -39,8 +41,6 @@ from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Executed, Json
 from mailtls.world.probing.prober import MailProber
 from mailtls.world.reading.spec import Defaults, default_acme, parse
-from unit import kube
-from unit.pairs import self_signed
 
 MX = Key("mail", "mx")
 PATH = resource_path(MX)

@@ -1,0 +1,33 @@
+"""Two pods with two ports each, and what a probe saw at them."""
+
+from datetime import timedelta
+
+from builders.stories import NOW, seen
+from mailtls.lifecycle.proof import targets
+from mailtls.model.observed import Observed
+from mailtls.model.probe.endpoint import Endpoint
+from mailtls.model.reason import Finding
+from mailtls.model.roll import RollProgress
+from mailtls.model.spec import Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.workload import PodState, WorkloadState
+
+PORTS = (
+    Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
+    Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
+)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, PORTS)
+PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
+
+
+def proven(*failing: Finding) -> Observed:
+    """Two pods with two ports each; the first endpoints fail as told."""
+    states = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
+    faults: list[tuple[Finding, ...]] = [(each,) for each in failing]
+    every = targets(states, "mx.example.test")
+    faults += [()] * (len(every) - len(faults))
+    endpoints = tuple(
+        Endpoint(target, NOW, found, served_sha256="00" * 32 if found else "aa" * 32)
+        for target, found in zip(every, faults, strict=True)
+    )
+    progress = RollProgress(NOW, timedelta(minutes=10))
+    return seen(workloads=states, endpoints=endpoints, probed_at=NOW, progress=progress)
