@@ -25,6 +25,7 @@ from mailtls.world.acme.network import OnRequest
 from mailtls.world.acme.order_line import KNOWN, OrderLine
 from mailtls.world.acme.problem import busy
 from mailtls.world.acme.session import Session
+from mailtls.world.acme.transport import MakeTransport, Transport
 from mailtls.world.acme.uses import Uses
 from mailtls.world.ports import Clock, Cluster, Unreachable
 from mailtls.world.shared_work import Busy, SharedWork
@@ -73,11 +74,13 @@ class Accounts:
         on_skew: OnSkew = lambda _server, _seconds: None,
         order_limits: Mapping[str, Budget | None] | None = None,
         policy: AddressPolicy | None = None,
+        transport: MakeTransport = Transport,
     ) -> None:
         default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
         self.secrets = AccountSecrets(cluster, operator_namespace, default_roots)
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
         self._policy, self._gates, self._shared = policy, Gates(clock.now), SharedWork()
+        self._transport = transport
         self._limits = {**KNOWN, **(order_limits or {})}
         self.uses = Uses()
         self._entries: dict[_Key, _Entry] = {}
@@ -183,6 +186,7 @@ class Accounts:
                 policy=self._policy,
                 gate=self._gates.of(inputs.identity.directory_url),
                 new_account=inputs.new_account,
+                transport=self._transport,
             )
         except (ValueError, TypeError, OSError) as error:  # OSError: ssl's complaint about a bundle
             raise missing(f"Store a key and a CA bundle in PEM for {inputs.identity.directory_url}: {error}") from None

@@ -23,7 +23,7 @@ from mailtls.world.acme.clock import ClockWatch
 from mailtls.world.acme.connection import Roots
 from mailtls.world.acme.messages import problem_from_response
 from mailtls.world.acme.problem import Refused, cause_of
-from mailtls.world.acme.transport import REQUEST_SECONDS, Transport
+from mailtls.world.acme.transport import REQUEST_SECONDS, MakeTransport, Transport
 from mailtls.world.deadline import within
 from mailtls.world.effects import before_effect
 
@@ -76,12 +76,13 @@ class Network:
         watch: ClockWatch | None = None,
         policy: AddressPolicy | None = None,
         gate: Gate | None = None,
+        transport: MakeTransport = Transport,
     ) -> None:
         self._on_request, self._key, self._alg, self._watch = on_request, key, alg, watch
         self._pool: deque[bytes] = deque(maxlen=_POOLED)
         self._pool_lock = threading.Lock()
         self._gate = gate or Gate(lambda: datetime.now(UTC))
-        self._transport = Transport(directory_url, roots_pem, policy=policy, pooled=_POOLED)
+        self._transport = transport(directory_url, roots_pem, policy=policy, pooled=_POOLED)
 
     def fetch(self, url: str, kind: RequestKind) -> requests.Response:
         """GET without a signature: the directory and renewal information."""

@@ -26,7 +26,7 @@ from mailtls.world.acme.clock import ClockWatch
 from mailtls.world.acme.messages import json_of
 from mailtls.world.acme.network import Network, OnRequest, RequestKind
 from mailtls.world.acme.problem import AcmeProblem, Refused
-from mailtls.world.acme.transport import location_of, require_https
+from mailtls.world.acme.transport import MakeTransport, Transport, location_of, require_https
 from mailtls.world.ports import Clock
 from mailtls.world.shared_work import Busy, SharedWork
 
@@ -80,6 +80,7 @@ class Session:
         policy: AddressPolicy | None = None,
         gate: Gate | None = None,
         new_account: str = acme_problem.NEW_ACCOUNT,
+        transport: MakeTransport = Transport,
     ) -> None:
         self.key, alg = account_key(identity.key_pem)
         self._identity, self._clock, self._on_registered = identity, clock, on_registered
@@ -93,6 +94,7 @@ class Session:
             watch=watch,
             policy=policy,
             gate=self._gate,
+            transport=transport,
         )
         self._roots_pem = roots_pem
         self._lock = threading.Lock()  # never held while the CA is asked

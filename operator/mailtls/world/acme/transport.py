@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPException
 from io import BytesIO
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -41,6 +41,22 @@ class NotAdmitted(Unfit):
 
 class NotHttps(Unfit):
     """A URL that the server gave is none of https (RFC 8555 section 6.1)."""
+
+
+class Send(Protocol):
+    """Sends one request and returns the whole answer; raises `requests.RequestException` for all that is none."""
+
+    def __call__(self, method: str, url: str, headers: Mapping[str, str], data: str | None = None) -> requests.Response:
+        """Send, and follow redirects of GET alone."""
+
+
+class MakeTransport(Protocol):
+    """Makes what sends the requests of one account."""
+
+    def __call__(
+        self, directory_url: str, roots_pem: str = "", *, policy: AddressPolicy | None = None, pooled: int = 1
+    ) -> Send:
+        """Trust `roots_pem`, and dial only addresses that `policy` admits."""
 
 
 class Transport:
