@@ -127,7 +127,7 @@ def test_seal_outlives_the_process_and_the_order() -> None:
     staged = secrets.staged(desired())
     assert isinstance(staged, Staged)
     staged = secrets.save_order(desired().key, "mx-tls", replace(staged, order_url="https://ca.test/order/1"))
-    secrets.save_order(desired().key, "mx-tls", replace(staged, is_open=False))
+    secrets.close_order(desired(), staged)
     found = Secrets(cluster).staged(desired())
     assert isinstance(found, Staged)
     assert (found.order_url, found.is_open) == ("https://ca.test/order/1", False)

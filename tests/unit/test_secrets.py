@@ -46,7 +46,7 @@ def test_closed_order_lets_the_finalizer_go() -> None:
     cluster = FakeCluster()
     secrets = Secrets(cluster)
     saved = secrets.stage(desired(), fresh(), RESOURCE)
-    secrets.save_order(desired().key, "mx-tls", replace(saved, is_open=False))
+    secrets.close_order(desired(), saved)
     assert not cluster.objects[path("mail", "mx-tls-next")]["metadata"].get("finalizers")
     assert secrets.orphans(desired().key) == []
 

@@ -1,15 +1,17 @@
 """Guard: whether the Secret still holds what was stored, and what is done where it does not.
 
 What was stored is known from two places that whoever writes into the Secret does not write at the same time: its
-fingerprint in the resource's status, and our own copy beside the staged key. The copy is saved before a pair serves,
-the status after; between the two writes either may be the one that is right.
+fingerprint in the resource's status, and our own copy beside the staged key. Both follow a pair that was ordered: the
+copy with the write that closes its order, the status at the end. Until then the pair's own seal says that it was stored
+for the order that is open. A copy of what is adopted or rolled back to is saved before; between two writes any of these
+may be the one that is right.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mailtls.lifecycle.rollback import is_wished
-from mailtls.model.observed import Observed, ServingSecret
+from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
 from mailtls.model.status import HistoryEntry, Stored
@@ -31,7 +33,20 @@ def _known(seen: Observed) -> set[str]:
     stored = seen.status.stored
     in_status = {stored.sha256} if stored is not None and stored.name == seen.secret.name else set()
     in_copy = {_leaf(seen.copy)} if seen.copy is not None else set()
-    return in_status | in_copy
+    of_order = {_leaf(seen.secret)} if seen.secret.is_of_the_order and _has_open_order(seen) else set()
+    return in_status | in_copy | of_order
+
+
+def _has_open_order(seen: Observed) -> bool:
+    return seen.staged is not None and seen.staged.is_open
+
+
+def is_consumed(staged: Staged, seen: Observed) -> bool:
+    """Whether the order that the key was staged for has reached the Secret; a kept key alone does not tell."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.sha256 == staged.replaces_sha256:
+        return False
+    return certificate.spki_sha256 == staged.spki_sha256
 
 
 def _is_of_the_copy(seen: Observed) -> bool:
@@ -82,14 +97,23 @@ def is_fought_over(seen: Observed, now: datetime) -> datetime | None:
 
 
 def lacks_a_copy(desired: Desired, seen: Observed) -> bool:
-    """Whether there is no copy of what serves; the two differ only while an order, or a rollback, is being stored."""
-    secret, staged = seen.secret, seen.staged
+    """Whether a copy of what serves is saved by a write of its own.
+
+    The one of a pair that was just ordered is saved as its order is closed, unless that fails. Otherwise the two differ
+    only while an order, or a rollback, is being stored.
+    """
+    if seen.staged is not None and seen.staged.is_open and is_consumed(seen.staged, seen):
+        return seen.close_failure is not None and pair_to_copy(seen) is not None
+    is_between = seen.copy is not None and (_has_open_order(seen) or is_wished(desired, seen))
+    return pair_to_copy(seen) is not None and not is_between
+
+
+def pair_to_copy(seen: Observed) -> ServingSecret | None:
+    """What serves, where it is as it should be and our copy is not of it."""
+    secret = seen.secret
     if not secret.exists or not secret.is_ours or not _is_whole(secret) or is_replaced(seen):
-        return False
-    if seen.copy is None:
-        return True
-    is_between = (staged is not None and staged.is_open) or is_wished(desired, seen)
-    return _leaf(seen.copy) != _leaf(secret) and not is_between
+        return None
+    return secret if seen.copy is None or _leaf(seen.copy) != _leaf(secret) else None
 
 
 def replacement(desired: Desired, seen: Observed) -> Finding:

@@ -180,14 +180,6 @@ def spoils_a_kept_key(staged: Staged, desired: Desired, seen: Observed) -> bool:
     return is_kept and certificate.spki_sha256 == seen.secret.key_spki_sha256 != staged.spki_sha256
 
 
-def is_consumed(staged: Staged, seen: Observed) -> bool:
-    """Whether the order that the key was staged for has reached the Secret; a kept key alone does not tell."""
-    certificate = seen.secret.certificate
-    if certificate is None or certificate.sha256 == staged.replaces_sha256:
-        return False
-    return certificate.spki_sha256 == staged.spki_sha256
-
-
 def may_have_left_an_order(generation: int, status: Status) -> bool:
     """Whether the spec may have named another Secret when an order was opened, as far as the status tells.
 

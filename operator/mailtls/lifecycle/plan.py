@@ -15,10 +15,9 @@ from mailtls.lifecycle.evidence import (
     targets_to_confirm,
     targets_to_probe,
 )
-from mailtls.lifecycle.guard import is_fought_over, is_replaced, lacks_a_copy, needs_putting_right
+from mailtls.lifecycle.guard import is_consumed, is_fought_over, is_replaced, lacks_a_copy, needs_putting_right
 from mailtls.lifecycle.issue import (
     fits,
-    is_consumed,
     is_held_back,
     is_readable,
     issuance_is_due,

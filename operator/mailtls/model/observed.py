@@ -35,7 +35,8 @@ class ServingSecret:
 
     `is_ours` while it has our labels, or is the very Secret that we stored in, which then `lacks_labels`.
     `is_asked_for`: somebody asked on it that we take it over. `adopted` is there once we did: the SHA-256 of the leaf
-    that it held then. `writer` is the field manager besides us that wrote it last.
+    that it held then. `writer` is the field manager besides us that wrote it last. `order_seal` says for which order we
+    stored the pair; `is_of_the_order` where it is the one that is open.
     """
 
     certificate: Certificate | None = None
@@ -57,6 +58,8 @@ class ServingSecret:
     name: str = ""
     uid: str | None = None
     writer: str | None = None
+    order_seal: str | None = None
+    is_of_the_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

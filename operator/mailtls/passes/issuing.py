@@ -12,8 +12,7 @@ from threading import Event
 
 import structlog
 
-from mailtls.lifecycle import rollback, store
-from mailtls.lifecycle.guard import is_replaced
+from mailtls.lifecycle import guard, rollback, store
 from mailtls.lifecycle.order import (
     Answer,
     Download,
@@ -50,7 +49,7 @@ from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
 from mailtls.world.anchors import is_anchored
 from mailtls.world.cluster.reload import Interrupted
-from mailtls.world.cluster.secrets import Secrets, pair_of
+from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
 
@@ -217,24 +216,27 @@ class Issuing:
         fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), desired, seen, now)
         if fault is not None:
             return self.failing.attempt(desired, replace(seen, chain=None), Fail(fault))
-        before = seen.secret if not is_replaced(seen) else replace(seen.secret, certificate=None)  # not to be kept
-        copied = self.secrets.keep_copy(desired, pair_of(desired, chain, staged.key, before), staged)
-        secret = self.secrets.store(desired, chain, staged.key, before)
+        before = (
+            seen.secret if not guard.is_replaced(seen) else replace(seen.secret, certificate=None)
+        )  # not to be kept
+        secret = self.secrets.store(desired, chain, staged.key, before, staged)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
-        stored = replace(seen, secret=secret, staged=copied, copy=secret, chain=None, sights=None, look_again_at=None)
+        stored = replace(seen, secret=secret, chain=None, sights=None, look_again_at=None)
         return store.about_another_certificate(store.noted(stored, now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
-        """Remove the proofs and let pending authorizations go, then mark the journal closed."""
+        """Remove the proofs and let pending authorizations go, then close the journal and save our copy with it."""
         staged = _staged(seen)
         self.accounts.release(desired.acme, staged.spki_sha256)
         if staged.order_url is not None and seen.stumbles < MOST_STUMBLES_AT_CLOSING:
             Closing(self.secrets, self.accounts, self.proving, self.namespaces).close(desired, seen, staged.order_url)
-        closed = self.secrets.save_order(desired.key, desired.secret_name, replace(staged, is_open=False))
+        pair = guard.pair_to_copy(seen)
+        closed = self.secrets.close_order(desired, staged, pair)
         self.accounts.uses.forget(staged.spki_sha256)
         return replace(
             seen,
             staged=closed,
+            copy=pair or seen.copy,
             order=None,
             presented=frozenset(),
             published=frozenset(),

@@ -7,7 +7,8 @@ from threading import Lock
 
 from mailtls.lifecycle.domain.watch import still_named
 from mailtls.lifecycle.evidence import has_rolled_out, stands, still_failing
-from mailtls.lifecycle.issue import is_consumed, may_have_left_an_order
+from mailtls.lifecycle.guard import is_consumed
+from mailtls.lifecycle.issue import may_have_left_an_order
 from mailtls.lifecycle.mend import roots_still_in_doubt
 from mailtls.lifecycle.store import noted
 from mailtls.lifecycle.ways import known_ways
@@ -103,7 +104,7 @@ class Observer:
         staged, copy = self.secrets.beside(desired)
         if isinstance(staged, Finding):
             return self._seen(desired, resource, replace(secret, foreign=secret.foreign or staged), None)
-        return self._seen(desired, resource, secret, staged, copy)
+        return self._seen(desired, resource, self.secrets.recognized(desired, secret, staged), staged, copy)
 
     def resume(self, desired: Desired, paused: Observed) -> Observed:
         """Gather again for a pass that goes on, but read nothing from the API server."""

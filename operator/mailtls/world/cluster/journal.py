@@ -9,7 +9,7 @@ from base64 import b64encode
 from datetime import datetime
 from typing import Final
 
-from mailtls.model.certificate import KeyMaterial, key_algorithm, key_size, spki_sha256
+from mailtls.model.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.spec import Desired
 from mailtls.world.cluster.pairs import encoded, entry, read_json, read_pair, serving_json
@@ -76,6 +76,14 @@ def sealed(body: Json, seal: Seal) -> Json:
     if COPY in data:
         data[COPY_SEAL] = encoded(seal.of(b"copy", *_identity(body), entry(body, COPY)))
     return body | {"data": data}
+
+
+def stored_parts(desired: Desired, staged: Staged, certificate: Certificate) -> tuple[bytes, ...]:
+    """What the seal of a stored pair vouches for: that this chain was stored for that very order."""
+    place = (desired.key.namespace, desired.secret_name, desired.uid)
+    order = (staged.spki_sha256, staged.staged_at.isoformat())
+    chain = " ".join(certificate.chain_pem.split())
+    return b"stored", *(each.encode() for each in (*place, *order, chain))
 
 
 def parse_staged(secret: Json) -> Staged | None:

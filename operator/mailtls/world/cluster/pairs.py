@@ -21,6 +21,7 @@ ROLLED_BACK = "mailtls.dev/rolled-back"
 ROOTS_OFFERED = "mailtls.dev/roots-offered"
 NAMES_ASKED = "mailtls.dev/names-asked"  # where the CA put more into the certificate
 ADOPTED = "mailtls.dev/adopted"  # the leaf that was there when the Secret was taken over
+ORDER = "mailtls.dev/order"  # the seal of the order that the pair was stored for
 ORIGIN = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED, NAMES_ASKED)
 
 
@@ -41,6 +42,7 @@ def read_pair(secret: Json) -> ServingSecret:
         handled_rollback=notes.get(ROLLBACK_HANDLED),
         hold=_hold(notes.get(ROLLED_BACK)),
         adopted=notes.get(ADOPTED),
+        order_seal=notes.get(ORDER),
         key=KeyMaterial(entry(secret, "tls.key")) if public_hash else None,
         resource_version=secret["metadata"].get("resourceVersion"),
         made_at=made_at(secret),
@@ -150,6 +152,7 @@ def _notes(pair: ServingSecret) -> dict[str, str]:
         ROOTS_OFFERED: json.dumps(offered) if offered else None,
         NAMES_ASKED: json.dumps(asked) if asked else None,
         ADOPTED: pair.adopted,
+        ORDER: pair.order_seal,
     }
     return {name: value for name, value in notes.items() if value is not None}
 

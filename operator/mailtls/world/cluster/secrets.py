@@ -24,6 +24,7 @@ from mailtls.world.cluster.journal import (
     sealed,
     staged_data,
     staged_name,
+    stored_parts,
 )
 from mailtls.world.cluster.ownership import is_asked_for, is_labelled, owned_fault, serving_fault, writer_of
 from mailtls.world.cluster.pairs import (
@@ -153,27 +154,54 @@ class Secrets:
         return None
 
     def save_order(self, key: Key, secret_name: str, staged: Staged) -> Staged:
-        """Save the order's URL, or that the order is closed; closing lets go of the finalizer."""
+        """Save the order's URL."""
+        return self._save_order(path(key.namespace, f"{secret_name}-next"), staged, {})
+
+    def close_order(self, desired: Desired, staged: Staged, pair: ServingSecret | None = None) -> Staged:
+        """Save that the order is closed, which lets go of the finalizer, and with the same write our copy of `pair`."""
+        name, data = staged_name(desired), copy_data(desired, pair) if pair is not None else {}
+        body = sealed(secret_json(desired, name, data, owned=True), self._seal)
+        place = path(desired.key.namespace, name)
+        return self._save_order(place, replace(staged, is_open=False), body["data"])
+
+    def _save_order(self, place: str, staged: Staged, data: dict[str, str]) -> Staged:
         written = order_json(staged)
         told = self._seal.of(*order_parts(staged.seal, written))
         patch: Json = {
             "metadata": {"resourceVersion": staged.resource_version},
-            "data": {"order.json": encoded(written), ORDER_SEAL: encoded(told)},
+            "data": data | {"order.json": encoded(written), ORDER_SEAL: encoded(told)},
         }
         if not staged.is_open:
             patch["metadata"]["finalizers"] = None
-        saved = self._cluster.merge(path(key.namespace, f"{secret_name}-next"), patch)
+        saved = self._cluster.merge(place, patch)
         return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
 
     def store(
-        self, desired: Desired, certificate: Certificate, key: KeyMaterial, before: ServingSecret
+        self,
+        desired: Desired,
+        certificate: Certificate,
+        key: KeyMaterial,
+        before: ServingSecret,
+        staged: Staged | None = None,
     ) -> ServingSecret:
         """Write chain and key, the pair that was there before into the previous Secret.
 
-        Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
+        The pair says for which order it is stored: until that is closed, and our copy saved with it, a crash leaves no
+        other sign that it was us. Raises `Conflict` when the Secret is not what was read before: somebody else wrote it
+        meanwhile.
         """
         self._keep_previous(desired, before)
-        return self.serve(desired, pair_of(desired, certificate, key, before), before)
+        pair = pair_of(desired, certificate, key, before)
+        if staged is not None:
+            pair = replace(pair, order_seal=self._seal.of(*stored_parts(desired, staged, certificate)))
+        return replace(self.serve(desired, pair, before), is_of_the_order=staged is not None)
+
+    def recognized(self, desired: Desired, pair: ServingSecret, staged: Staged | None) -> ServingSecret:
+        """Say of the pair that serves whether we stored it for the order that is open."""
+        if staged is None or not staged.is_open or pair.certificate is None or pair.order_seal is None:
+            return pair
+        is_it = self._seal.fits(pair.order_seal, *stored_parts(desired, staged, pair.certificate))
+        return replace(pair, is_of_the_order=is_it)
 
     def serve(self, desired: Desired, pair: ServingSecret, before: ServingSecret) -> ServingSecret:
         """Write a whole pair into the serving Secret, with our labels; nothing else is written.
