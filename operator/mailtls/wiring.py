@@ -7,6 +7,8 @@ from threading import Event
 
 from mailtls.election import Leadership
 from mailtls.lifecycle.probe.checks import verdict
+from mailtls.maildomain.lookup.domains import DomainReader
+from mailtls.maildomain.lookup.policy_fetch import PolicyFetcher
 from mailtls.model.spec import Key
 from mailtls.passes.bulkheads import Bulkheads
 from mailtls.passes.issuing import Issuing
@@ -32,8 +34,7 @@ from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
 from mailtls.world.cluster.secrets import Secrets
-from mailtls.world.dns.domains import DomainReader, ResolverSettings
-from mailtls.world.dns.sts_fetch import PolicyFetcher
+from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.effects import guarded
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json

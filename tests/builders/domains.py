@@ -7,11 +7,13 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailservers.certificates import HOST, Authority, Served
-from mailtls.model.domain.facts import Dnssec, DomainFacts, Mx, MxHost, Records, SpfFacts, StsFetch, TlsaRecord
+from mailtls.lifecycle.domain.watch import served_at
+from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, ServedTls, SpfFacts, StsFetch, TlsaRecord
 from mailtls.model.probe.endpoint import Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Fault, Phase, Session, Stop, Verification
 from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.net.answer import Dnssec, Records
 
 DOMAIN = "example.com"
 AUTHORITY = Authority()
@@ -79,12 +81,12 @@ def seen(
     stop: Stop | None = None,
     port: int = 25,
     is_public: bool = True,
-) -> tuple[Target, Facts]:
-    """What a probe saw: a chain, or where it stopped."""
+) -> ServedTls:
+    """What a probe saw, a chain or where it stopped, as the checks are given it."""
     target = Target("", "", "192.0.2.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), name)
     verdict = Verification(code, 0, "certificate has expired" if code else "", is_public=is_public)
     session = Session(tuple(chain), "TLSv1.3", "TLS_AES_256_GCM_SHA384", verdict) if chain else None
-    return target, Facts(stop=stop, session=session)
+    return served_at(target, Facts(stop=stop, session=session))
 
 
 NO_STARTTLS = Stop(Phase.STARTTLS, Fault.NOT_OFFERED, "PIPELINING")

@@ -10,6 +10,7 @@ from builders.pairs import self_signed
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.probe.checks import verdict
+from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.features import Features
 from mailtls.model.observed import ServingSecret
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
@@ -35,7 +36,6 @@ from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
 from mailtls.world.cluster.resource import resource_path
 from mailtls.world.cluster.secrets import Secrets
-from mailtls.world.dns.domains import DomainReader
 from mailtls.world.effects import before_effect
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Executed, Json

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from mailtls.model.domain.facts import DomainFacts
+from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Session
-from mailtls.model.spec import MailDomain
 
 
 @dataclass

@@ -14,6 +14,7 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
 from mailtls.lifecycle.probe.checks import verdict
+from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Key, Rfc2136, Solver
@@ -39,7 +40,6 @@ from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
 from mailtls.world.cluster.resource import resource_path
 from mailtls.world.cluster.secrets import Secrets, path
-from mailtls.world.dns.domains import DomainReader
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Domains, Json
 from mailtls.world.probing.prober import MailProber

@@ -10,16 +10,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.policy_server import page, serving
-from mailtls.lifecycle.domain.checks import judge_domain
-from mailtls.lifecycle.domain.overview import overview
-from mailtls.model.domain.facts import Dnssec, DomainFacts, Mx
-from mailtls.model.probe.endpoint import Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Session
+from mailtls.maildomain.checks.verdict import judge_domain
+from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls
+from mailtls.maildomain.lookup.domains import DomainReader
+from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
+from mailtls.maildomain.overview import overview
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.dns.domains import DomainReader, ResolverSettings
-from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
+from mailtls.net.answer import Dnssec
+from mailtls.world.dns.resolver import ResolverSettings
 
 pytestmark = pytest.mark.bind
 
@@ -87,7 +85,7 @@ def reader(internet: tuple[str, int]) -> DomainReader:
     return DomainReader(ResolverSettings((server,), timeout=10, authoritative_port=port))
 
 
-def reasons(facts: DomainFacts, *seen: tuple[Target, Facts]) -> list[str]:
+def reasons(facts: DomainFacts, *seen: ServedTls) -> list[str]:
     """Judge, and return the reasons alone."""
     return [str(finding.reason) for finding in judge_domain(facts, seen)]
 
@@ -98,11 +96,10 @@ def only(facts: DomainFacts, reason: Reason) -> Finding:
     return found
 
 
-def probed(host: str, certificate: Served) -> tuple[Target, Facts]:
-    """Make what a probe of port 25 of a host would have seen."""
+def probed(host: str, certificate: Served) -> ServedTls:
+    """Make what was seen at port 25 of a host."""
     chain = tuple(each.public_bytes(Encoding.DER) for each in certificate.chain)
-    target = Target("", "", "192.0.2.1", Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), host)
-    return target, Facts(session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384"))
+    return ServedTls(host, 25, chain)
 
 
 def test_good_domain_has_no_finding(internet: tuple[str, int]) -> None:

@@ -20,14 +20,15 @@ from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.step import LookAtDomains
-from mailtls.model.domain.facts import SpfFacts
+from mailtls.maildomain.facts import MailDomain, SpfFacts
+from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Desired, MailDomain, Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import Desired, Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.world.cluster.resource import resource_path
-from mailtls.world.dns.domains import DomainReader, ResolverSettings
+from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.probing.prober import MailProber
 
 AUTHORITY = Authority()

@@ -22,7 +22,7 @@ from mailtls.lifecycle.domain.watch import (
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.report import conditions
 from mailtls.lifecycle.step import LookAtDomains, Rest
-from mailtls.model.domain.facts import DomainFacts, Records, TlsaRecord
+from mailtls.maildomain.facts import DomainFacts, MailDomain, TlsaRecord
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.order import OrderState
 from mailtls.model.probe.endpoint import Endpoint, Target
@@ -30,7 +30,6 @@ from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import (
     Desired,
-    MailDomain,
     Port,
     Protocol,
     ProxyProtocol,
@@ -42,6 +41,7 @@ from mailtls.model.spec import (
 )
 from mailtls.model.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.model.workload import PodState, WorkloadState
+from mailtls.net.answer import Records
 from mailtls.passes.watching import Watching
 from mailtls.world.cluster.status import read, write
 

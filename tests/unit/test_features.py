@@ -10,22 +10,12 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
 from mailtls.lifecycle.step import FindWays, LookAtDomains
-from mailtls.model.domain.facts import DomainFacts
+from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.model.features import Feature, Features
 from mailtls.model.probe.way import Way
 from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload
-from mailtls.model.spec import (
-    MailDomain,
-    Port,
-    Probe,
-    Reload,
-    TlsMode,
-    TlsPolicy,
-    UpdateStrategy,
-    Workload,
-    WorkloadKind,
-)
+from mailtls.model.spec import Port, Probe, Reload, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding

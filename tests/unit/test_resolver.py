@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.lifecycle.domain.checks import judge_domain
-from mailtls.lifecycle.domain.overview import overview
-from mailtls.model.domain.facts import Dnssec, Records
+from mailtls.maildomain.checks.verdict import judge_domain
+from mailtls.maildomain.lookup.domains import DomainReader
+from mailtls.maildomain.lookup.records import Lookup
+from mailtls.maildomain.overview import overview
 from mailtls.model.reason import Reason, Severity
-from mailtls.world.dns.domains import DomainReader, ResolverSettings
-from mailtls.world.dns.records import Lookup
+from mailtls.net.answer import Dnssec, Records
+from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.dns.server import Address
 
 Respond = Callable[[dns.message.Message], bytes | None]

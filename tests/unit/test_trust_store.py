@@ -19,7 +19,8 @@ from fakes.clock import WallClock
 from mailservers.certificates import DAY, Authority, Served, Wish
 from mailservers.policy_server import page, serving
 from mailtls.lifecycle.probe.checks import judge
-from mailtls.model.domain.facts import StsFault, StsFetch
+from mailtls.maildomain.facts import StsFault, StsFetch
+from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
 from mailtls.model.probe.endpoint import Expected, Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.probe.talk import Session, Verification
@@ -29,7 +30,6 @@ from mailtls.world.acme.directory import read_directory
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity
 from mailtls.world.acme.session import Session as AcmeSession
-from mailtls.world.dns.sts_fetch import PATH, PolicyFetcher
 from mailtls.world.probing import handshake
 from mailtls.world.probing.handshake import NO_ROOTS, TrustStore
 from mailtls.world.roots import EMPTY_STORE

@@ -46,7 +46,7 @@ from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
 from mailtls.world.cluster.services import parse
-from mailtls.world.dns.addresses import Found
+from mailtls.world.lookup import Found
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import ApiError, Json
 from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme

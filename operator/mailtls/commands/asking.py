@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailtls.commands.surveying import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
 from mailtls.commands.targets import BadTarget, Kind, read_ports, read_target
-from mailtls.model.domain.name import address_of, domain_name, selector_name
+from mailtls.maildomain.name import address_of, domain_name, selector_name
 from mailtls.model.loading import BUNDLE, certificates
 from mailtls.model.probe.credentials import Credentials
 from mailtls.model.probe.endpoint import Depth, Expected

@@ -7,22 +7,22 @@ from datetime import datetime
 from typing import Final
 
 from mailtls.commands.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
-from mailtls.lifecycle.domain.checks import judge_domain
-from mailtls.lifecycle.domain.demand import demanded
-from mailtls.lifecycle.domain.overview import overview
+from mailtls.lifecycle.domain.watch import served_at
 from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.probe.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
-from mailtls.model.domain.facts import DomainFacts
-from mailtls.model.domain.name import displayed
+from mailtls.maildomain.checks.verdict import is_tls_demanded, judge_domain
+from mailtls.maildomain.facts import DomainFacts
+from mailtls.maildomain.lookup.domains import DomainReader
+from mailtls.maildomain.lookup.records import Lookup, by_resolver
+from mailtls.maildomain.name import displayed
+from mailtls.maildomain.overview import overview
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.probe.facts import Facts
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsPolicy
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
-from mailtls.world.dns.addresses import FindAddresses, by_resolver, by_system, is_routable
-from mailtls.world.dns.domains import DomainReader
-from mailtls.world.dns.records import Lookup
 from mailtls.world.dns.resolver import ResolverSettings
+from mailtls.world.lookup import FindAddresses, by_system, is_routable
 from mailtls.world.ports import Clock
 from mailtls.world.probing.prober import Limits, MailProber
 
@@ -205,9 +205,14 @@ def _knocks(request: Request, wanted: Wanted, named: _Named, host: str, address:
     ports = wanted.ports or request.ports or (MX_PORTS if named.facts else HOST_PORTS)
     is_named = bool(wanted.ports or request.ports or named.facts)
     for port in ports:
-        asked = request.manner.of(demanded(named.facts, host, port) if named.facts else port)
+        asked = request.manner.of(_as_demanded(named.facts, host, port) if named.facts else port)
         target = Target(pod=host, workload="", address=address, port=asked, server_name=request.server_name or host)
         yield _Knock(target, named.facts.domain if named.facts else "", is_named)
+
+
+def _as_demanded(facts: DomainFacts, host: str, port: Port) -> Port:
+    """Return the port as senders see it: on port 25, TLS is a choice until the DNS says more."""
+    return replace(port, tls_policy=TlsPolicy.ENFORCED) if is_tls_demanded(facts, host, port.port) else port
 
 
 def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watcher) -> list[tuple[Endpoint, Facts]]:
@@ -253,5 +258,7 @@ def _nobody_logs_in(port: Port) -> Finding:
 
 def _domain(facts: DomainFacts, found: Iterable[Seen], now: datetime) -> SurveyedDomain:
     hosts = tuple(host.name for host in facts.mx)
-    own = tuple((seen.endpoint.target, seen.facts) for seen in found if seen.endpoint.target.server_name in hosts)
+    own = tuple(
+        served_at(seen.endpoint.target, seen.facts) for seen in found if seen.endpoint.target.server_name in hosts
+    )
     return SurveyedDomain(facts.domain, facts.display_name, hosts, overview(facts), judge_domain(facts, own, now))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from mailtls.model.domain.name import InvalidName, address_of, domain_name
+from mailtls.maildomain.name import InvalidName, address_of, domain_name
 from mailtls.model.preset import default_policy
 from mailtls.model.quoting import quote
 from mailtls.model.spec import Port, Protocol, TlsMode

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mailtls.maildomain.facts import MailDomain
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.order import OrderState
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Key, KeyAlgorithm, MailDomain
+from mailtls.model.spec import Key, KeyAlgorithm
 from mailtls.model.status import DomainReport, HistoryEntry, Schedule, Status
 from mailtls.model.workload import WorkloadState
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from mailtls.maildomain.facts import MailDomain
 from mailtls.model.hostname import dialled
 from mailtls.model.probe.depth import Depth
 from mailtls.model.probe.threshold import PortThresholds, Thresholds
@@ -282,14 +283,6 @@ class Probe:
     thresholds: Thresholds = field(default_factory=Thresholds)
     ways: frozenset[Way] = frozenset({Way.PODS})
     public: PublicName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MailDomain:
-    """A mail domain whose mail this server takes, as the DNS is asked for it; selectors are those of its DKIM keys."""
-
-    name: str
-    dkim_selectors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

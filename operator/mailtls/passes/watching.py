@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from mailtls.lifecycle.domain.checks import judge_domain
-from mailtls.lifecycle.domain.watch import as_senders_see, asked_until, look_again_at, mail_targets
+from mailtls.lifecycle.domain.watch import as_senders_see, asked_until, look_again_at, mail_targets, served_at
 from mailtls.lifecycle.step import LookAtDomains
+from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.model.features import Feature, Features
 from mailtls.model.observed import Observed
 from mailtls.model.probe.endpoint import Expected
@@ -53,6 +53,6 @@ class Watching:
         found = self.domains.read_all(desired.domains)
         # Senders are strangers: they trust the public roots only, so that private ones do not count here.
         asked = self.examiner.examine(mail_targets(desired, seen, found), Expected())
-        saw = [(as_senders_see(endpoint.target), facts) for endpoint, facts in asked]
+        saw = [served_at(as_senders_see(endpoint.target), facts) for endpoint, facts in asked]
         now = self.clock.now()
         return [DomainReport(facts.domain, now, judge_domain(facts, saw, now)) for facts in found]

@@ -13,7 +13,7 @@ from mailtls.model.reason import Finding
 from mailtls.model.spec import Desired, PublicName
 from mailtls.world.cluster.services import services
 from mailtls.world.cluster.workloads import forbidden
-from mailtls.world.dns.addresses import FindAddresses, by_system, is_routable
+from mailtls.world.lookup import FindAddresses, by_system, is_routable
 from mailtls.world.ports import ApiError, Clock, Cluster
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from mailtls.lifecycle.caa import caa_binds_account, caa_forbids
 from mailtls.lifecycle.solver import challenge_type, choose
+from mailtls.maildomain.lookup.records import caa_of
+from mailtls.maildomain.records.caa import caa_binds_account, caa_forbids
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
@@ -14,7 +15,6 @@ from mailtls.preflight.secrets import read_entry
 from mailtls.world.acme.directory import Directory, read_directory
 from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.secrets import Secrets
-from mailtls.world.dns.caa import caa_of
 from mailtls.world.dns.resolver import Resolver
 from mailtls.world.ports import ApiError
 

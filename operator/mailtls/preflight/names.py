@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from mailtls.maildomain.lookup.records import Lookup
 from mailtls.model.preflight import Line, doubtful, good, unseen
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired
 from mailtls.preflight.place import Place
-from mailtls.world.dns.records import Lookup
 
 TOPIC: Final = "dns"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from mailtls.maildomain.lookup.records import Lookup
 from mailtls.model.preflight import Line, doubtful, good
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Desired, Protocol
 from mailtls.preflight.place import Place
-from mailtls.world.dns.records import Lookup
 
 TOPIC: Final = "ports"
 _SECONDS: Final = 3.0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mailtls.lifecycle.solver import choose
+from mailtls.maildomain.lookup.records import Lookup
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Dns01
@@ -13,7 +14,6 @@ from mailtls.preflight.ports import knock
 from mailtls.preflight.secrets import read_entry
 from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.challenges.proofs import ProofProblem
-from mailtls.world.dns.records import Lookup
 from mailtls.world.ports import ApiError
 
 _HTTP_PORT: Final = 80

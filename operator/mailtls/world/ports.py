@@ -6,10 +6,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from mailtls.model.domain.facts import DomainFacts
+from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.probe.facts import Facts
-from mailtls.model.spec import MailDomain
 
 Json = dict[str, Any]
 

@@ -7,10 +7,12 @@ from typing import Final
 
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.turns import next_turn
-from mailtls.model.domain.facts import DomainFacts
+from mailtls.maildomain.facts import DomainFacts, ServedTls
 from mailtls.model.hostname import is_named
 from mailtls.model.observed import DomainsAsked, Observed
 from mailtls.model.probe.endpoint import Target
+from mailtls.model.probe.facts import Facts
+from mailtls.model.probe.talk import Fault, Phase
 from mailtls.model.probe.way import Way
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Severity
@@ -88,6 +90,19 @@ def as_senders_see(target: Target) -> Target:
     return replace(target, port=replace(target.port, port=RELAY_PORT))
 
 
+def served_at(target: Target, facts: Facts) -> ServedTls:
+    """Return of a probe what the checks of a mail domain need to know."""
+    stop = facts.stop
+    is_plain = stop is not None and stop.fault is Fault.NOT_OFFERED
+    return ServedTls(
+        host=target.server_name,
+        port=target.port.port,
+        chain=facts.session.chain if facts.session else (),
+        trouble=_trouble(facts),
+        instead_of_starttls=stop.detail if stop and is_plain else None,
+    )
+
+
 def is_complete(desired: Desired, reports: Sequence[DomainReport]) -> bool:
     """Whether every domain of the spec has been looked at."""
     return {domain.name for domain in desired.domains} <= {report.name for report in reports}
@@ -140,3 +155,14 @@ def _served(seen: Observed) -> frozenset[str]:
 def _is_for_strangers(port: Port) -> bool:
     is_relay = port.port == RELAY_PORT or port.tls_policy is TlsPolicy.OPPORTUNISTIC
     return is_relay and port.protocol is Protocol.SMTP and port.tls_mode is TlsMode.START_TLS
+
+
+def _trouble(facts: Facts) -> str:
+    """Why a sender with the public roots alone would refuse TLS with the server, in a few words."""
+    if facts.session is None:
+        stop = facts.stopped(Phase.STARTTLS, Phase.HANDSHAKE)
+        return f"{stop.phase}: {stop.fault}" if stop else ""
+    verdict = facts.session.verification
+    if verdict.code > 0:
+        return f"its certificate is not trusted: {verdict.words}"
+    return "" if verdict.is_public else "its certificate is not of a public CA"  # what we trust besides, senders do not

@@ -18,8 +18,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
-from mailtls.model.domain.facts import Dnssec, Records
 from mailtls.model.quoting import shorten
+from mailtls.net.answer import Dnssec, Records
 from mailtls.world.dns.server import DNS_PORT, Address, split_server
 
 _Value = TypeVar("_Value")

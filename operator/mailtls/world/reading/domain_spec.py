@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from mailtls.model.domain.name import InvalidName, address_of, domain_name, selector_name
-from mailtls.model.spec import MailDomain
+from mailtls.maildomain.facts import MailDomain
+from mailtls.maildomain.name import InvalidName, address_of, domain_name, selector_name
 from mailtls.world.reading.document import Node
 
 MOST_DOMAINS: Final = 20

@@ -1,0 +1,243 @@
+"""Checks on SPF, DMARC and DKIM: will the domain's own mail be believed. All only warn, and never gate TLS."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mailtls.maildomain.checks.input import Published
+from mailtls.maildomain.facts import DomainFacts
+from mailtls.maildomain.records.dkim import DkimInvalid, DkimKey, is_dkim_record, parse_dkim
+from mailtls.maildomain.records.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, parse_dmarc
+from mailtls.maildomain.records.spf import MOST_LOOKUPS, MOST_VOIDS, SpfInvalid, SpfRecord, is_spf_record, parse_spf
+from mailtls.model.quoting import quote, quote_all, shorten
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.net.answer import Records
+
+_RSA_LEAST: Final = 1024  # RFC 8301 section 3.2: verifiers take no less
+_RSA_GOOD: Final = 2048
+
+
+def spf_is_missing(published: Published) -> Iterator[Finding]:
+    """No record says which servers send the domain's mail."""
+    facts = published.facts
+    if not facts.spf.records.failure and not _spf_texts(facts) and not published.is_empty:
+        wanted = "v=spf1 mx -all" if published.takes_mail else "v=spf1 -all"
+        yield _warning(
+            facts,
+            Reason.SPF_MISSING,
+            f"{facts.display_name} has no SPF record, so that its mail looks like anybody's: publish the TXT record "
+            f"«{wanted}», with all servers that send for it.",
+        )
+
+
+def spf_records_are_many(published: Published) -> Iterator[Finding]:
+    """More than one record is an error for receivers (RFC 7208 section 4.5)."""
+    facts, found = published.facts, _spf_texts(published.facts)
+    if len(found) > 1:
+        yield _warning(
+            facts,
+            Reason.SPF_MULTIPLE,
+            f"{facts.display_name} has {len(found)} SPF records, which receivers take for an error: merge them.",
+            quote_all(found),
+        )
+
+
+def spf_is_invalid(published: Published) -> Iterator[Finding]:
+    """The record, or one that it includes, cannot be evaluated (RFC 7208 section 2.6.7: permerror)."""
+    facts, found = published.facts, _spf_texts(published.facts)
+    if len(found) != 1:
+        return
+    faults = list(facts.spf.faults)
+    try:
+        parse_spf(found[0])
+    except SpfInvalid as invalid:
+        faults.insert(0, str(invalid))
+    if faults:
+        yield _warning(
+            facts,
+            Reason.SPF_INVALID,
+            f"Receivers cannot evaluate the SPF record of {facts.display_name}: {shorten(faults[0])}.",
+            quote(found[0].encode()),
+        )
+
+
+def spf_allows_everybody(published: Published) -> Iterator[Finding]:
+    """`+all` lets the whole world send in the domain's name."""
+    record = _spf(published.facts)
+    if record and record.allows_all:
+        yield _warning(
+            published.facts,
+            Reason.SPF_ALLOWS_ALL,
+            f"The SPF record of {published.facts.display_name} allows every sender (+all): end it with ~all or -all.",
+        )
+
+
+def spf_asks_too_much(published: Published) -> Iterator[Finding]:
+    """Receivers stop at ten lookups, and take the record for broken (RFC 7208 section 4.6.4)."""
+    spf = published.facts.spf
+    if spf.lookups > MOST_LOOKUPS:
+        number = f"at least {spf.lookups}" if spf.is_cut else str(spf.lookups)
+        yield _warning(
+            published.facts,
+            Reason.SPF_TOO_MANY_LOOKUPS,
+            f"The SPF record of {published.facts.display_name} costs {number} DNS lookups, and receivers stop at "
+            f"{MOST_LOOKUPS}: drop includes of services that you no longer use, or write addresses (ip4:, ip6:).",
+        )
+
+
+def spf_asks_in_vain(published: Published) -> Iterator[Finding]:
+    """Names without records count against a limit of two (RFC 7208 section 4.6.4)."""
+    voids = published.facts.spf.voids
+    if voids > MOST_VOIDS:
+        yield _warning(
+            published.facts,
+            Reason.SPF_VOID_LOOKUPS,
+            f"The SPF record of {published.facts.display_name} names {voids} hosts that do not exist, and receivers "
+            f"give up after {MOST_VOIDS}: delete them.",
+        )
+
+
+def dmarc_is_missing(published: Published) -> Iterator[Finding]:
+    """No record says what to do with mail that nobody vouches for, neither here nor at a parent."""
+    facts = published.facts
+    known = any(answer.failure or _dmarc_texts(answer) for answer in facts.dmarc)
+    if known or published.is_empty:
+        return
+    yield _warning(
+        facts,
+        Reason.DMARC_MISSING,
+        f"{facts.display_name} has no DMARC record, and large receivers distrust its mail: publish a TXT record at "
+        f"_dmarc.{facts.domain} such as «v=DMARC1; p=none; rua=mailto:dmarc@{facts.domain}».",
+    )
+
+
+def dmarc_records_are_many(published: Published) -> Iterator[Finding]:
+    """More than one record counts as none (RFC 9989 section 4.10)."""
+    answer = _dmarc_answer(published.facts)
+    found = _dmarc_texts(answer) if answer else []
+    if answer and len(found) > 1:
+        yield _warning(
+            published.facts,
+            Reason.DMARC_MULTIPLE,
+            f"{answer.name} has {len(found)} DMARC records, so that receivers take none: keep one.",
+            quote_all(found),
+        )
+
+
+def dmarc_is_invalid(published: Published) -> Iterator[Finding]:
+    """The record that applies cannot be read."""
+    answer = _dmarc_answer(published.facts)
+    found = _dmarc_texts(answer) if answer else []
+    if not answer or len(found) != 1:
+        return
+    try:
+        parse_dmarc(found[0])
+    except DmarcInvalid as invalid:
+        yield _warning(
+            published.facts,
+            Reason.DMARC_INVALID,
+            f"The DMARC record at {answer.name} is ignored by receivers: {invalid}.",
+            quote(found[0].encode()),
+        )
+
+
+def dkim_keys_are_bad(published: Published) -> Iterator[Finding]:
+    """The keys of the selectors that were asked for: there, readable, in force and strong enough."""
+    for selector, answer in published.facts.dkim.items():
+        if not answer.failure:
+            yield from _dkim(published.facts, selector, answer)
+
+
+def dmarc_policy(facts: DomainFacts) -> tuple[str, DmarcRecord] | None:
+    """Return the record that receivers apply, and the name it is at; None where there is none."""
+    answer = _dmarc_answer(facts)
+    found = _dmarc_texts(answer) if answer else []
+    try:
+        return (answer.name, parse_dmarc(found[0])) if answer and len(found) == 1 else None
+    except DmarcInvalid:
+        return None
+
+
+def _dmarc_answer(facts: DomainFacts) -> Records[str] | None:
+    """Choose as RFC 9989 section 4.10.1 says: the domain's own record, else that of its Organizational Domain.
+
+    That is the one with the fewest labels, unless a record on the way says `psd`: with n, it is that one, and with y,
+    the one below it.
+    """
+    own, *parents = facts.dmarc or (None,)
+    if own is None or _dmarc_texts(own):
+        return own
+    chosen: Records[str] | None = None
+    for answer in parents:
+        match _psd(answer):
+            case "n":
+                return answer
+            case "y":
+                return chosen or answer
+            case "u":
+                chosen = answer
+    return chosen
+
+
+def _psd(answer: Records[str]) -> str:
+    """What a parent's record says of itself; empty where there is no record to read."""
+    found = _dmarc_texts(answer)
+    try:
+        return parse_dmarc(found[0]).psd if len(found) == 1 else ""
+    except DmarcInvalid:
+        return ""
+
+
+def _dkim(facts: DomainFacts, selector: str, answer: Records[str]) -> Iterator[Finding]:
+    found = [text for text in answer.values if is_dkim_record(text)]
+    if not found:
+        yield _warning(
+            facts,
+            Reason.DKIM_MISSING,
+            f"There is no DKIM key at {answer.name}, so that signatures with s={selector} fail: publish the TXT record "
+            "that your signer printed (opendkim-genkey, rspamd).",
+        )
+        return
+    try:
+        key = parse_dkim(found[0])
+    except DkimInvalid as invalid:
+        words = f"The DKIM record at {answer.name} verifies no signature: {invalid}."
+        yield _warning(facts, Reason.DKIM_INVALID, words, quote(found[0].encode()))
+        return
+    yield from _key_findings(facts, answer.name, key)
+
+
+def _key_findings(facts: DomainFacts, name: str, key: DkimKey) -> Iterator[Finding]:
+    if key.is_revoked:
+        yield _warning(
+            facts,
+            Reason.DKIM_REVOKED,
+            f"The DKIM key at {name} is revoked (an empty p=), so that signatures with it fail: sign with another "
+            "selector.",
+        )
+    elif key.kind == "rsa" and key.bits < _RSA_GOOD:
+        refused = "less than verifiers take" if key.bits < _RSA_LEAST else "less than is good practice"
+        yield _warning(
+            facts,
+            Reason.DKIM_KEY_WEAK,
+            f"The DKIM key at {name} has {key.bits} bits, {refused}: make one of {_RSA_GOOD}, under a new selector.",
+        )
+
+
+def _spf_texts(facts: DomainFacts) -> list[str]:
+    return [text for text in facts.spf.records.values if is_spf_record(text)]
+
+
+def _spf(facts: DomainFacts) -> SpfRecord | None:
+    found = _spf_texts(facts)
+    try:
+        return parse_spf(found[0]) if len(found) == 1 else None
+    except SpfInvalid:
+        return None
+
+
+def _dmarc_texts(answer: Records[str]) -> list[str]:
+    return [text for text in answer.values if is_dmarc_record(text)]
+
+
+def _warning(facts: DomainFacts, reason: Reason, message: str, evidence: str = "") -> Finding:
+    return Finding(reason, message, Severity.WARN, evidence, facts.display_name)

@@ -1,0 +1,1 @@
+"""Looks up what a mail domain publishes; reads only, and judges nothing."""

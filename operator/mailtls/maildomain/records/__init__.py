@@ -1,0 +1,1 @@
+"""The records of a mail domain, parsed strictly and without I/O."""

@@ -1,0 +1,1 @@
+"""The network below everything: what programs and servers answer, with limits of time and size."""
