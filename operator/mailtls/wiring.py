@@ -6,7 +6,6 @@ from pathlib import Path
 from threading import Event
 
 from mailtls.election import Leadership
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.policy_fetch import PolicyFetcher
 from mailtls.model.spec import Key
@@ -21,6 +20,8 @@ from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.acme.accounts import Accounts
@@ -38,7 +39,6 @@ from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.effects import guarded
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Cluster, Json
-from mailtls.world.probing.prober import Limits, MailProber
 from mailtls.world.reading.authority_spec import SHORT_NAMES
 from mailtls.world.reading.document import InvalidSpec
 from mailtls.world.reading.spec import Defaults, default_acme
@@ -159,7 +159,7 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
     proving, namespaces = Proving(solvers, clock), settings.watch_namespaces
     issuing = Issuing(secrets, accounts, proving, clock, parts.metrics, parts.stopping, trust, namespaces)
     features = settings.disabled_features
-    prober = MailProber(clock, verdict, Limits(concurrency=settings.probe_concurrency))
+    prober = Prober(Limits(concurrency=settings.probe_concurrency), now=clock.now)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.secrets.read, trust, features)
     mending = Mending(References(cluster, clock), accounts, clock)
     restoring = Restoring(PreviousPairs(cluster), secrets, clock)

@@ -20,11 +20,9 @@ from bench.dead import black_hole
 from bench.figures import Chapter, Figure
 from bench.mailserver import IMPLICIT_PORT, SILENT_PORT, STARTTLS_PORT
 from mailservers.certificates import HOST, Authority
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.clock import SystemClock
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from testbed import host
 from testbed.console import Trouble, step
 from testbed.layout import project_folder
@@ -190,7 +188,7 @@ def _mixed(living: Sequence[Target], dead: int) -> list[Target]:
 
 
 def _sweep(targets: Sequence[Target], ready: Range, at_a_time: int | None = None) -> tuple[list[Endpoint], float]:
-    prober = MailProber(SystemClock(), verdict, Limits(concurrency=at_a_time) if at_a_time else Limits())
+    prober = Prober(Limits(concurrency=at_a_time) if at_a_time else None)
     began = time.monotonic()
     endpoints = prober.probe(targets, ready.expected)
     seconds = time.monotonic() - began

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from mailtls.model.probe.talk import Phase, Reply, Stop
-from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
-from mailtls.world.probing.dialogs.choice import Stage, dialog_for
-from mailtls.world.probing.dialogs.dialog import Dialog
+from mailtls.probe.protocols.choice import Stage, dialog_for
+from mailtls.probe.protocols.dialog import Dialog
+from mailtls.probe.replies import Phase, Reply, Stop
+from mailtls.probe.target import Port, Protocol, TlsMode, TlsPolicy
 
 NAME = "[192.0.2.1]"
 EHLO = b"250-mx1.example.com\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS\r\n"

@@ -9,11 +9,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailservers.certificates import HOST, Authority, Served
 from mailtls.lifecycle.domain.watch import served_at
 from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, ServedTls, SpfFacts, StsFetch, TlsaRecord
-from mailtls.model.probe.endpoint import Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Fault, Phase, Session, Stop, Verification
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.net.answer import Dnssec, Records
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Session, Stop, Verification
+from mailtls.probe.target import Port, Target, TlsMode, TlsPolicy
 
 DOMAIN = "example.com"
 AUTHORITY = Authority()

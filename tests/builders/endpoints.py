@@ -5,11 +5,11 @@ from datetime import timedelta
 from builders.stories import NOW, seen
 from mailtls.lifecycle.proof import targets
 from mailtls.model.observed import Observed
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
+from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 
 PORTS = (
     Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),

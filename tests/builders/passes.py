@@ -11,21 +11,12 @@ from fakes.cluster import FakeCluster
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
 from mailtls.model.observed import ServingSecret
-from mailtls.model.probe.endpoint import Endpoint
-from mailtls.model.spec import (
-    Desired,
-    Port,
-    PrivateKeyPolicy,
-    TlsMode,
-    TlsPolicy,
-    UpdateStrategy,
-    Workload,
-    WorkloadKind,
-)
+from mailtls.model.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.status import Attempts, Schedule
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.rolling import Rolling
+from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.world import keys
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.cluster.claims import Claims

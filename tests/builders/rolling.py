@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mailtls.lifecycle.proof import Evidence, gather
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Port, Reload, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
+from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OLD, NEW = "0" * 64, "1" * 64

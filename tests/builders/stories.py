@@ -6,10 +6,10 @@ from typing import Any
 
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.observed import Observed, ServingSecret, Staged
-from mailtls.model.probe.depth import Depth
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Key, KeyAlgorithm, Rfc2136, Solver
 from mailtls.model.status import Attempts, Schedule, Status
+from mailtls.probe.target import Depth
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

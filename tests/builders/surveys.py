@@ -9,13 +9,12 @@ from rich.console import Console
 
 from mailservers.certificates import Authority, Served
 from mailtls.commands.targets import read_port
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.inspection import Inspection, Login, LoginOutcome
-from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts, Inspection, Login, LoginOutcome
+from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop
+from mailtls.probe.target import Expected, Target
 from mailtls.reports.text import text_report
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -26,7 +25,7 @@ HOSTILE = '[red]\x1b[2J\u202e</failure>"\\\n'
 def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address: str = "192.0.2.1") -> Seen:
     """Judge made-up facts as the prober does."""
     target = Target(host, "", address, read_port(port), host)
-    return Seen(verdict(target, Expected(by_hand=True), facts, NOW), facts, "example.com")
+    return Seen(judge(target, Expected(by_hand=True), facts, NOW), facts, "example.com")
 
 
 def good(served: Served = SERVED) -> Seen:

@@ -9,11 +9,9 @@ from builders import kube
 from builders.pairs import self_signed
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.features import Features
 from mailtls.model.observed import ServingSecret
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Key, PrivateKeyPolicy
 from mailtls.passes.issuing import Issuing
@@ -26,6 +24,8 @@ from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import FILE_PATIENCE, Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reconcile import Reconciler
 from mailtls.world import keys
 from mailtls.world.acme.accounts import Accounts
@@ -39,7 +39,6 @@ from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.effects import before_effect
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Executed, Json
-from mailtls.world.probing.prober import MailProber
 from mailtls.world.reading.spec import Defaults, default_acme, parse
 
 MX = Key("mail", "mx")
@@ -197,7 +196,7 @@ class WholePass:
             Mending(References(cluster, clock), accounts, clock),
             Restoring(PreviousPairs(cluster), self.secrets, clock),
             ways=WayFinding(cluster, clock),
-            watching=Watching(DomainReader(), MailProber(clock, verdict), clock),
+            watching=Watching(DomainReader(), Prober(now=clock.now), clock),
             secrets=self.secrets,
             defaults=self.defaults,
             stopping=self.stopping,

@@ -12,7 +12,7 @@ from enum import Enum
 from comparison.tools import Said
 from mailservers.case import Case
 from mailtls.model.reason import Reason
-from mailtls.model.spec import ProxyProtocol
+from mailtls.probe.target import ProxyProtocol
 
 
 class Mark(Enum):

@@ -13,8 +13,7 @@ from pathlib import Path
 from comparison.tools import Said, bracketed
 from mailservers.case import Case
 from mailservers.certificates import HOST
-from mailtls.model.probe.endpoint import Depth
-from mailtls.model.spec import TlsMode
+from mailtls.probe.target import Depth, TlsMode
 from testbed import trees
 
 PATIENCE = 150  # seconds; it asks hundreds of times

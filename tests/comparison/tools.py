@@ -8,7 +8,7 @@ from pathlib import Path
 from mailservers.case import Case
 from mailservers.certificates import HOST
 from mailservers.stock import AUTHORITY
-from mailtls.model.spec import Protocol, TlsMode
+from mailtls.probe.target import Protocol, TlsMode
 
 PATIENCE = 12  # seconds for a tool that asks once
 _GOODBYE = {Protocol.IMAP: "a LOGOUT\n", Protocol.SIEVE: "LOGOUT\n", Protocol.POP3: "QUIT\n"}

@@ -7,21 +7,10 @@ from typing import Any
 import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
-from mailtls.model.preset import Server
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.way import Way
-from mailtls.model.spec import (
-    Desired,
-    KeyAlgorithm,
-    Protocol,
-    ProxyProtocol,
-    RotationPolicy,
-    TlsMode,
-    TlsPolicy,
-    UpdateStrategy,
-    WorkloadKind,
-)
+from mailtls.model.spec import Desired, KeyAlgorithm, RotationPolicy, UpdateStrategy, WorkloadKind
 from mailtls.model.status import ConditionType, Truth
+from mailtls.probe.target import Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy, Way
+from mailtls.reasons.advice import Server
 from mailtls.world.reading.authority_spec import TSIG_ALGORITHMS
 from mailtls.world.reading.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
 

@@ -33,7 +33,7 @@ def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
     commands = zipfile.ZipFile(wheel).read(f"mailtls-{__version__}.dist-info/entry_points.txt").decode()
     assert "mailtls = mailtls.__main__:main" in commands
     assert "kubectl-mailtls = mailtls.__main__:plugin" in commands
-    assert {"mailtls/reports/survey.schema.json", "mailtls/world/probing/letsencrypt-staging.pem"} <= names
+    assert {"mailtls/reports/survey.schema.json", "mailtls/probe/tls/letsencrypt-staging.pem"} <= names
     assert "mailtls/preflight/schema.json" in names
 
 

@@ -10,10 +10,9 @@ from builders.endpoints import PORTS, POSTFIX, proven
 from builders.stories import DAY, NOW, attempts, desired, schedule, secret, staged
 from mailtls.lifecycle.report import conditions, served
 from mailtls.model.observed import Observed
-from mailtls.model.probe.endpoint import Endpoint, Target
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import DomainReport, HistoryEntry, Status, Stored
+from mailtls.probe.target import Endpoint, Target, Way
 from mailtls.world.cluster.status import read, write
 
 CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"

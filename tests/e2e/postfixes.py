@@ -9,11 +9,9 @@ from typing import Any
 
 from fakes.clock import WallClock
 from mailservers.certificates import Authority, Served
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.roll import next_roll
-from mailtls.model.preset import PRESETS, Server
-from mailtls.model.probe.endpoint import Endpoint
+from mailtls.model.preset import PRESETS
 from mailtls.model.roll import (
     Action,
     ReloadPod,
@@ -26,11 +24,13 @@ from mailtls.model.roll import (
 )
 from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import WorkloadState
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint
+from mailtls.reasons.advice import Server
 from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.cluster.reload import reload_pod
 from mailtls.world.cluster.workloads import observe, replace_pod, restart_workload, workload_path
 from mailtls.world.ports import Json
-from mailtls.world.probing.prober import MailProber
 
 SECRET = "mx-tls"
 HOST = "mx1.example.com"
@@ -123,7 +123,7 @@ class Mail:
 
     def probe(self, states: tuple[WorkloadState, ...], served: Served) -> list[Endpoint]:
         """Ask every port of every ready pod."""
-        prober = MailProber(self.clock, verdict)
+        prober = Prober(now=self.clock.now)
         return prober.probe(targets(states, HOST), self.authority.expects(served))
 
     def roll(

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mailtls.maildomain.facts import DomainFacts, MailDomain
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Session
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Session
+from mailtls.probe.target import Endpoint, Expected, Target
 
 
 @dataclass

@@ -13,7 +13,6 @@ from typing import Any
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
@@ -29,6 +28,7 @@ from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
+from mailtls.probe.prober import Prober
 from mailtls.reconcile import Reconciler
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.challenges.dns01 import Rfc2136Zone
@@ -42,7 +42,6 @@ from mailtls.world.cluster.resource import resource_path
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Domains, Json
-from mailtls.world.probing.prober import MailProber
 from mailtls.world.reading.spec import Defaults
 
 KEY = Key("mail", "mx")
@@ -131,7 +130,7 @@ class Core:
         issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
         mending = Mending(References(cluster, clock), accounts, clock)
         restoring = Restoring(PreviousPairs(cluster), secrets, clock)
-        prober = MailProber(clock, verdict)
+        prober = Prober(now=clock.now)
         rolling = Rolling(cluster, prober, clock, self.metrics, stopping, accounts.secrets.read)
         performer = Performer(
             issuing,

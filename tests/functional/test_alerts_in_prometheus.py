@@ -9,9 +9,9 @@ import pytest
 
 from functional.prometheus import Prometheus, prometheus
 from mailtls.health import Checks, HealthServer
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
+from mailtls.model.spec import Key
+from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.metrics import Metrics
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired")

@@ -16,7 +16,7 @@ from mailservers.certificates import HOST
 from mailservers.instance import Instance
 from mailservers.postfix import Postfix, missing, postfix
 from mailservers.postfix_cases import AUTH, AUTH_ONLY, MODERN
-from mailtls.model.spec import TlsMode
+from mailtls.probe.target import TlsMode
 
 TRUSTING = "smtpd_authorized_xclient_hosts=127.0.0.0/8"
 REJECTING = "smtpd_client_restrictions=check_client_access inline:{{192.0.2.7=reject}}"

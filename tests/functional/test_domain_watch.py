@@ -18,18 +18,18 @@ from functional.pebble import running_pebble
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.step import LookAtDomains
 from mailtls.maildomain.facts import MailDomain, SpfFacts
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Desired, Port, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import Desired, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Port, TlsMode, TlsPolicy
 from mailtls.world.cluster.resource import resource_path
 from mailtls.world.dns.resolver import ResolverSettings
-from mailtls.world.probing.prober import MailProber
 
 AUTHORITY = Authority()
 OWN = '@ TXT "v=spf1 mx -all"\n_dmarc TXT "v=DMARC1; p=reject"\n_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@a.example"\n'
@@ -69,7 +69,7 @@ def look(reader: DomainReader, port: int, *domains: MailDomain) -> Observed:
     postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (relay,))
     pods = (PodState("postfix-0", "uid-0", ("127.0.0.1",), ready=True),)
     wants: Desired = desired(dns_names=("mx.ours.example",), workloads=(postfix,), domains=domains)
-    watching = Watching(reader, MailProber(WallClock(), verdict), WallClock())
+    watching = Watching(reader, Prober(), WallClock())
     return watching.look(wants, seen(workloads=(WorkloadState(postfix, pods=pods),)), LookAtDomains())
 
 

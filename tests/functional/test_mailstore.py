@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailservers.mailstore import Mailstore, mailstore, missing
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Endpoint, Target
-from mailtls.model.probe.talk import Phase
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.replies import Phase
+from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -42,7 +40,7 @@ def server() -> Iterator[Mailstore]:
 def probe(port: Port) -> Endpoint:
     """Probe one port."""
     target = Target("dovecot-0", "StatefulSet/dovecot", "127.0.0.1", port, HOST)
-    prober = MailProber(WallClock(), verdict, Limits(dialog=3, handshake=3, overall=8))
+    prober = Prober(Limits(dialog=3, handshake=3, overall=8))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 
 
@@ -63,7 +61,7 @@ def test_port_of_dovecot_proves_its_certificate(name: str, server: Mailstore) ->
 def test_capabilities_are_understood(protocol: str, server: Mailstore) -> None:
     """STARTTLS and logins are found in each protocol's own form, and STARTTLS is gone inside TLS."""
     target = Target("dovecot-0", "", "127.0.0.1", server.ports[f"{protocol}-StartTLS-None"], HOST)
-    ((_, facts),) = MailProber(WallClock(), verdict).examine([target], AUTHORITY.expects(STORED))
+    ((_, facts),) = Prober().examine([target], AUTHORITY.expects(STORED))
     before, inside = facts.reply(Phase.CAPABILITIES), facts.reply(Phase.CAPABILITIES_IN_TLS)
     assert before is not None
     assert inside is not None

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -48,7 +46,7 @@ def probe(
     """Probe one service, by PROXY or with a claimed address."""
     port = Port(server.ports[name], tls, TlsPolicy.ENFORCED, Protocol.SMTP, proxy, claimed)
     target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, HOST)
-    prober = MailProber(WallClock(), verdict, Limits(dialog=3, handshake=3, overall=8))
+    prober = Prober(Limits(dialog=3, handshake=3, overall=8))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 
 

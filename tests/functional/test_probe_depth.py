@@ -12,18 +12,18 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.step import ProbePods
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Observed, ServingSecret
-from mailtls.model.probe.endpoint import Depth, Endpoint, Target
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
+from mailtls.model.spec import Key
 from mailtls.model.status import Status
 from mailtls.passes.rolling import Rolling
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Depth, Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.cluster.secrets import Secrets, path
 from mailtls.world.metrics import Metrics
-from mailtls.world.probing.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 SECOND_NAME = "mail.example.com"
@@ -86,7 +86,7 @@ def target(server: Postfix, name: str) -> Target:
 def probe(server: Postfix, name: str) -> Endpoint:
     """Probe one service of the server as deep as can be."""
     expected = replace(AUTHORITY.expects(STORED), names=(HOST, SECOND_NAME))
-    return MailProber(WallClock(), verdict, LIMITS).probe([target(server, name)], expected, Depth.DEEP)[0]
+    return Prober(LIMITS).probe([target(server, name)], expected, Depth.DEEP)[0]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -104,7 +104,7 @@ def test_full_probe_takes_its_leave_wherever_the_protocol_lets_it(name: str, ser
     """Programs such as fail2ban count connections that are lost: two handshakes are refused, all others end by QUIT."""
     before = len(ended(server, name))
     expected = AUTHORITY.expects(STORED)
-    (endpoint,) = MailProber(WallClock(), verdict, LIMITS).probe([target(server, name)], expected, Depth.FULL)
+    (endpoint,) = Prober(LIMITS).probe([target(server, name)], expected, Depth.FULL)
     assert endpoint.findings == ()
     deadline = time.monotonic() + 10
     while len(ended(server, name)) < before + MOST_CONNECTIONS and time.monotonic() < deadline:
@@ -135,7 +135,7 @@ def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], 
         kept = desired(key=Key("mail", f"mx{number}"), secret_name=f"mx{number}-tls")
         chain, key = parse_chain(each.chain_pem.decode()), KeyMaterial(each.key_pem)
         secrets.store(kept, chain, key, ServingSecret(exists=False))
-    prober = MailProber(clock, verdict, LIMITS)
+    prober = Prober(LIMITS, now=clock.now)
     rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
     seen = Observed(Status(), secrets.serving(desired(secret_name="mx0-tls", dns_names=(HOST,))))
     step = ProbePods((target(server, name),), Depth.FULL)

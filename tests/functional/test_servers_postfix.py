@@ -8,7 +8,7 @@ import pytest
 from mailservers.case import Case, probe
 from mailservers.postfix import Postfix, missing, postfix
 from mailservers.stock import OLDER, STORED
-from mailtls.model.spec import TlsMode
+from mailtls.probe.target import TlsMode
 
 CASES = {
     "good": Case(),

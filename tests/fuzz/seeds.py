@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from builders.dialogs import GOOD
 from mailservers.certificates import Authority, Wish
-from mailtls.model.spec import Protocol
+from mailtls.probe.target import Protocol
 
 
 def seeds(name: str) -> Iterator[bytes]:

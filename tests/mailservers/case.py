@@ -4,16 +4,24 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from fakes.clock import WallClock
 from mailservers.certificates import HOST, Served
 from mailservers.instance import Instance
 from mailservers.stock import AUTHORITY, STORED
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import (
+    Credentials,
+    Depth,
+    Endpoint,
+    Expected,
+    Port,
+    Protocol,
+    ProxyProtocol,
+    Target,
+    TlsMode,
+    TlsPolicy,
+)
 
 PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
 
@@ -65,4 +73,4 @@ def probe(case: Case, where: tuple[str, int]) -> Endpoint:
     limits = Limits(connect=patience, dialog=patience, handshake=patience, overall=3 * patience)
     stored = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)
     expected = replace(stored, login=case.login)
-    return MailProber(WallClock(), verdict, limits).probe([target], expected, case.depth)[0]
+    return Prober(limits).probe([target], expected, case.depth)[0]

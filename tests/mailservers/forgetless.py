@@ -12,9 +12,8 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.certificates import Served
 from mailservers.instance import Instance, folder
-from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Protocol
+from mailtls.probe.target import Depth, Protocol
 
 
 @dataclass(frozen=True, slots=True)

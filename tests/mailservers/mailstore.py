@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailservers.certificates import HOST, Served
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.probe.target import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 
 START_PATIENCE = 30  # seconds
 _SERVICES = {Protocol.IMAP: "imap-login", Protocol.POP3: "pop3-login", Protocol.SIEVE: "managesieve-login"}

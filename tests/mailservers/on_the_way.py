@@ -15,9 +15,8 @@ from mailservers.case import Case, Table
 from mailservers.instance import LOOPBACK, Instance, folder
 from mailservers.postfix import missing, postfix
 from mailservers.scripted import PATIENCE, Act, Script, serving
-from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
-from mailtls.model.spec import TlsMode, TlsPolicy
+from mailtls.probe.target import Depth, TlsMode, TlsPolicy
 
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
 CASES = {

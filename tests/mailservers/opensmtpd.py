@@ -8,7 +8,7 @@ from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance, folder, free_ports, running
 from mailtls.model.reason import Reason
-from mailtls.model.spec import TlsMode, TlsPolicy
+from mailtls.probe.target import TlsMode, TlsPolicy
 from testbed import trees
 
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED

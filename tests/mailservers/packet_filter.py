@@ -14,7 +14,7 @@ from pathlib import Path
 from mailservers.case import IMPATIENT, Case, Table
 from mailservers.instance import Instance, folder
 from mailtls.model.reason import Reason
-from mailtls.model.spec import TlsMode
+from mailtls.probe.target import TlsMode
 from testbed import host, network
 
 DROP, PROHIBIT, RESET = "drop", "reject with icmpx admin-prohibited", "reject with tcp reset"

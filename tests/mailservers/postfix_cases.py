@@ -8,10 +8,8 @@ from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance
 from mailservers.postfix import missing, postfix
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.endpoint import Depth
 from mailtls.model.reason import Reason
-from mailtls.model.spec import ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.probe.target import Credentials, Depth, ProxyProtocol, TlsMode, TlsPolicy
 
 WRAPPER = "smtpd_tls_wrappermode=yes"
 IPV6 = "IPv6"  # no option of Postfix

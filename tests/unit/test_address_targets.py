@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from fakes.clock import WallClock
 from mailservers.certificates import Authority, Wish
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.commands.targets import BadTarget, read_target
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Depth, Endpoint, Target
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
-from mailtls.world.probing.weak_hello import client_hello
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Depth, Endpoint, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.tls.client_hello import client_hello
 
 AUTHORITY = Authority()
 PORT = Port(1, TlsMode.START_TLS, TlsPolicy.ENFORCED)
@@ -32,7 +29,7 @@ def examine(directory: Path, wish: Wish, heard: list[str | None] | None = None) 
     context.sni_callback = note
     with mailbox(Mailbox(context)) as port:
         aim = Target("127.0.0.1", "", "127.0.0.1", Port(port, PORT.tls_mode, PORT.tls_policy), "127.0.0.1")
-        return MailProber(WallClock(), verdict, Limits()).probe([aim], AUTHORITY.expects(served), Depth.FULL)[0]
+        return Prober().probe([aim], AUTHORITY.expects(served), Depth.FULL)[0]
 
 
 def test_certificate_for_an_address_is_good_for_it(tmp_path: Path) -> None:

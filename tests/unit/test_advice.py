@@ -7,10 +7,10 @@ from mailtls.model.explanations.depth import DEPTH
 from mailtls.model.explanations.explanation import EXPLANATIONS
 from mailtls.model.explanations.probe import CONNECTING, STARTING_TLS
 from mailtls.model.explanations.served import SERVED
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Fault, Phase, Reply, Stop
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Seen
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.reports.advice import advice_on
 
 OF_PROBES = (*CONNECTING, *STARTING_TLS, *SERVED, *DEPTH)

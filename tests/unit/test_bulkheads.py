@@ -26,11 +26,11 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.model.observed import Failure
 from mailtls.model.order import AuthorizationState, ChallengeState
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Http01, Key, Port, Rfc2136, Solver, TlsMode, TlsPolicy
+from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Http01, Key, Rfc2136, Solver
 from mailtls.passes.bulkheads import Bulkheads, NoPlace
 from mailtls.passes.compartments import Compartments
+from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.queue import WorkQueue
 
 WORKERS = 16

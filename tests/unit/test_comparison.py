@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from builders.rolling import NEW, OLD, SMTP, SMTPS, seen
-from mailtls.lifecycle.probe.comparison import differences
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Reason, Severity
+from mailtls.probe.checks.comparison import differences
+from mailtls.probe.target import Endpoint
 
 
 def pods(*changes: dict[str, Any]) -> list[Endpoint]:

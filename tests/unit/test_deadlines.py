@@ -15,11 +15,10 @@ from kubernetes.client import Configuration
 from builders.whole_pass import WholePass
 from fakes.clock import WallClock
 from mailtls.lifecycle.deadlines import DEADLINES, deadline_of, table
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.step import LookAtWorkloads, Rest, Roll, Step
-from mailtls.model.probe.endpoint import Expected, Target
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.acme.account_secrets import _new_key
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity, Session
@@ -28,7 +27,6 @@ from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.deadline import bounded, end_of, seconds_left, within
 from mailtls.world.dns.server import DnsServer
 from mailtls.world.ports import Executed, Unreachable
-from mailtls.world.probing.prober import MailProber
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-it-works.md"
 
@@ -106,7 +104,7 @@ def _api_server(port: int) -> None:
 
 def _pods(port: int) -> None:
     target = Target("mx-0", "", "127.0.0.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), "mx.example.com")
-    (endpoint,) = MailProber(WallClock(), verdict).probe([target, replace(target, pod="mx-1")][:1], Expected())
+    (endpoint,) = Prober().probe([target, replace(target, pod="mx-1")][:1], Expected())
     assert endpoint.failure is not None
     assert endpoint.failure.reason is Reason.CONNECT_TIMEOUT
 

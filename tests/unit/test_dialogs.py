@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.dialogs import CAPA, CAPABILITY, EHLO, GOOD, PHASES, SIEVE, begin, outcome, talk
-from mailtls.model.probe.talk import Fault, Phase, Reply
-from mailtls.model.spec import Protocol
-from mailtls.world.probing.dialogs.choice import Stage, farewell
-from mailtls.world.probing.dialogs.lines import REPLY_LIMIT
+from mailtls.probe.protocols.choice import Stage, farewell
+from mailtls.probe.protocols.dialog import REPLY_LIMIT
+from mailtls.probe.replies import Fault, Phase, Reply
+from mailtls.probe.target import Protocol
 
 EVERY = list(Protocol)
 LIKELY = st.sampled_from(

@@ -25,24 +25,14 @@ from mailtls.lifecycle.step import LookAtDomains, Rest
 from mailtls.maildomain.facts import DomainFacts, MailDomain, TlsaRecord
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.order import OrderState
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import (
-    Desired,
-    Port,
-    Protocol,
-    ProxyProtocol,
-    TlsMode,
-    TlsPolicy,
-    UpdateStrategy,
-    Workload,
-    WorkloadKind,
-)
+from mailtls.model.spec import Desired, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.net.answer import Records
 from mailtls.passes.watching import Watching
+from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.world.cluster.status import read, write
 
 HOUR = timedelta(hours=1)

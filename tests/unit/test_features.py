@@ -12,15 +12,15 @@ from fakes.domains import Dns, Pods
 from mailtls.lifecycle.step import FindWays, LookAtDomains
 from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.model.features import Feature, Features
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Reason
 from mailtls.model.roll import ReloadPod, RestartWorkload
-from mailtls.model.spec import Port, Probe, Reload, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import Probe, Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.preflight import serving
 from mailtls.preflight.place import Place
+from mailtls.probe.target import Port, TlsMode, TlsPolicy, Way
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.cluster.installation import Installation
 from mailtls.world.cluster.rights import ALWAYS, NEEDED, OF_FEATURES, feature_of, needed

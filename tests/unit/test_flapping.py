@@ -10,9 +10,9 @@ from fakes.clock import WallClock
 from mailtls.lifecycle.evidence import confirmed, still_failing
 from mailtls.lifecycle.report import served
 from mailtls.lifecycle.store import about_another_certificate
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import ServedCount
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
 
 REFUSED = Finding(Reason.AUTH_FAILED, "The login was refused.")
 OLD_TLS = Finding(Reason.LEGACY_TLS_ENABLED, "TLS 1.0 is accepted.", Severity.WARN)

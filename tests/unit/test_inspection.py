@@ -10,18 +10,14 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
-from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.inspection import LoginOutcome, Question
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.facts import Facts, LoginOutcome, Question
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 
 AUTHORITY = Authority()
 GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
@@ -39,7 +35,7 @@ def examine(
 ) -> tuple[Endpoint, Facts]:
     """Probe a port of this machine, where the good certificate is the stored one unless told otherwise."""
     target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", Port(port, TlsMode.START_TLS, policy), HOST)
-    prober = MailProber(WallClock(), verdict, limits)
+    prober = Prober(limits)
     return prober.examine([target], expected or AUTHORITY.expects(GOOD), depth)[0]
 
 
@@ -329,7 +325,7 @@ def test_inspection_ends_in_time(tmp_path: Path) -> None:
     target = Port(1, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
     with serving(Script(served=GOOD), tmp_path) as port:
         limits = Limits(inspection=0)
-        prober = MailProber(WallClock(), verdict, limits)
+        prober = Prober(limits)
         aim = Target("postfix-0", "", "127.0.0.1", replace(target, port=port), HOST)
         endpoint, facts = prober.examine([aim], AUTHORITY.expects(GOOD), Depth.DEEP)[0]
     assert endpoint.failure is None

@@ -6,7 +6,7 @@ import pytest
 
 from builders.surveys import good, survey, text
 from mailservers.certificates import Authority, Wish
-from mailtls.model.probe.key_band import KeyBand, key_band
+from mailtls.pki.served_certificate import KeyBand, key_band
 from mailtls.reports.machine import json_report
 
 

@@ -30,7 +30,7 @@ from builders.pairs import pem_of
 from mailservers.certificates import Authority
 from mailtls.model import loading
 from mailtls.model.certificate import KeyMaterial, parse_chain
-from mailtls.model.probe.served import read_served
+from mailtls.pki.served_certificate import read_served
 from mailtls.world.roots import trusting
 
 SIGNER = ec.generate_private_key(ec.SECP256R1())

@@ -2,11 +2,10 @@
 
 import pytest
 
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.inspection import Login, LoginOutcome
-from mailtls.model.probe.talk import Phase, Reply
-from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
-from mailtls.world.probing.login import LoginDialog
+from mailtls.probe.facts import Login, LoginOutcome
+from mailtls.probe.login import LoginDialog
+from mailtls.probe.replies import Phase, Reply
+from mailtls.probe.target import Credentials, Port, Protocol, TlsMode, TlsPolicy
 
 OFFERS = {
     Protocol.SMTP: ("mx1", "AUTH PLAIN"),

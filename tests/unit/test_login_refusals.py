@@ -6,9 +6,9 @@ from dataclasses import replace
 from builders.kube import basic_auth
 from builders.passes import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Port, Probe, TlsMode, TlsPolicy
+from mailtls.model.spec import Probe
+from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 
 SUBMISSION = Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED)
 POSTFIX = replace(WANTED.workloads[0], ports=(SUBMISSION,))

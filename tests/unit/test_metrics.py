@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
+from mailtls.model.spec import Key
 from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
+from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.metrics import Metrics
 
 if TYPE_CHECKING:

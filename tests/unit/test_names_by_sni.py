@@ -17,22 +17,23 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
-from mailtls.lifecycle.probe.checks import verdict
 from mailtls.lifecycle.proof import clients_refuse
 from mailtls.lifecycle.step import ProbePods
 from mailtls.model.certificate import KeyMaterial, parse_chain
 from mailtls.model.observed import Observed, ServingSecret
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Session
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Key, Port, TlsMode, TlsPolicy
+from mailtls.model.spec import Key
 from mailtls.model.status import Status
 from mailtls.passes.rolling import Rolling
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.conversation import Limits
+from mailtls.probe.facts import Facts
+from mailtls.probe.inspector import PATIENCE_WITH_DEAF
+from mailtls.probe.prober import Prober
+from mailtls.probe.replies import Session
+from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
-from mailtls.world.probing.inspection import PATIENCE_WITH_DEAF
-from mailtls.world.probing.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 SECOND, WILD = "mail.example.com", "*.example.net"
@@ -74,7 +75,7 @@ def probe(
 ) -> Endpoint:
     """Probe a server on loopback."""
     with mailbox(Mailbox(context)) as port:
-        return MailProber(WallClock(), verdict, limits or Limits()).probe([at(port)], wanted or expected(), depth)[0]
+        return Prober(limits or Limits()).probe([at(port)], wanted or expected(), depth)[0]
 
 
 def test_stale_certificate_under_one_name_fails_as_that_name(tmp_path: Path) -> None:
@@ -157,12 +158,12 @@ def test_server_that_shows_ever_more_certificates_takes_no_memory_of_others(tmp_
     ]
     asked: list[Facts] = []
 
-    def judge(target: Target, wanted: Expected, facts: Facts, now: datetime) -> Endpoint:
+    def watch(target: Target, wanted: Expected, facts: Facts, now: datetime) -> Endpoint:
         asked.append(facts)
-        return verdict(target, wanted, facts, now)
+        return judge(target, wanted, facts, now)
 
     with mailbox(Mailbox(tls_context(tmp_path, GOOD))) as port:
-        MailProber(WallClock(), judge, Limits(certificates=1)).probe([at(port)], expected(), Depth.FULL)
+        Prober(Limits(certificates=1), judge=watch).probe([at(port)], expected(), Depth.FULL)
     assert asked[0].inspection is not None
     assert len(asked[0].inspection.answers) < 3
     assert asked[0].inspection.unasked == (SECOND, WILD)
@@ -172,13 +173,13 @@ def test_what_servers_showed_is_dropped_with_each_verdict(tmp_path: Path) -> Non
     """A sweep of thousands of pods holds the certificates of those alone that are asked at the moment."""
     living: list[int] = []
 
-    def judge(target: Target, wanted: Expected, facts: Facts, now: datetime) -> Endpoint:
+    def watch(target: Target, wanted: Expected, facts: Facts, now: datetime) -> Endpoint:
         living.append(sum(isinstance(each, Session) for each in gc.get_objects()))
-        return verdict(target, wanted, facts, now)
+        return judge(target, wanted, facts, now)
 
     before = sum(isinstance(each, Session) for each in gc.get_objects())
     with mailbox(Mailbox(tls_context(tmp_path, GOOD))) as port:
-        MailProber(WallClock(), judge, Limits(connections=1)).probe([at(port)] * 12, expected())
+        Prober(Limits(connections=1), judge=watch).probe([at(port)] * 12, expected())
     assert max(living) - before < 6
 
 
@@ -192,7 +193,7 @@ def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:
 
     names = (HOST, *(f"host{number}.example.com" for number in range(99)))
     wanted = replace(AUTHORITY.expects(GOOD), names=names)
-    prober = MailProber(WallClock(), verdict, Limits(inspection=0))  # on to the names at once
+    prober = Prober(Limits(inspection=0))  # on to the names at once
     with serving(Script(served=GOOD, greeting=greet), tmp_path) as port:
         (endpoint,) = prober.probe([at(port)], wanted, Depth.FULL)
     assert [each.reason for each in endpoint.findings] == [Reason.NAMES_NOT_ASKED]
@@ -215,7 +216,7 @@ def asked_by_the_operator(context: ssl.SSLContext, *siblings: Served) -> list[Re
         chain, key = parse_chain(each.chain_pem.decode()), KeyMaterial(each.key_pem)
         Secrets(cluster).store(kept, chain, key, ServingSecret(exists=False))
     want = desired(secret_name="mx0-tls", dns_names=(*NAMES, "not-issued-yet.example.com"))
-    prober = MailProber(clock, verdict, Limits())
+    prober = Prober(now=clock.now)
     rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
     seen = Observed(Status(), Secrets(cluster).serving(want))
     with mailbox(Mailbox(context)) as port:

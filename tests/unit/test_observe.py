@@ -9,12 +9,12 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.proof import targets
 from mailtls.model.observed import Failure, Observed, ServingSecret
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Port, PrivateKeyPolicy, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.observe import READ_LASTS, Observer
+from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.world import keys
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.secrets import Secrets

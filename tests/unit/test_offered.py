@@ -6,13 +6,13 @@ import pytest
 
 from builders.surveys import survey
 from mailtls.commands.targets import read_port
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.lifecycle.probe.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Fault, Phase, Stop
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.survey import Seen, Verdict
+from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Stop
+from mailtls.probe.target import Endpoint, Expected, Target
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 HOST, V4, V6 = "mx1.example.com", "192.0.2.1", "2001:db8::1"
@@ -25,7 +25,7 @@ def endpoint(
     """One that serves, or one that nobody answers on."""
     target = Target(host, "", address, read_port(str(port)), host)
     if fault:
-        return verdict(target, Expected(), Facts(stop=Stop(Phase.CONNECT, fault)), NOW)
+        return judge(target, Expected(), Facts(stop=Stop(Phase.CONNECT, fault)), NOW)
     return Endpoint(target, NOW, served_sha256=leaf)
 
 

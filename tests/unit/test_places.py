@@ -8,12 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from fakes.clock import WallClock
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.probing.places import Door, Places
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Door, Places, Prober
+from mailtls.probe.target import Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 
 
 class Counting:
@@ -59,7 +56,7 @@ def counting() -> Iterator[tuple[Counting, Target]]:
             accepting.join()
 
 
-def swept(prober: MailProber, target: Target, threads: int, each: int) -> list[Endpoint]:
+def swept(prober: Prober, target: Target, threads: int, each: int) -> list[Endpoint]:
     """Have as many threads probe at once as there are workers, each a resource with several pods."""
     found: list[Endpoint] = []
     begin = threading.Barrier(threads)
@@ -80,7 +77,7 @@ def swept(prober: MailProber, target: Target, threads: int, each: int) -> list[E
 def test_limits_hold_for_all_threads_together(limits: Limits) -> None:
     """Eight resources of four pods each are eight event loops; two connections at a time are what was asked for."""
     with counting() as (server, target):
-        found = swept(MailProber(WallClock(), verdict, limits), target, threads=8, each=4)
+        found = swept(Prober(limits), target, threads=8, each=4)
     assert len(found) == 32
     assert server.all == 32
     assert server.most <= 2
@@ -89,7 +86,7 @@ def test_limits_hold_for_all_threads_together(limits: Limits) -> None:
 def test_slow_servers_make_room_across_threads() -> None:
     """A probe that waits for a server in one thread keeps none in another from beginning."""
     limits = Limits(concurrency=1, busy=0.01, dialog=20, handshake=20)
-    prober = MailProber(WallClock(), verdict, limits)
+    prober = Prober(limits)
     with socket.create_server(("127.0.0.1", 0)) as silent, counting() as (server, target):
         port = Port(silent.getsockname()[1], TlsMode.IMPLICIT, TlsPolicy.ENFORCED)
         slow = Target("postfix-1", "StatefulSet/postfix", "127.0.0.1", port, "mx1.example.com")

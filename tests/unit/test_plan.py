@@ -24,22 +24,12 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.model.observed import Failure, ServingSecret
 from mailtls.model.order import OrderState
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import (
-    Key,
-    Port,
-    PrivateKeyPolicy,
-    RotationPolicy,
-    TlsMode,
-    TlsPolicy,
-    UpdateStrategy,
-    Workload,
-    WorkloadKind,
-)
+from mailtls.model.spec import Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.status import Status
 from mailtls.model.workload import PodState, WorkloadState
+from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 
 MISSING = ServingSecret(exists=False)
 MINUTE = timedelta(minutes=1)

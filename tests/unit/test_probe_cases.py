@@ -12,15 +12,13 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fakes.clock import WallClock
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Act, Script, serving
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.lifecycle.probe.sighting import EVIDENCE_LIMIT
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.checks.input import EVIDENCE_LIMIT
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")  # a server of the past is what is wanted
 AUTHORITY = Authority()
@@ -324,7 +322,7 @@ def probe(port: int, case: Case) -> Endpoint:
     trust = AUTHORITY.roots_pem if case.trust is None else case.trust
     expected = Expected(stored.sha256, trust, stored.chain[0].not_valid_before_utc)
     limits = Limits(connect=PATIENT, dialog=case.patience, handshake=case.patience, overall=2 * PATIENT)
-    return MailProber(WallClock(), verdict, limits).probe([target], expected)[0]
+    return Prober(limits).probe([target], expected)[0]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: re.sub(r"\W+", "-", case.name))

@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 
 from builders.dialogs import CAPA, CAPABILITY, GOOD, SIEVE
-from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -187,7 +185,7 @@ def probe(port: Port, patience: float = PATIENT, overall: float = 2 * PATIENT) -
     """Probe one scripted server."""
     target = Target("mail-0", "StatefulSet/mail", "127.0.0.1", port, HOST)
     limits = Limits(connect=PATIENT, dialog=patience, handshake=patience, overall=overall)
-    return MailProber(WallClock(), verdict, limits).probe([target], AUTHORITY.expects(STORED))[0]
+    return Prober(limits).probe([target], AUTHORITY.expects(STORED))[0]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: re.sub(r"\W+", "-", case.name))

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailservers.certificates import DAY, HOST, Authority, Wish
-from mailtls.lifecycle.probe.checks import judge, verdict
-from mailtls.model.probe.endpoint import Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.served import read_served
-from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.pki.served_certificate import read_served
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop, Verification
+from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
@@ -34,7 +33,7 @@ def target(tls: TlsMode = TlsMode.START_TLS, policy: TlsPolicy = TlsPolicy.OPPOR
 
 def reasons(facts: Facts, expected: Expected = EXPECTED, now: datetime = NOW) -> list[Reason]:
     """All reasons of a judgement, in order."""
-    return [finding.reason for finding in judge(target(), expected, facts, now)]
+    return [finding.reason for finding in judge(target(), expected, facts, now).findings]
 
 
 def verified_as(code: int, depth: int = 0) -> Facts:
@@ -60,7 +59,7 @@ def test_submission_port_without_any_login_is_warned_of(port: int, tls: TlsMode,
     """Users log in at 465 and 587 (RFC 8314 section 3.3); elsewhere a relay may know its clients by their addresses."""
     submission = replace(target(), port=Port(port, tls, TlsPolicy.ENFORCED))
     heard = Reply(Phase.CAPABILITIES_IN_TLS, 250, ("mx1", "SIZE 1"))
-    found = judge(submission, EXPECTED, Facts(replies=(heard,), session=SESSION), NOW)
+    found = judge(submission, EXPECTED, Facts(replies=(heard,), session=SESSION), NOW).findings
     assert [(each.reason, each.severity) for each in found] == [(Reason.AUTH_MISSING, Severity.WARN)] * warned
     assert all("known by their addresses" in each.message for each in found)
 
@@ -74,7 +73,7 @@ def test_no_stop_goes_without_a_reason(tls: TlsMode, proven: bool) -> None:
         facts = Facts(Stop(phase, fault, "words"), replies, SESSION if proven else None)
         if not _can_happen(facts, tls):
             continue
-        found = judge(target(tls), EXPECTED, facts, NOW)
+        found = judge(target(tls), EXPECTED, facts, NOW).findings
         assert len(found) == 1, (phase, fault, code, found)
         assert proven or found[0].severity is Severity.FAIL
 
@@ -133,7 +132,7 @@ def test_unreadable_leaf_is_unexpected() -> None:
     """Bytes that are no certificate are said to be that, and nothing raises."""
     facts = Facts(session=replace(SESSION, chain=(b"0\x00",)))
     assert reasons(facts) == [Reason.UNEXPECTED_CERTIFICATE]
-    assert verdict(target(), EXPECTED, facts, NOW).served_sha256 is None
+    assert judge(target(), EXPECTED, facts, NOW).served_sha256 is None
 
 
 def test_stored_age_unknown_takes_a_match_of_names_as_old() -> None:
@@ -157,7 +156,7 @@ def test_last_third_of_lifetime_warns_and_expiry_fails() -> None:
 @pytest.mark.parametrize("cipher", ["ECDHE-RSA-RC4-SHA", "DES-CBC3-SHA", "NULL-SHA256"])
 def test_weak_cipher_warns(cipher: str) -> None:
     """A cipher that is given up is named."""
-    (found,) = judge(target(), EXPECTED, Facts(session=replace(SESSION, cipher=cipher)), NOW)
+    (found,) = judge(target(), EXPECTED, Facts(session=replace(SESSION, cipher=cipher)), NOW).findings
     assert (found.reason, found.severity) == (Reason.WEAK_CRYPTO, Severity.WARN)
     assert cipher in found.message
 
@@ -168,7 +167,7 @@ def test_sha1_signature_warns() -> None:
     of_another = served.replace(HOST.encode(), b"mx0.example.com", 1)  # the issuer: a root may sign itself as it likes
     sha1 = of_another.replace(bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105"))
     expected = Expected(sha256(sha1).hexdigest())
-    (found,) = judge(target(), expected, Facts(session=replace(SESSION, chain=(sha1,))), NOW)
+    (found,) = judge(target(), expected, Facts(session=replace(SESSION, chain=(sha1,))), NOW).findings
     assert (found.reason, found.severity) == (Reason.WEAK_CRYPTO, Severity.WARN)
     assert "sha1" in found.message
 

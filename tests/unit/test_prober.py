@@ -16,12 +16,11 @@ from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
 from mailtls.commands.asking import Asked, request
 from mailtls.commands.surveying import survey
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.probing.prober import Limits, MailProber
-from mailtls.world.probing.wire import Wire
+from mailtls.probe.conversation import Limits
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.wire import Wire
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
@@ -35,7 +34,7 @@ def target(port: int, address: str = "127.0.0.1", tls: TlsMode = TlsMode.START_T
 
 def probe(*targets: Target, limits: Limits = LIMITS) -> list[Endpoint]:
     """Probe with the good certificate as the expected one."""
-    return MailProber(WallClock(), verdict, limits).probe(targets, AUTHORITY.expects(GOOD))
+    return Prober(limits).probe(targets, AUTHORITY.expects(GOOD))
 
 
 def reason(endpoint: Endpoint) -> Reason | None:
@@ -159,7 +158,7 @@ def test_concurrency_is_limited(tmp_path: Path) -> None:
 
 def test_many_threads_share_one_prober(tmp_path: Path) -> None:
     """Reconcile threads may all probe at the same time through one prober."""
-    prober, expected = MailProber(WallClock(), verdict, LIMITS), AUTHORITY.expects(GOOD)
+    prober, expected = Prober(LIMITS), AUTHORITY.expects(GOOD)
     seen: list[Endpoint] = []
     with serving(Script(GOOD), tmp_path) as port:
         threads = [
@@ -250,12 +249,12 @@ def test_stored_fingerprint_may_be_upper_case(tmp_path: Path) -> None:
     """Fingerprints compare as numbers."""
     with serving(Script(GOOD), tmp_path) as port:
         upper = Expected(GOOD.sha256.upper(), AUTHORITY.roots_pem)
-        assert MailProber(WallClock(), verdict, LIMITS).probe([target(port)], upper)[0].failure is None
+        assert Prober(LIMITS).probe([target(port)], upper)[0].failure is None
 
 
 def test_roots_without_self_signed_certificate_are_anchors(tmp_path: Path) -> None:
     """A bundle that holds only an intermediate is trusted as asked."""
     with serving(Script(Served(GOOD.chain, GOOD.key)), tmp_path) as port:
         anchor = AUTHORITY.bundle_pem.replace(AUTHORITY.roots_pem, "")
-        endpoint = MailProber(WallClock(), verdict, LIMITS).probe([target(port)], Expected(GOOD.sha256, anchor))[0]
+        endpoint = Prober(LIMITS).probe([target(port)], Expected(GOOD.sha256, anchor))[0]
     assert endpoint.findings == ()

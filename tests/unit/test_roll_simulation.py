@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
 from mailtls.lifecycle.roll import next_roll
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import (
     Action,
@@ -24,6 +23,7 @@ from mailtls.model.roll import (
 )
 from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import WorkloadState
+from mailtls.probe.target import Endpoint
 
 TIMEOUT = timedelta(minutes=1)
 MANY_STEPS = 2000

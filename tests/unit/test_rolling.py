@@ -25,13 +25,12 @@ from mailtls.lifecycle.schedule import FIRST_KNOCK, FIRST_PROBE_RETRY, LONGEST_P
 from mailtls.lifecycle.step import ProbePods, Rest
 from mailtls.lifecycle.store import about_another_certificate
 from mailtls.model.observed import Observed
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Port, Probe, TlsMode, TlsPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.model.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.cluster.credentials import TrialLogin, trial_login
 from mailtls.world.cluster.status import write
 from mailtls.world.metrics import Metrics

@@ -12,11 +12,11 @@ from builders.stories import NOW, seen
 from fakes.clock import WallClock
 from mailtls.lifecycle.mend import judged_anew, roots_are_in_doubt, roots_changed
 from mailtls.model.observed import Failure, Sight
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import DataRef, Probe
 from mailtls.passes.mending import LOOK_SECONDS
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
 
 BUNDLE = DataRef("ConfigMap", "mail", "company-root", "ca.crt")
 PATH = "/api/v1/namespaces/mail/configmaps/company-root"

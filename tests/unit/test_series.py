@@ -8,10 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from builders.passes import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.status import Attempts
 from mailtls.passes.reporting import Reporter
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.world.metrics import Metrics
 
 PLACES = (

@@ -7,13 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailservers.certificates import HOST, Authority, Wish
-from mailtls.lifecycle.probe.checks import judge
-from mailtls.lifecycle.probe.sighting import EVIDENCE_LIMIT
-from mailtls.model.probe.endpoint import Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Port, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.probe.checks.input import EVIDENCE_LIMIT
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop, Verification
+from mailtls.probe.target import Port, ProxyProtocol, Target, TlsMode, TlsPolicy
 
 AUTHORITY = Authority("An authority of a very long name indeed")
 GOOD = AUTHORITY.issue(Wish(common_name="a common name of sixty-four characters that fills its field wholly"[:64]))
@@ -35,7 +34,7 @@ def found(
     """The only finding on a port of this kind."""
     port = Port(25, tls, TlsPolicy.ENFORCED, proxy_protocol=proxy)
     expected = replace(AUTHORITY.expects(GOOD), by_hand=by_hand)
-    (finding,) = judge(Target("mx", "", "192.0.2.25", port, HOST), expected, facts, NOW)
+    (finding,) = judge(Target("mx", "", "192.0.2.25", port, HOST), expected, facts, NOW).findings
     return finding
 
 

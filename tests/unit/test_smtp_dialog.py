@@ -4,13 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.model.probe.talk import Fault, Phase, Reply, Stop
 from mailtls.model.quoting import QUOTE_LIMIT, quote
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
-from mailtls.world.probing.dialogs.choice import Stage, dialog_for
-from mailtls.world.probing.dialogs.dialog import Dialog
-from mailtls.world.probing.dialogs.lines import REPLY_LIMIT
-from mailtls.world.probing.dialogs.smtp import SmtpGrammar
+from mailtls.probe.protocols.choice import Stage, dialog_for
+from mailtls.probe.protocols.dialog import REPLY_LIMIT, Dialog
+from mailtls.probe.protocols.smtp import SmtpGrammar
+from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.probe.target import Port, TlsMode, TlsPolicy
 
 GREETING, EHLO = b"220 mx1.example.com ESMTP\r\n", b"250-mx1.example.com\r\n250-SIZE 1\r\n250 STARTTLS\r\n"
 NAME = "[192.0.2.1]"

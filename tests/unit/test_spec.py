@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from mailtls.model.allowed_names import AllowedNames
-from mailtls.model.preset import PRESETS, Server, default_policy
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion
+from mailtls.model.preset import PRESETS, default_policy
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
@@ -18,22 +16,20 @@ from mailtls.model.spec import (
     Http01,
     Key,
     KeyAlgorithm,
-    Port,
     PrivateKeyPolicy,
     Probe,
-    Protocol,
-    ProxyProtocol,
     Reload,
     Renewal,
     Rfc2136,
     Rollout,
     Solver,
-    TlsMode,
-    TlsPolicy,
     UpdateStrategy,
     Workload,
     WorkloadKind,
 )
+from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion
+from mailtls.reasons.advice import Server
 from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme, parse, secret_name
 
 Json = dict[str, Any]

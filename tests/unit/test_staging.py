@@ -17,17 +17,15 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority
 from mailtls.commands.asking import Asked, request
-from mailtls.lifecycle.probe.checks import judge
 from mailtls.lifecycle.step import ProbePods
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Session, Verification
 from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
 from mailtls.passes.rolling import Rolling
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Session, Verification
+from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.tls.trust_store import TrustStore, staging_roots
 from mailtls.world.metrics import Metrics
-from mailtls.world.probing.handshake import TrustStore
-from mailtls.world.probing.staging import staging_roots
 from mailtls.world.reading.authority_spec import SHORT_NAMES
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -102,7 +100,7 @@ def test_roots_of_the_system_are_told_from_roots_trusted_beside_them(
 
 def test_trial_is_a_warning_that_says_what_comes_next() -> None:
     """The certificate is proven, and nobody should take it for one that clients accept."""
-    (found,) = judge(TARGET, AUTHORITY.expects(GOOD), facts(Verification(is_trial=True)), datetime.now(UTC))
+    (found,) = judge(TARGET, AUTHORITY.expects(GOOD), facts(Verification(is_trial=True)), datetime.now(UTC)).findings
     assert (found.reason, found.severity) == (Reason.STAGING_CERTIFICATE, Severity.WARN)
     assert "letsencrypt" in found.message
     assert GOOD.sha256 in found.evidence
@@ -114,7 +112,7 @@ def test_trial_that_nobody_asked_for_is_said_to_be_one() -> None:
     served = trial.issue()
     chain = tuple(each.public_bytes(Encoding.DER) for each in served.chain)
     session = Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384", Verification(20, 1, "unable to get local issuer"))
-    (found,) = judge(TARGET, trial.expects(served), Facts(session=session), datetime.now(UTC))
+    (found,) = judge(TARGET, trial.expects(served), Facts(session=session), datetime.now(UTC)).findings
     assert found.reason is Reason.UNTRUSTED_ROOT
     assert "for trials" in found.message
 

@@ -24,11 +24,10 @@ from builders.surveys import (
     text,
 )
 from mailtls.model.explanations.explanation import EXPLANATIONS
-from mailtls.model.preset import Server
-from mailtls.model.probe.inspection import LoginOutcome
-from mailtls.model.probe.software import software_of
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.survey import Survey, Verdict
+from mailtls.probe.facts import LoginOutcome
+from mailtls.reasons.advice import Server, software_of
 from mailtls.reports.exposition import prometheus_report
 from mailtls.reports.junit import junit_report
 from mailtls.reports.machine import json_report, json_schema

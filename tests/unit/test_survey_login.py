@@ -12,10 +12,10 @@ from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.commands.asking import Asked, request
 from mailtls.commands.surveying import survey
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.inspection import LoginOutcome
 from mailtls.model.reason import Reason
 from mailtls.model.survey import Survey, Verdict
+from mailtls.probe.facts import LoginOutcome
+from mailtls.probe.target import Depth
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailtls.commands.targets import HOST_PORTS, BadTarget, Kind, read_port, read_ports, read_target
-from mailtls.model.spec import Port, Protocol, TlsMode, TlsPolicy
+from mailtls.probe.target import Port, Protocol, TlsMode, TlsPolicy
 
 ENFORCED, OPPORTUNISTIC = TlsPolicy.ENFORCED, TlsPolicy.OPPORTUNISTIC
 

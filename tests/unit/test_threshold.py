@@ -16,18 +16,18 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority, Wish
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.commands.asking import Asked, request
-from mailtls.lifecycle.probe.checks import judge, verdict
 from mailtls.lifecycle.step import ProbePods
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Session
-from mailtls.model.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import DataRef, Port, Probe, TlsMode, TlsPolicy
+from mailtls.model.spec import DataRef, Probe
 from mailtls.passes.rolling import Rolling
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.prober import Prober
+from mailtls.probe.replies import Session
+from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.metrics import Metrics
-from mailtls.world.probing.prober import Limits, MailProber
 
 AUTHORITY = Authority()
 GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
@@ -44,7 +44,7 @@ def target(port: int = 25) -> Target:
 def findings(context: ssl.SSLContext, thresholds: Thresholds, depth: Depth, expected: Expected) -> list[Finding]:
     """Probe a server that speaks TLS like this."""
     with mailbox(Mailbox(context)) as port:
-        prober = MailProber(WallClock(), verdict, Limits())
+        prober = Prober()
         (endpoint,) = prober.probe([target(port)], replace(expected, thresholds=thresholds), depth)
     return list(endpoint.findings)
 
@@ -61,7 +61,7 @@ def test_each_port_is_held_against_its_own_thresholds(tmp_path: Path) -> None:
     """A relay port that takes TLS 1.2 and a submission port that takes 1.3 alone are both as they should be."""
     open_to_all, strict = (tls_context(tmp_path, GOOD) for _ in range(2))
     open_to_all.minimum_version, strict.minimum_version = V1_2, V1_3
-    prober, expected = MailProber(WallClock(), verdict, Limits()), AUTHORITY.expects(GOOD)
+    prober, expected = Prober(), AUTHORITY.expects(GOOD)
     of_relay, of_users = PortThresholds(), PortThresholds(minimum_tls=TlsVersion.TLS_1_3)
     with mailbox(Mailbox(open_to_all)) as relay, mailbox(Mailbox(strict)) as submission:
         aims = [at_port(relay, of_relay), at_port(submission, of_users)]
@@ -157,8 +157,8 @@ def test_expiry_is_warned_of_by_the_threshold(margin: str, left: timedelta, word
     facts = Facts(session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384"))
     expected = replace(AUTHORITY.expects(GOOD), thresholds=Thresholds(parse_margin(margin)))
     edge, hour = GOOD.chain[0].not_valid_after_utc - left, timedelta(hours=1)
-    assert judge(target(), expected, facts, edge - hour) == ()
-    (found,) = judge(target(), expected, facts, edge + hour)
+    assert judge(target(), expected, facts, edge - hour).findings == ()
+    (found,) = judge(target(), expected, facts, edge + hour).findings
     assert (found.reason, found.severity) == (Reason.CERTIFICATE_EXPIRING_SOON, Severity.WARN)
     assert f"less than {words} left" in found.message
 

@@ -18,20 +18,19 @@ from builders.pairs import pem_of
 from fakes.clock import WallClock
 from mailservers.certificates import DAY, Authority, Served, Wish
 from mailservers.policy_server import page, serving
-from mailtls.lifecycle.probe.checks import judge
 from mailtls.maildomain.facts import StsFault, StsFetch
 from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
-from mailtls.model.probe.endpoint import Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Session, Verification
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Port, TlsMode, TlsPolicy
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Session, Verification
+from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.tls import handshake
+from mailtls.probe.tls.trust_store import NO_ROOTS, TrustStore
 from mailtls.world.acme.directory import read_directory
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity
 from mailtls.world.acme.session import Session as AcmeSession
-from mailtls.world.probing import handshake
-from mailtls.world.probing.handshake import NO_ROOTS, TrustStore
 from mailtls.world.roots import EMPTY_STORE
 
 NOBODY = 65534
@@ -93,7 +92,9 @@ def test_empty_store_is_said_to_be_empty(tmp_path: Path, monkeypatch: pytest.Mon
     der = tuple(each.public_bytes(Encoding.DER) for each in served.chain)
     facts = Facts(session=Session(der, "TLSv1.3", "TLS_AES_256_GCM_SHA384", found))
     told = [
-        each for each in judge(target, Expected(), facts, datetime.now(UTC)) if each.reason is Reason.UNTRUSTED_ROOT
+        each
+        for each in judge(target, Expected(), facts, datetime.now(UTC)).findings
+        if each.reason is Reason.UNTRUSTED_ROOT
     ]
     assert told[0].message.startswith("The trust store where this runs is empty")
     assert "SSL_CERT_FILE" in told[0].message

@@ -13,7 +13,6 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.lifecycle.evidence import next_probe_at, still_failing
 from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.probe.checks import judge
 from mailtls.lifecycle.proof import gather, targets
 from mailtls.lifecycle.report import conditions, served
 from mailtls.lifecycle.schedule import FIRST_PROBE_RETRY
@@ -21,30 +20,29 @@ from mailtls.lifecycle.step import FindWays, ProbePods, ProbeWays, Rest
 from mailtls.lifecycle.ways import known_ways, service_leads
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.observed import Observed
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Fault, Phase, Stop
-from mailtls.model.probe.way import Service, ServicePort, Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import RollProgress
-from mailtls.model.spec import (
-    Desired,
-    Port,
-    Probe,
-    Protocol,
-    ProxyProtocol,
-    PublicName,
-    TlsMode,
-    TlsPolicy,
-    UpdateStrategy,
-    Workload,
-    WorkloadKind,
-)
+from mailtls.model.service import Service, ServicePort
+from mailtls.model.spec import Desired, Probe, PublicName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.model.status import Condition, ConditionType, ServedCount, Truth
 from mailtls.model.workload import PodState, WorkloadState
 from mailtls.passes.rolling import Rolling
 from mailtls.passes.ways import WayFinding
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Stop
+from mailtls.probe.target import (
+    Depth,
+    Endpoint,
+    Expected,
+    Port,
+    Protocol,
+    ProxyProtocol,
+    Target,
+    TlsMode,
+    TlsPolicy,
+    Way,
+)
 from mailtls.world.cluster.services import parse
 from mailtls.world.lookup import Found
 from mailtls.world.metrics import Metrics
@@ -440,7 +438,7 @@ def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:
 def judged(way: Way, fault: Fault) -> Finding:
     """The verdict where the connection itself ends so."""
     target = Target("mx", "", "192.0.2.1", SMTP, HOST, way=way)
-    (finding,) = judge(target, Expected("aa" * 32), Facts(Stop(Phase.CONNECT, fault)), WallClock().now())
+    (finding,) = judge(target, Expected("aa" * 32), Facts(Stop(Phase.CONNECT, fault)), WallClock().now()).findings
     return finding
 
 

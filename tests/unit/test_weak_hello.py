@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.world.probing.handshake import HandshakeFailed
-from mailtls.world.probing.weak_hello import WEAK_SUITES, chosen_family, client_hello
+from mailtls.probe.tls.client_hello import WEAK_SUITES, chosen_family, client_hello
+from mailtls.probe.tls.handshake import HandshakeFailed
 
 
 def server_hello(suite: int, session_id: bytes = b"") -> bytes:

@@ -13,13 +13,11 @@ from mailtls.commands.surveying import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Mann
 from mailtls.commands.targets import BadTarget, Kind, read_ports, read_target
 from mailtls.maildomain.name import address_of, domain_name, selector_name
 from mailtls.model.loading import BUNDLE, certificates
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.endpoint import Depth, Expected
-from mailtls.model.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
-from mailtls.model.spec import ProxyProtocol
+from mailtls.probe.conversation import Limits
+from mailtls.probe.target import Credentials, Depth, Expected, ProxyProtocol
+from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.reports.words import safe
 from mailtls.world.dns.resolver import ResolverSettings
-from mailtls.world.probing.prober import Limits
 
 _CONNECT_SHARE: Final = 0.5
 _WAITING: Final = 10  # so many more may wait for servers that do not answer

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from mailtls.commands.surveying import Watcher
 from mailtls.model.exit_code import ExitCode
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.survey import Survey, Verdict
+from mailtls.probe.target import Endpoint
 from mailtls.reports.exposition import prometheus_report
 from mailtls.reports.junit import junit_report
 from mailtls.reports.machine import json_report

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mailtls.commands.endings import unusable
-from mailtls.model.probe.endpoint import Depth
+from mailtls.probe.target import Depth
 
 _WHAT, _HOW, _WHO, _OUT = "What to look at", "How to look", "Who to be", "What to say"
 _Texts = list[str] | None

@@ -8,23 +8,23 @@ from typing import Final
 
 from mailtls.commands.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
 from mailtls.lifecycle.domain.watch import served_at
-from mailtls.lifecycle.probe.checks import verdict
-from mailtls.lifecycle.probe.offered import not_offered, with_blocked_ports, with_differences, with_lonely_submission
 from mailtls.maildomain.checks.verdict import is_tls_demanded, judge_domain
 from mailtls.maildomain.facts import DomainFacts
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.records import Lookup, by_resolver
 from mailtls.maildomain.name import displayed
 from mailtls.maildomain.overview import overview
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsPolicy
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.conversation import Limits
+from mailtls.probe.facts import Facts
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Depth, Endpoint, Expected, Port, Protocol, ProxyProtocol, Target, TlsPolicy
 from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.lookup import FindAddresses, by_system, is_routable
 from mailtls.world.ports import Clock
-from mailtls.world.probing.prober import Limits, MailProber
 
 _NAMES_AT_ONCE: Final = 8
 _IPV4, _IPV6 = "IPv4", "IPv6"
@@ -218,14 +218,14 @@ def _as_demanded(facts: DomainFacts, host: str, port: Port) -> Port:
 def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watcher) -> list[tuple[Endpoint, Facts]]:
     is_idle = request.expected.login is not None and not any(target.port.is_for_users for target in targets)
 
-    def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
-        endpoint = verdict(target, expected, facts, now)
+    def report(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
+        endpoint = judge(target, expected, facts, now)
         if is_idle:
             endpoint = replace(endpoint, findings=(*endpoint.findings, _nobody_logs_in(target.port)))
         watcher.done(endpoint)
         return endpoint
 
-    return MailProber(clock, judge, request.limits).examine(targets, request.expected, request.depth)
+    return Prober(request.limits, judge=report, now=clock.now).examine(targets, request.expected, request.depth)
 
 
 def _weighed(

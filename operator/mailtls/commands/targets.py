@@ -9,7 +9,7 @@ from typing import Final
 from mailtls.maildomain.name import InvalidName, address_of, domain_name
 from mailtls.model.preset import default_policy
 from mailtls.model.quoting import quote
-from mailtls.model.spec import Port, Protocol, TlsMode
+from mailtls.probe.target import Port, Protocol, TlsMode
 
 _HIGHEST_PORT: Final = 65535
 _MODES: Final = {"starttls": TlsMode.START_TLS, "implicit": TlsMode.IMPLICIT, "tls": TlsMode.IMPLICIT}

@@ -10,11 +10,10 @@ from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.schedule import next_knock_after, next_probe_after
 from mailtls.lifecycle.turns import next_turn
 from mailtls.model.observed import Observed
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.model.roll import RolledOut
 from mailtls.model.spec import Desired
+from mailtls.probe.target import Depth, Endpoint, Target
 
 DEEP_REQUEST: Final = "deep"  # how the value of the annotation mailtls.dev/probe begins that asks for a deep probe
 

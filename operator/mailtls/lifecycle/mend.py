@@ -10,9 +10,9 @@ from datetime import datetime
 
 from mailtls.lifecycle.issue import is_held_back, issuance_is_due
 from mailtls.model.observed import Observed, Sight
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.reason import Reason
 from mailtls.model.spec import DataRef, Desired, Dns01
+from mailtls.probe.target import Endpoint
 
 MENDABLE = frozenset(
     {

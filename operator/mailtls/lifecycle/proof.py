@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mailtls.model.probe.endpoint import Endpoint, Target
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.workload import PodState, WorkloadState
+from mailtls.probe.target import Endpoint, Target, Way
 
 Evidence = Mapping[tuple[str, int], Endpoint]
 """By pod name and port number; a pod with several addresses is as good as its worst one (`gather`)."""

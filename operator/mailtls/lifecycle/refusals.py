@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from mailtls.model.observed import LoginRefusal, Observed
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
+from mailtls.probe.target import Endpoint, Target
 
 
 def standing_refusals(desired: Desired, seen: Observed, version: str, now: datetime) -> tuple[LoginRefusal, ...]:

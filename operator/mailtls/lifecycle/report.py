@@ -8,18 +8,18 @@ from mailtls.lifecycle.domain.watch import failing, healthy, is_complete
 from mailtls.lifecycle.evidence import evidence, targets_to_probe
 from mailtls.lifecycle.guard import is_replaced, not_put_right
 from mailtls.lifecycle.issue import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
-from mailtls.lifecycle.probe.comparison import differences
 from mailtls.lifecycle.proof import PASSING, UNREACHABLE, targets
 from mailtls.lifecycle.renewal import held_by_its_age
 from mailtls.lifecycle.roll import next_roll, on_its_way, shared
 from mailtls.lifecycle.store import warnings
 from mailtls.lifecycle.ways import are_awaited, ways_to_probe
 from mailtls.model.observed import Observed
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import RolledOut, RolloutFailed, WaitForPods
 from mailtls.model.spec import Desired
 from mailtls.model.status import Condition, ConditionType, ServedCount, Status, Truth
+from mailtls.probe.checks.comparison import differences
+from mailtls.probe.target import Endpoint, Target
 
 BESIDE = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gates nothing
 RENEWALS = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})  # due, but what is stored is what the spec wants

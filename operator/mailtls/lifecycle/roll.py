@@ -12,7 +12,6 @@ from mailtls.lifecycle.proof import PASSING, Flaw, clients_refuse
 from mailtls.lifecycle.restart import pods_predate_certificate, restart_is_under_way
 from mailtls.lifecycle.roll_view import SETTLING_PAUSE, View, started_on_placeholder
 from mailtls.model.observed import Observed
-from mailtls.model.probe.endpoint import Endpoint
 from mailtls.model.quoting import printable, shorten
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import (
@@ -28,6 +27,7 @@ from mailtls.model.roll import (
 )
 from mailtls.model.spec import UpdateStrategy
 from mailtls.model.workload import PodState, WorkloadState
+from mailtls.probe.target import Endpoint
 
 GO_BACK = (
     "To go back to the previous certificate: kubectl mailtls rollback NAME, or kubectl annotate mst NAME "

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.lifecycle.order import Action, Fail
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.endpoint import Target
 from mailtls.model.reason import Finding
 from mailtls.model.roll import Action as RollAction
 from mailtls.model.roll import RolloutFailed
+from mailtls.probe.target import Depth, Target
 
 
 @dataclass(frozen=True, slots=True)

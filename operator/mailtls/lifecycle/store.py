@@ -8,11 +8,11 @@ from mailtls.lifecycle.guard import is_replaced
 from mailtls.lifecycle.renewal import after_storing
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
-from mailtls.model.probe.depth import Depth
 from mailtls.model.quoting import quote_all
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
 from mailtls.model.status import HistoryEntry
+from mailtls.probe.target import Depth
 
 CLOCK_SKEW = timedelta(hours=1)  # CAs back-date by as much
 

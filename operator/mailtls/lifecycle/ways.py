@@ -12,12 +12,11 @@ from mailtls.lifecycle.evidence import has_rolled_out, stands, with_answers
 from mailtls.lifecycle.proof import targets
 from mailtls.lifecycle.step import ProbeWays
 from mailtls.model.observed import Observed
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.endpoint import Endpoint, Target
-from mailtls.model.probe.way import Service, ServicePort, Way
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Desired, Port, PublicName
+from mailtls.model.service import Service, ServicePort
+from mailtls.model.spec import Desired, PublicName
 from mailtls.model.workload import WorkloadState
+from mailtls.probe.target import Depth, Endpoint, Port, Target, Way
 
 Lead: TypeAlias = tuple[Target, Finding | None]
 """A way, and what is known of it without going there; None: go and ask."""

@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Final
 
 from mailtls.model.preset import PRESETS
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.roll import Action, ReloadPod
 from mailtls.model.spec import Desired, UpdateStrategy
+from mailtls.probe.target import Way
 
 
 class Feature(StrEnum):

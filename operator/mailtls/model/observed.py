@@ -8,13 +8,12 @@ from typing import Any
 from mailtls.maildomain.facts import MailDomain
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.order import OrderState
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Finding
 from mailtls.model.roll import RollProgress
 from mailtls.model.spec import Key, KeyAlgorithm
 from mailtls.model.status import DomainReport, HistoryEntry, Schedule, Status
 from mailtls.model.workload import WorkloadState
+from mailtls.probe.target import Depth, Endpoint, Target
 
 
 @dataclass(frozen=True, slots=True)

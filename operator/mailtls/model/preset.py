@@ -2,21 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 
-from mailtls.model.spec import RELAY_PORT, Port, Protocol, TlsMode, TlsPolicy
-
-
-class Server(StrEnum):
-    """Mail servers that `workloads[].preset` can name; `GENERIC` is any other."""
-
-    POSTFIX = "postfix"
-    DOVECOT = "dovecot"
-    EXIM = "exim"
-    OPENSMTPD = "opensmtpd"
-    HAPROXY = "haproxy"
-    GENERIC = "generic"
+from mailtls.probe.target import RELAY_PORT, Port, Protocol, TlsMode, TlsPolicy
+from mailtls.reasons.advice import Server
 
 
 @dataclass(frozen=True, slots=True)

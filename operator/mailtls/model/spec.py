@@ -6,16 +6,11 @@ Only `mailtls.world.reading.spec` makes these from the resource's JSON; nothing 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
 
 from mailtls.maildomain.facts import MailDomain
 from mailtls.model.hostname import dialled
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.threshold import PortThresholds, Thresholds
-from mailtls.model.probe.way import Way
-
-SUBMISSION_PORTS: Final = frozenset({465, 587})  # RFC 8314 section 3.3
-RELAY_PORT: Final = 25  # takes mail from strangers (RFC 5321 section 4.5.4.2), also where DANE demands TLS of them
+from mailtls.probe.target import Depth, Port, Way
+from mailtls.probe.threshold import Thresholds
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,65 +52,6 @@ class UpdateStrategy(StrEnum):
     RELOAD = "Reload"
     RESTART = "Restart"
     NONE = "None"
-
-
-class Protocol(StrEnum):
-    """Application protocol spoken before or inside TLS."""
-
-    SMTP = "smtp"
-    LMTP = "lmtp"
-    IMAP = "imap"
-    POP3 = "pop3"
-    SIEVE = "sieve"
-
-
-class TlsMode(StrEnum):
-    """`START_TLS` begins in clear text (RFC 3207), `IMPLICIT` with the handshake (RFC 8314)."""
-
-    START_TLS = "StartTLS"
-    IMPLICIT = "Implicit"
-
-
-class TlsPolicy(StrEnum):
-    """What a port must be: `OPPORTUNISTIC` may also take plain text, `ENFORCED` must not do without TLS."""
-
-    OPPORTUNISTIC = "Opportunistic"
-    ENFORCED = "Enforced"
-
-
-class ProxyProtocol(StrEnum):
-    """The version of the PROXY protocol that a port expects before all else, `NONE` for a port that does not."""
-
-    NONE = "None"
-    V1 = "V1"
-    V2 = "V2"
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """One port of every pod of a workload that must serve the certificate.
-
-    `xclient_address`, on ports of SMTP and LMTP only, is whom the probe claims to be by Postfix' XCLIENT. `thresholds`
-    are those of this port in place of the resource's.
-    """
-
-    port: int
-    tls_mode: TlsMode
-    tls_policy: TlsPolicy
-    protocol: Protocol = Protocol.SMTP
-    proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
-    xclient_address: str | None = None
-    thresholds: PortThresholds | None = None
-
-    @property
-    def is_for_users(self) -> bool:
-        """Whether people log in here: nobody does by LMTP, nor where strangers bring mail, whoever demands TLS."""
-        return self.tls_policy is TlsPolicy.ENFORCED and self.port != RELAY_PORT and self.protocol is not Protocol.LMTP
-
-    @property
-    def has_to_offer_logins(self) -> bool:
-        """Whether it is for users by its number or protocol; at any other port a relay may know its clients."""
-        return self.is_for_users and (self.protocol is not Protocol.SMTP or self.port in SUBMISSION_PORTS)
 
 
 @dataclass(frozen=True, slots=True)

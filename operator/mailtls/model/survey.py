@@ -6,14 +6,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mailtls.model.exit_code import ExitCode
-from mailtls.model.preset import Server
-from mailtls.model.probe.endpoint import Depth, Endpoint
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.inspection import Login
-from mailtls.model.probe.served import ServedCertificate, read_served
-from mailtls.model.probe.software import software_of
-from mailtls.model.probe.talk import Phase
 from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.pki.served_certificate import ServedCertificate, read_served
+from mailtls.probe.facts import Facts, Login
+from mailtls.probe.replies import Phase
+from mailtls.probe.target import Depth, Endpoint
+from mailtls.reasons.advice import Server, software_of
 
 
 class Verdict(StrEnum):

@@ -17,14 +17,11 @@ from mailtls.lifecycle.step import ConfirmPods, LookAtWorkloads, ProbePods, Prob
 from mailtls.lifecycle.ways import without_ways
 from mailtls.model.features import Features
 from mailtls.model.observed import Failure, Observed
-from mailtls.model.probe.credentials import Credentials
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.endpoint import Endpoint, Expected, Target
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.roll import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
 from mailtls.model.spec import DataRef, Desired
 from mailtls.model.workload import WorkloadState
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target, Way
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.cluster.credentials import trial_login
 from mailtls.world.cluster.reload import reload_pod

@@ -10,10 +10,10 @@ from mailtls.lifecycle.step import LookAtDomains
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.model.features import Feature, Features
 from mailtls.model.observed import Observed
-from mailtls.model.probe.endpoint import Expected
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired
 from mailtls.model.status import DomainReport
+from mailtls.probe.target import Expected
 from mailtls.world.ports import Clock, Domains, Examiner
 
 log = structlog.get_logger()

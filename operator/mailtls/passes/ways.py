@@ -8,9 +8,9 @@ from mailtls.lifecycle.ways import Lead, public_leads, refused, service_leads, u
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.features import Feature, Features
 from mailtls.model.observed import Observed
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding
 from mailtls.model.spec import Desired, PublicName
+from mailtls.probe.target import Way
 from mailtls.world.cluster.services import services
 from mailtls.world.cluster.workloads import forbidden
 from mailtls.world.lookup import FindAddresses, by_system, is_routable

@@ -9,8 +9,9 @@ from mailtls.maildomain.lookup.records import Lookup
 from mailtls.model.preflight import Line, doubtful, good
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Desired, Protocol
+from mailtls.model.spec import Desired
 from mailtls.preflight.place import Place
+from mailtls.probe.target import Protocol
 
 TOPIC: Final = "ports"
 _SECONDS: Final = 3.0

@@ -6,10 +6,10 @@ from typing import Final
 from mailtls.lifecycle.ways import service_leads
 from mailtls.model.features import Features, parse_features
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, Key
 from mailtls.preflight.place import Place, RehearsingCluster
+from mailtls.probe.target import Way
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.journal import staged_name
 from mailtls.world.cluster.ownership import owned_fault

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailtls.model.explanations.explanation import EXPLANATIONS
-from mailtls.model.preset import Server
-from mailtls.model.probe.software import product_name
 from mailtls.model.reason import Explanation, Finding, Reason, Severity
-from mailtls.model.spec import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
 from mailtls.model.survey import Seen
+from mailtls.probe.target import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
+from mailtls.reasons.advice import Server, product_name
 
 _DELIVERY: Final = frozenset({Protocol.SMTP, Protocol.LMTP})
 _QUEUED: Final = "Mail that was taken waits in the queue of the mail server in front, and comes back after days."

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mailtls.model.probe.inspection import LoginOutcome
 from mailtls.model.survey import Seen, Survey, Verdict
+from mailtls.probe.facts import LoginOutcome
 from mailtls.reports.words import safe
 
 _PLACE: Final = ("host", "address", "port", "protocol")

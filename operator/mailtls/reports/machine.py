@@ -9,10 +9,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 from mailtls import __version__
-from mailtls.model.probe.key_band import key_band
-from mailtls.model.probe.served import ServedCertificate, read_served
 from mailtls.model.reason import Finding
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.pki.served_certificate import ServedCertificate, key_band, read_served
 from mailtls.reports.advice import advice_on, explanation
 from mailtls.reports.words import days_left, safe
 

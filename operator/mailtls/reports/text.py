@@ -9,9 +9,9 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
-from mailtls.model.probe.served import ServedCertificate
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.pki.served_certificate import ServedCertificate
 from mailtls.reports.advice import advice_on
 from mailtls.reports.words import days_left, key_words, login_words, manner, place, safe, summary
 

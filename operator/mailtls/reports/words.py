@@ -3,11 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from mailtls.model.probe.inspection import Login, LoginOutcome
-from mailtls.model.probe.key_band import key_band
-from mailtls.model.probe.served import ServedCertificate
-from mailtls.model.spec import Port, TlsMode
 from mailtls.model.survey import Seen, Survey, Verdict
+from mailtls.pki.served_certificate import ServedCertificate, key_band
+from mailtls.probe.facts import Login, LoginOutcome
+from mailtls.probe.target import Port, TlsMode
 
 _DAY: Final = timedelta(days=1)
 _LOGINS: Final = {

@@ -5,7 +5,7 @@ from datetime import datetime
 from OpenSSL import crypto
 
 from mailtls.model import loading
-from mailtls.world.probing.handshake import TrustStore
+from mailtls.probe.tls.trust_store import TrustStore
 
 
 def is_anchored(leaf_pem: str, roots_pem: str, now: datetime) -> bool:

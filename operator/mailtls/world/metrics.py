@@ -12,10 +12,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from mailtls import __version__
-from mailtls.model.probe.endpoint import Endpoint, Target
 from mailtls.model.reason import Reason, Severity
 from mailtls.model.spec import Key
 from mailtls.model.status import Condition, DomainReport, Truth
+from mailtls.probe.target import Endpoint, Target
 
 _RESOURCE: Final = ("namespace", "name")
 _PORT: Final = ("workload", "pod", "port")

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from mailtls.maildomain.facts import DomainFacts, MailDomain
-from mailtls.model.probe.endpoint import Depth, Endpoint, Expected, Target
-from mailtls.model.probe.facts import Facts
+from mailtls.probe.facts import Facts
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
 
 Json = dict[str, Any]
 

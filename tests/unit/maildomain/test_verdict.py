@@ -14,9 +14,9 @@ from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFa
 from mailtls.maildomain.overview import overview
 from mailtls.model.explanations.domain import DOMAIN as EXPLAINED
 from mailtls.model.explanations.domain import SENDERS
-from mailtls.model.probe.talk import Fault, Phase, Stop
 from mailtls.model.reason import Reason, Severity
 from mailtls.net.answer import Records
+from mailtls.probe.replies import Fault, Phase, Stop
 
 GOOD = ders(AUTHORITY.issue())
 FAIL, WARN = Severity.FAIL, Severity.WARN

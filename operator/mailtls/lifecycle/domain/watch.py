@@ -10,14 +10,13 @@ from mailtls.lifecycle.turns import next_turn
 from mailtls.maildomain.facts import DomainFacts, ServedTls
 from mailtls.model.hostname import is_named
 from mailtls.model.observed import DomainsAsked, Observed
-from mailtls.model.probe.endpoint import Target
-from mailtls.model.probe.facts import Facts
-from mailtls.model.probe.talk import Fault, Phase
-from mailtls.model.probe.way import Way
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Severity
-from mailtls.model.spec import RELAY_PORT, Desired, Port, Protocol, TlsMode, TlsPolicy
+from mailtls.model.spec import Desired
 from mailtls.model.status import ConditionType, DomainReport
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase
+from mailtls.probe.target import RELAY_PORT, Port, Protocol, Target, TlsMode, TlsPolicy, Way
 
 FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
 LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024

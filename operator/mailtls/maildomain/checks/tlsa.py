@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mailtls.maildomain.facts import RELAY_PORT, TlsaRecord
 from mailtls.model import loading
-from mailtls.model.probe.served import read_served
+from mailtls.pki.served_certificate import read_served
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)  # certificate usages
 _CERTIFICATE, _KEY = 0, 1  # selectors

@@ -4,9 +4,9 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass
 
-from mailtls.model.probe.credentials import Credentials
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.spec import Desired
+from mailtls.probe.target import Credentials
 from mailtls.world.ports import Cluster, Json
 
 BASIC_AUTH = "kubernetes.io/basic-auth"

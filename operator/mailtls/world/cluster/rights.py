@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailtls.model.features import Feature
-from mailtls.model.probe.way import Way
 from mailtls.model.spec import Desired, UpdateStrategy
+from mailtls.probe.target import Way
 from mailtls.world.ports import Cluster, Json
 
 _PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from mailtls.model.probe.way import Service, ServicePort
+from mailtls.model.service import Service, ServicePort
 from mailtls.world.cluster.mounts import children
 from mailtls.world.ports import Cluster, Json
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from mailtls.model.certificate import Certificate
 from mailtls.model.observed import Observed
-from mailtls.model.probe.endpoint import Endpoint
-from mailtls.model.probe.way import Way
 from mailtls.model.reason import FOUND_BY_DEEP_PROBES, Finding, Reason, Severity
 from mailtls.model.status import (
     Attempts,
@@ -22,6 +20,7 @@ from mailtls.model.status import (
     Stored,
     Truth,
 )
+from mailtls.probe.target import Endpoint, Way
 from mailtls.world.ports import Json
 
 ENDPOINTS_SHOWN = 100

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from mailtls.model.preset import default_policy
-from mailtls.model.spec import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.probe.target import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.world.reading.document import Node
 from mailtls.world.reading.threshold_spec import port_thresholds
 

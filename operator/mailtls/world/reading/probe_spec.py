@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from mailtls.model.hostname import certificate_name
-from mailtls.model.probe.depth import Depth
-from mailtls.model.probe.way import Way
-from mailtls.model.spec import Port, Probe, Protocol, ProxyProtocol, PublicName, Workload
+from mailtls.model.spec import Probe, PublicName, Workload
+from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, Way
 from mailtls.world.reading.authority_spec import bundle_ref, object_name
 from mailtls.world.reading.document import Node, duration
 from mailtls.world.reading.port_spec import ports_listed

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from mailtls.model.allowed_names import AllowedNames, first_refused
 from mailtls.model.hostname import certificate_name
-from mailtls.model.preset import PRESETS, Preset, Server
+from mailtls.model.preset import PRESETS, Preset
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
@@ -18,7 +18,6 @@ from mailtls.model.spec import (
     Dns01,
     Key,
     KeyAlgorithm,
-    Port,
     PrivateKeyPolicy,
     Probe,
     Reload,
@@ -29,6 +28,8 @@ from mailtls.model.spec import (
     Workload,
     WorkloadKind,
 )
+from mailtls.probe.target import Port
+from mailtls.reasons.advice import Server
 from mailtls.world.ports import Json
 from mailtls.world.reading.authority_spec import acme, default_acme, object_name
 from mailtls.world.reading.document import InvalidSpec, Node, duration

@@ -1,6 +1,6 @@
 """Reads `probe.thresholds` of a resource's spec, and those of single ports."""
 
-from mailtls.model.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.world.reading.document import Node
 
 

@@ -1,1 +1,0 @@
-"""What a probe asks for and what it learns."""

@@ -1,0 +1,135 @@
+"""How good a public key is, in the bands of the Dutch NCSC's guidelines for TLS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mailtls.model import loading
+from mailtls.model.hostname import address_in, is_named
+from mailtls.model.quoting import quote
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedCertificate:
+    """One certificate of a served chain; times in UTC, names lower-case, `key_bits` 0 for a key we cannot weigh."""
+
+    sha256: str
+    subject: str
+    issuer: str
+    dns_names: tuple[str, ...]
+    ip_addresses: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    self_issued: bool
+    key_kind: str  # "RSA", "ECDSA" or "other"
+    key_bits: int
+    signature_hash: str  # "sha256"; empty where the algorithm has none of its own (Ed25519)
+    for_servers: bool  # no extended key usage, or one with serverAuth (RFC 5280 section 4.2.1.12)
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """All that the certificate is for: names, then addresses."""
+        return self.dns_names + self.ip_addresses
+
+    @property
+    def lifetime(self) -> timedelta:
+        """From the first to the last moment of validity."""
+        return self.not_after - self.not_before
+
+    def names(self, host: str) -> bool:
+        """Whether a DNS-ID matches `host`: RFC 9525 section 6.3, no common name, a wildcard is one whole label.
+
+        An address is matched by an IP-ID, and by nothing else (RFC 9525 section 6.4).
+        """
+        if address := address_in(host):
+            return address in self.ip_addresses
+        return is_named(host, self.dns_names)
+
+
+@lru_cache(maxsize=16)  # pods of one workload serve one chain
+def read_served(der: bytes) -> ServedCertificate | None:
+    """Read a DER certificate, None when its frame cannot be read; odd extensions count as absent."""
+    return _or_else(lambda: _read(der), None)
+
+
+def _read(der: bytes) -> ServedCertificate:
+    certificate = loading.certificate(der)
+    kind, bits = _or_else(lambda: _key(certificate), ("other", 0))
+    return ServedCertificate(
+        sha256=sha256(der).hexdigest(),
+        subject=quote(certificate.subject.rfc4514_string().encode()),
+        issuer=quote(certificate.issuer.rfc4514_string().encode()),
+        dns_names=_or_else(lambda: _dns_names(certificate), ()),
+        ip_addresses=_or_else(lambda: _ip_addresses(certificate), ()),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        self_issued=certificate.issuer == certificate.subject,
+        key_kind=kind,
+        key_bits=bits,
+        signature_hash=_or_else(lambda: _signature_hash(certificate), ""),
+        for_servers=_or_else(lambda: _for_servers(certificate), True),
+    )
+
+
+def _dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return tuple(name.lower().rstrip(".") for name in names.get_values_for_type(x509.DNSName))
+
+
+def _ip_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return tuple(str(address) for address in names.get_values_for_type(x509.IPAddress))
+
+
+def _key(certificate: x509.Certificate) -> tuple[str, int]:
+    key = loading.public_key_of(certificate)
+    if isinstance(key, rsa.RSAPublicKey):
+        return "RSA", key.key_size
+    return ("ECDSA", key.key_size) if isinstance(key, ec.EllipticCurvePublicKey) else ("other", 0)
+
+
+def _signature_hash(certificate: x509.Certificate) -> str:
+    algorithm = certificate.signature_hash_algorithm
+    return algorithm.name if algorithm else ""
+
+
+def _for_servers(certificate: x509.Certificate) -> bool:
+    purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    return bool({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(purposes))
+
+
+def _or_else(read: Callable[[], _Read], otherwise: _Read) -> _Read:
+    """Read a part of a hostile certificate: cryptography has no common base for what may be wrong in it."""
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - see above; what cannot be read is not there
+        return otherwise
+
+
+class KeyBand(StrEnum):
+    """`PHASE_OUT` is still safe, and should go with the next change."""
+
+    GOOD = "good"
+    PHASE_OUT = "phase out"
+    BAD = "bad"
+
+
+_LEAST: Final = {"RSA": (3072, 2048), "ECDSA": (256, 224)}  # bits that are good, that are to be phased out
+
+
+def key_band(kind: str, bits: int) -> KeyBand | None:
+    """Return the band of a key, None for kinds that have none."""
+    if kind not in _LEAST:
+        return None
+    good, bearable = _LEAST[kind]
+    return KeyBand.GOOD if bits >= good else KeyBand.PHASE_OUT if bits >= bearable else KeyBand.BAD

@@ -1,0 +1,167 @@
+"""What each check looks at, and what checks share: where the dialog ended, and the evidence behind a finding."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from mailtls.model.quoting import shorten
+from mailtls.model.reason import Finding, Reason
+from mailtls.pki.served_certificate import ServedCertificate, read_served
+from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, Idiom, Terms, idiom_of
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.probe.target import Expected, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
+from mailtls.probe.threshold import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One probe's facts beside what was asked for; `chain` is empty when no certificate could be read."""
+
+    target: Target
+    expected: Expected
+    facts: Facts
+    now: datetime
+    chain: tuple[ServedCertificate, ...] = ()
+
+    @classmethod
+    def of(cls, target: Target, expected: Expected, facts: Facts, now: datetime) -> "Seen":
+        """Read the served chain; an unreadable certificate behind the leaf is left to OpenSSL's verdict."""
+        served = [read_served(der) for der in facts.session.chain] if facts.session else []
+        readable = served[:1] != [None]
+        chain = tuple(certificate for certificate in served if certificate) if readable else ()
+        return cls(target, expected, facts, now, chain)
+
+    @property
+    def leaf(self) -> ServedCertificate | None:
+        """The certificate that the server calls its own."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def port(self) -> int:
+        """The port knocked at."""
+        return self.target.port.port
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What the server is held against at this port."""
+        return self.expected.thresholds.overruled(self.target.port.thresholds)
+
+    @property
+    def idiom(self) -> Idiom:
+        """How the port's protocol says things."""
+        return idiom_of(self.target.port.protocol)
+
+    @property
+    def terms(self) -> Terms:
+        """What to call the things to change."""
+        return BY_HAND if self.expected.by_hand else IN_CLUSTER
+
+    @property
+    def implicit(self) -> bool:
+        """Whether TLS comes first on this port."""
+        return self.target.port.tls_mode is TlsMode.IMPLICIT
+
+    @property
+    def enforced(self) -> bool:
+        """Whether clients must not do without TLS here."""
+        return self.target.port.tls_policy is TlsPolicy.ENFORCED
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What the server lists inside TLS, sorted; empty where it was not asked."""
+        reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
+        return tuple(sorted({line.upper() for line in reply.capabilities})) if reply else ()
+
+    @property
+    def logins(self) -> str:
+        """The ways to log in that are offered inside TLS, quoted; empty where there are none, or nobody asked."""
+        reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
+        return shorten((reply.logins if reply else None) or "")
+
+    def keyword(self, phase: Phase, name: str) -> str | None:
+        """Parameters of a capability in a phase, None when it was not listed or not reached."""
+        reply = self.facts.reply(phase)
+        return reply.keyword(name) if reply else None
+
+
+def stop_at(seen: Seen, fault: Fault, phase: Phase) -> Stop | None:
+    """The stop, if the talk ended in this phase and in this way."""
+    stop = seen.facts.stopped(phase)
+    return stop if stop and stop.fault is fault else None
+
+
+def list_is_unknown(reply: Reply) -> bool:
+    """A server without ESMTP has no STARTTLS either (RFC 5321 section 4.2.4: 500 and 502 mean not implemented).
+
+    Nor has one that does not know CAPA (RFC 2595 section 4) or CAPABILITY.
+    """
+    unknown = reply.code in {500, 502} or (reply.word in {"-ERR", "BAD", "NO"} and not reply.is_transient)
+    return reply.phase is Phase.CAPABILITIES and unknown
+
+
+def speaks_smtp_for_lmtp(seen: Seen) -> bool:
+    """Whether LHLO is an unknown command, so that it is SMTP (RFC 2033 section 4.1)."""
+    reply = seen.facts.reply(Phase.CAPABILITIES) or seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    return seen.target.port.protocol is Protocol.LMTP and reply is not None and reply.code in {500, 502}
+
+
+def is_refused(seen: Seen, stop: Stop) -> bool:
+    """Whether the server said no where the talk ended."""
+    reply = seen.facts.reply(stop.phase)
+    return reply is not None and reply.is_refusal
+
+
+def fix(seen: Seen, reason: Reason) -> str:
+    """What the usual server of the protocol calls the settings to correct."""
+    return seen.idiom.fixes[reason]
+
+
+def proxy_hint(seen: Seen) -> str:
+    """What else may stand behind silence: a server that waits for a header before all else drops who sends none."""
+    version = seen.target.port.proxy_protocol
+    if version is ProxyProtocol.NONE:
+        return f"or the port wants a header of the PROXY protocol (then set {seen.terms.proxy})"
+    return f"or the port wants no PROXY header of {version.lower()} (then drop or change {seen.terms.proxy})"
+
+
+def unwanted(seen: Seen) -> str:
+    """What to do first where a header was sent to a server that took it for a command."""
+    if seen.target.port.proxy_protocol is ProxyProtocol.NONE:
+        return ""
+    return f"the port does not seem to want a PROXY header, so drop {seen.terms.proxy}, else "
+
+
+def told(stop: Stop) -> str:
+    """How the talk ended, with the words of the peer or the system where there are any."""
+    return f"{stop.fault}: {stop.detail}" if stop.detail else str(stop.fault)
+
+
+EVIDENCE_LIMIT: Final = 1000  # characters of all parts; each of them has its own
+
+
+def with_evidence(seen: Seen, finding: Finding) -> Finding:
+    """Add what was seen; it stays empty where the server was silent."""
+    return replace(finding, evidence=shorten(finding.evidence or _last_words(seen), EVIDENCE_LIMIT))
+
+
+def certificate(served: ServedCertificate | None) -> str:
+    """A portrait of the leaf."""
+    if served is None:
+        return "a certificate that cannot be read"
+    validity = f"valid {served.not_before:%Y-%m-%d %H:%M} to {served.not_after:%Y-%m-%d %H:%M} UTC"
+    return f"SHA-256 {served.sha256}, {validity}, subject {served.subject}, issued by {served.issuer}"
+
+
+def chain(seen: Seen) -> str:
+    """What OpenSSL says of the chain, and its leaf."""
+    if not seen.facts.session:
+        return ""
+    told = seen.facts.session.verification
+    return f"OpenSSL {told.code} at depth {told.depth}: {told.words}; {certificate(seen.leaf)}"
+
+
+def _last_words(seen: Seen) -> str:
+    stop = seen.facts.stop
+    reply = seen.facts.reply(stop.phase) if stop else None
+    return (stop.detail if stop else "") or (reply.text if reply else "")

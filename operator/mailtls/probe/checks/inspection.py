@@ -1,0 +1,243 @@
+"""Checks on what the user demands beyond the RFCs; silent where nothing is demanded."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.pki.served_certificate import ServedCertificate, read_served
+from mailtls.probe.checks.input import Seen
+from mailtls.probe.facts import STOWAWAYS, Inspection, Question
+from mailtls.probe.replies import Phase, Session, Stop
+from mailtls.probe.threshold import TlsVersion
+
+_LEGACY: Final = {Question.TLS_1_0: "TLS 1.0", Question.TLS_1_1: "TLS 1.1"}
+
+
+_IN_SESSION: Final = (Phase.HANDSHAKE, Phase.GREETING, Phase.CAPABILITIES_IN_TLS)
+
+
+_RESUMED: Final = {Question.RESUMED_1_2: "TLS 1.2", Question.RESUMED_1_3: "TLS 1.3"}
+
+
+def sni_is_required(seen: Seen) -> Finding | None:
+    """Clients without SNI, or with the name of another host, are turned away (RFC 7672 section 8.1)."""
+    refused = {
+        question: stop
+        for question in (Question.NO_SNI, Question.UNKNOWN_SNI)
+        if (stop := _inspection(seen).refusal(question)) is not None
+    }
+    if not refused:
+        return None
+    return Finding(
+        Reason.SNI_REQUIRED,
+        f"The handshake is refused with {' and with '.join(refused)}: let the server fall back to a default "
+        "certificate, as many mail servers send no SNI or the name of their MX record.",
+        evidence="; ".join(f"{question}: {stop.detail or stop.fault}" for question, stop in refused.items()),
+    )
+
+
+def second_certificate_is_stale(seen: Seen) -> Finding | None:
+    """The server has certificates of two key types, and only one of them is what it should be."""
+    second = _second(seen)
+    flaw, tlsrpt = _flaw_of_second(seen, *second) if second else ("", "")
+    if not second or not flaw:
+        return None
+    _, other = second
+    return Finding(
+        Reason.SECOND_CERTIFICATE_STALE,
+        f"Clients that ask for {other.key_kind} are served another certificate, which {flaw}: renew it together with "
+        "the first, or take it out of the server's configuration.",
+        evidence=f"{other.key_kind} leaf SHA-256 {other.sha256}, valid until {other.not_after:%Y-%m-%d %H:%M} UTC",
+        tlsrpt=tlsrpt,
+    )
+
+
+def tls12_is_refused(seen: Seen) -> Finding | None:
+    """TLS 1.2 is what every server must still speak (RFC 9325 section 3.1.1)."""
+    stop = _inspection(seen).refusal(Question.TLS_1_2)
+    if stop is None or seen.thresholds.minimum_tls is TlsVersion.TLS_1_3:
+        return None
+    return Finding(
+        Reason.TLS12_UNSUPPORTED,
+        "The server refuses TLS 1.2, so that senders without TLS 1.3 cannot start TLS: allow TLS 1.2 beside 1.3.",
+        evidence=f"TLS 1.2 only: {stop.detail or stop.fault}",
+    )
+
+
+def tls13_is_refused(seen: Seen) -> Finding | None:
+    """TLS 1.3 is what a server should speak (RFC 9325 section 3.1.1)."""
+    stop = _inspection(seen).refusal(Question.TLS_1_3)
+    if stop is None:
+        return None
+    return Finding(
+        Reason.TLS13_UNSUPPORTED,
+        "The server refuses TLS 1.3: take the upper bound out of its TLS settings, or update its TLS library.",
+        Severity.WARN,
+        evidence=f"TLS 1.3 only: {stop.detail or stop.fault}",
+    )
+
+
+def legacy_tls_is_accepted(seen: Seen) -> Finding | None:
+    """TLS 1.0 and 1.1 are given up (RFC 8996); what a minimum that is set has to say comes from elsewhere."""
+    taken = {
+        name: session.cipher
+        for question, name in _LEGACY.items()
+        if (session := _inspection(seen).session(question)) is not None
+    }
+    if not taken or seen.thresholds.minimum_tls:
+        return None
+    return Finding(
+        Reason.LEGACY_TLS_ENABLED,
+        f"The server still accepts {' and '.join(taken)}: set the oldest version to TLS 1.2.",
+        Severity.WARN,
+        evidence="; ".join(f"{name} with {cipher}" for name, cipher in taken.items()),
+    )
+
+
+def resumption_breaks(seen: Seen) -> Finding | None:
+    """A client that comes back with the ticket it was given is turned away; ignoring a ticket is fine."""
+    broken = {
+        name: answer
+        for question, name in _RESUMED.items()
+        if isinstance(answer := _inspection(seen).answers.get(question), Stop) and answer.phase in _IN_SESSION
+    }
+    if not broken:
+        return None
+    return Finding(
+        Reason.RESUMPTION_FAILED,
+        f"Clients that resume a session of {' or '.join(broken)} are cut off, while new sessions work: let all "
+        "processes and replicas share their session cache and ticket keys, or turn tickets off.",
+        Severity.WARN,
+        evidence="; ".join(f"{name}: {stop.detail or stop.fault}" for name, stop in broken.items()),
+    )
+
+
+def weak_ciphers_are_accepted(seen: Seen) -> Finding | None:
+    """Ciphers that anybody can break are taken when a client offers nothing better (RFC 9325 section 4.1)."""
+    weak = _inspection(seen).weak_ciphers
+    if not weak:
+        return None
+    return Finding(
+        Reason.WEAK_CRYPTO,
+        f"The server takes weak ciphers when it is offered nothing better ({', '.join(weak)}): exclude them, or use "
+        "the server's default cipher list.",
+        Severity.WARN,
+        evidence=f"ServerHello chose: {', '.join(weak)}",
+    )
+
+
+def command_is_injected(seen: Seen) -> Finding | None:
+    """A command that came in clear, behind STARTTLS, is carried out inside TLS (RFC 3207 section 4.2)."""
+    said = _inspection(seen).injected
+    if not said or not said.upper().startswith(STOWAWAYS[seen.target.port.protocol].consent.upper()):
+        return None
+    return Finding(
+        Reason.STARTTLS_COMMAND_INJECTION,
+        "A command sent in clear text behind STARTTLS is carried out inside TLS, so that somebody on the way can put "
+        "words into a client's mouth: update the mail server, or the TLS proxy before it.",
+        evidence=f"inside TLS, unasked: {said}",
+    )
+
+
+def _inspection(seen: Seen) -> Inspection:
+    return seen.facts.inspection or Inspection()
+
+
+def _second(seen: Seen) -> tuple[Session, ServedCertificate] | None:
+    """The certificate beside the right one: right is the stored one, or where nothing is stored, what most get."""
+    both = tuple(by_key_type(seen))
+    right = (seen.expected.leaf_sha256 or (seen.leaf.sha256 if seen.leaf else "")).lower()
+    beside = [each for each in both if each[1].sha256 != right]
+    return beside[0] if len(both) == 2 and len(beside) == 1 else None  # noqa: PLR2004 - two key types
+
+
+def by_key_type(seen: Seen) -> Iterator[tuple[Session, ServedCertificate]]:
+    """What clients that ask for one type of key are served: ECDSA first, then RSA."""
+    for question in (Question.ECDSA, Question.RSA):
+        session = _inspection(seen).session(question)
+        leaf = read_served(session.chain[0]) if session else None
+        if session and leaf:
+            yield session, leaf
+
+
+def second_to_vouch_for(seen: Seen) -> str | None:
+    """The second certificate, where all that is wrong with it is that it is not the stored one: another may keep it."""
+    second = _second(seen)
+    if second is None or seen.expected.leaf_sha256 is None or _what_clients_refuse(seen, *second)[0]:
+        return None
+    return second[1].sha256
+
+
+def _flaw_of_second(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
+    flaw, tlsrpt = _what_clients_refuse(seen, session, other)
+    is_stored = seen.expected.leaf_sha256 is not None
+    return flaw or ("is not the stored one" if is_stored else ""), tlsrpt
+
+
+def _what_clients_refuse(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
+    """What is wrong with it for everybody, and the result type under which senders report that (RFC 8460)."""
+    if other.not_after < seen.now:
+        return f"expired at {other.not_after:%Y-%m-%d %H:%M} UTC", "certificate-expired"
+    if session.verification.code and not _is_untrusted(seen):
+        return f"clients do not trust ({session.verification.words})", "certificate-not-trusted"
+    if not other.names(seen.target.server_name):
+        return f"is not for {seen.target.server_name}", "certificate-host-mismatch"
+    return "", ""
+
+
+def _is_untrusted(seen: Seen) -> bool:
+    """Whether clients trust the first certificate no more than the second: that is said elsewhere."""
+    return seen.facts.session is None or seen.facts.session.verification.code != 0
+
+
+_OLDER: Final[Mapping[TlsVersion, tuple[Question, ...]]] = {
+    TlsVersion.TLS_1_2: (Question.TLS_1_0, Question.TLS_1_1),
+    TlsVersion.TLS_1_3: (Question.TLS_1_0, Question.TLS_1_1, Question.TLS_1_2),
+}
+
+
+_VERSION_NAMES: Final = {Question.TLS_1_0: "TLSv1", Question.TLS_1_1: "TLSv1.1", Question.TLS_1_2: "TLSv1.2"}
+
+
+def tls_is_below_minimum(seen: Seen) -> Finding | None:
+    """The server takes a version of TLS that is older than the oldest one allowed."""
+    minimum = seen.thresholds.minimum_tls
+    taken = dict(_taken(seen, _OLDER[minimum])) if minimum else {}
+    if not taken:
+        return None
+    return Finding(
+        Reason.TLS_BELOW_MINIMUM,
+        f"The server accepts {' and '.join(taken)}, while TLS {minimum} is the oldest version allowed: set it as the "
+        "oldest in the server too, or lower the threshold.",
+        evidence="; ".join(f"{name} with {cipher}" for name, cipher in taken.items()),
+    )
+
+
+def key_is_below_minimum(seen: Seen) -> Finding | None:
+    """The RSA key of a served leaf is smaller than allowed; those of its authority are not the user's to choose."""
+    least = seen.thresholds.minimum_rsa_bits
+    small = [leaf for leaf in _leaves(seen) if leaf.key_kind == "RSA" and leaf.key_bits < least] if least else []
+    if not small:
+        return None
+    return Finding(
+        Reason.KEY_BELOW_MINIMUM,
+        f"The served certificate has an RSA key of {small[0].key_bits} bits, while {least} are the fewest allowed: "
+        "renew it with a larger key or an ECDSA one, or lower the threshold.",
+        evidence=f"RSA {small[0].key_bits}, SHA-256 {small[0].sha256}",
+    )
+
+
+def _taken(seen: Seen, older: tuple[Question, ...]) -> Iterator[tuple[str, str]]:
+    """The versions that were taken when nothing newer was offered, or chosen although there was; with their cipher."""
+    inspection, chosen = seen.facts.inspection or Inspection(), seen.facts.session
+    for question in older:
+        asked = inspection.session(question)
+        session = asked or (chosen if chosen and chosen.tls_version == _VERSION_NAMES[question] else None)
+        if session:
+            yield question.removesuffix(" only"), session.cipher
+
+
+def _leaves(seen: Seen) -> Iterator[ServedCertificate]:
+    if seen.leaf:
+        yield seen.leaf
+    yield from (leaf for _, leaf in by_key_type(seen))

@@ -1,0 +1,141 @@
+"""What clients are served who dial another of the certificate's names than the first: one server, many names.
+
+Each name is judged like the first, with what it was served; names that are served the same chain are reported in
+one finding, whose subject they are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mailtls.model.hostname import dialled
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.probe.checks import served_certificate
+from mailtls.probe.checks.input import Seen
+from mailtls.probe.facts import REFUSALS, Inspection, Outcome
+from mailtls.probe.replies import Phase, Session, Stop
+
+CERTIFICATE_CHECKS: Final = (
+    served_certificate.older_certificate_is_served,
+    served_certificate.foreign_certificate_is_served,
+    served_certificate.certificate_is_expired,
+    served_certificate.certificate_is_not_yet_valid,
+    served_certificate.certificate_is_self_signed,
+    served_certificate.root_is_untrusted,
+    served_certificate.chain_is_incomplete,
+    served_certificate.chain_is_broken,
+    served_certificate.name_does_not_match,
+    served_certificate.purpose_is_wrong,
+)
+
+
+"""What is checked of each certificate that a port serves, in the order in which faults are reported."""
+
+
+_NOT_THE_STORED_ONE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
+
+
+_WHERE: Final = (
+    "The server has a certificate of its own for that: look for it where names choose certificates (Postfix copies "
+    "them into tls_server_sni_maps, so run postmap -F again)."
+)
+
+
+def findings(seen: Seen) -> Iterator[Finding]:
+    """What is wrong under other names, and how many names nobody came to."""
+    for looked, names in _groups(seen):
+        yield from (_under(names, each) for each in _flaws(looked))
+    yield from _refused(seen)
+    yield from _not_asked(_inspection(seen).unasked)
+
+
+def to_vouch_for(seen: Seen) -> tuple[tuple[str, str], ...]:
+    """Certificates of which all that is wrong is that they are not the stored one: another resource may keep them."""
+    return tuple(
+        (_shown(names), looked.leaf.sha256)
+        for looked, names in _groups(seen)
+        if looked.leaf is not None and {each.reason for each in _flaws(looked)} <= _NOT_THE_STORED_ONE
+    )
+
+
+def _flaws(looked: Seen) -> list[Finding]:
+    return [finding for check in CERTIFICATE_CHECKS if (finding := check(looked))]
+
+
+def _groups(seen: Seen) -> Iterator[tuple[Seen, list[str]]]:
+    """What is served under other names and is worth a look: by chain, and by whether it is for the name."""
+    groups: dict[tuple[tuple[bytes, ...], bool], tuple[Seen, list[str]]] = {}
+    for name, answer in _inspection(seen).names.items():
+        looked = _as_dialled(seen, name, answer)
+        if looked is None or looked.facts.session is None or _is_told_already(seen, looked):
+            continue
+        is_for_it = looked.leaf is not None and looked.leaf.names(looked.target.server_name)
+        if is_for_it or not name.startswith("*."):  # a wildcard that has no certificate: the default says nothing
+            _, names = groups.setdefault((looked.facts.session.chain, is_for_it), (looked, []))
+            names.append(name)
+    yield from groups.values()
+
+
+def _as_dialled(seen: Seen, name: str, answer: Outcome) -> Seen | None:
+    if not isinstance(answer, Session):
+        return None
+    target = replace(seen.target, server_name=dialled(name))
+    return Seen.of(target, seen.expected, replace(seen.facts, session=answer), seen.now)
+
+
+def _is_told_already(seen: Seen, looked: Seen) -> bool:
+    """Whether the first name is served the very same: then all is well, or what is wrong was said of that one."""
+    first = seen.facts.session
+    if first is None or looked.facts.session is None or looked.facts.session.chain != first.chain:
+        return False
+    is_stored = seen.leaf is not None and seen.leaf.sha256 == (seen.expected.leaf_sha256 or "").lower()
+    return not is_stored or (looked.leaf is not None and looked.leaf.names(looked.target.server_name))
+
+
+def _under(names: Sequence[str], finding: Finding) -> Finding:
+    message = f"Asked for {_shown(names)}: {finding.message} {_WHERE}"
+    return replace(finding, message=message, subject=_shown(names))
+
+
+def _refused(seen: Seen) -> Iterator[Finding]:
+    """Names for which the server does not even shake hands, while it does for the first."""
+    stops = {
+        name: answer
+        for name, answer in _inspection(seen).names.items()
+        if isinstance(answer, Stop) and answer.phase is Phase.HANDSHAKE and answer.fault in REFUSALS
+    }
+    names = [name for name in stops if not name.startswith("*.")]
+    if names:
+        first = stops[names[0]]
+        yield Finding(
+            Reason.TLS_HANDSHAKE_FAILED,
+            f"Asked for {_shown(names)}: the handshake is refused, while it works for {seen.target.server_name}. Let "
+            "the server know the name where names choose certificates, or fall back to its default.",
+            evidence=first.detail or str(first.fault),
+            subject=_shown(names),
+        )
+
+
+def _not_asked(names: Sequence[str]) -> Iterator[Finding]:
+    if names:
+        yield Finding(
+            Reason.NAMES_NOT_ASKED,
+            f"It is not known what is served for {_shown(names)}: the server accepted no more connections, or the time "
+            "for them was over. Raise the server's limits for the prober's address.",
+            Severity.WARN,
+            evidence=f"{len(names)} names were not checked",
+            subject=_shown(names),
+        )
+
+
+def _inspection(seen: Seen) -> Inspection:
+    return seen.facts.inspection or Inspection()
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = (
+        f" and {len(names) - served_certificate.NAMES_SHOWN} more"
+        if len(names) > served_certificate.NAMES_SHOWN
+        else ""
+    )
+    return ", ".join(names[: served_certificate.NAMES_SHOWN]) + more

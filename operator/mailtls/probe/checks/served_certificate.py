@@ -1,0 +1,308 @@
+"""Checks on the certificate that was served: is it the stored one, and would a client trust it."""
+
+from datetime import datetime
+from typing import Final
+
+from mailtls.model.quoting import quote
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.pki.served_certificate import KeyBand, ServedCertificate, key_band
+from mailtls.probe.checks.input import Seen, certificate, chain
+from mailtls.probe.replies import Verification
+
+NAMES_SHOWN: Final = 5
+
+
+_WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
+
+
+_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
+
+
+_ISSUER_MISSING: Final = frozenset({2, 20, 21})
+
+
+_BUNDLE_UNREADABLE: Final = -1
+
+
+_STORE_EMPTY: Final = -2
+
+
+_NAMED: Final = _ISSUER_MISSING | {
+    *(0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE, _STORE_EMPTY)
+}
+
+
+_STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
+
+
+def older_certificate_is_served(seen: Seen) -> Finding | None:
+    """Another leaf for the same name, no newer than the stored one: the server has not read the new file."""
+    leaf = seen.leaf
+    if leaf is None or _matches(seen, leaf) or not _is_predecessor(seen, leaf):
+        return None
+    return Finding(
+        Reason.SERVING_OLD_CERTIFICATE,
+        f"The server still serves an older certificate for {seen.target.server_name} ({_portrait(leaf)}): reload or "
+        f"restart the server and check that it reads {seen.terms.stored}.",
+        evidence=certificate(leaf),
+    )
+
+
+def foreign_certificate_is_served(seen: Seen) -> Finding | None:
+    """A leaf that never came from this Secret."""
+    leaf = seen.leaf
+    if seen.facts.session is None or seen.expected.leaf_sha256 is None:
+        return None
+    if leaf and (_matches(seen, leaf) or _is_predecessor(seen, leaf)):
+        return None
+    shown = f"{leaf.subject}, {_portrait(leaf)}" if leaf else "one that cannot be read"
+    return Finding(
+        Reason.UNEXPECTED_CERTIFICATE,
+        f"The server serves another certificate than the stored one ({shown}): point "
+        f"{seen.idiom.fixes[Reason.UNEXPECTED_CERTIFICATE]} at {seen.terms.stored} and check that the address belongs "
+        f"to {seen.terms.owner}.",
+        evidence=certificate(leaf),
+    )
+
+
+def certificate_is_expired(seen: Seen) -> Finding | None:
+    """The last moment of validity is past, for the leaf or for one above it."""
+    leaf, verdict = seen.leaf, _verification(seen)
+    if leaf and leaf.not_after < seen.now:
+        return Finding(
+            Reason.CERTIFICATE_EXPIRED,
+            f"The served certificate expired at {_when(leaf.not_after)}: renew it.",
+            evidence=certificate(leaf),
+        )
+    return (
+        Finding(
+            Reason.CERTIFICATE_EXPIRED,
+            f"A certificate above the leaf has expired ({verdict.words}): serve the CA's current chain.",
+            evidence=chain(seen),
+        )
+        if verdict.code == _EXPIRED and verdict.depth
+        else None
+    )
+
+
+def certificate_is_not_yet_valid(seen: Seen) -> Finding | None:
+    """The first moment of validity is ahead, for the leaf or for one above it."""
+    leaf, verdict = seen.leaf, _verification(seen)
+    if leaf and leaf.not_before > seen.now:
+        return Finding(
+            Reason.CERTIFICATE_NOT_YET_VALID,
+            f"The served certificate is valid only from {_when(leaf.not_before)} on: check the clocks of this machine "
+            "and of the CA.",
+            evidence=certificate(leaf),
+        )
+    return (
+        Finding(
+            Reason.CERTIFICATE_NOT_YET_VALID,
+            f"A certificate above the leaf is not valid yet ({verdict.words}): check this machine's clock.",
+            evidence=chain(seen),
+        )
+        if verdict.code == _NOT_YET_VALID and verdict.depth
+        else None
+    )
+
+
+def certificate_is_self_signed(seen: Seen) -> Finding | None:
+    """Nobody but its own key vouches for the leaf."""
+    return (
+        Finding(
+            Reason.SELF_SIGNED,
+            f"The served certificate is self-signed: let the server use {seen.terms.own}, or trust it by "
+            f"{seen.terms.trust}.",
+            evidence=chain(seen),
+        )
+        if _verification(seen).code == _SELF_SIGNED
+        else None
+    )
+
+
+def root_is_untrusted(seen: Seen) -> Finding | None:
+    """The chain leads to a root that clients do not know."""
+    verdict = _verification(seen)
+    if verdict.code == _BUNDLE_UNREADABLE:
+        return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=certificate(seen.leaf))
+    if verdict.code == _STORE_EMPTY:
+        message = f"{verdict.words} A private CA's root can be named by {seen.terms.trust}."
+        return Finding(Reason.UNTRUSTED_ROOT, message, evidence=certificate(seen.leaf))
+    above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
+    if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
+        return None
+    last = seen.chain[-1] if seen.chain else None
+    if last and _STAGING in last.issuer:
+        return Finding(
+            Reason.UNTRUSTED_ROOT,
+            f"The chain ends at «{last.issuer}», whose certificates are for trials and which no mail client trusts: "
+            f"{_real(seen)}.",
+            evidence=chain(seen),
+        )
+    return Finding(
+        Reason.UNTRUSTED_ROOT,
+        f"The chain ends at «{last.issuer if last else 'an unreadable name'}», which neither the system nor "
+        f"{seen.terms.trust} trusts: name a private CA's root by {seen.terms.trust}, or serve the full chain.",
+        evidence=chain(seen),
+    )
+
+
+def certificate_is_for_trials(seen: Seen) -> Finding | None:
+    """All is well, but for the authority: it is Let's Encrypt's staging one, which is trusted here as asked."""
+    return (
+        Finding(
+            Reason.STAGING_CERTIFICATE,
+            f"The certificate is of Let's Encrypt's staging CA, which mail clients do not trust: {_real(seen)}.",
+            Severity.WARN,
+            evidence=certificate(seen.leaf),
+        )
+        if _verification(seen).is_trial
+        else None
+    )
+
+
+def chain_is_incomplete(seen: Seen) -> Finding | None:
+    """The leaf's issuer was not sent along; browsers may forgive that, mail servers do not."""
+    verdict = _verification(seen)
+    if verdict.code not in _ISSUER_MISSING or verdict.depth > 0:
+        return None
+    issuer = seen.leaf.issuer if seen.leaf else "its issuer"
+    return Finding(
+        Reason.INCOMPLETE_CHAIN,
+        f"The certificate of «{issuer}» is not sent along with the leaf: serve the full chain "
+        f"({seen.terms.chain}), or name that root by {seen.terms.trust} if it is a private CA's.",
+        evidence=chain(seen),
+    )
+
+
+def chain_is_out_of_order(seen: Seen) -> Finding | None:
+    """A certificate does not certify the one before it (RFC 5246 section 7.4.2); many clients forgive that, not all."""
+    pairs = zip(seen.chain, seen.chain[1:], strict=False)
+    wrong = next((above for below, above in pairs if below.issuer != above.subject), None)
+    if wrong is None:
+        return None
+    return Finding(
+        Reason.CHAIN_OUT_OF_ORDER,
+        f"The certificate of «{wrong.subject}» is sent where it does not belong: serve the leaf first and each issuer "
+        f"right behind what it signed ({seen.terms.chain}).",
+        Severity.WARN,
+        evidence=" / ".join(each.subject for each in seen.chain[:NAMES_SHOWN]),
+    )
+
+
+def chain_is_broken(seen: Seen) -> Finding | None:
+    """OpenSSL refuses the chain for another cause than those with a check of their own."""
+    verdict = _verification(seen)
+    if verdict.code in _NAMED:
+        return None
+    return Finding(
+        Reason.CHAIN_INVALID,
+        f"The served chain does not verify ({verdict.words} at depth {verdict.depth}): serve the chain as the CA gave "
+        "it.",
+        evidence=chain(seen),
+    )
+
+
+def name_does_not_match(seen: Seen) -> Finding | None:
+    """No DNS-ID of the leaf is the name that clients dial (RFC 9525 section 6)."""
+    leaf = seen.leaf
+    if leaf is None or leaf.names(seen.target.server_name):
+        return None
+    return Finding(
+        Reason.HOSTNAME_MISMATCH,
+        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.identities)}: "
+        f"{seen.terms.add_name} or correct the MX record.",
+        evidence=quote(", ".join(leaf.identities).encode()) or "no DNS name",
+    )
+
+
+def purpose_is_wrong(seen: Seen) -> Finding | None:
+    """Extended key usage lists purposes, but not servers'."""
+    return (
+        Finding(
+            Reason.WRONG_CERTIFICATE_PURPOSE,
+            "The served certificate is not made for servers (extended key usage lacks serverAuth): reissue it.",
+            evidence=certificate(seen.leaf),
+        )
+        if seen.leaf and not seen.leaf.for_servers
+        else None
+    )
+
+
+def expiry_is_near(seen: Seen) -> Finding | None:
+    """Less than a third of the lifetime (or what was asked for) is left: a renewal should have happened."""
+    leaf, thresholds = seen.leaf, seen.thresholds
+    if leaf is None or not seen.now <= leaf.not_after < seen.now + thresholds.margin(leaf.lifetime):
+        return None
+    return Finding(
+        Reason.CERTIFICATE_EXPIRING_SOON,
+        f"The served certificate expires at {_when(leaf.not_after)}, with less than {thresholds.words} left: see why "
+        "it is not renewed.",
+        Severity.WARN,
+        evidence=certificate(leaf),
+    )
+
+
+def crypto_is_weak(seen: Seen) -> Finding | None:
+    """Keys, signatures or a cipher that are no longer thought safe (RFC 9325 sections 4 and 5)."""
+    if not seen.facts.session:
+        return None
+    weak = [flaw for each in seen.chain for flaw in _flaws(each)]
+    if any(mark in seen.facts.session.cipher for mark in _WEAK_CIPHERS):
+        weak.append(f"cipher {seen.facts.session.cipher}")
+    if not weak:
+        return None
+    return Finding(
+        Reason.WEAK_CRYPTO,
+        f"Weak cryptography is in use ({'; '.join(weak[:3])}): use RSA 3072 or ECDSA P-256 keys, SHA-256 and the "
+        "server's default ciphers.",
+        Severity.WARN,
+        evidence=f"{seen.facts.session.tls_version}, {seen.facts.session.cipher}; {certificate(seen.leaf)}",
+    )
+
+
+def _flaws(served: ServedCertificate) -> list[str]:
+    flaws = []
+    if key_band(served.key_kind, served.key_bits) is KeyBand.BAD:
+        flaws.append(f"{served.key_kind} key of {served.key_bits} bits in {served.subject}")
+    if served.signature_hash in {"sha1", "md5"} and not served.self_issued:  # roots are trusted by key
+        flaws.append(f"{served.signature_hash} signature on {served.subject}")
+    return flaws
+
+
+def _unusable(seen: Seen) -> str:
+    return f"The roots of {seen.terms.trust} cannot be read ({_verification(seen).words}): give certificates in PEM."
+
+
+def _real(seen: Seen) -> str:
+    return f"order from the real one when trials are over ({seen.terms.authority})"
+
+
+def _matches(seen: Seen, leaf: ServedCertificate) -> bool:
+    wanted = seen.expected.leaf_sha256
+    return wanted is None or leaf.sha256 == wanted.lower()
+
+
+def _is_predecessor(seen: Seen, leaf: ServedCertificate) -> bool:
+    newest = seen.expected.not_before
+    return leaf.names(seen.target.server_name) and (newest is None or leaf.not_before <= newest)
+
+
+def _verification(seen: Seen) -> Verification:
+    return seen.facts.session.verification if seen.facts.session else Verification()
+
+
+def _portrait(leaf: ServedCertificate) -> str:
+    validity = f"valid {_when(leaf.not_before)} to {_when(leaf.not_after)}"
+    return f"SHA-256 {leaf.sha256[:16]}…, issued by {leaf.issuer}, {validity}"
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    if not names:
+        return "no DNS name at all, as a common name does not count"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _when(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

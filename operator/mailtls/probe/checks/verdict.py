@@ -1,0 +1,88 @@
+"""Judges what a probe saw: an ordered tuple of checks, each naming one fault; the first that fails is the reason."""
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import chain
+from typing import Final, TypeAlias
+
+from mailtls.model.reason import Finding
+from mailtls.probe.checks import connecting, inspection, login, names, served_certificate, starttls
+from mailtls.probe.checks.connecting import port_is_blocked, with_directions
+from mailtls.probe.checks.input import Seen, with_evidence
+from mailtls.probe.facts import Facts
+from mailtls.probe.target import Endpoint, Expected, Target
+
+Check: TypeAlias = Callable[[Seen], Finding | None]
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    connecting.connection_is_refused,
+    port_is_blocked,
+    connecting.connection_times_out,
+    connecting.network_is_unreachable,
+    connecting.port_wants_tls_first,
+    connecting.greeting_is_missing,
+    connecting.session_is_preauthenticated,
+    connecting.claimed_address_is_refused,
+    connecting.port_speaks_smtp_for_lmtp,
+    starttls.starttls_is_not_advertised,
+    starttls.starttls_is_unavailable,
+    starttls.starttls_breaks_down,
+    starttls.starttls_is_rejected,
+    starttls.implicit_port_speaks_plaintext,
+    starttls.plaintext_follows_starttls,
+    starttls.handshake_finds_no_version,
+    starttls.handshake_fails,
+    inspection.second_certificate_is_stale,
+    *names.CERTIFICATE_CHECKS,
+    starttls.ehlo_in_tls_fails,
+    starttls.auth_is_lost_in_tls,
+    inspection.sni_is_required,
+    inspection.tls12_is_refused,
+    inspection.tls_is_below_minimum,
+    inspection.key_is_below_minimum,
+    inspection.command_is_injected,
+    login.login_wants_tls,
+    login.login_fails,
+    login.login_is_unavailable,
+    login.login_is_incomplete,
+    login.login_is_not_offered,
+    connecting.server_is_busy,
+    connecting.probe_is_denied,
+    connecting.server_speaks_another_protocol,
+    served_certificate.certificate_is_for_trials,
+    served_certificate.expiry_is_near,
+    served_certificate.crypto_is_weak,
+    inspection.weak_ciphers_are_accepted,
+    inspection.legacy_tls_is_accepted,
+    inspection.tls13_is_refused,
+    inspection.resumption_breaks,
+    served_certificate.chain_is_out_of_order,
+    starttls.starttls_is_offered_in_tls,
+    starttls.auth_is_offered_before_tls,
+    starttls.auth_is_never_offered,
+    login.login_is_not_tried,
+)
+
+
+def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
+    """Judge one probe and put it into the endpoint that status, events and metrics report."""
+    seen = Seen.of(target, expected, facts, now)
+    session = facts.session
+    return Endpoint(
+        target=target,
+        checked_at=now,
+        findings=_findings(seen),
+        served_sha256=seen.leaf.sha256 if seen.leaf else None,
+        served_not_after=seen.leaf.not_after if seen.leaf else None,
+        tls_version=session.tls_version if session else None,
+        cipher=session.cipher if session else None,
+        capabilities=seen.capabilities,
+        second_sha256=inspection.second_to_vouch_for(seen),
+        named_sha256=names.to_vouch_for(seen),
+    )
+
+
+def _findings(seen: Seen) -> tuple[Finding, ...]:
+    found = chain((finding for check in CHECKS if (finding := check(seen))), names.findings(seen))
+    return tuple(with_directions(seen.target, with_evidence(seen, finding)) for finding in found)

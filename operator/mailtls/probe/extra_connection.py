@@ -1,0 +1,165 @@
+"""One more connection to a target, to ask one question that the conversation could not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from mailtls.model.quoting import quote, shorten
+from mailtls.probe.conversation import Conversation, Halt
+from mailtls.probe.facts import STOWAWAYS, Login, LoginOutcome, Outcome
+from mailtls.probe.login import LoginDialog
+from mailtls.probe.protocols.choice import farewell
+from mailtls.probe.protocols.dialog import REPLY_LIMIT
+from mailtls.probe.replies import Fault, Phase, Session, Stop
+from mailtls.probe.target import Credentials, TlsMode
+from mailtls.probe.tls.client_hello import chosen_family, client_hello
+from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient
+from mailtls.probe.wire import TlsWire, Wire
+
+_TLS_COMMANDS: Final = (b"STARTTLS\r\n", b"STLS\r\n")
+
+
+class Visit(Conversation):
+    """Comes to TLS as the conversation does, and asks its own question there; used once."""
+
+    async def meet(self, tls: TlsClient, *, speak: bool = False) -> Outcome:
+        """Shake hands by the rules of `tls`; `speak`: also talk inside TLS, for the ticket that comes with it."""
+        try:
+            await self._meet(tls, speak=speak)
+        except Halt as halt:
+            return self._facts.session or halt.stop
+        return self._session()
+
+    async def resume(self, tls: TlsClient) -> Outcome:
+        """Shake hands and talk; a session that breaks behind the handshake is a `Stop` too."""
+        try:
+            await self._meet(tls, speak=True)
+        except Halt as halt:
+            return halt.stop
+        return self._session()
+
+    async def choice(self, families: Sequence[str]) -> str | Stop:
+        """Offer the ciphers of some families only; return the one that the server takes, else how it ended."""
+        try:
+            async with self._at_tls() as wire, self._during(Phase.HANDSHAKE, self._limits.handshake):
+                return await _offer(wire, client_hello(families, self._target.server_name), families)
+        except Halt as halt:
+            return halt.stop
+
+    async def smuggle(self, tls: TlsClient) -> str | None:
+        """Send a command in one piece with STARTTLS; return what is answered to it inside TLS, None if nobody knows."""
+        self._wire = _SMUGGLING[self._target.port.protocol]
+        try:
+            async with self._at_tls() as wire:
+                await self._handshake(wire, tls)
+                said = await self._unasked(TlsWire(wire, tls))
+                await self._part(wire, tls)
+                return said
+        except Halt as halt:  # disconnecting and refusing are safe; what ends before is no answer
+            return "" if halt.stop.phase in {Phase.STARTTLS, Phase.HANDSHAKE} else None
+
+    async def log_in(self, tls: TlsClient, whom: Credentials, *, is_proven: Callable[[Session], bool]) -> Login:
+        """Try credentials; they are not sent before `is_proven` has seen the certificate."""
+        try:
+            async with self._at_tls() as wire:
+                await self._handshake(wire, tls)
+                try:
+                    if self._facts.session is None or not is_proven(self._facts.session):
+                        return Login(LoginOutcome.UNPROVEN)
+                    await self._greet_in_tls(wire, tls)
+                    return await self._try(TlsWire(wire, tls), whom)
+                finally:
+                    await self._part(wire, tls)
+        except Halt as halt:  # a server that has had enough connections is no broken login
+            return Login(LoginOutcome.NOT_REACHED, _told(halt.stop))
+
+    async def _try(self, wire: TlsWire, whom: Credentials) -> Login:
+        listed = self._facts.reply(Phase.CAPABILITIES_IN_TLS)
+        dialog = LoginDialog(self._target.port.protocol, whom, listed)
+        try:
+            async with self._during(Phase.CAPABILITIES_IN_TLS, self._limits.dialog):
+                return await _verdict(wire, dialog)
+        except Halt as halt:
+            return Login(LoginOutcome.INCOMPLETE, str(halt.stop.fault))
+
+    async def _meet(self, tls: TlsClient, *, speak: bool) -> None:
+        async with self._at_tls() as wire:
+            await self._handshake(wire, tls)
+            try:
+                if (
+                    speak or self._target.port.tls_mode is TlsMode.IMPLICIT
+                ):  # where nobody may take leave before the greeting
+                    await self._greet_in_tls(wire, tls)
+            finally:
+                await self._part(wire, tls)
+
+    @asynccontextmanager
+    async def _at_tls(self) -> AsyncIterator[Wire]:
+        wire, last_words = await self._connect(), farewell(self._target.port.protocol)
+        try:
+            await self._reach_tls(wire)
+            last_words = b""  # nothing in clear from here on
+            yield wire
+        finally:
+            wire.close(last_words)
+
+    async def _unasked(self, wire: TlsWire) -> str:
+        """Wait for an answer that nobody may give; of several lines the telling one counts."""
+        heard = b""
+        with suppress(TimeoutError, HandshakeFailed, OSError):
+            async with asyncio.timeout(self._limits.unasked):
+                while (more := await wire.receive()) and len(heard) < REPLY_LIMIT:
+                    heard += more
+        lines, consent = heard.splitlines(), STOWAWAYS[self._target.port.protocol].consent.encode()
+        return quote(next((line for line in lines if line.startswith(consent)), b"".join(lines[:1])))
+
+    def _session(self) -> Session | Stop:
+        return self._facts.session or Stop(Phase.HANDSHAKE, Fault.CLOSED)
+
+
+class SmugglingWire(Wire):
+    """Sends one command more in the same segment as the one that starts TLS (CVE-2011-0411 and its kin)."""
+
+    stowaway: ClassVar[bytes]
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`, and the stowaway where it belongs."""
+        is_last_in_clear = data.upper().endswith(_TLS_COMMANDS)
+        await super().send(data + self.stowaway if is_last_in_clear else data)
+
+
+_SMUGGLING: Final = MappingProxyType(
+    {
+        protocol: type("SmugglingWire", (SmugglingWire,), {"stowaway": stowaway.command})
+        for protocol, stowaway in STOWAWAYS.items()
+    }
+)
+
+
+async def _verdict(wire: TlsWire, dialog: LoginDialog) -> Login:
+    """Talk until the server has given its verdict, or gone."""
+    await wire.send(dialog.begin())
+    while dialog.result is None:
+        received = await wire.receive()
+        if not received:
+            return Login(LoginOutcome.INCOMPLETE, str(Fault.CLOSED))
+        await wire.send(dialog.receive(received))
+    return dialog.result
+
+
+def _told(stop: Stop) -> str:
+    return shorten(f"{stop.phase}: {stop.fault}, {stop.detail}" if stop.detail else f"{stop.phase}: {stop.fault}")
+
+
+async def _offer(wire: Wire, hello: bytes, families: Sequence[str]) -> str:
+    """Send a hand-made ClientHello and read the server's choice; raises `HandshakeFailed` when it makes none."""
+    await wire.send(hello)
+    received = b""
+    while (family := chosen_family(received, families)) is None:
+        more = await wire.receive()
+        if not more:
+            raise HandshakeFailed(Fault.CLOSED, "")
+        received += more
+    return family

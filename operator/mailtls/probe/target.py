@@ -1,0 +1,194 @@
+"""What is probed, how and against what: a port of a server, by a route, to a depth; and the verdict on it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.probe.threshold import PortThresholds, Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Whom to log in as; raises ValueError for what no protocol could carry on one line."""
+
+    username: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.username or any(mark in self.username + self.password for mark in "\r\n\0"):
+            raise ValueError("give a user name, and leave line breaks and NUL out of it and of the password")
+
+
+class Depth(StrEnum):
+    """`QUICK` holds one conversation, after each pod; `FULL` also asks what else a client may meet; `DEEP` tries more.
+
+    `FULL` is for after a rollout and on the interval, `DEEP` for what a server may resent, on demand or by schedule.
+    """
+
+    QUICK = "Quick"
+    FULL = "Full"
+    DEEP = "Deep"
+
+    def reaches(self, other: "Depth") -> bool:
+        """Whether this asks at least as much as `other`."""
+        depths = list(Depth)
+        return depths.index(self) >= depths.index(other)
+
+
+class Way(StrEnum):
+    """How a client comes to a server: to a pod's own address, by a Service, or from outside by the public name."""
+
+    PODS = "Pods"
+    SERVICE = "Service"
+    PUBLIC = "Public"
+
+
+SUBMISSION_PORTS: Final = frozenset({465, 587})  # RFC 8314 section 3.3
+
+
+RELAY_PORT: Final = 25  # takes mail from strangers (RFC 5321 section 4.5.4.2), also where DANE demands TLS of them
+
+
+class Protocol(StrEnum):
+    """Application protocol spoken before or inside TLS."""
+
+    SMTP = "smtp"
+    LMTP = "lmtp"
+    IMAP = "imap"
+    POP3 = "pop3"
+    SIEVE = "sieve"
+
+
+class TlsMode(StrEnum):
+    """`START_TLS` begins in clear text (RFC 3207), `IMPLICIT` with the handshake (RFC 8314)."""
+
+    START_TLS = "StartTLS"
+    IMPLICIT = "Implicit"
+
+
+class TlsPolicy(StrEnum):
+    """What a port must be: `OPPORTUNISTIC` may also take plain text, `ENFORCED` must not do without TLS."""
+
+    OPPORTUNISTIC = "Opportunistic"
+    ENFORCED = "Enforced"
+
+
+class ProxyProtocol(StrEnum):
+    """The version of the PROXY protocol that a port expects before all else, `NONE` for a port that does not."""
+
+    NONE = "None"
+    V1 = "V1"
+    V2 = "V2"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of every pod of a workload that must serve the certificate.
+
+    `xclient_address`, on ports of SMTP and LMTP only, is whom the probe claims to be by Postfix' XCLIENT. `thresholds`
+    are those of this port in place of the resource's.
+    """
+
+    port: int
+    tls_mode: TlsMode
+    tls_policy: TlsPolicy
+    protocol: Protocol = Protocol.SMTP
+    proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
+    xclient_address: str | None = None
+    thresholds: PortThresholds | None = None
+
+    @property
+    def is_for_users(self) -> bool:
+        """Whether people log in here: nobody does by LMTP, nor where strangers bring mail, whoever demands TLS."""
+        return self.tls_policy is TlsPolicy.ENFORCED and self.port != RELAY_PORT and self.protocol is not Protocol.LMTP
+
+    @property
+    def has_to_offer_logins(self) -> bool:
+        """Whether it is for users by its number or protocol; at any other port a relay may know its clients."""
+        return self.is_for_users and (self.protocol is not Protocol.SMTP or self.port in SUBMISSION_PORTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and how to knock: an address and port, dialled as a client of `server_name` would.
+
+    `address` is a literal, as a name with many addresses is as many targets; it is empty where a way was looked for in
+    vain. `pod` names the server. By the `way` of a Service that is the Service, from outside and without Kubernetes the
+    host, whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on
+    what it says since.
+    """
+
+    pod: str
+    workload: str  # "StatefulSet/postfix"
+    address: str
+    port: Port
+    server_name: str
+    run: str = ""
+    way: Way = Way.PODS
+
+    @property
+    def label(self) -> str:
+        """One word for the server: `postfix-0`, `Service/postfix` or `Public/mx1.example.com`."""
+        return self.pod if self.way is Way.PODS else f"{self.way}/{self.pod}".rstrip("/")
+
+    @property
+    def where(self) -> str:
+        """Server and port; by all ways but the pods' own with the address, for there are no others to tell it."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        at = f" at {address}" if address and self.way is not Way.PODS else ""
+        return f"{self.label}{at}:{self.port.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
+
+    `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
+    leaf, where given, tells an older certificate from a foreign one. `login`, where given, is tried by full and deep
+    probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are trusted too, with a warning. `by_hand`:
+    somebody reads the findings who runs no operator. `names`: all that the stored certificate is for; full and deep
+    probes ask for each of them by SNI, of which the target's own is one.
+    """
+
+    leaf_sha256: str | None = None  # hex of the DER leaf
+    extra_roots_pem: str = ""
+    not_before: datetime | None = None
+    login: Credentials | None = field(default=None, repr=False)
+    trusts_staging: bool = False
+    by_hand: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The verdict on one target; `findings` are ordered, the first failing one is the reason.
+
+    `served_sha256` and `served_not_after` are None when no certificate was seen. `second_sha256` is of a certificate
+    beside the stored one that clients accept: whether it may be there is for those to say who know what else is stored.
+    `named_sha256` are such certificates too, by the `subject` of the findings on the names that they are served under.
+    Times are UTC.
+    """
+
+    target: Target
+    checked_at: datetime
+    findings: tuple[Finding, ...] = ()
+    served_sha256: str | None = None
+    served_not_after: datetime | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
+    capabilities: tuple[str, ...] = ()  # keywords inside TLS, sorted
+    second_sha256: str | None = None
+    named_sha256: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def failure(self) -> Finding | None:
+        """The first finding that fails the endpoint, None when what is served is what should be."""
+        return next((found for found in self.findings if found.severity is Severity.FAIL), None)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nobody could look from here, which says nothing about the server."""
+        return any(found.reason is Reason.PORT_BLOCKED for found in self.findings)
