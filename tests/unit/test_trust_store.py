@@ -25,7 +25,7 @@ from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Session, Verification
 from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
-from mailtls.probe.tls import handshake
+from mailtls.probe.tls import trust_store
 from mailtls.probe.tls.trust_store import NO_ROOTS, TrustStore
 from mailtls.world.acme.directory import read_directory
 from mailtls.world.acme.problem import AcmeProblem
@@ -209,7 +209,7 @@ def test_roots_are_not_read_before_a_chain_comes(monkeypatch: pytest.MonkeyPatch
     def read(_now: datetime) -> object:
         raise AssertionError
 
-    monkeypatch.setattr(handshake, "_system_roots", read)
+    monkeypatch.setattr(trust_store, "_system_roots", read)
     store = TrustStore(Authority().roots_pem, datetime.now(UTC), trusts_staging=True)
     with pytest.raises(AssertionError):
         store.verify((b"",), [])
