@@ -205,7 +205,9 @@ def _targets(count: int, port: int) -> list[Target]:
 def _target(number: int, port: int) -> Target:
     address = f"127.1.{number // 250}.{number % 250 + 1}"
     mode = TlsMode.IMPLICIT if port == IMPLICIT_PORT else TlsMode.START_TLS
-    return Target(f"pod-{number}", "StatefulSet/bench", address, Port(port, mode, TlsPolicy.OPPORTUNISTIC), HOST)
+    return Target(
+        address, Port(port, mode, TlsPolicy.OPPORTUNISTIC), HOST, pod=f"pod-{number}", workload="StatefulSet/bench"
+    )
 
 
 def _peak_mebibytes() -> float:

@@ -82,7 +82,7 @@ def seen(
     is_public: bool = True,
 ) -> ServedTls:
     """What a probe saw, a chain or where it stopped, as the checks are given it."""
-    target = Target("", "", "192.0.2.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), name)
+    target = Target("192.0.2.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), name)
     verdict = Verification(code, 0, "certificate has expired" if code else "", is_public=is_public)
     session = Session(tuple(chain), "TLSv1.3", "TLS_AES_256_GCM_SHA384", verdict) if chain else None
     return served_at(target, Facts(stop=stop, session=session))

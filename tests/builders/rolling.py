@@ -64,7 +64,7 @@ def seen(
     if reason is None and served != NEW:
         reason = Reason.SERVING_OLD_CERTIFICATE
     findings = (Finding(reason, f"Saw {reason}.", severity),) if reason else ()
-    target = Target(pod_name, "StatefulSet/postfix", "198.18.1.7", port, "mx.example.com")
+    target = Target("198.18.1.7", port, "mx.example.com", pod=pod_name, workload="StatefulSet/postfix")
     return Endpoint(target, NOW, findings, served)
 
 

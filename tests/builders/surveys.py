@@ -24,7 +24,7 @@ HOSTILE = '[red]\x1b[2J\u202e</failure>"\\\n'
 
 def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address: str = "192.0.2.1") -> Seen:
     """Judge made-up facts as the prober does."""
-    target = Target(host, "", address, read_port(port), host)
+    target = Target(address, read_port(port), host, pod=host)
     return Seen(judge(target, Expected(by_hand=True), facts, NOW), facts, "example.com")
 
 

@@ -27,8 +27,10 @@ def everything() -> Observed:
         replace(each, served_sha256="aa", served_not_after=NOW, tls_version="TLSv1.3", cipher="X")
         for each in have.endpoints
     )
-    service = Target("postfix", "StatefulSet/postfix", "10.96.0.7", PORTS[0], "mx.example.test", way=Way.SERVICE)
-    public = Target("mx.example.test", "", "192.0.2.1", PORTS[0], "mx.example.test", way=Way.PUBLIC)
+    service = Target(
+        "10.96.0.7", PORTS[0], "mx.example.test", pod="postfix", workload="StatefulSet/postfix", way=Way.SERVICE
+    )
+    public = Target("192.0.2.1", PORTS[0], "mx.example.test", pod="mx.example.test", way=Way.PUBLIC)
     ways = tuple(Endpoint(each, NOW) for each in (service, public))
     entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
     status = Status(attempts=attempts(observed_renew="0"), history=(entry,), stored=Stored("mx-tls", "u", "aa" * 32))

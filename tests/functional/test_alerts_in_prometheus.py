@@ -54,7 +54,7 @@ def now() -> datetime:
 def endpoint(left: timedelta, *findings: Finding) -> Endpoint:
     """Return port 25 of postfix-0 serving a certificate with so much lifetime left."""
     port = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    target = Target("postfix-0", "StatefulSet/postfix", "198.18.1.7", port, "mx.example.com")
+    target = Target("198.18.1.7", port, "mx.example.com", pod="postfix-0", workload="StatefulSet/postfix")
     return Endpoint(target, now(), findings, served_sha256="ab" * 32, served_not_after=now() + left)
 
 

@@ -39,7 +39,7 @@ def server() -> Iterator[Mailstore]:
 
 def probe(port: Port) -> Endpoint:
     """Probe one port."""
-    target = Target("dovecot-0", "StatefulSet/dovecot", "127.0.0.1", port, HOST)
+    target = Target("127.0.0.1", port, HOST, pod="dovecot-0", workload="StatefulSet/dovecot")
     prober = Prober(Limits(dialog=3, handshake=3, overall=8))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 
@@ -60,7 +60,7 @@ def test_port_of_dovecot_proves_its_certificate(name: str, server: Mailstore) ->
 @pytest.mark.parametrize("protocol", ["imap", "pop3", "sieve"])
 def test_capabilities_are_understood(protocol: str, server: Mailstore) -> None:
     """STARTTLS and logins are found in each protocol's own form, and STARTTLS is gone inside TLS."""
-    target = Target("dovecot-0", "", "127.0.0.1", server.ports[f"{protocol}-StartTLS-None"], HOST)
+    target = Target("127.0.0.1", server.ports[f"{protocol}-StartTLS-None"], HOST, pod="dovecot-0")
     ((_, facts),) = Prober().examine([target], AUTHORITY.expects(STORED))
     before, inside = facts.reply(Phase.CAPABILITIES), facts.reply(Phase.CAPABILITIES_IN_TLS)
     assert before is not None

@@ -45,7 +45,7 @@ def probe(
 ) -> Endpoint:
     """Probe one service, by PROXY or with a claimed address."""
     port = Port(server.ports[name], tls, TlsPolicy.ENFORCED, Protocol.SMTP, proxy, claimed)
-    target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, HOST)
+    target = Target("127.0.0.1", port, HOST, pod="postfix-0", workload="StatefulSet/postfix")
     prober = Prober(Limits(dialog=3, handshake=3, overall=8))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 

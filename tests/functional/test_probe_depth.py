@@ -80,7 +80,7 @@ def server() -> Iterator[Postfix]:
 def target(server: Postfix, name: str) -> Target:
     """One service of the server, as a port of a pod."""
     port = Port(server.ports[name], CASES[name].tls, TlsPolicy.OPPORTUNISTIC)
-    return Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, HOST)
+    return Target("127.0.0.1", port, HOST, pod="postfix-0", workload="StatefulSet/postfix")
 
 
 def probe(server: Postfix, name: str) -> Endpoint:

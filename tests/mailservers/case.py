@@ -68,7 +68,7 @@ class Table:
 def probe(case: Case, where: tuple[str, int]) -> Endpoint:
     """Probe one service as its case wants it."""
     port = Port(where[1], case.tls, case.policy, case.protocol, case.proxy, case.xclient)
-    target = Target("mx-0", "StatefulSet/mx", where[0], port, HOST)
+    target = Target(where[0], port, HOST, pod="mx-0", workload="StatefulSet/mx")
     patience = case.patience
     limits = Limits(connect=patience, dialog=patience, handshake=patience, overall=3 * patience)
     stored = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)

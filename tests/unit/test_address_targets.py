@@ -28,7 +28,7 @@ def examine(directory: Path, wish: Wish, heard: list[str | None] | None = None) 
 
     context.sni_callback = note
     with mailbox(Mailbox(context)) as port:
-        aim = Target("127.0.0.1", "", "127.0.0.1", Port(port, PORT.tls_mode, PORT.tls_policy), "127.0.0.1")
+        aim = Target("127.0.0.1", Port(port, PORT.tls_mode, PORT.tls_policy), "127.0.0.1", pod="127.0.0.1")
         return Prober().probe([aim], AUTHORITY.expects(served), Depth.FULL)[0]
 
 

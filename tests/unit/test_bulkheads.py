@@ -371,7 +371,9 @@ def test_who_was_not_reached_is_blamed_alone() -> None:
 
 def test_slow_pods_are_dead_only_where_no_certificate_was_seen() -> None:
     """Servers hold their greeting back against spam."""
-    target = Target("mx-0", "StatefulSet/mx", "192.0.2.1", Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), "mx")
+    target = Target(
+        "192.0.2.1", Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), "mx", pod="mx-0", workload="StatefulSet/mx"
+    )
     step = ProbePods((target,))
     for served, answered in (("00" * 32, True), (None, False)):
         asked = seen(endpoints=(Endpoint(target, NOW, served_sha256=served),))

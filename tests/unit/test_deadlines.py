@@ -103,7 +103,7 @@ def _api_server(port: int) -> None:
 
 
 def _pods(port: int) -> None:
-    target = Target("mx-0", "", "127.0.0.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), "mx.example.com")
+    target = Target("127.0.0.1", Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), "mx.example.com", pod="mx-0")
     (endpoint,) = Prober().probe([target, replace(target, pod="mx-1")][:1], Expected())
     assert endpoint.failure is not None
     assert endpoint.failure.reason is Reason.CONNECT_TIMEOUT

@@ -139,7 +139,7 @@ def test_changed_wish_is_looked_at_at_once(change: dict[str, Any]) -> None:
 def test_another_certificate_that_is_served_is_looked_at_at_once() -> None:
     """TLSA records speak of what is served; a pod that shows none meanwhile changes nothing."""
     wants, have = wanted(), looked(wanted())
-    target = Target("postfix-0", "", "198.51.100.1", RELAY, HOST)
+    target = Target("198.51.100.1", RELAY, HOST, pod="postfix-0")
     renewed = replace(have, endpoints=(Endpoint(target, NOW, served_sha256="bb" * 32),))
     assert is_due(wants, renewed)
     assert not is_due(wants, replace(renewed, domains_asked=asked_until(wants, renewed, NOW + HOUR)))

@@ -174,7 +174,7 @@ def test_what_was_learned_with_another_certificate_is_forgotten() -> None:
 def test_glance_confirms_only_what_it_finds_unchanged() -> None:
     """The same leaf and no new finding: all stands, seen now; anything else: nothing does."""
     now = WallClock().now()
-    target = Target(FIRST, "StatefulSet/postfix", "198.51.100.1", PORT, "mx.example.test", "run")
+    target = Target("198.51.100.1", PORT, "mx.example.test", pod=FIRST, workload="StatefulSet/postfix", run="run")
     learned = Endpoint(target, now - DAY, (OLD_TLS,), "aa" * 32)
     assert confirmed(learned, Endpoint(target, now, (), "aa" * 32)) == replace(learned, checked_at=now)
     assert confirmed(learned, Endpoint(target, now, (OLD_TLS,), "aa" * 32)) is not None

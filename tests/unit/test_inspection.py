@@ -34,7 +34,9 @@ def examine(
     limits: Limits = LIMITS,
 ) -> tuple[Endpoint, Facts]:
     """Probe a port of this machine, where the good certificate is the stored one unless told otherwise."""
-    target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", Port(port, TlsMode.START_TLS, policy), HOST)
+    target = Target(
+        "127.0.0.1", Port(port, TlsMode.START_TLS, policy), HOST, pod="postfix-0", workload="StatefulSet/postfix"
+    )
     prober = Prober(limits)
     return prober.examine([target], expected or AUTHORITY.expects(GOOD), depth)[0]
 
@@ -326,7 +328,7 @@ def test_inspection_ends_in_time(tmp_path: Path) -> None:
     with serving(Script(served=GOOD), tmp_path) as port:
         limits = Limits(inspection=0)
         prober = Prober(limits)
-        aim = Target("postfix-0", "", "127.0.0.1", replace(target, port=port), HOST)
+        aim = Target("127.0.0.1", replace(target, port=port), HOST, pod="postfix-0")
         endpoint, facts = prober.examine([aim], AUTHORITY.expects(GOOD), Depth.DEEP)[0]
     assert endpoint.failure is None
     assert facts.inspection is not None

@@ -25,7 +25,7 @@ LATER = NOW + timedelta(days=90)
 def endpoint(pod: str, port: int = 25, *reasons: Reason, seen: bool = True, address: str = "10.0.0.1") -> Endpoint:
     """Make a verdict on one port, which shows a certificate unless `seen` is false."""
     where = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    target = Target(pod, "StatefulSet/postfix", address, where, "mx.example.com")
+    target = Target(address, where, "mx.example.com", pod=pod, workload="StatefulSet/postfix")
     findings = tuple(Finding(reason, "It is wrong.") for reason in reasons)
     served = {"served_sha256": "ab", "served_not_after": LATER} if seen else {}
     return replace(Endpoint(target, NOW, findings), **served)  # type: ignore[arg-type]

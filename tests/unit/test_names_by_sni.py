@@ -67,7 +67,7 @@ def expected(*names: str) -> Expected:
 def at(port: int) -> Target:
     """A submission port of this machine."""
     where = Port(port, TlsMode.START_TLS, TlsPolicy.ENFORCED)
-    return Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", where, HOST)
+    return Target("127.0.0.1", where, HOST, pod="postfix-0", workload="StatefulSet/postfix")
 
 
 def probe(

@@ -23,7 +23,7 @@ def endpoint(
     port: int, fault: Fault | None = None, *, host: str = HOST, address: str = V4, leaf: str = "aa"
 ) -> Endpoint:
     """One that serves, or one that nobody answers on."""
-    target = Target(host, "", address, read_port(str(port)), host)
+    target = Target(address, read_port(str(port)), host, pod=host)
     if fault:
         return judge(target, Expected(), Facts(stop=Stop(Phase.CONNECT, fault)), NOW)
     return Endpoint(target, NOW, served_sha256=leaf)

@@ -50,7 +50,7 @@ def counting() -> Iterator[tuple[Counting, Target]]:
         accepting.start()
         port = Port(listener.getsockname()[1], TlsMode.IMPLICIT, TlsPolicy.ENFORCED)
         try:
-            yield server, Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", port, "mx1.example.com")
+            yield server, Target("127.0.0.1", port, "mx1.example.com", pod="postfix-0", workload="StatefulSet/postfix")
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
@@ -89,7 +89,7 @@ def test_slow_servers_make_room_across_threads() -> None:
     prober = Prober(limits)
     with socket.create_server(("127.0.0.1", 0)) as silent, counting() as (server, target):
         port = Port(silent.getsockname()[1], TlsMode.IMPLICIT, TlsPolicy.ENFORCED)
-        slow = Target("postfix-1", "StatefulSet/postfix", "127.0.0.1", port, "mx1.example.com")
+        slow = Target("127.0.0.1", port, "mx1.example.com", pod="postfix-1", workload="StatefulSet/postfix")
         waiting = threading.Thread(target=prober.probe, args=([slow], Expected()))
         waiting.start()
         held, _ = silent.accept()

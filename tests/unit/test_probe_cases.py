@@ -317,7 +317,9 @@ CASES = [
 
 def probe(port: int, case: Case) -> Endpoint:
     """Probe one scripted server as the case wants it."""
-    target = Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", Port(port, case.tls, case.policy), HOST)
+    target = Target(
+        "127.0.0.1", Port(port, case.tls, case.policy), HOST, pod="postfix-0", workload="StatefulSet/postfix"
+    )
     stored = case.stored or case.script.served or GOOD
     trust = AUTHORITY.roots_pem if case.trust is None else case.trust
     expected = Expected(stored.sha256, trust, stored.chain[0].not_valid_before_utc)

@@ -183,7 +183,7 @@ CASES = [
 
 def probe(port: Port, patience: float = PATIENT, overall: float = 2 * PATIENT) -> Endpoint:
     """Probe one scripted server."""
-    target = Target("mail-0", "StatefulSet/mail", "127.0.0.1", port, HOST)
+    target = Target("127.0.0.1", port, HOST, pod="mail-0", workload="StatefulSet/mail")
     limits = Limits(connect=PATIENT, dialog=patience, handshake=patience, overall=overall)
     return Prober(limits).probe([target], AUTHORITY.expects(STORED))[0]
 

@@ -28,7 +28,7 @@ EXPECTED = AUTHORITY.expects(GOOD)
 
 def target(tls: TlsMode = TlsMode.START_TLS, policy: TlsPolicy = TlsPolicy.OPPORTUNISTIC) -> Target:
     """Aim somewhere; nothing is dialled here."""
-    return Target("postfix-0", "StatefulSet/postfix", "192.0.2.25", Port(25, tls, policy), HOST)
+    return Target("192.0.2.25", Port(25, tls, policy), HOST, pod="postfix-0", workload="StatefulSet/postfix")
 
 
 def reasons(facts: Facts, expected: Expected = EXPECTED, now: datetime = NOW) -> list[Reason]:

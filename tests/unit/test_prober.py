@@ -29,7 +29,9 @@ LIMITS = Limits(connect=1)
 
 def target(port: int, address: str = "127.0.0.1", tls: TlsMode = TlsMode.START_TLS) -> Target:
     """Aim at a port of this machine."""
-    return Target(f"postfix-{port}", "StatefulSet/postfix", address, Port(port, tls, TlsPolicy.OPPORTUNISTIC), HOST)
+    return Target(
+        address, Port(port, tls, TlsPolicy.OPPORTUNISTIC), HOST, pod=f"postfix-{port}", workload="StatefulSet/postfix"
+    )
 
 
 def probe(*targets: Target, limits: Limits = LIMITS) -> list[Endpoint]:

@@ -125,7 +125,7 @@ def test_doubt_ends_with_its_cause() -> None:
 @pytest.mark.parametrize(("seconds", "changed"), [(-1, False), (0, True), (5, True)])
 def test_first_look_compares_with_the_time_of_the_probe(seconds: int, changed: bool) -> None:
     """The API server tells whole seconds, so that a change within the very second counts as one after it."""
-    target = Target(FIRST, "StatefulSet/postfix", "198.51.100.1", PORT, "mx.example.test")
+    target = Target("198.51.100.1", PORT, "mx.example.test", pod=FIRST, workload="StatefulSet/postfix")
     untrusted = Endpoint(target, NOW.replace(microsecond=400_000), (UNTRUSTED,))
     sight = Sight(PATH, "2", NOW + timedelta(seconds=seconds))
     assert roots_changed(seen(endpoints=(untrusted,)), sight) is changed

@@ -34,7 +34,7 @@ def found(
     """The only finding on a port of this kind."""
     port = Port(25, tls, TlsPolicy.ENFORCED, proxy_protocol=proxy)
     expected = replace(AUTHORITY.expects(GOOD), by_hand=by_hand)
-    (finding,) = judge(Target("mx", "", "192.0.2.25", port, HOST), expected, facts, NOW).findings
+    (finding,) = judge(Target("192.0.2.25", port, HOST, pod="mx"), expected, facts, NOW).findings
     return finding
 
 

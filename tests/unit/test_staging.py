@@ -39,7 +39,7 @@ FINGERPRINTS = {  # as https://letsencrypt.org/docs/staging-environment/ hands t
 }
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
-TARGET = Target("mx", "", "192.0.2.25", Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), HOST)
+TARGET = Target("192.0.2.25", Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), HOST, pod="mx")
 
 
 def verified(served: x509.Certificate, extra_pem: str = "", *, trusts_staging: bool) -> Verification:

@@ -38,7 +38,7 @@ NOW = datetime.now(UTC)
 def target(port: int = 25) -> Target:
     """Aim at a port of this machine."""
     where = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    return Target("postfix-0", "StatefulSet/postfix", "127.0.0.1", where, HOST)
+    return Target("127.0.0.1", where, HOST, pod="postfix-0", workload="StatefulSet/postfix")
 
 
 def findings(context: ssl.SSLContext, thresholds: Thresholds, depth: Depth, expected: Expected) -> list[Finding]:

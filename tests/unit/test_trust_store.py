@@ -88,7 +88,7 @@ def test_empty_store_is_said_to_be_empty(tmp_path: Path, monkeypatch: pytest.Mon
     served = PUBLIC.issue()
     found = verify(served)
     assert found.code == NO_ROOTS
-    target = Target("mx", "", "127.0.0.1", Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), "mx.example.test")
+    target = Target("127.0.0.1", Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), "mx.example.test", pod="mx")
     der = tuple(each.public_bytes(Encoding.DER) for each in served.chain)
     facts = Facts(session=Session(der, "TLSv1.3", "TLS_AES_256_GCM_SHA384", found))
     told = [

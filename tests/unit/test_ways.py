@@ -397,7 +397,7 @@ def test_changed_list_of_ways_drops_what_is_not_asked_for_any_more() -> None:
 
 def test_what_a_service_serves_proves_no_pod() -> None:
     """A Service may bear the name of a pod."""
-    target = Target("postfix-0", "StatefulSet/postfix", "10.96.0.7", SMTP, HOST, way=Way.SERVICE)
+    target = Target("10.96.0.7", SMTP, HOST, pod="postfix-0", workload="StatefulSet/postfix", way=Way.SERVICE)
     (own,) = targets((replace(STATE, workload=replace(POSTFIX, ports=(SMTP,))),), HOST)
     now = WallClock().now()
     evidence = gather((Endpoint(target, now, served_sha256="aa"), Endpoint(own, now, served_sha256="00")), "aa")
@@ -437,7 +437,7 @@ def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:
 
 def judged(way: Way, fault: Fault) -> Finding:
     """The verdict where the connection itself ends so."""
-    target = Target("mx", "", "192.0.2.1", SMTP, HOST, way=way)
+    target = Target("192.0.2.1", SMTP, HOST, pod="mx", way=way)
     (finding,) = judge(target, Expected("aa" * 32), Facts(Stop(Phase.CONNECT, fault)), WallClock().now()).findings
     return finding
 

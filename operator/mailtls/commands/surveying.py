@@ -206,7 +206,7 @@ def _knocks(request: Request, wanted: Wanted, named: _Named, host: str, address:
     is_named = bool(wanted.ports or request.ports or named.facts)
     for port in ports:
         asked = request.manner.of(_as_demanded(named.facts, host, port) if named.facts else port)
-        target = Target(pod=host, workload="", address=address, port=asked, server_name=request.server_name or host)
+        target = Target(address, asked, request.server_name or host, pod=host)
         yield _Knock(target, named.facts.domain if named.facts else "", is_named)
 
 

@@ -109,7 +109,7 @@ def _pairs(state: WorkloadState, services: Iterable[Service]) -> Iterator[tuple[
 
 
 def _service_target(name: str, state: WorkloadState, address: str, port: Port, desired: Desired) -> Target:
-    return Target(name, str(state.workload), address, port, desired.server_name, way=Way.SERVICE)
+    return Target(address, port, desired.server_name, pod=name, workload=str(state.workload), way=Way.SERVICE)
 
 
 def public_leads(
@@ -127,7 +127,7 @@ def public_leads(
 
 
 def _public_target(public: PublicName, address: str, port: Port) -> Target:
-    return Target(public.host, "", address, port, public.host, way=Way.PUBLIC)
+    return Target(address, port, public.host, pod=public.host, way=Way.PUBLIC)
 
 
 def _unresolved(host: str, failure: str) -> Finding:

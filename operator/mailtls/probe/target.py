@@ -112,26 +112,28 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to knock: an address and port, dialled as a client of `server_name` would.
+    """Where to connect, and how: an address and port, dialled as a client of `server_name` would.
 
-    `address` is a literal, as a name with many addresses is as many targets; it is empty where a way was looked for in
-    vain. `pod` names the server. By the `way` of a Service that is the Service, from outside and without Kubernetes the
-    host, whose `workload` is empty. `run` is the pod's: what a container said before it restarted is no evidence on
-    what it says since.
+    `address` is a literal, as a name with many addresses is as many targets; it is empty where none was found.
+    `server_name` is sent as SNI, and the certificate must be for it.
+
+    The rest names the server in messages and comparisons. `pod` is its own name: a pod's, by the `way` of a Service the
+    Service's, from outside the host's. Targets of one `workload` should serve the same; it is empty outside a cluster.
+    `run` names the processes: what a container said before it restarted is no evidence on what it says since.
     """
 
-    pod: str
-    workload: str  # "StatefulSet/postfix"
     address: str
     port: Port
     server_name: str
+    pod: str = ""
+    workload: str = ""  # "StatefulSet/postfix"
     run: str = ""
     way: Way = Way.PODS
 
     @property
     def label(self) -> str:
         """One word for the server: `postfix-0`, `Service/postfix` or `Public/mx1.example.com`."""
-        return self.pod if self.way is Way.PODS else f"{self.way}/{self.pod}".rstrip("/")
+        return self.pod or self.server_name if self.way is Way.PODS else f"{self.way}/{self.pod}".rstrip("/")
 
     @property
     def where(self) -> str:
