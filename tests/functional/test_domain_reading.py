@@ -1,12 +1,16 @@
 """Domains in a real DNS with real signatures, a real validating resolver and a real web server for the policy."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+import mailtls.maildomain as library
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.policy_server import page, serving
@@ -14,7 +18,7 @@ from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
-from mailtls.maildomain.overview import overview
+from mailtls.maildomain.overview import describe_domain
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.net.answer import Dnssec
 from mailtls.world.dns.resolver import ResolverSettings
@@ -119,7 +123,7 @@ def test_good_domain_has_no_finding(internet: tuple[str, int]) -> None:
     assert host.tlsa[25].dnssec is Dnssec.SECURE
     assert [len(answer.values) for answer in host.authoritative[25]] == [2]
     assert judge_domain(facts, [probed("mx1.good.example", GOOD)]) == ()
-    assert ("MTA-STS", "mode enforce for mx1.good.example, max_age 604800") in overview(facts)
+    assert ("MTA-STS", "mode enforce for mx1.good.example, max_age 604800") in describe_domain(facts)
 
 
 def test_renewal_with_an_unpublished_key_is_a_mismatch(reader: DomainReader) -> None:
@@ -188,7 +192,7 @@ def test_null_mx_alone_is_fine(reader: DomainReader) -> None:
     assert facts.has_null_mx
     assert facts.mx == ()
     assert judge_domain(facts) == ()
-    assert ("MX", "takes no mail, and says so (MX 0 .)") in overview(facts)
+    assert ("MX", "takes no mail, and says so (MX 0 .)") in describe_domain(facts)
 
 
 def test_null_mx_beside_others_fails(reader: DomainReader) -> None:
@@ -254,7 +258,7 @@ def test_subdomain_inherits_its_parents_dmarc(reader: DomainReader) -> None:
     """The walk goes up the tree (RFC 9989 section 4.10)."""
     facts = reader.read("mail.parent.example")
     assert [answer.name for answer in facts.dmarc][:2] == ["_dmarc.mail.parent.example", "_dmarc.parent.example"]
-    assert ("DMARC", "policy none, from _dmarc.parent.example") in overview(facts)
+    assert ("DMARC", "policy none, from _dmarc.parent.example") in describe_domain(facts)
 
 
 def test_name_in_another_script_is_read(reader: DomainReader) -> None:
@@ -267,6 +271,22 @@ def test_name_in_another_script_is_read(reader: DomainReader) -> None:
 def test_addresses_of_a_host_are_read(reader: DomainReader) -> None:
     """IPv4 first."""
     assert reader.addresses("mx1.good.example") == ("192.0.2.1", "2001:db8::1")
+
+
+def test_example_of_the_library_runs_as_it_is_printed(internet: tuple[str, int]) -> None:
+    """The ten lines of its documentation, for a domain with faults, in a process of their own."""
+    server, _ = internet
+    code = dedent(str(library.__doc__).partition("::\n\n")[2].partition("\n\n`read`")[0])
+    for theirs, ours in (("127.0.0.1", server), ("example.com", "spf.example"), ("mail2026", "old")):
+        assert theirs in code
+        code = code.replace(theirs, ours)
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert len(code.splitlines()) <= 10
+    assert "MX: 10 mx1.spf.example (192.0.2.1)" in run.stdout
+    assert "DKIM: old: v=DKIM1; p=" in run.stdout
+    assert "Warn SpfTooManyLookups: The SPF record of spf.example" in run.stdout
+    assert "Warn DkimRevoked: The DKIM key at old._domainkey.spf.example is revoked" in run.stdout
 
 
 def test_policy_server_with_an_expired_certificate_is_named(internet: tuple[str, int], tmp_path: Path) -> None:

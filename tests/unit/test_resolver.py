@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.records import Lookup
-from mailtls.maildomain.overview import overview
+from mailtls.maildomain.overview import describe_domain
 from mailtls.model.reason import Reason, Severity
 from mailtls.net.answer import Dnssec, Records
 from mailtls.world.dns.resolver import ResolverSettings
@@ -117,7 +117,7 @@ def test_error_of_the_resolver_is_named(code: dns.rcode.Rcode, words: str) -> No
     (found,) = judge_domain(facts)
     assert (found.reason, found.severity, found.evidence) == (Reason.DNS_LOOKUP_FAILED, Severity.FAIL, words)
     assert facts.mx_records.dnssec is Dnssec.UNKNOWN
-    assert dict(overview(facts))["MX"] == f"could not be looked up ({words})"
+    assert dict(describe_domain(facts))["MX"] == f"could not be looked up ({words})"
 
 
 def test_silent_resolver_is_named_in_time() -> None:
@@ -154,7 +154,7 @@ def test_huge_and_hostile_texts_are_cut_and_quoted() -> None:
     for finding in judge_domain(facts):
         assert (finding.message + finding.evidence).isprintable()
         assert len(finding.message) < 700
-    assert all(text.isprintable() for _, text in overview(facts))
+    assert all(text.isprintable() for _, text in describe_domain(facts))
 
 
 @pytest.mark.parametrize(("flag", "words"), [(0, "not authoritative for the zone"), (dns.flags.AA, "")])

@@ -13,7 +13,7 @@ from mailtls.maildomain.facts import DomainFacts
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.records import Lookup, by_resolver
 from mailtls.maildomain.name import displayed
-from mailtls.maildomain.overview import overview
+from mailtls.maildomain.overview import describe_domain
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
 from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission
@@ -261,4 +261,6 @@ def _domain(facts: DomainFacts, found: Iterable[Seen], now: datetime) -> Surveye
     own = tuple(
         served_at(seen.endpoint.target, seen.facts) for seen in found if seen.endpoint.target.server_name in hosts
     )
-    return SurveyedDomain(facts.domain, facts.display_name, hosts, overview(facts), judge_domain(facts, own, now))
+    return SurveyedDomain(
+        facts.domain, facts.display_name, hosts, describe_domain(facts), judge_domain(facts, own, now)
+    )

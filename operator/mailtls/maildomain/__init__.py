@@ -2,11 +2,11 @@
 
 It reads the DNS and the policy of MTA-STS, writes nothing, and knows nothing of Kubernetes::
 
-    from mailtls.maildomain import DomainReader, ResolverSettings, judge_domain, overview
+    from mailtls.maildomain import DomainReader, ResolverSettings, describe_domain, judge_domain
 
     reader = DomainReader(ResolverSettings(nameservers=("127.0.0.1",)))
     facts = reader.read("example.com", dkim_selectors=["mail2026"])
-    for topic, words in overview(facts):
+    for topic, words in describe_domain(facts):
         print(f"{topic}: {words}")
     for finding in judge_domain(facts):
         print(f"{finding.severity} {finding.reason}: {finding.message}")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mailtls.maildomain.facts import DomainFacts, ServedTls
     from mailtls.maildomain.lookup.domains import DomainReader
     from mailtls.maildomain.name import InvalidName
-    from mailtls.maildomain.overview import overview
+    from mailtls.maildomain.overview import describe_domain
     from mailtls.world.dns.resolver import ResolverSettings
 else:
     # Records and checks are used without the lookups, and must not wait for the import of a DNS and an HTTP client.
@@ -35,7 +35,7 @@ else:
         "ServedTls": "mailtls.maildomain.facts",
         "is_tls_demanded": "mailtls.maildomain.checks.verdict",
         "judge_domain": "mailtls.maildomain.checks.verdict",
-        "overview": "mailtls.maildomain.overview",
+        "describe_domain": "mailtls.maildomain.overview",
     }
 
     def __getattr__(name: str) -> object:
@@ -51,7 +51,7 @@ __all__ = [
     "InvalidName",
     "ResolverSettings",
     "ServedTls",
+    "describe_domain",
     "is_tls_demanded",
     "judge_domain",
-    "overview",
 ]

@@ -12,7 +12,7 @@ from mailtls.model.quoting import quote, shorten
 Line = tuple[str, str]
 
 
-def overview(facts: DomainFacts) -> tuple[Line, ...]:
+def describe_domain(facts: DomainFacts) -> tuple[Line, ...]:
     """Return pairs of a topic (MX, DANE, MTA-STS, TLSRPT, SPF, DMARC, DKIM) and what there is of it."""
     return (
         *_hosts(facts),

@@ -210,6 +210,7 @@ class Reason(StrEnum):
     DKIM_MISSING = "DkimMissing"
     DKIM_INVALID = "DkimInvalid"
     DKIM_REVOKED = "DkimRevoked"
+    DKIM_TESTING = "DkimTesting"
     DKIM_KEY_WEAK = "DkimKeyWeak"
 
 

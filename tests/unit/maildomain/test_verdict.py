@@ -11,7 +11,7 @@ from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, 
 from mailservers.certificates import HOST, Wish
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFault, StsFetch
-from mailtls.maildomain.overview import overview
+from mailtls.maildomain.overview import describe_domain
 from mailtls.model.explanations.domain import DOMAIN as EXPLAINED
 from mailtls.model.explanations.domain import SENDERS
 from mailtls.model.reason import Reason, Severity
@@ -40,8 +40,8 @@ def test_good_domain_has_no_finding() -> None:
 
 def test_domain_without_policy_says_so_in_the_overview() -> None:
     """It is no fault, but worth a line."""
-    assert dict(overview(facts(host())))["MTA-STS"] == "not published"
-    assert dict(overview(with_policy()))["MTA-STS"] == f"mode enforce for {HOST}, max_age 604800"
+    assert dict(describe_domain(facts(host())))["MTA-STS"] == "not published"
+    assert dict(describe_domain(with_policy()))["MTA-STS"] == f"mode enforce for {HOST}, max_age 604800"
 
 
 def test_domain_without_mail_host_fails() -> None:
@@ -230,7 +230,7 @@ def test_fault_of_dmarc_only_warns(records: tuple[str, ...], reason: Reason) -> 
 def test_dmarc_of_the_organizational_domain_applies(parents: tuple[str, ...], chosen: str) -> None:
     """RFC 9989 section 4.10: the fewest labels, unless a record marks the border."""
     walk = (texts(f"_dmarc.{DOMAIN}"), *(texts(f"p{n}", *([text] * bool(text))) for n, text in enumerate(parents, 1)))
-    assert dict(overview(facts(host(), dmarc=walk)))["DMARC"].endswith(f", from {chosen}")
+    assert dict(describe_domain(facts(host(), dmarc=walk)))["DMARC"].endswith(f", from {chosen}")
 
 
 def test_key_of_dkim_is_judged() -> None:
@@ -245,6 +245,16 @@ def test_key_of_dkim_is_judged() -> None:
         Reason.DKIM_REVOKED: WARN,
         Reason.DKIM_KEY_WEAK: WARN,
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [("t=y", {Reason.DKIM_TESTING: WARN}), ("t=s:y", {Reason.DKIM_TESTING: WARN}), ("t=s", {}), ("n=y", {})],
+)
+def test_dkim_key_in_testing_mode_warns(flags: str, found: dict[Reason, Severity]) -> None:
+    """RFC 6376 section 3.6.1: t=y asks receivers to treat signed mail as unsigned; t=s is about subdomains."""
+    record = f"v=DKIM1; k=ed25519; {flags}; p={base64.b64encode(b'k' * 32).decode()}"
+    assert judged(facts(host(), dkim={"a": texts(f"a._domainkey.{DOMAIN}", record)})) == found
 
 
 def test_failing_findings_come_first() -> None:

@@ -214,7 +214,15 @@ def _key_findings(facts: DomainFacts, name: str, key: DkimKey) -> Iterator[Findi
             f"The DKIM key at {name} is revoked (an empty p=), so that signatures with it fail: sign with another "
             "selector.",
         )
-    elif key.kind == "rsa" and key.bits < _RSA_GOOD:
+        return
+    if key.is_testing:
+        yield _warning(
+            facts,
+            Reason.DKIM_TESTING,
+            f"The DKIM key at {name} is in testing mode (t=y), so that receivers treat signed mail like unsigned: "
+            "remove t=y from the record.",
+        )
+    if key.kind == "rsa" and key.bits < _RSA_GOOD:
         refused = "less than verifiers take" if key.bits < _RSA_LEAST else "less than is good practice"
         yield _warning(
             facts,

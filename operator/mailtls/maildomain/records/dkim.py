@@ -30,7 +30,10 @@ class DkimInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DkimKey:
-    """`kind` is rsa or ed25519; `bits` is 0 for a key that was revoked (an empty `p`)."""
+    """`kind` is rsa or ed25519; `bits` is 0 for a key that was revoked (an empty `p`).
+
+    `is_testing` (t=y): receivers are asked to treat signed mail as they treat unsigned mail.
+    """
 
     kind: str
     bits: int

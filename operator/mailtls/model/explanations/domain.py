@@ -308,6 +308,13 @@ SENDERS: Mapping[Reason, Explanation] = {
         symptom=_SPAM,
         rfc="RFC 6376 section 3.6.1",
     ),
+    Reason.DKIM_TESTING: Explanation(
+        "The key record carries the flag t=y: the domain is still testing DKIM, and receivers treat its mail as if it "
+        "were not signed.",
+        "Remove t=y from the record as soon as receivers report that your signatures verify.",
+        symptom=_SPAM,
+        rfc="RFC 6376 section 3.6.1",
+    ),
     Reason.DKIM_KEY_WEAK: Explanation(
         "The RSA key has less than 2048 bits; below 1024 verifiers do not take it at all.",
         "Make a key of 2048 bits under a new selector, and remove the old one a week after the last use.",
