@@ -1,7 +1,7 @@
-"""Durations as Kubernetes writes them: `720h`, `1h30m`, `90s`."""
+"""Durations as Kubernetes writes them (`720h`, `1h30m`, `90s`), and moments as messages show them."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 _PARTS = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?")
 
@@ -21,3 +21,8 @@ def format_duration(duration: timedelta) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
+
+
+def format_minute(moment: datetime) -> str:
+    """Write a moment in UTC as a message shows it: `2026-08-01 12:00 UTC`."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

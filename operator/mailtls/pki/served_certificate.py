@@ -1,4 +1,7 @@
-"""How good a public key is, in the bands of the Dutch NCSC's guidelines for TLS."""
+"""A certificate as a stranger served it, read without trust: nothing in it can raise or flood a message.
+
+How good its key is follows the bands of the Dutch NCSC's guidelines for TLS.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mailtls.model import loading
+from mailtls.model.duration import format_minute
 from mailtls.model.hostname import address_in, is_named
 from mailtls.model.quoting import quote
 
@@ -54,6 +58,15 @@ class ServedCertificate:
         if address := address_in(host):
             return address in self.ip_addresses
         return is_named(host, self.dns_names)
+
+
+def describe(served: ServedCertificate | None, *, digits: int = 64) -> str:
+    """Describe a certificate, None being one that cannot be read; `digits` of its SHA-256 are shown, of 64."""
+    if served is None:
+        return "a certificate that cannot be read"
+    fingerprint = served.sha256 if digits >= len(served.sha256) else f"{served.sha256[:digits]}…"
+    validity = f"valid {format_minute(served.not_before)} to {format_minute(served.not_after)}"
+    return f"SHA-256 {fingerprint}, {validity}, subject {served.subject}, issued by {served.issuer}"
 
 
 @lru_cache(maxsize=16)  # pods of one workload serve one chain

@@ -9,6 +9,7 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
+from mailtls.model.duration import format_minute
 from mailtls.model.reason import Finding, Severity
 from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate
@@ -120,7 +121,7 @@ def _certificate(leaf: ServedCertificate, now: datetime) -> Iterator[tuple[str, 
     yield "issuer", leaf.issuer
     yield (
         "valid until",
-        f"{leaf.not_after:%Y-%m-%d %H:%M} UTC, {_left(days_left(leaf.not_after, now), is_past=leaf.not_after < now)}",
+        f"{format_minute(leaf.not_after)}, {_left(days_left(leaf.not_after, now), is_past=leaf.not_after < now)}",
     )
     yield "SHA-256", leaf.sha256
 

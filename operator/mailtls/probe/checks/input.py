@@ -6,7 +6,7 @@ from typing import Final
 
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
-from mailtls.pki.served_certificate import ServedCertificate, read_served
+from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
 from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, Idiom, Terms, idiom_of
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
@@ -145,20 +145,12 @@ def with_evidence(seen: Seen, finding: Finding) -> Finding:
     return replace(finding, evidence=shorten(finding.evidence or _last_words(seen), EVIDENCE_LIMIT))
 
 
-def certificate(served: ServedCertificate | None) -> str:
-    """A portrait of the leaf."""
-    if served is None:
-        return "a certificate that cannot be read"
-    validity = f"valid {served.not_before:%Y-%m-%d %H:%M} to {served.not_after:%Y-%m-%d %H:%M} UTC"
-    return f"SHA-256 {served.sha256}, {validity}, subject {served.subject}, issued by {served.issuer}"
-
-
 def chain(seen: Seen) -> str:
     """What OpenSSL says of the chain, and its leaf."""
     if not seen.facts.session:
         return ""
     told = seen.facts.session.verification
-    return f"OpenSSL {told.code} at depth {told.depth}: {told.words}; {certificate(seen.leaf)}"
+    return f"OpenSSL {told.code} at depth {told.depth}: {told.words}; {describe(seen.leaf)}"
 
 
 def _last_words(seen: Seen) -> str:

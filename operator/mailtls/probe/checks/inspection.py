@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from mailtls.model.duration import format_minute
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.pki.served_certificate import ServedCertificate, read_served
+from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
 from mailtls.probe.checks.input import Seen
 from mailtls.probe.facts import STOWAWAYS, Inspection, Question
 from mailtls.probe.replies import Phase, Session, Stop
@@ -47,7 +48,7 @@ def second_certificate_is_stale(seen: Seen) -> Finding | None:
         Reason.SECOND_CERTIFICATE_STALE,
         f"Clients that ask for {other.key_kind} are served another certificate, which {flaw}: renew it together with "
         "the first, or take it out of the server's configuration.",
-        evidence=f"{other.key_kind} leaf SHA-256 {other.sha256}, valid until {other.not_after:%Y-%m-%d %H:%M} UTC",
+        evidence=f"{other.key_kind}; {describe(other)}",
         tlsrpt=tlsrpt,
     )
 
@@ -177,7 +178,7 @@ def _flaw_of_second(seen: Seen, session: Session, other: ServedCertificate) -> t
 def _what_clients_refuse(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
     """What is wrong with it for everybody, and the result type under which senders report that (RFC 8460)."""
     if other.not_after < seen.now:
-        return f"expired at {other.not_after:%Y-%m-%d %H:%M} UTC", "certificate-expired"
+        return f"expired at {format_minute(other.not_after)}", "certificate-expired"
     if session.verification.code and not _is_untrusted(seen):
         return f"clients do not trust ({session.verification.words})", "certificate-not-trusted"
     if not other.names(seen.target.server_name):
@@ -223,7 +224,7 @@ def key_is_below_minimum(seen: Seen) -> Finding | None:
         Reason.KEY_BELOW_MINIMUM,
         f"The served certificate has an RSA key of {small[0].key_bits} bits, while {least} are the fewest allowed: "
         "renew it with a larger key or an ECDSA one, or lower the threshold.",
-        evidence=f"RSA {small[0].key_bits}, SHA-256 {small[0].sha256}",
+        evidence=f"RSA {small[0].key_bits}; {describe(small[0])}",
     )
 
 

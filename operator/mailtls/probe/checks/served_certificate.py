@@ -1,12 +1,12 @@
 """Checks on the certificate that was served: is it the stored one, and would a client trust it."""
 
-from datetime import datetime
 from typing import Final
 
+from mailtls.model.duration import format_minute
 from mailtls.model.quoting import quote
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.pki.served_certificate import KeyBand, ServedCertificate, key_band
-from mailtls.probe.checks.input import Seen, certificate, chain
+from mailtls.pki.served_certificate import KeyBand, ServedCertificate, describe, key_band
+from mailtls.probe.checks.input import Seen, chain
 from mailtls.probe.replies import Verification
 
 NAMES_SHOWN: Final = 5
@@ -42,9 +42,9 @@ def older_certificate_is_served(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.SERVING_OLD_CERTIFICATE,
-        f"The server still serves an older certificate for {seen.target.server_name} ({_portrait(leaf)}): reload or "
-        f"restart the server and check that it reads {seen.terms.stored}.",
-        evidence=certificate(leaf),
+        f"The server still serves an older certificate for {seen.target.server_name} ({describe(leaf, digits=16)}): "
+        f"reload or restart the server and check that it reads {seen.terms.stored}.",
+        evidence=describe(leaf),
     )
 
 
@@ -55,13 +55,12 @@ def foreign_certificate_is_served(seen: Seen) -> Finding | None:
         return None
     if leaf and (_matches(seen, leaf) or _is_predecessor(seen, leaf)):
         return None
-    shown = f"{leaf.subject}, {_portrait(leaf)}" if leaf else "one that cannot be read"
     return Finding(
         Reason.UNEXPECTED_CERTIFICATE,
-        f"The server serves another certificate than the stored one ({shown}): point "
+        f"The server serves another certificate than the stored one ({describe(leaf, digits=16)}): point "
         f"{seen.idiom.fixes[Reason.UNEXPECTED_CERTIFICATE]} at {seen.terms.stored} and check that the address belongs "
         f"to {seen.terms.owner}.",
-        evidence=certificate(leaf),
+        evidence=describe(leaf),
     )
 
 
@@ -71,8 +70,8 @@ def certificate_is_expired(seen: Seen) -> Finding | None:
     if leaf and leaf.not_after < seen.now:
         return Finding(
             Reason.CERTIFICATE_EXPIRED,
-            f"The served certificate expired at {_when(leaf.not_after)}: renew it.",
-            evidence=certificate(leaf),
+            f"The served certificate expired at {format_minute(leaf.not_after)}: renew it.",
+            evidence=describe(leaf),
         )
     return (
         Finding(
@@ -91,9 +90,9 @@ def certificate_is_not_yet_valid(seen: Seen) -> Finding | None:
     if leaf and leaf.not_before > seen.now:
         return Finding(
             Reason.CERTIFICATE_NOT_YET_VALID,
-            f"The served certificate is valid only from {_when(leaf.not_before)} on: check the clocks of this machine "
-            "and of the CA.",
-            evidence=certificate(leaf),
+            f"The served certificate is valid only from {format_minute(leaf.not_before)} on: check the "
+            "clocks of this machine and of the CA.",
+            evidence=describe(leaf),
         )
     return (
         Finding(
@@ -124,10 +123,10 @@ def root_is_untrusted(seen: Seen) -> Finding | None:
     """The chain leads to a root that clients do not know."""
     verdict = _verification(seen)
     if verdict.code == _BUNDLE_UNREADABLE:
-        return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=certificate(seen.leaf))
+        return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=describe(seen.leaf))
     if verdict.code == _STORE_EMPTY:
         message = f"{verdict.words} A private CA's root can be named by {seen.terms.trust}."
-        return Finding(Reason.UNTRUSTED_ROOT, message, evidence=certificate(seen.leaf))
+        return Finding(Reason.UNTRUSTED_ROOT, message, evidence=describe(seen.leaf))
     above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
     if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
         return None
@@ -154,7 +153,7 @@ def certificate_is_for_trials(seen: Seen) -> Finding | None:
             Reason.STAGING_CERTIFICATE,
             f"The certificate is of Let's Encrypt's staging CA, which mail clients do not trust: {_real(seen)}.",
             Severity.WARN,
-            evidence=certificate(seen.leaf),
+            evidence=describe(seen.leaf),
         )
         if _verification(seen).is_trial
         else None
@@ -222,7 +221,7 @@ def purpose_is_wrong(seen: Seen) -> Finding | None:
         Finding(
             Reason.WRONG_CERTIFICATE_PURPOSE,
             "The served certificate is not made for servers (extended key usage lacks serverAuth): reissue it.",
-            evidence=certificate(seen.leaf),
+            evidence=describe(seen.leaf),
         )
         if seen.leaf and not seen.leaf.for_servers
         else None
@@ -236,10 +235,10 @@ def expiry_is_near(seen: Seen) -> Finding | None:
         return None
     return Finding(
         Reason.CERTIFICATE_EXPIRING_SOON,
-        f"The served certificate expires at {_when(leaf.not_after)}, with less than {thresholds.words} left: see why "
-        "it is not renewed.",
+        f"The served certificate expires at {format_minute(leaf.not_after)}, with less than {thresholds.words} left: "
+        "see why it is not renewed.",
         Severity.WARN,
-        evidence=certificate(leaf),
+        evidence=describe(leaf),
     )
 
 
@@ -257,7 +256,7 @@ def crypto_is_weak(seen: Seen) -> Finding | None:
         f"Weak cryptography is in use ({'; '.join(weak[:3])}): use RSA 3072 or ECDSA P-256 keys, SHA-256 and the "
         "server's default ciphers.",
         Severity.WARN,
-        evidence=f"{seen.facts.session.tls_version}, {seen.facts.session.cipher}; {certificate(seen.leaf)}",
+        evidence=f"{seen.facts.session.tls_version}, {seen.facts.session.cipher}; {describe(seen.leaf)}",
     )
 
 
@@ -292,17 +291,8 @@ def _verification(seen: Seen) -> Verification:
     return seen.facts.session.verification if seen.facts.session else Verification()
 
 
-def _portrait(leaf: ServedCertificate) -> str:
-    validity = f"valid {_when(leaf.not_before)} to {_when(leaf.not_after)}"
-    return f"SHA-256 {leaf.sha256[:16]}…, issued by {leaf.issuer}, {validity}"
-
-
 def _shown(names: tuple[str, ...]) -> str:
     if not names:
         return "no DNS name at all, as a common name does not count"
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
-
-
-def _when(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
