@@ -28,7 +28,7 @@ from mailtls.passes.rolling import Rolling
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Limits
 from mailtls.probe.facts import Facts
-from mailtls.probe.inspector import PATIENCE_WITH_DEAF
+from mailtls.probe.inspector import PATIENCE_WITH_UNRESPONSIVE
 from mailtls.probe.prober import Prober
 from mailtls.probe.replies import Session
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
@@ -96,7 +96,7 @@ def test_names_that_are_all_served_the_stored_certificate_pass(tmp_path: Path) -
 
 
 def test_quick_probe_asks_for_the_first_name_alone(tmp_path: Path) -> None:
-    """A glance stays one connection."""
+    """A quick probe stays one connection."""
     assert probe(by_name(tmp_path, GOOD, {SECOND: OLD}), Depth.QUICK).findings == ()
 
 
@@ -198,7 +198,7 @@ def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:
         (endpoint,) = prober.probe([at(port)], wanted, Depth.FULL)
     assert [each.reason for each in endpoint.findings] == [Reason.NAMES_NOT_ASKED]
     assert "99 names" in endpoint.findings[0].evidence
-    assert len(greeted) <= 2 + PATIENCE_WITH_DEAF, "the talk, what the inspection had begun, and two"
+    assert len(greeted) <= 2 + PATIENCE_WITH_UNRESPONSIVE, "the talk, what the inspection had begun, and two"
 
 
 def test_canary_is_not_failed_for_another_certificate_under_another_name(tmp_path: Path) -> None:

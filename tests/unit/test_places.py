@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from mailtls.probe.conversation import Limits
-from mailtls.probe.prober import Door, Places, Prober
+from mailtls.probe.prober import FairSemaphore, Limiter, Prober
 from mailtls.probe.target import Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 
 
@@ -104,17 +104,17 @@ def test_each_party_has_its_turn() -> None:
     """One place, a resource with five pods that came first, and one with one pod: it is the second to be served."""
 
     async def story() -> list[str]:
-        places, order = Places(1), []
+        places, order = FairSemaphore(1), []
 
         async def one(party: str) -> None:
-            await places.take(party)
+            await places.acquire(party)
             order.append(party)
-            places.give_back(party)
+            places.release(party)
 
-        await places.take("somebody")
+        await places.acquire("somebody")
         tasks = [asyncio.create_task(one(party)) for party in ["large"] * 5 + ["small"]]
         await asyncio.sleep(0)  # all have asked
-        places.give_back("somebody")
+        places.release("somebody")
         await asyncio.gather(*tasks)
         return order
 
@@ -125,19 +125,19 @@ def test_party_that_holds_many_places_leaves_some_for_the_others() -> None:
     """Hundreds of dead servers take what is not reserved; who comes then begins at once, up to its share."""
 
     async def story() -> tuple[int, int, list[bool]]:
-        places = Places(8, reserve=4, share=2)
-        many = [asyncio.create_task(places.take("many")) for _ in range(20)]
+        places = FairSemaphore(8, reserve=4, share=2)
+        many = [asyncio.create_task(places.acquire("many")) for _ in range(20)]
         await asyncio.sleep(0)
         before = sum(each.done() for each in many)
-        few = [asyncio.create_task(places.take("few")) for _ in range(3)]
+        few = [asyncio.create_task(places.acquire("few")) for _ in range(3)]
         await asyncio.sleep(0)
         begun = [each.done() for each in few]
-        places.give_back("few")
+        places.release("few")
         for _ in range(3):
             await asyncio.sleep(0)
         begun.append(few[2].done())
         for _ in range(3):  # whoever had many has them again when the others are done, and not before
-            places.give_back("many")
+            places.release("many")
         for _ in range(3):
             await asyncio.sleep(0)
         after = sum(each.done() for each in many)
@@ -153,36 +153,36 @@ def test_cancelled_waiter_takes_no_place_with_it() -> None:
     """Whether it is cancelled in the line, or in the moment in which the place comes."""
 
     async def story() -> None:
-        places = Places(1)
-        await places.take("holder")
-        in_line, chosen = (asyncio.create_task(places.take(party)) for party in ("a", "b"))
+        places = FairSemaphore(1)
+        await places.acquire("holder")
+        in_line, chosen = (asyncio.create_task(places.acquire(party)) for party in ("a", "b"))
         await asyncio.sleep(0)
         in_line.cancel()
         await asyncio.gather(in_line, return_exceptions=True)
-        places.give_back("holder")  # to b, who is cancelled before it hears of it
+        places.release("holder")  # to b, who is cancelled before it hears of it
         chosen.cancel()
         await asyncio.gather(chosen, return_exceptions=True)
-        await asyncio.wait_for(places.take("c"), 5)
+        await asyncio.wait_for(places.acquire("c"), 5)
 
     asyncio.run(story())
 
 
 def test_place_of_a_loop_that_ended_goes_to_the_next() -> None:
     """A thread whose loop is gone cannot take what it waited for."""
-    places = Places(1)
+    places = FairSemaphore(1)
 
     async def hold() -> None:
-        await places.take("holder")
+        await places.acquire("holder")
 
     asyncio.run(hold())
     loop = asyncio.new_event_loop()
-    waiting = loop.create_task(places.take("gone"))
+    waiting = loop.create_task(places.acquire("gone"))
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop._ready.clear()  # type: ignore[attr-defined]
     setattr(waiting, "_log_destroy_pending", False)  # noqa: B010 - which is what is tested
     loop.close()
-    places.give_back("holder")
+    places.release("holder")
     asyncio.run(asyncio.wait_for(hold(), 5))
     assert not waiting.done()
 
@@ -191,17 +191,17 @@ def test_door_that_fails_to_be_passed_keeps_no_place() -> None:
     """Cancelled between the two places, the first is given back."""
 
     async def story() -> None:
-        door = Door(Limits(concurrency=1, connections=1, busy=60))
-        async with door.passed("first"):
-            second = asyncio.create_task(_pass(door, "second"))
+        limiter = Limiter(Limits(concurrency=1, connections=1, busy=60))
+        async with limiter.admitted("first"):
+            second = asyncio.create_task(_pass(limiter, "second"))
             await asyncio.sleep(0)
             second.cancel()
             await asyncio.gather(second, return_exceptions=True)
-        await asyncio.wait_for(_pass(door, "third"), 5)
+        await asyncio.wait_for(_pass(limiter, "third"), 5)
 
     asyncio.run(story())
 
 
-async def _pass(door: Door, party: str) -> None:
-    async with door.passed(party):
+async def _pass(limiter: Limiter, party: str) -> None:
+    async with limiter.admitted(party):
         pass

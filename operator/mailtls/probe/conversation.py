@@ -68,7 +68,7 @@ class Conversation:
             await self._speak()
         except Halt as halt:
             self._facts = replace(self._facts, stop=halt.stop)
-            if self._is_mute(halt.stop):
+            if self._is_silent(halt.stop):
                 self._facts = replace(self._facts, tls_first=await self._answers_tls_first())
         return self._facts
 
@@ -188,7 +188,7 @@ class Conversation:
         # asyncio writes the address in place of the system's words, which tell a missing route from a filter's answer
         return Stop(self._phase, Fault.UNREACHABLE, os.strerror(error.errno) if error.errno else detail)
 
-    def _is_mute(self, stop: Stop) -> bool:
+    def _is_silent(self, stop: Stop) -> bool:
         """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
         is_tarpit = stop.fault is Fault.TIMED_OUT and stop.detail  # which began to say something
         silent = stop.phase is Phase.GREETING and stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and not is_tarpit

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from mailtls.model.quoting import quote, shorten
 from mailtls.probe.conversation import Conversation, Halt
-from mailtls.probe.facts import STOWAWAYS, Login, LoginOutcome, Outcome
+from mailtls.probe.facts import INJECTED_COMMANDS, Login, LoginOutcome, Outcome
 from mailtls.probe.login import LoginDialog
 from mailtls.probe.protocols.choice import farewell
 from mailtls.probe.protocols.dialog import REPLY_LIMIT
@@ -21,7 +21,7 @@ from mailtls.probe.wire import TlsWire, Wire
 _TLS_COMMANDS: Final = (b"STARTTLS\r\n", b"STLS\r\n")
 
 
-class Visit(Conversation):
+class ExtraConnection(Conversation):
     """Comes to TLS as the conversation does, and asks its own question there; used once."""
 
     async def meet(self, tls: TlsClient, *, speak: bool = False) -> Outcome:
@@ -48,9 +48,9 @@ class Visit(Conversation):
         except Halt as halt:
             return halt.stop
 
-    async def smuggle(self, tls: TlsClient) -> str | None:
+    async def inject(self, tls: TlsClient) -> str | None:
         """Send a command in one piece with STARTTLS; return what is answered to it inside TLS, None if nobody knows."""
-        self._wire = _SMUGGLING[self._target.port.protocol]
+        self._wire = _INJECTING[self._target.port.protocol]
         try:
             async with self._at_tls() as wire:
                 await self._handshake(wire, tls)
@@ -73,7 +73,7 @@ class Visit(Conversation):
                 finally:
                     await self._part(wire, tls)
         except Halt as halt:  # a server that has had enough connections is no broken login
-            return Login(LoginOutcome.NOT_REACHED, _told(halt.stop))
+            return Login(LoginOutcome.NOT_REACHED, _described(halt.stop))
 
     async def _try(self, wire: TlsWire, whom: Credentials) -> Login:
         listed = self._facts.reply(Phase.CAPABILITIES_IN_TLS)
@@ -112,28 +112,28 @@ class Visit(Conversation):
             async with asyncio.timeout(self._limits.unasked):
                 while (more := await wire.receive()) and len(heard) < REPLY_LIMIT:
                     heard += more
-        lines, consent = heard.splitlines(), STOWAWAYS[self._target.port.protocol].consent.encode()
-        return quote(next((line for line in lines if line.startswith(consent)), b"".join(lines[:1])))
+        lines, answer_prefix = heard.splitlines(), INJECTED_COMMANDS[self._target.port.protocol].answer_prefix.encode()
+        return quote(next((line for line in lines if line.startswith(answer_prefix)), b"".join(lines[:1])))
 
     def _session(self) -> Session | Stop:
         return self._facts.session or Stop(Phase.HANDSHAKE, Fault.CLOSED)
 
 
-class SmugglingWire(Wire):
+class InjectingWire(Wire):
     """Sends one command more in the same segment as the one that starts TLS (CVE-2011-0411 and its kin)."""
 
-    stowaway: ClassVar[bytes]
+    injected: ClassVar[bytes]
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`, and the stowaway where it belongs."""
+        """Send all of `data`, and the command where it belongs."""
         is_last_in_clear = data.upper().endswith(_TLS_COMMANDS)
-        await super().send(data + self.stowaway if is_last_in_clear else data)
+        await super().send(data + self.injected if is_last_in_clear else data)
 
 
-_SMUGGLING: Final = MappingProxyType(
+_INJECTING: Final = MappingProxyType(
     {
-        protocol: type("SmugglingWire", (SmugglingWire,), {"stowaway": stowaway.command})
-        for protocol, stowaway in STOWAWAYS.items()
+        protocol: type("InjectingWire", (InjectingWire,), {"injected": injected.command})
+        for protocol, injected in INJECTED_COMMANDS.items()
     }
 )
 
@@ -149,7 +149,7 @@ async def _verdict(wire: TlsWire, dialog: LoginDialog) -> Login:
     return dialog.result
 
 
-def _told(stop: Stop) -> str:
+def _described(stop: Stop) -> str:
     return shorten(f"{stop.phase}: {stop.fault}, {stop.detail}" if stop.detail else f"{stop.phase}: {stop.fault}")
 
 

@@ -29,20 +29,20 @@ class Question(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stowaway:
+class InjectedCommand:
     """A harmless command that is sent in one piece with STARTTLS, and how the answer begins if it is carried out."""
 
     command: bytes
-    consent: str
+    answer_prefix: str
 
 
-STOWAWAYS: Final[Mapping[Protocol, Stowaway]] = MappingProxyType(
+INJECTED_COMMANDS: Final[Mapping[Protocol, InjectedCommand]] = MappingProxyType(
     {
-        Protocol.SMTP: Stowaway(b"NOOP\r\n", "250"),
-        Protocol.LMTP: Stowaway(b"NOOP\r\n", "250"),
-        Protocol.IMAP: Stowaway(b"b1 NOOP\r\n", "b1 OK"),
-        Protocol.POP3: Stowaway(b"CAPA\r\n", "+OK"),  # NOOP is for those who have logged in (RFC 1939 section 5)
-        Protocol.SIEVE: Stowaway(b'NOOP "mailtls"\r\n', "OK (TAG"),  # a mere OK ends the capabilities (RFC 5804)
+        Protocol.SMTP: InjectedCommand(b"NOOP\r\n", "250"),
+        Protocol.LMTP: InjectedCommand(b"NOOP\r\n", "250"),
+        Protocol.IMAP: InjectedCommand(b"b1 NOOP\r\n", "b1 OK"),
+        Protocol.POP3: InjectedCommand(b"CAPA\r\n", "+OK"),  # NOOP is for those who have logged in (RFC 1939 section 5)
+        Protocol.SIEVE: InjectedCommand(b'NOOP "mailtls"\r\n', "OK (TAG"),  # a mere OK ends the capabilities (RFC 5804)
     }
 )
 

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from mailtls.model.hostname import dialled
 from mailtls.pki.served_certificate import read_served
 from mailtls.probe.conversation import Limits
-from mailtls.probe.extra_connection import Visit
+from mailtls.probe.extra_connection import ExtraConnection
 from mailtls.probe.facts import Inspection, Login, LoginOutcome, Outcome, Question
 from mailtls.probe.replies import Fault, Phase, Session, Stop
 from mailtls.probe.target import Depth, Expected, Target, TlsMode
@@ -22,7 +22,7 @@ from mailtls.probe.tls.trust_store import TrustStore
 UNKNOWN_NAME: Final = "unknown.invalid"  # RFC 2606 section 2: nobody serves it
 
 
-PATIENCE_WITH_DEAF: Final = 2  # connections in a row that do not even come to TLS
+PATIENCE_WITH_UNRESPONSIVE: Final = 2  # connections in a row that do not even come to TLS
 
 
 _ANY: Final = b"ALL:@SECLEVEL=0"
@@ -57,7 +57,7 @@ RESUMED: Final = {Question.TLS_1_2: Question.RESUMED_1_2, Question.TLS_1_3: Ques
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class FirstSession:
     """The session of the conversation before, and its ticket: they answer what need not be asked again."""
 
     session: Session
@@ -85,14 +85,14 @@ class Inspector:
         self._weak_left = list(WEAK_SUITES)
         self._certificates: dict[bytes, bytes] = {}  # each is held once, whatever serves it
 
-    async def inspect(self, depth: Depth, met: Met) -> Inspection:
+    async def inspect(self, depth: Depth, first: FirstSession) -> Inspection:
         """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
         if self._expected.login is not None and self._target.port.is_for_users:
             self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
         self._found = replace(self._found, unasked=self._other_names())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.inspection):
-                await self._ask_all(depth, met)
+                await self._ask_all(depth, first)
         if not self._has_had_enough:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.names):
@@ -104,22 +104,22 @@ class Inspector:
 
     async def _ask_for_names(self) -> None:
         """Ask for each other name by SNI, a handshake each; whoever had enough of us is left alone here, too."""
-        deaf = 0
+        unresponsive = 0
         for name in self._other_names()[: self._limits.most_names]:
             if self._holds_enough():
                 return
             answer = await self._name(dialled(name))
-            deaf = deaf + 1 if _is_deaf(answer) else 0
-            if deaf == PATIENCE_WITH_DEAF:
+            unresponsive = unresponsive + 1 if _is_unresponsive(answer) else 0
+            if unresponsive == PATIENCE_WITH_UNRESPONSIVE:
                 return
-            if not _is_deaf(answer):
+            if not _is_unresponsive(answer):
                 left = tuple(each for each in self._found.unasked if each != name)
                 self._found = replace(self._found, names={**self._found.names, name: answer}, unasked=left)
 
     async def _name(self, host: str) -> Outcome:
-        answer = await self._visit().meet(self._client(Offer(), host))
+        answer = await self._connection().meet(self._client(Offer(), host))
         if _is_closed_in_handshake(answer):
-            answer = await self._visit().meet(self._client(Offer(), host))
+            answer = await self._connection().meet(self._client(Offer(), host))
         return self._held(answer)
 
     def _held(self, answer: Outcome) -> Outcome:
@@ -132,21 +132,23 @@ class Inspector:
         """Whether the server has shown so many certificates that more would cost all others the memory."""
         return sum(map(len, self._certificates)) >= self._limits.certificates
 
-    async def _ask_all(self, depth: Depth, met: Met) -> None:
-        deaf, known = 0, met.questions
+    async def _ask_all(self, depth: Depth, first: FirstSession) -> None:
+        unresponsive, known = 0, first.questions
         for question in OFFERS:
             if question in self._found.answers:
                 continue
-            answers = await (self._known(question, met) if question in known else self._answers(question, known))
+            answers = await (self._known(question, first) if question in known else self._answers(question, known))
             self._found = replace(self._found, answers={**self._found.answers, **answers})
             if question not in known:
-                deaf = deaf + 1 if _is_deaf(answers[question]) else 0
-            if deaf == PATIENCE_WITH_DEAF or self._holds_enough():  # it has had enough of us, or we of it
+                unresponsive = unresponsive + 1 if _is_unresponsive(answers[question]) else 0
+            if (
+                unresponsive == PATIENCE_WITH_UNRESPONSIVE or self._holds_enough()
+            ):  # it has had enough of us, or we of it
                 self._has_had_enough = True
                 return
         await self._look_for_weak_ciphers()
         if depth is Depth.DEEP and self._target.port.tls_mode is TlsMode.START_TLS:
-            self._found = replace(self._found, injected=await self._visit().smuggle(self._client(Offer())))
+            self._found = replace(self._found, injected=await self._connection().inject(self._client(Offer())))
         await self._log_in()
 
     async def _log_in(self) -> None:
@@ -155,7 +157,7 @@ class Inspector:
         if whom is None or self._found.login is None:
             return
         self._found = replace(self._found, login=Login(LoginOutcome.INCOMPLETE, "the time for all questions is over"))
-        login = await self._visit().log_in(self._client(Offer()), whom, is_proven=self._is_proven)
+        login = await self._connection().log_in(self._client(Offer()), whom, is_proven=self._is_proven)
         self._found = replace(self._found, login=login)
 
     def _is_proven(self, session: Session) -> bool:
@@ -168,11 +170,11 @@ class Inspector:
         is_trusted = session.verification.code == 0  # which says that it is valid at this moment, too
         return is_trusted and leaf.for_servers and leaf.names(self._target.server_name)
 
-    async def _known(self, question: Question, met: Met) -> dict[Question, Outcome]:
+    async def _known(self, question: Question, first: FirstSession) -> dict[Question, Outcome]:
         """Take the conversation for an answer, and resume it where that is asked."""
-        if question not in RESUMED or met.ticket is None:
-            return {question: met.session}
-        return {question: met.session, RESUMED[question]: await self._resume(Offer(), met.ticket)}
+        if question not in RESUMED or first.ticket is None:
+            return {question: first.session}
+        return {question: first.session, RESUMED[question]: await self._resume(Offer(), first.ticket)}
 
     async def _answers(self, question: Question, known: frozenset[Question]) -> dict[Question, Outcome]:
         if question is Question.TLS_1_0:
@@ -194,7 +196,7 @@ class Inspector:
 
     async def _other_key_type(self, question: Question, kind: str) -> dict[Question, Outcome]:
         """Offer what needs the other type of key, and all that is weak: most servers have neither, and refuse once."""
-        choice = await self._visit().choice([kind, *self._weak_left])
+        choice = await self._connection().choice([kind, *self._weak_left])
         if isinstance(choice, Stop):
             if choice.phase is Phase.HANDSHAKE:
                 self._weak_left = []
@@ -214,19 +216,19 @@ class Inspector:
 
     async def _meet(self, question: Question, offer: Offer | None = None) -> tuple[Outcome, TlsClient]:
         tls = self._client(offer or OFFERS[question], _server_name(question, self._target))
-        return self._held(await self._visit().meet(tls, speak=question in RESUMED)), tls
+        return self._held(await self._connection().meet(tls, speak=question in RESUMED)), tls
 
     async def _resume(self, offer: Offer, ticket: SSL.Session) -> Outcome:
         """Resume; a failure counts when a session from scratch comes to its end right after it, talk and all."""
-        answer = self._held(await self._visit().resume(self._client(offer, ticket=ticket)))
+        answer = self._held(await self._connection().resume(self._client(offer, ticket=ticket)))
         if isinstance(answer, Session):
             return answer
-        anew = await self._visit().resume(self._client(offer))
+        anew = await self._connection().resume(self._client(offer))
         return answer if isinstance(anew, Session) else Stop(Phase.CONNECT, answer.fault)
 
     async def _look_for_weak_ciphers(self) -> None:
         """Find the families that are taken: what was taken is left out of the next offer."""
-        while self._weak_left and isinstance(family := await self._visit().choice(self._weak_left), str):
+        while self._weak_left and isinstance(family := await self._connection().choice(self._weak_left), str):
             self._note_weak(family)
 
     def _note_weak(self, family: str) -> None:
@@ -238,8 +240,8 @@ class Inspector:
         name = self._target.server_name if server_name is None else server_name
         return TlsClient(client_context(offer), name, ticket)
 
-    def _visit(self) -> Visit:
-        return Visit(self._target, client_context(), self._trust, self._limits)
+    def _connection(self) -> ExtraConnection:
+        return ExtraConnection(self._target, client_context(), self._trust, self._limits)
 
 
 def _server_name(question: Question, target: Target) -> str:
@@ -250,5 +252,5 @@ def _is_closed_in_handshake(answer: Outcome) -> bool:
     return isinstance(answer, Stop) and answer.fault is Fault.CLOSED and answer.phase is Phase.HANDSHAKE
 
 
-def _is_deaf(answer: Outcome) -> bool:
+def _is_unresponsive(answer: Outcome) -> bool:
     return isinstance(answer, Stop) and answer.phase not in {Phase.HANDSHAKE, Phase.CAPABILITIES_IN_TLS}

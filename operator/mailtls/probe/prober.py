@@ -14,7 +14,7 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Conversation, Limits
 from mailtls.probe.facts import Facts, Judge
-from mailtls.probe.inspector import Inspector, Met
+from mailtls.probe.inspector import FirstSession, Inspector
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.probe.tls.handshake import Offer, client_context
 from mailtls.probe.tls.trust_store import TrustStore
@@ -26,7 +26,7 @@ FEW: Final = 8  # connections that a resource may have whatever the others do: a
 _Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 
-class Places:
+class FairSemaphore:
     """A semaphore for tasks of any thread's event loop.
 
     Whoever frees a place gives it to the next in turn: each party has its turn, however many of its own wait, so that
@@ -42,7 +42,7 @@ class Places:
         self._held: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[_Waiter]] = {}  # by party; the first is next
 
-    async def take(self, party: Hashable) -> None:
+    async def acquire(self, party: Hashable) -> None:
         """Wait for a place; who is cancelled while waiting holds none."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -56,10 +56,10 @@ class Places:
         except asyncio.CancelledError:
             self._forget(party, (loop, given))
             if given.done() and not given.cancelled():
-                self.give_back(party)
+                self.release(party)
             raise
 
-    def give_back(self, party: Hashable) -> None:
+    def release(self, party: Hashable) -> None:
         """Free a place that the party holds, from any thread."""
         with self._lock:
             self._free += 1
@@ -83,7 +83,7 @@ class Places:
 
     def _give(self, party: Hashable, given: asyncio.Future[None]) -> None:
         if given.done():  # cancelled meanwhile
-            self.give_back(party)
+            self.release(party)
         else:
             given.set_result(None)
 
@@ -104,30 +104,30 @@ class Places:
                     del self._waiting[party]
 
 
-class Door:
+class Limiter:
     """Lets probes begin: a few at a time, as each costs a handshake, but never kept waiting by servers that are dead.
 
     Whoever is not done after `Limits.busy` seconds waits for a server rather than for us, and makes room for the next.
-    One door is for the whole process: the bounds hold however many resources are probed at the same time.
+    One limiter is for the whole process: the bounds hold however many resources are probed at the same time.
     A quarter of all connections is for those who have few: hundreds of dead servers keep nobody else out.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._busy = Places(limits.concurrency)
-        self._open = Places(limits.connections, reserve=limits.connections // 4, share=FEW)
+        self._busy = FairSemaphore(limits.concurrency)
+        self._open = FairSemaphore(limits.connections, reserve=limits.connections // 4, share=FEW)
         self._seconds = limits.busy
 
     @asynccontextmanager
-    async def passed(self, party: Hashable) -> AsyncIterator[None]:
+    async def admitted(self, party: Hashable) -> AsyncIterator[None]:
         """Wait for a place, and hold it for as long as it is needed."""
-        await self._open.take(party)
+        await self._open.acquire(party)
         try:
-            await self._busy.take(party)
+            await self._busy.acquire(party)
             places = [self._busy]  # emptied by whoever comes first: the timer, or the end
 
             def leave() -> None:
                 while places:
-                    places.pop().give_back(party)
+                    places.pop().release(party)
 
             timer = asyncio.get_running_loop().call_later(self._seconds, leave)
             try:
@@ -136,7 +136,7 @@ class Door:
                 timer.cancel()
                 leave()
         finally:
-            self._open.give_back(party)
+            self._open.release(party)
 
 
 _TOO_LATE: Final = Finding(
@@ -163,7 +163,7 @@ class Prober:
         self._judge = judge
         self._limits = limits or Limits()
         self._context = client_context(Offer())  # the very one that questions resume its sessions with
-        self._door = Door(self._limits)
+        self._limiter = Limiter(self._limits)
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> list[Endpoint]:
         """Probe all targets concurrently, answer in their order; never raises for what a server does."""
@@ -190,7 +190,7 @@ class Prober:
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
             try:
-                async with asyncio.timeout(left), self._door.passed(party):
+                async with asyncio.timeout(left), self._limiter.admitted(party):
                     endpoint, facts = await self._endpoint(target, expected, depth, trust)
                     return endpoint, kept(facts)
             except TimeoutError:
@@ -205,9 +205,9 @@ class Prober:
             talk = Conversation(target, self._context, trust, self._limits)
             facts = await talk.hold()
             if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to look into
-                met = Met(facts.session, talk.ticket)
+                first = FirstSession(facts.session, talk.ticket)
                 inspector = Inspector(target, expected, trust, self._limits)
-                facts = replace(facts, inspection=await inspector.inspect(depth, met))
+                facts = replace(facts, inspection=await inspector.inspect(depth, first))
             return self._judge(target, expected, facts, self._now()), facts
         except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others
             words = shorten(f"The probe itself failed with {type(error).__name__}: {error}; please report this.")

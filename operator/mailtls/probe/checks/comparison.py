@@ -22,16 +22,16 @@ def differences(endpoints: Iterable[Endpoint]) -> tuple[Finding, ...]:
 
 
 def _difference_of_pods(group: list[Endpoint]) -> Finding | None:
-    told = {name: text for name, of in _ASPECTS.items() if (text := _variants(group, of))}
-    if not told:
+    variants = {name: text for name, of in _ASPECTS.items() if (text := _variants(group, of))}
+    if not variants:
         return None
     where = " port ".join(filter(None, (_owner(group[0].target), str(group[0].target.port.port))))
     return Finding(
         Reason.PODS_INCONSISTENT,
-        f"{where}: what should be equal differs in {' and in '.join(told)}, so that clients meet one or the other by "
-        "chance: finish the rollout, and let all run the same image and configuration.",
+        f"{where}: what should be equal differs in {' and in '.join(variants)}, so that clients meet one or the other "
+        "by chance: finish the rollout, and let all run the same image and configuration.",
         Severity.WARN,
-        evidence="; ".join(told.values()),
+        evidence="; ".join(variants.values()),
         subject=where,
     )
 

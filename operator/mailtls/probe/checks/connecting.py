@@ -7,14 +7,14 @@ from typing import Final
 
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.checks.input import (
-    Seen,
+    CheckInput,
+    ending,
     fix,
     is_refused,
     list_is_unknown,
     proxy_hint,
     speaks_smtp_for_lmtp,
     stop_at,
-    told,
     unwanted,
 )
 from mailtls.probe.replies import Fault, Phase, Reply
@@ -23,178 +23,178 @@ from mailtls.probe.target import Target, Way
 _PREAUTHENTICATED = "PREAUTH"
 
 
-def connection_is_refused(seen: Seen) -> Finding | None:
+def connection_is_refused(given: CheckInput) -> Finding | None:
     """Nothing listens (TCP reset)."""
-    stop = stop_at(seen, Fault.REFUSED, Phase.CONNECT)
+    stop = stop_at(given, Fault.REFUSED, Phase.CONNECT)
     if stop is None:
         return None
     return Finding(
         Reason.CONNECTION_REFUSED,
-        f"Nothing listens on port {seen.port}: start the listener ({fix(seen, Reason.CONNECTION_REFUSED)}) or "
+        f"Nothing listens on port {given.port}: start the listener ({fix(given, Reason.CONNECTION_REFUSED)}) or "
         "correct the port.",
     )
 
 
-def connection_times_out(seen: Seen) -> Finding | None:
+def connection_times_out(given: CheckInput) -> Finding | None:
     """Packets vanish on the way."""
-    stop = stop_at(seen, Fault.TIMED_OUT, Phase.CONNECT)
-    if stop is None or seen.target.way is Way.PUBLIC:  # from outside it says less: `port_is_blocked`
+    stop = stop_at(given, Fault.TIMED_OUT, Phase.CONNECT)
+    if stop is None or given.target.way is Way.PUBLIC:  # from outside it says less: `port_is_blocked`
         return None
     return Finding(
         Reason.CONNECT_TIMEOUT,
-        f"Port {seen.port} does not answer at all: {seen.terms.silence}.",
+        f"Port {given.port} does not answer at all: {given.wording.silence}.",
     )
 
 
-def network_is_unreachable(seen: Seen) -> Finding | None:
+def network_is_unreachable(given: CheckInput) -> Finding | None:
     """There is no route to the address, or a filter on the way says so (RFC 1812 section 5.2.7.1)."""
-    stop = stop_at(seen, Fault.UNREACHABLE, Phase.CONNECT)
+    stop = stop_at(given, Fault.UNREACHABLE, Phase.CONNECT)
     if stop is None:
         return None
     return Finding(
         Reason.NETWORK_UNREACHABLE,
-        f"{seen.target.address} cannot be reached ({stop.detail}): a firewall may reject the packets, or no route "
-        f"leads there: check {seen.terms.network}.",
+        f"{given.target.address} cannot be reached ({stop.detail}): a firewall may reject the packets, or no route "
+        f"leads there: check {given.wording.network}.",
     )
 
 
-def server_is_busy(seen: Seen) -> Finding | None:
+def server_is_busy(given: CheckInput) -> Finding | None:
     """A refusal for now (4xx) instead of a welcome; only a warning once the certificate is proven."""
-    reply = _refusal(seen)
+    reply = _refusal(given)
     if reply is None or not reply.is_transient:
         return None
     return Finding(
         Reason.SERVER_BUSY,
         f"The server asks to come back later ({reply.text}): it is overloaded, starting or limits connections; "
         "the probe is repeated.",
-        _unless_proven(seen),
+        _unless_proven(given),
     )
 
 
-def probe_is_denied(seen: Seen) -> Finding | None:
+def probe_is_denied(given: CheckInput) -> Finding | None:
     """A refusal for good (5xx) instead of a welcome; only a warning once the certificate is proven."""
-    reply = _refusal(seen)
+    reply = _refusal(given)
     if reply is None or not reply.is_permanent or list_is_unknown(reply) or reply.word == _PREAUTHENTICATED:
         return None
     return Finding(
         Reason.PROBE_DENIED,
-        f"The server turns the prober away ({reply.text}): allow {seen.terms.prober} "
-        f"({fix(seen, Reason.PROBE_DENIED)}).",
-        _unless_proven(seen),
+        f"The server turns the prober away ({reply.text}): allow {given.wording.prober} "
+        f"({fix(given, Reason.PROBE_DENIED)}).",
+        _unless_proven(given),
     )
 
 
-def port_wants_tls_first(seen: Seen) -> Finding | None:
+def port_wants_tls_first(given: CheckInput) -> Finding | None:
     """A port configured as StartTLS is silent until a ClientHello comes."""
     return (
         Finding(
             Reason.IMPLICIT_TLS_ON_STARTTLS_PORT,
-            f"Port {seen.port} sends no greeting but answers TLS at once: {seen.terms.implicit}, or "
-            f"{fix(seen, Reason.IMPLICIT_TLS_ON_STARTTLS_PORT)} ({seen.idiom.ports}, RFC 8314).",
+            f"Port {given.port} sends no greeting but answers TLS at once: {given.wording.implicit}, or "
+            f"{fix(given, Reason.IMPLICIT_TLS_ON_STARTTLS_PORT)} ({given.hints.ports}, RFC 8314).",
             evidence="no greeting, but TLS in answer to a ClientHello",
         )
-        if seen.facts.tls_first
+        if given.facts.tls_first
         else None
     )
 
 
-def greeting_is_missing(seen: Seen) -> Finding | None:
+def greeting_is_missing(given: CheckInput) -> Finding | None:
     """The connection stands, but nobody greets, or never to the end (RFC 5321 section 4.2.1: `220-`)."""
-    stop = seen.facts.stopped(Phase.GREETING)
-    if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or seen.facts.tls_first:
+    stop = given.facts.stopped(Phase.GREETING)
+    if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or given.facts.tls_first:
         return None
     if stop.detail and stop.fault is Fault.TIMED_OUT:
         return Finding(
             Reason.NO_BANNER,
-            f"Port {seen.port} does not finish its greeting ({told(stop)}): a tarpit or an "
+            f"Port {given.port} does not finish its greeting ({ending(stop)}): a tarpit or an "
             "overloaded server keeps the prober waiting; allow the prober's address there.",
             evidence=stop.detail,
         )
     return Finding(
         Reason.NO_BANNER,
-        f"Port {seen.port} accepts connections but sends no greeting ({told(stop)}): the server hangs, is overloaded, "
-        f"{proxy_hint(seen)}.",
+        f"Port {given.port} accepts connections but sends no greeting ({ending(stop)}): the server hangs, is "
+        f"overloaded, {proxy_hint(given)}.",
     )
 
 
-def session_is_preauthenticated(seen: Seen) -> Finding | None:
+def session_is_preauthenticated(given: CheckInput) -> Finding | None:
     """IMAP greets by PREAUTH, and STARTTLS belongs to the state before authentication (RFC 9051 section 6.2.1)."""
-    stop = stop_at(seen, Fault.UNEXPECTED_REPLY, Phase.GREETING)
-    reply = seen.facts.reply(Phase.GREETING)
+    stop = stop_at(given, Fault.UNEXPECTED_REPLY, Phase.GREETING)
+    reply = given.facts.reply(Phase.GREETING)
     if not stop or not reply or reply.word != _PREAUTHENTICATED:
         return None
     return Finding(
         Reason.IMAP_PREAUTH_BLOCKS_STARTTLS,
-        f"Port {seen.port} greets with PREAUTH ({reply.text}), after which no client may start TLS: let the server ask "
-        "for a login on this port; if it does, somebody on the way forges the greeting.",
+        f"Port {given.port} greets with PREAUTH ({reply.text}), after which no client may start TLS: let the server "
+        "ask for a login on this port; if it does, somebody on the way forges the greeting.",
     )
 
 
-def claimed_address_is_refused(seen: Seen) -> Finding | None:
+def claimed_address_is_refused(given: CheckInput) -> Finding | None:
     """XCLIENT is not listed, or not answered by a new greeting (Postfix XCLIENT_README)."""
-    stop = seen.facts.stopped(Phase.XCLIENT)
+    stop = given.facts.stopped(Phase.XCLIENT)
     if stop is None:
         return None
     return Finding(
         Reason.XCLIENT_REFUSED,
-        f"The server does not take {seen.target.port.xclient_address} as the client's address by XCLIENT "
-        f"({told(stop)}): list {seen.terms.prober} in smtpd_authorized_xclient_hosts (Postfix), or remove "
-        f"{seen.terms.claimed}.",
-        _unless_proven(seen),
+        f"The server does not take {given.target.port.xclient_address} as the client's address by XCLIENT "
+        f"({ending(stop)}): list {given.wording.prober} in smtpd_authorized_xclient_hosts (Postfix), or remove "
+        f"{given.wording.claimed}.",
+        _unless_proven(given),
     )
 
 
-def port_speaks_smtp_for_lmtp(seen: Seen) -> Finding | None:
+def port_speaks_smtp_for_lmtp(given: CheckInput) -> Finding | None:
     """LHLO is unknown, which every LMTP server knows (RFC 2033 section 4.1)."""
-    reply = seen.facts.reply(Phase.CAPABILITIES) or seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
-    if reply is None or not speaks_smtp_for_lmtp(seen):
+    reply = given.facts.reply(Phase.CAPABILITIES) or given.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    if reply is None or not speaks_smtp_for_lmtp(given):
         return None
     return Finding(
         Reason.PROTOCOL_ERROR,
-        f"Port {seen.port} does not know LHLO ({reply.text}), so it speaks SMTP and not LMTP: correct the port or its "
+        f"Port {given.port} does not know LHLO ({reply.text}), so it speaks SMTP and not LMTP: correct the port or its "
         "`protocol`.",
         evidence=reply.text,
     )
 
 
-def server_speaks_another_protocol(seen: Seen) -> Finding | None:
+def server_speaks_another_protocol(given: CheckInput) -> Finding | None:
     """What came back is not the protocol, or came out of turn."""
-    stop = seen.facts.stopped(Phase.GREETING, Phase.CAPABILITIES, Phase.STARTTLS)
+    stop = given.facts.stopped(Phase.GREETING, Phase.CAPABILITIES, Phase.STARTTLS)
     odd = stop and (
         stop.fault is Fault.GARBLED
-        or (stop.fault is Fault.UNEXPECTED_REPLY and not is_refused(seen, stop))
+        or (stop.fault is Fault.UNEXPECTED_REPLY and not is_refused(given, stop))
         or (stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and stop.phase is not Phase.GREETING)
     )
-    if not stop or not odd or seen.facts.session:
+    if not stop or not odd or given.facts.session:
         return None
     return Finding(
         Reason.PROTOCOL_ERROR,
-        f"The talk broke off at {seen.idiom.phase(stop.phase)} ({told(stop)}): {unwanted(seen)}check that "
-        f"{seen.idiom.server} listens on port {seen.port} and see its log.",
+        f"The talk broke off at {given.hints.phase(stop.phase)} ({ending(stop)}): {unwanted(given)}check that "
+        f"{given.hints.server} listens on port {given.port} and see its log.",
     )
 
 
-def _refusal(seen: Seen) -> Reply | None:
+def _refusal(given: CheckInput) -> Reply | None:
     """The reply that turned us away before anything about TLS was asked."""
-    stop = seen.facts.stopped(Phase.GREETING, Phase.CAPABILITIES)
-    return seen.facts.reply(stop.phase) if stop and stop.fault is Fault.UNEXPECTED_REPLY else None
+    stop = given.facts.stopped(Phase.GREETING, Phase.CAPABILITIES)
+    return given.facts.reply(stop.phase) if stop and stop.fault is Fault.UNEXPECTED_REPLY else None
 
 
-def _unless_proven(seen: Seen) -> Severity:
+def _unless_proven(given: CheckInput) -> Severity:
     """A refusal fails the probe as long as no certificate was seen: nothing was proven."""
-    return Severity.WARN if seen.facts.session else Severity.FAIL
+    return Severity.WARN if given.facts.session else Severity.FAIL
 
 
-def port_is_blocked(seen: Seen) -> Finding | None:
+def port_is_blocked(given: CheckInput) -> Finding | None:
     """From outside nobody answers: as likely a filter before us as one before the server, so no verdict on it."""
-    stop = seen.facts.stopped(Phase.CONNECT)
-    if seen.target.way is not Way.PUBLIC or stop is None or stop.fault is not Fault.TIMED_OUT:
+    stop = given.facts.stopped(Phase.CONNECT)
+    if given.target.way is not Way.PUBLIC or stop is None or stop.fault is not Fault.TIMED_OUT:
         return None
     return Finding(
         Reason.PORT_BLOCKED,
-        f"Port {seen.port} of {seen.target.address} does not answer from here: many providers block outgoing port 25, "
-        "or a firewall drops the packets, or the address leads nowhere. Ask from elsewhere by `mailtls probe "
-        f"{seen.target.pod}`.",
+        f"Port {given.port} of {given.target.address} does not answer from here: many providers block outgoing port "
+        "25, or a firewall drops the packets, or the address leads nowhere. Ask from elsewhere by `mailtls probe "
+        f"{given.target.pod}`.",
         Severity.WARN,
     )
 

@@ -7,7 +7,7 @@ from typing import Final
 from mailtls.model.quoting import shorten
 from mailtls.model.reason import Finding, Reason
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
-from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, Idiom, Terms, idiom_of
+from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, ProtocolHints, Wording, hints_for
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Expected, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
@@ -15,7 +15,7 @@ from mailtls.probe.threshold import Thresholds
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CheckInput:
     """One probe's facts beside what was asked for; `chain` is empty when no certificate could be read."""
 
     target: Target
@@ -25,7 +25,7 @@ class Seen:
     chain: tuple[ServedCertificate, ...] = ()
 
     @classmethod
-    def of(cls, target: Target, expected: Expected, facts: Facts, now: datetime) -> "Seen":
+    def of(cls, target: Target, expected: Expected, facts: Facts, now: datetime) -> "CheckInput":
         """Read the served chain; an unreadable certificate behind the leaf is left to OpenSSL's verdict."""
         served = [read_served(der) for der in facts.session.chain] if facts.session else []
         readable = served[:1] != [None]
@@ -48,12 +48,12 @@ class Seen:
         return self.expected.thresholds.overruled(self.target.port.thresholds)
 
     @property
-    def idiom(self) -> Idiom:
+    def hints(self) -> ProtocolHints:
         """How the port's protocol says things."""
-        return idiom_of(self.target.port.protocol)
+        return hints_for(self.target.port.protocol)
 
     @property
-    def terms(self) -> Terms:
+    def wording(self) -> Wording:
         """What to call the things to change."""
         return BY_HAND if self.expected.by_hand else IN_CLUSTER
 
@@ -85,9 +85,9 @@ class Seen:
         return reply.keyword(name) if reply else None
 
 
-def stop_at(seen: Seen, fault: Fault, phase: Phase) -> Stop | None:
+def stop_at(given: CheckInput, fault: Fault, phase: Phase) -> Stop | None:
     """The stop, if the talk ended in this phase and in this way."""
-    stop = seen.facts.stopped(phase)
+    stop = given.facts.stopped(phase)
     return stop if stop and stop.fault is fault else None
 
 
@@ -100,39 +100,39 @@ def list_is_unknown(reply: Reply) -> bool:
     return reply.phase is Phase.CAPABILITIES and unknown
 
 
-def speaks_smtp_for_lmtp(seen: Seen) -> bool:
+def speaks_smtp_for_lmtp(given: CheckInput) -> bool:
     """Whether LHLO is an unknown command, so that it is SMTP (RFC 2033 section 4.1)."""
-    reply = seen.facts.reply(Phase.CAPABILITIES) or seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
-    return seen.target.port.protocol is Protocol.LMTP and reply is not None and reply.code in {500, 502}
+    reply = given.facts.reply(Phase.CAPABILITIES) or given.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    return given.target.port.protocol is Protocol.LMTP and reply is not None and reply.code in {500, 502}
 
 
-def is_refused(seen: Seen, stop: Stop) -> bool:
+def is_refused(given: CheckInput, stop: Stop) -> bool:
     """Whether the server said no where the talk ended."""
-    reply = seen.facts.reply(stop.phase)
+    reply = given.facts.reply(stop.phase)
     return reply is not None and reply.is_refusal
 
 
-def fix(seen: Seen, reason: Reason) -> str:
+def fix(given: CheckInput, reason: Reason) -> str:
     """What the usual server of the protocol calls the settings to correct."""
-    return seen.idiom.fixes[reason]
+    return given.hints.fixes[reason]
 
 
-def proxy_hint(seen: Seen) -> str:
+def proxy_hint(given: CheckInput) -> str:
     """What else may stand behind silence: a server that waits for a header before all else drops who sends none."""
-    version = seen.target.port.proxy_protocol
+    version = given.target.port.proxy_protocol
     if version is ProxyProtocol.NONE:
-        return f"or the port wants a header of the PROXY protocol (then set {seen.terms.proxy})"
-    return f"or the port wants no PROXY header of {version.lower()} (then drop or change {seen.terms.proxy})"
+        return f"or the port wants a header of the PROXY protocol (then set {given.wording.proxy})"
+    return f"or the port wants no PROXY header of {version.lower()} (then drop or change {given.wording.proxy})"
 
 
-def unwanted(seen: Seen) -> str:
+def unwanted(given: CheckInput) -> str:
     """What to do first where a header was sent to a server that took it for a command."""
-    if seen.target.port.proxy_protocol is ProxyProtocol.NONE:
+    if given.target.port.proxy_protocol is ProxyProtocol.NONE:
         return ""
-    return f"the port does not seem to want a PROXY header, so drop {seen.terms.proxy}, else "
+    return f"the port does not seem to want a PROXY header, so drop {given.wording.proxy}, else "
 
 
-def told(stop: Stop) -> str:
+def ending(stop: Stop) -> str:
     """How the talk ended, with the words of the peer or the system where there are any."""
     return f"{stop.fault}: {stop.detail}" if stop.detail else str(stop.fault)
 
@@ -140,20 +140,20 @@ def told(stop: Stop) -> str:
 EVIDENCE_LIMIT: Final = 1000  # characters of all parts; each of them has its own
 
 
-def with_evidence(seen: Seen, finding: Finding) -> Finding:
+def with_evidence(given: CheckInput, finding: Finding) -> Finding:
     """Add what was seen; it stays empty where the server was silent."""
-    return replace(finding, evidence=shorten(finding.evidence or _last_words(seen), EVIDENCE_LIMIT))
+    return replace(finding, evidence=shorten(finding.evidence or _last_words(given), EVIDENCE_LIMIT))
 
 
-def chain(seen: Seen) -> str:
+def chain(given: CheckInput) -> str:
     """What OpenSSL says of the chain, and its leaf."""
-    if not seen.facts.session:
+    if not given.facts.session:
         return ""
-    told = seen.facts.session.verification
-    return f"OpenSSL {told.code} at depth {told.depth}: {told.words}; {describe(seen.leaf)}"
+    verification = given.facts.session.verification
+    return f"OpenSSL {verification.code} at depth {verification.depth}: {verification.words}; {describe(given.leaf)}"
 
 
-def _last_words(seen: Seen) -> str:
-    stop = seen.facts.stop
-    reply = seen.facts.reply(stop.phase) if stop else None
+def _last_words(given: CheckInput) -> str:
+    stop = given.facts.stop
+    reply = given.facts.reply(stop.phase) if stop else None
     return (stop.detail if stop else "") or (reply.text if reply else "")

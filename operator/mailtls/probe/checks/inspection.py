@@ -6,8 +6,8 @@ from typing import Final
 from mailtls.model.duration import format_minute
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
-from mailtls.probe.checks.input import Seen
-from mailtls.probe.facts import STOWAWAYS, Inspection, Question
+from mailtls.probe.checks.input import CheckInput
+from mailtls.probe.facts import INJECTED_COMMANDS, Inspection, Question
 from mailtls.probe.replies import Phase, Session, Stop
 from mailtls.probe.threshold import TlsVersion
 
@@ -20,12 +20,12 @@ _IN_SESSION: Final = (Phase.HANDSHAKE, Phase.GREETING, Phase.CAPABILITIES_IN_TLS
 _RESUMED: Final = {Question.RESUMED_1_2: "TLS 1.2", Question.RESUMED_1_3: "TLS 1.3"}
 
 
-def sni_is_required(seen: Seen) -> Finding | None:
+def sni_is_required(given: CheckInput) -> Finding | None:
     """Clients without SNI, or with the name of another host, are turned away (RFC 7672 section 8.1)."""
     refused = {
         question: stop
         for question in (Question.NO_SNI, Question.UNKNOWN_SNI)
-        if (stop := _inspection(seen).refusal(question)) is not None
+        if (stop := _inspection(given).refusal(question)) is not None
     }
     if not refused:
         return None
@@ -37,10 +37,10 @@ def sni_is_required(seen: Seen) -> Finding | None:
     )
 
 
-def second_certificate_is_stale(seen: Seen) -> Finding | None:
+def second_certificate_is_stale(given: CheckInput) -> Finding | None:
     """The server has certificates of two key types, and only one of them is what it should be."""
-    second = _second(seen)
-    flaw, tlsrpt = _flaw_of_second(seen, *second) if second else ("", "")
+    second = _second(given)
+    flaw, tlsrpt = _flaw_of_second(given, *second) if second else ("", "")
     if not second or not flaw:
         return None
     _, other = second
@@ -53,10 +53,10 @@ def second_certificate_is_stale(seen: Seen) -> Finding | None:
     )
 
 
-def tls12_is_refused(seen: Seen) -> Finding | None:
+def tls12_is_refused(given: CheckInput) -> Finding | None:
     """TLS 1.2 is what every server must still speak (RFC 9325 section 3.1.1)."""
-    stop = _inspection(seen).refusal(Question.TLS_1_2)
-    if stop is None or seen.thresholds.minimum_tls is TlsVersion.TLS_1_3:
+    stop = _inspection(given).refusal(Question.TLS_1_2)
+    if stop is None or given.thresholds.minimum_tls is TlsVersion.TLS_1_3:
         return None
     return Finding(
         Reason.TLS12_UNSUPPORTED,
@@ -65,9 +65,9 @@ def tls12_is_refused(seen: Seen) -> Finding | None:
     )
 
 
-def tls13_is_refused(seen: Seen) -> Finding | None:
+def tls13_is_refused(given: CheckInput) -> Finding | None:
     """TLS 1.3 is what a server should speak (RFC 9325 section 3.1.1)."""
-    stop = _inspection(seen).refusal(Question.TLS_1_3)
+    stop = _inspection(given).refusal(Question.TLS_1_3)
     if stop is None:
         return None
     return Finding(
@@ -78,14 +78,14 @@ def tls13_is_refused(seen: Seen) -> Finding | None:
     )
 
 
-def legacy_tls_is_accepted(seen: Seen) -> Finding | None:
+def legacy_tls_is_accepted(given: CheckInput) -> Finding | None:
     """TLS 1.0 and 1.1 are given up (RFC 8996); what a minimum that is set has to say comes from elsewhere."""
     taken = {
         name: session.cipher
         for question, name in _LEGACY.items()
-        if (session := _inspection(seen).session(question)) is not None
+        if (session := _inspection(given).session(question)) is not None
     }
-    if not taken or seen.thresholds.minimum_tls:
+    if not taken or given.thresholds.minimum_tls:
         return None
     return Finding(
         Reason.LEGACY_TLS_ENABLED,
@@ -95,12 +95,12 @@ def legacy_tls_is_accepted(seen: Seen) -> Finding | None:
     )
 
 
-def resumption_breaks(seen: Seen) -> Finding | None:
+def resumption_breaks(given: CheckInput) -> Finding | None:
     """A client that comes back with the ticket it was given is turned away; ignoring a ticket is fine."""
     broken = {
         name: answer
         for question, name in _RESUMED.items()
-        if isinstance(answer := _inspection(seen).answers.get(question), Stop) and answer.phase in _IN_SESSION
+        if isinstance(answer := _inspection(given).answers.get(question), Stop) and answer.phase in _IN_SESSION
     }
     if not broken:
         return None
@@ -113,9 +113,9 @@ def resumption_breaks(seen: Seen) -> Finding | None:
     )
 
 
-def weak_ciphers_are_accepted(seen: Seen) -> Finding | None:
+def weak_ciphers_are_accepted(given: CheckInput) -> Finding | None:
     """Ciphers that anybody can break are taken when a client offers nothing better (RFC 9325 section 4.1)."""
-    weak = _inspection(seen).weak_ciphers
+    weak = _inspection(given).weak_ciphers
     if not weak:
         return None
     return Finding(
@@ -127,10 +127,10 @@ def weak_ciphers_are_accepted(seen: Seen) -> Finding | None:
     )
 
 
-def command_is_injected(seen: Seen) -> Finding | None:
+def command_is_injected(given: CheckInput) -> Finding | None:
     """A command that came in clear, behind STARTTLS, is carried out inside TLS (RFC 3207 section 4.2)."""
-    said = _inspection(seen).injected
-    if not said or not said.upper().startswith(STOWAWAYS[seen.target.port.protocol].consent.upper()):
+    said = _inspection(given).injected
+    if not said or not said.upper().startswith(INJECTED_COMMANDS[given.target.port.protocol].answer_prefix.upper()):
         return None
     return Finding(
         Reason.STARTTLS_COMMAND_INJECTION,
@@ -140,55 +140,55 @@ def command_is_injected(seen: Seen) -> Finding | None:
     )
 
 
-def _inspection(seen: Seen) -> Inspection:
-    return seen.facts.inspection or Inspection()
+def _inspection(given: CheckInput) -> Inspection:
+    return given.facts.inspection or Inspection()
 
 
-def _second(seen: Seen) -> tuple[Session, ServedCertificate] | None:
+def _second(given: CheckInput) -> tuple[Session, ServedCertificate] | None:
     """The certificate beside the right one: right is the stored one, or where nothing is stored, what most get."""
-    both = tuple(by_key_type(seen))
-    right = (seen.expected.leaf_sha256 or (seen.leaf.sha256 if seen.leaf else "")).lower()
+    both = tuple(by_key_type(given))
+    right = (given.expected.leaf_sha256 or (given.leaf.sha256 if given.leaf else "")).lower()
     beside = [each for each in both if each[1].sha256 != right]
     return beside[0] if len(both) == 2 and len(beside) == 1 else None  # noqa: PLR2004 - two key types
 
 
-def by_key_type(seen: Seen) -> Iterator[tuple[Session, ServedCertificate]]:
+def by_key_type(given: CheckInput) -> Iterator[tuple[Session, ServedCertificate]]:
     """What clients that ask for one type of key are served: ECDSA first, then RSA."""
     for question in (Question.ECDSA, Question.RSA):
-        session = _inspection(seen).session(question)
+        session = _inspection(given).session(question)
         leaf = read_served(session.chain[0]) if session else None
         if session and leaf:
             yield session, leaf
 
 
-def second_to_vouch_for(seen: Seen) -> str | None:
+def second_to_vouch_for(given: CheckInput) -> str | None:
     """The second certificate, where all that is wrong with it is that it is not the stored one: another may keep it."""
-    second = _second(seen)
-    if second is None or seen.expected.leaf_sha256 is None or _what_clients_refuse(seen, *second)[0]:
+    second = _second(given)
+    if second is None or given.expected.leaf_sha256 is None or _what_clients_refuse(given, *second)[0]:
         return None
     return second[1].sha256
 
 
-def _flaw_of_second(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
-    flaw, tlsrpt = _what_clients_refuse(seen, session, other)
-    is_stored = seen.expected.leaf_sha256 is not None
+def _flaw_of_second(given: CheckInput, session: Session, other: ServedCertificate) -> tuple[str, str]:
+    flaw, tlsrpt = _what_clients_refuse(given, session, other)
+    is_stored = given.expected.leaf_sha256 is not None
     return flaw or ("is not the stored one" if is_stored else ""), tlsrpt
 
 
-def _what_clients_refuse(seen: Seen, session: Session, other: ServedCertificate) -> tuple[str, str]:
+def _what_clients_refuse(given: CheckInput, session: Session, other: ServedCertificate) -> tuple[str, str]:
     """What is wrong with it for everybody, and the result type under which senders report that (RFC 8460)."""
-    if other.not_after < seen.now:
+    if other.not_after < given.now:
         return f"expired at {format_minute(other.not_after)}", "certificate-expired"
-    if session.verification.code and not _is_untrusted(seen):
+    if session.verification.code and not _is_untrusted(given):
         return f"clients do not trust ({session.verification.words})", "certificate-not-trusted"
-    if not other.names(seen.target.server_name):
-        return f"is not for {seen.target.server_name}", "certificate-host-mismatch"
+    if not other.names(given.target.server_name):
+        return f"is not for {given.target.server_name}", "certificate-host-mismatch"
     return "", ""
 
 
-def _is_untrusted(seen: Seen) -> bool:
+def _is_untrusted(given: CheckInput) -> bool:
     """Whether clients trust the first certificate no more than the second: that is said elsewhere."""
-    return seen.facts.session is None or seen.facts.session.verification.code != 0
+    return given.facts.session is None or given.facts.session.verification.code != 0
 
 
 _OLDER: Final[Mapping[TlsVersion, tuple[Question, ...]]] = {
@@ -200,10 +200,10 @@ _OLDER: Final[Mapping[TlsVersion, tuple[Question, ...]]] = {
 _VERSION_NAMES: Final = {Question.TLS_1_0: "TLSv1", Question.TLS_1_1: "TLSv1.1", Question.TLS_1_2: "TLSv1.2"}
 
 
-def tls_is_below_minimum(seen: Seen) -> Finding | None:
+def tls_is_below_minimum(given: CheckInput) -> Finding | None:
     """The server takes a version of TLS that is older than the oldest one allowed."""
-    minimum = seen.thresholds.minimum_tls
-    taken = dict(_taken(seen, _OLDER[minimum])) if minimum else {}
+    minimum = given.thresholds.minimum_tls
+    taken = dict(_taken(given, _OLDER[minimum])) if minimum else {}
     if not taken:
         return None
     return Finding(
@@ -214,10 +214,10 @@ def tls_is_below_minimum(seen: Seen) -> Finding | None:
     )
 
 
-def key_is_below_minimum(seen: Seen) -> Finding | None:
+def key_is_below_minimum(given: CheckInput) -> Finding | None:
     """The RSA key of a served leaf is smaller than allowed; those of its authority are not the user's to choose."""
-    least = seen.thresholds.minimum_rsa_bits
-    small = [leaf for leaf in _leaves(seen) if leaf.key_kind == "RSA" and leaf.key_bits < least] if least else []
+    least = given.thresholds.minimum_rsa_bits
+    small = [leaf for leaf in _leaves(given) if leaf.key_kind == "RSA" and leaf.key_bits < least] if least else []
     if not small:
         return None
     return Finding(
@@ -228,9 +228,9 @@ def key_is_below_minimum(seen: Seen) -> Finding | None:
     )
 
 
-def _taken(seen: Seen, older: tuple[Question, ...]) -> Iterator[tuple[str, str]]:
+def _taken(given: CheckInput, older: tuple[Question, ...]) -> Iterator[tuple[str, str]]:
     """The versions that were taken when nothing newer was offered, or chosen although there was; with their cipher."""
-    inspection, chosen = seen.facts.inspection or Inspection(), seen.facts.session
+    inspection, chosen = given.facts.inspection or Inspection(), given.facts.session
     for question in older:
         asked = inspection.session(question)
         session = asked or (chosen if chosen and chosen.tls_version == _VERSION_NAMES[question] else None)
@@ -238,7 +238,7 @@ def _taken(seen: Seen, older: tuple[Question, ...]) -> Iterator[tuple[str, str]]
             yield question.removesuffix(" only"), session.cipher
 
 
-def _leaves(seen: Seen) -> Iterator[ServedCertificate]:
-    if seen.leaf:
-        yield seen.leaf
-    yield from (leaf for _, leaf in by_key_type(seen))
+def _leaves(given: CheckInput) -> Iterator[ServedCertificate]:
+    if given.leaf:
+        yield given.leaf
+    yield from (leaf for _, leaf in by_key_type(given))

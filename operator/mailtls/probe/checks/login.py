@@ -1,27 +1,27 @@
 """Checks on the trial login of a full or deep probe: what somebody who reads or sends mail would meet."""
 
 from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.probe.checks.input import Seen
+from mailtls.probe.checks.input import CheckInput
 from mailtls.probe.facts import Login, LoginOutcome
 from mailtls.probe.replies import Phase
 
 
-def login_fails(seen: Seen) -> Finding | None:
+def login_fails(given: CheckInput) -> Finding | None:
     """The credentials that were given for a trial are turned down."""
-    login = _login(seen, LoginOutcome.REFUSED)
+    login = _login(given, LoginOutcome.REFUSED)
     if login is None:
         return None
     return Finding(
         Reason.AUTH_FAILED,
-        f"Logging in as the probe's user fails ({login.said}): compare user name and password with {seen.terms.login}, "
-        "and see the log of the server's authentication service.",
+        f"Logging in as the probe's user fails ({login.said}): compare user name and password with "
+        f"{given.wording.login}, and see the log of the server's authentication service.",
         evidence=login.said,
     )
 
 
-def login_is_unavailable(seen: Seen) -> Finding | None:
+def login_is_unavailable(given: CheckInput) -> Finding | None:
     """The server cannot tell for now whether the credentials are right (RFC 4954 section 6: 454)."""
-    login = _login(seen, LoginOutcome.UNAVAILABLE)
+    login = _login(given, LoginOutcome.UNAVAILABLE)
     if login is None:
         return None
     return Finding(
@@ -32,9 +32,9 @@ def login_is_unavailable(seen: Seen) -> Finding | None:
     )
 
 
-def login_is_incomplete(seen: Seen) -> Finding | None:
+def login_is_incomplete(given: CheckInput) -> Finding | None:
     """The server takes the credentials and never says what it makes of them."""
-    login = _login(seen, LoginOutcome.INCOMPLETE)
+    login = _login(given, LoginOutcome.INCOMPLETE)
     if login is None:
         return None
     return Finding(
@@ -45,12 +45,12 @@ def login_is_incomplete(seen: Seen) -> Finding | None:
     )
 
 
-def login_wants_tls(seen: Seen) -> Finding | None:
+def login_wants_tls(given: CheckInput) -> Finding | None:
     """The server does not know that TLS is there, mostly because a proxy before it took it off."""
-    login = _login(seen, LoginOutcome.TLS_WANTED)
-    if login is None and not _hides_logins(seen):
+    login = _login(given, LoginOutcome.TLS_WANTED)
+    if login is None and not _hides_logins(given):
         return None
-    said = login.said if login else f"it offers {seen.idiom.starts} and no login"
+    said = login.said if login else f"it offers {given.hints.starts} and no login"
     return Finding(
         Reason.TLS_REQUIRED_FOR_AUTH,
         f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy ends "
@@ -59,10 +59,10 @@ def login_wants_tls(seen: Seen) -> Finding | None:
     )
 
 
-def login_is_not_offered(seen: Seen) -> Finding | None:
+def login_is_not_offered(given: CheckInput) -> Finding | None:
     """Nobody can log in here with a password, by what is offered; where nothing is, the conversation tells."""
-    login, ways = _login(seen, LoginOutcome.NOT_OFFERED), seen.logins
-    if login is None or not ways or _hides_logins(seen):
+    login, ways = _login(given, LoginOutcome.NOT_OFFERED), given.logins
+    if login is None or not ways or _hides_logins(given):
         return None
     return Finding(
         Reason.AUTH_MISSING,
@@ -72,23 +72,23 @@ def login_is_not_offered(seen: Seen) -> Finding | None:
     )
 
 
-def login_is_not_tried(seen: Seen) -> Finding | None:
+def login_is_not_tried(given: CheckInput) -> Finding | None:
     """The login that was asked for did not come about, so that nothing is known about it."""
-    if login := _login(seen, LoginOutcome.UNPROVEN):
+    if login := _login(given, LoginOutcome.UNPROVEN):
         why = "the server did not prove who it is, and might have kept the password"
-    elif login := _login(seen, LoginOutcome.NOT_REACHED):
+    elif login := _login(given, LoginOutcome.NOT_REACHED):
         why = f"the probe did not come that far ({login.said or 'the server has had enough connections'})"
     else:
         return None
     return Finding(Reason.AUTH_NOT_TRIED, f"No login was tried: {why}.", Severity.WARN, evidence=login.said)
 
 
-def _hides_logins(seen: Seen) -> bool:
+def _hides_logins(given: CheckInput) -> bool:
     """Whether the server offers TLS in the place of logins, inside TLS (RFC 9051 section 6.2.1)."""
-    is_offered_again = seen.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is not None
-    return is_offered_again and _login(seen, LoginOutcome.NOT_OFFERED) is not None
+    is_offered_again = given.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is not None
+    return is_offered_again and _login(given, LoginOutcome.NOT_OFFERED) is not None
 
 
-def _login(seen: Seen, outcome: LoginOutcome) -> Login | None:
-    login = seen.facts.inspection.login if seen.facts.inspection else None
+def _login(given: CheckInput, outcome: LoginOutcome) -> Login | None:
+    login = given.facts.inspection.login if given.facts.inspection else None
     return login if login is not None and login.outcome is outcome else None

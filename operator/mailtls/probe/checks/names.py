@@ -11,7 +11,7 @@ from typing import Final
 from mailtls.model.hostname import dialled
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.checks import served_certificate
-from mailtls.probe.checks.input import Seen
+from mailtls.probe.checks.input import CheckInput
 from mailtls.probe.facts import REFUSALS, Inspection, Outcome
 from mailtls.probe.replies import Phase, Session, Stop
 
@@ -41,33 +41,33 @@ _WHERE: Final = (
 )
 
 
-def findings(seen: Seen) -> Iterator[Finding]:
+def findings(given: CheckInput) -> Iterator[Finding]:
     """What is wrong under other names, and how many names nobody came to."""
-    for looked, names in _groups(seen):
+    for looked, names in _groups(given):
         yield from (_under(names, each) for each in _flaws(looked))
-    yield from _refused(seen)
-    yield from _not_asked(_inspection(seen).unasked)
+    yield from _refused(given)
+    yield from _not_asked(_inspection(given).unasked)
 
 
-def to_vouch_for(seen: Seen) -> tuple[tuple[str, str], ...]:
+def to_vouch_for(given: CheckInput) -> tuple[tuple[str, str], ...]:
     """Certificates of which all that is wrong is that they are not the stored one: another resource may keep them."""
     return tuple(
         (_shown(names), looked.leaf.sha256)
-        for looked, names in _groups(seen)
+        for looked, names in _groups(given)
         if looked.leaf is not None and {each.reason for each in _flaws(looked)} <= _NOT_THE_STORED_ONE
     )
 
 
-def _flaws(looked: Seen) -> list[Finding]:
+def _flaws(looked: CheckInput) -> list[Finding]:
     return [finding for check in CERTIFICATE_CHECKS if (finding := check(looked))]
 
 
-def _groups(seen: Seen) -> Iterator[tuple[Seen, list[str]]]:
+def _groups(given: CheckInput) -> Iterator[tuple[CheckInput, list[str]]]:
     """What is served under other names and is worth a look: by chain, and by whether it is for the name."""
-    groups: dict[tuple[tuple[bytes, ...], bool], tuple[Seen, list[str]]] = {}
-    for name, answer in _inspection(seen).names.items():
-        looked = _as_dialled(seen, name, answer)
-        if looked is None or looked.facts.session is None or _is_told_already(seen, looked):
+    groups: dict[tuple[tuple[bytes, ...], bool], tuple[CheckInput, list[str]]] = {}
+    for name, answer in _inspection(given).names.items():
+        looked = _as_dialled(given, name, answer)
+        if looked is None or looked.facts.session is None or _is_told_already(given, looked):
             continue
         is_for_it = looked.leaf is not None and looked.leaf.names(looked.target.server_name)
         if is_for_it or not name.startswith("*."):  # a wildcard that has no certificate: the default says nothing
@@ -76,19 +76,19 @@ def _groups(seen: Seen) -> Iterator[tuple[Seen, list[str]]]:
     yield from groups.values()
 
 
-def _as_dialled(seen: Seen, name: str, answer: Outcome) -> Seen | None:
+def _as_dialled(given: CheckInput, name: str, answer: Outcome) -> CheckInput | None:
     if not isinstance(answer, Session):
         return None
-    target = replace(seen.target, server_name=dialled(name))
-    return Seen.of(target, seen.expected, replace(seen.facts, session=answer), seen.now)
+    target = replace(given.target, server_name=dialled(name))
+    return CheckInput.of(target, given.expected, replace(given.facts, session=answer), given.now)
 
 
-def _is_told_already(seen: Seen, looked: Seen) -> bool:
+def _is_told_already(given: CheckInput, looked: CheckInput) -> bool:
     """Whether the first name is served the very same: then all is well, or what is wrong was said of that one."""
-    first = seen.facts.session
+    first = given.facts.session
     if first is None or looked.facts.session is None or looked.facts.session.chain != first.chain:
         return False
-    is_stored = seen.leaf is not None and seen.leaf.sha256 == (seen.expected.leaf_sha256 or "").lower()
+    is_stored = given.leaf is not None and given.leaf.sha256 == (given.expected.leaf_sha256 or "").lower()
     return not is_stored or (looked.leaf is not None and looked.leaf.names(looked.target.server_name))
 
 
@@ -97,11 +97,11 @@ def _under(names: Sequence[str], finding: Finding) -> Finding:
     return replace(finding, message=message, subject=_shown(names))
 
 
-def _refused(seen: Seen) -> Iterator[Finding]:
+def _refused(given: CheckInput) -> Iterator[Finding]:
     """Names for which the server does not even shake hands, while it does for the first."""
     stops = {
         name: answer
-        for name, answer in _inspection(seen).names.items()
+        for name, answer in _inspection(given).names.items()
         if isinstance(answer, Stop) and answer.phase is Phase.HANDSHAKE and answer.fault in REFUSALS
     }
     names = [name for name in stops if not name.startswith("*.")]
@@ -109,7 +109,7 @@ def _refused(seen: Seen) -> Iterator[Finding]:
         first = stops[names[0]]
         yield Finding(
             Reason.TLS_HANDSHAKE_FAILED,
-            f"Asked for {_shown(names)}: the handshake is refused, while it works for {seen.target.server_name}. Let "
+            f"Asked for {_shown(names)}: the handshake is refused, while it works for {given.target.server_name}. Let "
             "the server know the name where names choose certificates, or fall back to its default.",
             evidence=first.detail or str(first.fault),
             subject=_shown(names),
@@ -128,8 +128,8 @@ def _not_asked(names: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _inspection(seen: Seen) -> Inspection:
-    return seen.facts.inspection or Inspection()
+def _inspection(given: CheckInput) -> Inspection:
+    return given.facts.inspection or Inspection()
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from mailtls.model.duration import format_minute
 from mailtls.model.quoting import quote
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.pki.served_certificate import KeyBand, ServedCertificate, describe, key_band
-from mailtls.probe.checks.input import Seen, chain
+from mailtls.probe.checks.input import CheckInput, chain
 from mailtls.probe.replies import Verification
 
 NAMES_SHOWN: Final = 5
@@ -35,39 +35,39 @@ _NAMED: Final = _ISSUER_MISSING | {
 _STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
 
 
-def older_certificate_is_served(seen: Seen) -> Finding | None:
+def older_certificate_is_served(given: CheckInput) -> Finding | None:
     """Another leaf for the same name, no newer than the stored one: the server has not read the new file."""
-    leaf = seen.leaf
-    if leaf is None or _matches(seen, leaf) or not _is_predecessor(seen, leaf):
+    leaf = given.leaf
+    if leaf is None or _matches(given, leaf) or not _is_predecessor(given, leaf):
         return None
     return Finding(
         Reason.SERVING_OLD_CERTIFICATE,
-        f"The server still serves an older certificate for {seen.target.server_name} ({describe(leaf, digits=16)}): "
-        f"reload or restart the server and check that it reads {seen.terms.stored}.",
+        f"The server still serves an older certificate for {given.target.server_name} ({describe(leaf, digits=16)}): "
+        f"reload or restart the server and check that it reads {given.wording.stored}.",
         evidence=describe(leaf),
     )
 
 
-def foreign_certificate_is_served(seen: Seen) -> Finding | None:
+def foreign_certificate_is_served(given: CheckInput) -> Finding | None:
     """A leaf that never came from this Secret."""
-    leaf = seen.leaf
-    if seen.facts.session is None or seen.expected.leaf_sha256 is None:
+    leaf = given.leaf
+    if given.facts.session is None or given.expected.leaf_sha256 is None:
         return None
-    if leaf and (_matches(seen, leaf) or _is_predecessor(seen, leaf)):
+    if leaf and (_matches(given, leaf) or _is_predecessor(given, leaf)):
         return None
     return Finding(
         Reason.UNEXPECTED_CERTIFICATE,
         f"The server serves another certificate than the stored one ({describe(leaf, digits=16)}): point "
-        f"{seen.idiom.fixes[Reason.UNEXPECTED_CERTIFICATE]} at {seen.terms.stored} and check that the address belongs "
-        f"to {seen.terms.owner}.",
+        f"{given.hints.fixes[Reason.UNEXPECTED_CERTIFICATE]} at {given.wording.stored} and check that the address "
+        f"belongs to {given.wording.owner}.",
         evidence=describe(leaf),
     )
 
 
-def certificate_is_expired(seen: Seen) -> Finding | None:
+def certificate_is_expired(given: CheckInput) -> Finding | None:
     """The last moment of validity is past, for the leaf or for one above it."""
-    leaf, verdict = seen.leaf, _verification(seen)
-    if leaf and leaf.not_after < seen.now:
+    leaf, verdict = given.leaf, _verification(given)
+    if leaf and leaf.not_after < given.now:
         return Finding(
             Reason.CERTIFICATE_EXPIRED,
             f"The served certificate expired at {format_minute(leaf.not_after)}: renew it.",
@@ -77,17 +77,17 @@ def certificate_is_expired(seen: Seen) -> Finding | None:
         Finding(
             Reason.CERTIFICATE_EXPIRED,
             f"A certificate above the leaf has expired ({verdict.words}): serve the CA's current chain.",
-            evidence=chain(seen),
+            evidence=chain(given),
         )
         if verdict.code == _EXPIRED and verdict.depth
         else None
     )
 
 
-def certificate_is_not_yet_valid(seen: Seen) -> Finding | None:
+def certificate_is_not_yet_valid(given: CheckInput) -> Finding | None:
     """The first moment of validity is ahead, for the leaf or for one above it."""
-    leaf, verdict = seen.leaf, _verification(seen)
-    if leaf and leaf.not_before > seen.now:
+    leaf, verdict = given.leaf, _verification(given)
+    if leaf and leaf.not_before > given.now:
         return Finding(
             Reason.CERTIFICATE_NOT_YET_VALID,
             f"The served certificate is valid only from {format_minute(leaf.not_before)} on: check the "
@@ -98,140 +98,140 @@ def certificate_is_not_yet_valid(seen: Seen) -> Finding | None:
         Finding(
             Reason.CERTIFICATE_NOT_YET_VALID,
             f"A certificate above the leaf is not valid yet ({verdict.words}): check this machine's clock.",
-            evidence=chain(seen),
+            evidence=chain(given),
         )
         if verdict.code == _NOT_YET_VALID and verdict.depth
         else None
     )
 
 
-def certificate_is_self_signed(seen: Seen) -> Finding | None:
+def certificate_is_self_signed(given: CheckInput) -> Finding | None:
     """Nobody but its own key vouches for the leaf."""
     return (
         Finding(
             Reason.SELF_SIGNED,
-            f"The served certificate is self-signed: let the server use {seen.terms.own}, or trust it by "
-            f"{seen.terms.trust}.",
-            evidence=chain(seen),
+            f"The served certificate is self-signed: let the server use {given.wording.own}, or trust it by "
+            f"{given.wording.trust}.",
+            evidence=chain(given),
         )
-        if _verification(seen).code == _SELF_SIGNED
+        if _verification(given).code == _SELF_SIGNED
         else None
     )
 
 
-def root_is_untrusted(seen: Seen) -> Finding | None:
+def root_is_untrusted(given: CheckInput) -> Finding | None:
     """The chain leads to a root that clients do not know."""
-    verdict = _verification(seen)
+    verdict = _verification(given)
     if verdict.code == _BUNDLE_UNREADABLE:
-        return Finding(Reason.UNTRUSTED_ROOT, _unusable(seen), evidence=describe(seen.leaf))
+        return Finding(Reason.UNTRUSTED_ROOT, _unusable(given), evidence=describe(given.leaf))
     if verdict.code == _STORE_EMPTY:
-        message = f"{verdict.words} A private CA's root can be named by {seen.terms.trust}."
-        return Finding(Reason.UNTRUSTED_ROOT, message, evidence=describe(seen.leaf))
+        message = f"{verdict.words} A private CA's root can be named by {given.wording.trust}."
+        return Finding(Reason.UNTRUSTED_ROOT, message, evidence=describe(given.leaf))
     above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
     if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
         return None
-    last = seen.chain[-1] if seen.chain else None
+    last = given.chain[-1] if given.chain else None
     if last and _STAGING in last.issuer:
         return Finding(
             Reason.UNTRUSTED_ROOT,
             f"The chain ends at «{last.issuer}», whose certificates are for trials and which no mail client trusts: "
-            f"{_real(seen)}.",
-            evidence=chain(seen),
+            f"{_real(given)}.",
+            evidence=chain(given),
         )
     return Finding(
         Reason.UNTRUSTED_ROOT,
         f"The chain ends at «{last.issuer if last else 'an unreadable name'}», which neither the system nor "
-        f"{seen.terms.trust} trusts: name a private CA's root by {seen.terms.trust}, or serve the full chain.",
-        evidence=chain(seen),
+        f"{given.wording.trust} trusts: name a private CA's root by {given.wording.trust}, or serve the full chain.",
+        evidence=chain(given),
     )
 
 
-def certificate_is_for_trials(seen: Seen) -> Finding | None:
+def certificate_is_for_trials(given: CheckInput) -> Finding | None:
     """All is well, but for the authority: it is Let's Encrypt's staging one, which is trusted here as asked."""
     return (
         Finding(
             Reason.STAGING_CERTIFICATE,
-            f"The certificate is of Let's Encrypt's staging CA, which mail clients do not trust: {_real(seen)}.",
+            f"The certificate is of Let's Encrypt's staging CA, which mail clients do not trust: {_real(given)}.",
             Severity.WARN,
-            evidence=describe(seen.leaf),
+            evidence=describe(given.leaf),
         )
-        if _verification(seen).is_trial
+        if _verification(given).is_trial
         else None
     )
 
 
-def chain_is_incomplete(seen: Seen) -> Finding | None:
+def chain_is_incomplete(given: CheckInput) -> Finding | None:
     """The leaf's issuer was not sent along; browsers may forgive that, mail servers do not."""
-    verdict = _verification(seen)
+    verdict = _verification(given)
     if verdict.code not in _ISSUER_MISSING or verdict.depth > 0:
         return None
-    issuer = seen.leaf.issuer if seen.leaf else "its issuer"
+    issuer = given.leaf.issuer if given.leaf else "its issuer"
     return Finding(
         Reason.INCOMPLETE_CHAIN,
         f"The certificate of «{issuer}» is not sent along with the leaf: serve the full chain "
-        f"({seen.terms.chain}), or name that root by {seen.terms.trust} if it is a private CA's.",
-        evidence=chain(seen),
+        f"({given.wording.chain}), or name that root by {given.wording.trust} if it is a private CA's.",
+        evidence=chain(given),
     )
 
 
-def chain_is_out_of_order(seen: Seen) -> Finding | None:
+def chain_is_out_of_order(given: CheckInput) -> Finding | None:
     """A certificate does not certify the one before it (RFC 5246 section 7.4.2); many clients forgive that, not all."""
-    pairs = zip(seen.chain, seen.chain[1:], strict=False)
+    pairs = zip(given.chain, given.chain[1:], strict=False)
     wrong = next((above for below, above in pairs if below.issuer != above.subject), None)
     if wrong is None:
         return None
     return Finding(
         Reason.CHAIN_OUT_OF_ORDER,
         f"The certificate of «{wrong.subject}» is sent where it does not belong: serve the leaf first and each issuer "
-        f"right behind what it signed ({seen.terms.chain}).",
+        f"right behind what it signed ({given.wording.chain}).",
         Severity.WARN,
-        evidence=" / ".join(each.subject for each in seen.chain[:NAMES_SHOWN]),
+        evidence=" / ".join(each.subject for each in given.chain[:NAMES_SHOWN]),
     )
 
 
-def chain_is_broken(seen: Seen) -> Finding | None:
+def chain_is_broken(given: CheckInput) -> Finding | None:
     """OpenSSL refuses the chain for another cause than those with a check of their own."""
-    verdict = _verification(seen)
+    verdict = _verification(given)
     if verdict.code in _NAMED:
         return None
     return Finding(
         Reason.CHAIN_INVALID,
         f"The served chain does not verify ({verdict.words} at depth {verdict.depth}): serve the chain as the CA gave "
         "it.",
-        evidence=chain(seen),
+        evidence=chain(given),
     )
 
 
-def name_does_not_match(seen: Seen) -> Finding | None:
+def name_does_not_match(given: CheckInput) -> Finding | None:
     """No DNS-ID of the leaf is the name that clients dial (RFC 9525 section 6)."""
-    leaf = seen.leaf
-    if leaf is None or leaf.names(seen.target.server_name):
+    leaf = given.leaf
+    if leaf is None or leaf.names(given.target.server_name):
         return None
     return Finding(
         Reason.HOSTNAME_MISMATCH,
-        f"The served certificate is not for {seen.target.server_name} but for {_shown(leaf.identities)}: "
-        f"{seen.terms.add_name} or correct the MX record.",
+        f"The served certificate is not for {given.target.server_name} but for {_shown(leaf.identities)}: "
+        f"{given.wording.add_name} or correct the MX record.",
         evidence=quote(", ".join(leaf.identities).encode()) or "no DNS name",
     )
 
 
-def purpose_is_wrong(seen: Seen) -> Finding | None:
+def purpose_is_wrong(given: CheckInput) -> Finding | None:
     """Extended key usage lists purposes, but not servers'."""
     return (
         Finding(
             Reason.WRONG_CERTIFICATE_PURPOSE,
             "The served certificate is not made for servers (extended key usage lacks serverAuth): reissue it.",
-            evidence=describe(seen.leaf),
+            evidence=describe(given.leaf),
         )
-        if seen.leaf and not seen.leaf.for_servers
+        if given.leaf and not given.leaf.for_servers
         else None
     )
 
 
-def expiry_is_near(seen: Seen) -> Finding | None:
+def expiry_is_near(given: CheckInput) -> Finding | None:
     """Less than a third of the lifetime (or what was asked for) is left: a renewal should have happened."""
-    leaf, thresholds = seen.leaf, seen.thresholds
-    if leaf is None or not seen.now <= leaf.not_after < seen.now + thresholds.margin(leaf.lifetime):
+    leaf, thresholds = given.leaf, given.thresholds
+    if leaf is None or not given.now <= leaf.not_after < given.now + thresholds.margin(leaf.lifetime):
         return None
     return Finding(
         Reason.CERTIFICATE_EXPIRING_SOON,
@@ -242,13 +242,13 @@ def expiry_is_near(seen: Seen) -> Finding | None:
     )
 
 
-def crypto_is_weak(seen: Seen) -> Finding | None:
+def crypto_is_weak(given: CheckInput) -> Finding | None:
     """Keys, signatures or a cipher that are no longer thought safe (RFC 9325 sections 4 and 5)."""
-    if not seen.facts.session:
+    if not given.facts.session:
         return None
-    weak = [flaw for each in seen.chain for flaw in _flaws(each)]
-    if any(mark in seen.facts.session.cipher for mark in _WEAK_CIPHERS):
-        weak.append(f"cipher {seen.facts.session.cipher}")
+    weak = [flaw for each in given.chain for flaw in _flaws(each)]
+    if any(mark in given.facts.session.cipher for mark in _WEAK_CIPHERS):
+        weak.append(f"cipher {given.facts.session.cipher}")
     if not weak:
         return None
     return Finding(
@@ -256,7 +256,7 @@ def crypto_is_weak(seen: Seen) -> Finding | None:
         f"Weak cryptography is in use ({'; '.join(weak[:3])}): use RSA 3072 or ECDSA P-256 keys, SHA-256 and the "
         "server's default ciphers.",
         Severity.WARN,
-        evidence=f"{seen.facts.session.tls_version}, {seen.facts.session.cipher}; {describe(seen.leaf)}",
+        evidence=f"{given.facts.session.tls_version}, {given.facts.session.cipher}; {describe(given.leaf)}",
     )
 
 
@@ -269,26 +269,28 @@ def _flaws(served: ServedCertificate) -> list[str]:
     return flaws
 
 
-def _unusable(seen: Seen) -> str:
-    return f"The roots of {seen.terms.trust} cannot be read ({_verification(seen).words}): give certificates in PEM."
+def _unusable(given: CheckInput) -> str:
+    return (
+        f"The roots of {given.wording.trust} cannot be read ({_verification(given).words}): give certificates in PEM."
+    )
 
 
-def _real(seen: Seen) -> str:
-    return f"order from the real one when trials are over ({seen.terms.authority})"
+def _real(given: CheckInput) -> str:
+    return f"order from the real one when trials are over ({given.wording.authority})"
 
 
-def _matches(seen: Seen, leaf: ServedCertificate) -> bool:
-    wanted = seen.expected.leaf_sha256
+def _matches(given: CheckInput, leaf: ServedCertificate) -> bool:
+    wanted = given.expected.leaf_sha256
     return wanted is None or leaf.sha256 == wanted.lower()
 
 
-def _is_predecessor(seen: Seen, leaf: ServedCertificate) -> bool:
-    newest = seen.expected.not_before
-    return leaf.names(seen.target.server_name) and (newest is None or leaf.not_before <= newest)
+def _is_predecessor(given: CheckInput, leaf: ServedCertificate) -> bool:
+    newest = given.expected.not_before
+    return leaf.names(given.target.server_name) and (newest is None or leaf.not_before <= newest)
 
 
-def _verification(seen: Seen) -> Verification:
-    return seen.facts.session.verification if seen.facts.session else Verification()
+def _verification(given: CheckInput) -> Verification:
+    return given.facts.session.verification if given.facts.session else Verification()
 
 
 def _shown(names: tuple[str, ...]) -> str:

@@ -7,14 +7,14 @@ import re
 
 from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.checks.input import (
-    Seen,
+    CheckInput,
+    ending,
     fix,
     is_refused,
     list_is_unknown,
     proxy_hint,
     speaks_smtp_for_lmtp,
     stop_at,
-    told,
     unwanted,
 )
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
@@ -23,200 +23,201 @@ from mailtls.probe.replies import Fault, Phase, Reply, Stop
 _FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")
 
 
-def implicit_port_speaks_plaintext(seen: Seen) -> Finding | None:
+def implicit_port_speaks_plaintext(given: CheckInput) -> Finding | None:
     """A port configured as Implicit answers a ClientHello in clear text."""
-    stop = stop_at(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
-    if not stop or not seen.implicit:
+    stop = stop_at(given, Fault.NOT_TLS, Phase.HANDSHAKE)
+    if not stop or not given.implicit:
         return None
     return Finding(
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
-        f"Port {seen.port} must begin with TLS but said «{stop.detail}»: "
-        f"{fix(seen, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT)}, or {seen.terms.start_tls} ({seen.idiom.ports}).",
+        f"Port {given.port} must begin with TLS but said «{stop.detail}»: "
+        f"{fix(given, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT)}, or {given.wording.start_tls} ({given.hints.ports}).",
     )
 
 
-def starttls_is_not_advertised(seen: Seen) -> Finding | None:
+def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
     """The capabilities lack STARTTLS, or the command that asks for them is unknown."""
-    stop = stop_at(seen, Fault.NOT_OFFERED, Phase.STARTTLS)
-    reply = seen.facts.reply(Phase.CAPABILITIES)
-    if not stop and not (reply and list_is_unknown(reply) and not speaks_smtp_for_lmtp(seen)):
+    stop = stop_at(given, Fault.NOT_OFFERED, Phase.STARTTLS)
+    reply = given.facts.reply(Phase.CAPABILITIES)
+    if not stop and not (reply and list_is_unknown(reply) and not speaks_smtp_for_lmtp(given)):
         return None
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
-        f"{seen.idiom.asks} {said}, so no client can start TLS: {'' if stop else unwanted(seen)}"
-        f"{fix(seen, Reason.STARTTLS_NOT_ADVERTISED)}, and look for a middlebox that strips {seen.idiom.starts}.",
-        Severity.WARN if _may_do_without_tls(seen) else Severity.FAIL,
+        f"{given.hints.asks} {said}, so no client can start TLS: {'' if stop else unwanted(given)}"
+        f"{fix(given, Reason.STARTTLS_NOT_ADVERTISED)}, and look for a middlebox that strips {given.hints.starts}.",
+        Severity.WARN if _may_do_without_tls(given) else Severity.FAIL,
         evidence=said,
     )
 
 
-def starttls_is_unavailable(seen: Seen) -> Finding | None:
+def starttls_is_unavailable(given: CheckInput) -> Finding | None:
     """A refusal for now (4xx) to STARTTLS: the server wants to, but cannot."""
-    reply = _starttls_refusal(seen)
+    reply = _starttls_refusal(given)
     if reply is None or not reply.is_transient:
         return None
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"{seen.idiom.starts} is offered but fails ({reply.text}): {fix(seen, Reason.STARTTLS_UNAVAILABLE)}.",
+        f"{given.hints.starts} is offered but fails ({reply.text}): {fix(given, Reason.STARTTLS_UNAVAILABLE)}.",
     )
 
 
-def starttls_breaks_down(seen: Seen) -> Finding | None:
+def starttls_breaks_down(given: CheckInput) -> Finding | None:
     """The server agrees to start TLS, then finds that it cannot and takes its leave in clear text, as Dovecot does."""
-    stop = stop_at(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
-    if not stop or seen.implicit or not _FAREWELL.match(stop.detail):
+    stop = stop_at(given, Fault.NOT_TLS, Phase.HANDSHAKE)
+    if not stop or given.implicit or not _FAREWELL.match(stop.detail):
         return None
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"{seen.idiom.starts} is agreed to and then given up («{stop.detail}»): "
-        f"{fix(seen, Reason.STARTTLS_UNAVAILABLE)}.",
+        f"{given.hints.starts} is agreed to and then given up («{stop.detail}»): "
+        f"{fix(given, Reason.STARTTLS_UNAVAILABLE)}.",
     )
 
 
-def starttls_is_rejected(seen: Seen) -> Finding | None:
+def starttls_is_rejected(given: CheckInput) -> Finding | None:
     """A refusal for good (5xx) to STARTTLS."""
-    reply = _starttls_refusal(seen)
+    reply = _starttls_refusal(given)
     if reply is None or not reply.is_permanent:
         return None
     return Finding(
         Reason.STARTTLS_REJECTED,
-        f"{seen.idiom.starts} is offered but refused ({reply.text}): {fix(seen, Reason.STARTTLS_REJECTED)}.",
+        f"{given.hints.starts} is offered but refused ({reply.text}): {fix(given, Reason.STARTTLS_REJECTED)}.",
     )
 
 
-def plaintext_follows_starttls(seen: Seen) -> Finding | None:
+def plaintext_follows_starttls(given: CheckInput) -> Finding | None:
     """Bytes stand between the word to start and TLS (RFC 3207 section 6, CVE-2011-0411)."""
-    stop = stop_at(seen, Fault.NOT_TLS, Phase.HANDSHAKE)
-    if not stop or seen.implicit or _FAREWELL.match(stop.detail):
+    stop = stop_at(given, Fault.NOT_TLS, Phase.HANDSHAKE)
+    if not stop or given.implicit or _FAREWELL.match(stop.detail):
         return None
     return Finding(
         Reason.PLAINTEXT_AFTER_STARTTLS,
-        f"After the server agreed to {seen.idiom.starts} came plain text «{stop.detail}»: somebody injects data on the "
-        "way, or the server or a proxy before it has a bug; update it.",
+        f"After the server agreed to {given.hints.starts} came plain text «{stop.detail}»: somebody injects data on "
+        "the way, or the server or a proxy before it has a bug; update it.",
     )
 
 
-def handshake_finds_no_version(seen: Seen) -> Finding | None:
+def handshake_finds_no_version(given: CheckInput) -> Finding | None:
     """The server knows only TLS versions that are given up (RFC 8996)."""
-    stop = stop_at(seen, Fault.NO_SHARED_VERSION, Phase.HANDSHAKE)
+    stop = stop_at(given, Fault.NO_SHARED_VERSION, Phase.HANDSHAKE)
     if stop is None:
         return None
     return Finding(
         Reason.NO_SHARED_TLS_VERSION,
-        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): {fix(seen, Reason.NO_SHARED_TLS_VERSION)}.",
+        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): {fix(given, Reason.NO_SHARED_TLS_VERSION)}.",
     )
 
 
-def handshake_fails(seen: Seen) -> Finding | None:
+def handshake_fails(given: CheckInput) -> Finding | None:
     """TLS was agreed on but does not come about: reset, end, alert or silence."""
-    stop = seen.facts.stopped(Phase.HANDSHAKE)
+    stop = given.facts.stopped(Phase.HANDSHAKE)
     if not stop or stop.fault in {Fault.NOT_TLS, Fault.NO_SHARED_VERSION}:
         return None
     return Finding(
         Reason.TLS_HANDSHAKE_FAILED,
-        f"The TLS handshake failed ({told(stop)}): see the server's log; often the certificate or key file cannot be "
-        f"read, {f'no cipher is shared, {proxy_hint(seen)}' if seen.implicit else 'or no cipher is shared'}.",
+        f"The TLS handshake failed ({ending(stop)}): see the server's log; often the certificate or key file cannot be "
+        f"read, {f'no cipher is shared, {proxy_hint(given)}' if given.implicit else 'or no cipher is shared'}.",
     )
 
 
-def _starttls_refusal(seen: Seen) -> Reply | None:
-    stop = stop_at(seen, Fault.UNEXPECTED_REPLY, Phase.STARTTLS)
-    return seen.facts.reply(Phase.STARTTLS) if stop else None
+def _starttls_refusal(given: CheckInput) -> Reply | None:
+    stop = stop_at(given, Fault.UNEXPECTED_REPLY, Phase.STARTTLS)
+    return given.facts.reply(Phase.STARTTLS) if stop else None
 
 
-def _may_do_without_tls(seen: Seen) -> bool:
+def _may_do_without_tls(given: CheckInput) -> bool:
     """Whether strangers may come in clear (RFC 3207 section 4), and no stored certificate promises TLS."""
-    return not seen.enforced and seen.expected.leaf_sha256 is None
+    return not given.enforced and given.expected.leaf_sha256 is None
 
 
-def ehlo_in_tls_fails(seen: Seen) -> Finding | None:
+def ehlo_in_tls_fails(given: CheckInput) -> Finding | None:
     """TLS stands, but the server does not speak inside it (RFC 3207 section 4.2)."""
-    stop = seen.facts.stopped(Phase.CAPABILITIES_IN_TLS, Phase.GREETING)
-    if stop is None or not seen.facts.session or _has_other_check(seen, stop) or speaks_smtp_for_lmtp(seen):
+    stop = given.facts.stopped(Phase.CAPABILITIES_IN_TLS, Phase.GREETING)
+    if stop is None or not given.facts.session or _has_other_check(given, stop) or speaks_smtp_for_lmtp(given):
         return None
     return Finding(
         Reason.EHLO_AFTER_TLS_FAILED,
-        f"TLS works but {seen.idiom.phase(stop.phase)} failed ({told(stop)}): see the server's log; "
-        f"{fix(seen, Reason.EHLO_AFTER_TLS_FAILED)}, or the backend behind a TLS proxy is down.",
+        f"TLS works but {given.hints.phase(stop.phase)} failed ({ending(stop)}): see the server's log; "
+        f"{fix(given, Reason.EHLO_AFTER_TLS_FAILED)}, or the backend behind a TLS proxy is down.",
     )
 
 
-def starttls_is_offered_in_tls(seen: Seen) -> Finding | None:
+def starttls_is_offered_in_tls(given: CheckInput) -> Finding | None:
     """STARTTLS is listed again inside TLS (RFC 3207 section 4.2 forbids it)."""
-    if seen.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is None:
+    if given.keyword(Phase.CAPABILITIES_IN_TLS, "STARTTLS") is None:
         return None
     return Finding(
         Reason.STARTTLS_READVERTISED,
-        f"{seen.idiom.starts} is listed again inside TLS: a TLS proxy may stand before a server that does not know it.",
+        f"{given.hints.starts} is listed again inside TLS: a TLS proxy may stand before a server that does not know "
+        "it.",
         Severity.WARN,
-        evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
+        evidence=_listed(given, Phase.CAPABILITIES_IN_TLS),
     )
 
 
-def auth_is_offered_before_tls(seen: Seen) -> Finding | None:
+def auth_is_offered_before_tls(given: CheckInput) -> Finding | None:
     """Passwords may travel in clear text where TLS is enforced (RFC 4954 section 4, RFC 8314 section 3)."""
-    heard = seen.facts.reply(Phase.CAPABILITIES)
+    heard = given.facts.reply(Phase.CAPABILITIES)
     methods = heard.logins if heard else None
-    if methods is None or not seen.enforced:
+    if methods is None or not given.enforced:
         return None
     return Finding(
         Reason.AUTH_OFFERED_BEFORE_TLS,
-        f"Login by {methods or 'AUTH'} is offered before TLS: {fix(seen, Reason.AUTH_OFFERED_BEFORE_TLS)}, so that no "
+        f"Login by {methods or 'AUTH'} is offered before TLS: {fix(given, Reason.AUTH_OFFERED_BEFORE_TLS)}, so that no "
         "password travels in clear text.",
         Severity.WARN,
-        evidence=_listed(seen, Phase.CAPABILITIES),
+        evidence=_listed(given, Phase.CAPABILITIES),
     )
 
 
-def auth_is_lost_in_tls(seen: Seen) -> Finding | None:
+def auth_is_lost_in_tls(given: CheckInput) -> Finding | None:
     """Logins were offered before TLS, or one is to be tried, and there are none inside it: nobody can log in safely."""
-    if not _lacks_logins(seen) or not (_offers_logins_in_clear(seen) or seen.expected.login):
+    if not _lacks_logins(given) or not (_offers_logins_in_clear(given) or given.expected.login):
         return None
     said = "Logins are offered in clear text but not inside TLS"
     return Finding(
         Reason.AUTH_MISSING,
-        f"{said if _offers_logins_in_clear(seen) else 'No login is offered inside TLS'}: "
-        f"{fix(seen, Reason.AUTH_MISSING)}.",
-        evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
+        f"{said if _offers_logins_in_clear(given) else 'No login is offered inside TLS'}: "
+        f"{fix(given, Reason.AUTH_MISSING)}.",
+        evidence=_listed(given, Phase.CAPABILITIES_IN_TLS),
     )
 
 
-def auth_is_never_offered(seen: Seen) -> Finding | None:
+def auth_is_never_offered(given: CheckInput) -> Finding | None:
     """No login is offered where users log in; a relay that takes mail by its clients' addresses may mean it so."""
-    if not _lacks_logins(seen) or not seen.target.port.has_to_offer_logins:
+    if not _lacks_logins(given) or not given.target.port.has_to_offer_logins:
         return None
-    if _offers_logins_in_clear(seen) or seen.expected.login:
+    if _offers_logins_in_clear(given) or given.expected.login:
         return None
     return Finding(
         Reason.AUTH_MISSING,
-        f"No login is offered inside TLS, where users would log in: {fix(seen, Reason.AUTH_MISSING)}, unless clients "
+        f"No login is offered inside TLS, where users would log in: {fix(given, Reason.AUTH_MISSING)}, unless clients "
         "are known by their addresses here.",
         Severity.WARN,
-        evidence=_listed(seen, Phase.CAPABILITIES_IN_TLS),
+        evidence=_listed(given, Phase.CAPABILITIES_IN_TLS),
     )
 
 
-def _has_other_check(seen: Seen, stop: Stop) -> bool:
+def _has_other_check(given: CheckInput, stop: Stop) -> bool:
     """Whether a fault of the greeting inside TLS is named by a check of its own: silence or a refusal."""
-    refused = stop.fault is Fault.UNEXPECTED_REPLY and is_refused(seen, stop)
+    refused = stop.fault is Fault.UNEXPECTED_REPLY and is_refused(given, stop)
     return stop.phase is Phase.GREETING and (refused or stop.fault in {Fault.TIMED_OUT, Fault.CLOSED})
 
 
-def _lacks_logins(seen: Seen) -> bool:
+def _lacks_logins(given: CheckInput) -> bool:
     """Whether users cannot log in: the list inside TLS was heard, and holds no way to (RFC 4954 section 3)."""
-    heard = seen.facts.reply(Phase.CAPABILITIES_IN_TLS)
-    if heard is None or heard.is_refusal or heard.logins is not None or not seen.target.port.is_for_users:
+    heard = given.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    if heard is None or heard.is_refusal or heard.logins is not None or not given.target.port.is_for_users:
         return False
     is_blind_to_tls = heard.keyword("STARTTLS") is not None  # and may hide its logins for that: said elsewhere
-    return _offers_logins_in_clear(seen) or not is_blind_to_tls
+    return _offers_logins_in_clear(given) or not is_blind_to_tls
 
 
-def _offers_logins_in_clear(seen: Seen) -> bool:
-    before = seen.facts.reply(Phase.CAPABILITIES)
+def _offers_logins_in_clear(given: CheckInput) -> bool:
+    before = given.facts.reply(Phase.CAPABILITIES)
     return before is not None and before.logins is not None
 
 
-def _listed(seen: Seen, phase: Phase) -> str:
-    reply = seen.facts.reply(phase)
+def _listed(given: CheckInput, phase: Phase) -> str:
+    reply = given.facts.reply(phase)
     return reply.text if reply else ""

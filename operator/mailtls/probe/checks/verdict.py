@@ -8,11 +8,11 @@ from typing import Final, TypeAlias
 from mailtls.model.reason import Finding
 from mailtls.probe.checks import connecting, inspection, login, names, served_certificate, starttls
 from mailtls.probe.checks.connecting import port_is_blocked, with_directions
-from mailtls.probe.checks.input import Seen, with_evidence
+from mailtls.probe.checks.input import CheckInput, with_evidence
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Endpoint, Expected, Target
 
-Check: TypeAlias = Callable[[Seen], Finding | None]
+Check: TypeAlias = Callable[[CheckInput], Finding | None]
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -67,22 +67,22 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
     """Judge one probe and put it into the endpoint that status, events and metrics report."""
-    seen = Seen.of(target, expected, facts, now)
+    given = CheckInput.of(target, expected, facts, now)
     session = facts.session
     return Endpoint(
         target=target,
         checked_at=now,
-        findings=_findings(seen),
-        served_sha256=seen.leaf.sha256 if seen.leaf else None,
-        served_not_after=seen.leaf.not_after if seen.leaf else None,
+        findings=_findings(given),
+        served_sha256=given.leaf.sha256 if given.leaf else None,
+        served_not_after=given.leaf.not_after if given.leaf else None,
         tls_version=session.tls_version if session else None,
         cipher=session.cipher if session else None,
-        capabilities=seen.capabilities,
-        second_sha256=inspection.second_to_vouch_for(seen),
-        named_sha256=names.to_vouch_for(seen),
+        capabilities=given.capabilities,
+        second_sha256=inspection.second_to_vouch_for(given),
+        named_sha256=names.to_vouch_for(given),
     )
 
 
-def _findings(seen: Seen) -> tuple[Finding, ...]:
-    found = chain((finding for check in CHECKS if (finding := check(seen))), names.findings(seen))
-    return tuple(with_directions(seen.target, with_evidence(seen, finding)) for finding in found)
+def _findings(given: CheckInput) -> tuple[Finding, ...]:
+    found = chain((finding for check in CHECKS if (finding := check(given))), names.findings(given))
+    return tuple(with_directions(given.target, with_evidence(given, finding)) for finding in found)

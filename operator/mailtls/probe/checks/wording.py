@@ -11,7 +11,7 @@ from mailtls.probe.target import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Idiom:
+class ProtocolHints:
     """Words of one protocol; `ports` says which of its ports begin how."""
 
     server: str  # with its article
@@ -77,24 +77,28 @@ _DOVECOT: Final = MappingProxyType(
 )
 
 
-_IDIOMS: Final = MappingProxyType(
+_HINTS: Final = MappingProxyType(
     {
-        Protocol.SMTP: Idiom("an SMTP server", "EHLO", "25 and 587 are STARTTLS ports, 465 is implicit", _POSTFIX),
-        Protocol.LMTP: Idiom("an LMTP server", "LHLO", "24 is a STARTTLS port", _DOVECOT),
-        Protocol.IMAP: Idiom("an IMAP server", "CAPABILITY", "143 is a STARTTLS port, 993 is implicit", _DOVECOT),
-        Protocol.POP3: Idiom("a POP3 server", "CAPA", "110 is an STLS port, 995 is implicit", _DOVECOT, "STLS"),
-        Protocol.SIEVE: Idiom("a ManageSieve server", "CAPABILITY", "4190 is a STARTTLS port", _DOVECOT),
+        Protocol.SMTP: ProtocolHints(
+            "an SMTP server", "EHLO", "25 and 587 are STARTTLS ports, 465 is implicit", _POSTFIX
+        ),
+        Protocol.LMTP: ProtocolHints("an LMTP server", "LHLO", "24 is a STARTTLS port", _DOVECOT),
+        Protocol.IMAP: ProtocolHints(
+            "an IMAP server", "CAPABILITY", "143 is a STARTTLS port, 993 is implicit", _DOVECOT
+        ),
+        Protocol.POP3: ProtocolHints("a POP3 server", "CAPA", "110 is an STLS port, 995 is implicit", _DOVECOT, "STLS"),
+        Protocol.SIEVE: ProtocolHints("a ManageSieve server", "CAPABILITY", "4190 is a STARTTLS port", _DOVECOT),
     }
 )
 
 
-def idiom_of(protocol: Protocol) -> Idiom:
+def hints_for(protocol: Protocol) -> ProtocolHints:
     """Return the words of a protocol."""
-    return _IDIOMS[protocol]
+    return _HINTS[protocol]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Wording:
     """Parts of sentences, in the words of whoever reads them."""
 
     trust: str
@@ -114,7 +118,7 @@ class Terms:
     login: str
 
 
-IN_CLUSTER: Final = Terms(
+IN_CLUSTER: Final = Wording(
     trust="`probe.trust`",
     stored="the mounted Secret",
     own="the one of the Secret",
@@ -133,7 +137,7 @@ IN_CLUSTER: Final = Terms(
 )
 
 
-BY_HAND: Final = Terms(
+BY_HAND: Final = Wording(
     trust="--ca-file",
     stored="the renewed files",
     own="one that a CA has signed",

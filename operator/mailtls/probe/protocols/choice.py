@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from mailtls.probe.protocols.dialog import Dialog, Grammar, Walk
+from mailtls.probe.protocols.dialog import Dialog, Grammar
 from mailtls.probe.protocols.imap import ImapGrammar
 from mailtls.probe.protocols.pop3 import Pop3Grammar
 from mailtls.probe.protocols.sieve import SieveGrammar
@@ -34,7 +34,7 @@ _FAREWELLS: Final = {
 
 def dialog_for(port: Port, stage: Stage, client_name: str) -> Dialog:
     """Make the dialog of one stage; `client_name` is how a client of SMTP introduces itself."""
-    return Walk(_grammar(port, stage, client_name), _phases(port, stage))
+    return Dialog(_grammar(port, stage, client_name), _phases(port, stage))
 
 
 def farewell(protocol: Protocol) -> bytes:

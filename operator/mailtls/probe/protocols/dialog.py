@@ -52,26 +52,6 @@ class LineReader:
         return rest
 
 
-class Dialog(Protocol):
-    """A conversation that leads to TLS or takes place in it."""
-
-    phase: Phase
-    stop: Stop | None
-    finished: bool
-    replies: list[Reply]
-    surplus: bytes  # came in one piece with the last reply, but behind it
-
-    @property
-    def heard(self) -> str:
-        """How an unfinished reply began, quoted; empty where nothing came."""
-
-    def begin(self) -> bytes:
-        """Return what the client says first, empty when the server speaks first."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes of the server, return bytes to send; once `finished`, nothing is taken any more."""
-
-
 class Grammar(Protocol):
     """How one protocol asks and answers; serves one dialog."""
 
@@ -93,8 +73,11 @@ class Grammar(Protocol):
 _MUST_BE_OFFERED: Final = {Phase.STARTTLS: "STARTTLS", Phase.XCLIENT: "XCLIENT"}
 
 
-class Walk:
-    """Implements `Dialog`: one phase after the other, each with one reply that must be as its grammar wants it."""
+class Dialog:
+    """A conversation that leads to TLS or takes place in it: one phase after the other, each with one reply.
+
+    `surplus` is what came in one piece with the last reply, but behind it. Once `finished`, nothing is taken any more.
+    """
 
     def __init__(self, grammar: Grammar, phases: tuple[Phase, ...]) -> None:
         self.phase = phases[0]
