@@ -14,13 +14,13 @@ from mailtls import __version__
 from mailtls.election import Candidate, Elector
 from mailtls.health import Checks, HealthServer
 from mailtls.intake import Intake, Seen, Sweeper
+from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.model.spec import Key
 from mailtls.passes.bulkheads import Bulkheads
 from mailtls.queue import WorkQueue
 from mailtls.settings import Settings
 from mailtls.watches import Watches, await_access
 from mailtls.wiring import Parts, Work
-from mailtls.world.challenges.http01 import Http01Server, Tokens
 from mailtls.world.clock import SystemClock
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.kubernetes import KubernetesCluster, Patience

@@ -8,8 +8,10 @@ from functools import partial
 
 import structlog
 
+from mailtls.api.place import PlaceKind
+from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.lifecycle.deadlines import deadline_of
-from mailtls.lifecycle.places import PlaceKind, outcomes, places_of, silent
+from mailtls.lifecycle.places import outcomes, places_of, silent
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import AdvanceOrder, CloseOrder, LookAtDomains, LookAtWorkloads, Rest, Roll, SaveOrder, Step
 from mailtls.model.observed import Observed
@@ -21,7 +23,6 @@ from mailtls.passes.perform import Performer
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.watchdog import Watchdog
 from mailtls.world.acme.problem import AcmeProblem
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.refusals import finding_of_refusal, webhook_fails
 from mailtls.world.cluster.status import read
 from mailtls.world.deadline import within
@@ -191,7 +192,7 @@ class Reconciler:
             with visit.errand(places) as errand:
                 try:
                     yield
-                except (AcmeProblem, ProofProblem) as problem:
+                except (AcmeProblem, ChallengeProblem) as problem:
                     errand.outcomes = silent(places, {problem.finding.reason})
                     raise
 

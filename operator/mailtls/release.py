@@ -1,7 +1,8 @@
 """The last act of an installation: close what orders stand open, so that no finalizer outlives the operator.
 
 `helm uninstall` runs it as a Job before it deletes anything. It must end soon and never be in the way: what cannot be
-closed in time is let go of, for a proof that stays behind is harmless and a namespace that cannot be deleted is not.
+closed in time is let go of: a challenge response that stays behind is harmless, a namespace that cannot be deleted is
+not.
 """
 
 import time
@@ -14,9 +15,9 @@ from typing import Any, Final
 import structlog
 
 from mailtls.election import Candidate, Elector
+from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.settings import Settings
 from mailtls.wiring import Closing, Parts, closing
-from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.clock import SystemClock
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.kubernetes import KubernetesCluster
@@ -94,7 +95,7 @@ class Release:
         for secret in self._orders.held():
             try:
                 self._orders.let_go(secret)
-                log.warning("let go of, its proofs may stay behind", secret=_name(secret))
+                log.warning("let go of, its challenge responses may stay behind", secret=_name(secret))
             except (ApiError, Unreachable) as problem:
                 log.warning("the finalizer could not be removed", secret=_name(secret), error=str(problem))
                 left += 1

@@ -6,6 +6,10 @@ from pathlib import Path
 from threading import Event
 
 from mailtls.election import Leadership
+from mailtls.issuance.solvers.base import Surroundings
+from mailtls.issuance.solvers.http01_check import Http01Check
+from mailtls.issuance.solvers.http01_server import Replica, Tokens, endpoint_slice, publish, without_endpoint
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.policy_fetch import PolicyFetcher
 from mailtls.model.spec import Key
@@ -14,7 +18,7 @@ from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import TELLING, Performer
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
@@ -25,11 +29,6 @@ from mailtls.probe.prober import Prober
 from mailtls.reconcile import Reconciler
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.world.acme.accounts import Accounts
-from mailtls.world.challenges.dns01 import Rfc2136Zone
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.http01_check import Http01Check
-from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish, without_endpoint
-from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.clock import SystemClock
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.previous import PreviousPairs
@@ -148,16 +147,11 @@ def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
         policy=settings.servers,
     )
     servers = settings.servers
-    solvers = Solvers(
-        parts.tokens,
-        accounts.secrets.read,
-        lambda rfc2136, secret: Rfc2136Zone(rfc2136, secret, policy=servers),
-        check=Http01Check(policy=servers),
-        resolvers=settings.resolvers,
-    )
+    surroundings = Surroundings(parts.tokens, Http01Check(policy=servers), servers, settings.resolvers)
+    solvers = Solvers(SOLVERS, surroundings, accounts.secrets.read)
     trust = _text(settings.trust_bundle_file)
-    proving, namespaces = Proving(solvers, clock), settings.watch_namespaces
-    issuing = Issuing(secrets, accounts, proving, clock, parts.metrics, parts.stopping, trust, namespaces)
+    validation, namespaces = Validation(solvers, clock), settings.watch_namespaces
+    issuing = Issuing(secrets, accounts, validation, clock, parts.metrics, parts.stopping, trust, namespaces)
     features = settings.disabled_features
     prober = Prober(Limits(concurrency=settings.probe_concurrency), now=clock.now)
     rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.secrets.read, trust, features)
@@ -190,10 +184,10 @@ def _domains(settings: Settings) -> DomainReader:
 
 def _defaults(settings: Settings) -> Defaults:
     try:
-        acme = default_acme(settings.acme, settings.namespace)
+        acme = default_acme(settings.acme, settings.namespace, SOLVERS)
     except InvalidSpec as invalid:
         raise InvalidSettings(str(invalid)) from None
-    return Defaults(acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
+    return Defaults(SOLVERS, acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
 
 
 def _begin(parts: Parts, secrets: Secrets) -> None:

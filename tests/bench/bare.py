@@ -11,25 +11,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.stage import solvers
+from mailtls.issuance.solvers.base import ChallengeResponse, Surroundings
+from mailtls.issuance.solvers.policy import challenge_type_of
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.lifecycle.order import (
     Action,
-    Answer,
     Download,
     Fail,
     Finalize,
     PollAuthorization,
     PollOrder,
     Present,
+    RequestValidation,
     next_action,
 )
-from mailtls.lifecycle.solver import challenge_type_of
 from mailtls.model.spec import PrivateKeyPolicy
 from mailtls.queue import WorkQueue
 from mailtls.world import keys
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.session import Identity, Session
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.clock import SystemClock
 from mailtls.world.reading.spec import default_acme
 from testbed.console import Trouble
@@ -101,7 +101,7 @@ class BareIssuing:
         match action:
             case Present():
                 self._present(journey, action)
-            case Answer():
+            case RequestValidation():
                 journey.order = self._account.answer(order, action.challenge)
             case PollAuthorization():
                 journey.order = self._account.poll_authorization(order, action.url)
@@ -111,13 +111,15 @@ class BareIssuing:
                 journey.order = self._account.poll(order)
 
     def _present(self, journey: Journey, action: Present) -> None:
-        for proof in action.proofs:
-            token = proof.challenge.token
-            shown = (journey.name, token, self._account.key_authorization(token), self._account.dns01_value(token))
-            self._solvers.present(self._acme.solvers[0], *shown)
-            while self._solvers.hidden_by(self._acme.solvers[0], *shown) is not None:
+        settings = self._acme.solvers[0].settings
+        for each in action.challenges:
+            token = each.challenge.token
+            authorization, value = self._account.key_authorization(token), self._account.dns01_value(token)
+            response = ChallengeResponse(journey.name, token, authorization, value)
+            self._solvers.present(settings, response)
+            while not self._solvers.is_visible(settings, response):
                 time.sleep(0.05)
-            journey.presented |= {proof.challenge.url}
+            journey.presented |= {each.challenge.url}
 
     def _end(self, journey: Journey, action: Download | Fail) -> None:
         assert journey.order is not None
@@ -133,12 +135,14 @@ class BareIssuing:
 
 def bare_rate(stage: Stage, count: int) -> float:
     """Issue `count` certificates with a fresh account; gives certificates per second."""
-    acme = default_acme({"server": stage.pebble.directory_url, "solvers": solvers(stage.zone)}, stage.sandbox.name)
+    acme = default_acme(
+        {"server": stage.pebble.directory_url, "solvers": solvers(stage.zone)}, stage.sandbox.name, SOLVERS
+    )
     assert acme is not None
     identity = Identity(stage.pebble.directory_url, keys.generate(PrivateKeyPolicy()).pem, "bare@" + stage.zone.name)
     roots = stage.pebble.authority.read_text(encoding="utf-8")
     account = Account(Session(identity, SystemClock(), lambda _kind, _code: None, roots_pem=roots))
     assert account.url  # registered beforehand: a warm account, as the operator's
-    proofs = Solvers(Tokens(), lambda _ref: stage.zone.key.secret.encode())
+    made = Solvers(SOLVERS, Surroundings(), lambda _ref: stage.zone.key.secret.encode())
     journeys = [Journey(stage.zone.host(f"bare-{number:03}")) for number in range(count)]
-    return BareIssuing(account, proofs, acme, journeys).run()
+    return BareIssuing(account, made, acme, journeys).run()

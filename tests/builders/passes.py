@@ -8,6 +8,7 @@ from builders.pairs import self_signed
 from builders.stories import DAY, desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
 from mailtls.model.observed import ServingSecret
@@ -45,7 +46,7 @@ class Operator:
         accounts = Accounts(self.cluster, "mailtls-system", clock, lambda *_: None)
         self.rolling = Rolling(self.cluster, servers, clock, Metrics(), Event(), accounts.secrets.read)
         self.mending = Mending(References(self.cluster, clock), accounts, clock)
-        self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults())
+        self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults(SOLVERS))
 
     def look(self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND)) -> Rest:
         """Make one pass over these pods; return how it rests. `run` is the second one's."""

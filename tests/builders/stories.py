@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mailtls.issuance.solvers.dns01 import Dns01
+from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.model.certificate import Certificate, KeyMaterial
 from mailtls.model.observed import Observed, ServingSecret, Staged
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Key, KeyAlgorithm, Rfc2136, Solver
+from mailtls.model.spec import Acme, DataRef, Desired, Key, KeyAlgorithm, SolverSpec
 from mailtls.model.status import Attempts, Schedule, Status
 from mailtls.probe.target import Depth
 
@@ -26,7 +28,7 @@ def desired(**changes: Any) -> Desired:
         created_at=NOW - DAY,
         dns_names=("mx.example.test",),
         secret_name="mx-tls",
-        acme=Acme(SERVER, "postmaster@example.test", (Solver(Dns01(RFC2136)),)),
+        acme=Acme(SERVER, "postmaster@example.test", (SolverSpec(Dns01(RFC2136)),)),
     )
     return replace(fine, **changes)
 

@@ -9,6 +9,8 @@ from builders import kube
 from builders.pairs import self_signed
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.base import Surroundings
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.features import Features
 from mailtls.model.observed import ServingSecret
@@ -18,7 +20,7 @@ from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import FILE_PATIENCE, Rolling
@@ -29,8 +31,6 @@ from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reconcile import Reconciler
 from mailtls.world import keys
 from mailtls.world.acme.accounts import Accounts
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
@@ -113,7 +113,7 @@ class WholePass:
         self.cluster, self.clock, self.stopping = Pods(), WallClock(), Event()
         self.metrics, self.secrets = Metrics(), Secrets(self.cluster)
         acme = {"server": "https://127.0.0.1:1/directory", "solvers": [{"http01": {}}]}
-        self.defaults = Defaults(default_acme(acme, "mailtls"))
+        self.defaults = Defaults(SOLVERS, default_acme(acme, "mailtls", SOLVERS))
         self._put_resource()
         self._put_certificate()
         self._put_pods(pods)
@@ -180,9 +180,9 @@ class WholePass:
     def _performer(self) -> Performer:
         cluster, clock = self.cluster, self.clock
         accounts = Accounts(cluster, "mailtls-system", clock, lambda *_: None)
-        proving = Proving(Solvers(Tokens(), accounts.secrets.read), clock)
+        validation = Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), clock)
         return Performer(
-            Issuing(self.secrets, accounts, proving, clock, self.metrics, self.stopping),
+            Issuing(self.secrets, accounts, validation, clock, self.metrics, self.stopping),
             Rolling(
                 cluster,
                 Servers(cluster, clock),

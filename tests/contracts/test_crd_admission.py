@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from contracts.manifests import CRD_FILE, INVALID, VALID, Json, fields, schema, sentence, stored
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.world.reading.spec import Defaults, default_acme, parse
 from testbed.cluster import Cluster
 from testbed.console import Trouble
 
 pytestmark = pytest.mark.cluster
 
-INSTALLATION = Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+INSTALLATION = Defaults(
+    SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+)
 EXPLAINED = ["", ".spec", ".spec.acme", ".spec.acme.solvers[].dns01.rfc2136", ".spec.workloads[]", ".spec.probe.trust"]
 # Kubernetes' own remark where a fault keeps it from looking at the rest.
 REMARK = ", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid;"

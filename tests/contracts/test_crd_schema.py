@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
+from mailtls.issuance.solvers.registry import SOLVERS
+from mailtls.issuance.solvers.rfc2136 import TSIG_ALGORITHMS
 from mailtls.model.spec import Desired, KeyAlgorithm, RotationPolicy, UpdateStrategy, WorkloadKind
 from mailtls.model.status import ConditionType, Truth
 from mailtls.probe.target import Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy, Way
 from mailtls.reasons.advice import Server
-from mailtls.world.reading.authority_spec import TSIG_ALGORITHMS
 from mailtls.world.reading.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
 
 KEYWORDS = {
@@ -23,7 +24,9 @@ RULE_KEYWORDS = {"rule", "message", "fieldPath", "reason"}
 SPEC_FIELDS = list(fields(schema()["properties"]["spec"], "spec"))
 ALL_FIELDS = list(fields(schema()))
 DEFAULTED = [path for path, node in SPEC_FIELDS if "default" in node and node["default"] != {}]
-INSTALLATION = Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+INSTALLATION = Defaults(
+    SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+)
 # The parser repairs what has one meaning only, so that an installation's settings may be written that way too.
 TOLERANT = {"name-upper-case", "name-trailing-dot", "dns-zone-trailing-dot", "solver-zone-twice", "solvers-empty"}
 

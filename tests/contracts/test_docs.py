@@ -10,12 +10,15 @@ import yaml
 from contracts.manifests import fields, schema
 from contracts.render import ROOT, helm_binary, helm_template
 from contracts.snippets import links, objects, resources, settings
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.model.reason import Reason
 from mailtls.world.metrics import Metrics
 from mailtls.world.reading.spec import Defaults, default_acme, parse
 from testbed.cluster import Cluster
 
-INSTALLATION = Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+INSTALLATION = Defaults(
+    SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+)
 GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": "2026-08-01T12:00:00Z"}
 METRIC = re.compile(r"\bmailtls_[a-z0-9_]+")
 REASON_CELL = re.compile(r"`([A-Z][a-z]+[A-Z][A-Za-z]+)`")

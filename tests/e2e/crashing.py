@@ -13,8 +13,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from mailtls.__main__ import main
+from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
 from mailtls.world.acme.network import Network, RequestKind
-from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.cluster.kubernetes import KubernetesCluster
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ EFFECTS = {
     "order": _acme(RequestKind.NEW_ORDER),
     "order-url": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" not in body["metadata"]),
     "authorization": _acme(RequestKind.AUTHORIZATION),
-    "proof": Effect(Rfc2136Zone, "present", _any),
+    "proof": Effect(Rfc2136Records, "present", _any),
     "answer": _acme(RequestKind.CHALLENGE),
     "finalize": _acme(RequestKind.FINALIZE),
     "download": _acme(RequestKind.CERTIFICATE),
     "previous": _write("apply", lambda path, _body: path.endswith("-previous")),
     "secret": _write("apply", lambda path, _body: path.endswith("/secrets/mx-tls")),
-    "clean-up": Effect(Rfc2136Zone, "remove", _any),
+    "clean-up": Effect(Rfc2136Records, "remove", _any),
     "close": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" in body["metadata"]),
     "wake": _write("merge", lambda path, _body: "/pods/" in path),
     "reload": Effect(KubernetesCluster, "execute", lambda args: tuple(args[3][-2:]) == RELOAD),

@@ -16,13 +16,13 @@ from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
 from mailtls.lifecycle.order import (
     Action,
-    Answer,
     Download,
     Fail,
     Finalize,
     PollAuthorization,
     PollOrder,
     Present,
+    RequestValidation,
     next_action,
 )
 from mailtls.model.order import OrderState
@@ -118,7 +118,7 @@ class Issuance:
             case Present(proofs):
                 self.present(action)
                 self.presented |= {proof.challenge.url for proof in proofs}
-            case Answer(challenge):
+            case RequestValidation(challenge):
                 self.order = self.account.answer(self.order, challenge)
             case PollAuthorization(url, not_before):
                 self._wait(not_before)

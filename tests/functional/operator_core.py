@@ -13,16 +13,20 @@ from typing import Any
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
+from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Surroundings
+from mailtls.issuance.solvers.http01_server import Tokens
+from mailtls.issuance.solvers.propagation import Names
+from mailtls.issuance.solvers.registry import SOLVERS, Registry, Solvers
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.model.budget import Budget
 from mailtls.model.reason import Finding
-from mailtls.model.spec import Key, Rfc2136, Solver
+from mailtls.model.spec import Key, SolverSettings
 from mailtls.passes.bulkheads import Bulkheads
 from mailtls.passes.issuing import Issuing
 from mailtls.passes.mending import Mending
 from mailtls.passes.observe import Observer
 from mailtls.passes.perform import Performer
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.passes.reporting import Reporter
 from mailtls.passes.restoring import Restoring
 from mailtls.passes.rolling import Rolling
@@ -31,10 +35,6 @@ from mailtls.passes.ways import WayFinding
 from mailtls.probe.prober import Prober
 from mailtls.reconcile import Reconciler
 from mailtls.world.acme.accounts import Accounts
-from mailtls.world.challenges.dns01 import Rfc2136Zone
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.proofs import ProofProblem
-from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.previous import PreviousPairs
 from mailtls.world.cluster.references import References
@@ -85,15 +85,15 @@ class FaultyCluster(FakeCluster):
 
 
 class StuckSolvers(Solvers):
-    """The real ones, whose proofs cannot be removed while `trouble` says why."""
+    """The real ones, whose challenge responses cannot be removed while `trouble` says why."""
 
     trouble: Finding | None = None
 
-    def clean_up(self, solver: Solver, name: str, *proof: str) -> None:
+    def clean_up(self, settings: SolverSettings, response: ChallengeResponse) -> None:
         """Fail as a DNS server does whose key was changed."""
         if self.trouble is not None:
-            raise ProofProblem(self.trouble, transient=False)
-        super().clean_up(solver, name, *proof)
+            raise ChallengeProblem(self.trouble, transient=False)
+        super().clean_up(settings, response)
 
 
 @dataclass
@@ -104,10 +104,11 @@ class Core:
     cluster: FaultyCluster = field(default_factory=FaultyCluster)
     clock: WallClock = field(default_factory=WallClock)
     order_limit: Budget | None = None
-    defaults: Defaults = field(default_factory=Defaults)
+    defaults: Defaults = field(default_factory=lambda: Defaults(SOLVERS))
     domains: Domains = field(default_factory=DomainReader)
     bulkheads: Bulkheads = field(default_factory=lambda: Bulkheads(workers=16))
-    zones: Callable[[Rfc2136, bytes], Rfc2136Zone] = Rfc2136Zone
+    names: Names | None = None
+    registry: Registry = SOLVERS
 
     def __post_init__(self) -> None:
         self.restart()
@@ -126,8 +127,8 @@ class Core:
             on_skew=self.metrics.clock_skew,
             order_limits={self.pebble.directory_url: self.order_limit},
         )
-        self.solvers = StuckSolvers(self.tokens, accounts.secrets.read, self.zones)
-        issuing = Issuing(secrets, accounts, Proving(self.solvers, clock), clock, self.metrics, stopping)
+        self.solvers = StuckSolvers(self.registry, Surroundings(self.tokens, names=self.names), accounts.secrets.read)
+        issuing = Issuing(secrets, accounts, Validation(self.solvers, clock), clock, self.metrics, stopping)
         mending = Mending(References(cluster, clock), accounts, clock)
         restoring = Restoring(PreviousPairs(cluster), secrets, clock)
         prober = Prober(now=clock.now)
@@ -181,7 +182,7 @@ class Core:
         self.cluster.objects[path(KEY.namespace, name)] = {"metadata": metadata, "type": "Opaque", "data": encoded}
 
     def spoil_clean_up(self, trouble: Finding) -> None:
-        """Make proofs impossible to remove."""
+        """Make challenge responses impossible to remove."""
         self.solvers.trouble = trouble
 
     def requests(self, kind: str) -> int:
@@ -205,7 +206,7 @@ class Core:
         return found
 
     def hold_an_order(self, **spec: Any) -> None:
-        """Apply the resource with a DNS server that nobody can reach, and open its order, which waits for a proof."""
+        """Apply the resource with a DNS server that nobody can reach, and open its order, which waits for a record."""
         self.put_secret("tsig", {"key": b64encode(b"a key of thirty-two bytes, or so")})
         rfc2136 = {"server": "127.0.0.1:1", "tsigKeyName": "key.", "tsigSecretRef": {"name": "tsig", "key": "key"}}
         self.apply(acme=self.acme() | {"solvers": [{"dns01": {"selfCheck": False, "rfc2136": rfc2136}}]}, **spec)

@@ -9,10 +9,10 @@ import pytest
 from functional.bent_ca import bent_ca
 from functional.operator_core import KEY, FaultyCluster
 from mailtls.election import Leadership
+from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.model.reason import Reason
 from mailtls.settings import Settings
 from mailtls.wiring import Parts, build
-from mailtls.world.challenges.http01 import Tokens
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.cluster.resource import resource_path
 from mailtls.world.metrics import Metrics

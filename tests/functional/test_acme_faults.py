@@ -12,7 +12,7 @@ import structlog
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.acme_proxy import Fault, Proxy, proxy_before
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.lifecycle.order import Answer, Download, Finalize, PollAuthorization, next_action
+from mailtls.lifecycle.order import Download, Finalize, PollAuthorization, RequestValidation, next_action
 from mailtls.model.order import OrderState, Status
 from mailtls.model.reason import Reason
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
@@ -148,7 +148,7 @@ def test_answering_again_after_a_crash_goes_on(pebble: Pebble) -> None:
     """A challenge that was answered before a crash is answered again, refused as done, and the order continues."""
     client = Client(pebble)
     issuance = _issuance(client, client.account.new_order(["twice.example.com"]))
-    while not isinstance(action := issuance.next(), Answer):
+    while not isinstance(action := issuance.next(), RequestValidation):
         issuance.perform(action)
     client.account.answer(issuance.order, action.challenge)
     issuance.perform(action)
@@ -179,7 +179,7 @@ def test_resumed_order_does_not_answer_what_was_answered(pebble: Pebble) -> None
     """With the answered challenges given, resuming a pending order polls instead of answering once more."""
     client = Client(pebble)
     issuance = _issuance(client, client.account.new_order(["known.example.com"]))
-    while not isinstance(action := issuance.next(), Answer):
+    while not isinstance(action := issuance.next(), RequestValidation):
         issuance.perform(action)
     resumed = client.account.resume(issuance.order.url, answered=frozenset({action.challenge.url}))
     following = next_action(

@@ -70,7 +70,9 @@ def test_partly_reused_authorizations_prove_only_the_new_name() -> None:
         issuance = Issuance(client.account, client.account.new_order(names), csr_for(names), client.clock)
         assert isinstance(issuance.run(), str)
         presents = [action for action in issuance.actions if isinstance(action, Present)]
-        assert [[proof.authorization.name for proof in present.proofs] for present in presents] == [["b.example.com"]]
+        assert [[proof.authorization.name for proof in present.challenges] for present in presents] == [
+            ["b.example.com"]
+        ]
 
 
 def test_rejected_nonces_fail_no_issuance() -> None:
@@ -178,7 +180,7 @@ def test_real_validation_accepts_the_computed_answers() -> None:
         account = client.account
 
         def present(present: Present) -> None:
-            for proof in present.proofs:
+            for proof in present.challenges:
                 zone.add(f"_acme-challenge.{proof.authorization.name}", account.dns01_value(proof.challenge.token))
 
         order = account.new_order(names)

@@ -7,7 +7,8 @@ import pytest
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
 from mailtls import reconcile
-from mailtls.lifecycle.places import Place, PlaceKind, ca_of
+from mailtls.api.place import Place, PlaceKind
+from mailtls.lifecycle.places import ca_of
 from mailtls.lifecycle.step import CloseOrder
 from mailtls.model.spec import Key
 from mailtls.passes.bulkheads import Bulkheads

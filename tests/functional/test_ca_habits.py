@@ -10,10 +10,10 @@ from cryptography import x509
 from builders.hostile_ca import answer, refusal
 from functional.bent_ca import BentCa, bent_ca
 from functional.operator_core import KEY, Core
+from mailtls.issuance.solvers.http01_server import PATH
 from mailtls.model.reason import Reason
 from mailtls.model.spec import Key
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
-from mailtls.world.challenges.http01 import PATH
 from mailtls.world.cluster.resource import resource_path
 
 

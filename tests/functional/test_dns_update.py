@@ -15,9 +15,9 @@ import pytest
 
 from functional.bind import SECONDARY, Bind, Key, ZoneFile, free_port, running
 from mailtls.election import Leadership, LeadershipLost
+from mailtls.issuance.solvers.base import ChallengeProblem
+from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
 from mailtls.model.reason import Reason
-from mailtls.world.challenges.dns01 import Rfc2136Zone
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.dns import server as dns_server
 from mailtls.world.effects import guarded
 
@@ -50,14 +50,14 @@ def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
         yield server
 
 
-def zone_of(bind: Bind, key: Key = KEY, secret: str | None = None, **changes: str | int) -> Rfc2136Zone:
+def zone_of(bind: Bind, key: Key = KEY, secret: str | None = None, **changes: str | int) -> Rfc2136Records:
     """Make a zone over `bind` that signs with `key`."""
-    return Rfc2136Zone(bind.settings(key, **changes), (secret or key.secret).encode(), bind.names())
+    return Rfc2136Records(bind.settings(key, **changes), (secret or key.secret).encode(), bind.names())
 
 
-def problem_of(zone: Rfc2136Zone, name: str) -> ProofProblem:
+def problem_of(zone: Rfc2136Records, name: str) -> ChallengeProblem:
     """Add a value where that must fail."""
-    with pytest.raises(ProofProblem) as caught:
+    with pytest.raises(ChallengeProblem) as caught:
         zone.present(name, "value")
     return caught.value
 
@@ -151,7 +151,7 @@ def test_alias_at_the_challenge_name_is_followed_into_the_other_zone(bind: Bind)
     zone, name = zone_of(bind), "_acme-challenge.mx.fixed.test"
     zone.present(name, "value")
     assert bind.texts("mx.acme.test") == {"value"}
-    assert zone.is_visible(name, "value")
+    assert not zone.spread(name, "value").late
     zone.remove(name, "value")
     assert bind.texts("mx.acme.test") == set()
 
@@ -168,10 +168,10 @@ def test_alias_that_another_server_knows_is_followed(bind: Bind, tmp_path: Path)
     """The main zone may be with a provider that takes no updates."""
     main = ZoneFile("main.test", "@ NS ns1.nowhere.invalid.\n_acme-challenge.mx CNAME main.acme.test.\n")
     with running(tmp_path / "other", [main]) as other:
-        zone = Rfc2136Zone(bind.settings(KEY), KEY.secret.encode(), other.names())
+        zone = Rfc2136Records(bind.settings(KEY), KEY.secret.encode(), other.names())
         zone.present("_acme-challenge.mx.main.test", "value")
         assert bind.texts("main.acme.test") == {"value"}
-        assert zone.is_visible("_acme-challenge.mx.main.test", "value")
+        assert not zone.spread("_acme-challenge.mx.main.test", "value").late
 
 
 def test_wildcard_alias_is_not_meant_for_the_challenge(bind: Bind) -> None:
@@ -179,7 +179,7 @@ def test_wildcard_alias_is_not_meant_for_the_challenge(bind: Bind) -> None:
     zone, name = zone_of(bind), "_acme-challenge.mail.fixed.test"
     zone.present(name, "value")
     assert bind.texts(name) == {"value"}
-    assert zone.is_visible(name, "value")
+    assert not zone.spread(name, "value").late
     zone.remove(name, "value")
 
 
@@ -268,7 +268,7 @@ def test_server_at_an_ipv6_address_is_reached(tmp_path: Path) -> None:
         zone = zone_of(server)
         zone.present("_acme-challenge.six.test", "value")
         assert server.texts("_acme-challenge.six.test") == {"value"}
-        assert zone.is_visible("_acme-challenge.six.test", "value")
+        assert not zone.spread("_acme-challenge.six.test", "value").late
 
 
 def test_many_threads_on_one_zone_all_get_their_values_in(bind: Bind) -> None:
@@ -276,14 +276,14 @@ def test_many_threads_on_one_zone_all_get_their_values_in(bind: Bind) -> None:
     zone = zone_of(bind)
     names = [f"_acme-challenge.m{number}.example.test" for number in range(64)]
 
-    def prove(name: str) -> bool:
+    def publish(name: str) -> bool:
         zone.present(name, name)
-        seen = zone.is_visible(name, name)
+        late = zone.spread(name, name).late
         zone.remove(name, name)
-        return seen
+        return not late
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(prove, names)) == [True] * 64
+        assert list(pool.map(publish, names)) == [True] * 64
     assert not any(map(bind.texts, names[:5]))
 
 
@@ -350,7 +350,7 @@ def test_server_that_speaks_no_dns_is_unreachable_for_now(
     with answering(answer) as address:
         settings = Bind(Path(), "127.0.0.1", 1, None).settings(KEY, server=address)  # type: ignore[arg-type]
         began = time.monotonic()
-        problem = problem_of(Rfc2136Zone(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
+        problem = problem_of(Rfc2136Records(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert (problem.finding.reason, problem.transient) == (Reason.DNS_UNREACHABLE, True)
     assert time.monotonic() - began < 3
 
@@ -380,20 +380,21 @@ def test_success_that_nobody_signed_is_not_believed() -> None:
         settings = Bind(Path(), "127.0.0.1", 1, None).settings(  # type: ignore[arg-type]
             KEY, server=address, zone="example.test"
         )
-        problem = problem_of(Rfc2136Zone(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
+        problem = problem_of(Rfc2136Records(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert problem.finding.reason is Reason.DNS_UPDATE_REFUSED
     assert "without a signature" in problem.finding.message
 
 
 def test_rehearsal_names_the_zone_and_changes_nothing(bind: Bind) -> None:
     """The signature is checked, and the server's zone stays as it is."""
-    assert zone_of(bind).rehearse("_acme-challenge.rehearsed.example.test") == "example.test"
+    said = zone_of(bind).rehearse("_acme-challenge.rehearsed.example.test")
+    assert said == f"{bind.server} takes updates of zone example.test signed with {KEY.name}."
     assert bind.texts("_acme-challenge.rehearsed.example.test") == set()
 
 
 def test_rehearsal_with_a_wrong_key_says_what_is_wrong(bind: Bind) -> None:
     """Before anything was applied."""
-    with pytest.raises(ProofProblem) as caught:
+    with pytest.raises(ChallengeProblem) as caught:
         zone_of(bind, secret=STRANGER.secret).rehearse("_acme-challenge.mx.example.test")
     assert caught.value.finding.reason is Reason.DNS_UPDATE_REFUSED
     assert "BADSIG" in caught.value.finding.message

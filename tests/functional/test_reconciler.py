@@ -11,13 +11,13 @@ from cryptography.x509.oid import NameOID
 from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
 from functional.operator_core import KEY, Core
 from functional.pebble import Options, Pebble, running_pebble
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.model.budget import Budget
 from mailtls.model.certificate import KeyMaterial
 from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
 from mailtls.model.status import ConditionType
 from mailtls.world import keys
-from mailtls.world.challenges.dns01 import Rfc2136Zone
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
 from mailtls.world.reading.spec import Defaults, default_acme
@@ -60,7 +60,7 @@ def test_resource_becomes_ready_by_one_order(core: Core) -> None:
 def test_installations_solvers_do_not_serve_another_account(shared_pebble: Pebble, written: Json) -> None:
     """The condition says what is missing, and neither a CA nor the installation's Secrets are touched."""
     installation = {"server": shared_pebble.directory_url, "email": "ops@example.com", "solvers": [{"http01": {}}]}
-    core = Core(shared_pebble, defaults=Defaults(default_acme(installation, "mailtls-system")))
+    core = Core(shared_pebble, defaults=Defaults(SOLVERS, default_acme(installation, "mailtls-system", SOLVERS)))
     core.apply(acme=written)
     core.reconcile(KEY)
     assert core.condition("Ready")["reason"] == "NoSolver"
@@ -71,7 +71,7 @@ def test_installations_solvers_do_not_serve_another_account(shared_pebble: Pebbl
 def test_own_account_with_own_solvers_issues_and_leaves_the_operators_namespace_alone(shared_pebble: Pebble) -> None:
     """A real CA, an account of the namespace, and nothing of the installation's."""
     installation = {"server": "letsencrypt", "email": "ops@example.com", "solvers": [{"dns01": {"rfc2136": RFC2136}}]}
-    core = Core(shared_pebble, defaults=Defaults(default_acme(installation, "mailtls-system")))
+    core = Core(shared_pebble, defaults=Defaults(SOLVERS, default_acme(installation, "mailtls-system", SOLVERS)))
     core.apply()
     core.run_until_ready()
     accounts = [path for path in core.cluster.objects if "/mailtls-account" in path]
@@ -408,7 +408,7 @@ def test_name_server_that_lags_is_named_within_a_minute(shared_pebble: Pebble, t
         running(tmp_path / "primary", [zone], [DNS_KEY], port=port) as primary,
         running(tmp_path / "secondary", [copy], address=SECONDARY, port=port) as secondary,
     ):
-        core = Core(shared_pebble, zones=lambda settings, secret: Rfc2136Zone(settings, secret, primary.names()))
+        core = Core(shared_pebble, names=primary.names())
         core.put_secret("tsig", {"key": DNS_KEY.secret.encode()})
         rfc2136 = {"server": primary.server, "tsigKeyName": "mailtls."}
         solver = {"dns01": {"rfc2136": rfc2136 | {"tsigSecretRef": {"name": "tsig", "key": "key"}}}}

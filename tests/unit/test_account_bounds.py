@@ -11,13 +11,13 @@ import pytest
 from builders.hostile_ca import HostileCa, answer, hostile_ca
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.http01_server import MOST_TOKENS, PATH, Tokens
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState
 from mailtls.model.spec import Acme, Key
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import MOST_ACCOUNTS, Accounts
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.uses import Uses
-from mailtls.world.challenges.http01 import MOST_TOKENS, PATH, Tokens
 from mailtls.world.metrics import MOST_SERVERS, Metrics
 
 MEBIBYTE = 1 << 20

@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.stories import NOW, desired, seen
-from mailtls.lifecycle.order import Present, Proof
-from mailtls.lifecycle.places import SLOW, UNSEEN, Place, PlaceKind, ca_of, outcomes, places_of
+from mailtls.api.place import Place, PlaceKind
+from mailtls.issuance.solvers.dns01 import Dns01
+from mailtls.issuance.solvers.dns_update import Rfc2136
+from mailtls.issuance.solvers.http01 import Http01
+from mailtls.lifecycle.order import PendingChallenge, Present
+from mailtls.lifecycle.places import SLOW, UNSEEN, ca_of, outcomes, places_of
 from mailtls.lifecycle.step import (
     AdvanceOrder,
     CloseOrder,
@@ -27,7 +31,7 @@ from mailtls.lifecycle.step import (
 from mailtls.model.observed import Failure
 from mailtls.model.order import AuthorizationState, ChallengeState
 from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Acme, DataRef, Desired, Dns01, Http01, Key, Rfc2136, Solver
+from mailtls.model.spec import Acme, DataRef, Desired, Key, SolverSpec
 from mailtls.passes.bulkheads import Bulkheads, NoPlace
 from mailtls.passes.compartments import Compartments
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
@@ -318,13 +322,13 @@ def test_a_resource_that_is_gone_leaves_its_place_to_others() -> None:
 # what a step waits on
 
 RFC2136 = Rfc2136("192.0.2.53", "key.", DataRef("Secret", "mail", "tsig", "key"))
-BY_DNS = Acme("https://CA.example/directory", None, (Solver(Dns01(RFC2136)),))
+BY_DNS = Acme("https://CA.example/directory", None, (SolverSpec(Dns01(RFC2136)),))
 
 
 def _present(name: str) -> AdvanceOrder:
     challenge = ChallengeState("dns-01", "https://ca.example/c/1", "token", "pending")
     authorization = AuthorizationState("https://ca.example/a/1", name, "pending", challenges=(challenge,))
-    return AdvanceOrder(Present((Proof(authorization, challenge),)))
+    return AdvanceOrder(Present((PendingChallenge(authorization, challenge),)))
 
 
 @pytest.mark.parametrize(
@@ -350,7 +354,7 @@ def test_http01_waits_on_self_checks_only_where_there_are_some() -> None:
     """Without them the proof is at hand."""
     step = _present("mx.example.com")
     for check in (True, False):
-        acme = replace(BY_DNS, solvers=(Solver(Http01(self_check=check)),))
+        acme = replace(BY_DNS, solvers=(SolverSpec(Http01(self_check=check)),))
         expected = {Place(PlaceKind.HTTP01, "mail")} if check else set()
         assert places_of(step, replace(desired(), acme=acme)) == expected
 

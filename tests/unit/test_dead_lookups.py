@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from mailtls.issuance.solvers import http01_check
+from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.model.address_policy import AddressPolicy, parse_networks
-from mailtls.world.challenges import http01_check
-from mailtls.world.challenges.http01_check import Http01Check
 from mailtls.world.lookup import look_up
 
 DEAD = 100

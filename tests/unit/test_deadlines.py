@@ -22,10 +22,9 @@ from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.world.acme.account_secrets import _new_key
 from mailtls.world.acme.problem import AcmeProblem
 from mailtls.world.acme.session import Identity, Session
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.kubernetes import KubernetesCluster
 from mailtls.world.deadline import bounded, end_of, seconds_left, within
-from mailtls.world.dns.server import DnsServer
+from mailtls.world.dns.server import DnsProblem, DnsServer
 from mailtls.world.ports import Executed, Unreachable
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-it-works.md"
@@ -90,7 +89,7 @@ def _dns(port: int) -> None:
         with DnsServer(f"127.0.0.1:{port}").conversation() as put:
             put(dns.message.make_query("example.com", "SOA"))
 
-    with pytest.raises(ProofProblem) as caught:
+    with pytest.raises(DnsProblem) as caught:
         ask()
     assert caught.value.finding.reason is Reason.DNS_UNREACHABLE
 

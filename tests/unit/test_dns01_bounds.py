@@ -16,16 +16,16 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from mailtls.issuance.solvers import propagation
+from mailtls.issuance.solvers.dns_update import Rfc2136
+from mailtls.issuance.solvers.propagation import Names
+from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.reason import Reason
-from mailtls.model.spec import DataRef, Rfc2136
+from mailtls.model.spec import DataRef
 from mailtls.world import deadline
-from mailtls.world.challenges import dns01
-from mailtls.world.challenges.dns01 import Rfc2136Zone
-from mailtls.world.challenges.dns_names import Names
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.dns import server
-from mailtls.world.dns.server import Address, Ask, DnsServer
+from mailtls.world.dns.server import Address, Ask, DnsProblem, DnsServer
 
 _NAME = "_acme-challenge.mx.example.com"
 
@@ -64,9 +64,9 @@ def _answers(monkeypatch: pytest.MonkeyPatch, records: Callable[[dns.name.Name, 
     monkeypatch.setattr(DnsServer, "conversation", conversation)
 
 
-def _zone(names: Names, policy: AddressPolicy | None = None) -> Rfc2136Zone:
+def _zone(names: Names, policy: AddressPolicy | None = None) -> Rfc2136Records:
     settings = Rfc2136("192.0.2.1", "key.", DataRef("Secret", "mail", "tsig", "secret"), zone="example.com")
-    return Rfc2136Zone(settings, b"QUFBQQ==", names, policy)
+    return Rfc2136Records(settings, b"QUFBQQ==", names, policy)
 
 
 def test_zone_with_two_thousand_name_servers_costs_a_few_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_server_with_sixty_silent_addresses_is_given_up_in_time(monkeypatch: pyt
     monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(deadline, "monotonic", lambda: now)
-    with pytest.raises(ProofProblem, match="no connection in time"), DnsServer("ns.example.com").conversation():
+    with pytest.raises(DnsProblem, match="no connection in time"), DnsServer("ns.example.com").conversation():
         pytest.fail("nothing listens there")
     assert sum(given) == pytest.approx(8.0)
 
@@ -111,7 +111,7 @@ def test_lookup_of_a_server_that_hangs_is_given_up_in_time(monkeypatch: pytest.M
     over = threading.Event()
     monkeypatch.setattr(server, "_CONVERSATION_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: over.wait() and [])
-    with pytest.raises(ProofProblem, match="not resolved in time"), DnsServer("ns.example.com").conversation():
+    with pytest.raises(DnsProblem, match="not resolved in time"), DnsServer("ns.example.com").conversation():
         pytest.fail("nobody answered")
     over.set()
 
@@ -123,7 +123,7 @@ def test_server_at_a_refused_address_is_not_connected_to(monkeypatch: pytest.Mon
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket, "create_connection", lambda *_: pytest.fail("it was dialled"))
     policy = AddressPolicy(api_servers=frozenset({"10.96.0.1"}))
-    with pytest.raises(ProofProblem) as caught, DnsServer("ns.example.com", policy).conversation():
+    with pytest.raises(DnsProblem) as caught, DnsServer("ns.example.com", policy).conversation():
         pytest.fail("nothing may be asked there")
     assert caught.value.finding.reason is Reason.ADDRESS_REFUSED
     assert not caught.value.transient
@@ -144,7 +144,7 @@ def test_only_admitted_addresses_of_a_server_are_dialled(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket, "create_connection", connect)
-    with pytest.raises(ProofProblem, match="refused"), DnsServer("ns.example.com", AddressPolicy()).conversation():
+    with pytest.raises(DnsProblem, match="refused"), DnsServer("ns.example.com", AddressPolicy()).conversation():
         pytest.fail("nothing listens there")
     assert dialled == ["10.0.0.5", "192.0.2.1"]
 
@@ -163,8 +163,8 @@ def test_name_servers_at_refused_addresses_are_not_asked(monkeypatch: pytest.Mon
         asked.extend(addresses)
         return {}
 
-    monkeypatch.setattr(dns01, "ask_all", ask_all)
-    monkeypatch.setattr(dns01, "gives_a_sign", lambda _query, _address: True)
+    monkeypatch.setattr(propagation, "ask_all", ask_all)
+    monkeypatch.setattr(propagation, "gives_a_sign", lambda _query, _address: True)
     _zone(Found(), AddressPolicy()).spread(_NAME, "value")
     assert asked == [server.Address("192.0.2.9")]
 
@@ -203,6 +203,6 @@ def test_silent_servers_are_not_tried_over_tcp_once_the_time_is_over() -> None:
     """Three tries take six seconds, which a step that is at its end does not have; nothing is remembered then."""
     zone, query = _zone(_Names()), dns.message.make_query(_NAME, dns.rdatatype.TXT)
     begun, servers = time.monotonic(), [Address("192.0.2.1"), Address("192.0.2.2")]
-    assert not zone._is_blocked(dns.name.from_text("example.com"), query, servers, begun + 1)
+    assert not zone._propagation._is_blocked(dns.name.from_text("example.com"), query, servers, begun + 1)
     assert time.monotonic() - begun < 0.5
-    assert zone._blocked.get(dns.name.from_text("example.com")) is None
+    assert zone._propagation._blocked.get(dns.name.from_text("example.com")) is None

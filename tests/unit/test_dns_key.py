@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from mailtls.issuance.solvers.base import ChallengeProblem
+from mailtls.issuance.solvers.dns_update import Rfc2136, tsig_key
 from mailtls.model.reason import Reason
-from mailtls.model.spec import DataRef, Rfc2136
-from mailtls.world.challenges.dns_key import tsig_key
-from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.model.spec import DataRef
 from mailtls.world.dns.server import Address, split_server
 from mailtls.world.expiring import Expiring
 
@@ -50,7 +50,7 @@ def test_secret_in_any_usual_spelling_is_the_key(content: str) -> None:
 )
 def test_unusable_secret_is_told_without_a_character_of_it(content: bytes, said: str) -> None:
     """The sentence names the Secret's entry and how to write it."""
-    with pytest.raises(ProofProblem) as caught:
+    with pytest.raises(ChallengeProblem) as caught:
         tsig_key(SETTINGS, content)
     finding = caught.value.finding
     assert finding.reason is Reason.CREDENTIALS_MISSING

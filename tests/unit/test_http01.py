@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.world.challenges.http01 import PATH, Http01Server, Tokens, requested_host, requested_token
+from mailtls.issuance.solvers.http01_server import PATH, Http01Server, Tokens, requested_host, requested_token
 from mailtls.world.guarded_server import Bounds
 
 TOKEN, ANSWER = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.9jg46WB"

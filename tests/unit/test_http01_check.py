@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from mailtls.issuance.solvers import http01_check
+from mailtls.issuance.solvers.http01_check import Http01Check
+from mailtls.issuance.solvers.http01_server import PATH, Http01Server, Tokens
 from mailtls.model.address_policy import AddressPolicy, parse_networks
-from mailtls.world.challenges import http01_check
-from mailtls.world.challenges.http01 import PATH, Http01Server, Tokens
-from mailtls.world.challenges.http01_check import Http01Check
 
 TOKEN, ANSWER = "a-token", "a-token.thumbprint"
 HERE = AddressPolicy(parse_networks(["127.0.0.0/8", "::1"]))

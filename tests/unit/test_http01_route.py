@@ -6,10 +6,9 @@ import pytest
 
 from fakes.cluster import FakeCluster
 from mailtls.election import Leadership, LeadershipLost
+from mailtls.issuance.solvers.http01_server import Replica, Tokens, endpoint_slice, publish, without_endpoint
 from mailtls.settings import Settings
 from mailtls.wiring import Parts, build
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.http01_route import Replica, endpoint_slice, publish, without_endpoint
 from mailtls.world.cluster.claims import Claims
 from mailtls.world.metrics import Metrics
 

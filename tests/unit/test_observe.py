@@ -7,6 +7,7 @@ from builders.pairs import self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.lifecycle.proof import targets
 from mailtls.model.observed import Failure, Observed, ServingSecret
 from mailtls.model.reason import Finding, Reason
@@ -35,7 +36,7 @@ class Passes:
         cluster, secrets = self.cluster, Secrets(self.cluster)
         self.certificate = self_signed(key)
         secrets.store(WANTED, self.certificate, key, ServingSecret(exists=False))
-        self.observer = Observer(cluster, secrets, Claims(), self.clock, Defaults())
+        self.observer = Observer(cluster, secrets, Claims(), self.clock, Defaults(SOLVERS))
 
     def observe(self, generation: int = 1) -> Observed:
         """Begin a pass."""

@@ -12,13 +12,13 @@ from mailtls.lifecycle.order import (
     MOST_FINALIZE_TRIES,
     MOST_POLLS,
     Action,
-    Answer,
     Download,
     Fail,
     Finalize,
     PollAuthorization,
     PollOrder,
     Present,
+    RequestValidation,
     next_action,
 )
 from mailtls.model.order import AuthorizationState, ChallengeState, OrderState, Status, poll_pace
@@ -68,13 +68,13 @@ def test_pending_authorizations_are_presented_all_at_once() -> None:
     order = _order(Status.PENDING, *(_authorization(number) for number in range(3)), _authorization(3, Status.VALID))
     action = _next(order, _presented(1))
     assert isinstance(action, Present)
-    assert [proof.challenge.url for proof in action.proofs] == ["chall/1/dns-01", "chall/2/dns-01"]
+    assert [proof.challenge.url for proof in action.challenges] == ["chall/1/dns-01", "chall/2/dns-01"]
 
 
 def test_presented_challenges_are_answered_one_by_one() -> None:
     """Answers follow when all is visible, and skip what was answered."""
     order = replace(_order(Status.PENDING, _authorization(0), _authorization(1)), answered=_presented(1))
-    assert _next(order, _presented(2)) == Answer(_challenge(1))
+    assert _next(order, _presented(2)) == RequestValidation(_challenge(1))
 
 
 def test_challenge_that_the_ca_looks_at_is_not_answered_again() -> None:
@@ -276,7 +276,7 @@ class _CapriciousCa:
         match action:
             case Present(proofs):
                 self.presented |= {proof.challenge.url for proof in proofs}
-            case Answer(challenge):
+            case RequestValidation(challenge):
                 assert challenge.url in self.presented
                 self.answered.add(challenge.url)
                 self.order = replace(self.order, answered=frozenset(self.answered))
@@ -377,4 +377,4 @@ def test_healthy_order_takes_the_fewest_reads() -> None:
                 ca.order = replace(ca.order, status=Status.VALID, certificate_url="cert")
             case _:
                 ca.perform(action)
-    assert counted == {"PollAuthorization": 6, "Present": 1, "Answer": 3, "Finalize": 1, "PollOrder": 1}
+    assert counted == {"PollAuthorization": 6, "Present": 1, "RequestValidation": 3, "Finalize": 1, "PollOrder": 1}

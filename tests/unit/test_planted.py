@@ -13,15 +13,15 @@ from builders.stories import desired
 from builders.whole_pass import WholePass
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.base import Surroundings
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.model.observed import ServingSecret, Staged
 from mailtls.model.spec import Acme, Desired, Key, PrivateKeyPolicy
 from mailtls.passes.closing import Closing
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.world import keys
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import Accounts
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.cluster.journal import COPY
 from mailtls.world.cluster.resource import labels_of
 from mailtls.world.cluster.seal import KEY_SECRET, Seal
@@ -178,7 +178,9 @@ def test_planted_journal_keeps_nobody_elses_order_from_being_closed(order: bytes
         journal["data"]["order.json"] = b64encode(order).decode()
     cluster.objects[path("mail", "gone-next")] = journal
     accounts = Accounts(cluster, "mailtls", WallClock(), lambda *_: None)
-    closing = Closing(secrets, accounts, Proving(Solvers(Tokens(), accounts.secrets.read), WallClock()))
+    closing = Closing(
+        secrets, accounts, Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), WallClock())
+    )
     assert secrets.held() == [journal]
     assert closing._knows_all_others(str(OWN_SERVER["server"]), "a key of ours")
     secrets.stage(desired(), replace(fresh(), acme_server=str(OWN_SERVER["server"])), RESOURCE)

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.model.allowed_names import AllowedNames
 from mailtls.preflight.checks import preflight
 from mailtls.preflight.place import Place
 from mailtls.world.reading.spec import Defaults, default_acme
 
-_INSTALLATION = default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls")
+_INSTALLATION = default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
 _RULES = (AllowedNames(("mail",), ("*.example.com",)),)
 
 
@@ -23,7 +24,7 @@ _RULES = (AllowedNames(("mail",), ("*.example.com",)),)
 )
 def test_preflight_names_what_the_installation_does_not_serve(spec: dict[str, Any], reason: str) -> None:
     """The same reason and sentence as the condition would have, and no look at DNS or the CA."""
-    place = Place(datetime(2026, 1, 1, tzinfo=UTC), defaults=Defaults(_INSTALLATION, _RULES))
+    place = Place(datetime(2026, 1, 1, tzinfo=UTC), defaults=Defaults(SOLVERS, _INSTALLATION, _RULES))
     resource = {
         "apiVersion": "mailtls.dev/v1alpha1",
         "kind": "MailServerTLS",

@@ -1,21 +1,22 @@
-"""Proofs of many names: what one step has no time for, the next one goes on with."""
+"""Validation of many names: what one step has no time for, the next one goes on with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from builders.stories import desired, seen, staged
 from fakes.clock import WallClock
-from mailtls.lifecycle.order import Fail, Present, Proof
+from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Visibility
+from mailtls.lifecycle.order import Fail, PendingChallenge, Present
 from mailtls.model.observed import Observed
 from mailtls.model.order import AuthorizationState, ChallengeState
 from mailtls.model.reason import Finding, Reason
 from mailtls.passes import proving
-from mailtls.passes.proving import FOR_ONE_NAME, SPREAD_PATIENCE, Proving
-from mailtls.world.challenges.proofs import ProofProblem
+from mailtls.passes.proving import FOR_ONE_NAME, SPREAD_PATIENCE, Validation
 
 NAMES = tuple(f"mx{number}.example.test" for number in range(7))
 HIDDEN = Finding(Reason.DNS_NOT_PROPAGATED, "Not there yet.")
@@ -36,24 +37,24 @@ class FarAway:
         self.left = 60.0
         yield
 
-    def present(self, _solver: object, name: str, *_rest: str) -> None:
+    def present(self, _settings: object, response: ChallengeResponse) -> None:
         """Publish."""
-        self.published.append(self._called(name))
+        self.published.append(self._called(response.name))
 
-    def hidden_by(self, _solver: object, name: str, *_rest: str, **_waited: object) -> Finding | None:
+    def is_visible(self, _settings: object, response: ChallengeResponse, _waited: timedelta) -> Visibility:
         """Look."""
-        self.looked.append(self._called(name))
-        return HIDDEN if name in self.hidden else None
+        self.looked.append(self._called(response.name))
+        return Visibility(HIDDEN if response.name in self.hidden else None)
 
     def _called(self, name: str) -> str:
         self.left -= 10
         if self.left < 0:
-            raise ProofProblem(Finding(Reason.DNS_UNREACHABLE, "The time is over."), transient=True)
+            raise ChallengeProblem(Finding(Reason.DNS_UNREACHABLE, "The time is over."), transient=True)
         return name
 
 
 class Keys:
-    """An account that knows what proofs hold."""
+    """An account that knows what challenge responses hold."""
 
     def key_authorization(self, token: str) -> str:
         """For HTTP."""
@@ -76,10 +77,10 @@ def steps(server: FarAway, known: Observed, clock: WallClock | None = None) -> I
     """Take one step after the other, each with what the one before left, as the plan has them."""
     solvers: Any = server
     account: Any = Keys()
-    hands = Proving(solvers, clock or WallClock())
+    hands = Validation(solvers, clock or WallClock())
     wanted = desired(dns_names=NAMES)
     for _ in range(20):
-        left = tuple(_proof(name) for name in NAMES if f"https://ca.test/{name}" not in known.presented)
+        left = tuple(_pending(name) for name in NAMES if f"https://ca.test/{name}" not in known.presented)
         if not left:
             return
         with server.step():
@@ -88,12 +89,14 @@ def steps(server: FarAway, known: Observed, clock: WallClock | None = None) -> I
         known = found
 
 
-def _proof(name: str) -> Proof:
+def _pending(name: str) -> PendingChallenge:
     challenge = ChallengeState("dns-01", f"https://ca.test/{name}", name)
-    return Proof(AuthorizationState(f"https://ca.test/a/{name}", "pending", name, challenges=(challenge,)), challenge)
+    return PendingChallenge(
+        AuthorizationState(f"https://ca.test/a/{name}", "pending", name, challenges=(challenge,)), challenge
+    )
 
 
-def test_names_that_take_longer_than_a_step_are_all_proven_in_the_end(server: FarAway) -> None:
+def test_names_that_take_longer_than_a_step_are_all_validated_in_the_end(server: FarAway) -> None:
     """Each is published once, and looked at until it is seen once: no step begins anew what another has done."""
     *_, last = steps(server, seen(staged=staged(names=NAMES)))
     assert isinstance(last, Observed)

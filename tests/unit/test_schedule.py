@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.stories import DAY, NOW, certificate, desired, schedule, secret, seen
-from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after, renewal_schedule, renews_in_its_window
+from mailtls.lifecycle.schedule import (
+    next_attempt_after,
+    next_presentation_after,
+    renewal_schedule,
+    renews_in_its_window,
+)
 from mailtls.model.observed import Observed, ServingSecret
 from mailtls.model.order import RenewalWindow
 from mailtls.model.spec import Desired, Renewal
@@ -74,9 +79,9 @@ def test_time_for_another_certificate_is_not_kept() -> None:
 @given(st.integers(0, 50), draws)
 def test_refused_proofs_are_tried_again_much_sooner(failed: int, draw: float) -> None:
     """Half a minute, doubling to ten: the CA hears nothing of it."""
-    delay = next_proof_after(failed, draw)
+    delay = next_presentation_after(failed, draw)
     assert timedelta(seconds=30) <= delay <= timedelta(minutes=12)
-    assert delay <= next_proof_after(failed + 1, draw) <= max(2 * delay, timedelta(minutes=12))
+    assert delay <= next_presentation_after(failed + 1, draw) <= max(2 * delay, timedelta(minutes=12))
 
 
 SUGGESTED = schedule(window_start=NOW - DAY, window_end=NOW + DAY)

@@ -18,7 +18,7 @@ from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.metrics import Metrics
 
 if TYPE_CHECKING:
-    from mailtls.passes.proving import Proving
+    from mailtls.passes.proving import Validation
     from mailtls.world.acme.accounts import Accounts
 
 KEY = keys.generate(PrivateKeyPolicy())
@@ -55,7 +55,7 @@ def test_subject_is_empty_unless_a_common_name_is_wanted(
 def test_request_is_made_as_the_resource_says(wanted: bool) -> None:
     """What is staged, and sent later, has the common name or has it not."""
     cluster, clock = FakeCluster(), WallClock()
-    nobody = cast("Accounts", None), cast("Proving", None)  # staging asks neither
+    nobody = cast("Accounts", None), cast("Validation", None)  # staging asks neither
     issuing = Issuing(Secrets(cluster), *nobody, clock, Metrics(), Event())
     acme = Acme("https://acme.example/dir", None, (), common_name=wanted)
     want = desired(acme=acme, dns_names=("mx.example.test",))

@@ -6,23 +6,24 @@ from typing import Any
 
 import pytest
 
+from mailtls.issuance.solvers.dns01 import Dns01
+from mailtls.issuance.solvers.dns_update import Rfc2136
+from mailtls.issuance.solvers.http01 import Http01
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.model.allowed_names import AllowedNames
 from mailtls.model.preset import PRESETS, default_policy
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
     Acme,
     DataRef,
-    Dns01,
-    Http01,
     Key,
     KeyAlgorithm,
     PrivateKeyPolicy,
     Probe,
     Reload,
     Renewal,
-    Rfc2136,
     Rollout,
-    Solver,
+    SolverSpec,
     UpdateStrategy,
     Workload,
     WorkloadKind,
@@ -39,7 +40,7 @@ STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 INSTALLATION = Acme(
     LETS_ENCRYPT,
     "ops@example.net",
-    (Solver(Http01()),),
+    (SolverSpec(Http01()),),
     profile="tlsserver",
     ca_bundle=DataRef("ConfigMap", "mailtls", "roots", "ca.crt"),
 )
@@ -65,7 +66,7 @@ def resource(spec: Json | None = None, annotations: Json | None = None) -> Json:
     }
 
 
-def refusal(spec: Json, defaults: Defaults = Defaults(INSTALLATION)) -> str:  # noqa: B008 - frozen
+def refusal(spec: Json, defaults: Defaults = Defaults(SOLVERS, INSTALLATION)) -> str:  # noqa: B008 - frozen
     """Return the sentence in which reading `spec` ends."""
     with pytest.raises(InvalidSpec) as caught:
         parse(resource(spec), defaults)
@@ -74,12 +75,12 @@ def refusal(spec: Json, defaults: Defaults = Defaults(INSTALLATION)) -> str:  # 
 
 def authority(acme: Json | None, default: Acme | None = INSTALLATION) -> Acme:
     """Return the authority that a resource with this `spec.acme` orders from."""
-    return parse(resource({"acme": acme}), Defaults(default)).acme
+    return parse(resource({"acme": acme}), Defaults(SOLVERS, default)).acme
 
 
 def test_minimal_resource_has_every_default_filled_in() -> None:
     """What a resource leaves out comes from the dataclasses and from the installation."""
-    desired = parse(resource(), Defaults(INSTALLATION))
+    desired = parse(resource(), Defaults(SOLVERS, INSTALLATION))
     assert desired.key == Key("mail", "mx-tls")
     assert (desired.uid, desired.generation) == ("u1", 3)
     assert desired.created_at == datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -93,7 +94,7 @@ def test_minimal_resource_has_every_default_filled_in() -> None:
 
 def test_installation_gives_the_probe_interval_where_the_resource_says_nothing() -> None:
     """The probe interval has a default of the installation, and the resource's own wins."""
-    defaults = Defaults(INSTALLATION, probe_interval=timedelta(minutes=5))
+    defaults = Defaults(SOLVERS, INSTALLATION, probe_interval=timedelta(minutes=5))
     assert parse(resource(), defaults).probe == Probe(timedelta(minutes=5))
     own = {"probe": {"interval": "1h30m", "trust": {"secretKeyRef": {"name": "ca"}}}}
     assert parse(resource(own), defaults).probe == Probe(
@@ -103,20 +104,20 @@ def test_installation_gives_the_probe_interval_where_the_resource_says_nothing()
 
 def test_depth_and_login_of_the_probe_are_read() -> None:
     """A full probe without a login is the default."""
-    assert parse(resource(), Defaults(INSTALLATION)).probe == Probe(depth=Depth.FULL, auth_secret=None)
+    assert parse(resource(), Defaults(SOLVERS, INSTALLATION)).probe == Probe(depth=Depth.FULL, auth_secret=None)
     own = {"probe": {"depth": "Deep", "deepInterval": "168h", "authSecretRef": {"name": "probe-user"}}}
-    read = parse(resource(own), Defaults(INSTALLATION)).probe
+    read = parse(resource(own), Defaults(SOLVERS, INSTALLATION)).probe
     assert read == Probe(depth=Depth.DEEP, auth_secret="probe-user", deep_interval=timedelta(hours=168))
 
 
 def test_thresholds_of_the_probe_are_read() -> None:
     """Shares, durations and minima; nothing is demanded where nothing is written."""
-    assert parse(resource(), Defaults(INSTALLATION)).probe.thresholds == Thresholds(1 / 3, None, None)
+    assert parse(resource(), Defaults(SOLVERS, INSTALLATION)).probe.thresholds == Thresholds(1 / 3, None, None)
     own = {"expiringSoon": "20%", "minimumTLSVersion": "1.3", "minimumRSABits": 3072}
-    read = parse(resource({"probe": {"thresholds": own}}), Defaults(INSTALLATION)).probe.thresholds
+    read = parse(resource({"probe": {"thresholds": own}}), Defaults(SOLVERS, INSTALLATION)).probe.thresholds
     assert read == Thresholds(0.2, TlsVersion.TLS_1_3, RsaBits.BITS_3072)
     own = {"expiringSoon": "36h"}
-    read = parse(resource({"probe": {"thresholds": own}}), Defaults(INSTALLATION)).probe.thresholds
+    read = parse(resource({"probe": {"thresholds": own}}), Defaults(SOLVERS, INSTALLATION)).probe.thresholds
     assert read.expiring_soon == timedelta(hours=36)
 
 
@@ -140,7 +141,9 @@ def test_threshold_that_makes_no_sense_is_refused(own: Json, sentence: str) -> N
 
 def test_annotations_become_wishes_with_their_value() -> None:
     """Renew and probe are asked for by annotation; the value tells one wish from the next."""
-    desired = parse(resource(annotations={"mailtls.dev/renew": "now", "mailtls.dev/probe": ""}), Defaults(INSTALLATION))
+    desired = parse(
+        resource(annotations={"mailtls.dev/renew": "now", "mailtls.dev/probe": ""}), Defaults(SOLVERS, INSTALLATION)
+    )
     assert (desired.renew_requested, desired.probe_requested) == ("now", "")
 
 
@@ -152,7 +155,7 @@ TWO_SERVERS = [
 
 def test_several_servers_in_one_workload_are_told_by_all_their_commands() -> None:
     """Postfix and Dovecot in the pods of one StatefulSet: one workload with the ports and the reloads of both."""
-    (found,) = parse(resource({"workloads": TWO_SERVERS}), Defaults(INSTALLATION)).workloads
+    (found,) = parse(resource({"workloads": TWO_SERVERS}), Defaults(SOLVERS, INSTALLATION)).workloads
     assert [each.port for each in found.ports] == [25, 465, 587, 143, 993]
     assert found.reloads == (Reload(("postfix", "reload")), Reload(("doveadm", "reload"), "imap"))
 
@@ -187,7 +190,7 @@ def test_entries_of_one_workload_that_contradict_each_other_are_refused(second: 
 )
 def test_name_is_normalised(written: str, read: str) -> None:
     """Names are compared with a certificate's, so they are held as certificates hold them."""
-    assert parse(resource({"dnsNames": [written]}), Defaults(INSTALLATION)).dns_names == (read,)
+    assert parse(resource({"dnsNames": [written]}), Defaults(SOLVERS, INSTALLATION)).dns_names == (read,)
 
 
 def test_names_that_are_the_same_once_normalised_are_refused() -> None:
@@ -221,9 +224,9 @@ def test_address_is_refused_with_the_reason(address: str) -> None:
 def test_wildcard_needs_a_solver_by_dns_also_among_the_installations() -> None:
     """The schema cannot see the installation's solvers, the parser can."""
     names = {"dnsNames": ["mx1.example.com", "*.example.com"]}
-    assert "can only be proven by DNS" in refusal(names)
-    by_dns = default_acme({"server": "letsencrypt", "solvers": [DNS_SOLVER]}, "mailtls")
-    assert parse(resource(names), Defaults(by_dns)).dns_names == ("mx1.example.com", "*.example.com")
+    assert "can only be validated by DNS" in refusal(names)
+    by_dns = default_acme({"server": "letsencrypt", "solvers": [DNS_SOLVER]}, "mailtls", SOLVERS)
+    assert parse(resource(names), Defaults(SOLVERS, by_dns)).dns_names == ("mx1.example.com", "*.example.com")
 
 
 def test_authority_left_out_is_the_installations() -> None:
@@ -236,7 +239,7 @@ def test_authority_of_the_same_server_is_completed_from_the_installations() -> N
     own = authority({"profile": "shortlived", "preferredChain": "ISRG Root X2"})
     assert own == replace(INSTALLATION, profile="shortlived", preferred_chain="ISRG Root X2")
     assert authority({"server": "letsencrypt"}) == INSTALLATION
-    assert authority({"solvers": [{"http01": {}}]}) == replace(INSTALLATION, solvers=(Solver(Http01()),))
+    assert authority({"solvers": [{"http01": {}}]}) == replace(INSTALLATION, solvers=(SolverSpec(Http01()),))
     assert authority({"server": "letsencrypt", "email": INSTALLATION.email}) == INSTALLATION
 
 
@@ -264,7 +267,7 @@ def test_other_account_belongs_to_the_namespace_of_the_resource(written: dict[st
     own = authority(written | {"solvers": [{"http01": {}}]})
     assert own.namespace == "mail"
     assert own.email in {None, "me@example.com"}
-    assert own.solvers == (Solver(Http01()),)
+    assert own.solvers == (SolverSpec(Http01()),)
     assert INSTALLATION.namespace == ""
 
 
@@ -277,7 +280,9 @@ def test_authority_with_solvers_of_its_own_takes_none_of_the_installations() -> 
     """Solvers are a whole: those of the resource replace the installation's."""
     own = authority({"solvers": [DNS_SOLVER | {"selector": {"dnsZones": ["Example.com."]}}]})
     assert own.solvers == (
-        Solver(Dns01(Rfc2136("ns1.example.com", "k", DataRef("Secret", "mail", "tsig", "secret"))), ("example.com",)),
+        SolverSpec(
+            Dns01(Rfc2136("ns1.example.com", "k", DataRef("Secret", "mail", "tsig", "secret"))), ("example.com",)
+        ),
     )
 
 
@@ -308,8 +313,8 @@ def test_namespace_orders_only_the_names_allowed_to_it(namespace: str, name: str
     written = resource({"dnsNames": ["mx1.example.com" if namespace != "ops" else "mx2.example.net", name]})
     written["spec"]["dnsNames"] = list(dict.fromkeys(written["spec"]["dnsNames"]))
     written["metadata"]["namespace"] = namespace
-    by_dns = default_acme({"server": "letsencrypt", "solvers": [DNS_SOLVER]}, "mailtls")
-    defaults = Defaults(by_dns, _RULES)
+    by_dns = default_acme({"server": "letsencrypt", "solvers": [DNS_SOLVER]}, "mailtls", SOLVERS)
+    defaults = Defaults(SOLVERS, by_dns, _RULES)
     if is_allowed:
         assert name in parse(written, defaults).dns_names
     else:
@@ -336,7 +341,7 @@ def test_references_stay_in_the_namespace_of_who_wrote_them() -> None:
         "accountKeySecretRef": {"name": "account", "namespace": "kube-system"},
         "solvers": [{"http01": {}}],
     }
-    own, installation = authority(written, None), default_acme(written, "mailtls")
+    own, installation = authority(written, None), default_acme(written, "mailtls", SOLVERS)
     assert own.account_key == DataRef("Secret", "mail", "account", "tls.key")
     assert own.external_account_binding is not None
     assert own.external_account_binding.hmac_key == DataRef("Secret", "mail", "eab", "hmac")
@@ -346,16 +351,16 @@ def test_references_stay_in_the_namespace_of_who_wrote_them() -> None:
 
 def test_no_authority_at_all_is_refused_with_the_fix() -> None:
     """Neither the resource nor the installation names an authority: both ways out are told."""
-    assert refusal({}, Defaults()) == (
+    assert refusal({}, Defaults(SOLVERS)) == (
         "spec.acme: there is no CA to order from, so give acme.server here, or acme in the Helm values."
     )
-    assert refusal({"acme": {"email": "me@example.com"}}, Defaults()) == refusal({}, Defaults())
+    assert refusal({"acme": {"email": "me@example.com"}}, Defaults(SOLVERS)) == refusal({}, Defaults(SOLVERS))
 
 
 def test_no_solver_at_all_is_refused_as_such() -> None:
-    """Names that could not be proven in any way have a reason of their own."""
+    """Names that could not be validated in any way have a reason of their own."""
     with pytest.raises(InvalidSpec) as caught:
-        parse(resource({"acme": {"server": "letsencrypt"}}), Defaults())
+        parse(resource({"acme": {"server": "letsencrypt"}}), Defaults(SOLVERS))
     assert caught.value.finding.reason is Reason.NO_SOLVER
     assert caught.value.finding.message.startswith("spec.acme.solvers: ")
 
@@ -375,8 +380,8 @@ def test_dns_server_is_taken_as_written(server: str) -> None:
     """Hosts, addresses and ports are all good; brackets tell an IPv6 address from its port."""
     rfc2136 = DNS_SOLVER["dns01"]["rfc2136"] | {"server": server}
     (solver,) = authority({"solvers": [{"dns01": {"rfc2136": rfc2136}}]}).solvers
-    assert isinstance(solver.challenge, Dns01)
-    assert solver.challenge.rfc2136.server == server
+    assert isinstance(solver.settings, Dns01)
+    assert solver.settings.provider.server == server
 
 
 @pytest.mark.parametrize("server", ["ns1:0", "ns1:65536", "ns1:", "2001:db8::53", "ns1/53", "-ns1", ""])
@@ -389,20 +394,22 @@ def test_dns_server_that_cannot_be_dialled_is_refused(server: str) -> None:
 
 def test_settings_that_helm_leaves_empty_are_no_authority() -> None:
     """Helm cannot take values away, so empty ones count as absent."""
-    assert default_acme(None, "mailtls") is None
-    assert default_acme({"server": "", "email": "", "solvers": [], "caBundle": {}}, "mailtls") is None
-    assert default_acme({"server": "letsencrypt", "email": ""}, "mailtls") == Acme(LETS_ENCRYPT, None, ())
+    assert default_acme(None, "mailtls", SOLVERS) is None
+    assert default_acme({"server": "", "email": "", "solvers": [], "caBundle": {}}, "mailtls", SOLVERS) is None
+    assert default_acme({"server": "letsencrypt", "email": ""}, "mailtls", SOLVERS) == Acme(LETS_ENCRYPT, None, ())
 
 
 def test_settings_without_a_server_are_refused() -> None:
     """An installation that gives an address but no authority is told what is missing."""
     with pytest.raises(InvalidSpec, match=r"^acme\.server: name the CA"):
-        default_acme({"email": "ops@example.net"}, "mailtls")
+        default_acme({"email": "ops@example.net"}, "mailtls", SOLVERS)
 
 
 def test_postfix_needs_no_more_than_its_name() -> None:
     """The preset knows Postfix' ports and its reload command."""
-    desired = parse(resource({"workloads": [{"kind": "StatefulSet", "name": "postfix"}]}), Defaults(INSTALLATION))
+    desired = parse(
+        resource({"workloads": [{"kind": "StatefulSet", "name": "postfix"}]}), Defaults(SOLVERS, INSTALLATION)
+    )
     assert desired.workloads == (
         Workload(
             WorkloadKind.STATEFUL_SET,
@@ -426,7 +433,7 @@ def test_workload_overrides_parts_of_its_preset() -> None:
         "reload": {"container": "mta"},
         "ports": [{"port": 2525, "tlsMode": "StartTLS"}],
     }
-    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     assert workload.reload == Reload(("postfix", "reload"), "mta")
     assert workload.ports == (Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED),)
 
@@ -435,7 +442,7 @@ def test_workload_overrides_parts_of_its_preset() -> None:
 def test_server_of_a_name_needs_no_ports(server: Server) -> None:
     """Each preset lists ports that its own server speaks on, by the policy that the same ports get when written."""
     written = {"kind": "Deployment", "name": "mx", "preset": str(server), "updateStrategy": "Restart"}
-    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     assert workload.ports == PRESETS[server].ports
     assert workload.ports
     assert all(port.tls_policy is default_policy(port.port, port.tls_mode) for port in workload.ports)
@@ -451,7 +458,7 @@ def test_port_says_how_it_is_spoken_to() -> None:
         "xclientAddress": "2001:DB8:0::1",
     }
     written = {"kind": "Deployment", "name": "mx", "ports": [port]}
-    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     expected = Port(24, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.LMTP, ProxyProtocol.V2, "2001:db8::1")
     assert workload.ports == (expected,)
 
@@ -460,7 +467,7 @@ def test_port_says_how_it_is_spoken_to() -> None:
 def test_workload_that_is_not_reloaded_has_no_command(strategy: UpdateStrategy) -> None:
     """No preset's command is left where it must not run."""
     written = {"kind": "DaemonSet", "name": "mx", "updateStrategy": str(strategy)}
-    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     assert (workload.update_strategy, workload.reload, workload.ports) == (
         strategy,
         None,
@@ -479,14 +486,14 @@ def test_workload_that_is_not_reloaded_has_no_command(strategy: UpdateStrategy) 
 def test_policy_left_out_fits_the_port(port: int, tls: str, policy: TlsPolicy) -> None:
     """Only where strangers deliver mail may plain text be taken too (RFC 3207 section 4)."""
     written = {"kind": "DaemonSet", "name": "mx", "ports": [{"port": port, "tlsMode": tls}]}
-    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     assert workload.ports[0].tls_policy is policy
 
 
 def test_command_may_hold_any_text() -> None:
     """Arguments of a shell have line ends and may be empty; only NUL cannot be passed."""
     written: Json = {"kind": "DaemonSet", "name": "mx", "reload": {"command": ["sh", "-c", "a\nb", ""]}}
-    (workload,) = parse(resource({"workloads": [written]}), Defaults(INSTALLATION)).workloads
+    (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     assert workload.reload == Reload(("sh", "-c", "a\nb", ""))
     written["reload"]["command"][3] = "\0"
     assert "no NUL" in refusal({"workloads": [written]})
@@ -498,7 +505,7 @@ def test_command_may_hold_any_text() -> None:
 )
 def test_key_size_left_out_fits_the_algorithm(written: Json, size: int) -> None:
     """RSA starts at 3072 bits: 2048 is being phased out."""
-    policy = parse(resource({"privateKey": written}), Defaults(INSTALLATION)).private_key
+    policy = parse(resource({"privateKey": written}), Defaults(SOLVERS, INSTALLATION)).private_key
     assert policy.size == size
     assert policy.algorithm is KeyAlgorithm(written.get("algorithm", "ECDSA"))
 
@@ -516,7 +523,7 @@ def test_key_size_left_out_fits_the_algorithm(written: Json, size: int) -> None:
 )
 def test_duration_is_read(text: str, duration: timedelta) -> None:
     """Hours, minutes and seconds, as Kubernetes writes them."""
-    assert parse(resource({"renewal": {"before": text}}), Defaults(INSTALLATION)).renewal.before == duration
+    assert parse(resource({"renewal": {"before": text}}), Defaults(SOLVERS, INSTALLATION)).renewal.before == duration
 
 
 @pytest.mark.parametrize("text", ["1d", "h", "-1h", "1.5h", "1h 30m", "30m1h", "1H", "١h", "1h\n"])

@@ -10,13 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.manifests import VALID, stored
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.model.duration import format_duration, parse_duration
 from mailtls.model.hostname import certificate_name
 from mailtls.world.reading.spec import Defaults, InvalidSpec, default_acme, parse
 
 Json = dict[str, Any]
 
-INSTALLATION = Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+INSTALLATION = Defaults(
+    SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+)
 WORDS = st.sampled_from(
     [
         "",
@@ -84,7 +87,7 @@ def test_object_of_any_shape_is_read_or_refused_in_a_sentence(metadata: Any, spe
 def test_settings_of_any_shape_are_read_or_refused(settings: Json) -> None:
     """The installation's authority comes from people, too."""
     with suppress(InvalidSpec):
-        default_acme(settings, "mailtls")
+        default_acme(settings, "mailtls", SOLVERS)
 
 
 @given(

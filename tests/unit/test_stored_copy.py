@@ -11,6 +11,8 @@ from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.base import Surroundings
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.lifecycle.guard import is_replaced
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.step import CloseOrder, KeepCopy, StoreCertificate
@@ -20,11 +22,9 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import PrivateKeyPolicy
 from mailtls.model.status import Status, Stored
 from mailtls.passes.issuing import Issuing
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.world import keys
 from mailtls.world.acme.accounts import Accounts
-from mailtls.world.challenges.http01 import Tokens
-from mailtls.world.challenges.solvers import Solvers
 from mailtls.world.cluster.pairs import ORDER
 from mailtls.world.cluster.seal import Seal
 from mailtls.world.cluster.secrets import Secrets, path
@@ -50,8 +50,8 @@ class Storing:
     def issuing(self) -> Issuing:
         """Perform steps."""
         accounts = Accounts(self.cluster, "mailtls", self.clock, lambda *_: None)
-        proving = Proving(Solvers(Tokens(), accounts.secrets.read), self.clock)
-        return Issuing(self.secrets, accounts, proving, self.clock, Metrics(), Event())
+        validation = Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), self.clock)
+        return Issuing(self.secrets, accounts, validation, self.clock, Metrics(), Event())
 
     def store(self) -> Observed:
         """Store the new certificate."""

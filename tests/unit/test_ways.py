@@ -11,6 +11,7 @@ import pytest
 from builders.stories import DAY, certificate, desired, schedule, secret, seen
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.lifecycle.evidence import next_probe_at, still_failing
 from mailtls.lifecycle.plan import next_step
 from mailtls.lifecycle.proof import gather, targets
@@ -475,8 +476,8 @@ def probe_of(workloads: list[Json], **probe: Any) -> Probe:
         "creationTimestamp": "2026-05-01T12:00:00Z",
     }
     spec = {"dnsNames": [HOST], "workloads": workloads, "probe": probe}
-    acme = default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls")
-    return parse_spec({"metadata": metadata, "spec": spec}, Defaults(acme)).probe
+    acme = default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+    return parse_spec({"metadata": metadata, "spec": spec}, Defaults(SOLVERS, acme)).probe
 
 
 def test_public_name_and_ports_follow_from_names_and_workloads() -> None:

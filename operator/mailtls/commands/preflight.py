@@ -133,16 +133,19 @@ def _hidden(operator_namespace: str | None, refusal: str) -> str:
 
 def _defaults(found: "Installation | None") -> "Defaults":
     """Take what the operator gives to resources; without one, what the chart gives it."""
+    from mailtls.issuance.solvers.registry import SOLVERS
     from mailtls.settings import InvalidSettings, Settings
     from mailtls.world.reading.document import InvalidSpec
     from mailtls.world.reading.spec import Defaults, default_acme
 
     if found is None:
-        return Defaults(default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls"))
+        return Defaults(
+            SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+        )
     try:
         settings = Settings.from_environment(found.environment)
-        acme = default_acme(settings.acme, found.namespace)
-        return Defaults(acme, settings.acme_allowed_names, settings.probe_interval)
+        acme = default_acme(settings.acme, found.namespace, SOLVERS)
+        return Defaults(SOLVERS, acme, settings.acme_allowed_names, settings.probe_interval)
     except (InvalidSettings, InvalidSpec) as invalid:
         raise unusable(f"The operator in namespace {found.namespace} has odd settings: {invalid}") from None
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from mailtls.issuance.solvers.policy import references_of
 from mailtls.lifecycle.issue import is_held_back, issuance_is_due
 from mailtls.model.observed import Observed, Sight
 from mailtls.model.reason import Reason
-from mailtls.model.spec import DataRef, Desired, Dns01
+from mailtls.model.spec import DataRef, Desired
 from mailtls.probe.target import Endpoint
 
 MENDABLE = frozenset(
@@ -35,8 +36,7 @@ def references(desired: Desired) -> tuple[DataRef, ...]:
     acme = desired.acme
     binding = acme.external_account_binding
     found = [acme.account_key, acme.ca_bundle, binding.hmac_key if binding else None]
-    found += [each.challenge.rfc2136.tsig_secret for each in acme.solvers if isinstance(each.challenge, Dns01)]
-    return tuple(dict.fromkeys(each for each in found if each is not None))
+    return tuple(dict.fromkeys(each for each in (*found, *references_of(acme)) if each is not None))
 
 
 def is_mendable(desired: Desired, seen: Observed, now: datetime) -> bool:

@@ -20,8 +20,8 @@ ChallengeTypeOf = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """A challenge to make visible for a name."""
+class PendingChallenge:
+    """A challenge whose response has to be visible before the CA is asked to validate the name."""
 
     authorization: AuthorizationState
     challenge: ChallengeState
@@ -29,14 +29,14 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Make all `proofs` visible, then remember their challenge URLs as presented."""
+    """Make the responses to all `challenges` visible, then remember their URLs as presented."""
 
-    proofs: tuple[Proof, ...]
+    challenges: tuple[PendingChallenge, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Tell the CA to look at a challenge (RFC 8555 section 7.5.1)."""
+class RequestValidation:
+    """Ask the CA to validate a challenge, as its response is visible (RFC 8555 section 7.5.1)."""
 
     challenge: ChallengeState
 
@@ -70,13 +70,13 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Give the order up: deactivate what is pending and clean the proofs up."""
+    """Give the order up: deactivate what is pending and clean the challenge responses up."""
 
     finding: Finding
     needs_person: bool = False
 
 
-Action = Present | Answer | PollAuthorization | Finalize | PollOrder | Download | Fail
+Action = Present | RequestValidation | PollAuthorization | Finalize | PollOrder | Download | Fail
 
 
 def next_action(
@@ -88,10 +88,10 @@ def next_action(
 ) -> Action:
     """Return the one thing to do next.
 
-    `names` are those that were ordered: a challenge for another identifier is never answered, because a CA that asks
-    for one may be passing on the challenge of another CA, and the answer would prove a stranger's name to it.
+    `names` are those that were ordered: a challenge for another identifier is never responded to, because a CA that
+    asks for one may be passing on the challenge of another CA, and the response would validate a stranger's name there.
 
-    `presented` holds the URLs of challenges whose proof is visible now. `challenge_type_of` maps a name as ordered
+    `presented` holds the URLs of challenges whose response is visible now. `challenge_type_of` maps a name as ordered
     (`*.` included) to a challenge type, None where no solver is responsible.
     """
     if order.status == Status.VALID and order.certificate_url:
@@ -101,7 +101,7 @@ def next_action(
     if order.status == Status.READY:
         return _finalize(order)
     if order.status == Status.PENDING:
-        return _unordered(order, names) or _prove(order, presented, challenge_type_of) or _finalize_once(order)
+        return _unordered(order, names) or _validate(order, presented, challenge_type_of) or _finalize_once(order)
     return PollOrder(order.poll_at)
 
 
@@ -170,25 +170,25 @@ def _unordered(order: OrderState, names: Collection[str]) -> Fail | None:
     return Fail(Finding(Reason.AUTHORIZATION_NOT_ORDERED, message))
 
 
-def _prove(order: OrderState, presented: frozenset[str], challenge_type_of: ChallengeTypeOf) -> Action | None:
+def _validate(order: OrderState, presented: frozenset[str], challenge_type_of: ChallengeTypeOf) -> Action | None:
     if unread := _first(order, Status.UNREAD):
         return PollAuthorization(unread.url, unread.poll_at)
-    chosen = tuple(_choose(order, challenge_type_of))
+    chosen = tuple(_pending_challenges(order, challenge_type_of))
     if failure := next((each for each in chosen if isinstance(each, Fail)), None):
         return failure
-    proofs = tuple(each for each in chosen if isinstance(each, Proof))
-    if hidden := tuple(proof for proof in proofs if proof.challenge.url not in presented):
+    pending = tuple(each for each in chosen if isinstance(each, PendingChallenge))
+    if hidden := tuple(each for each in pending if each.challenge.url not in presented):
         return Present(hidden)
-    return _answer(order, proofs) or _poll(proofs, order)
+    return _request_validation(order, pending) or _poll(pending, order)
 
 
-def _choose(order: OrderState, challenge_type_of: ChallengeTypeOf) -> Iterator[Proof | Fail]:
+def _pending_challenges(order: OrderState, challenge_type_of: ChallengeTypeOf) -> Iterator[PendingChallenge | Fail]:
     for authorization in order.authorizations:
         if authorization.status == Status.PENDING:
-            yield _proof(authorization, challenge_type_of(authorization.identifier))
+            yield _pending_challenge(authorization, challenge_type_of(authorization.identifier))
 
 
-def _proof(authorization: AuthorizationState, challenge_type: str | None) -> Proof | Fail:
+def _pending_challenge(authorization: AuthorizationState, challenge_type: str | None) -> PendingChallenge | Fail:
     name = authorization.identifier
     if not challenge_type:
         return Fail(Finding(Reason.NO_SOLVER, f"Add a solver to spec.acme.solvers whose dnsZones cover {name}."))
@@ -203,16 +203,16 @@ def _proof(authorization: AuthorizationState, challenge_type: str | None) -> Pro
         )
     if challenge.status == Status.INVALID:
         return _refused(challenge.problem or Problem("", "the CA gave no cause"), Stage.CHALLENGE, name)
-    return Proof(authorization, challenge)
+    return PendingChallenge(authorization, challenge)
 
 
-def _answer(order: OrderState, proofs: tuple[Proof, ...]) -> Answer | None:
-    waiting = (each.challenge for each in proofs if each.challenge.url not in order.answered)
-    return next((Answer(each) for each in waiting if each.status == Status.PENDING), None)
+def _request_validation(order: OrderState, pending: tuple[PendingChallenge, ...]) -> RequestValidation | None:
+    waiting = (each.challenge for each in pending if each.challenge.url not in order.answered)
+    return next((RequestValidation(each) for each in waiting if each.status == Status.PENDING), None)
 
 
-def _poll(proofs: tuple[Proof, ...], order: OrderState) -> PollAuthorization | None:
-    undecided = [proof.authorization for proof in proofs]
+def _poll(pending: tuple[PendingChallenge, ...], order: OrderState) -> PollAuthorization | None:
+    undecided = [each.authorization for each in pending]
     undecided += [each for each in order.authorizations if each.status == Status.PROCESSING]
     if not undecided:
         return None

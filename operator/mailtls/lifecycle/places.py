@@ -1,13 +1,12 @@
 """What a step waits on that may be dead: a CA, a DNS server, the resolvers, pods, the objects of a namespace."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+from mailtls.api.place import Place, PlaceKind
+from mailtls.issuance.solvers.policy import places_of_names
 from mailtls.lifecycle.order import Present
-from mailtls.lifecycle.solver import choose
 from mailtls.lifecycle.step import (
     AdoptSecret,
     AdvanceOrder,
@@ -31,45 +30,13 @@ from mailtls.lifecycle.step import (
 )
 from mailtls.model.observed import Observed
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Acme, Desired, Dns01
+from mailtls.model.spec import Acme, Desired
 
 SLOW: Final = 10.0
 """Seconds: who takes longer is suspected to be dead; who is busy may take five for all that is asked at once."""
 
 UNSEEN: Final = 3.0
-"""Seconds after which pods and names under proof are dead where nothing was seen of them."""
-
-
-class PlaceKind(StrEnum):
-    """What sort of thing is waited on."""
-
-    CA = "CA"
-    DNS = "DNS server"
-    RESOLVER = "resolvers"
-    HTTP01 = "HTTP-01 self-checks"
-    PODS = "pods"
-    OBJECTS = "objects"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One thing to wait on: a CA's host, a DNS server, or by `name` a namespace whose pods or objects are meant."""
-
-    kind: PlaceKind
-    name: str = ""
-
-    @property
-    def differs_by_resource(self) -> bool:
-        """Whether one resource's part of it may be well while another's is dead."""
-        return self.kind in {PlaceKind.PODS, PlaceKind.HTTP01}
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether it is limited even while it answers: a look at domains costs many lookups at once."""
-        return self.kind is PlaceKind.RESOLVER
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}".strip()
+"""Seconds after which pods and names under validation are dead where nothing was seen of them."""
 
 
 def places_of(step: Step, desired: Desired) -> frozenset[Place]:
@@ -89,12 +56,12 @@ def _places(step: Step, desired: Desired) -> Iterator[Place]:
     namespace = desired.key.namespace
     match step:
         case AdvanceOrder(action=Present() as action):
-            yield from provers(desired, tuple(proof.authorization.identifier for proof in action.proofs))
+            yield from places_of_names(desired, [each.authorization.identifier for each in action.challenges])
         case OpenOrder() | ResumeOrder() | AdvanceOrder() | ScheduleRenewal():
             yield ca_of(desired.acme)
         case CloseOrder() | CloseLeftovers():
             yield ca_of(desired.acme)
-            yield from provers(desired, desired.dns_names)
+            yield from places_of_names(desired, desired.dns_names)
         case StageKey() | StoreCertificate() | RollBack() | AdoptSecret() | PutRight() | KeepCopy():
             yield Place(PlaceKind.OBJECTS, namespace)
         case ProbePods() | ConfirmPods() | ProbeWays() | Roll():
@@ -105,18 +72,6 @@ def _places(step: Step, desired: Desired) -> Iterator[Place]:
             yield Place(PlaceKind.RESOLVER)
         case _:
             pass
-
-
-def provers(desired: Desired, names: tuple[str, ...]) -> Iterator[Place]:
-    """Yield what proofs of these names wait on, by the solver responsible for each."""
-    for name in names:
-        solver = choose(desired.acme, name)
-        if solver is None:
-            continue
-        if isinstance(solver.challenge, Dns01):
-            yield Place(PlaceKind.DNS, solver.challenge.rfc2136.server.lower())
-        elif solver.challenge.self_check:
-            yield Place(PlaceKind.HTTP01, desired.key.namespace)
 
 
 _SILENCE: Final = {PlaceKind.CA: Reason.ACME_UNREACHABLE, PlaceKind.DNS: Reason.DNS_UNREACHABLE}

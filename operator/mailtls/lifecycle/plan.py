@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from mailtls.issuance.solvers.policy import challenge_type_of
 from mailtls.lifecycle import order
 from mailtls.lifecycle.adoption import adoption_is_due, is_adopted
 from mailtls.lifecycle.domain.watch import domains_are_due, next_look_at
@@ -30,7 +31,6 @@ from mailtls.lifecycle.order import Fail
 from mailtls.lifecycle.renewal import renewal_due_at
 from mailtls.lifecycle.roll import next_roll
 from mailtls.lifecycle.rollback import is_wished
-from mailtls.lifecycle.solver import challenge_type_of
 from mailtls.lifecycle.step import (
     AdoptSecret,
     AdvanceOrder,

@@ -122,7 +122,7 @@ def _warnings(desired: Desired, seen: Observed) -> str:
 def _at_work(seen: Observed) -> str:
     if seen.presenting_since is None:
         return f"A certificate is being issued.{_next_poll(seen)}"
-    return "The proofs are published, but not seen from here yet; with selfCheck: false the CA is told at once."
+    return "Challenge responses are published, but not visible here yet; with selfCheck: false the CA is asked at once."
 
 
 def _next_poll(seen: Observed) -> str:

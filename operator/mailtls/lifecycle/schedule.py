@@ -66,8 +66,8 @@ def next_attempt_after(failed: int, draw: float) -> timedelta:
     return _delay(RETRIES_AFTER, failed, draw)
 
 
-def next_proof_after(failed: int, draw: float) -> timedelta:
-    """How long to wait before a proof that was refused is published again: the CA hears nothing of it."""
+def next_presentation_after(failed: int, draw: float) -> timedelta:
+    """How long to wait before a challenge response that was refused is published again: the CA hears nothing of it."""
     return _delay(PROOF_RETRIES_AFTER, failed, draw)
 
 

@@ -40,7 +40,7 @@ def _poll_at(read_at: datetime | None, retry_at: datetime | None, polls: int) ->
 
 @dataclass(frozen=True, slots=True)
 class ChallengeState:
-    """One way to prove an authorization (RFC 8555 section 8); `type` is `dns-01`, `http-01` or another."""
+    """One way to validate an authorization (RFC 8555 section 8); `type` is `dns-01`, `http-01` or another."""
 
     type: str
     url: str
@@ -51,7 +51,7 @@ class ChallengeState:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationState:
-    """The proof for one name (RFC 8555 section 7.1.4).
+    """What the CA knows of one name (RFC 8555 section 7.1.4).
 
     `name` comes without `*.`; `wildcard` tells whether the order asks for it. `polls` counts reads without a
     decision; `retry_at` is the CA's Retry-After. Times are UTC.

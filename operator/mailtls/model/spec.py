@@ -6,11 +6,16 @@ Only `mailtls.world.reading.spec` makes these from the resource's JSON; nothing 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final, Protocol
 
+from mailtls.api.place import Place
 from mailtls.maildomain.facts import MailDomain
 from mailtls.model.hostname import dialled
 from mailtls.probe.target import Depth, Port, Way
 from mailtls.probe.threshold import Thresholds
+
+DNS01: Final = "dns-01"  # RFC 8555 section 8.4
+HTTP01: Final = "http-01"  # RFC 8555 section 8.3
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,45 +103,43 @@ class DataRef:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rfc2136:
-    """A DNS server that takes dynamic updates (RFC 2136) signed with TSIG (RFC 8945).
+class SolverSettings(Protocol):
+    """How one solver publishes challenge responses: a frozen, hashable value of a module in `issuance/solvers`.
 
-    `server` is host or host:port (default 53). `zone` None: found by walking the SOA records.
+    What decisions need to know of it is here; all else is known to that module alone.
     """
 
-    server: str
-    tsig_key_name: str
-    tsig_secret: DataRef
-    tsig_algorithm: str = "hmac-sha256"
-    zone: str | None = None
-    ttl: int = 60  # seconds
+    @property
+    def name(self) -> str:
+        """Where it stands in a solver of the spec: `http01`, `dns01.rfc2136`."""
+
+    @property
+    def challenge_type(self) -> str:
+        """The challenge that it responds to, as the CA calls it."""
+
+    @property
+    def self_check(self) -> bool:
+        """Whether the response is looked at before the CA is asked to validate it."""
+
+    @property
+    def delay(self) -> timedelta | None:
+        """How long after publication the CA is asked where nobody can look at the response; None: it was not set."""
+
+    @property
+    def references(self) -> tuple[DataRef, ...]:
+        """The entries of Secrets and ConfigMaps that it reads."""
+
+    def place(self, namespace: str) -> Place | None:
+        """What publishing and looking wait on, for a resource of `namespace`; None: nothing that may be dead."""
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Dns01:
-    """Proof by a TXT record (RFC 8555 section 8.4). `self_check` asks the authoritative servers first.
+class SolverSpec:
+    """A way to validate names. `dns_zones` empty matches every name; among matches the longest zone wins."""
 
-    `delay` is how long after the record was published the CA is told where none of them can be asked, or none is to be.
-    """
-
-    rfc2136: Rfc2136
-    self_check: bool = True
-    delay: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Http01:
-    """Proof by a file on port 80 (RFC 8555 section 8.3), answered by the operator behind a Service."""
-
-    self_check: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Solver:
-    """A way to prove names. `dns_zones` empty matches every name; among matches the longest zone wins."""
-
-    challenge: Dns01 | Http01
+    settings: SolverSettings
     dns_zones: tuple[str, ...] = ()
 
 
@@ -150,7 +153,7 @@ class ExternalAccountBinding:
 
 @dataclass(frozen=True, slots=True)
 class Acme:
-    """The authority to order from and the ways to prove names to it.
+    """The CA to order from and the ways to validate names with it.
 
     `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
     user keeps; None: the operator keeps the key of one account per (server, email) in a Secret. `namespace` is whose
@@ -160,7 +163,7 @@ class Acme:
 
     server: str
     email: str | None
-    solvers: tuple[Solver, ...]
+    solvers: tuple[SolverSpec, ...]
     profile: str | None = None
     preferred_chain: str | None = None
     ca_bundle: DataRef | None = None

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 
-from mailtls.lifecycle.places import Place
+from mailtls.api.place import Place
 from mailtls.model.spec import Key
 from mailtls.passes.compartments import Compartments
 

@@ -6,7 +6,7 @@ from functools import partial
 from mailtls.model.observed import Observed
 from mailtls.model.order import Status
 from mailtls.model.spec import Desired
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.world.acme.accounts import Accounts
 from mailtls.world.acme.problem import AcmeProblem, OrderGone
 from mailtls.world.cluster.secrets import Secrets
@@ -20,11 +20,11 @@ class Closing:
 
     secrets: Secrets
     accounts: Accounts
-    proving: Proving
+    validation: Validation
     namespaces: tuple[str, ...] = ()
 
     def close(self, desired: Desired, seen: Observed, url: str) -> None:
-        """Remove the proofs of an order that is over, and let go of what is pending and nobody else uses."""
+        """Remove the responses of an order that is over, and let go of what is pending and nobody else uses."""
         staged = seen.staged
         if staged is None:
             raise AssertionError("there is no order without a staged key")
@@ -41,7 +41,7 @@ class Closing:
             order = seen.order
         server, user = desired.acme.server, staged.spki_sha256
         in_use = partial(self.accounts.uses.others, server, user)
-        self.proving.clean_up(desired, seen, account, order, in_use)
+        self.validation.clean_up(desired, seen, account, order, in_use)
         if any(each.status == Status.PENDING for each in order.authorizations) and self._knows_all_others(server, user):
             account.deactivate(order, in_use())
 

@@ -9,7 +9,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mailtls.lifecycle.places import SLOW, Place
+from mailtls.api.place import Place
+from mailtls.lifecycle.places import SLOW
 from mailtls.model.spec import Key
 
 MOST_PLACES: Final = 4096  # remembered; who is forgotten is as one that was never tried

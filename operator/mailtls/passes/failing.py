@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from random import random, uniform
 from typing import Final
 
+from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.lifecycle.issue import with_next_try
 from mailtls.lifecycle.order import Fail
-from mailtls.lifecycle.schedule import next_attempt_after, next_proof_after
+from mailtls.lifecycle.schedule import next_attempt_after, next_presentation_after
 from mailtls.model.observed import Failure, Observed
 from mailtls.model.spec import Desired
 from mailtls.model.status import Attempts
 from mailtls.world.acme.problem import AcmeProblem
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.metrics import Metrics
 from mailtls.world.ports import Clock
 
@@ -56,26 +56,26 @@ class Failing:
         status = replace(seen.status, attempts=attempts)
         return replace(seen, status=status, issue_failure=Failure(finding, retry_at, is_final=True))
 
-    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
+    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ChallengeProblem) -> Observed:
         """File what stood in the way: transient trouble waits a little, all else of the CA is a failed attempt.
 
-        A proof that was refused costs nothing at the CA, so its order stays open and waits. Whatever it was, the CA may
-        have heard of the order by now, so the next pass looks before it orders.
+        A challenge response that was refused costs nothing at the CA, so its order stays open and waits. Whatever it
+        was, the CA may have received the order by now, so the next pass looks before it orders.
         """
         seen = replace(seen, is_fresh_intent=False)
-        if isinstance(error, ProofProblem) and not error.transient:
-            pause = next_proof_after(seen.stumbles + 1, random())  # noqa: S311 - jitter
+        if isinstance(error, ChallengeProblem) and not error.transient:
+            pause = next_presentation_after(seen.stumbles + 1, random())  # noqa: S311 - jitter
             refused = Failure(error.finding, self.clock.now() + pause, lasts=True)
             return replace(seen, issue_failure=refused, stumbles=seen.stumbles + 1)
         if not error.transient:
             return self.attempt(desired, seen, Fail(error.finding, error.needs_person), error.retry_at)
         return replace(seen, issue_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
 
-    def not_closed(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Observed:
+    def not_closed(self, seen: Observed, error: AcmeProblem | ChallengeProblem) -> Observed:
         """File what keeps an order from being closed: tried again in a while, and never a failed attempt."""
         return replace(seen, close_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
 
-    def _soon(self, seen: Observed, error: AcmeProblem | ProofProblem) -> Failure:
+    def _soon(self, seen: Observed, error: AcmeProblem | ChallengeProblem) -> Failure:
         now = self.clock.now()
         pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
         retry_at = max(now + pause, error.retry_at or now)

@@ -14,13 +14,13 @@ import structlog
 
 from mailtls.lifecycle import guard, rollback, store
 from mailtls.lifecycle.order import (
-    Answer,
     Download,
     Fail,
     Finalize,
     PollAuthorization,
     PollOrder,
     Present,
+    RequestValidation,
 )
 from mailtls.lifecycle.renewal import scheduled
 from mailtls.lifecycle.schedule import renewal_schedule, renews_in_its_window
@@ -42,7 +42,7 @@ from mailtls.model.reason import Finding, Reason
 from mailtls.model.spec import Desired, RotationPolicy
 from mailtls.passes.closing import Closing
 from mailtls.passes.failing import Failing
-from mailtls.passes.proving import Proving
+from mailtls.passes.proving import Validation
 from mailtls.world import keys
 from mailtls.world.acme.account import Account
 from mailtls.world.acme.accounts import Accounts
@@ -55,7 +55,7 @@ from mailtls.world.ports import Clock
 
 log = structlog.get_logger()
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
-MOST_STUMBLES_AT_CLOSING = 20  # then the proofs stay behind: harmless, and better than a journal that never closes
+MOST_STUMBLES_AT_CLOSING = 20  # then the responses stay behind: harmless, and better than a journal that never closes
 WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not to be had
 
 
@@ -65,7 +65,7 @@ class Issuing:
 
     secrets: Secrets
     accounts: Accounts
-    proving: Proving
+    validation: Validation
     clock: Clock
     metrics: Metrics
     stopping: Event
@@ -150,7 +150,7 @@ class Issuing:
         match action:
             case Present():
                 return self._present(desired, seen, account, action)
-            case Answer():
+            case RequestValidation():
                 order = account.answer(order, action.challenge)
             case PollAuthorization():
                 order = account.poll_authorization(order, action.url)
@@ -177,7 +177,7 @@ class Issuing:
             raise Interrupted
 
     def _present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed:
-        shown = self.proving.present(desired, seen, account, action)
+        shown = self.validation.present(desired, seen, account, action)
         return self.failing.attempt(desired, seen, shown) if isinstance(shown, Fail) else shown
 
     def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
@@ -225,11 +225,12 @@ class Issuing:
         return store.about_another_certificate(store.noted(stored, now))
 
     def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
-        """Remove the proofs and let pending authorizations go, then close the journal and save our copy with it."""
+        """Remove the responses and let pending authorizations go, then close the journal and save our copy with it."""
         staged = _staged(seen)
         self.accounts.release(desired.acme, staged.spki_sha256)
         if staged.order_url is not None and seen.stumbles < MOST_STUMBLES_AT_CLOSING:
-            Closing(self.secrets, self.accounts, self.proving, self.namespaces).close(desired, seen, staged.order_url)
+            closing = Closing(self.secrets, self.accounts, self.validation, self.namespaces)
+            closing.close(desired, seen, staged.order_url)
         pair = guard.pair_to_copy(seen)
         closed = self.secrets.close_order(desired, staged, pair)
         self.accounts.uses.forget(staged.spki_sha256)

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.lifecycle.step import (
     AdoptSecret,
     AdvanceOrder,
@@ -46,7 +47,6 @@ from mailtls.passes.rolling import Rolling
 from mailtls.passes.watching import Watching
 from mailtls.passes.ways import WayFinding
 from mailtls.world.acme.problem import AcmeProblem
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.journal import resource_of
 from mailtls.world.cluster.reload import Interrupted
 from mailtls.world.cluster.secrets import Secrets
@@ -60,7 +60,7 @@ CLEAN_UP_TRIES = 5
 CLEAN_UP_WITHIN = timedelta(seconds=40)  # a namespace waits no longer for a CA or DNS server that is gone
 CLEAN_UP_PAUSE = 10.0  # seconds
 CLEAN_UP_TRY_LASTS = 15.0  # seconds: a CA that drips holds no namespace for longer than one that is gone
-TELLING = (AcmeProblem, ProofProblem, Unreachable, ApiError, InvalidSpec)
+TELLING = (AcmeProblem, ChallengeProblem, Unreachable, ApiError, InvalidSpec)
 log = structlog.get_logger()
 
 Hand = Callable[[Desired, Observed, Any], Observed]
@@ -97,7 +97,7 @@ class Performer:
         try:
             with structlog.contextvars.bound_contextvars(step=type(step).__name__):
                 return hand(desired, seen, step)
-        except (AcmeProblem, ProofProblem) as problem:
+        except (AcmeProblem, ChallengeProblem) as problem:
             told = {"reason": problem.finding.reason, "message": problem.finding.message}
             if isinstance(step, CloseOrder):
                 log.warning("the order is closed later", **told)

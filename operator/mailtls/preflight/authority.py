@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from mailtls.lifecycle.solver import challenge_type, choose
+from mailtls.issuance.solvers.base import ChallengeProblem
+from mailtls.issuance.solvers.policy import choose
 from mailtls.maildomain.lookup.records import caa_of
 from mailtls.maildomain.records.caa import caa_binds_account, caa_forbids
 from mailtls.model.preflight import Line, bad, doubtful, good, unseen
@@ -13,7 +14,6 @@ from mailtls.model.spec import Desired
 from mailtls.preflight.place import Place
 from mailtls.preflight.secrets import read_entry
 from mailtls.world.acme.directory import Directory, read_directory
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.cluster.secrets import Secrets
 from mailtls.world.dns.resolver import Resolver
 from mailtls.world.ports import ApiError
@@ -48,7 +48,7 @@ def _directory(desired: Desired, place: Place) -> Directory:
     bundle = desired.acme.ca_bundle
     try:
         roots = read_entry(place, bundle).decode("utf-8", "replace") if bundle and place.cluster else ""
-    except ProofProblem as problem:
+    except ChallengeProblem as problem:
         return Directory(failure=problem.finding.message)
     return read_directory(desired.acme.server, roots)
 
@@ -78,7 +78,7 @@ def _caa(desired: Desired, place: Place, directory: Directory) -> Iterator[Line]
 
 def _challenge(desired: Desired, name: str) -> str:
     solver = choose(desired.acme, name)
-    return challenge_type(solver) if solver else ""
+    return solver.settings.challenge_type if solver else ""
 
 
 def _caa_line(resolver: Resolver, name: str, authorities: frozenset[str], challenge: str) -> Line:

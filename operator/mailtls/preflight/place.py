@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.world.cluster.installation import Installation
 from mailtls.world.dns.resolver import ResolverSettings
 from mailtls.world.ports import Cluster, Json
@@ -27,7 +28,7 @@ class Place:
     now: datetime
     cluster: RehearsingCluster | None = None
     installation: Installation | None = None
-    defaults: Defaults = field(default_factory=Defaults)
+    defaults: Defaults = field(default_factory=lambda: Defaults(SOLVERS))
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     may_write: bool = False
     hidden: str = ""

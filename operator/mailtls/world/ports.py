@@ -86,19 +86,6 @@ class Cluster(Protocol):
         """Run a command in a container, as `kubectl exec` does; `timeout` in seconds."""
 
 
-class Zone(Protocol):
-    """A DNS zone that takes TXT records; values are sets, so that names can share a record."""
-
-    def present(self, name: str, value: str) -> None:
-        """Add `value` to the TXT set at `name`; adding it again changes nothing."""
-
-    def remove(self, name: str, value: str) -> None:
-        """Remove only `value`; success when it is gone already."""
-
-    def is_visible(self, name: str, value: str) -> bool:
-        """Whether all authoritative servers answer `value`."""
-
-
 class Prober(Protocol):
     """Connects to mail servers as a client would."""
 

@@ -11,10 +11,10 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.query
+import dns.rcode
 
 from mailtls.model.address_policy import AddressPolicy
 from mailtls.model.reason import Finding, Reason
-from mailtls.world.challenges.proofs import ProofProblem
 from mailtls.world.deadline import end_of
 from mailtls.world.expiring import Expiring
 from mailtls.world.lookup import look_up
@@ -30,6 +30,19 @@ KNOCK_SECONDS: Final = 2.0  # for a try over TCP of a server that is silent over
 _LARGEST_DATAGRAM: Final = 65535
 
 Ask = Callable[[dns.message.Message], dns.message.Message]
+
+
+class DnsProblem(Exception):
+    """A DNS server cannot be asked; `finding` says why. `transient`: it was away, and may be back later."""
+
+    def __init__(self, finding: Finding, transient: bool) -> None:
+        super().__init__(finding.message)
+        self.finding, self.transient = finding, transient
+
+
+def is_authoritative(answer: dns.message.Message) -> bool:
+    """Whether a server answers for a zone of its own, be it that there is no such name (RFC 1035 section 4.1.1)."""
+    return bool(answer.flags & dns.flags.AA) and answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
 
 
 class Address(NamedTuple):
@@ -66,7 +79,7 @@ class DnsServer:
 
     @contextmanager
     def conversation(self, until: float = float("inf")) -> Iterator[Ask]:
-        """Connect, and yield the way to ask; raises `ProofProblem` (DnsUnreachable), and dnspython's TSIG errors.
+        """Connect, and yield the way to ask; raises `DnsProblem` (DnsUnreachable), and dnspython's TSIG errors.
 
         All of it, connecting included, ends after 8 seconds, and at the monotonic time `until` at the latest.
         """
@@ -101,7 +114,7 @@ class DnsServer:
         return self._known.put(self._host, addresses[:_MOST_ADDRESSES])
 
     def _admitted(self, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-        """Those that may be dialled; raises `ProofProblem` (AddressRefused) when there is none."""
+        """Those that may be dialled; raises `DnsProblem` (AddressRefused) when there is none."""
         if self._policy is None:
             return addresses
         kinds = {each: self._policy.refusal(each.host) for each in addresses}
@@ -112,7 +125,7 @@ class DnsServer:
                 f"Name another DNS server than {self.name}, or have the installation list its network in "
                 f"connections.allowedNetworks: its address {address.host} is {kind}."
             )
-            raise ProofProblem(Finding(Reason.ADDRESS_REFUSED, message), transient=False)
+            raise DnsProblem(Finding(Reason.ADDRESS_REFUSED, message), transient=False)
         return admitted
 
     def _exchange(
@@ -134,9 +147,9 @@ class DnsServer:
             raise self._unreachable("what answers there answers something else")
         return answer
 
-    def _unreachable(self, cause: str) -> ProofProblem:
+    def _unreachable(self, cause: str) -> DnsProblem:
         message = f"Let the operator reach the DNS server {self.name} over TCP: {cause}."
-        return ProofProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
+        return DnsProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
 
 
 def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:

@@ -2,15 +2,15 @@
 
 import re
 from dataclasses import replace
-from datetime import timedelta
 from types import MappingProxyType
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from mailtls.model.hostname import zone_name
 from mailtls.model.reason import Reason
-from mailtls.model.spec import Acme, DataRef, Dns01, ExternalAccountBinding, Http01, Rfc2136, Solver
+from mailtls.model.spec import Acme, DataRef, ExternalAccountBinding, SolverSettings, SolverSpec
 from mailtls.world.ports import Json
-from mailtls.world.reading.document import Node, duration
+from mailtls.world.reading.document import Node
 
 SHORT_NAMES = MappingProxyType(
     {
@@ -19,18 +19,20 @@ SHORT_NAMES = MappingProxyType(
     }
 )
 STAGING = SHORT_NAMES["letsencrypt-staging"]
-DNS_PORT = 53
-HIGHEST_PORT = 65535
-TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ENTRY = re.compile(r"[-._a-zA-Z0-9]+")
 _EMAIL = re.compile(r"[A-Za-z0-9!#$&*+/=^_{|}~.-]+@([A-Za-z0-9-]+[.])+[A-Za-z0-9-]+")
-_DNS_SERVER = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
-_KEY_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 
 
-def default_acme(settings: Json | None, namespace: str) -> Acme | None:
+class SolverReader(Protocol):
+    """Reads a solver's settings: the registry of solvers, which knows every provider."""
+
+    def read(self, node: Node, namespace: str) -> SolverSettings:
+        """Read an entry of `solvers`; raises `InvalidSpec`."""
+
+
+def default_acme(settings: Json | None, namespace: str, solvers: SolverReader) -> Acme | None:
     """Read the installation's authority from `settings`, in the shape of `spec.acme`; None where there is none.
 
     References are to objects in `namespace`, the operator's. Empty values count as absent, because Helm's values cannot
@@ -43,18 +45,18 @@ def default_acme(settings: Json | None, namespace: str) -> Acme | None:
     server = node.at("server")
     if not server.is_given:
         raise server.refused("name the CA: letsencrypt, letsencrypt-staging, or the https URL of an ACME directory")
-    return _acme(node, namespace, directory_url(server))
+    return _acme(node, namespace, directory_url(server), solvers)
 
 
-def acme(node: Node, namespace: str, default: Acme | None) -> Acme:
+def acme(node: Node, namespace: str, default: Acme | None, solvers: SolverReader) -> Acme:
     """Read `spec.acme`, with what it leaves out taken from the installation's `default`.
 
     Account and solvers travel together: a resource that names another server, e-mail address, account key, external
     account or CA bundle has an account of its namespace and brings its own solvers. Otherwise its CA could have the
     installation's solvers answer the challenges of another CA. Raises `InvalidSpec`, with `NoSolver` where names could
-    not be proven in any way.
+    not be validated in any way.
     """
-    chosen = default if not node.is_given else _overriding(node, namespace, default)
+    chosen = default if not node.is_given else _overriding(node, namespace, default, solvers)
     if chosen is None:
         raise node.refused("there is no CA to order from, so give acme.server here, or acme in the Helm values")
     if not chosen.solvers and chosen.namespace and default is not None:
@@ -65,7 +67,7 @@ def acme(node: Node, namespace: str, default: Acme | None) -> Acme:
         )
     if not chosen.solvers:
         raise node.at("solvers").refused(
-            "names could not be proven in any way, so list a solver here, or acme.solvers in the Helm values",
+            "names could not be validated in any way, so list a solver here, or acme.solvers in the Helm values",
             Reason.NO_SOLVER,
         )
     return chosen
@@ -121,12 +123,12 @@ def _is_https_url(text: str) -> bool:
         return False
 
 
-def _overriding(node: Node, namespace: str, default: Acme | None) -> Acme | None:
+def _overriding(node: Node, namespace: str, default: Acme | None, solvers: SolverReader) -> Acme | None:
     server = node.at("server")
     if not server.is_given and default is None:
         return None
     url = directory_url(server) if server.is_given or default is None else default.server
-    own = _acme(node, namespace, url)
+    own = _acme(node, namespace, url, solvers)
     if default is None or _difference(own, default):
         return _with_own_account(own, namespace, default)
     return replace(
@@ -169,14 +171,14 @@ def _with_own_account(own: Acme, namespace: str, default: Acme | None) -> Acme:
     )
 
 
-def _acme(node: Node, namespace: str, server: str) -> Acme:
+def _acme(node: Node, namespace: str, server: str, solvers: SolverReader) -> Acme:
     email, profile, chain = node.at("email"), node.at("profile"), node.at("preferredChain")
     account_key, common_name = node.at("accountKeySecretRef"), node.at("commonName")
     mail_address = "write one bare mail address such as postmaster@example.com"
     return Acme(
         server=server,
         email=email.matching(_EMAIL, mail_address, 254) if email.is_given else None,
-        solvers=tuple(_solver(solver, namespace) for solver in node.at("solvers").items(32)),
+        solvers=tuple(_solver(solver, namespace, solvers) for solver in node.at("solvers").items(32)),
         profile=profile.text(64) if profile.is_given else None,
         preferred_chain=chain.text(128) if chain.is_given else None,
         ca_bundle=bundle_ref(node.at("caBundle"), namespace),
@@ -194,59 +196,7 @@ def _external_account_binding(node: Node, namespace: str) -> ExternalAccountBind
     )
 
 
-def _solver(node: Node, namespace: str) -> Solver:
-    dns01, http01 = node.at("dns01"), node.at("http01")
-    if dns01.is_given == http01.is_given:
-        raise node.refused("give exactly one of dns01 and http01, and a solver of its own for each")
+def _solver(node: Node, namespace: str, solvers: SolverReader) -> SolverSpec:
+    settings = solvers.read(node, namespace)
     zones = node.at("selector").at("dnsZones").items(64)
-    return Solver(
-        challenge=_dns01(dns01, namespace) if dns01.is_given else _http01(http01),
-        dns_zones=tuple(zone.read(zone_name) for zone in zones),
-    )
-
-
-def _http01(node: Node) -> Http01:
-    return Http01(self_check=node.at("selfCheck").flag(default=True))
-
-
-def _dns01(node: Node, namespace: str) -> Dns01:
-    rfc2136 = node.at("rfc2136")
-    if not rfc2136.is_given:
-        raise rfc2136.refused("this must be given")
-    delay = node.at("delay")
-    return Dns01(
-        rfc2136=_rfc2136(rfc2136, namespace),
-        self_check=node.at("selfCheck").flag(default=True),
-        delay=duration(delay, timedelta(), timedelta(hours=1)) if delay.is_given else None,
-    )
-
-
-def _rfc2136(node: Node, namespace: str) -> Rfc2136:
-    zone, algorithm, ttl = node.at("zone"), node.at("tsigAlgorithm"), node.at("ttl")
-    required = Rfc2136(
-        server=node.at("server").read(_dns_server, 261),
-        tsig_key_name=node.at("tsigKeyName").matching(_KEY_NAME, "write the key's name as the DNS server has it"),
-        tsig_secret=data_ref(node.at("tsigSecretRef"), namespace),
-        zone=zone.read(zone_name) if zone.is_given else None,
-    )
-    return replace(
-        required,
-        tsig_algorithm=algorithm.read(_tsig_algorithm) if algorithm.is_given else required.tsig_algorithm,
-        ttl=ttl.whole(1, 3600) if ttl.is_given else required.ttl,
-    )
-
-
-def _dns_server(text: str) -> str:
-    match = _DNS_SERVER.fullmatch(text)
-    if match is None or not 0 < int(match["port"] or DNS_PORT) <= HIGHEST_PORT:
-        raise ValueError(
-            "write host or host:port, such as ns1.example.com:53;"
-            " an IPv6 address stands in brackets, such as [2001:db8::53]:53"
-        )
-    return text
-
-
-def _tsig_algorithm(text: str) -> str:
-    if text not in TSIG_ALGORITHMS:
-        raise ValueError(f"write one of {', '.join(TSIG_ALGORITHMS)}")
-    return text
+    return SolverSpec(settings, tuple(zone.read(zone_name) for zone in zones))

@@ -13,9 +13,9 @@ from mailtls.model.hostname import certificate_name
 from mailtls.model.preset import PRESETS, Preset
 from mailtls.model.reason import Reason
 from mailtls.model.spec import (
+    DNS01,
     Acme,
     Desired,
-    Dns01,
     Key,
     KeyAlgorithm,
     PrivateKeyPolicy,
@@ -31,7 +31,7 @@ from mailtls.model.spec import (
 from mailtls.probe.target import Port
 from mailtls.reasons.advice import Server
 from mailtls.world.ports import Json
-from mailtls.world.reading.authority_spec import acme, default_acme, object_name
+from mailtls.world.reading.authority_spec import SolverReader, acme, default_acme, object_name
 from mailtls.world.reading.document import InvalidSpec, Node, duration
 from mailtls.world.reading.domain_spec import domains
 from mailtls.world.reading.port_spec import ports_listed
@@ -63,8 +63,12 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the installation gives to resources that do not say, and to whom: without `allowed_names` to all."""
+    """What the installation gives to resources that do not say, and to whom: without `allowed_names` to all.
 
+    `solvers` is how solvers are read, for resources and installation alike.
+    """
+
+    solvers: SolverReader
     acme: Acme | None = None
     allowed_names: tuple[AllowedNames, ...] = ()
     probe_interval: timedelta = Probe().interval
@@ -75,7 +79,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     metadata, spec = Node("metadata", resource.get("metadata")), Node("spec", resource.get("spec"))
     namespace = object_name(metadata.at("namespace"))
     names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
-    authority = acme(spec.at("acme"), namespace, defaults.acme)
+    authority = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
     workloads = _workloads(spec.at("workloads"))
     _check_wildcards(spec.at("dnsNames"), names, authority)
     if not authority.namespace:
@@ -163,11 +167,11 @@ def _dns_names(node: Node) -> tuple[str, ...]:
 
 
 def _check_wildcards(node: Node, names: Sequence[str], authority: Acme) -> None:
-    """Refuse wildcards that nothing could prove (RFC 8555 section 8.4 knows DNS only for them)."""
-    by_dns = any(isinstance(solver.challenge, Dns01) for solver in authority.solvers)
+    """Refuse wildcards that nothing could validate: CAs take DNS only for them (RFC 8555 section 7.1.3)."""
+    by_dns = any(solver.settings.challenge_type == DNS01 for solver in authority.solvers)
     if not by_dns and any(name.startswith("*.") for name in names):
         raise node.refused(
-            "a wildcard can only be proven by DNS, so add a dns01 solver to acme.solvers, or list each name"
+            "a wildcard can only be validated by DNS, so add a dns01 solver to acme.solvers, or list each name"
         )
 
 

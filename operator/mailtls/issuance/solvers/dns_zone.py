@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -11,21 +10,13 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from mailtls.issuance.solvers.base import ChallengeProblem
+from mailtls.issuance.solvers.propagation import Location, Names
 from mailtls.model.reason import Finding, Reason
-from mailtls.world.challenges.dns_names import Names
-from mailtls.world.challenges.proofs import ProofProblem
-from mailtls.world.dns.server import Ask
+from mailtls.world.dns.server import Ask, is_authoritative
 
 _MOST_ALIASES: Final = 8
 _SIBLING: Final = "_mailtls-wildcard-check"  # no name that anybody has
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A record's name after all CNAMEs, and the zone that holds it."""
-
-    owner: dns.name.Name
-    zone: dns.name.Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +31,21 @@ class Search:
     names: Names
     zone: dns.name.Name | None
 
-    def place_of(self, name: dns.name.Name) -> Place:
-        """Return where a TXT record for `name` belongs; raises `ProofProblem` (ZoneNotFound, DnsUnreachable)."""
+    def locate(self, name: dns.name.Name) -> Location:
+        """Return where a TXT record for `name` belongs; raises `ChallengeProblem` (ZoneNotFound, DnsUnreachable)."""
         owner = name
         for _ in range(_MOST_ALIASES):
             answer = self._answer(owner, dns.rdatatype.CNAME)
             alias = self._alias(owner, answer)
             if alias is None:
-                return Place(owner, self._zone(owner, answer))
+                return Location(owner, self._zone(owner, answer))
             owner = alias
         raise _not_found(
             f"Repair the CNAMEs at {_text(name)}: there are more than {_MOST_ALIASES} in a row, or a circle"
         )
 
     def _alias(self, owner: dns.name.Name, answer: dns.message.Message) -> dns.name.Name | None:
-        if not _is_authoritative(answer):
+        if not is_authoritative(answer):
             return self.names.alias(owner)
         target = _target(owner, answer)
         if target is None or target == self._target_of_sibling(owner):
@@ -75,7 +66,7 @@ class Search:
             if owner.is_subdomain(self.zone):
                 return self.zone
             raise _not_found(f"Name the zone of {_text(owner)}, or none at all: it does not lie in {_text(self.zone)}")
-        if not _is_authoritative(answer):
+        if not is_authoritative(answer):
             raise _not_found(self._why_not_authoritative(owner, answer))
         return _zone_of_answer(owner, answer) or self._walk(owner)
 
@@ -93,7 +84,7 @@ class Search:
         answer = self.ask(dns.message.make_query(name, kind, flags=0))
         if answer.rcode() == dns.rcode.SERVFAIL:
             message = f"Look into the log of the DNS server {self.server}: it fails to answer for {_text(name)}."
-            raise ProofProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
+            raise ChallengeProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
         return answer
 
     def _why_not_authoritative(self, owner: dns.name.Name, answer: dns.message.Message | None) -> str:
@@ -107,22 +98,14 @@ class Search:
         return f"Name the primary DNS server of {_text(owner)}: {self.server} is not authoritative for it"
 
 
-def _is_authoritative(answer: dns.message.Message) -> bool:
-    return bool(answer.flags & dns.flags.AA) and answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
-
-
 def _target(owner: dns.name.Name, answer: dns.message.Message) -> dns.name.Name | None:
     found = answer.get_rrset(answer.answer, owner, dns.rdataclass.IN, dns.rdatatype.CNAME)
-    return found[0].target if found and _has_aa(answer) else None
-
-
-def _has_aa(answer: dns.message.Message) -> bool:
-    return bool(answer.flags & dns.flags.AA)
+    return found[0].target if found and is_authoritative(answer) else None
 
 
 def _zone_of_answer(owner: dns.name.Name, answer: dns.message.Message) -> dns.name.Name | None:
     """Read the zone from an SOA record, asked for or told with "no such record" (RFC 2308 section 3)."""
-    if not _is_authoritative(answer) or _first(answer.answer, dns.rdatatype.CNAME) is not None:
+    if not is_authoritative(answer) or _first(answer.answer, dns.rdatatype.CNAME) is not None:
         return None  # after a CNAME the SOA record may be that of another zone
     found = _first([*answer.answer, *answer.authority], dns.rdatatype.SOA)
     if found is None or found.name == dns.name.root or not owner.is_subdomain(found.name):
@@ -138,5 +121,5 @@ def _text(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True)
 
 
-def _not_found(message: str) -> ProofProblem:
-    return ProofProblem(Finding(Reason.ZONE_NOT_FOUND, f"{message}."), transient=False)
+def _not_found(message: str) -> ChallengeProblem:
+    return ChallengeProblem(Finding(Reason.ZONE_NOT_FOUND, f"{message}."), transient=False)

@@ -15,8 +15,8 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from mailtls.issuance.solvers.http01_server import PATH
 from mailtls.model.address_policy import AddressPolicy
-from mailtls.world.challenges.http01 import PATH
 
 _SECONDS: Final = 5.0  # for everything: lookup, redirects and body
 _MOST_REDIRECTS: Final = 10

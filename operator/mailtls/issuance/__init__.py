@@ -1,0 +1,1 @@
+"""Issuance: whether a certificate is due, the order that gets it, and the Secret that holds it."""
