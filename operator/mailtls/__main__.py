@@ -1,6 +1,6 @@
 """`python -m mailtls`, and the entry points of the installed scripts."""
 
-from mailtls.commands.app import app
+from mailtls.cli.app import app
 
 
 def main() -> None:

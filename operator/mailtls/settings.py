@@ -10,11 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from mailtls.model.address_policy import AddressPolicy, Network, parse_networks
-from mailtls.model.allowed_names import AllowedNames
-from mailtls.model.budget import Budget, parse_budget
-from mailtls.model.duration import parse_duration
-from mailtls.model.features import Features, parse_features
+from mailtls.api.installation import AllowedNames, Features, parse_features
+from mailtls.issuance.acme.order_rate import Budget, parse_budget
+from mailtls.net.addresses import AddressPolicy, Network, parse_networks
+from mailtls.times import parse_duration
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 HIGHEST_PORT: Final = 65535

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.stage import solvers
-from mailtls.issuance.solvers.base import ChallengeResponse, Surroundings
-from mailtls.issuance.solvers.policy import challenge_type_of
-from mailtls.issuance.solvers.registry import SOLVERS, Solvers
-from mailtls.lifecycle.order import (
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.controller.queue import WorkQueue
+from mailtls.issuance import keys
+from mailtls.issuance.acme.account import Account
+from mailtls.issuance.acme.session import Identity, Session
+from mailtls.issuance.order import (
     Action,
     Download,
     Fail,
@@ -25,19 +28,16 @@ from mailtls.lifecycle.order import (
     RequestValidation,
     next_action,
 )
-from mailtls.model.spec import PrivateKeyPolicy
-from mailtls.queue import WorkQueue
-from mailtls.world import keys
-from mailtls.world.acme.account import Account
-from mailtls.world.acme.session import Identity, Session
-from mailtls.world.clock import SystemClock
-from mailtls.world.reading.spec import default_acme
+from mailtls.issuance.solvers.base import ChallengeResponse, Surroundings
+from mailtls.issuance.solvers.policy import challenge_type_of
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
+from mailtls.net.deadline import SystemClock
 from testbed.console import Trouble
 
 if TYPE_CHECKING:
     from bench.stage import Stage
-    from mailtls.model.order import OrderState
-    from mailtls.model.spec import Acme
+    from mailtls.api.spec import Acme
+    from mailtls.issuance.order_state import OrderState
 
 _WITHIN = 90.0
 

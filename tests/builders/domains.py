@@ -7,7 +7,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailservers.certificates import HOST, Authority, Served
-from mailtls.lifecycle.domain.watch import served_at
+from mailtls.domains.policy import served_at
 from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, ServedTls, SpfFacts, StsFetch, TlsaRecord
 from mailtls.net.answer import Dnssec, Records
 from mailtls.probe.facts import Facts

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 from builders.stories import NOW, seen
-from mailtls.lifecycle.proof import targets
-from mailtls.model.observed import Observed
-from mailtls.model.reason import Finding
-from mailtls.model.roll import RollProgress
-from mailtls.model.spec import UpdateStrategy, Workload, WorkloadKind
-from mailtls.model.workload import PodState, WorkloadState
+from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.observed import Observed
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Finding
+from mailtls.rollout.steps import RollProgress
+from mailtls.verification.evidence import targets
 
 PORTS = (
     Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),

@@ -14,12 +14,12 @@ from typing import Any
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import Authority, Wish
-from mailtls.model.address_policy import AddressPolicy
-from mailtls.model.spec import Acme, PrivateKeyPolicy
-from mailtls.world import keys
-from mailtls.world.acme.account import Account
-from mailtls.world.acme.accounts import Accounts
-from mailtls.world.acme.session import Identity, Session
+from mailtls.api.spec import Acme, PrivateKeyPolicy
+from mailtls.issuance import keys
+from mailtls.issuance.acme.account import Account
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.acme.session import Identity, Session
+from mailtls.net.addresses import AddressPolicy
 
 PROBLEM = "application/problem+json"
 CA = Authority("Root of a hostile CA")

@@ -6,7 +6,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailtls.world.ports import ApiError, Executed, Json
+from mailtls.api.reading.document import Json
+from mailtls.kube.interface import ApiError, Executed
 
 Answer = Callable[[Sequence[str]], Executed]
 

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mailtls.model import loading
-from mailtls.model.certificate import Certificate, KeyMaterial, parse_chain
-from mailtls.model.observed import Staged
-from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
-from mailtls.world import keys
+from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.issuance import keys
+from mailtls.observed import Staged
+from mailtls.pki import loading
+from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial, parse_chain
 
 RESOURCE: dict[str, Any] = {
     "metadata": {

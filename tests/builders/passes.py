@@ -8,24 +8,25 @@ from builders.pairs import self_signed
 from builders.stories import DAY, desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.api.reading.document import Json
+from mailtls.api.reading.spec import Defaults
+from mailtls.api.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.status import Attempts, Schedule
+from mailtls.controller.observe import Observer
+from mailtls.controller.plan import next_step
+from mailtls.controller.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
+from mailtls.issuance import keys
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.recheck import Mending
 from mailtls.issuance.solvers.registry import SOLVERS
-from mailtls.lifecycle.plan import next_step
-from mailtls.lifecycle.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
-from mailtls.model.observed import ServingSecret
-from mailtls.model.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
-from mailtls.model.status import Attempts, Schedule
-from mailtls.passes.mending import Mending
-from mailtls.passes.observe import Observer
-from mailtls.passes.rolling import Rolling
+from mailtls.kube.claims import Claims
+from mailtls.kube.references import References
+from mailtls.kube.secrets import Secrets
+from mailtls.metrics import Metrics
+from mailtls.observed import ServingSecret
+from mailtls.probe.interface import Prober
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
-from mailtls.world import keys
-from mailtls.world.acme.accounts import Accounts
-from mailtls.world.cluster.claims import Claims
-from mailtls.world.cluster.references import References
-from mailtls.world.cluster.secrets import Secrets
-from mailtls.world.metrics import Metrics
-from mailtls.world.ports import Json, Prober
-from mailtls.world.reading.spec import Defaults
+from mailtls.rollout.execute import Rolling
 
 PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (PORT,)),))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.election import Candidate, Elector, Timing
+from mailtls.controller.election import Candidate, Elector, Timing
 
 if TYPE_CHECKING:
-    from mailtls.world.ports import Json
+    from mailtls.api.reading.document import Json
 
 FAST = Timing(lease=1.0, deadline=0.6, renew=0.1, look=0.05)
 PLACE = "/apis/coordination.k8s.io/v1/namespaces/mail/leases/mailtls"

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from mailtls.lifecycle.proof import Evidence, gather
-from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.roll import RollProgress
-from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
-from mailtls.model.workload import PodState, WorkloadState
+from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.steps import RollProgress
+from mailtls.verification.evidence import Evidence, gather
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OLD, NEW = "0" * 64, "1" * 64

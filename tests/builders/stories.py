@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mailtls.api.spec import Acme, DataRef, Desired, Key, SolverSpec
+from mailtls.api.status import Attempts, Schedule, Status
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
-from mailtls.model.certificate import Certificate, KeyMaterial
-from mailtls.model.observed import Observed, ServingSecret, Staged
-from mailtls.model.reason import Reason
-from mailtls.model.spec import Acme, DataRef, Desired, Key, KeyAlgorithm, SolverSpec
-from mailtls.model.status import Attempts, Schedule, Status
+from mailtls.observed import Observed, ServingSecret, Staged
+from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.probe.target import Depth
+from mailtls.reasons.reason import Reason
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

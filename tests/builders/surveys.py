@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from rich.console import Console
 
 from mailservers.certificates import Authority, Served
-from mailtls.commands.targets import read_port
-from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.survey import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.cli.output.text import text_report
+from mailtls.cli.survey_result import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.cli.targets import read_port
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts, Inspection, Login, LoginOutcome
 from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop
 from mailtls.probe.target import Expected, Target
-from mailtls.reports.text import text_report
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SERVED = Authority().issue()

@@ -9,37 +9,39 @@ from builders import kube
 from builders.pairs import self_signed
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.api.installation import Features
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.reading.document import Json
+from mailtls.api.reading.spec import Defaults, parse
+from mailtls.api.resource import resource_path
+from mailtls.api.spec import Key, PrivateKeyPolicy
+from mailtls.controller.observe import Observer
+from mailtls.controller.perform import Performer
+from mailtls.controller.reconciler import Reconciler
+from mailtls.controller.status_writer import Reporter
+from mailtls.domains.execute import Watching
+from mailtls.issuance import keys
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.execute import Issuing
+from mailtls.issuance.recheck import Mending
+from mailtls.issuance.restoring import Restoring
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
+from mailtls.issuance.validation import Validation
+from mailtls.kube.claims import Claims
+from mailtls.kube.interface import Executed
+from mailtls.kube.previous import PreviousPairs
+from mailtls.kube.references import References
+from mailtls.kube.secrets import Secrets
 from mailtls.maildomain.lookup.domains import DomainReader
-from mailtls.model.features import Features
-from mailtls.model.observed import ServingSecret
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Key, PrivateKeyPolicy
-from mailtls.passes.issuing import Issuing
-from mailtls.passes.mending import Mending
-from mailtls.passes.observe import Observer
-from mailtls.passes.perform import Performer
-from mailtls.passes.proving import Validation
-from mailtls.passes.reporting import Reporter
-from mailtls.passes.restoring import Restoring
-from mailtls.passes.rolling import FILE_PATIENCE, Rolling
-from mailtls.passes.watching import Watching
-from mailtls.passes.ways import WayFinding
+from mailtls.metrics import Metrics
+from mailtls.net.effects import before_effect
+from mailtls.observed import ServingSecret
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
-from mailtls.reconcile import Reconciler
-from mailtls.world import keys
-from mailtls.world.acme.accounts import Accounts
-from mailtls.world.cluster.claims import Claims
-from mailtls.world.cluster.previous import PreviousPairs
-from mailtls.world.cluster.references import References
-from mailtls.world.cluster.resource import resource_path
-from mailtls.world.cluster.secrets import Secrets
-from mailtls.world.effects import before_effect
-from mailtls.world.metrics import Metrics
-from mailtls.world.ports import Executed, Json
-from mailtls.world.reading.spec import Defaults, default_acme, parse
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.execute import FILE_PATIENCE, Rolling
+from mailtls.verification.find_routes import WayFinding
 
 MX = Key("mail", "mx")
 PATH = resource_path(MX)

@@ -19,7 +19,7 @@ from comparison.tools import TOOLS, Said, write_roots
 from mailservers.case import Case, Table, probe
 from mailservers.instance import Instance, folder
 from mailservers.tables import EVERY_CASE, TABLES
-from mailtls.model.reason import Severity
+from mailtls.reasons.reason import Severity
 from testbed.console import Trouble, say, step
 from testbed.layout import project_folder
 

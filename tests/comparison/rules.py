@@ -11,8 +11,8 @@ from enum import Enum
 
 from comparison.tools import Said
 from mailservers.case import Case
-from mailtls.model.reason import Reason
 from mailtls.probe.target import ProxyProtocol
+from mailtls.reasons.reason import Reason
 
 
 class Mark(Enum):

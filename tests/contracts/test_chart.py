@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from contracts.render import ROOT, RULES, alerts, chart_defaults, helm_binary, helm_template
-from mailtls.model.features import Feature
-from mailtls.world.cluster.rights import OF_FEATURES
+from mailtls.api.installation import Feature
+from mailtls.kube.rights import OF_FEATURES
 
 HERE = Path(__file__).parent / "chart"
 VALID = sorted(HERE.glob("valid/*.yaml"))

@@ -6,8 +6,8 @@ import typer.main
 import yaml
 
 from contracts.render import ROOT
-from mailtls.commands.app import app
-from mailtls.world.cluster.rights import NEEDED
+from mailtls.cli.app import app
+from mailtls.kube.rights import NEEDED
 
 
 def test_preflight_asks_for_the_rights_that_the_chart_grants() -> None:

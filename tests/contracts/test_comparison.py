@@ -11,7 +11,7 @@ from comparison.testssl import heard
 from comparison.tools import Said
 from mailservers.case import Case
 from mailservers.tables import EVERY_CASE, TABLES
-from mailtls.model.reason import Reason
+from mailtls.reasons.reason import Reason
 
 MARKS = table.read()
 CASES = {(server, name): TABLES[server].cases[name] for server, name in EVERY_CASE}

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from contracts.manifests import CRD_FILE, INVALID, VALID, Json, fields, schema, sentence, stored
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.reading.spec import Defaults, parse
 from mailtls.issuance.solvers.registry import SOLVERS
-from mailtls.world.reading.spec import Defaults, default_acme, parse
 from testbed.cluster import Cluster
 from testbed.console import Trouble
 

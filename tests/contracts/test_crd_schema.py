@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.reading.document import InvalidSpec
+from mailtls.api.reading.spec import KEY_SIZES, Defaults, parse
+from mailtls.api.spec import Desired, RotationPolicy, UpdateStrategy, WorkloadKind
+from mailtls.api.status import ConditionType, Truth
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.issuance.solvers.rfc2136 import TSIG_ALGORITHMS
-from mailtls.model.spec import Desired, KeyAlgorithm, RotationPolicy, UpdateStrategy, WorkloadKind
-from mailtls.model.status import ConditionType, Truth
+from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy, Way
 from mailtls.reasons.advice import Server
-from mailtls.world.reading.spec import KEY_SIZES, Defaults, InvalidSpec, default_acme, parse
 
 KEYWORDS = {
     "type", "format", "description", "default", "enum", "required", "properties", "items", "pattern",

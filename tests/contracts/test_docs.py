@@ -10,10 +10,11 @@ import yaml
 from contracts.manifests import fields, schema
 from contracts.render import ROOT, helm_binary, helm_template
 from contracts.snippets import links, objects, resources, settings
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.reading.spec import Defaults, parse
 from mailtls.issuance.solvers.registry import SOLVERS
-from mailtls.model.reason import Reason
-from mailtls.world.metrics import Metrics
-from mailtls.world.reading.spec import Defaults, default_acme, parse
+from mailtls.metrics import Metrics
+from mailtls.reasons.reason import Reason
 from testbed.cluster import Cluster
 
 INSTALLATION = Defaults(

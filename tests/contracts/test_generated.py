@@ -3,8 +3,8 @@
 import pytest
 
 from contracts.render import helm_binary, outdated
-from mailtls.model.explanations.explanation import EXPLANATIONS, SECTIONS
-from mailtls.model.reason import Reason
+from mailtls.reasons.explanations.explanation import EXPLANATIONS, SECTIONS
+from mailtls.reasons.reason import Reason
 
 
 def test_every_reason_is_explained_once() -> None:
@@ -23,7 +23,9 @@ def test_explanation_is_in_whole_sentences(reason: Reason) -> None:
         assert "  " not in text
 
 
-@pytest.mark.parametrize("name", ["docs/reasons.md", "deploy/alerts.yaml", "operator/mailtls/preflight/schema.json"])
+@pytest.mark.parametrize(
+    "name", ["docs/reasons.md", "deploy/alerts.yaml", "operator/mailtls/cli/preflight/schema.json"]
+)
 def test_generated_file_is_up_to_date(name: str) -> None:
     """The file in the tree is what its source makes now."""
     assert outdated([name]) == []

@@ -28,13 +28,13 @@ def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"mailtls-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"mailtls/__main__.py", "mailtls/py.typed", "mailtls/lifecycle/plan.py"} <= names
+    assert {"mailtls/__main__.py", "mailtls/py.typed", "mailtls/controller/plan.py"} <= names
     assert {name.split("/")[0] for name in names} == {"mailtls", f"mailtls-{__version__}.dist-info"}
     commands = zipfile.ZipFile(wheel).read(f"mailtls-{__version__}.dist-info/entry_points.txt").decode()
     assert "mailtls = mailtls.__main__:main" in commands
     assert "kubectl-mailtls = mailtls.__main__:plugin" in commands
-    assert {"mailtls/reports/survey.schema.json", "mailtls/probe/tls/letsencrypt-staging.pem"} <= names
-    assert "mailtls/preflight/schema.json" in names
+    assert {"mailtls/cli/output/survey.schema.json", "mailtls/probe/tls/letsencrypt-staging.pem"} <= names
+    assert "mailtls/cli/preflight/schema.json" in names
 
 
 def test_chart_is_of_the_same_version() -> None:
@@ -103,7 +103,9 @@ def test_installed_program_probes_without_any_cluster(installed: Path, tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=alone, timeout=60, check=False)
     assert done.returncode == 1, done
     assert json.loads(done.stdout)["endpoints"][0]["reason"] == "ConnectionRefused"
-    code = "import mailtls; from mailtls.reports import machine as m; print(mailtls.__file__, m.json_schema()['title'])"
+    code = (
+        "import mailtls; from mailtls.cli.output import machine as m; print(mailtls.__file__, m.json_schema()['title'])"
+    )
     python = [str(installed / "python"), "-c", code]
     shown = subprocess.run(
         python, capture_output=True, text=True, cwd=tmp_path, env=alone, timeout=60, check=True

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.manifests import INVALID, VALID, stored
-from mailtls.preflight.schema import faults
+from mailtls.cli.preflight.admission import faults
 
 PORT = {"port": 25, "tlsMode": "StartTLS"}
 WORKLOAD = {"kind": "StatefulSet", "name": "postfix", "preset": "postfix", "ports": [PORT]}

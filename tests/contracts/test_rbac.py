@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from contracts.render import ROOT
-from mailtls.model.features import Feature
-from mailtls.world.cluster.rights import OF_FEATURES
+from mailtls.api.installation import Feature
+from mailtls.kube.rights import OF_FEATURES
 
 PAGE = (ROOT / "docs" / "rbac.md").read_text("utf-8")
 SERVED, OWN, FEATURES, PEOPLE = "In the namespaces", "In its own", "Switching features off", "For people"

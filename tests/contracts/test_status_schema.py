@@ -8,12 +8,12 @@ import yaml
 
 from builders.endpoints import PORTS, POSTFIX, proven
 from builders.stories import DAY, NOW, attempts, desired, schedule, secret, staged
-from mailtls.lifecycle.report import conditions, served
-from mailtls.model.observed import Observed
-from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.status import DomainReport, HistoryEntry, Status, Stored
+from mailtls.api.status import DomainReport, HistoryEntry, Status, Stored
+from mailtls.api.status_json import read, write
+from mailtls.controller.conditions import conditions, served
+from mailtls.observed import Observed
 from mailtls.probe.target import Endpoint, Target, Way
-from mailtls.world.cluster.status import read, write
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
 

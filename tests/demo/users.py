@@ -21,7 +21,7 @@ from demo.client import PORTS, Target
 from demo.forward import Forwards
 from demo.stage import Stage
 from demo.supply import Supply
-from mailtls.world.cluster.connection import NotConfigured, authorization, configure
+from mailtls.kube.connection import NotConfigured, authorization, configure
 from testbed.api import Access, Api
 from testbed.cluster import Cluster
 from testbed.console import Trouble

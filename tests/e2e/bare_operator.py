@@ -11,12 +11,12 @@ from typing import Any
 
 import structlog
 
-from mailtls.lifetime import Operator
+from mailtls.api.spec import Key
+from mailtls.controller.composition import Parts, Work
+from mailtls.controller.lifetime import Operator
+from mailtls.kube.connection import configure
 from mailtls.logs import configure_logs
-from mailtls.model.spec import Key
 from mailtls.settings import Settings
-from mailtls.wiring import Parts, Work
-from mailtls.world.cluster.connection import configure
 
 log = structlog.get_logger()
 

@@ -13,9 +13,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from mailtls.__main__ import main
+from mailtls.issuance.acme.network import Network, RequestKind
 from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
-from mailtls.world.acme.network import Network, RequestKind
-from mailtls.world.cluster.kubernetes import KubernetesCluster
+from mailtls.kube.client import KubernetesCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable

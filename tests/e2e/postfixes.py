@@ -9,10 +9,18 @@ from typing import Any
 
 from fakes.clock import WallClock
 from mailservers.certificates import Authority, Served
-from mailtls.lifecycle.proof import gather, targets
-from mailtls.lifecycle.roll import next_roll
-from mailtls.model.preset import PRESETS
-from mailtls.model.roll import (
+from mailtls.api.preset import PRESETS
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.client import KubernetesCluster
+from mailtls.kube.workload import WorkloadState
+from mailtls.kube.workloads import observe, replace_pod, restart_workload, workload_path
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Endpoint
+from mailtls.reasons.advice import Server
+from mailtls.rollout.policy import next_roll
+from mailtls.rollout.reload import reload_pod
+from mailtls.rollout.steps import (
     Action,
     ReloadPod,
     ReplacePod,
@@ -22,15 +30,7 @@ from mailtls.model.roll import (
     RollProgress,
     RollStep,
 )
-from mailtls.model.spec import Reload, UpdateStrategy, Workload, WorkloadKind
-from mailtls.model.workload import WorkloadState
-from mailtls.probe.prober import Prober
-from mailtls.probe.target import Endpoint
-from mailtls.reasons.advice import Server
-from mailtls.world.cluster.kubernetes import KubernetesCluster
-from mailtls.world.cluster.reload import reload_pod
-from mailtls.world.cluster.workloads import observe, replace_pod, restart_workload, workload_path
-from mailtls.world.ports import Json
+from mailtls.verification.evidence import gather, targets
 
 SECRET = "mx-tls"
 HOST = "mx1.example.com"

@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 
-from mailtls.world.cluster.connection import NotConfigured, configure
-from mailtls.world.cluster.kubernetes import KubernetesCluster
-from mailtls.world.cluster.secrets import NOBODYS_VERSION
-from mailtls.world.ports import ApiError, Conflict, Json
+from mailtls.api.reading.document import Json
+from mailtls.kube.client import KubernetesCluster
+from mailtls.kube.connection import NotConfigured, configure
+from mailtls.kube.interface import ApiError, Conflict
+from mailtls.kube.secrets import NOBODYS_VERSION
 from testbed.cluster import Cluster
 from testbed.sandbox import Sandbox
 

@@ -15,11 +15,11 @@ from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
-from mailtls.model.reason import Reason
-from mailtls.model.roll import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
-from mailtls.model.spec import UpdateStrategy, WorkloadKind
-from mailtls.world.cluster.kubernetes import KubernetesCluster
-from mailtls.world.cluster.reload import reload_pod
+from mailtls.api.spec import UpdateStrategy, WorkloadKind
+from mailtls.kube.client import KubernetesCluster
+from mailtls.reasons.reason import Reason
+from mailtls.rollout.reload import reload_pod
+from mailtls.rollout.steps import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
 from testbed.layout import Layout
 
 pytestmark = pytest.mark.cluster

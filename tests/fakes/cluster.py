@@ -5,8 +5,9 @@ import itertools
 import threading
 from collections.abc import Sequence
 
-from mailtls.world.effects import before_effect
-from mailtls.world.ports import ApiError, Conflict, Executed, Json, Unreachable
+from mailtls.api.reading.document import Json
+from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
+from mailtls.net.effects import before_effect
 
 
 class FakeCluster:

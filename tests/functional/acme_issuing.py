@@ -14,7 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
-from mailtls.lifecycle.order import (
+from mailtls.api.spec import Acme
+from mailtls.issuance.acme.account import Account
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.order import (
     Action,
     Download,
     Fail,
@@ -25,10 +28,7 @@ from mailtls.lifecycle.order import (
     RequestValidation,
     next_action,
 )
-from mailtls.model.order import OrderState
-from mailtls.model.spec import Acme
-from mailtls.world.acme.account import Account
-from mailtls.world.acme.accounts import Accounts
+from mailtls.issuance.order_state import OrderState
 
 
 @dataclass

@@ -21,9 +21,9 @@ import dns.rdatatype
 import dns.resolver
 import pytest
 
+from mailtls.api.spec import DataRef
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.propagation import Names
-from mailtls.model.spec import DataRef
 
 PRIMARY, SECONDARY = "127.0.0.1", "::1"  # BIND listens on addresses that an interface has, so not on 127.0.0.2
 _STARTS_WITHIN_SECONDS = 15.0

@@ -13,36 +13,36 @@ from typing import Any
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
+from mailtls.api.reading.document import Json
+from mailtls.api.reading.spec import Defaults
+from mailtls.api.resource import resource_path
+from mailtls.api.spec import Key, SolverSettings
+from mailtls.controller.bulkheads import Bulkheads
+from mailtls.controller.observe import Observer
+from mailtls.controller.perform import Performer
+from mailtls.controller.reconciler import Reconciler
+from mailtls.controller.status_writer import Reporter
+from mailtls.domains.execute import Domains, Watching
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.acme.order_rate import Budget
+from mailtls.issuance.execute import Issuing
+from mailtls.issuance.recheck import Mending
+from mailtls.issuance.restoring import Restoring
 from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Surroundings
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.propagation import Names
 from mailtls.issuance.solvers.registry import SOLVERS, Registry, Solvers
+from mailtls.issuance.validation import Validation
+from mailtls.kube.claims import Claims
+from mailtls.kube.previous import PreviousPairs
+from mailtls.kube.references import References
+from mailtls.kube.secrets import Secrets, path
 from mailtls.maildomain.lookup.domains import DomainReader
-from mailtls.model.budget import Budget
-from mailtls.model.reason import Finding
-from mailtls.model.spec import Key, SolverSettings
-from mailtls.passes.bulkheads import Bulkheads
-from mailtls.passes.issuing import Issuing
-from mailtls.passes.mending import Mending
-from mailtls.passes.observe import Observer
-from mailtls.passes.perform import Performer
-from mailtls.passes.proving import Validation
-from mailtls.passes.reporting import Reporter
-from mailtls.passes.restoring import Restoring
-from mailtls.passes.rolling import Rolling
-from mailtls.passes.watching import Watching
-from mailtls.passes.ways import WayFinding
+from mailtls.metrics import Metrics
 from mailtls.probe.prober import Prober
-from mailtls.reconcile import Reconciler
-from mailtls.world.acme.accounts import Accounts
-from mailtls.world.cluster.claims import Claims
-from mailtls.world.cluster.previous import PreviousPairs
-from mailtls.world.cluster.references import References
-from mailtls.world.cluster.resource import resource_path
-from mailtls.world.cluster.secrets import Secrets, path
-from mailtls.world.metrics import Metrics
-from mailtls.world.ports import Domains, Json
-from mailtls.world.reading.spec import Defaults
+from mailtls.reasons.reason import Finding
+from mailtls.rollout.execute import Rolling
+from mailtls.verification.find_routes import WayFinding
 
 KEY = Key("mail", "mx")
 WITHIN = 20.0  # seconds

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailtls.world.acme.network import Roots
+from mailtls.issuance.acme.connection import Roots
 from testbed.tools import built
 
 _STARTS_WITHIN_SECONDS = 30.0

@@ -14,14 +14,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fakes.cluster import FakeCluster
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.model.order import Status
-from mailtls.model.reason import Reason
-from mailtls.model.spec import DataRef, ExternalAccountBinding
-from mailtls.world.acme.account_secrets import KEY_ENTRY, URL_ANNOTATION, secret_name
-from mailtls.world.acme.network import RequestKind
-from mailtls.world.acme.problem import AcmeProblem
-from mailtls.world.acme.session import Identity
-from mailtls.world.ports import Json, Unreachable
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import DataRef, ExternalAccountBinding
+from mailtls.issuance.acme.account_secrets import KEY_ENTRY, URL_ANNOTATION, secret_name
+from mailtls.issuance.acme.network import RequestKind
+from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.acme.session import Identity
+from mailtls.issuance.order_state import Status
+from mailtls.kube.interface import Unreachable
+from mailtls.reasons.reason import Reason
 
 pytestmark = pytest.mark.pebble
 

@@ -8,14 +8,14 @@ import pytest
 
 from functional.bent_ca import bent_ca
 from functional.operator_core import KEY, FaultyCluster
-from mailtls.election import Leadership
+from mailtls.api.resource import resource_path
+from mailtls.controller.composition import Parts, build
+from mailtls.controller.election import Leadership
 from mailtls.issuance.solvers.http01_server import Tokens
-from mailtls.model.reason import Reason
+from mailtls.kube.claims import Claims
+from mailtls.metrics import Metrics
+from mailtls.reasons.reason import Reason
 from mailtls.settings import Settings
-from mailtls.wiring import Parts, build
-from mailtls.world.cluster.claims import Claims
-from mailtls.world.cluster.resource import resource_path
-from mailtls.world.metrics import Metrics
 
 
 def _issued(environment: dict[str, str], server: str, roots_pem: str) -> Any:

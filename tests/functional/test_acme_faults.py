@@ -12,10 +12,10 @@ import structlog
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.acme_proxy import Fault, Proxy, proxy_before
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.lifecycle.order import Download, Finalize, PollAuthorization, RequestValidation, next_action
-from mailtls.model.order import OrderState, Status
-from mailtls.model.reason import Reason
-from mailtls.world.acme.problem import AcmeProblem, OrderGone
+from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
+from mailtls.issuance.order import Download, Finalize, PollAuthorization, RequestValidation, next_action
+from mailtls.issuance.order_state import OrderState, Status
+from mailtls.reasons.reason import Reason
 
 pytestmark = pytest.mark.pebble
 

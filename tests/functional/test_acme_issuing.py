@@ -9,10 +9,10 @@ from cryptography import x509
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.challenge_dns import ChallengeDns
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.lifecycle.order import Fail, Present
-from mailtls.model.reason import Reason
-from mailtls.world.acme.chain import ends_in
-from mailtls.world.acme.problem import AcmeProblem
+from mailtls.issuance.acme.chain import ends_in
+from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.order import Fail, Present
+from mailtls.reasons.reason import Reason
 
 pytestmark = pytest.mark.pebble
 

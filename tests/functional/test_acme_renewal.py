@@ -9,8 +9,8 @@ from cryptography import x509
 
 from functional.acme_issuing import Client, issue
 from functional.pebble import Pebble, running_pebble
-from mailtls.model.reason import Reason
-from mailtls.world.acme.problem import AcmeProblem
+from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.reasons.reason import Reason
 
 pytestmark = pytest.mark.pebble
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from functional.prometheus import Prometheus, prometheus
-from mailtls.health import Checks, HealthServer
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import Key
+from mailtls.api.spec import Key
+from mailtls.controller.health import Checks, HealthServer
+from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
-from mailtls.world.metrics import Metrics
+from mailtls.reasons.reason import Finding, Reason
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired")
 

@@ -6,14 +6,14 @@ import pytest
 
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
-from mailtls import reconcile
 from mailtls.api.place import Place, PlaceKind
-from mailtls.lifecycle.places import ca_of
-from mailtls.lifecycle.step import CloseOrder
-from mailtls.model.spec import Key
-from mailtls.passes.bulkheads import Bulkheads
-from mailtls.world.cluster.resource import resource_path
-from mailtls.world.reading.spec import parse
+from mailtls.api.reading.spec import parse
+from mailtls.api.resource import resource_path
+from mailtls.api.spec import Key
+from mailtls.controller import reconciler as reconcile
+from mailtls.controller.bulkheads import Bulkheads
+from mailtls.controller.places import ca_of
+from mailtls.controller.step import CloseOrder
 
 OTHER = Key("other", "mx")
 ONE_PLACE = 4  # workers

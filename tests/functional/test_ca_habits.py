@@ -10,11 +10,11 @@ from cryptography import x509
 from builders.hostile_ca import answer, refusal
 from functional.bent_ca import BentCa, bent_ca
 from functional.operator_core import KEY, Core
+from mailtls.api.resource import resource_path
+from mailtls.api.spec import Key
+from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
 from mailtls.issuance.solvers.http01_server import PATH
-from mailtls.model.reason import Reason
-from mailtls.model.spec import Key
-from mailtls.world.acme.problem import AcmeProblem, OrderGone
-from mailtls.world.cluster.resource import resource_path
+from mailtls.reasons.reason import Reason
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from functional.cli import CHILDREN, MX_CHILD, mailtls
 from functional.signed_zones import resolving
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.reports.machine import json_schema
+from mailtls.cli.output.machine import json_schema
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
@@ -220,7 +220,7 @@ def _greet_late(listener: socket.socket) -> None:
 def test_help_of_probe_comes_at_once_and_without_a_cluster() -> None:
     """Nothing of Kubernetes, ACME or TLS is imported to show a page of text."""
     code = (
-        "import sys; from mailtls.commands.app import app\n"
+        "import sys; from mailtls.cli.app import app\n"
         "try: app(['probe', '--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'kubernetes', 'kopf', 'acme', 'OpenSSL', 'dns', 'aiohttp'} & set(sys.modules)))"

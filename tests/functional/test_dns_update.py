@@ -14,12 +14,12 @@ import dns.query
 import pytest
 
 from functional.bind import SECONDARY, Bind, Key, ZoneFile, free_port, running
-from mailtls.election import Leadership, LeadershipLost
+from mailtls.controller.election import Leadership, LeadershipLost
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
-from mailtls.model.reason import Reason
-from mailtls.world.dns import server as dns_server
-from mailtls.world.effects import guarded
+from mailtls.net import dns_server
+from mailtls.net.effects import guarded
+from mailtls.reasons.reason import Reason
 
 pytestmark = pytest.mark.bind
 

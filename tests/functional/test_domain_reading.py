@@ -19,9 +19,9 @@ from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
 from mailtls.maildomain.overview import describe_domain
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.net.answer import Dnssec
-from mailtls.world.dns.resolver import ResolverSettings
+from mailtls.net.resolver import ResolverSettings
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 pytestmark = pytest.mark.bind
 
@@ -163,7 +163,7 @@ def test_bogus_host_fails_although_the_domain_is_signed(reader: DomainReader) ->
 
 def test_distrusted_resolver_leaves_dnssec_unknown(internet: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """AD from a resolver across a network proves nothing."""
-    monkeypatch.setattr("mailtls.world.dns.resolver._is_loopback", lambda _: False)
+    monkeypatch.setattr("mailtls.net.resolver._is_loopback", lambda _: False)
     server, port = internet
     far = DomainReader(ResolverSettings((server,), authoritative_port=port)).read("good.example")
     named = DomainReader(ResolverSettings((server,), trusts_ad=True, authoritative_port=port)).read("good.example")

@@ -18,18 +18,18 @@ from functional.pebble import running_pebble
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
-from mailtls.lifecycle.step import LookAtDomains
+from mailtls.api.resource import resource_path
+from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.controller.step import LookAtDomains
+from mailtls.domains.execute import Watching
+from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.maildomain.facts import MailDomain, SpfFacts
 from mailtls.maildomain.lookup.domains import DomainReader
-from mailtls.model.observed import Observed
-from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Desired, UpdateStrategy, Workload, WorkloadKind
-from mailtls.model.workload import PodState, WorkloadState
-from mailtls.passes.watching import Watching
+from mailtls.net.resolver import ResolverSettings
+from mailtls.observed import Observed
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
-from mailtls.world.cluster.resource import resource_path
-from mailtls.world.dns.resolver import ResolverSettings
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 AUTHORITY = Authority()
 OWN = '@ TXT "v=spf1 mx -all"\n_dmarc TXT "v=DMARC1; p=reject"\n_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@a.example"\n'

@@ -8,11 +8,11 @@ import pytest
 
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailservers.mailstore import Mailstore, mailstore, missing
-from mailtls.model.reason import Reason
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.replies import Phase
 from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()

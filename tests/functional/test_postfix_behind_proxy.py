@@ -7,10 +7,10 @@ import pytest
 
 from mailservers.certificates import HOST, Authority
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.model.reason import Reason
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()

@@ -12,18 +12,18 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.lifecycle.step import ProbePods
-from mailtls.model.certificate import KeyMaterial, parse_chain
-from mailtls.model.observed import Observed, ServingSecret
-from mailtls.model.reason import Reason, Severity
-from mailtls.model.spec import Key
-from mailtls.model.status import Status
-from mailtls.passes.rolling import Rolling
+from mailtls.api.spec import Key
+from mailtls.api.status import Status
+from mailtls.controller.step import ProbePods
+from mailtls.kube.secrets import Secrets, path
+from mailtls.metrics import Metrics
+from mailtls.observed import Observed, ServingSecret
+from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Depth, Endpoint, Port, Target, TlsMode, TlsPolicy
-from mailtls.world.cluster.secrets import Secrets, path
-from mailtls.world.metrics import Metrics
+from mailtls.reasons.reason import Reason, Severity
+from mailtls.rollout.execute import Rolling
 
 AUTHORITY = Authority()
 SECOND_NAME = "mail.example.com"

@@ -11,16 +11,18 @@ from cryptography.x509.oid import NameOID
 from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
 from functional.operator_core import KEY, Core
 from functional.pebble import Options, Pebble, running_pebble
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.reading.document import Json
+from mailtls.api.reading.spec import Defaults
+from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.api.status import ConditionType
+from mailtls.issuance import keys
+from mailtls.issuance.acme.order_rate import Budget
 from mailtls.issuance.solvers.registry import SOLVERS
-from mailtls.model.budget import Budget
-from mailtls.model.certificate import KeyMaterial
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import KeyAlgorithm, PrivateKeyPolicy
-from mailtls.model.status import ConditionType
-from mailtls.world import keys
-from mailtls.world.cluster.reload import Interrupted
-from mailtls.world.ports import ApiError, Conflict, Json, Unreachable
-from mailtls.world.reading.spec import Defaults, default_acme
+from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.pki.certificate import KeyAlgorithm, KeyMaterial
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.reload import Interrupted
 
 LONGEST_WAIT = 90.0  # seconds
 DNS_KEY = Key("mailtls.")

@@ -9,7 +9,7 @@ import pytest
 from mailservers.case import probe
 from mailservers.instance import Instance
 from mailservers.tables import ALONE, EVERY_CASE, TABLES
-from mailtls.model.reason import Severity
+from mailtls.reasons.reason import Severity
 
 EVERY_TABLE = TABLES | ALONE
 

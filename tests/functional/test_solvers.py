@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, running
+from mailtls.api.spec import DataRef
 from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Surroundings
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.http01 import Http01
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
-from mailtls.model.address_policy import AddressPolicy, parse_networks
-from mailtls.model.reason import Reason
-from mailtls.model.spec import DataRef
+from mailtls.net.addresses import AddressPolicy, parse_networks
+from mailtls.reasons.reason import Reason
 
 pytestmark = pytest.mark.bind
 

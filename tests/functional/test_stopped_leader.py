@@ -20,12 +20,12 @@ LEASE = 1.0  # seconds
 LEADER = textwrap.dedent("""
     import sys
     from time import monotonic
-    from mailtls.election import Leadership, LeadershipLost
-    from mailtls.model.spec import PrivateKeyPolicy
+    from mailtls.controller.election import Leadership, LeadershipLost
+    from mailtls.api.spec import PrivateKeyPolicy
     from mailtls.world import keys
-    from mailtls.world.acme.network import Network, RequestKind
-    from mailtls.world.acme.session import account_key
-    from mailtls.world.effects import guarded
+    from mailtls.issuance.acme.network import Network, RequestKind
+    from mailtls.issuance.acme.session import account_key
+    from mailtls.net.effects import guarded
 
     url, lease, roots = sys.argv[1], float(sys.argv[2]), sys.stdin.read()
     key, alg = account_key(keys.generate(PrivateKeyPolicy()).pem)

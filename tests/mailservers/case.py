@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from mailservers.certificates import HOST, Served
 from mailservers.instance import Instance
 from mailservers.stock import AUTHORITY, STORED
-from mailtls.model.reason import Reason
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import (
@@ -22,6 +21,7 @@ from mailtls.probe.target import (
     TlsMode,
     TlsPolicy,
 )
+from mailtls.reasons.reason import Reason
 
 PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
 

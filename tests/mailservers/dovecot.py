@@ -9,8 +9,8 @@ from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance, folder, free_ports, running
 from mailservers.sasl import PASSWORD
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Credentials, Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 from testbed import trees
 
 IMAP, POP3, LMTP, SIEVE = Protocol.IMAP, Protocol.POP3, Protocol.LMTP, Protocol.SIEVE

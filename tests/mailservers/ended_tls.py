@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from mailservers import dovecot, stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder, free_ports, running
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Depth, Protocol, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 from testbed import trees
 
 IMAP, POP3 = Protocol.IMAP, Protocol.POP3

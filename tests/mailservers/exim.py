@@ -8,8 +8,8 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance, folder, free_ports, running
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Credentials, Depth, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 from testbed import trees
 
 ON_CONNECT = "tls_on_connect"

@@ -12,8 +12,8 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.certificates import Served
 from mailservers.instance import Instance, folder
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Depth, Protocol
+from mailtls.reasons.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder, free_ports, running
 from mailservers.postfix import missing, postfix
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Depth, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 from testbed import trees
 
 IMPLICIT, ENFORCED, FULL = TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Depth.FULL

@@ -2,7 +2,7 @@
 
 from mailservers.case import Case, Table
 from mailservers.dovecot import ENFORCED, FULL, IMAP, IMPLICIT, POP3, SIEVE, STRANGER, USER, serve
-from mailtls.model.reason import Reason
+from mailtls.reasons.reason import Reason
 from testbed import trees
 
 CASES = {

@@ -15,8 +15,8 @@ from mailservers.case import Case, Table
 from mailservers.instance import LOOPBACK, Instance, folder
 from mailservers.postfix import missing, postfix
 from mailservers.scripted import PATIENCE, Act, Script, serving
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Depth, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 
 IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
 CASES = {

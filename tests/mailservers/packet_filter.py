@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mailservers.case import IMPATIENT, Case, Table
 from mailservers.instance import Instance, folder
-from mailtls.model.reason import Reason
 from mailtls.probe.target import TlsMode
+from mailtls.reasons.reason import Reason
 from testbed import host, network
 
 DROP, PROHIBIT, RESET = "drop", "reject with icmpx admin-prohibited", "reject with tcp reset"

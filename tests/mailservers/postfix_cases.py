@@ -8,8 +8,8 @@ from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance
 from mailservers.postfix import missing, postfix
-from mailtls.model.reason import Reason
 from mailtls.probe.target import Credentials, Depth, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Reason
 
 WRAPPER = "smtpd_tls_wrappermode=yes"
 IPV6 = "IPv6"  # no option of Postfix

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mailtls.model.reason import Finding, Reason, Severity
-from mailtls.model.spec import Key
-from mailtls.model.status import Condition, ConditionType, DomainReport, Truth
+from mailtls.api.spec import Key
+from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
+from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
-from mailtls.world.metrics import Metrics
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

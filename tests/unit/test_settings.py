@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mailtls.model.address_policy import parse_networks
-from mailtls.model.allowed_names import AllowedNames
-from mailtls.model.budget import Budget
+from mailtls.api.installation import AllowedNames
+from mailtls.issuance.acme.order_rate import Budget
+from mailtls.net.addresses import parse_networks
 from mailtls.settings import InvalidSettings, LogFormat, Settings
 
 HERE = {"MAILTLS_NAMESPACE": "mail-system"}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.stories import DAY, NOW
-from mailtls.lifecycle.turns import next_turn, share_of
+from mailtls.times import next_turn, share_of
 
 intervals = st.timedeltas(timedelta(minutes=1), 7 * DAY)
 HOUR = timedelta(hours=1)

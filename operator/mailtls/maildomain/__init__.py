@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from mailtls.maildomain.lookup.domains import DomainReader
     from mailtls.maildomain.name import InvalidName
     from mailtls.maildomain.overview import describe_domain
-    from mailtls.world.dns.resolver import ResolverSettings
+    from mailtls.net.resolver import ResolverSettings
 else:
     # Records and checks are used without the lookups, and must not wait for the import of a DNS and an HTTP client.
     _HOMES = {
         "DomainFacts": "mailtls.maildomain.facts",
         "DomainReader": "mailtls.maildomain.lookup.domains",
         "InvalidName": "mailtls.maildomain.name",
-        "ResolverSettings": "mailtls.world.dns.resolver",
+        "ResolverSettings": "mailtls.net.resolver",
         "ServedTls": "mailtls.maildomain.facts",
         "is_tls_demanded": "mailtls.maildomain.checks.verdict",
         "judge_domain": "mailtls.maildomain.checks.verdict",

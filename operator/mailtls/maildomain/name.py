@@ -7,8 +7,8 @@ from typing import Final
 
 import idna
 
-from mailtls.model.hostname import LONGEST_NAME
-from mailtls.model.quoting import quote, shorten
+from mailtls.hostname import LONGEST_NAME
+from mailtls.reasons.quoting import quote, shorten
 
 _LONGEST_TYPED: Final = 1024  # no domain is longer in any script; what is longer is not worth reading
 _LONGEST_LABEL: Final = 63  # RFC 1035 section 2.3.4

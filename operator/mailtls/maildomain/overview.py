@@ -7,7 +7,7 @@ from mailtls.maildomain.checks.sender_policy import dmarc_policy
 from mailtls.maildomain.facts import DomainFacts
 from mailtls.maildomain.records.mta_sts import ReportInvalid, parse_report
 from mailtls.maildomain.records.spf import is_spf_record
-from mailtls.model.quoting import quote, shorten
+from mailtls.reasons.quoting import quote, shorten
 
 Line = tuple[str, str]
 

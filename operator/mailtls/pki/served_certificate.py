@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mailtls.model import loading
-from mailtls.model.duration import format_minute
-from mailtls.model.hostname import address_in, is_named
-from mailtls.model.quoting import quote
+from mailtls.hostname import address_in, is_named
+from mailtls.pki import loading
+from mailtls.reasons.quoting import quote
+from mailtls.times import format_minute
 
 _Read = TypeVar("_Read")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from OpenSSL import SSL
 
-from mailtls.model.quoting import quote, shorten
 from mailtls.probe.facts import Facts
 from mailtls.probe.protocols.choice import Stage, dialog_for, farewell
 from mailtls.probe.protocols.dialog import Dialog
@@ -17,6 +16,7 @@ from mailtls.probe.target import Target, TlsMode
 from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient
 from mailtls.probe.tls.trust_store import TrustStore
 from mailtls.probe.wire import TlsWire, Wire
+from mailtls.reasons.quoting import quote, shorten
 
 
 @dataclass(frozen=True, slots=True)

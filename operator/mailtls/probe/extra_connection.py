@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from mailtls.model.quoting import quote, shorten
 from mailtls.probe.conversation import Conversation, Halt
 from mailtls.probe.facts import INJECTED_COMMANDS, Login, LoginOutcome, Outcome
 from mailtls.probe.login import LoginDialog
@@ -17,6 +16,7 @@ from mailtls.probe.target import Credentials, TlsMode
 from mailtls.probe.tls.client_hello import chosen_family, client_hello
 from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient
 from mailtls.probe.wire import TlsWire, Wire
+from mailtls.reasons.quoting import quote, shorten
 
 _TLS_COMMANDS: Final = (b"STARTTLS\r\n", b"STLS\r\n")
 

@@ -1,4 +1,4 @@
-"""What one probe saw and heard, before anybody judged it: the conversation, and what extra connections learned."""
+"""What one probe saw and heard, before anybody judged it; also by its extra connections."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,8 +45,6 @@ INJECTED_COMMANDS: Final[Mapping[Protocol, InjectedCommand]] = MappingProxyType(
         Protocol.SIEVE: InjectedCommand(b'NOOP "mailtls"\r\n', "OK (TAG"),  # a mere OK ends the capabilities (RFC 5804)
     }
 )
-
-
 Outcome: TypeAlias = Session | Stop
 
 

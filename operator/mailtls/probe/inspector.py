@@ -8,7 +8,7 @@ from typing import Final
 
 from OpenSSL import SSL
 
-from mailtls.model.hostname import dialled
+from mailtls.hostname import dialled
 from mailtls.pki.served_certificate import read_served
 from mailtls.probe.conversation import Limits
 from mailtls.probe.extra_connection import ExtraConnection
@@ -20,11 +20,7 @@ from mailtls.probe.tls.handshake import Offer, TlsClient, client_context
 from mailtls.probe.tls.trust_store import TrustStore
 
 UNKNOWN_NAME: Final = "unknown.invalid"  # RFC 2606 section 2: nobody serves it
-
-
 PATIENCE_WITH_UNRESPONSIVE: Final = 2  # connections in a row that do not even come to TLS
-
-
 _ANY: Final = b"ALL:@SECLEVEL=0"
 
 
@@ -42,17 +38,9 @@ OFFERS: Final[Mapping[Question, Offer]] = {
     Question.TLS_1_2: _only(SSL.TLS1_2_VERSION),
     Question.TLS_1_3: _only(SSL.TLS1_3_VERSION),
 }
-
-
 _LEGACY: Final = Offer(SSL.TLS1_VERSION, SSL.TLS1_1_VERSION, _ANY)
-
-
 _VERSIONS: Final = {"TLSv1.2": Question.TLS_1_2, "TLSv1.3": Question.TLS_1_3}
-
-
 _KEY_TYPES: Final = {"RSA": Question.RSA, "ECDSA": Question.ECDSA}
-
-
 RESUMED: Final = {Question.TLS_1_2: Question.RESUMED_1_2, Question.TLS_1_3: Question.RESUMED_1_3}
 
 

@@ -16,17 +16,9 @@ from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Credentials, Protocol
 
 _LINE_LIMIT: Final = 8192
-
-
 _TAG: Final = "l1"
-
-
 _CODE_LENGTH: Final = 3
-
-
 _MAIL: Final = frozenset({Protocol.SMTP, Protocol.LMTP})
-
-
 _VERDICTS: Final[Mapping[Protocol, Mapping[str, LoginOutcome | None]]] = MappingProxyType(
     {  # by how a line begins, the first that fits; None: go on
         Protocol.SMTP: {  # RFC 4954 section 6
@@ -58,17 +50,9 @@ _VERDICTS: Final[Mapping[Protocol, Mapping[str, LoginOutcome | None]]] = Mapping
         },
     }
 )
-
-
 _STATUS: Final = re.compile(rf"\d{{3}}|(?:{_TAG.upper()} |\* )?(OK|NO|BAD|BYE)\b|-ERR|\+OK|\+")
-
-
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")  # RFC 3463 section 2
-
-
 _RESPONSE_CODE: Final = re.compile(r"[\[(]([A-Z/-]+)[ \])]")
-
-
 _KNOWN_CODES: Final = frozenset(
     {"UNAVAILABLE", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED"}  # RFC 5530 section 3
     | {"CONTACTADMIN", "NOPERM", "INUSE", "SERVERBUG", "CLIENTBUG", "LIMIT", "ALERT"}

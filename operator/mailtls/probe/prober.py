@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Final, TypeAlias
 
-from mailtls.model.quoting import shorten
-from mailtls.model.reason import Finding, Reason
+from mailtls.net.deadline import seconds_left
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Conversation, Limits
 from mailtls.probe.facts import Facts, Judge
@@ -18,11 +17,10 @@ from mailtls.probe.inspector import FirstSession, Inspector
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.probe.tls.handshake import Offer, client_context
 from mailtls.probe.tls.trust_store import TrustStore
-from mailtls.world.deadline import seconds_left
+from mailtls.reasons.quoting import shorten
+from mailtls.reasons.reason import Finding, Reason
 
 FEW: Final = 8  # connections that a resource may have whatever the others do: as many as two pods have ports
-
-
 _Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mailtls.model.quoting import shorten
 from mailtls.probe.target import Protocol
+from mailtls.reasons.quoting import shorten
 
 
 class Phase(StrEnum):
@@ -44,13 +44,9 @@ class Stop:
 
 
 _TRANSIENT, _PERMANENT = 400, 500  # RFC 5321 section 4.2.1
-
-
 _TRANSIENT_CODES = frozenset(  # RFC 5530 section 3, RFC 3206 section 4, RFC 2449 section 8, RFC 5804 section 1.3
     {"UNAVAILABLE", "INUSE", "LIMIT", "SYS/TEMP", "IN-USE", "LOGIN-DELAY", "TRYLATER"}
 )
-
-
 _ITS_OWN_NAMES = {  # of what SMTP calls STARTTLS and AUTH
     Protocol.POP3: {"STARTTLS": "STLS", "AUTH": "SASL"},  # RFC 2595 section 4, RFC 5034 section 3
     Protocol.SIEVE: {"AUTH": "SASL"},  # RFC 5804 section 1.7

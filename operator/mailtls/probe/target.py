@@ -1,12 +1,12 @@
-"""What is probed, how and against what: a port of a server, by a route, to a depth; and the verdict on it."""
+"""What is probed: one port of a pod, a Service or an address from outside, by which way and how deep."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.threshold import PortThresholds, Thresholds
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,6 @@ class Way(StrEnum):
 
 
 SUBMISSION_PORTS: Final = frozenset({465, 587})  # RFC 8314 section 3.3
-
-
 RELAY_PORT: Final = 25  # takes mail from strangers (RFC 5321 section 4.5.4.2), also where DANE demands TLS of them
 
 

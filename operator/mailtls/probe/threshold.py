@@ -6,17 +6,11 @@ from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import Final, TypeAlias
 
-from mailtls.model.duration import format_duration, parse_duration
+from mailtls.times import format_duration, parse_duration
 
 Margin: TypeAlias = timedelta | float  # a time, or a share of the lifetime
-
-
 _SHARE: Final = re.compile(r"[1-9][0-9]?%")
-
-
 _A_THIRD: Final = 1 / 3
-
-
 _LEAST, _MOST = timedelta(hours=1), timedelta(hours=8760)
 
 

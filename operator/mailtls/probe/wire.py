@@ -10,11 +10,7 @@ from mailtls.probe.target import ProxyProtocol
 from mailtls.probe.tls.handshake import TlsClient
 
 _SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
-
-
 _PROXY: Final = b"\x21"  # version 2, command PROXY
-
-
 _FAMILIES: Final = {4: b"\x11", 6: b"\x21"}  # TCP over IPv4 and IPv6
 
 
@@ -30,8 +26,6 @@ def proxy_header(version: ProxyProtocol, source: tuple[str, int], destination: t
 
 
 _READS_IN_A_ROW: Final = 16
-
-
 CHUNK: Final = 16384  # octets read at once: all that a peer can make a probe hold
 
 

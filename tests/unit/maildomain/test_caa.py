@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtls.maildomain.records.caa import CaaRecord, Grant, caa_binds_account, caa_forbids, grant_of
-from mailtls.model.reason import Reason
+from mailtls.reasons.reason import Reason
 
 OURS = frozenset({"letsencrypt.org"})
 DNS = "dns-01"

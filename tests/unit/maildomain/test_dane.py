@@ -16,8 +16,8 @@ from mailservers.certificates import HOST, Authority, Served, Wish
 from mailtls.maildomain.checks.tlsa import flaw, key_of, matches
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, ServedTls, TlsaRecord
-from mailtls.model.reason import Reason, Severity
 from mailtls.net.answer import Dnssec, Records
+from mailtls.reasons.reason import Reason, Severity
 
 GOOD = AUTHORITY.issue()
 RSA = AUTHORITY.issue(Wish(rsa_bits=2048))

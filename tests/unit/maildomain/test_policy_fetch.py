@@ -11,7 +11,7 @@ from mailservers.certificates import Authority, Wish
 from mailservers.policy_server import Answer, page, serving
 from mailtls.maildomain.facts import StsFault, StsFetch
 from mailtls.maildomain.lookup.policy_fetch import LARGEST_POLICY, PATH, PolicyFetcher
-from mailtls.model.address_policy import AddressPolicy
+from mailtls.net.addresses import AddressPolicy
 
 HOST = "mta-sts.example.com"
 BODY = "version: STSv1\nmode: none\nmax_age: 86400\n"

@@ -12,11 +12,11 @@ from mailservers.certificates import HOST, Wish
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFault, StsFetch
 from mailtls.maildomain.overview import describe_domain
-from mailtls.model.explanations.domain import DOMAIN as EXPLAINED
-from mailtls.model.explanations.domain import SENDERS
-from mailtls.model.reason import Reason, Severity
 from mailtls.net.answer import Records
 from mailtls.probe.replies import Fault, Phase, Stop
+from mailtls.reasons.explanations.domain import DOMAIN as EXPLAINED
+from mailtls.reasons.explanations.domain import SENDERS
+from mailtls.reasons.reason import Reason, Severity
 
 GOOD = ders(AUTHORITY.issue())
 FAIL, WARN = Severity.FAIL, Severity.WARN

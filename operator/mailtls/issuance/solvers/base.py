@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Generic, Protocol, TypeVar
 
+from mailtls.api.reading.document import Node
+from mailtls.api.spec import DataRef, SolverSettings
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.propagation import Names
-from mailtls.model.address_policy import AddressPolicy
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import DataRef, SolverSettings
-from mailtls.world.reading.document import Node
+from mailtls.net.addresses import AddressPolicy
+from mailtls.reasons.reason import Finding, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,6 @@ class Surroundings:
 
 Secrets = Mapping[DataRef, bytes]
 """The contents of what the settings of a solver refer to."""
-
 S = TypeVar("S", bound=SolverSettings)
 
 

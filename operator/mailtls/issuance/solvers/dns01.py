@@ -12,11 +12,11 @@ from typing import Final, Protocol
 import dns.name
 
 from mailtls.api.place import Place, PlaceKind
+from mailtls.api.reading.document import Node, duration
+from mailtls.api.spec import DNS01, DataRef
 from mailtls.issuance.solvers.base import VISIBLE, ChallengeResponse, Outcome, Remark, Stage, Visibility
 from mailtls.issuance.solvers.propagation import Spread, names_by
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import DNS01, DataRef
-from mailtls.world.reading.document import Node, duration
+from mailtls.reasons.reason import Finding, Reason
 
 DELAY_WHEN_BLOCKED: Final = timedelta(minutes=1)
 """How long after a record was published the CA is asked where nobody can look and no delay is set."""

@@ -14,10 +14,10 @@ import dns.name
 import dns.rcode
 import dns.tsig
 
+from mailtls.api.spec import DataRef
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.propagation import Location
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import DataRef
+from mailtls.reasons.reason import Finding, Reason
 
 _BUSY: Final = frozenset({dns.rcode.SERVFAIL})
 # key "mailtls." { algorithm hmac-sha256; secret "..."; };

@@ -12,8 +12,8 @@ import dns.rrset
 
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.propagation import Location, Names
-from mailtls.model.reason import Finding, Reason
-from mailtls.world.dns.server import Ask, is_authoritative
+from mailtls.net.dns_server import Ask, is_authoritative
+from mailtls.reasons.reason import Finding, Reason
 
 _MOST_ALIASES: Final = 8
 _SIBLING: Final = "_mailtls-wildcard-check"  # no name that anybody has

@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from mailtls.api.place import Place, PlaceKind
+from mailtls.api.reading.document import Node
+from mailtls.api.spec import HTTP01, DataRef
 from mailtls.issuance.solvers.base import (
     VISIBLE,
     ChallengeResponse,
@@ -19,9 +21,7 @@ from mailtls.issuance.solvers.base import (
 )
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Tokens
-from mailtls.model.reason import Finding, Reason
-from mailtls.model.spec import HTTP01, DataRef
-from mailtls.world.reading.document import Node
+from mailtls.reasons.reason import Finding, Reason
 
 _HTTP_PORT: Final = 80
 

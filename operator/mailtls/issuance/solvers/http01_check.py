@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mailtls.issuance.solvers.http01_server import PATH
-from mailtls.model.address_policy import AddressPolicy
+from mailtls.net.addresses import AddressPolicy
 
 _SECONDS: Final = 5.0  # for everything: lookup, redirects and body
 _MOST_REDIRECTS: Final = 10

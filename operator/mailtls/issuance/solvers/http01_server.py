@@ -14,14 +14,14 @@ from typing import Final
 
 from aiohttp import web
 
-from mailtls.world.guarded_server import BACKLOG, Bounds, GuardedServer, last_answer, listen
-from mailtls.world.ports import Cluster, Json
+from mailtls.api.reading.document import Json
+from mailtls.kube.interface import Cluster
+from mailtls.net.http_server import BACKLOG, Bounds, GuardedServer, last_answer, listen
 
 PATH: Final = "/.well-known/acme-challenge/"
 PORT: Final = 8089
 PORT_NAME: Final = "http01"  # kube-proxy joins the ports of Service and slice by this name
 MOST_TOKENS: Final = 50_000  # at a time a CA waits for a few hundred
-
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")  # base64url without padding, RFC 8555 section 8.1
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(?::[0-9]{1,5})?")
 _BOUNDS: Final = Bounds(connections=2000)  # a CA needs a few milliseconds, and looks from a handful of places

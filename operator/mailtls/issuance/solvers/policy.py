@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from mailtls.api.place import Place
-from mailtls.model.spec import DNS01, Acme, DataRef, Desired, SolverSpec
+from mailtls.api.spec import DNS01, Acme, DataRef, Desired, SolverSpec
 
 _WILDCARD: Final = "*."
 _NO_MATCH: Final = -1

@@ -20,8 +20,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 
-from mailtls.model.address_policy import AddressPolicy
-from mailtls.world.dns.server import (
+from mailtls.net.addresses import AddressPolicy
+from mailtls.net.dns_server import (
     DNS_PORT,
     KNOCK_SECONDS,
     Address,
@@ -31,7 +31,7 @@ from mailtls.world.dns.server import (
     is_authoritative,
     split_server,
 )
-from mailtls.world.expiring import Expiring
+from mailtls.net.shared_work import Expiring
 
 _SECONDS: Final = 2.0  # for one name and type, all tries included
 _SERVERS_SECONDS: Final = 300.0
@@ -39,7 +39,6 @@ _SILENCE_SECONDS: Final = 60.0
 _MOST_SERVERS: Final = 16  # a zone may list thousands, and the answers of 16 say enough
 _MOST_ADDRESSES: Final = 32
 _MOST_KNOCKS: Final = 3  # servers that are tried over TCP, too, when all are silent
-
 Conversation = Callable[[float], AbstractContextManager[Ask]]
 """Connects to the server that takes the records, until a monotonic time."""
 

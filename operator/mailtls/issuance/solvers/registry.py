@@ -9,6 +9,8 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
+from mailtls.api.reading.document import Node
+from mailtls.api.spec import DataRef, SolverSettings
 from mailtls.issuance.solvers import http01, rfc2136
 from mailtls.issuance.solvers.base import (
     VISIBLE,
@@ -21,13 +23,10 @@ from mailtls.issuance.solvers.base import (
     Visibility,
 )
 from mailtls.issuance.solvers.dns01 import hidden_by_delay
-from mailtls.model.spec import DataRef, SolverSettings
-from mailtls.world.expiring import Expiring
-from mailtls.world.reading.document import Node
+from mailtls.net.shared_work import Expiring
 
 _SECRET_SECONDS: Final = 30.0  # a rotated key is taken up that late, or after the first refusal
 _SOLVER_SECONDS: Final = 3600.0
-
 _Result = TypeVar("_Result")
 
 

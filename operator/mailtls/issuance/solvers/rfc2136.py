@@ -16,23 +16,22 @@ import dns.rdtypes.ANY.TXT
 import dns.tsig
 import dns.update
 
+from mailtls.api.reading.acme import data_ref
+from mailtls.api.reading.document import Node
+from mailtls.hostname import zone_name
 from mailtls.issuance.solvers.base import ChallengeProblem, Provider, Secrets, Surroundings
 from mailtls.issuance.solvers.dns01 import Dns01, Dns01Solver, dns01_settings
 from mailtls.issuance.solvers.dns_update import Refusal, Rfc2136, tsig_key
 from mailtls.issuance.solvers.dns_zone import Search
 from mailtls.issuance.solvers.propagation import Location, Names, Propagation, Spread
-from mailtls.model.address_policy import AddressPolicy
-from mailtls.model.hostname import zone_name
-from mailtls.world.deadline import end_of
-from mailtls.world.dns.server import DNS_PORT, Ask, DnsProblem, DnsServer
-from mailtls.world.effects import before_effect
-from mailtls.world.expiring import Expiring
-from mailtls.world.reading.authority_spec import data_ref
-from mailtls.world.reading.document import Node
+from mailtls.net.addresses import AddressPolicy
+from mailtls.net.deadline import end_of
+from mailtls.net.dns_server import DNS_PORT, Ask, DnsProblem, DnsServer
+from mailtls.net.effects import before_effect
+from mailtls.net.shared_work import Expiring
 
 HIGHEST_PORT: Final = 65535
 TSIG_ALGORITHMS: Final = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
-
 _DNS_SERVER: Final = re.compile(
     r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?"
 )

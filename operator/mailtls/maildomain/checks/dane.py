@@ -6,9 +6,9 @@ from typing import Final
 from mailtls.maildomain.checks.input import Published, Service
 from mailtls.maildomain.checks.tlsa import DANE_EE, DANE_TA, association, flaw, key_of, matches
 from mailtls.maildomain.facts import TlsaRecord
-from mailtls.model.quoting import shorten
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.net.answer import Dnssec
+from mailtls.reasons.quoting import shorten
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 LONGEST_TTL: Final = 3600  # seconds that a forgotten record goes on hurting
 _BEST: Final = TlsaRecord(DANE_EE, 1, 1, b"")  # RFC 7672 section 3.1.1

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from mailtls.maildomain.checks.input import Published
 from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, TlsaRecord
-from mailtls.model.quoting import shorten
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.net.answer import Dnssec, Records
+from mailtls.reasons.quoting import shorten
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 
 def lookups_fail(published: Published) -> Iterator[Finding]:

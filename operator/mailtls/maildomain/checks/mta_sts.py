@@ -16,9 +16,9 @@ from mailtls.maildomain.records.mta_sts import (
     parse_record,
     parse_report,
 )
-from mailtls.model.quoting import quote, quote_all, shorten
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.pki.served_certificate import read_served
+from mailtls.reasons.quoting import quote, quote_all, shorten
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 ENFORCE_AGE: Final = 604_800  # a week; less is forgotten over a weekend, and protects nobody
 TESTING_AGE: Final = 86_400

@@ -8,9 +8,9 @@ from mailtls.maildomain.facts import DomainFacts
 from mailtls.maildomain.records.dkim import DkimInvalid, DkimKey, is_dkim_record, parse_dkim
 from mailtls.maildomain.records.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, parse_dmarc
 from mailtls.maildomain.records.spf import MOST_LOOKUPS, MOST_VOIDS, SpfInvalid, SpfRecord, is_spf_record, parse_spf
-from mailtls.model.quoting import quote, quote_all, shorten
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.net.answer import Records
+from mailtls.reasons.quoting import quote, quote_all, shorten
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 _RSA_LEAST: Final = 1024  # RFC 8301 section 3.2: verifiers take no less
 _RSA_GOOD: Final = 2048

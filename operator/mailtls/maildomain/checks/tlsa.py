@@ -8,7 +8,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mailtls.maildomain.facts import RELAY_PORT, TlsaRecord
-from mailtls.model import loading
+from mailtls.pki import loading
 from mailtls.pki.served_certificate import read_served
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)  # certificate usages

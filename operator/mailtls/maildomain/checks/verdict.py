@@ -9,11 +9,10 @@ from mailtls.maildomain.checks.input import Published
 from mailtls.maildomain.checks.mta_sts import policy_of
 from mailtls.maildomain.facts import DomainFacts, MxHost, ServedTls
 from mailtls.maildomain.records.mta_sts import StsMode
-from mailtls.model.reason import Finding, Severity
 from mailtls.net.answer import Dnssec
+from mailtls.reasons.reason import Finding, Severity
 
 Check: TypeAlias = Callable[[Published], Iterator[Finding]]
-
 CHECKS: Final[tuple[Check, ...]] = (
     mail_route.lookups_fail,
     mail_route.no_host_takes_mail,

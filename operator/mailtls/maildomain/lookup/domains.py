@@ -12,7 +12,7 @@ from mailtls.maildomain.name import displayed, domain_name, selector_name
 from mailtls.maildomain.records.dmarc import names_to_ask
 from mailtls.maildomain.records.spf import MOST_LOOKUPS, SpfInvalid, Term, is_spf_record, parse_spf
 from mailtls.net.answer import Records
-from mailtls.world.dns.resolver import ResolverSettings
+from mailtls.net.resolver import ResolverSettings
 
 _AT_ONCE: Final = 16
 _DOMAINS_AT_ONCE: Final = 4

@@ -9,7 +9,7 @@ from mailtls.maildomain.facts import Mx, MxHost, TlsaRecord
 from mailtls.maildomain.lookup.records import Lookup
 from mailtls.maildomain.name import address_of
 from mailtls.net.answer import Records
-from mailtls.world.dns.server import Address
+from mailtls.net.dns_server import Address
 
 _KINDS: Final = ("A", "AAAA")
 _Given = TypeVar("_Given")

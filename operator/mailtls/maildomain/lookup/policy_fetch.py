@@ -13,9 +13,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mailtls.maildomain.facts import StsFault, StsFetch
-from mailtls.model.address_policy import AddressPolicy
-from mailtls.model.quoting import quote, shorten
-from mailtls.world.roots import add_roots, missing_roots
+from mailtls.net.addresses import AddressPolicy
+from mailtls.pki.roots import add_roots, missing_roots
+from mailtls.reasons.quoting import quote, shorten
 
 PATH: Final = "/.well-known/mta-sts.txt"
 LARGEST_POLICY: Final = 65536  # RFC 8461 section 3.3 suggests 64 kilobytes

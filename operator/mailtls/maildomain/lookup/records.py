@@ -4,11 +4,11 @@ from typing import Any, Final
 
 from mailtls.maildomain.facts import Mx, TlsaRecord
 from mailtls.maildomain.records.caa import CaaRecord
-from mailtls.model.quoting import quote
+from mailtls.net.addresses import MOST_ADDRESSES, FindAddresses, Found
 from mailtls.net.answer import Records
-from mailtls.world.dns.resolver import Resolver, ResolverSettings
-from mailtls.world.dns.server import Address
-from mailtls.world.lookup import MOST_ADDRESSES, FindAddresses, Found
+from mailtls.net.dns_server import Address
+from mailtls.net.resolver import Resolver, ResolverSettings
+from mailtls.reasons.quoting import quote
 
 MOST_HOSTS: Final = 50
 _MOST_TEXTS: Final = 200  # the apex of a large company holds dozens of proofs for other services

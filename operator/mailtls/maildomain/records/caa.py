@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mailtls.model.reason import Finding, Reason
+from mailtls.reasons.reason import Finding, Reason
 
 _CRITICAL: Final = 128  # RFC 8659 section 4.1.1
 _ISSUE, _ISSUE_WILD = "issue", "issuewild"

@@ -11,12 +11,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mailtls.model.loading import public_key
+from mailtls.pki.loading import public_key
 
 VERSION: Final = "DKIM1"
 _ED25519_OCTETS: Final = 32  # RFC 8463 section 4.2
-
-
 _TAG = re.compile(r"[ \t\r\n]*([A-Za-z][A-Za-z0-9_]*)[ \t\r\n]*=[ \t\r\n]*([^;]*?)[ \t\r\n]*")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailtls.maildomain.records.dkim import TagsInvalid, parse_tags
-from mailtls.model.quoting import quote
+from mailtls.reasons.quoting import quote
 
 VERSION: Final = "DMARC1"
 _POLICIES: Final = frozenset({"none", "quarantine", "reject"})

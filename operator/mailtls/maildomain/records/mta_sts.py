@@ -7,12 +7,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mailtls.maildomain.records.dkim import TagsInvalid, parse_tags
-from mailtls.model.quoting import quote
+from mailtls.reasons.quoting import quote
 
 VERSION: Final = "STSv1"
 REPORT_VERSION: Final = "TLSRPTv1"  # RFC 8460 section 3
 LONGEST_AGE: Final = 31_557_600  # a year (RFC 8461 section 3.2)
-
 _EXTENSION = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[\x21-\x3a\x3c\x3e-\x7e]+"
 # RFC 8461 section 3.1: `v` comes first, fields of other names are extensions.
 _RECORD = re.compile(rf"v=STSv1((?:[ \t]*;[ \t]*{_EXTENSION})+)[ \t]*(?:;[ \t]*)?")

@@ -5,12 +5,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mailtls.model.quoting import quote
+from mailtls.reasons.quoting import quote
 
 VERSION: Final = "v=spf1"
 MOST_LOOKUPS: Final = 10  # RFC 7208 section 4.6.4: more, and receivers give up with permerror
 MOST_VOIDS: Final = 2
-
 _TERM = re.compile(r"([-+?~]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:=/])(.*))?", re.DOTALL)
 _MACRO = r"%(?:\{[slodiphcrtvSLODIPHCRTV][0-9]*[rR]?[-.+,/_=]*\}|%|_|-)"
 _DOMAIN = re.compile(rf"(?:{_MACRO}|[\x21-\x24\x26-\x7e])+")

@@ -6,8 +6,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.target import RELAY_PORT, Endpoint, Target, Way
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 
 def differences(endpoints: Iterable[Endpoint]) -> tuple[Finding, ...]:
@@ -69,17 +69,9 @@ _ASPECTS: Mapping[str, Callable[[Endpoint], str]] = {
     "TLS version": lambda each: each.tls_version or "",
     "capabilities": lambda each: " ".join(each.capabilities),
 }
-
-
 _SHOWN: Final = 3  # variants in one message, and addresses of each
-
-
 _CLOSED: Final = frozenset({Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.NETWORK_UNREACHABLE})
-
-
 _SUBMISSION: Final[Mapping[int, int]] = MappingProxyType({465: 587, 587: 465})  # each beside its twin
-
-
 _FOR_WHOM: Final[Mapping[int, str]] = MappingProxyType(
     {465: "implicit TLS, which no attacker can strip", 587: "STARTTLS, which older mail programs know alone"}
 )

@@ -5,7 +5,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
@@ -19,6 +18,7 @@ from mailtls.probe.checks.input import (
 )
 from mailtls.probe.replies import Fault, Phase, Reply
 from mailtls.probe.target import Target, Way
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 _PREAUTHENTICATED = "PREAUTH"
 

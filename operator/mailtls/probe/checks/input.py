@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from mailtls.model.quoting import shorten
-from mailtls.model.reason import Finding, Reason
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
 from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, ProtocolHints, Wording, hints_for
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Expected, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.probe.threshold import Thresholds
+from mailtls.reasons.quoting import shorten
+from mailtls.reasons.reason import Finding, Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from mailtls.model.duration import format_minute
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
 from mailtls.probe.checks.input import CheckInput
 from mailtls.probe.facts import INJECTED_COMMANDS, Inspection, Question
 from mailtls.probe.replies import Phase, Session, Stop
 from mailtls.probe.threshold import TlsVersion
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.times import format_minute
 
 _LEGACY: Final = {Question.TLS_1_0: "TLS 1.0", Question.TLS_1_1: "TLS 1.1"}
-
-
 _IN_SESSION: Final = (Phase.HANDSHAKE, Phase.GREETING, Phase.CAPABILITIES_IN_TLS)
-
-
 _RESUMED: Final = {Question.RESUMED_1_2: "TLS 1.2", Question.RESUMED_1_3: "TLS 1.3"}
 
 
@@ -195,8 +191,6 @@ _OLDER: Final[Mapping[TlsVersion, tuple[Question, ...]]] = {
     TlsVersion.TLS_1_2: (Question.TLS_1_0, Question.TLS_1_1),
     TlsVersion.TLS_1_3: (Question.TLS_1_0, Question.TLS_1_1, Question.TLS_1_2),
 }
-
-
 _VERSION_NAMES: Final = {Question.TLS_1_0: "TLSv1", Question.TLS_1_1: "TLSv1.1", Question.TLS_1_2: "TLSv1.2"}
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from mailtls.model.hostname import dialled
-from mailtls.model.reason import Finding, Reason, Severity
+from mailtls.hostname import dialled
 from mailtls.probe.checks import served_certificate
 from mailtls.probe.checks.input import CheckInput
 from mailtls.probe.facts import REFUSALS, Inspection, Outcome
 from mailtls.probe.replies import Phase, Session, Stop
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 CERTIFICATE_CHECKS: Final = (
     served_certificate.older_certificate_is_served,
@@ -27,14 +27,8 @@ CERTIFICATE_CHECKS: Final = (
     served_certificate.name_does_not_match,
     served_certificate.purpose_is_wrong,
 )
-
-
 """What is checked of each certificate that a port serves, in the order in which faults are reported."""
-
-
 _NOT_THE_STORED_ONE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
-
-
 _WHERE: Final = (
     "The server has a certificate of its own for that: look for it where names choose certificates (Postfix copies "
     "them into tls_server_sni_maps, so run postmap -F again)."

@@ -2,36 +2,22 @@
 
 from typing import Final
 
-from mailtls.model.duration import format_minute
-from mailtls.model.quoting import quote
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.pki.served_certificate import KeyBand, ServedCertificate, describe, key_band
 from mailtls.probe.checks.input import CheckInput, chain
 from mailtls.probe.replies import Verification
+from mailtls.reasons.quoting import quote
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.times import format_minute
 
 NAMES_SHOWN: Final = 5
-
-
 _WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
-
-
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
-
-
 _ISSUER_MISSING: Final = frozenset({2, 20, 21})
-
-
 _BUNDLE_UNREADABLE: Final = -1
-
-
 _STORE_EMPTY: Final = -2
-
-
 _NAMED: Final = _ISSUER_MISSING | {
     *(0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE, _STORE_EMPTY)
 }
-
-
 _STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
 
 

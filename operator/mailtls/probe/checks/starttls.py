@@ -5,7 +5,6 @@ Faults are distinguished by the phase in which the dialog ended, never by the ki
 
 import re
 
-from mailtls.model.reason import Finding, Reason, Severity
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
@@ -18,6 +17,7 @@ from mailtls.probe.checks.input import (
     unwanted,
 )
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 # How a server takes its leave in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
 _FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")

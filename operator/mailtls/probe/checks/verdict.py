@@ -5,16 +5,14 @@ from datetime import datetime
 from itertools import chain
 from typing import Final, TypeAlias
 
-from mailtls.model.reason import Finding
 from mailtls.probe.checks import connecting, inspection, login, names, served_certificate, starttls
 from mailtls.probe.checks.connecting import port_is_blocked, with_directions
 from mailtls.probe.checks.input import CheckInput, with_evidence
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Endpoint, Expected, Target
+from mailtls.reasons.reason import Finding
 
 Check: TypeAlias = Callable[[CheckInput], Finding | None]
-
-
 CHECKS: Final[tuple[Check, ...]] = (
     connecting.connection_is_refused,
     port_is_blocked,

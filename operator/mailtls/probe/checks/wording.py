@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.model.reason import Reason
 from mailtls.probe.replies import Phase
 from mailtls.probe.target import Protocol
+from mailtls.reasons.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,6 @@ _POSTFIX: Final = MappingProxyType(
         Reason.UNEXPECTED_CERTIFICATE: "smtpd_tls_chain_files (Postfix)",
     }
 )
-
-
 _DOVECOT: Final = MappingProxyType(
     {
         Reason.CONNECTION_REFUSED: "Dovecot: name the protocol in `protocols` and the port in an inet_listener",
@@ -75,8 +73,6 @@ _DOVECOT: Final = MappingProxyType(
         Reason.UNEXPECTED_CERTIFICATE: "ssl_server_cert_file (Dovecot; 2.3: ssl_cert)",
     }
 )
-
-
 _HINTS: Final = MappingProxyType(
     {
         Protocol.SMTP: ProtocolHints(
@@ -135,8 +131,6 @@ IN_CLUSTER: Final = Wording(
     claimed="`xclientAddress`",
     login="the Secret",
 )
-
-
 BY_HAND: Final = Wording(
     trust="--ca-file",
     stored="the renewed files",

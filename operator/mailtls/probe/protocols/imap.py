@@ -3,17 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mailtls.model.quoting import quote
 from mailtls.probe.protocols.dialog import Garbled
 from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Protocol
+from mailtls.reasons.quoting import quote
 
 _UNTAGGED: Final = b"*"
-
-
 _TAGS: Final = {Phase.CAPABILITIES: b"a1", Phase.STARTTLS: b"a2", Phase.CAPABILITIES_IN_TLS: b"a3"}
-
-
 _VERBS: Final = {
     Phase.CAPABILITIES: b"CAPABILITY",
     Phase.STARTTLS: b"STARTTLS",

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mailtls.model.quoting import quote
 from mailtls.probe.protocols.dialog import Garbled
 from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Protocol
+from mailtls.reasons.quoting import quote
 
 _COMMANDS: Final = {
     Phase.GREETING: b"",
@@ -14,11 +14,7 @@ _COMMANDS: Final = {
     Phase.STARTTLS: b"STLS\r\n",
     Phase.CAPABILITIES_IN_TLS: b"CAPA\r\n",
 }
-
-
 _LISTS: Final = frozenset({Phase.CAPABILITIES, Phase.CAPABILITIES_IN_TLS})
-
-
 _GOOD, _BAD = "+OK", "-ERR"
 
 

@@ -4,21 +4,17 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from mailtls.model.quoting import quote
 from mailtls.probe.protocols.dialog import Garbled
 from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Protocol
+from mailtls.reasons.quoting import quote
 
 _COMMANDS: Final = {
     Phase.GREETING: b"",
     Phase.CAPABILITIES: b"CAPABILITY\r\n",
     Phase.STARTTLS: b"STARTTLS\r\n",
 }
-
-
 _LITERAL: Final = re.compile(rb"\{(\d{1,6})\+?\}$")  # RFC 5804 section 4: a string by its length, on the next lines
-
-
 _ENDS: Final = frozenset({"OK", "NO", "BYE"})
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
-from mailtls.model.quoting import quote
 from mailtls.probe.protocols.dialog import Garbled
 from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Protocol
+from mailtls.reasons.quoting import quote
 
 CODE_LENGTH: Final = 3
 

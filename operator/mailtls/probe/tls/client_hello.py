@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.model.hostname import address_in
-from mailtls.model.quoting import quote
+from mailtls.hostname import address_in
 from mailtls.probe.replies import Fault
 from mailtls.probe.tls.handshake import RECORD_LIMIT, HandshakeFailed
+from mailtls.reasons.quoting import quote
 
 WEAK_SUITES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
@@ -23,8 +23,6 @@ WEAK_SUITES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
         "3DES": (0x000A, 0x000D, 0x0010, 0x0013, 0x0016, 0xC008, 0xC012),
     }
 )
-
-
 # Suites that are fine, by the type of key of the certificate that a server needs for them.
 OF_KEY_TYPE: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
@@ -32,26 +30,12 @@ OF_KEY_TYPE: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
         "ECDSA": (0xC02C, 0xC02B, 0xCCA9, 0xC024, 0xC023, 0xC00A, 0xC009),
     }
 )
-
-
 _FAMILIES: Final = MappingProxyType({**OF_KEY_TYPE, **WEAK_SUITES})
-
-
 _ALERT, _HANDSHAKE, _CLIENT_HELLO, _SERVER_HELLO = 21, 22, 1, 2
-
-
 _TLS_1_0, _TLS_1_2 = 0x0301, 0x0303
-
-
 _HEADER: Final = 5  # octets of a record's header
-
-
 _SESSION_ID_AT: Final = 38  # octets in a ServerHello before its session id: header, version, random
-
-
 _SERVER_NAME, _GROUPS, _POINT_FORMATS, _SIGNATURES = 0, 10, 11, 13  # RFC 6066, RFC 8422, RFC 5246 section 7.4.1.4.1
-
-
 _SIGNATURE_SCHEMES: Final = (0x0403, 0x0503, 0x0603, 0x0401, 0x0501, 0x0601, 0x0804, 0x0805, 0x0806, 0x0201, 0x0203)
 
 

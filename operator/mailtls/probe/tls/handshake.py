@@ -11,17 +11,13 @@ from typing import Final
 
 from OpenSSL import SSL, crypto
 
-from mailtls.model.hostname import address_in
-from mailtls.model.quoting import quote, shorten
+from mailtls.hostname import address_in
 from mailtls.probe.replies import Fault, Session
 from mailtls.probe.tls.trust_store import TrustStore
+from mailtls.reasons.quoting import quote, shorten
 
 RECORD_LIMIT: Final = 16384  # octets of plain text in one TLS record (RFC 8446 section 5.1)
-
-
 _RECORDS: Final = frozenset({b"\x15", b"\x16"})  # alert, handshake: how a server's first record can begin
-
-
 _VERSION_FAULTS: Final = ("protocol version", "unsupported protocol", "version too low", "no protocols available")
 
 

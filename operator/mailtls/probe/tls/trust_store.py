@@ -9,11 +9,11 @@ from typing import Final
 from cryptography import x509
 from OpenSSL import crypto
 
-from mailtls.model import loading
-from mailtls.model.loading import certificates
-from mailtls.model.quoting import shorten
+from mailtls.pki import loading
+from mailtls.pki.loading import certificates
+from mailtls.pki.roots import missing_roots, root_places
 from mailtls.probe.replies import Verification
-from mailtls.world.roots import missing_roots, root_places
+from mailtls.reasons.quoting import shorten
 
 
 @cache
@@ -24,11 +24,7 @@ def staging_roots() -> tuple[x509.Certificate, ...]:
 
 # No codes of OpenSSL: the extra roots are no certificates, and there are no roots at all.
 UNREADABLE_ROOTS: Final = -1
-
-
 NO_ROOTS: Final = -2
-
-
 _UNTRUSTED: Final = frozenset({2, 19, 20, 21})  # X509_V_ERR_* of chains that lead to no root of ours
 
 

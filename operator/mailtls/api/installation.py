@@ -1,0 +1,119 @@
+"""What an installation decides: features switched off, and who may ask its account for which names."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Final
+
+from mailtls.api.preset import PRESETS
+from mailtls.api.spec import Desired, UpdateStrategy
+from mailtls.probe.target import Way
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.steps import Action, ReloadPod
+
+
+class Feature(StrEnum):
+    """A feature by the name of its Helm value below `features`."""
+
+    EXEC = "exec"
+    CUSTOM_RELOADS = "customReloads"
+    RESTARTS = "restarts"
+    SERVICES = "services"
+    DOMAINS = "domains"
+
+
+_SAID: Final[Mapping[Feature, tuple[str, str]]] = {
+    Feature.EXEC: (
+        "No command is run in pods",
+        "or bring the certificate in by updateStrategy: Restart, or None where the server looks at its files itself",
+    ),
+    Feature.CUSTOM_RELOADS: (
+        "Only the reload commands of presets are run in pods",
+        "or remove workloads[].reload.command where workloads[].preset has a command of its own",
+    ),
+    Feature.RESTARTS: ("No workload is restarted", "or bring the certificate in by updateStrategy: Reload or None"),
+    Feature.SERVICES: ("No Services are looked for", "or take Service out of spec.probe.from"),
+    Feature.DOMAINS: ("No mail domains are looked at", "or remove spec.domains"),
+}
+_PRESET_RELOADS: Final = frozenset(preset.reload for preset in PRESETS.values() if preset.reload)
+
+
+def parse_features(text: str) -> "Features":
+    """Read what is off, as the chart writes it: names with commas between them; raises ValueError for others."""
+    named = {str(feature): feature for feature in Feature}
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if not set(names) <= named.keys():
+        raise ValueError(f"write some of {', '.join(named)}")
+    return Features(frozenset(named[name] for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which features are off; none by default."""
+
+    off: frozenset[Feature] = frozenset()
+
+    def refusal(self, feature: Feature) -> Finding | None:
+        """Say that a feature is off, by the name of the value that does it, None while it is on."""
+        if feature not in self.off:
+            return None
+        what, way_out = _SAID[feature]
+        message = f"{what}: features.{feature} is false in the operator's Helm values. Set it to true, {way_out}."
+        return Finding(Reason.FEATURE_DISABLED, message)
+
+    def refusals(self, desired: Desired) -> tuple[Finding, ...]:
+        """Say of all that a resource asks for and that is off."""
+        ways = {workload.update_strategy for workload in desired.workloads}
+        commands = {reload.command for workload in desired.workloads for reload in workload.reloads}
+        asked = {
+            Feature.EXEC: UpdateStrategy.RELOAD in ways,
+            Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
+            Feature.RESTARTS: UpdateStrategy.RESTART in ways,
+            Feature.SERVICES: Way.SERVICE in desired.probe.ways,
+            Feature.DOMAINS: bool(desired.domains),
+        }
+        return tuple(filter(None, (self.refusal(feature) for feature in Feature if asked[feature])))
+
+    def refusal_to_tell(self, step: Action) -> Finding | None:
+        """Say why a pod is not told to reload, or a workload or pod not replaced; None where it may be."""
+        if not isinstance(step, ReloadPod):
+            off = self.refusal(Feature.RESTARTS)
+            if off is None or step.workload.update_strategy is not UpdateStrategy.RELOAD:
+                return off
+            message = (
+                f"{step.workload} must be restarted, because a reload does not help or cannot be run, and "
+                "features.restarts is false in the Helm values. Set it to true or run kubectl rollout restart yourself."
+            )
+            return Finding(off.reason, message)
+        if (off := self.refusal(Feature.EXEC)) is not None:
+            return off
+        is_custom = any(reload.command not in _PRESET_RELOADS for reload in step.workload.reloads)
+        return self.refusal(Feature.CUSTOM_RELOADS) if is_custom else None
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedNames:
+    """One rule: resources in `namespaces` may order `names`; both are globs, whose `*` stands for dots too."""
+
+    namespaces: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def allows(self, namespace: str, name: str) -> bool:
+        """Whether this rule lets a namespace have a name, which may be a wildcard."""
+        is_theirs = any(fnmatchcase(namespace, glob) for glob in self.namespaces)
+        return is_theirs and any(_covers(glob.lower(), name.lower()) for glob in self.names)
+
+
+def first_refused(rules: Iterable[AllowedNames], namespace: str, names: Iterable[str]) -> str | None:
+    """Return the first name that no rule lets the namespace have; without rules all are allowed."""
+    known = tuple(rules)
+    if not known:
+        return None
+    return next((name for name in names if not any(rule.allows(namespace, name) for rule in known)), None)
+
+
+def _covers(glob: str, name: str) -> bool:
+    # A wildcard stands for more names than `?` or `[...]` does, so only a glob that begins with `*` covers one.
+    is_wide_enough = not name.startswith("*") or glob.startswith("*")
+    return is_wide_enough and fnmatchcase(name, glob)

@@ -1,0 +1,1 @@
+"""Reads what people wrote into frozen values; each complaint names its path."""

@@ -1,0 +1,119 @@
+"""Reads how the probe of a `MailServerTLS` goes about, and which mail domains are looked up."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from mailtls.api.reading.acme import bundle_ref, object_name
+from mailtls.api.reading.document import Node, duration
+from mailtls.api.reading.ports import ports_listed, thresholds
+from mailtls.api.spec import Probe, PublicName, Workload
+from mailtls.hostname import certificate_name
+from mailtls.maildomain.facts import MailDomain
+from mailtls.maildomain.name import InvalidName, address_of, domain_name, selector_name
+from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, Way
+
+_LEAST: Final = timedelta(minutes=1)
+_MOST: Final = timedelta(hours=168)
+_LEAST_DEEP: Final = timedelta(hours=1)
+_MOST_DEEP: Final = timedelta(hours=8760)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the probe's defaults follow from."""
+
+    namespace: str
+    host: str
+    workloads: tuple[Workload, ...]
+
+
+def probe(node: Node, asked: Asked, default_interval: timedelta) -> Probe:
+    """Read `spec.probe`."""
+    interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
+    deep = node.at("deepInterval")
+    ways = _ways(node.at("from"))
+    return Probe(
+        interval=duration(interval, _LEAST, _MOST) if interval.is_given else default_interval,
+        trust=bundle_ref(node.at("trust"), asked.namespace),
+        depth=depth.choice(Depth) if depth.is_given else Probe().depth,
+        auth_secret=object_name(auth.at("name")) if auth.is_given else None,
+        deep_interval=duration(deep, _LEAST_DEEP, _MOST_DEEP) if deep.is_given else None,
+        thresholds=thresholds(node.at("thresholds")),
+        ways=ways,
+        public=_public(node.at("public"), asked, ways),
+    )
+
+
+def _ways(node: Node) -> frozenset[Way]:
+    if not node.is_given:
+        return Probe().ways
+    ways = [item.choice(Way) for item in node.items(3)]
+    if Way.PODS not in ways:
+        raise node.refused("a rollout is decided by what each pod serves, so keep Pods in the list")
+    if len(set(ways)) < len(ways):
+        raise node.refused("a word stands here twice, so remove one of the two")
+    return frozenset(ways)
+
+
+def _public(node: Node, asked: Asked, ways: frozenset[Way]) -> PublicName | None:
+    if Way.PUBLIC not in ways:
+        if node.is_given:
+            raise node.refused("nobody looks from outside, so add Public to probe.from, or remove public")
+        return None
+    host, ports = node.at("host"), ports_listed(node.at("ports")) or _ports_outside(asked.workloads)
+    if asked.workloads and not ports:
+        raise node.at("ports").refused(_NO_PORT)
+    return PublicName(host.read(_host) if host.is_given else asked.host, ports)
+
+
+_NO_PORT: Final = "no port of the workloads is one for the outside, so list some, such as {port: 25, tlsMode: StartTLS}"
+
+
+def _host(text: str) -> str:
+    if "*" in text:
+        raise ValueError("a name with a wildcard cannot be dialled, so write a full host name such as mx1.example.com")
+    return certificate_name(text)
+
+
+def _ports_outside(workloads: Iterable[Workload]) -> tuple[Port, ...]:
+    """What the workloads serve to the world: PROXY headers are a balancer's to add, and LMTP is for the inside."""
+    ports = (port for workload in workloads for port in workload.ports if port.protocol is not Protocol.LMTP)
+    bare = (replace(port, proxy_protocol=ProxyProtocol.NONE, xclient_address=None) for port in ports)
+    return tuple({port.port: port for port in bare}.values())
+
+
+MOST_DOMAINS: Final = 20
+MOST_SELECTORS: Final = 10
+
+
+def domains(node: Node) -> tuple[MailDomain, ...]:
+    """Read the list, none when it is absent; raises `InvalidSpec`."""
+    found: dict[str, MailDomain] = {}
+    for item in node.items(MOST_DOMAINS):
+        name = item.at("name").read(_domain)
+        if name in found:
+            raise item.refused("a domain stands here twice, so remove one of the two")
+        selectors = item.at("dkimSelectors").items(MOST_SELECTORS)
+        found[name] = MailDomain(name, tuple(dict.fromkeys(each.read(_selector) for each in selectors)))
+    return tuple(found.values())
+
+
+def _domain(text: str) -> str:
+    """Read a name of any script; the sentences are those of the schema."""
+    if "@" in text:
+        raise ValueError("write only the part after the @, such as example.com")
+    if address_of(text):
+        raise ValueError("mail goes to names and not to IP addresses, so give a domain such as example.com")
+    try:
+        return domain_name(text).ascii
+    except InvalidName:
+        raise ValueError("write a mail domain such as example.com, of letters, digits and inner hyphens") from None
+
+
+def _selector(text: str) -> str:
+    try:
+        return selector_name(text)
+    except InvalidName:
+        raise ValueError("write a DKIM selector such as mail2026, as it stands after s= in a DKIM-Signature") from None

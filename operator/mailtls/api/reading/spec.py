@@ -1,0 +1,291 @@
+"""Reads a `MailServerTLS`: the only place that knows the JSON of its spec, and that fills in what it leaves out.
+
+The API server has checked the schema of `crds/`; objects that slipped past an older one are refused here with the same
+sentences.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from mailtls.api.installation import AllowedNames, first_refused
+from mailtls.api.preset import PRESETS, Preset
+from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
+from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
+from mailtls.api.reading.ports import ports_listed
+from mailtls.api.reading.probe import Asked, domains, probe
+from mailtls.api.spec import (
+    DNS01,
+    Acme,
+    Desired,
+    Key,
+    PrivateKeyPolicy,
+    Probe,
+    Reload,
+    Renewal,
+    Rollout,
+    RotationPolicy,
+    UpdateStrategy,
+    Workload,
+    WorkloadKind,
+)
+from mailtls.hostname import certificate_name
+from mailtls.pki.certificate import KeyAlgorithm
+from mailtls.probe.target import Port
+from mailtls.reasons.advice import Server
+from mailtls.reasons.reason import Reason
+
+__all__ = [
+    "KEY_SIZES",
+    "PROBE",
+    "RENEW",
+    "ROLLBACK",
+    "Defaults",
+    "InvalidSpec",
+    "default_acme",
+    "parse",
+    "secret_name",
+    "workloads_listed",
+]
+RENEW = "mailtls.dev/renew"
+PROBE = "mailtls.dev/probe"
+ROLLBACK = "mailtls.dev/rollback"
+KEY_SIZES = {KeyAlgorithm.ECDSA: (256, 384), KeyAlgorithm.RSA: (3072, 2048, 4096)}  # the first is the default
+_LONGEST_LABEL = 63
+_LONGEST_SECRET_NAME = 244  # leaves room for `-previous`
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the installation gives to resources that do not say, and to whom: without `allowed_names` to all.
+
+    `solvers` is how solvers are read, for resources and installation alike.
+    """
+
+    solvers: SolverReader
+    acme: Acme | None = None
+    allowed_names: tuple[AllowedNames, ...] = ()
+    probe_interval: timedelta = Probe().interval
+
+
+def parse(resource: Json, defaults: Defaults) -> Desired:
+    """Turn the resource into what is wanted; raises `InvalidSpec`, and nothing else, for what cannot be carried out."""
+    metadata, spec = Node("metadata", resource.get("metadata")), Node("spec", resource.get("spec"))
+    namespace = object_name(metadata.at("namespace"))
+    names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
+    authority = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
+    workloads = _workloads(spec.at("workloads"))
+    _check_wildcards(spec.at("dnsNames"), names, authority)
+    if not authority.namespace:
+        _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
+    private_key = _private_key(spec.at("privateKey"))
+    probing = probe(spec.at("probe"), Asked(namespace, names[0], workloads), defaults.probe_interval)
+    _check_key_size(spec.at("privateKey").at("size"), private_key, probing, workloads)
+    return Desired(
+        key=Key(namespace, object_name(metadata.at("name"))),
+        uid=metadata.at("uid").text(),
+        generation=metadata.at("generation").whole(0, 2**63),
+        created_at=metadata.at("creationTimestamp").read(_time),
+        dns_names=names,
+        secret_name=secret_name(resource),
+        acme=authority,
+        private_key=private_key,
+        renewal=_renewal(spec.at("renewal")),
+        workloads=workloads,
+        rollout=_rollout(spec.at("rollout")),
+        probe=probing,
+        domains=domains(spec.at("domains")),
+        suspend=spec.at("suspend").flag(default=False),
+        renew_requested=_wish(annotations.at(RENEW)),
+        probe_requested=_wish(annotations.at(PROBE)),
+        rollback_requested=_wish(annotations.at(ROLLBACK)),
+    )
+
+
+def secret_name(resource: Json) -> str:
+    """Tell which Secret a resource claims, even where the rest of its spec is wrong; raises `InvalidSpec`."""
+    given = Node("spec", resource.get("spec")).at("secretName")
+    name = object_name(Node("metadata", resource.get("metadata")).at("name"))
+    if len(name) > _LONGEST_LABEL:
+        raise given.refused(
+            "the resource's name labels its Secrets, so give the resource another name of at most 63 characters"
+        )
+    return object_name(given, _LONGEST_SECRET_NAME) if given.is_given else name
+
+
+def workloads_listed(resource: Json) -> frozenset[str]:
+    """Tell which workloads a resource lists (`StatefulSet/postfix`); none where the list cannot be used."""
+    try:
+        return frozenset(str(each) for each in _workloads(Node("spec", resource.get("spec")).at("workloads")))
+    except InvalidSpec:
+        return frozenset()
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("write a time with its time zone, such as 2026-08-01T12:00:00Z")
+
+
+def _wish(node: Node) -> str | None:
+    """Return an annotation's value, whatever it is: any new value is a wish."""
+    return node.value if isinstance(node.value, str) else None
+
+
+def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> None:
+    refused = first_refused(defaults.allowed_names, namespace, names)
+    if refused is not None:
+        raise node.refused(
+            f"acme.allowedNames of the installation does not let namespace {namespace} order {refused}, so remove the"
+            " name, or ask whoever installed the operator to allow it",
+            Reason.NAME_NOT_ALLOWED,
+        )
+
+
+def _dns_names(node: Node) -> tuple[str, ...]:
+    names: list[str] = []
+    for item in node.items(100):
+        name = item.read(certificate_name)
+        if name in names:
+            raise node.refused("a name stands here twice, so remove one of the two")
+        names.append(name)
+    if not names:
+        raise node.refused("name at least one host, such as mx1.example.com")
+    if names[0].startswith("*"):
+        raise node.refused("the first name is the one that mail clients dial, so put a name without a wildcard first")
+    return tuple(names)
+
+
+def _check_wildcards(node: Node, names: Sequence[str], authority: Acme) -> None:
+    """Refuse wildcards that nothing could validate: CAs take DNS only for them (RFC 8555 section 7.1.3)."""
+    by_dns = any(solver.settings.challenge_type == DNS01 for solver in authority.solvers)
+    if not by_dns and any(name.startswith("*.") for name in names):
+        raise node.refused(
+            "a wildcard can only be validated by DNS, so add a dns01 solver to acme.solvers, or list each name"
+        )
+
+
+def _private_key(node: Node) -> PrivateKeyPolicy:
+    algorithm, size, rotation = node.at("algorithm"), node.at("size"), node.at("rotationPolicy")
+    kind = algorithm.choice(KeyAlgorithm) if algorithm.is_given else PrivateKeyPolicy().algorithm
+    if size.is_given and size.value not in KEY_SIZES[kind]:
+        raise size.refused(_WRONG_SIZE[kind])
+    return PrivateKeyPolicy(
+        algorithm=kind,
+        size=size.whole(256, 4096) if size.is_given else KEY_SIZES[kind][0],
+        rotation_policy=rotation.choice(RotationPolicy) if rotation.is_given else PrivateKeyPolicy().rotation_policy,
+    )
+
+
+def _check_key_size(node: Node, key: PrivateKeyPolicy, probe: Probe, workloads: Iterable[Workload]) -> None:
+    """Refuse to make keys that the probe would have to fail."""
+    own = [port.thresholds.minimum_rsa_bits for each in workloads for port in each.ports if port.thresholds]
+    if key.algorithm is KeyAlgorithm.RSA and any(bits is not None and key.size < bits for bits in own):
+        raise node.refused(
+            "the probe would fail a key of this size, so make it as large as every thresholds.minimumRSABits of a port"
+        )
+    least = probe.thresholds.minimum_rsa_bits
+    if least is not None and key.algorithm is KeyAlgorithm.RSA and key.size < least:
+        raise node.refused(
+            "the probe would fail a key of this size, so make it as large as probe.thresholds.minimumRSABits at least"
+        )
+
+
+_WRONG_SIZE = {
+    KeyAlgorithm.ECDSA: (
+        "an ECDSA key has 256 or 384 bits, so set one of these, leave size out, or set algorithm to RSA"
+    ),
+    KeyAlgorithm.RSA: (
+        "an RSA key has 2048, 3072 or 4096 bits, so set one of these, leave size out, or set algorithm to ECDSA"
+    ),
+}
+
+
+def _renewal(node: Node) -> Renewal:
+    before = node.at("before")
+    return Renewal(
+        ari=node.at("ari").flag(default=Renewal().ari),
+        before=duration(before, _HOUR, 8760 * _HOUR) if before.is_given else None,
+    )
+
+
+def _rollout(node: Node) -> Rollout:
+    timeout = node.at("timeout")
+    return Rollout(duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
+
+
+def _workloads(node: Node) -> tuple[Workload, ...]:
+    """Read the workloads; entries of several servers in the same pods become one, told by all their reloads."""
+    workloads: dict[str, Workload] = {}
+    servers: set[tuple[str, Server]] = set()
+    for item in node.items(32):
+        workload, server = _workload(item), _server(item)
+        if (str(workload), server) in servers:
+            raise item.refused(f"{workload} stands here twice, so remove one of the two")
+        servers.add((str(workload), server))
+        before = workloads.get(str(workload))
+        workloads[str(workload)] = _together(item, before, workload) if before else workload
+    return tuple(workloads.values())
+
+
+def _together(node: Node, before: Workload, more: Workload) -> Workload:
+    """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
+    if before.update_strategy is not more.update_strategy:
+        raise node.at("updateStrategy").refused(
+            f"{more} is told in one way, so give all its entries the same updateStrategy"
+        )
+    taken = {port.port for port in before.ports}
+    twice = next((port.port for port in more.ports if port.port in taken), None)
+    if twice is not None:
+        raise node.at("ports").refused(f"port {twice} stands in another entry of {more}, so list each server's own")
+    return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
+
+
+def _server(node: Node) -> Server:
+    preset = node.at("preset")
+    return preset.choice(Server) if preset.is_given else Server.POSTFIX
+
+
+def _workload(node: Node) -> Workload:
+    strategy, kind = node.at("updateStrategy"), _server(node)
+    how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
+    return Workload(
+        kind=node.at("kind").choice(WorkloadKind),
+        name=object_name(node.at("name")),
+        update_strategy=how,
+        ports=_ports(node.at("ports"), PRESETS[kind]),
+        reload=_reload(node.at("reload"), kind, how),
+    )
+
+
+def _reload(node: Node, server: Server, how: UpdateStrategy) -> Reload | None:
+    if how is not UpdateStrategy.RELOAD:
+        if node.is_given:
+            raise node.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
+        return None
+    container, words = node.at("container"), node.at("command").items(64)
+    command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
+    if not command and server is Server.OPENSMTPD:
+        raise node.refused(
+            "OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
+            " reload.command"
+        )
+    if not command:
+        raise node.refused(
+            "a generic server's reload command is not known, so set reload.command, or set updateStrategy to Restart"
+        )
+    return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
+
+
+def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
+    ports = ports_listed(node)
+    if not ports and not preset.ports:
+        raise node.refused(
+            "the ports of a generic server are not known, so list them, such as {port: 25, tlsMode: StartTLS}"
+        )
+    return ports or preset.ports

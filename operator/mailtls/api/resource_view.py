@@ -1,0 +1,131 @@
+"""A `MailServerTLS` as a person reads it, and how far the operator has come with a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from mailtls.api.spec import Key
+from mailtls.api.status import Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
+from mailtls.reasons.reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLine:
+    """One entry of `status.endpoints`; empty texts where it says nothing.
+
+    `server` is a pod, or what it is beside its name: `Service/postfix`.
+    """
+
+    server: str
+    port: int
+    address: str = ""
+    result: str = ""
+    reason: str = ""
+    message: str = ""
+    tls_version: str = ""
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView:
+    """One resource; `handled` is the last value of each annotation that the operator has handled."""
+
+    key: Key
+    host: str = ""
+    created_at: datetime | None = None
+    generation: int = 0
+    is_suspended: bool = False
+    status: Status = field(default_factory=Status)
+    served: str = ""
+    served_count: ServedCount | None = None
+    expires_at: datetime | None = None
+    renews_at: datetime | None = None
+    endpoints: tuple[EndpointLine, ...] = ()
+    handled: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the certificate is proven on every port."""
+        ready = self.status.condition(ConditionType.READY)
+        return ready is not None and ready.status is Truth.TRUE
+
+    @property
+    def obstacle(self) -> Condition | None:
+        """The first condition of the story that is not true: the one to read."""
+        return next((each for each in self.status.conditions if each.status is not Truth.TRUE), None)
+
+
+_ENDINGS: Final = frozenset({Reason.ISSUED, Reason.ROLLED_BACK, Reason.ROLLBACK_REFUSED})
+
+
+class Wish(StrEnum):
+    """What can be wished for; the annotation is `mailtls.dev/` and this, and the status has `lastHandledRenew` etc."""
+
+    RENEW = "renew"
+    ROLLBACK = "rollback"
+    PROBE = "probe"
+
+    @property
+    def annotation(self) -> str:
+        """The annotation that tells it."""
+        return f"mailtls.dev/{self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`came_true` None: not yet decided. `sentence` says where things stand."""
+
+    came_true: bool | None
+    sentence: str
+
+
+def progress(view: ResourceView, wish: Wish, value: str) -> Progress:
+    """Say how far the wish of this value is."""
+    if view.is_suspended:
+        return Progress(came_true=False, sentence=suspended(view))
+    if view.handled.get(wish) != value:
+        return _waiting(view, wish, value)
+    if wish is Wish.PROBE:
+        return _verified(view)
+    refusal = _refusal(view) if wish is Wish.ROLLBACK else None
+    if refusal is not None:
+        return Progress(came_true=False, sentence=f"{refusal.event}: {refusal.message}")
+    if view.is_ready:
+        return Progress(came_true=True, sentence=f"{view.key} is Ready: every probed port serves the certificate.")
+    return Progress(came_true=None, sentence=_story(view))
+
+
+def suspended(view: ResourceView) -> str:
+    """Say that a request has to wait, and for what."""
+    return f"{view.key} is suspended: the operator handles the request when spec.suspend is false."
+
+
+def _waiting(view: ResourceView, wish: Wish, value: str) -> Progress:
+    attempts = view.status.attempts
+    failed = attempts is not None and wish is Wish.RENEW and attempts.observed_renew == value
+    if attempts is None or not failed:
+        return Progress(came_true=None, sentence=_story(view))
+    sentence = f"{attempts.reason}: {attempts.message}"
+    return Progress(came_true=None if attempts.next_attempt_at else False, sentence=sentence)
+
+
+def _refusal(view: ResourceView) -> HistoryEntry | None:
+    """What became of a rollback that was heeded: a refusal leaves the resource as Ready as it was."""
+    last = next((each for each in reversed(view.status.history) if each.event in _ENDINGS), None)
+    return last if last is not None and last.event is Reason.ROLLBACK_REFUSED else None
+
+
+def _verified(view: ResourceView) -> Progress:
+    verified = view.status.condition(ConditionType.VERIFIED)
+    if verified is None or verified.status is Truth.UNKNOWN:
+        return Progress(came_true=None, sentence=_story(view))
+    return Progress(came_true=verified.status is Truth.TRUE, sentence=f"{verified.reason}: {verified.message}")
+
+
+def _story(view: ResourceView) -> str:
+    obstacle = view.obstacle
+    if obstacle is None:
+        return "The operator has not taken up the request yet."
+    return f"{obstacle.type}: {obstacle.reason}: {obstacle.message}"

@@ -1,0 +1,246 @@
+"""What the user wants: a `MailServerTLS` as frozen values, every default filled in.
+
+Only `mailtls.api.reading.spec` makes these from the resource's JSON; nothing else reads `spec`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from mailtls.api.place import Place
+from mailtls.hostname import dialled
+from mailtls.maildomain.facts import MailDomain
+from mailtls.pki.certificate import KeyAlgorithm
+from mailtls.probe.target import Depth, Port, Way
+from mailtls.probe.threshold import Thresholds
+
+DNS01: Final = "dns-01"  # RFC 8555 section 8.4
+HTTP01: Final = "http-01"  # RFC 8555 section 8.3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Names one `MailServerTLS`; what the work queue holds."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class RotationPolicy(StrEnum):
+    """Whether a renewal makes a new key (`ALWAYS`) or keeps the stored one (`NEVER`, for pinned keys)."""
+
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class WorkloadKind(StrEnum):
+    """Workload kinds of apps/v1 that can serve the Secret."""
+
+    STATEFUL_SET = "StatefulSet"
+    DEPLOYMENT = "Deployment"
+    DAEMON_SET = "DaemonSet"
+
+
+class UpdateStrategy(StrEnum):
+    """How a new certificate reaches the pods of a workload."""
+
+    RELOAD = "Reload"
+    RESTART = "Restart"
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The command that makes the server read its certificate again, run by exec in the pod.
+
+    `container` None means: the first container that mounts the Secret.
+    """
+
+    command: tuple[str, ...]
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload that serves the Secret; the preset has filled `reload` and `ports` at parsing.
+
+    `also` are the reloads of further servers in the same pods, which the spec lists as entries of their own.
+    """
+
+    kind: WorkloadKind
+    name: str
+    update_strategy: UpdateStrategy
+    ports: tuple[Port, ...]
+    reload: Reload | None = None
+    also: tuple[Reload, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def reloads(self) -> tuple[Reload, ...]:
+        """All commands that a pod is told by, in their order; empty where none is."""
+        return (*((self.reload,) if self.reload else ()), *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """One entry of a Secret or ConfigMap; `namespace` is resolved at parsing and never the user's free choice."""
+
+    kind: str  # "Secret" | "ConfigMap"
+    namespace: str
+    name: str
+    key: str
+
+
+class SolverSettings(Protocol):
+    """How one solver publishes challenge responses: a frozen, hashable value of a module in `issuance/solvers`.
+
+    What decisions need to know of it is here; all else is known to that module alone.
+    """
+
+    @property
+    def name(self) -> str:
+        """Where it stands in a solver of the spec: `http01`, `dns01.rfc2136`."""
+
+    @property
+    def challenge_type(self) -> str:
+        """The challenge that it responds to, as the CA calls it."""
+
+    @property
+    def self_check(self) -> bool:
+        """Whether the response is looked at before the CA is asked to validate it."""
+
+    @property
+    def delay(self) -> timedelta | None:
+        """How long after publication the CA is asked where nobody can look at the response; None: it was not set."""
+
+    @property
+    def references(self) -> tuple[DataRef, ...]:
+        """The entries of Secrets and ConfigMaps that it reads."""
+
+    def place(self, namespace: str) -> Place | None:
+        """What publishing and looking wait on, for a resource of `namespace`; None: nothing that may be dead."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SolverSpec:
+    """A way to validate names. `dns_zones` empty matches every name; among matches the longest zone wins."""
+
+    settings: SolverSettings
+    dns_zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAccountBinding:
+    """Ties the ACME account to one at the CA (RFC 8555 section 7.3.4)."""
+
+    key_id: str
+    hmac_key: DataRef
+
+
+@dataclass(frozen=True, slots=True)
+class Acme:
+    """The CA to order from and the ways to validate names with it.
+
+    `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
+    user keeps; None: the operator keeps the key of one account per (server, email) in a Secret. `namespace` is whose
+    account it is, and where that Secret is: empty for the installation's, which stays in the operator's namespace.
+    `common_name`: requests carry a common name, for private authorities that want one.
+    """
+
+    server: str
+    email: str | None
+    solvers: tuple[SolverSpec, ...]
+    profile: str | None = None
+    preferred_chain: str | None = None
+    ca_bundle: DataRef | None = None
+    external_account_binding: ExternalAccountBinding | None = None
+    account_key: DataRef | None = None
+    namespace: str = ""
+    common_name: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKeyPolicy:
+    """How private keys are made; `size` in bits (ECDSA: 256 or 384; RSA: 2048, 3072 or 4096)."""
+
+    algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA
+    size: int = 256
+    rotation_policy: RotationPolicy = RotationPolicy.ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """When to renew: by ARI (RFC 9773) where the CA has it, else `before` expiry, else at 2/3 of the lifetime."""
+
+    ari: bool = True
+    before: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Limits of bringing a certificate into the pods; `timeout` is per pod for Reload, per workload for Restart."""
+
+    timeout: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicName:
+    """The name and ports by which the rest of the world comes: nobody out there sends a PROXY header or XCLIENT."""
+
+    host: str
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How often, how deep and by which ways the pods are probed, and which roots besides the system's are trusted.
+
+    `deep_interval`, where given, is how often a sweep is deep whatever `depth` says.
+    `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.
+    `public` is there when `ways` say so.
+    """
+
+    interval: timedelta = timedelta(hours=1)
+    trust: DataRef | None = None
+    depth: Depth = Depth.FULL
+    auth_secret: str | None = None
+    deep_interval: timedelta | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    ways: frozenset[Way] = frozenset({Way.PODS})
+    public: PublicName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One `MailServerTLS`, parsed: the only view of a spec that decisions see."""
+
+    key: Key
+    uid: str
+    generation: int
+    created_at: datetime
+    dns_names: tuple[str, ...]
+    secret_name: str
+    acme: Acme
+    private_key: PrivateKeyPolicy = field(default_factory=PrivateKeyPolicy)
+    renewal: Renewal = field(default_factory=Renewal)
+    workloads: tuple[Workload, ...] = ()
+    rollout: Rollout = field(default_factory=Rollout)
+    probe: Probe = field(default_factory=Probe)
+    domains: tuple[MailDomain, ...] = ()
+    suspend: bool = False
+    renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
+    probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe
+    rollback_requested: str | None = None  # the value of the annotation mailtls.dev/rollback
+
+    @property
+    def server_name(self) -> str:
+        """The name clients dial: SNI and identity of the probe; no client dials a wildcard itself."""
+        return dialled(next((name for name in self.dns_names if not name.startswith("*.")), self.dns_names[0]))

@@ -1,0 +1,133 @@
+"""What was last reported of a resource: the part of its status that decisions read again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailtls.reasons.reason import Finding, Reason
+
+
+class ConditionType(StrEnum):
+    """Conditions in the order of the story; all are present after the first pass.
+
+    Ready sums up what stands before it. What stands after it speaks of the DNS and never gates TLS.
+    """
+
+    ISSUED = "Issued"
+    STORED = "Stored"
+    ROLLED_OUT = "RolledOut"
+    VERIFIED = "Verified"
+    READY = "Ready"
+    DOMAIN_HEALTHY = "DomainHealthy"
+
+
+class Truth(StrEnum):
+    """Status of a condition, as Kubernetes spells it."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition; `transitioned_at` moves only when `status` flips."""
+
+    type: ConditionType
+    status: Truth
+    reason: Reason
+    message: str
+    transitioned_at: datetime
+    observed_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Memory of failed issuances, so that neither a restart nor a loop burns the CA's rate limits.
+
+    `next_attempt_at` None after a failure means that a person is needed: only a changed spec or the renew annotation
+    starts again.
+    """
+
+    failed: int
+    reason: Reason
+    message: str
+    last_failure_at: datetime
+    next_attempt_at: datetime | None
+    observed_generation: int
+    observed_renew: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the certificate with leaf `sha256` is renewed; the ARI window where the CA gave one (RFC 9773).
+
+    `renewal_at` is drawn once and kept while it stays inside the window.
+    """
+
+    sha256: str
+    renewal_at: datetime
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    explanation_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One certificate or rollout of the past, for people."""
+
+    at: datetime
+    event: Reason
+    message: str
+    serial_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainReport:
+    """What was found about one mail domain at the last look; findings that fail come first."""
+
+    name: str
+    checked_at: datetime
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedCount:
+    """How many endpoints serve the stored certificate, of how many that are probed; as a text `6/6`."""
+
+    served: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.served}/{self.total}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was stored last: in which Secret, by name and uid, and the SHA-256 of the leaf.
+
+    It is in the status because whoever writes into the Secret can change what the Secret says of itself.
+    """
+
+    name: str
+    uid: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status as it stood when the pass began."""
+
+    conditions: tuple[Condition, ...] = ()
+    attempts: Attempts | None = None
+    schedule: Schedule | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    handled_probe: str | None = None
+    deep_probed_at: datetime | None = None
+    has_order: bool = False  # an order was open
+    stored: Stored | None = None
+    domains: tuple[DomainReport, ...] = ()
+
+    def condition(self, wanted: ConditionType) -> Condition | None:
+        """The condition of that type, None before the first pass."""
+        return next((each for each in self.conditions if each.type is wanted), None)

@@ -1,0 +1,259 @@
+"""The status subresource as JSON, both ways. Reading forgives everything: a status is a report, never an input."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from mailtls.api.reading.document import Json
+from mailtls.api.status import (
+    Attempts,
+    Condition,
+    ConditionType,
+    DomainReport,
+    HistoryEntry,
+    Schedule,
+    ServedCount,
+    Status,
+    Stored,
+    Truth,
+)
+from mailtls.observed import Observed
+from mailtls.pki.certificate import Certificate
+from mailtls.probe.target import Endpoint, Way
+from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason, Severity
+
+ENDPOINTS_SHOWN = 100
+HISTORY_SHOWN = 10
+FINDINGS_SHOWN = 10  # of one domain
+LAST_HANDLED = {"renew": "lastHandledRenew", "probe": "lastHandledProbe", "rollback": "lastHandledRollback"}
+"""The field of the status for each request: the last value of its annotation `mailtls.dev/...` that was handled."""
+
+
+def to_time(text: str) -> datetime:
+    """Read an RFC 3339 time."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def from_time(at: datetime) -> str:
+    """Write an RFC 3339 time in UTC with whole seconds, as Kubernetes does."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read(status: Json) -> Status:
+    """Read what the last pass reported; a part that makes no sense is as if it were not there."""
+    return Status(
+        conditions=tuple(_many(_condition, status.get("conditions"))),
+        attempts=next(_many(_attempts, [status.get("attempts")]), None),
+        schedule=next(_many(_schedule, [status.get("certificate")]), None),
+        history=tuple(_many(_history, status.get("history"))),
+        handled_probe=_text(status.get(LAST_HANDLED["probe"])),
+        deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
+        has_order=bool(status.get("order")),
+        stored=next(_many(_stored, [status.get("secret")]), None),
+        domains=tuple(_many(_domain, status.get("domains"))),
+    )
+
+
+def _many(reader: Any, items: Any) -> Any:
+    for item in items if isinstance(items, list) else ():
+        with suppress(KeyError, ValueError, TypeError, AttributeError):
+            yield reader(item)
+
+
+def _condition(item: Json) -> Condition:
+    return Condition(
+        ConditionType(item["type"]),
+        Truth(item["status"]),
+        Reason(item["reason"]),
+        item["message"],
+        to_time(item["lastTransitionTime"]),
+        int(item.get("observedGeneration", 0)),
+    )
+
+
+def _attempts(item: Json) -> Attempts:
+    upcoming = item.get("nextAttemptTime")
+    return Attempts(
+        failed=int(item["failed"]),
+        reason=Reason(item["reason"]),
+        message=item["message"],
+        last_failure_at=to_time(item["lastFailureTime"]),
+        next_attempt_at=to_time(upcoming) if upcoming else None,
+        observed_generation=int(item.get("observedGeneration", 0)),
+        observed_renew=item.get("observedRenew"),
+    )
+
+
+def _schedule(item: Json) -> Schedule:
+    window = item.get("ari") or {}
+    return Schedule(
+        sha256=item["fingerprintSHA256"],
+        renewal_at=to_time(item["renewalTime"]),
+        window_start=to_time(window["windowStart"]) if window else None,
+        window_end=to_time(window["windowEnd"]) if window else None,
+        explanation_url=window.get("explanationURL"),
+    )
+
+
+def _stored(item: Json) -> Stored:
+    return Stored(item["name"], item.get("uid"), item["fingerprintSHA256"])
+
+
+def _history(item: Json) -> HistoryEntry:
+    return HistoryEntry(to_time(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
+
+
+def _domain(item: Json) -> DomainReport:
+    return DomainReport(item["name"], to_time(item["checkedAt"]), tuple(_many(_finding, item.get("findings"))))
+
+
+def _finding(item: Json) -> Finding:
+    return Finding(Reason(item["reason"]), item["message"], Severity(item["severity"]))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def write(generation: int, conditions: Iterable[Condition], seen: Observed, served: ServedCount | None) -> Json:
+    """Write the whole status; keys that are None are removed by the merge patch."""
+    certificate, handled = seen.secret.certificate, _handled(seen)
+    return {
+        "observedGeneration": generation,
+        "conditions": [_condition_json(each) for each in conditions],
+        "certificate": _certificate_json(certificate, seen.schedule) if certificate else None,
+        "secret": _stored_json(seen.status.stored),
+        "order": _order_json(seen),
+        "attempts": _attempts_json(seen.status.attempts),
+        "endpoints": [_endpoint_json(each) for each in seen.endpoints[:ENDPOINTS_SHOWN]] or None,
+        "deepProbeTime": _deep_probe_time(seen),
+        "served": str(served) if served else None,
+        "endpointsServed": served.served if served else None,
+        "endpointsTotal": served.total if served else None,
+        "domains": [_domain_json(each) for each in seen.domains] or None,
+        "history": [_history_json(each) for each in seen.status.history[-HISTORY_SHOWN:]] or None,
+    } | {name: handled[wish] for wish, name in LAST_HANDLED.items()}
+
+
+def _deep_probe_time(seen: Observed) -> str | None:
+    """Kept only while nothing was found: what was, is in no status, so that a new process has to look for it again."""
+    found = any(finding.reason in FOUND_BY_DEEP_PROBES for each in seen.endpoints for finding in each.findings)
+    return None if found or seen.deep_probed_at is None else from_time(seen.deep_probed_at)
+
+
+def _handled(seen: Observed) -> dict[str, str | None]:
+    secret = seen.secret
+    return {"renew": secret.handled_renew, "probe": _probe_handled(seen), "rollback": secret.handled_rollback}
+
+
+def _probe_handled(seen: Observed) -> str | None:
+    """A request for a probe is handled when the domains were looked at, too; that comes after the pods."""
+    asked = seen.domains_asked
+    return (
+        seen.handled_probe
+        if asked is None or asked.probe_requested == seen.handled_probe
+        else seen.status.handled_probe
+    )
+
+
+def _present(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _condition_json(condition: Condition) -> Json:
+    return {
+        "type": str(condition.type),
+        "status": str(condition.status),
+        "reason": str(condition.reason),
+        "message": condition.message,
+        "lastTransitionTime": from_time(condition.transitioned_at),
+        "observedGeneration": condition.observed_generation,
+    }
+
+
+def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Json:
+    known = schedule if schedule and schedule.sha256 == certificate.sha256 else None
+    window = None
+    if known and known.window_start and known.window_end:
+        window = {
+            "windowStart": from_time(known.window_start),
+            "windowEnd": from_time(known.window_end),
+            "explanationURL": known.explanation_url,
+        }
+    return {
+        "serialNumber": certificate.serial_number,
+        "fingerprintSHA256": certificate.sha256,
+        "spkiSHA256": certificate.spki_sha256,
+        "issuer": certificate.issuer,
+        "notBefore": from_time(certificate.not_before),
+        "notAfter": from_time(certificate.not_after),
+        "renewalTime": from_time(known.renewal_at) if known else None,
+        "ari": window,
+    }
+
+
+def _stored_json(stored: Stored | None) -> Json | None:
+    if stored is None:
+        return None
+    return {"name": stored.name, "uid": stored.uid, "fingerprintSHA256": stored.sha256}
+
+
+def _order_json(seen: Observed) -> Json | None:
+    staged = seen.staged if seen.staged is not None and seen.staged.is_open else seen.leftover
+    if staged is None:
+        return None
+    return _present({"url": staged.order_url, "since": from_time(staged.staged_at)})
+
+
+def _attempts_json(attempts: Attempts | None) -> Json | None:
+    if attempts is None:
+        return None
+    upcoming = attempts.next_attempt_at
+    return {
+        "failed": attempts.failed,
+        "reason": str(attempts.reason),
+        "message": attempts.message,
+        "lastFailureTime": from_time(attempts.last_failure_at),
+        "nextAttemptTime": from_time(upcoming) if upcoming else None,
+        "observedGeneration": attempts.observed_generation,
+        "observedRenew": attempts.observed_renew,
+    }
+
+
+_NAMED = {Way.PODS: "pod", Way.SERVICE: "service", Way.PUBLIC: "host"}
+
+
+def _endpoint_json(endpoint: Endpoint) -> Json:
+    failure = endpoint.failure
+    finding = failure or next(iter(endpoint.findings), None)
+    result = "Fail" if failure else "Warn" if finding else "OK"
+    fields = {
+        "from": str(endpoint.target.way),
+        _NAMED[endpoint.target.way]: endpoint.target.pod or None,
+        "workload": endpoint.target.workload or None,
+        "address": endpoint.target.address or None,
+        "port": endpoint.target.port.port,
+        "servedFingerprintSHA256": endpoint.served_sha256,
+        "servedNotAfter": from_time(endpoint.served_not_after) if endpoint.served_not_after else None,
+        "tlsVersion": endpoint.tls_version,
+        "cipher": endpoint.cipher,
+        "result": result,
+        "reason": str(finding.reason) if finding else None,
+        "message": finding.message if finding else None,
+        "checkedAt": from_time(endpoint.checked_at),
+    }
+    return _present(fields)
+
+
+def _domain_json(report: DomainReport) -> Json:
+    shown = [
+        {"reason": str(each.reason), "severity": str(each.severity), "message": each.message}
+        for each in report.findings[:FINDINGS_SHOWN]
+    ]
+    return {"name": report.name, "checkedAt": from_time(report.checked_at), "findings": shown}
+
+
+def _history_json(entry: HistoryEntry) -> Json:
+    fields = {"time": from_time(entry.at), "event": str(entry.event), "message": entry.message}
+    return _present(fields | {"serialNumber": entry.serial_number})

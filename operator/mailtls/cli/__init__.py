@@ -1,0 +1,1 @@
+"""The commands: preflight, probe, status, requests, explain and run."""

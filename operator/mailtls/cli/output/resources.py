@@ -1,0 +1,232 @@
+"""What `mailtls status` prints: all resources as a table, one with its whole story, or JSON."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from textwrap import wrap
+from typing import Any, Final
+
+from mailtls.api.resource_view import EndpointLine, ResourceView
+from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
+from mailtls.cli.output.words import safe
+from mailtls.reasons.reason import Severity
+
+_COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
+_UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
+_WIDTH: Final = 80
+_NARROWEST: Final = 30
+_LEAST_NEEDED: Final = ("AGE", "RENEWS", "HOST", "ADDRESS", "TLS", "SERVES UNTIL", "SERVED", "EXPIRES")
+
+
+def resource_table(
+    views: Sequence[ResourceView], now: datetime, *, with_namespace: bool = False, width: int | None = None
+) -> str:
+    """List resources as `kubectl get mst` does, then say of each that is not ready what stands in its way.
+
+    `width` is the terminal's, None for no terminal: columns that do not fit are left out, the least needed first.
+    """
+    rows = [_row(view, now) for view in views]
+    columns: tuple[str, ...] = _COLUMNS
+    if with_namespace:
+        rows = [(view.key.namespace, *row) for view, row in zip(views, rows, strict=True)]
+        columns = ("NAMESPACE", *_COLUMNS)
+    lines = [*fitted([columns, *rows], width), *(line for view in views for line in _obstacle(view, width))]
+    return "\n".join(lines) + "\n"
+
+
+def resource_story(view: ResourceView, now: datetime, width: int | None = None) -> str:
+    """Tell one resource's story: conditions, servers by port, mail domains, attempts and history."""
+    parts = [
+        fitted([_COLUMNS, _row(view, now)], width),
+        _conditions(view, width),
+        _endpoints(view.endpoints, width),
+        _domains(view.status.domains, width),
+        _history(view, width),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns by spaces, as kubectl does."""
+    shown = [[safe(cell) or "-" for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
+    padded = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown)
+    return [line.rstrip() for line in padded]
+
+
+def fitted(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Align columns within a width: those that a reader needs least are left out first, then the rest is cut off."""
+    shown = table(rows)
+    for column in _LEAST_NEEDED:
+        if width is None or max(map(len, shown)) <= width:
+            return shown
+        place = rows[0].index(column) if column in rows[0] else None
+        if place is not None:
+            rows = [(*row[:place], *row[place + 1 :]) for row in rows]
+            shown = table(rows)
+    return [line if width is None or len(line) <= width else f"{line[: width - 3]}..." for line in shown]
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    """Write how long ago something was: `5d`, `3h`, `2m`, `10s`."""
+    if since is None:
+        return ""
+    passed = max(now - since, timedelta())
+    for unit, length in _UNITS:
+        if passed >= length:
+            return f"{passed // length}{unit}"
+    return f"{int(passed.total_seconds())}s"
+
+
+def _row(view: ResourceView, now: datetime) -> tuple[str, ...]:
+    ready = view.status.condition(ConditionType.READY)
+    return (
+        view.key.name,
+        str(ready.status) if ready else "Unknown",
+        str(ready.reason) if ready else "Pending",
+        view.host,
+        _day(view.expires_at),
+        _day(view.renews_at),
+        view.served,
+        age(view.created_at, now),
+    )
+
+
+def _day(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
+
+
+def _obstacle(view: ResourceView, width: int | None) -> Iterator[str]:
+    obstacle = view.obstacle
+    if view.is_ready or obstacle is None:
+        return
+    yield ""
+    yield from _line(f"{view.key}: {obstacle.type} is {obstacle.status} ({obstacle.reason})", width)
+    yield from _paragraph(obstacle.message, width)
+
+
+def _conditions(view: ResourceView, width: int | None) -> Iterable[str]:
+    for condition in view.status.conditions:
+        mark = {Truth.TRUE: "+", Truth.FALSE: "!"}.get(condition.status, "?")
+        said = f"{condition.reason}, since {_day(condition.transitioned_at)} UTC"
+        yield from _line(f"{mark} {condition.type:<13} {said}", width)
+        yield from _paragraph(condition.message, width)
+    attempts = view.status.attempts
+    if attempts:
+        upcoming = attempts.next_attempt_at
+        when = f"next attempt at {_day(upcoming)} UTC" if upcoming else "a person is needed before the next attempt"
+        yield from _line(f"! {attempts.failed} failed, {when}", width)
+        yield from _paragraph(f"{attempts.reason}: {attempts.message}", width)
+
+
+def _endpoints(endpoints: Iterable[EndpointLine], width: int | None) -> list[str]:
+    rows = [
+        (each.server, each.address, str(each.port), each.result, each.reason, each.tls_version, _day(each.not_after))
+        for each in endpoints
+    ]
+    columns = ("SERVER", "ADDRESS", "PORT", "RESULT", "REASON", "TLS", "SERVES UNTIL")
+    messages = [f"{each.server}:{each.port}: {each.message}" for each in endpoints if each.message]
+    told = (line for text in messages for line in _paragraph(text, width))
+    return [*fitted([columns, *rows], width), *told] if rows else []
+
+
+def _domains(reports: Iterable[DomainReport], width: int | None) -> Iterator[str]:
+    for report in reports:
+        nothing = "" if report.findings else ": nothing found"
+        yield from _line(f"{safe(report.name)}, looked at {_day(report.checked_at)} UTC{nothing}", width)
+        for finding in report.findings:
+            yield f"  {'!' if finding.severity is Severity.FAIL else '?'} {finding.reason}"
+            yield from _paragraph(finding.message, width)
+
+
+def _history(view: ResourceView, width: int | None) -> Iterable[str]:
+    if view.status.history:
+        yield "History"
+    for entry in view.status.history:
+        yield from _line(f"  {_day(entry.at)}  {entry.event}: {safe(entry.message)}", width)
+
+
+def _line(text: str, width: int | None) -> list[str]:
+    if width is None or len(text) <= width:
+        return [text]
+    return wrap(text, max(width, _NARROWEST), subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _paragraph(text: str, width: int | None) -> list[str]:
+    indent, room = "    ", max(_NARROWEST, min(_WIDTH, width or _WIDTH))
+    return wrap(safe(text), room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def resources_json(views: Iterable[ResourceView]) -> str:
+    """Write `{"resources": [...]}`; what is not known is null, times are RFC 3339 in UTC."""
+    return json.dumps({"resources": [_resource(view) for view in views]}, indent=2) + "\n"
+
+
+def _resource(view: ResourceView) -> dict[str, Any]:
+    ready, obstacle, attempts = view.status.condition(ConditionType.READY), view.obstacle, view.status.attempts
+    return {
+        "namespace": view.key.namespace,
+        "name": view.key.name,
+        "host": view.host or None,
+        "ready": view.is_ready,
+        "reason": str(ready.reason) if ready else None,
+        "suspended": view.is_suspended,
+        "obstacle": None if view.is_ready or obstacle is None else _condition(obstacle),
+        "createdAt": _time(view.created_at),
+        "expiresAt": _time(view.expires_at),
+        "renewsAt": _time(view.renews_at),
+        "served": view.served or None,
+        "endpointsServed": view.served_count.served if view.served_count else None,
+        "endpointsTotal": view.served_count.total if view.served_count else None,
+        "conditions": [_condition(each) for each in view.status.conditions],
+        "endpoints": [_endpoint(each) for each in view.endpoints],
+        "domains": [_domain(each) for each in view.status.domains],
+        "attempts": attempts
+        and {
+            "failed": attempts.failed,
+            "reason": str(attempts.reason),
+            "message": attempts.message,
+            "nextAttemptAt": _time(attempts.next_attempt_at),
+        },
+        "history": [
+            {"at": _time(each.at), "event": str(each.event), "message": each.message} for each in view.status.history
+        ],
+    }
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    return {
+        "type": str(condition.type),
+        "status": str(condition.status),
+        "reason": str(condition.reason),
+        "message": condition.message,
+        "since": _time(condition.transitioned_at),
+    }
+
+
+def _endpoint(endpoint: EndpointLine) -> dict[str, Any]:
+    return {
+        "server": endpoint.server,
+        "address": endpoint.address or None,
+        "port": endpoint.port,
+        "result": endpoint.result or None,
+        "reason": endpoint.reason or None,
+        "message": endpoint.message or None,
+        "tlsVersion": endpoint.tls_version or None,
+        "servesUntil": _time(endpoint.not_after),
+    }
+
+
+def _domain(report: DomainReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "checkedAt": _time(report.checked_at),
+        "findings": [
+            {"severity": str(each.severity), "reason": str(each.reason), "message": each.message}
+            for each in report.findings
+        ],
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else None

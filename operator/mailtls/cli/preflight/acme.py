@@ -1,0 +1,114 @@
+"""Would the authority issue: is it there, does it take the names, does CAA let it, and what is known of its limits."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from mailtls.api.spec import Desired
+from mailtls.cli.preflight.line import Line, bad, doubtful, good, unseen
+from mailtls.cli.preflight.place import Place, read_entry
+from mailtls.issuance.acme.directory import Directory, read_directory
+from mailtls.issuance.solvers.base import ChallengeProblem
+from mailtls.issuance.solvers.policy import choose
+from mailtls.kube.interface import ApiError
+from mailtls.kube.secrets import Secrets
+from mailtls.maildomain.lookup.records import caa_of
+from mailtls.maildomain.records.caa import caa_binds_account, caa_forbids
+from mailtls.net.resolver import Resolver
+from mailtls.reasons.reason import Finding, Reason
+
+_LETS_ENCRYPT: Final = "letsencrypt.org"
+_KNOWN: Final[Mapping[str, str]] = {
+    "acme-v02.api.letsencrypt.org": _LETS_ENCRYPT,
+    "acme-staging-v02.api.letsencrypt.org": _LETS_ENCRYPT,
+}
+_LIMITS: Final[Mapping[str, str]] = {
+    "acme-v02.api.letsencrypt.org": (
+        "Let's Encrypt issues 5 certificates a week for the same set of names and 50 a week per registered domain; how "
+        "many there were is not to be known from here, so use letsencrypt-staging for trials"
+    ),
+}
+
+
+def lines(desired: Desired, place: Place) -> Iterator[Line]:
+    """Ask the authority for its directory, then the DNS for CAA, then count."""
+    directory = Directory(failure="nobody may read its roots here")
+    try:
+        directory = _directory(desired, place)
+    except ApiError as refusal:
+        yield unseen("authority", f"The bundle of acme.caBundle cannot be read ({refusal.message}).")
+    else:
+        yield from _authority(desired, directory)
+    yield from _caa(desired, place, directory)
+    yield from _limits(desired, place)
+
+
+def _directory(desired: Desired, place: Place) -> Directory:
+    bundle = desired.acme.ca_bundle
+    try:
+        roots = read_entry(place, bundle).decode("utf-8", "replace") if bundle and place.cluster else ""
+    except ChallengeProblem as problem:
+        return Directory(failure=problem.finding.message)
+    return read_directory(desired.acme.server, roots)
+
+
+def _authority(desired: Desired, directory: Directory) -> Iterator[Line]:
+    acme, topic = desired.acme, "authority"
+    if directory.failure:
+        yield doubtful(topic, f"{acme.server} cannot be asked from here: {directory.failure}.", Reason.ACME_UNREACHABLE)
+        return
+    yield good(topic, f"{acme.server} answers.")
+    if directory.needs_external_account and acme.external_account_binding is None and acme.account_key is None:
+        message = f"{acme.server} wants an external account: set acme.externalAccountBinding."
+        yield bad(topic, Finding(Reason.EXTERNAL_ACCOUNT_REQUIRED, message))
+    if acme.profile and acme.profile not in directory.profiles:
+        known = ", ".join(directory.profiles) or "none"
+        message = f"The CA has no profile {acme.profile}; it has: {known}."
+        yield bad(topic, Finding(Reason.PROFILE_UNKNOWN, message))
+
+
+def _caa(desired: Desired, place: Place, directory: Directory) -> Iterator[Line]:
+    known = _KNOWN.get(urlsplit(desired.acme.server).hostname or "")
+    authorities = frozenset(directory.caa_identities) | ({known} if known else frozenset())
+    resolver = Resolver(place.resolver)
+    for name in desired.dns_names:
+        yield _caa_line(resolver, name, authorities, _challenge(desired, name))
+
+
+def _challenge(desired: Desired, name: str) -> str:
+    solver = choose(desired.acme, name)
+    return solver.settings.challenge_type if solver else ""
+
+
+def _caa_line(resolver: Resolver, name: str, authorities: frozenset[str], challenge: str) -> Line:
+    topic, answer = "caa", caa_of(resolver, name)
+    if answer.failure:
+        return unseen(topic, f"CAA of {answer.name} could not be looked up ({answer.failure}), so CAs refuse.")
+    if not answer.values:
+        return good(topic, f"No CAA record restricts {name}.")
+    shown = "; ".join(str(record) for record in answer.values)
+    if not authorities:
+        return doubtful(topic, f"CAA of {answer.name} ({shown}) must name your CA, which does not say its name.")
+    forbidden = caa_forbids(answer.values, name, authorities, challenge)
+    if forbidden:
+        return bad(topic, forbidden)
+    if caa_binds_account(answer.values, name, authorities):
+        return doubtful(topic, f"CAA of {answer.name} allows one account only ({shown}); it must be this one.")
+    return good(topic, f"CAA of {answer.name} allows {name} ({shown}).")
+
+
+def _limits(desired: Desired, place: Place) -> Iterator[Line]:
+    topic = "limits"
+    try:
+        certificate = Secrets(place.cluster).serving(desired).certificate if place.cluster else None
+    except ApiError as refusal:
+        yield unseen(topic, f"Whether a certificate is there already cannot be seen ({refusal.message}).")
+        certificate = None
+    if certificate and certificate.names == frozenset(desired.dns_names):
+        message = f"Secret {desired.secret_name} holds a certificate for these names until {certificate.not_after:%F}."
+        yield good(topic, f"{message} It is kept unless something else in the spec asks for another.")
+        return
+    yield good(topic, f"One order for {len(desired.dns_names)} of at most 100 names.")
+    known = _LIMITS.get(urlsplit(desired.acme.server).hostname or "")
+    if known:
+        yield good(topic, f"{known}.")

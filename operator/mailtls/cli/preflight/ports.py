@@ -1,0 +1,68 @@
+"""Are the mail ports reached from here, as they would have to be by strangers and by users elsewhere."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from mailtls.api.spec import Desired
+from mailtls.cli.preflight.line import Line, doubtful, good
+from mailtls.cli.preflight.place import Place
+from mailtls.maildomain.lookup.records import Lookup
+from mailtls.probe.target import Protocol
+from mailtls.reasons.quoting import shorten
+from mailtls.reasons.reason import Reason
+
+TOPIC: Final = "ports"
+_SECONDS: Final = 3.0
+_AT_ONCE: Final = 16
+_MOST_ADDRESSES: Final = 8
+_WHY: Final = (
+    "before its pods and Service are there that is as it should be; else a firewall, a Service or a provider is in the "
+    "way (many networks let nobody out to port 25)"
+)
+
+
+def lines(desired: Desired, place: Place) -> Iterator[Line]:
+    """Knock at each port of each address of the name that clients dial; a name without any is told of elsewhere."""
+    host, numbers = _outside(desired)
+    if host.startswith("*.") or not numbers:
+        return
+    found = [address for answer in Lookup(place.resolver).addresses(host) for address in answer.values]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for address in found[:_MOST_ADDRESSES]:
+            faults = pool.map(knock, [address] * len(numbers), numbers)
+            yield from _at(f"{host} at {address}", dict(zip(numbers, faults, strict=True)))
+
+
+def knock(address: str, port: int) -> str:
+    """Connect and leave again; returns what went wrong, empty when the port is reached."""
+    try:
+        socket.create_connection((address, port), _SECONDS).close()
+    except TimeoutError:
+        return "no answer in time"
+    except OSError as error:
+        return shorten(error.strerror or str(error))
+    return ""
+
+
+def _outside(desired: Desired) -> tuple[str, list[int]]:
+    """The name and the ports as the world knows them: LMTP is for the servers of the house."""
+    public = desired.probe.public
+    ports = public.ports if public else [port for workload in desired.workloads for port in workload.ports]
+    numbers = {port.port for port in ports if port.protocol is not Protocol.LMTP}
+    return public.host if public else desired.server_name, sorted(numbers)
+
+
+def _at(where: str, faults: dict[int, str]) -> Iterator[Line]:
+    reached = [str(port) for port, fault in faults.items() if not fault]
+    if reached:
+        yield good(TOPIC, f"{_counted(reached)} of {where} answer{'s' if len(reached) == 1 else ''} from here.")
+    missed = [f"{port} ({fault})" for port, fault in faults.items() if fault]
+    if missed:
+        message = f"{_counted(missed)} of {where}: not reached from here; {_WHY}."
+        yield doubtful(TOPIC, message, Reason.PORT_BLOCKED)
+
+
+def _counted(ports: list[str]) -> str:
+    return f"{'Port' if len(ports) == 1 else 'Ports'} {', '.join(ports)}"

@@ -1,0 +1,172 @@
+"""From the options of `mailtls probe` to a request; whatever makes no sense is refused in one sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mailtls.cli.output.words import safe
+from mailtls.cli.survey import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
+from mailtls.cli.targets import BadTarget, Kind, read_ports, read_target
+from mailtls.maildomain.name import address_of, domain_name, selector_name
+from mailtls.net.resolver import ResolverSettings
+from mailtls.pki.loading import BUNDLE, certificates
+from mailtls.probe.conversation import Limits
+from mailtls.probe.target import Credentials, Depth, Expected, ProxyProtocol
+from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
+
+_CONNECT_SHARE: Final = 0.5
+_WAITING: Final = 10  # so many more may wait for servers that do not answer
+_LARGEST_FILE: Final = 4 * 1024 * 1024
+_Choice = TypeVar("_Choice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The options as they were typed."""
+
+    targets: tuple[str, ...]
+    mx: bool = False
+    host: bool = False
+    ports: tuple[str, ...] = ()
+    only_ipv4: bool = False
+    only_ipv6: bool = False
+    depth: Depth = Depth.QUICK
+    server_name: str | None = None
+    ca_file: Path | None = None
+    staging: bool = False
+    expiring_soon: str | None = None
+    min_tls: str | None = None
+    min_rsa_bits: str | None = None
+    expect_cert: Path | None = None
+    resolvers: tuple[str, ...] = ()
+    dkim_selectors: tuple[str, ...] = ()
+    timeout: float = 20.0
+    concurrency: int = 50
+    proxy_protocol: str | None = None
+    xclient: str | None = None
+    login: tuple[str, str] | None = field(default=None, repr=False)  # user and password
+
+
+def request(asked: Asked) -> Request:
+    """Check all options; raises ValueError or OSError with the sentence to show."""
+    if asked.login and asked.depth is Depth.QUICK:
+        raise BadTarget("A quick probe tries no login: write --depth full or --deep beside --auth-user.")
+    kind = _kind(asked)
+    return Request(
+        wanted=tuple(dict.fromkeys(read_target(text, kind) for text in asked.targets)),
+        ports=read_ports(asked.ports),
+        depth=asked.depth,
+        server_name=domain_name(asked.server_name).ascii if asked.server_name else None,
+        expected=_expected(asked),
+        families=_families(asked),
+        resolver=ResolverSettings(nameservers=asked.resolvers, trusts_ad=bool(asked.resolvers)),
+        dkim_selectors=tuple(selector_name(selector) for selector in asked.dkim_selectors),
+        limits=_limits(asked),
+        manner=_manner(asked),
+    )
+
+
+def _kind(asked: Asked) -> Kind:
+    if asked.mx and asked.host:
+        raise BadTarget("Write --mx for mail domains or --host for hosts, not both.")
+    if asked.mx:
+        return Kind.DOMAIN
+    return Kind.HOST if asked.host else Kind.NAME
+
+
+def _families(asked: Asked) -> frozenset[str]:
+    if asked.only_ipv4 and asked.only_ipv6:
+        raise BadTarget("Write -4 or -6, or neither for both.")
+    if asked.only_ipv4:
+        return ONLY_IPV4
+    return ONLY_IPV6 if asked.only_ipv6 else BOTH_FAMILIES
+
+
+def _manner(asked: Asked) -> Manner:
+    version = (asked.proxy_protocol or "none").lower()
+    known = {each.lower(): each for each in ProxyProtocol}
+    if version not in known:
+        raise BadTarget(f"«{safe(version)}» is no version of the PROXY protocol: write v1 or v2.")
+    address = address_of(asked.xclient) if asked.xclient else None
+    if asked.xclient and not address:
+        raise BadTarget(f"«{safe(asked.xclient)}» is no address: write --xclient 192.0.2.1.")
+    return Manner(known[version], address)
+
+
+def _limits(asked: Asked) -> Limits:
+    """Stretch all phases with a longer time-out; of a shorter one each phase may take what it usually does."""
+    whole, usual = asked.timeout, Limits()
+    longer = max(1.0, whole / usual.overall)
+    return Limits(
+        connect=min(usual.connect * longer, whole * _CONNECT_SHARE),
+        dialog=min(usual.dialog * longer, whole),
+        handshake=min(usual.handshake * longer, whole),
+        overall=whole,
+        inspection=usual.inspection * longer,
+        concurrency=asked.concurrency,
+        connections=max(asked.concurrency, min(usual.connections, _WAITING * asked.concurrency)),
+    )
+
+
+def _expected(asked: Asked) -> Expected:
+    roots = _read(asked.ca_file).decode("utf-8", "replace") if asked.ca_file else ""
+    if asked.ca_file:
+        _certificates(roots.encode(), asked.ca_file)
+    anything = Expected(
+        extra_roots_pem=roots,
+        login=_credentials(asked),
+        trusts_staging=asked.staging,
+        thresholds=_thresholds(asked),
+        by_hand=True,
+    )
+    if asked.expect_cert is None:
+        return anything
+    leaf = _certificates(_read(asked.expect_cert), asked.expect_cert)[0]
+    fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
+    return replace(anything, leaf_sha256=fingerprint, not_before=leaf.not_valid_before_utc)
+
+
+def _thresholds(asked: Asked) -> Thresholds:
+    usual = Thresholds()
+    try:
+        soon = usual.expiring_soon if asked.expiring_soon is None else parse_margin(asked.expiring_soon)
+    except ValueError as refusal:
+        raise BadTarget(f"For --expiring-soon {refusal}.") from None
+    return Thresholds(
+        soon,
+        _one_of("--min-tls", asked.min_tls, {str(each): each for each in TlsVersion}),
+        _one_of("--min-rsa-bits", asked.min_rsa_bits, {str(each.value): each for each in RsaBits}),
+    )
+
+
+def _one_of(option: str, word: str | None, known: Mapping[str, _Choice]) -> _Choice | None:
+    if word is not None and word not in known:
+        raise BadTarget(f"For {option} write one of {', '.join(known)}.")
+    return None if word is None else known[word]
+
+
+def _credentials(asked: Asked) -> Credentials | None:
+    try:
+        return Credentials(*asked.login) if asked.login else None
+    except ValueError as refusal:
+        raise BadTarget(f"For --auth-user {refusal}.") from None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_LARGEST_FILE)
+    except OSError as error:
+        raise BadTarget(f"{file} cannot be read ({error.strerror}).") from None
+
+
+def _certificates(pem: bytes, file: Path) -> list[x509.Certificate]:
+    try:
+        return certificates(pem, BUNDLE)
+    except ValueError:
+        raise BadTarget(f"{file} holds no certificate in PEM, or something that is none.") from None

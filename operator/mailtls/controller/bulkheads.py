@@ -1,0 +1,164 @@
+"""The bulkheads of the process: who may wait on something dead, and who has waited too long."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from mailtls.api.place import Place
+from mailtls.api.spec import Desired, Key
+from mailtls.controller.compartments import Compartments
+from mailtls.controller.deadlines import deadline_of
+from mailtls.controller.step import Step
+
+
+class NoPlace(Exception):
+    """Too many wait on the same already: the pass ends, and its resource is woken when it is its turn."""
+
+
+@dataclass(slots=True)
+class Errand:
+    """A step on its way; `outcomes` is to be filled in with who answered, and left empty where that is not known."""
+
+    begun: float
+    outcomes: Mapping[Place, bool] = field(default_factory=dict)
+
+
+class Bulkheads:
+    """Keeps passes out of what is full; safe for threads.
+
+    `wake` is called with each resource whose turn has come. `away` is entered while a pass waits on what may be dead.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        wake: Callable[[Key], None] = lambda _key: None,
+        away: Callable[[], AbstractContextManager[None]] = nullcontext,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._compartments, self._wake, self._monotonic, self._lock = Compartments(workers), wake, monotonic, Lock()
+        self._away = away
+
+    @property
+    def most_in_doubt(self) -> int:
+        """How many passes wait on what may be dead, at most."""
+        return self._compartments.most_in_doubt
+
+    def waiting(self) -> int:
+        """Return how many resources wait for a place."""
+        with self._lock:
+            return self._compartments.waiting()
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a resource that is gone."""
+        with self._lock:
+            self._compartments.forget(key)
+
+    @contextmanager
+    def visiting(self, key: Key) -> Iterator["Visit"]:
+        """Begin a pass; what was given to the resource, and what it waits for, is taken back if the pass wants none."""
+        with self._lock:
+            given, waited = self._compartments.given(key), self._compartments.is_waiting(key)
+        visit = Visit(self, key)
+        try:
+            yield visit
+        finally:
+            if not visit.has_asked and (given is not None or waited):
+                with self._lock:
+                    others = self._compartments.turn_away(key, self._monotonic())
+                self._wake_all(others)
+
+    @contextmanager
+    def entered(self, key: Key, places: frozenset[Place]) -> Iterator[Errand]:
+        """Hold the places meanwhile; raises `NoPlace` where there are none."""
+        errand = Errand(self._monotonic())
+        with self._lock:
+            in_doubt = self._compartments.is_in_doubt(key, places, errand.begun)
+            may_go, others = self._compartments.enter(key, places, errand.begun)
+        self._wake_all(others)
+        if not may_go:
+            raise NoPlace(", ".join(sorted(map(str, places))))
+        try:
+            with self._away() if in_doubt else nullcontext():
+                yield errand
+        finally:
+            with self._lock:
+                others = self._compartments.leave(key, errand.outcomes, self._monotonic())
+            self._wake_all(others)
+
+    def seconds_since(self, errand: Errand) -> float:
+        """Return how long an errand has taken so far."""
+        return self._monotonic() - errand.begun
+
+    def _wake_all(self, keys: list[Key]) -> None:
+        for key in keys:
+            self._wake(key)
+
+
+@dataclass(slots=True)
+class Visit:
+    """One pass over one resource."""
+
+    bulkheads: Bulkheads
+    key: Key
+    has_asked: bool = False
+
+    @contextmanager
+    def errand(self, places: frozenset[Place]) -> Iterator[Errand]:
+        """Hold the places meanwhile; raises `NoPlace`."""
+        if not places:
+            yield Errand(0.0)
+            return
+        self.has_asked = True
+        with self.bulkheads.entered(self.key, places) as errand:
+            yield errand
+
+
+GRACE: Final = 120.0
+"""Seconds beyond the deadline: the last answer may be on its way, and a machine may be slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    step: str
+    at: float
+    seconds: float
+
+
+class Watchdog:
+    """Knows which step each resource is in, and until when it may last. Safe for threads."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic, self._lock = monotonic, Lock()
+        self._begun: dict[Key, _Begun] = {}
+
+    @contextmanager
+    def watch(self, step: Step, desired: Desired) -> Iterator[None]:
+        """Watch a step while it is performed."""
+        allowed = deadline_of(step) + GRACE
+        with self._lock:
+            self._begun[desired.key] = _Begun(type(step).__name__, self._monotonic(), allowed)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._begun.pop(desired.key, None)
+
+    def late(self) -> int:
+        """Return how many workers have used up half of the time that their step may take: told before it is over."""
+        now = self._monotonic()
+        with self._lock:
+            return sum(now - each.at > each.seconds / 2 for each in self._begun.values())
+
+    def stuck(self) -> str | None:
+        """Say which worker is stuck, None where none is."""
+        now = self._monotonic()
+        with self._lock:
+            late = [(now - each.at, key, each) for key, each in self._begun.items() if now - each.at > each.seconds]
+        if not late:
+            return None
+        seconds, key, begun = max(late, key=lambda each: each[0])
+        return f"a worker is stuck: {begun.step} of {key} has not ended for {seconds:.0f} seconds"

@@ -1,0 +1,207 @@
+"""The life of the process: stand by, lead, and within five seconds of a SIGTERM leave the way clear for the next."""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from threading import Event, Thread
+from typing import Any, Final
+
+import structlog
+
+from mailtls import __version__
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Key
+from mailtls.controller.bulkheads import Bulkheads
+from mailtls.controller.composition import Parts, Work
+from mailtls.controller.election import Candidate, Elector
+from mailtls.controller.health import Checks, HealthServer
+from mailtls.controller.intake import Intake, Seen, Sweeper
+from mailtls.controller.queue import WorkQueue
+from mailtls.controller.watches import Watches, await_access
+from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
+from mailtls.kube.claims import Claims
+from mailtls.kube.client import KubernetesCluster, Patience
+from mailtls.kube.interface import ApiError, Unreachable
+from mailtls.metrics import Metrics
+from mailtls.net.deadline import SystemClock
+from mailtls.net.effects import PassEnded
+from mailtls.settings import Settings
+
+LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, pauses=())  # well within the renewal deadline
+WORKERS_GRACE: Final = 3.0  # seconds after the signal until workers are left behind,
+WATCHES_GRACE: Final = 3.5  # until the watches are,
+WITHDRAW_GRACE: Final = 4.0  # the HTTP-01 endpoint is,
+RELEASE_GRACE: Final = 4.5  # and until the lease must be released
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+RETRY: Final = 2.0  # seconds between tries to begin
+log = structlog.get_logger()
+
+
+class Operator:
+    """One replica. `build` puts the adapters together, `load` gives the official client's configuration."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Any], build: Callable[[Parts], Work]) -> None:
+        self._settings = settings
+        self._metrics, self._seen, claims, tokens = Metrics(), Seen(), Claims(), Tokens()
+        self._ended, self._elected = Event(), Event()
+        self._exit_code = 0
+        self._cluster = KubernetesCluster(load, written=self._note_write)
+        candidate = Candidate(settings.namespace, settings.lease, settings.identity)
+        self._hasty = KubernetesCluster(load, patience=LEASE_PATIENCE)
+        self._elector = Elector(self._hasty, candidate, SystemClock())
+        leadership = self._elector.leadership
+        bulkheads = Bulkheads(settings.max_concurrent_reconciles, wake=self._wake, away=self._away)
+        parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, self._ended, bulkheads)
+        self._work = build(parts)
+        took = self._metrics.reconciled
+        workers, spare = settings.max_concurrent_reconciles, bulkheads.most_in_doubt
+        reconcile = self._work.reconcile
+        self._queue = WorkQueue[Key](
+            reconcile, workers=workers, spare=spare, took=took, party=lambda key: key.namespace
+        )
+        self._intake = Intake(self._hint, self._hint_later, claims, self._seen)
+        self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
+        self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
+        self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
+        self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
+        self._metrics.watch_queue(self._queue.depth, self._queue.oldest)
+        self._metrics.watch_workers(self._work.late)
+        self._metrics.watch_line(bulkheads.waiting)
+        self._metrics.watch_leader(leadership.is_leading)
+
+    def run(self) -> int:
+        """Live until a signal, or until the lease is lost; return the exit code. Call it in the main thread."""
+        # A handler would run amid whatever the main thread does, and an Event it holds then can never be set.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        Thread(target=self._await_signal, name="signals", daemon=True).start()
+        self._health.start()
+        if self._http01 is not None:
+            self._http01.start()
+        log.info("standing by", version=__version__, identity=self._settings.identity)
+        Thread(target=self._elect, name="election", daemon=True).start()
+        self._ended.wait()
+        return self._stop(time.monotonic())
+
+    def _await_signal(self) -> None:
+        signal.sigwait(SIGNALS)
+        self._ended.set()
+
+    def _elect(self) -> None:
+        try:
+            self._elector.run(elected=self._start_leading, lost=self._fail)
+        except Exception:
+            log.exception("the election ended")
+            self._fail()
+
+    def _start_leading(self) -> None:
+        self._elected.set()
+        Thread(target=self._lead, name="lead", daemon=True).start()
+
+    def _lead(self) -> None:
+        """Begin the work; then sweep now and then until the end."""
+        try:
+            kinds = await_access(self._cluster, self._settings.watch_namespaces, self._ended)
+            if kinds is not None and self._begin():
+                self._queue.start()
+                self._watches.start(kinds)
+                self._sweeper.run(self._ended, renew=self._work.begin)
+        except Exception:
+            log.exception("leading failed")
+            self._fail()
+
+    def _begin(self) -> bool:
+        """Learn of all resources; False when the end came first."""
+        while not self._ended.is_set():
+            try:
+                self._work.begin()
+                resources = self._sweeper.list()
+            except (ApiError, Unreachable, PassEnded) as problem:
+                log.warning("the work cannot begin yet", error=str(problem))
+                self._ended.wait(RETRY)
+                continue
+            self._restore(resources)
+            self._take_up_open_orders()
+            return True
+        return False
+
+    def _restore(self, resources: list[Json]) -> None:
+        for resource in resources:
+            self._work.restore(resource)
+        self._intake.prime(resources)
+        log.info("working", resources=len(resources))
+
+    def _take_up_open_orders(self) -> None:
+        try:
+            self._sweeper.look_for_open_orders()
+        except (ApiError, Unreachable) as problem:
+            log.warning("open orders of deleted resources could not be listed; the sweep does it", error=str(problem))
+
+    def _fail(self) -> None:
+        """End the process so that a fresh one starts: the lease is lost, or a part of us broke."""
+        if not self._ended.is_set():  # what breaks while we stop is no failure
+            self._exit_code = 1
+            self._ended.set()
+
+    def _stop(self, begun: float) -> int:
+        left = partial(_left, begun)
+        self._watches.stop()
+        if not self._queue.stop(left(WORKERS_GRACE)):
+            log.warning("a pass did not end in time and is cut off; the next leader goes on from what it saved")
+        if not self._watches.join(left(WATCHES_GRACE)):
+            log.warning("the watches did not end in time")
+        withdrawal = Thread(target=self._withdraw, name="withdraw", daemon=True)
+        withdrawal.start()
+        withdrawal.join(left(WITHDRAW_GRACE))  # while it still leads, so that no other leader's endpoint is taken away
+        release = Thread(target=self._elector.release, name="release", daemon=True)
+        release.start()
+        release.join(left(RELEASE_GRACE))
+        if self._http01 is not None:
+            self._http01.stop()
+        log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
+        return self._exit_code
+
+    def _away(self) -> AbstractContextManager[None]:
+        return self._queue.away()
+
+    def _withdraw(self) -> None:
+        try:
+            self._work.withdraw(self._hasty)
+        except PassEnded:
+            log.debug("another replica may lead by now: its HTTP-01 endpoint is left alone")
+        except (ApiError, Unreachable) as problem:
+            log.warning("the HTTP-01 endpoint could not be withdrawn", error=str(problem))
+
+    def _wake(self, key: Key) -> None:
+        self._queue.add(key)
+
+    def _hint(self, key: Key) -> None:
+        self._work.heard(key)
+        self._queue.add(key)
+
+    def _hint_later(self, key: Key, delay: float) -> None:
+        self._work.heard(key)
+        self._queue.add_after(key, delay)
+
+    def _note_write(self, verb: str, answer: Json) -> None:
+        self._metrics.written(verb)
+        self._seen.record(answer)
+
+    def _live(self) -> str | None:
+        if not self._watches.is_ready():
+            return None
+        if not self._queue.is_alive():
+            return "a worker has died"
+        if not self._watches.is_alive():
+            return "the watches do not answer"
+        return self._work.stuck()
+
+    def _ready(self) -> str | None:
+        if self._elected.is_set() and not self._watches.is_ready():
+            return "leading, and about to watch"
+        return None
+
+
+def _left(begun: float, grace: float) -> float:
+    return max(0.1, begun + grace - time.monotonic())

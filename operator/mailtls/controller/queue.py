@@ -1,0 +1,277 @@
+"""A work queue of keys: each key at most once in line, never twice at work, none forgotten.
+
+Level-triggered, as controllers are: a key says only that something about it may have changed. While it is worked on,
+any number of further hints end in exactly one more pass.
+"""
+
+import heapq
+import random
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from threading import Condition, Lock, Thread
+from typing import Final, Generic, TypeVar
+
+import structlog
+
+from mailtls.controller.line import Line
+from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.net.effects import PassEnded
+
+log = structlog.get_logger()
+K = TypeVar("K")
+WORKERS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Growing delays after failed passes, in seconds; `rest` is the least a failed key is left alone, hints or not."""
+
+    first: float = 1.0
+    most: float = 300.0
+    conflict: float = 0.1  # somebody wrote first: look again soon
+    rest: float = 5.0
+
+    def delay(self, failures: int, error: Exception) -> float:
+        """Return the delay after the `failures`-th failure in a row, half of it drawn by lot."""
+        begin = self.conflict if isinstance(error, Conflict) else self.first
+        whole = min(self.most, begin * 2.0 ** min(failures - 1, 30))
+        return whole * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+class _Timers(Generic[K]):
+    """The earliest time of each key, in a heap whose stale entries are dropped before they outnumber the live ones."""
+
+    def __init__(self) -> None:
+        self.due: dict[K, float] = {}
+        self.heap: list[tuple[float, int, K]] = []
+        self._ticket = count()
+
+    def set(self, key: K, at: float) -> None:
+        """Set the key's time unless it has an earlier one."""
+        if at >= self.due.get(key, float("inf")):
+            return
+        self.due[key] = at
+        heapq.heappush(self.heap, (at, next(self._ticket), key))
+        if len(self.heap) > 2 * len(self.due) + 64:
+            self.heap = [(at, next(self._ticket), key) for key, at in self.due.items()]
+            heapq.heapify(self.heap)
+
+    def drop(self, key: K) -> None:
+        self.due.pop(key, None)
+
+    def head(self) -> float | None:
+        """Return the earliest time of all."""
+        while self.heap and self.due.get(self.heap[0][2]) != self.heap[0][0]:
+            heapq.heappop(self.heap)
+        return self.heap[0][0] if self.heap else None
+
+    def pop_due(self, now: float) -> Iterable[K]:
+        while (at := self.head()) is not None and at <= now:
+            key = heapq.heappop(self.heap)[2]
+            del self.due[key]
+            yield key
+
+
+class WorkQueue(Generic[K]):
+    """Runs `reconcile(key)` in worker threads; it returns the seconds until the next pass, None for no timer.
+
+    When a pass begins, the key's timer is cleared: the pass decides anew when the next one is due. Of the times asked
+    for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last pass
+    failed rests for `Backoff.rest` seconds at most, so that events caused by the failing pass itself make no loop.
+
+    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`. Of those
+    that wait, a key of the `party` that has the fewest at work is next.
+    """
+
+    def __init__(
+        self,
+        reconcile: Callable[[K], float | None],
+        *,
+        workers: int = WORKERS,
+        spare: int = 0,
+        backoff: Backoff | None = None,
+        took: Callable[[float], None] | None = None,
+        party: Callable[[K], Hashable] = lambda _key: None,
+    ) -> None:
+        self._reconcile = reconcile
+        self._backoff = backoff or Backoff()
+        self._took = took or (lambda _seconds: None)
+        lock = Lock()
+        self._work, self._time = Condition(lock), Condition(lock)
+        self._ready = Line(party)
+        self._queued: dict[K, float] = {}  # since when each waits, the oldest first
+        self._busy: set[K] = set()
+        self._dirty: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._rests_until: dict[K, float] = {}
+        self._timers: _Timers[K] = _Timers()
+        self._stopped = False
+        self._workers, self._at_work = workers, 0
+        self._threads = [Thread(target=self._work_on, name=f"worker-{n}", daemon=True) for n in range(workers + spare)]
+        self._threads.append(Thread(target=self._keep_time, name="timekeeper", daemon=True))
+
+    def start(self) -> None:
+        """Start the workers; keys added before are waiting for them."""
+        for thread in self._threads:
+            thread.start()
+
+    def add(self, key: K) -> None:
+        """Ask for a pass now, or for one more when the key is being worked on."""
+        with self._work:
+            self._add(key)
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Ask for a pass in `delay` seconds; an earlier one that is due already stays."""
+        with self._work:
+            self._schedule(key, delay)
+
+    def depth(self) -> int:
+        """Return how many keys wait for a worker; timers do not count."""
+        with self._work:
+            return len(self._ready)
+
+    def oldest(self) -> float:
+        """Return for how many seconds the key that waits longest has waited for a worker; 0 where none waits."""
+        with self._work:
+            since = next(iter(self._queued.values()), None)
+            return 0.0 if since is None else time.monotonic() - since
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let another key be worked on meanwhile: the pass that calls this only waits, for something that may be dead.
+
+        When it is back, it goes on at once; others begin only when there are few enough at work again.
+        """
+        with self._work:
+            self._at_work -= 1
+            self._work.notify()
+        try:
+            yield
+        finally:
+            with self._work:
+                self._at_work += 1
+
+    def is_alive(self) -> bool:
+        """Whether every thread runs."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def stop(self, grace: float) -> bool:
+        """Begin no more passes and wait up to `grace` seconds for those that run; False when some still do."""
+        with self._work:
+            self._stopped = True
+            self._work.notify_all()
+            self._time.notify_all()
+        deadline = time.monotonic() + grace
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _add(self, key: K) -> None:
+        if self._stopped or key in self._queued:
+            return
+        if key in self._busy:
+            self._dirty.add(key)
+        elif (rest := self._rests_until.get(key, 0.0) - time.monotonic()) > 0:
+            self._schedule(key, rest)
+        else:
+            self._queued[key] = time.monotonic()
+            self._ready.append(key)
+            self._work.notify()
+
+    def _schedule(self, key: K, delay: float) -> None:
+        if self._stopped:
+            return
+        head = self._timers.head()
+        at = time.monotonic() + delay
+        self._timers.set(key, at)
+        if head is None or at < head:
+            self._time.notify()
+
+    def _keep_time(self) -> None:
+        with self._time:
+            while not self._stopped:
+                now = time.monotonic()
+                for key in self._timers.pop_due(now):
+                    self._add(key)
+                head = self._timers.head()
+                self._time.wait(None if head is None else max(0.0, head - now))
+
+    def _work_on(self) -> None:
+        while (key := self._take()) is not None:
+            with structlog.contextvars.bound_contextvars(resource=str(key)):
+                self._run(key)
+
+    def _take(self) -> K | None:
+        with self._work:
+            while (not self._ready or self._at_work >= self._workers) and not self._stopped:
+                self._work.wait()
+            if self._stopped:
+                return None
+            key = self._ready.pop()
+            del self._queued[key]
+            self._busy.add(key)
+            self._at_work += 1
+            self._timers.drop(key)
+            return key
+
+    def _run(self, key: K) -> None:
+        begun = time.monotonic()
+        delay: float | None = None
+        error: Exception | None = None
+        try:
+            delay = self._reconcile(key)
+        except Exception as failure:  # noqa: BLE001 - whatever a pass meets, the worker goes on
+            error = failure
+        self._took(time.monotonic() - begun)
+        if error is None:
+            with self._work:
+                self._finish(key, delay)
+        else:
+            self._fail(key, error)
+
+    def _finish(self, key: K, delay: float | None) -> None:
+        self._failures.pop(key, None)
+        self._rests_until.pop(key, None)
+        self._leave(key)
+        if delay is not None:
+            self._schedule(key, delay)
+        self._add_if_dirty(key)
+
+    def _leave(self, key: K) -> None:
+        self._busy.discard(key)
+        self._ready.finished(key)
+        self._at_work -= 1
+        self._work.notify()
+
+    def _fail(self, key: K, error: Exception) -> None:
+        failures = self._failures.get(key, 0) + 1  # nobody else touches a busy key's
+        delay = self._backoff.delay(failures, error)
+        if not self._stopped:
+            _say(error, failures, delay)
+        with self._work:
+            self._failures[key] = failures
+            self._rests_until[key] = time.monotonic() + min(delay, self._backoff.rest)
+            self._leave(key)
+            self._schedule(key, delay)
+            self._add_if_dirty(key)
+
+    def _add_if_dirty(self, key: K) -> None:
+        if key in self._dirty:
+            self._dirty.discard(key)
+            self._add(key)
+
+
+def _say(error: Exception, failures: int, delay: float) -> None:
+    """What the outside did is one line; a defect of ours comes with its traceback."""
+    if isinstance(error, PassEnded):
+        log.info("the pass ends", why=str(error))
+    elif isinstance(error, Conflict) and failures == 1:
+        log.debug("somebody else wrote first", error=str(error))
+    elif isinstance(error, ApiError | Unreachable):
+        log.warning("the pass is tried again", error=str(error), failures=failures, seconds=round(delay, 1))
+    else:
+        log.error("the pass failed", failures=failures, seconds=round(delay, 1), exc_info=error)

@@ -1,0 +1,199 @@
+"""Reports a pass: status, Events and metrics, each only when something changed."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from mailtls.api.reading.document import InvalidSpec, Json
+from mailtls.api.reading.spec import secret_name
+from mailtls.api.resource import resource_path
+from mailtls.api.spec import Desired, Key
+from mailtls.api.status import Condition, ConditionType, Truth
+from mailtls.api.status_json import read, to_time, write
+from mailtls.controller.conditions import conditions, interruption, refusal, served
+from mailtls.controller.events import Events
+from mailtls.issuance.guard import to_remember
+from mailtls.issuance.storage import warnings
+from mailtls.kube.interface import ApiError, Cluster
+from mailtls.metrics import Metrics
+from mailtls.observed import Failure, Observed, ServingSecret
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.policy import shared
+from mailtls.times import Clock
+from mailtls.verification.evidence import resting
+
+PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
+OF_PODS = frozenset({"endpoints", "served", "endpointsServed", "endpointsTotal"})  # of the status
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Tells users what is."""
+
+    cluster: Cluster
+    metrics: Metrics
+    clock: Clock
+    _events: Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count Events for as long as this one lives."""
+        object.__setattr__(self, "_events", Events(self.cluster, self.clock))
+
+    def report(self, desired: Desired, seen: Observed) -> Json:
+        """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
+        said = conditions(desired, seen, self.clock.now())
+        seen = replace(seen, status=replace(seen.status, stored=to_remember(seen)))
+        shown = write(desired.generation, said, seen, served(desired, seen))
+        if desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
+            shown = {name: value for name, value in shown.items() if name not in OF_PODS}
+        told = self._write(seen.resource, shown)
+        self._tell(seen.resource, said, seen)
+        self._tell_of_domains(seen.resource, said)
+        for warning in warnings(desired, seen) if seen.issued is not None else ():
+            self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
+        self._tell_of_sharers(seen)
+        self._measure(desired, seen, said)
+        return told
+
+    def refuse(self, resource: Json, finding: Finding) -> None:
+        """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
+        meta, before = resource["metadata"], read(resource.get("status") or {})
+        said = refusal(finding, before, meta["generation"], self.clock.now())
+        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), None)
+        kept = ("observedGeneration", "conditions")
+        self._write(resource, {name: shown[name] for name in kept})
+        self._tell(resource, said, None)
+        self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
+
+    def cut_short(self, resource: Json, finding: Finding) -> None:
+        """Say what ended a pass before it could tell; all else that was known stays in the status.
+
+        The metric and the Event come first: they are all there is where the status cannot be written. Raises what keeps
+        it from being written.
+        """
+        meta, before = resource["metadata"], read(resource.get("status") or {})
+        said = interruption(finding, before, meta["generation"], self.clock.now())
+        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), None)
+        self.metrics.conditions(_key(meta), said)
+        self._tell(resource, said, None)
+        self._write(resource, {"conditions": shown["conditions"]})
+
+    def unreadable(self, key: Key, finding: Finding) -> None:
+        """Say by metric and Event why a resource cannot be read, which so has no status to write."""
+        meta = {"namespace": key.namespace, "name": key.name}
+        self.metrics.conditions(key, interruption(finding, read({}), 0, self.clock.now()))
+        self._events.post({"metadata": meta}, "Warning", str(finding.reason), finding.message)
+
+    def restore(self, resource: Json) -> None:
+        """Show what the last leader reported, until this one knows better: an alert must not miss a restart."""
+        key, status = _key(resource["metadata"]), read(resource.get("status") or {})
+        self.metrics.conditions(key, status.conditions)
+        self.metrics.domains(key, status.domains)
+        with suppress(InvalidSpec, ValueError, AttributeError):  # one odd resource must not keep us from starting
+            expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
+            if expiry and status.schedule:
+                self.metrics.stored(key, secret_name(resource), to_time(expiry), status.schedule.renewal_at)
+
+    def forget(self, key: Key) -> None:
+        """Drop the metrics of a resource that is gone."""
+        self.metrics.forget(key)
+
+    def _write(self, resource: Json, status: Json) -> Json:
+        before = resource.get("status") or {}
+        patch = {name: value for name, value in status.items() if _stripped(value) != before.get(name)}
+        after = _stripped(before | status)
+        if patch:
+            try:
+                self.cluster.merge(f"{resource_path(_key(resource['metadata']))}/status", {"status": patch})
+            except ApiError as error:
+                if not error.is_missing:  # deleted meanwhile: nobody is left to tell
+                    raise
+        return resource | {"status": after}
+
+    def _tell(self, resource: Json, said: Iterable[Condition], seen: Observed | None) -> None:
+        ready = next(each for each in said if each.type is ConditionType.READY)
+        before = read(resource.get("status") or {}).condition(ConditionType.READY)
+        changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
+        issued, failure = (seen.issued, seen.issue_failure) if seen else (None, None)
+        is_news = seen is not None and seen.status.attempts != read(resource.get("status") or {}).attempts
+        is_good = ready.status is Truth.TRUE
+        has_failed = failure is not None and failure.is_final and is_news
+        has_failed = has_failed or _is_new_refusal(failure, resource, said)
+        if seen is not None and seen.refused is not None:
+            self._events.post(resource, "Warning", str(seen.refused.event), seen.refused.message)
+        if failure is not None and has_failed:
+            self._events.post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
+        elif issued is not None:
+            self._events.post(resource, "Normal", str(issued.event), issued.message)
+        is_told = has_failed or (is_good and issued is not None)  # but a new certificate hides no trouble with it
+        if changed and not is_told and (is_good or _is_trouble(ready)):
+            self._events.post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
+        if changed:
+            log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
+
+    def _tell_of_sharers(self, seen: Observed) -> None:
+        """Tell once that another resource names a workload of this one, and again when it is another one."""
+        warning, before = shared(seen), seen.status.condition(ConditionType.ROLLED_OUT)
+        if warning is not None and (before is None or warning.message not in before.message):
+            self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
+
+    def _tell_of_domains(self, resource: Json, said: Iterable[Condition]) -> None:
+        """Tell when what the domains publish became worse, or good again."""
+        now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
+        before = read(resource.get("status") or {}).condition(ConditionType.DOMAIN_HEALTHY)
+        if now.status is Truth.UNKNOWN or (before and (before.status, before.reason) == (now.status, now.reason)):
+            return
+        self._events.post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
+
+    def _measure(self, desired: Desired, seen: Observed, said: Iterable[Condition]) -> None:
+        certificate = seen.secret.certificate
+        if certificate is not None:
+            renewal_at = seen.schedule.renewal_at if seen.schedule else None
+            self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
+        if seen.workloads is not None:
+            self.metrics.served(desired.key, seen.endpoints, resting(seen.workloads, desired.server_name))
+        self.metrics.domains(desired.key, seen.domains)
+        if _has_rolled_out(seen, said):
+            self.metrics.rollout_ended("succeeded", _seconds_rolling(seen, self.clock))
+        self.metrics.conditions(desired.key, said)
+
+
+def _is_new_refusal(failure: Failure | None, resource: Json, said: Iterable[Condition]) -> bool:
+    """Whether a refusal that lasts is said for the first time: a renewal that waits leaves Ready as it is."""
+    if failure is None or not failure.lasts:
+        return False
+    before = read(resource.get("status") or {}).condition(ConditionType.ISSUED)
+    issued = next(each for each in said if each.type is ConditionType.ISSUED)
+    return before is None or before.message != issued.message
+
+
+def _has_rolled_out(seen: Observed, said: Iterable[Condition]) -> bool:
+    """Whether this pass saw the end of a rollout in which something was told."""
+    before = seen.status.condition(ConditionType.ROLLED_OUT)
+    was_out = before is not None and before.status is Truth.TRUE
+    is_out = any(each.type is ConditionType.ROLLED_OUT and each.status is Truth.TRUE for each in said)
+    has_told = seen.progress is not None and bool(seen.progress.acted_at)
+    return is_out and has_told and (not was_out or seen.issued is not None)
+
+
+def _seconds_rolling(seen: Observed, clock: Clock) -> float:
+    return (clock.now() - seen.progress.started_at).total_seconds() if seen.progress else 0.0
+
+
+def _stripped(value: Any) -> Any:
+    """What the API server keeps of a value: a merge patch takes null for removal."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _stripped(each) for name, each in value.items() if each is not None}
+
+
+def _is_trouble(ready: Condition) -> bool:
+    return ready.reason not in PASSING
+
+
+def _key(meta: Json) -> Key:
+    return Key(meta["namespace"], meta["name"])

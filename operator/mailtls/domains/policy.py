@@ -1,0 +1,166 @@
+"""Watch: when what the mail domains publish is looked up again, by which pods it is judged, and what it sums up to."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from mailtls.api.spec import Desired
+from mailtls.api.status import ConditionType, DomainReport
+from mailtls.hostname import is_named
+from mailtls.maildomain.facts import DomainFacts, ServedTls
+from mailtls.observed import DomainsAsked, Observed
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase
+from mailtls.probe.target import RELAY_PORT, Port, Protocol, Target, TlsMode, TlsPolicy, Way
+from mailtls.reasons.quoting import shorten
+from mailtls.reasons.reason import Finding, Severity
+from mailtls.times import next_turn
+from mailtls.verification.evidence import targets
+
+FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
+LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
+Found = tuple[str, Finding]  # the domain, and what was found there
+
+
+def domains_are_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether the domains are looked at now: by the interval, for a new list or certificate, or by annotation."""
+    asked, due_at = seen.domains_asked, next_look_at(desired, seen)
+    if not desired.domains:
+        return False
+    if due_at is None or now >= due_at:
+        return True
+    if asked is None:
+        return False
+    served = _served(seen)
+    is_news = asked.domains != desired.domains or asked.probe_requested != desired.probe_requested
+    return is_news or (bool(served) and served != asked.served)
+
+
+def next_look_at(desired: Desired, seen: Observed) -> datetime | None:
+    """When a look is due by the time alone; None: none was made that counts.
+
+    What an earlier process found counts while nothing has changed since: a restart is no reason to look at all domains
+    of all resources at once.
+    """
+    if seen.domains_asked is not None:
+        return seen.domains_asked.again_at
+    if not is_complete(desired, seen.domains) or not seen.domains:
+        return None
+    looked_at = min(report.checked_at for report in seen.domains)
+    told = seen.status.condition(ConditionType.DOMAIN_HEALTHY)
+    is_same = told is not None and told.observed_generation == desired.generation
+    is_same = is_same and desired.probe_requested in {None, seen.handled_probe}
+    is_news = any(each.at >= looked_at and each.serial_number for each in seen.status.history)  # another certificate
+    return look_again_at(desired, seen.domains, looked_at) if is_same and not is_news else None
+
+
+def asked_until(desired: Desired, seen: Observed, again_at: datetime) -> DomainsAsked:
+    """Remember what a look was for."""
+    return DomainsAsked(desired.domains, _served(seen), desired.probe_requested, again_at)
+
+
+def look_again_at(desired: Desired, reports: Iterable[DomainReport], now: datetime) -> datetime:
+    """Return until when a look is good: what fails may be repaired soon."""
+    interval = desired.probe.interval
+    return next_turn(desired.uid, now, min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval)
+
+
+def still_named(desired: Desired, reports: Iterable[DomainReport]) -> tuple[DomainReport, ...]:
+    """Keep what is known of the domains that the spec names."""
+    names = {domain.name for domain in desired.domains}
+    return tuple(report for report in reports if report.name in names)
+
+
+def mail_targets(desired: Desired, seen: Observed, found: Iterable[DomainFacts]) -> tuple[Target, ...]:
+    """List the ports of this resource's pods that take mail from strangers, dialled by each MX host's name.
+
+    Hosts that the certificate is not for are served by others; nothing is known of them but what the DNS says.
+    """
+    hosts = dict.fromkeys(host.name for facts in found for host in facts.mx if is_named(host.name, desired.dns_names))
+    return tuple(
+        target for host in hosts for target in targets(seen.workloads or (), host) if _is_for_strangers(target.port)
+    )
+
+
+def as_senders_see(target: Target) -> Target:
+    """Return the target at the port that senders dial, whichever the pod has behind its Service."""
+    return replace(target, port=replace(target.port, port=RELAY_PORT))
+
+
+def served_at(target: Target, facts: Facts) -> ServedTls:
+    """Return of a probe what the checks of a mail domain need to know."""
+    stop = facts.stop
+    is_plain = stop is not None and stop.fault is Fault.NOT_OFFERED
+    return ServedTls(
+        host=target.server_name,
+        port=target.port.port,
+        chain=facts.session.chain if facts.session else (),
+        trouble=_trouble(facts),
+        instead_of_starttls=stop.detail if stop and is_plain else None,
+    )
+
+
+def is_complete(desired: Desired, reports: Sequence[DomainReport]) -> bool:
+    """Whether every domain of the spec has been looked at."""
+    return {domain.name for domain in desired.domains} <= {report.name for report in reports}
+
+
+def failing(reports: Iterable[DomainReport]) -> Finding | None:
+    """Sum up what fails: the first finding's reason, and how much there is besides."""
+    failures, warnings = _failures(reports), _warnings(reports)
+    if not failures:
+        return None
+    domain, first = failures[0]
+    others = f" ({len(failures)} findings fail)" if len(failures) > 1 else ""
+    return Finding(first.reason, _bounded(f"{domain}: {first.message}{others}", warnings))
+
+
+def healthy(reports: Sequence[DomainReport]) -> str:
+    """Say that nothing fails, and what is warned of."""
+    whose = reports[0].name if len(reports) == 1 else f"{len(reports)} domains"
+    return _bounded(
+        f"Nothing that {whose} publish{'es' if len(reports) == 1 else ''} fails a check", _warnings(reports)
+    )
+
+
+def _bounded(words: str, warnings: Sequence[Found]) -> str:
+    if warnings:
+        domain, first = warnings[0]
+        count = f"{len(warnings)} warnings" if len(warnings) > 1 else "1 warning"
+        words = f"{words.removesuffix('.')}; {count}: {domain}: {first.message}"
+    words = words if words.endswith((".", ")")) else f"{words}."
+    return shorten(words, LONGEST_MESSAGE)
+
+
+def _failures(reports: Iterable[DomainReport]) -> list[Found]:
+    return _of(reports, Severity.FAIL)
+
+
+def _warnings(reports: Iterable[DomainReport]) -> list[Found]:
+    return _of(reports, Severity.WARN)
+
+
+def _of(reports: Iterable[DomainReport], severity: Severity) -> list[Found]:
+    return [(each.name, finding) for each in reports for finding in each.findings if finding.severity is severity]
+
+
+def _served(seen: Observed) -> frozenset[str]:
+    pods = (endpoint for endpoint in seen.endpoints if endpoint.target.way is Way.PODS)
+    return frozenset(endpoint.served_sha256 for endpoint in pods if endpoint.served_sha256)
+
+
+def _is_for_strangers(port: Port) -> bool:
+    is_relay = port.port == RELAY_PORT or port.tls_policy is TlsPolicy.OPPORTUNISTIC
+    return is_relay and port.protocol is Protocol.SMTP and port.tls_mode is TlsMode.START_TLS
+
+
+def _trouble(facts: Facts) -> str:
+    """Why a sender with the public roots alone would refuse TLS with the server, in a few words."""
+    if facts.session is None:
+        stop = facts.stopped(Phase.STARTTLS, Phase.HANDSHAKE)
+        return f"{stop.phase}: {stop.fault}" if stop else ""
+    verdict = facts.session.verification
+    if verdict.code > 0:
+        return f"its certificate is not trusted: {verdict.words}"
+    return "" if verdict.is_public else "its certificate is not of a public CA"  # what we trust besides, senders do not

@@ -1,0 +1,79 @@
+"""Certificate chains as a CA hands them out (RFC 8555 section 7.4.2), and leaves that need none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urljoin
+
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
+from requests.utils import parse_header_links
+
+from mailtls.pki import loading
+from mailtls.pki.certificate import root_of
+from mailtls.pki.loading import certificates
+from mailtls.probe.tls.trust_store import TrustStore
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The chain that was chosen; `roots` are the common names of all roots offered, where they had to be looked at."""
+
+    chain_pem: str
+    roots: tuple[str, ...] = ()
+
+
+def choose(chains: Sequence[str], preferred: str) -> Offer:
+    """Take the first chain that leads to the preferred root; where none does, the first of all, which is the default.
+
+    Only then all chains were looked at, so that the roots can be told.
+    """
+    found = next((chain for chain in chains if ends_in(chain, preferred)), None)
+    if found is not None:
+        return Offer(found)
+    roots = (root_of(certificates(chain.encode())) for chain in chains)
+    return Offer(chains[0], tuple(dict.fromkeys(roots)))
+
+
+def clean_chain(pem: str) -> str:
+    """Return only the certificates of an answer, each as PEM: nothing else may slip into a Secret.
+
+    RFC 8555 section 11.4 asks clients to check this. Raises ValueError when there is no certificate.
+    """
+    found = certificates(pem.encode())
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in found)
+
+
+def ends_in(chain_pem: str, common_name: str) -> bool:
+    """Whether a chain leads to the root of this common name: the issuer of its last certificate."""
+    last = certificates(chain_pem.encode())[-1]
+    issuers = last.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return any(attribute.value == common_name for attribute in issuers)
+
+
+def links(response: requests.Response, relation: str) -> list[str]:
+    """Return the URLs that an answer's Link headers give for a relation (RFC 8288); there may be several."""
+    found = parse_header_links(response.headers.get("Link", ""))
+    urls = (str(link.get("url", "")) for link in found if link.get("rel") == relation)
+    return [whole for url in urls if (whole := _joined(response.url, url))]
+
+
+def _joined(base: str | None, url: str) -> str:
+    """Make a relative reference whole (RFC 8288 section 3.2); empty for what is no URL."""
+    try:
+        return urljoin(base or "", url)
+    except ValueError:
+        return ""
+
+
+def is_anchored(leaf_pem: str, roots_pem: str, now: datetime) -> bool:
+    """Whether a root that is trusted by default, or one of `roots_pem`, signed the leaf itself."""
+    try:
+        (leaf,) = loading.certificates(leaf_pem.encode())
+        served = crypto.X509.from_cryptography(leaf)
+        found = TrustStore(roots_pem, now).verify((leaf_pem.encode(),), [served])
+    except ValueError:
+        return False
+    return found.code == 0

@@ -1,0 +1,46 @@
+"""Adoption: a Secret that somebody asked us to take over, whose certificate serves on whoever issued it."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from mailtls.api.spec import Desired
+from mailtls.api.status import HistoryEntry
+from mailtls.issuance.guard import is_replaced
+from mailtls.observed import Observed
+from mailtls.pki.certificate import Certificate
+from mailtls.reasons.reason import Reason
+
+
+def is_adopted(seen: Observed) -> bool:
+    """Whether the stored certificate is the one that was in the Secret when it was taken over."""
+    certificate = seen.secret.certificate
+    return certificate is not None and certificate.sha256 == seen.secret.adopted
+
+
+def adoption_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether a Secret is to be taken over as it is: asked for, not stored by us, and with a good certificate in it."""
+    secret = seen.secret
+    if (secret.is_ours and not is_replaced(seen)) or not secret.is_asked_for or secret.certificate is None:
+        return False
+    is_whole = secret.certificate.spki_sha256 == secret.key_spki_sha256
+    return is_whole and _is_good(secret.certificate, desired, now)
+
+
+def _is_good(certificate: Certificate, desired: Desired, now: datetime) -> bool:
+    """Whether clients accept it, as far as that can be told without connecting: a placeholder is not adopted."""
+    is_valid = certificate.not_before <= now < certificate.not_after
+    is_for_the_names = certificate.names >= frozenset(desired.dns_names)
+    return is_valid and is_for_the_names and certificate.chain_is_ordered and not certificate.self_signed
+
+
+def noted(seen: Observed, now: datetime) -> Observed:
+    """Tell of the Secret that was taken over."""
+    certificate = seen.secret.certificate
+    if certificate is None:
+        raise AssertionError("only a Secret with a certificate is taken over as it is")
+    message = (
+        f"The Secret was taken over as requested. Its certificate {certificate.serial_number} of {certificate.issuer} "
+        f"stays in service, until {certificate.not_after:%Y-%m-%d %H:%M} UTC at most."
+    )
+    entry = HistoryEntry(now, Reason.SECRET_ADOPTED, message, certificate.serial_number)
+    return replace(seen, status=replace(seen.status, history=(*seen.status.history, entry)), issued=entry)

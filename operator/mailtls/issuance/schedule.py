@@ -1,0 +1,222 @@
+"""When certificates are renewed and failed attempts made again. The caller draws the random numbers."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from mailtls.api.spec import Desired, Renewal
+from mailtls.api.status import Attempts, Schedule
+from mailtls.issuance.order_state import RenewalWindow
+from mailtls.observed import Observed
+from mailtls.pki.certificate import Certificate
+from mailtls.reasons.reason import Finding, Reason
+
+MINUTE = timedelta(minutes=1)
+RETRIES_AFTER = (MINUTE, 10 * MINUTE, 100 * MINUTE, timedelta(days=1))
+PROOF_RETRIES_AFTER = (MINUTE / 2, MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 10 * MINUTE)
+ROLL_RETRIES_AFTER = (timedelta(seconds=15), MINUTE, 5 * MINUTE, 30 * MINUTE)
+FIRST_PROBE_RETRY, FIRST_KNOCK = timedelta(seconds=5), timedelta(seconds=1)
+LONGEST_PROBE_RETRY = 5 * MINUTE
+
+
+def renewal_schedule(
+    certificate: Certificate, policy: Renewal, window: RenewalWindow | None, kept: Schedule | None, draw: float
+) -> Schedule:
+    """When to renew; `draw` is uniform in [0, 1).
+
+    An ARI window that starts no later than the certificate itself is ignored: it would renew for ever (RFC 9773
+    section 4.2 leaves that to the client). A time drawn before is kept while it lies inside the window.
+    """
+    if window and window.end > window.start > certificate.not_before:
+        at = _kept_or_drawn(certificate, kept, window.start, window.end, draw)
+        return Schedule(certificate.sha256, at, window.start, window.end, window.explanation_url)
+    latest = _latest_without_window(certificate, policy)
+    earliest = latest - (certificate.not_after - certificate.not_before) / 50
+    return Schedule(certificate.sha256, _kept_or_drawn(certificate, kept, earliest, latest, draw))
+
+
+def _kept_or_drawn(
+    certificate: Certificate, kept: Schedule | None, earliest: datetime, latest: datetime, draw: float
+) -> datetime:
+    if kept and kept.sha256 == certificate.sha256 and earliest <= kept.renewal_at <= latest:
+        return kept.renewal_at
+    return earliest + (latest - earliest) * draw
+
+
+def _latest_without_window(certificate: Certificate, policy: Renewal) -> datetime:
+    """`before` expiry where that leaves a tenth of the lifetime to live, else at 2/3 of the lifetime."""
+    lifetime = certificate.not_after - certificate.not_before
+    return certificate.not_after - (policy.before if policy.before and policy.before < lifetime * 0.9 else lifetime / 3)
+
+
+def renews_in_its_window(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether an order now is one that the CA itself suggested (RFC 9773 section 5), which CAs exempt from limits.
+
+    It names the certificate that it replaces, comes within the window, and shares a name with it.
+    """
+    certificate, schedule = seen.secret.certificate, seen.schedule
+    if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
+        return False
+    if not desired.renewal.ari or seen.secret.acme_server != desired.acme.server:
+        return False
+    window = (schedule.window_start, schedule.window_end)
+    is_inside = window[0] is not None and window[1] is not None and window[0] <= now <= window[1]
+    return is_inside and bool(certificate.names & frozenset(desired.dns_names))
+
+
+def next_attempt_after(failed: int, draw: float) -> timedelta:
+    """How long to wait after the `failed`-th failure in a row (1 or more): growing, then daily, jittered by 20 %."""
+    return _delay(RETRIES_AFTER, failed, draw)
+
+
+def next_presentation_after(failed: int, draw: float) -> timedelta:
+    """How long to wait before a challenge response that was refused is published again: the CA hears nothing of it."""
+    return _delay(PROOF_RETRIES_AFTER, failed, draw)
+
+
+def next_roll_after(failed: int, draw: float) -> timedelta:
+    """How long to wait before pods are told again."""
+    return _delay(ROLL_RETRIES_AFTER, failed, draw)
+
+
+def next_probe_after(failing_for: timedelta) -> timedelta:
+    """How long to wait before an endpoint that fails for so long is probed again, long before the interval.
+
+    It follows the time that passed and not the number of probes: events of a pod that starts cause many of them.
+    """
+    return min(max(FIRST_PROBE_RETRY, 2 * failing_for), LONGEST_PROBE_RETRY)
+
+
+def next_knock_after(refused_for: timedelta) -> timedelta:
+    """The same for a port that nobody listens on: asking costs the server nothing, and it may just be starting.
+
+    Whatever time it takes to start, it is found out within half as long again.
+    """
+    return min(max(FIRST_KNOCK, refused_for / 2), LONGEST_PROBE_RETRY)
+
+
+def _delay(table: tuple[timedelta, ...], failed: int, draw: float) -> timedelta:
+    return table[min(max(failed, 1), len(table)) - 1] * (1 + 0.2 * draw)
+
+
+SHORTEST_FLOOR = timedelta(hours=1)
+
+
+def floor_of(certificate: Certificate, seen: Observed, now: datetime) -> datetime:
+    """The earliest time of a renewal: max(1 h, a tenth of the lifetime) of age, but at most half of what is left.
+
+    The age counts from notBefore, or from when the certificate was stored where that is known and later: CAs back-date,
+    and a clock that is ahead takes a new certificate for an old one. A time of storing in the future is not believed.
+    """
+    lifetime = certificate.not_after - certificate.not_before
+    begun_at = max(certificate.not_before, _stored_at(certificate, seen, now) or certificate.not_before)
+    age = min(max(SHORTEST_FLOOR, lifetime / 10), (certificate.not_after - begun_at) / 2)
+    return begun_at + age
+
+
+def _stored_at(certificate: Certificate, seen: Observed, now: datetime) -> datetime | None:
+    mine = (each for each in seen.status.history if each.event is Reason.ISSUED)
+    times = (each.at for each in mine if each.serial_number == certificate.serial_number and each.at <= now)
+    return max(times, default=None)
+
+
+def renewal_due_at(certificate: Certificate, seen: Observed, now: datetime) -> datetime:
+    """When the renewal is due: as scheduled, with a twentieth of the lifetime left at last, never below the floor.
+
+    A CA's window after that counts no more; a time drawn for another certificate does not count at all.
+    """
+    return max(_wanted_at(certificate, seen.schedule), floor_of(certificate, seen, now))
+
+
+def _wanted_at(certificate: Certificate, schedule: Schedule | None) -> datetime:
+    last_call = _last_call(certificate)
+    is_its_own = schedule is not None and schedule.sha256 == certificate.sha256
+    return min(schedule.renewal_at, last_call) if schedule is not None and is_its_own else last_call
+
+
+def _last_call(certificate: Certificate) -> datetime:
+    return certificate.not_after - (certificate.not_after - certificate.not_before) / 20
+
+
+def scheduled(picked: Schedule, desired: Desired, seen: Observed, now: datetime, draw: float) -> Observed:
+    """Take a schedule over, with its time put off to the floor; a new certificate that is due at once has failed.
+
+    It counts as a failed attempt with the growing back-off, so that whatever the cause is, orders become fewer.
+    """
+    certificate = seen.secret.certificate
+    if certificate is None:
+        raise AssertionError("only a stored certificate is scheduled")
+    is_new = seen.schedule is None or seen.schedule.sha256 != certificate.sha256
+    is_early = _wanted_at(certificate, picked) <= now
+    floor = floor_of(certificate, seen, now)
+    found = replace(seen, schedule=replace(picked, renewal_at=max(picked.renewal_at, floor)))
+    if not is_new:
+        return found
+    attempts = _failed(desired, found, now, draw) if is_early and now < floor else _forgotten(seen.status.attempts)
+    return replace(found, status=replace(found.status, attempts=attempts))
+
+
+def after_storing(attempts: Attempts | None) -> Attempts | None:
+    """What is remembered of failures once a certificate is stored: nothing, unless that very thing may be the failure.
+
+    Whether the new one is due at once as well is known when it has been scheduled.
+    """
+    return attempts if attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE else None
+
+
+def _forgotten(attempts: Attempts | None) -> Attempts | None:
+    return None if attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE else attempts
+
+
+def _failed(desired: Desired, seen: Observed, now: datetime, draw: float) -> Attempts:
+    before = seen.status.attempts
+    is_same = before is not None and before.observed_generation == desired.generation
+    failed = before.failed + 1 if before and is_same else 1
+    finding = _due_at_once(seen)
+    retry_at = now + next_attempt_after(failed, draw)
+    certificate = seen.secret.certificate
+    if certificate is not None and _last_call(certificate) > floor_of(certificate, seen, now):
+        retry_at = min(retry_at, _last_call(certificate))  # what lives shorter than the back-off must not expire by it
+    return Attempts(
+        failed=failed,
+        reason=finding.reason,
+        message=finding.message,
+        last_failure_at=now,
+        next_attempt_at=retry_at,
+        observed_generation=desired.generation,
+        observed_renew=desired.renew_requested,
+    )
+
+
+def _due_at_once(seen: Observed) -> Finding:
+    schedule = seen.schedule
+    if schedule is not None and schedule.window_start is not None:
+        why = f"the CA suggests to renew it from {_minute(schedule.window_start)}{_explained(schedule)}"
+    else:
+        why = "most of its lifetime is over by the clock here; check the clocks of the cluster's nodes and of the CA"
+    return Finding(Reason.CERTIFICATE_DUE_AT_ONCE, f"The certificate was due for renewal when it was issued: {why}.")
+
+
+def held_by_its_age(seen: Observed, now: datetime) -> str:
+    """What to say of a certificate that would be renewed by now if it were older; empty where there is nothing to say.
+
+    An ARI window that has begun may mean that the CA is about to revoke it (RFC 9773 section 4.2): a person decides.
+    """
+    certificate, schedule = seen.secret.certificate, seen.schedule
+    if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
+        return ""
+    floor = floor_of(certificate, seen, now)
+    until = f"It is too young to be renewed before {_minute(floor)}, unless mailtls.dev/renew requests it."
+    attempts = seen.status.attempts
+    if now < floor and attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE:
+        return f"{attempts.reason}: {attempts.message} {until}"
+    if schedule.window_start is None or not schedule.window_start <= now < floor:
+        return ""
+    return f"The CA suggests to renew it from {_minute(schedule.window_start)}{_explained(schedule)}. {until}"
+
+
+def _explained(schedule: Schedule) -> str:
+    return f" (it explains at {schedule.explanation_url})" if schedule.explanation_url else ""
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,172 @@
+"""Store: guard the Secret. A certificate is written only when every check lets it through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mailtls.api.spec import Desired
+from mailtls.api.status import HistoryEntry
+from mailtls.issuance.guard import is_replaced
+from mailtls.issuance.schedule import after_storing
+from mailtls.observed import Observed
+from mailtls.pki.certificate import Certificate
+from mailtls.probe.target import Depth
+from mailtls.reasons.quoting import quote_all
+from mailtls.reasons.reason import Finding, Reason, Severity
+
+CLOCK_SKEW = timedelta(hours=1)  # CAs back-date by as much
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate that wants into the Secret, with the public half of the key it would be stored with."""
+
+    certificate: Certificate
+    key_spki_sha256: str
+
+
+Check = Callable[[Candidate, Desired, Observed, datetime], Finding | None]
+
+
+def key_is_not_its_own(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """The certificate is for another key."""
+    if new.certificate.spki_sha256 == new.key_spki_sha256:
+        return None
+    return Finding(Reason.CERTIFICATE_KEY_MISMATCH, "The CA returned a certificate for another key; it was not stored.")
+
+
+def names_are_missing(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """A wanted name is not in the certificate; names that the CA added are no harm."""
+    missing = frozenset(desired.dns_names) - new.certificate.names
+    if not missing:
+        return None
+    given = quote_all(sorted(new.certificate.names)) or "no name"
+    message = f"The certificate lacks {', '.join(sorted(missing))}; it is for {given}, and was not stored."
+    return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, message)
+
+
+def chain_is_broken(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+    """A certificate is not signed by the next one, or there is a leaf alone that leads to no root that is trusted here.
+
+    Private authorities of one tier issue from their root: then the leaf alone is the whole chain.
+    """
+    certificate = new.certificate
+    is_whole = not certificate.is_leaf_alone or certificate.self_signed or certificate.is_anchored
+    if certificate.chain_is_ordered and is_whole:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_CHAIN_BROKEN,
+        "The CA returned a chain that is incomplete or out of order; it was not stored.",
+    )
+
+
+def dates_are_wrong(new: Candidate, _desired: Desired, _seen: Observed, now: datetime) -> Finding | None:
+    """The certificate is not valid now."""
+    if new.certificate.not_before - CLOCK_SKEW <= now < new.certificate.not_after:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_DATES_WRONG,
+        f"The certificate is valid from {new.certificate.not_before:%Y-%m-%d %H:%M} to"
+        f" {new.certificate.not_after:%Y-%m-%d %H:%M} UTC, not now; check the clocks of the cluster.",
+    )
+
+
+def is_worse(new: Candidate, desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+    """The stored certificate is as good, and was issued later: an order that a crash left behind came in late.
+
+    A shorter life alone is no reason: a CA that shortens its lifetimes, or revokes, wants the new one to be served.
+    """
+    old = seen.secret.certificate
+    if (
+        old is None
+        or is_replaced(seen)
+        or not _is_wanted(old, desired, seen)
+        or old.not_before <= new.certificate.not_before
+    ):
+        return None
+    if old.not_after < new.certificate.not_after:
+        return None
+    return Finding(
+        Reason.CERTIFICATE_WORSE,
+        f"The stored certificate was issued later and is valid until {old.not_after:%Y-%m-%d}; it was kept.",
+    )
+
+
+def _is_wanted(old: Certificate, desired: Desired, seen: Observed) -> bool:
+    return (
+        old.spki_sha256 == seen.secret.key_spki_sha256
+        and (seen.secret.acme_server, seen.secret.profile) == (desired.acme.server, desired.acme.profile)
+        and old.names >= frozenset(desired.dns_names)
+        and (old.key_algorithm, old.key_size) == (desired.private_key.algorithm, desired.private_key.size)
+    )
+
+
+CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_are_missing, chain_is_broken, dates_are_wrong, is_worse)
+
+
+def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """Run the chain; None means that the certificate may be stored."""
+    return next((found for check in CHECKS if (found := check(new, desired, seen, now))), None)
+
+
+def chain_leads_elsewhere(desired: Desired, seen: Observed) -> Finding | None:
+    """The stored chain does not lead to the root that the spec prefers: worth saying, and no reason to go without."""
+    certificate, wanted = seen.secret.certificate, desired.acme.preferred_chain
+    if certificate is None or wanted is None or certificate.root == wanted:
+        return None
+    if seen.secret.acme_server != desired.acme.server:
+        return None  # the CA of the spec was not asked yet
+    if not certificate.roots_offered or wanted in certificate.roots_offered:
+        message = f"The chain leads to {certificate.root}; the next renewal asks for the one to {wanted}."
+    else:
+        offered = ", ".join(certificate.roots_offered)
+        message = f"Set acme.preferredChain to a root that the CA offers ({offered}), or remove it: {wanted} is none."
+    return Finding(Reason.CHAIN_UNAVAILABLE, message, Severity.WARN)
+
+
+def names_were_added(desired: Desired, seen: Observed) -> Finding | None:
+    """The CA put more names into the certificate than were ordered: worth saying, and no reason to go without."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.names_asked != frozenset(desired.dns_names):
+        return None
+    added = certificate.names - certificate.names_asked
+    if not added:
+        return None
+    message = f"The CA added {quote_all(sorted(added))}, which nobody requested; the certificate is used all the same."
+    return Finding(Reason.CERTIFICATE_NAMES_ADDED, message, Severity.WARN)
+
+
+def warnings(desired: Desired, seen: Observed) -> tuple[Finding, ...]:
+    """What is worth a word of the stored certificate though it may serve."""
+    return tuple(filter(None, (chain_leads_elsewhere(desired, seen), names_were_added(desired, seen))))
+
+
+def noted(seen: Observed, now: datetime) -> Observed:
+    """Tell of the stored certificate once, also where the process that stored it died before it could."""
+    certificate = seen.secret.certificate
+    if certificate is None or certificate.serial_number in {entry.serial_number for entry in seen.status.history}:
+        return seen
+    names = ", ".join(sorted(certificate.names)[:3])
+    message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
+    entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
+    status = replace(seen.status, attempts=after_storing(seen.status.attempts), history=(*seen.status.history, entry))
+    return replace(seen, status=status, issued=entry)
+
+
+def about_another_certificate(seen: Observed) -> Observed:
+    """Forget what was proven, told and failed about the certificate that was stored until now."""
+    return replace(
+        seen,
+        workloads=None,
+        endpoints=(),
+        set_aside=(),
+        roots=None,
+        look_at_roots_at=None,
+        ways=None,
+        probed_at=None,
+        probed_depth=Depth.QUICK,
+        failing_since={},
+        progress=None,
+        roll_failure=None,
+        rolls_failed=0,
+    )

@@ -1,0 +1,93 @@
+"""Reads resources for people; forgives everything, because a status of another version must still be shown."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from mailtls.api.reading.document import Json
+from mailtls.api.resource import resource_path, resources_path
+from mailtls.api.resource_view import EndpointLine, ResourceView
+from mailtls.api.spec import Key
+from mailtls.api.status import ServedCount
+from mailtls.api.status_json import LAST_HANDLED, read, to_time
+from mailtls.kube.interface import Cluster
+
+
+def find(cluster: Cluster, key: Key) -> ResourceView | None:
+    """Return one resource, None when it does not exist; raises what the `Cluster` raises."""
+    found = cluster.get(resource_path(key))
+    return None if found is None else view(found)
+
+
+def find_all(cluster: Cluster, namespace: str | None) -> tuple[ResourceView, ...]:
+    """Return the resources of a namespace, or of all of them for None, by namespace and name."""
+    found = (view(resource) for resource in cluster.list(resources_path(namespace)))
+    return tuple(sorted(found, key=lambda each: each.key))
+
+
+def view(resource: Json) -> ResourceView:
+    """Make a view of a resource's JSON."""
+    metadata, status = resource["metadata"], _object(resource.get("status"))
+    certificate = _object(status.get("certificate"))
+    spec = _object(resource.get("spec"))
+    names = spec.get("dnsNames")
+    return ResourceView(
+        key=Key(metadata["namespace"], metadata["name"]),
+        host=str(names[0]) if isinstance(names, list) and names else "",
+        created_at=_time(metadata.get("creationTimestamp")),
+        generation=int(metadata.get("generation", 0)),
+        is_suspended=spec.get("suspend") is True,
+        status=read(status),
+        served=_text(status.get("served")),
+        served_count=_served_count(status),
+        expires_at=_time(certificate.get("notAfter")),
+        renews_at=_time(certificate.get("renewalTime")),
+        endpoints=tuple(_endpoints(status.get("endpoints"))),
+        handled={wish: value for wish, name in LAST_HANDLED.items() if isinstance(value := status.get(name), str)},
+    )
+
+
+def _endpoints(items: Any) -> Iterator[EndpointLine]:
+    for item in items if isinstance(items, list) else ():
+        with suppress(KeyError, ValueError, TypeError, AttributeError):
+            yield EndpointLine(
+                server=_server(item),
+                port=int(item["port"]),
+                address=_text(item.get("address")),
+                result=_text(item.get("result")),
+                reason=_text(item.get("reason")),
+                message=_text(item.get("message")),
+                tls_version=_text(item.get("tlsVersion")),
+                not_after=_time(item.get("servedNotAfter")),
+            )
+
+
+def _server(item: Json) -> str:
+    """Say it as `Target.label` does; an endpoint without the names that we know is none."""
+    if "pod" in item:
+        return str(item["pod"])
+    name = _text(item.get("service")) or _text(item.get("host"))
+    return f"{item['from']}/{name}".rstrip("/")
+
+
+def _served_count(status: Json) -> ServedCount | None:
+    """An older operator wrote the column alone, without the numbers."""
+    numbers = status.get("endpointsServed"), status.get("endpointsTotal")
+    served, total = (each if isinstance(each, int) and not isinstance(each, bool) else None for each in numbers)
+    return None if served is None or total is None else ServedCount(served, total)
+
+
+def _object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return to_time(value) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None

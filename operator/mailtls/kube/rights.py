@@ -1,0 +1,120 @@
+"""The operator in a cluster: its settings, as whom it acts, and what it may do."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mailtls.api.installation import Feature
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Desired, UpdateStrategy
+from mailtls.kube.interface import Cluster
+from mailtls.kube.pods import children
+from mailtls.probe.target import Way
+
+_PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One verb on one resource; `resource` may name a subresource, as in `pods/exec`."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}"
+
+
+def _rights(group: str, resources: str, verbs: str) -> tuple[Right, ...]:
+    return tuple(Right(group, resource, verb) for resource in resources.split() for verb in verbs.split())
+
+
+_WORKLOADS: Final = "daemonsets deployments statefulsets"
+ALWAYS: Final = (
+    *_rights("mailtls.dev", "mailservertls", "get list watch"),
+    *_rights("mailtls.dev", "mailservertls/status", "patch"),
+    *_rights("", "secrets", "get list watch create patch"),
+    *_rights("", "configmaps", "get"),
+    *_rights("", "pods", "list"),
+    *_rights("apps", _WORKLOADS, "get list watch"),
+    *_rights("", "events", "create"),
+)
+OF_FEATURES: Final[Mapping[Feature, tuple[Right, ...]]] = {
+    Feature.EXEC: (*_rights("", "pods", "get patch"), *_rights("", "pods/exec", "create get")),
+    Feature.RESTARTS: (*_rights("", "pods", "delete"), *_rights("apps", _WORKLOADS, "patch")),
+    Feature.SERVICES: _rights("", "services", "list"),
+}
+NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right in rights))
+"""What the chart grants in the namespaces that the operator serves; a test holds the two against each other."""
+
+
+def needed(desired: Desired) -> tuple[Right, ...]:
+    """Return the rights that one resource makes use of."""
+    ways = {workload.update_strategy for workload in desired.workloads}
+    asked = {
+        Feature.EXEC: UpdateStrategy.RELOAD in ways,
+        Feature.RESTARTS: UpdateStrategy.RESTART in ways,
+        Feature.SERVICES: Way.SERVICE in desired.probe.ways,
+    }
+    return (*ALWAYS, *(right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights))
+
+
+def feature_of(right: Right) -> Feature | None:
+    """Return the feature that a right is granted for, None for what is always needed."""
+    return next((feature for feature, rights in OF_FEATURES.items() if right in rights), None)
+
+
+def missing_rights(cluster: Cluster, user: str, namespace: str, rights: Iterable[Right] = NEEDED) -> tuple[Right, ...]:
+    """Return the rights that a user lacks in a namespace; raises what the `Cluster` raises, 403 included."""
+    return tuple(right for right in rights if not _is_allowed(cluster, user, namespace, right))
+
+
+def _is_allowed(cluster: Cluster, user: str, namespace: str, right: Right) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    asked: Json = {"namespace": namespace, "group": right.group, "resource": resource, "verb": right.verb}
+    if subresource:
+        asked["subresource"] = subresource
+    body: Json = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": asked},
+    }
+    status = cluster.create(_PATH, body).get("status") or {}
+    return status.get("allowed") is True
+
+
+_OF_FILES: Final = "_FILE"
+_LABELS: Final = "app.kubernetes.io/name=mailtls,app.kubernetes.io/component=operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One Deployment of the operator; `environment` has the variables whose value stands in the template.
+
+    Those that name files are left out: the files are mounted in its pods, and not here.
+    """
+
+    namespace: str
+    service_account: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def user(self) -> str:
+        """As whom the API server knows it."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+
+def find_installation(cluster: Cluster, namespace: str | None = None) -> Installation | None:
+    """Look for the operator's Deployment, in one namespace or in all; raises what the `Cluster` raises."""
+    where = f"/namespaces/{namespace}" if namespace else ""
+    found = cluster.list(f"/apis/apps/v1{where}/deployments", label_selector=_LABELS)
+    return _installation(found[0]) if found else None
+
+
+def _installation(deployment: Json) -> Installation:
+    namespace, pod = deployment["metadata"]["namespace"], deployment["spec"]["template"]["spec"]
+    container = next(iter(pod["containers"]))
+    values = {each["name"]: each["value"] for each in children(container, "env") if "value" in each}
+    given = {name: value for name, value in values.items() if not name.endswith(_OF_FILES)}
+    return Installation(namespace, pod.get("serviceAccountName", "default"), {"MAILTLS_NAMESPACE": namespace} | given)

@@ -1,0 +1,325 @@
+"""The three Secrets of a resource: the one that serves, the staged next key with its journal, and the previous pair.
+
+Recreating a deleted and renamed resource is safe: ownership of the serving Secret is a label, of the two others an
+owner reference, so that the cluster's garbage collector removes them with the resource.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import structlog
+
+from mailtls.api.reading.document import Json
+from mailtls.api.resource import OURS, belonging_to, belongs_to, labels_of, owner_of
+from mailtls.api.spec import Desired, Key
+from mailtls.kube.interface import ApiError, Cluster, Conflict
+from mailtls.kube.journal import (
+    ORDER_SEAL,
+    SEAL,
+    Seal,
+    copy_data,
+    order_json,
+    order_parts,
+    read_copy,
+    read_staged,
+    sealed,
+    staged_data,
+    staged_name,
+    stored_parts,
+)
+from mailtls.kube.ownership import is_asked_for, is_labelled, owned_fault, serving_fault, writer_of
+from mailtls.kube.pairs import (
+    certificate_of,
+    encoded,
+    entry,
+    is_whole,
+    previous_json,
+    read_pair,
+    secret_json,
+    serving_json,
+    written,
+)
+from mailtls.net.shared_work import SharedWork
+from mailtls.observed import ServingSecret, Staged
+from mailtls.pki.certificate import Certificate, KeyMaterial
+from mailtls.reasons.reason import Finding
+
+log = structlog.get_logger()
+FINALIZER = "mailtls.dev/challenges"
+LIST_PATIENCE = 10.0  # seconds
+# No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
+NOBODYS_VERSION = "1"
+
+
+class Secrets:
+    """Reads and writes the Secrets of resources."""
+
+    def __init__(self, cluster: Cluster, operator_namespace: str = "mailtls") -> None:
+        self._cluster = cluster
+        self._seal = Seal(cluster, operator_namespace)
+        self._shared = SharedWork()
+
+    def keep_seal(self) -> None:
+        """Have the key that seals journals saved, where this process knows it and somebody deleted its Secret."""
+        self._seal.keep()
+
+    def serving(self, desired: Desired, known_uid: str | None = None) -> ServingSecret:
+        """Read the Secret that pods mount; a fault in it is a value, never an exception.
+
+        `known_uid` is that of the Secret that we stored a certificate in: it is ours without its labels, too.
+        """
+        secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
+        if secret is None:
+            return ServingSecret(exists=False, name=desired.secret_name)
+        is_ours = is_labelled(secret) or (known_uid is not None and secret["metadata"].get("uid") == known_uid)
+        return replace(
+            written(read_pair(secret), secret),
+            foreign=serving_fault(secret, desired, is_ours=is_ours),
+            is_ours=is_ours,
+            lacks_labels=not labels_of(desired.key).items() <= (secret["metadata"].get("labels") or {}).items(),
+            is_asked_for=is_asked_for(secret),
+            writer=writer_of(secret),
+        )
+
+    def staged(self, desired: Desired) -> Staged | Finding | None:
+        """Read the staged key; None when there is none, or one that cannot be used and is better made anew.
+
+        A Finding says that a Secret of that name is not ours: it is neither believed nor written.
+        """
+        return self.beside(desired)[0]
+
+    def beside(self, desired: Desired) -> tuple[Staged | Finding | None, ServingSecret | None]:
+        """Read the staged key as `staged` does, and our own copy of the pair that serves."""
+        name = staged_name(desired)
+        secret = self._cluster.get(path(desired.key.namespace, name))
+        if secret is None:
+            return None, None
+        fault = owned_fault(secret, desired, name)
+        if fault is not None or not belongs_to(secret, desired.key, desired.uid):
+            return fault, None
+        return read_staged(secret, self._seal), read_copy(secret, self._seal)
+
+    def stage(self, desired: Desired, staged: Staged, resource: Json) -> Staged:
+        """Save key, CSR, the intent to order, and the resource for a clean-up after its deletion.
+
+        Raises `Conflict` when somebody else staged meanwhile.
+        """
+        name = staged_name(desired)
+        body = sealed(secret_json(desired, name, staged_data(staged, resource), owned=True), self._seal)
+        body["metadata"]["finalizers"] = [FINALIZER]
+        if staged.resource_version:
+            body["metadata"]["resourceVersion"] = staged.resource_version
+            saved = self._cluster.merge(path(desired.key.namespace, name), body)  # our copy of what serves stays
+        else:
+            saved = self._create_or_mend(desired, path(desired.key.namespace), name, body)
+        version = saved["metadata"]["resourceVersion"]
+        return replace(staged, resource_version=version, seal=entry(body, SEAL).decode())
+
+    def _create_or_mend(self, desired: Desired, place: str, name: str, body: Json) -> Json:
+        """Create the Secret; one that is ours but cannot be read as a staged key holds nothing worth keeping."""
+        try:
+            return self._cluster.create(place, body)
+        except Conflict:
+            broken = self._cluster.get(f"{place}/{name}")
+            if broken is None or owned_fault(broken, desired, name) is not None:
+                raise
+            if belongs_to(broken, desired.key) and self.read_staged(broken) is not None:
+                raise
+            return self._write_over(broken, desired, f"{place}/{name}", body)
+
+    def _write_over(self, found: Json, desired: Desired, place: str, body: Json) -> Json:
+        """Write into a Secret of ours; one that we were asked to take keeps nothing of what it held."""
+        body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        if not belongs_to(found, desired.key, desired.uid):
+            body["data"] = dict.fromkeys(found.get("data") or {}) | body["data"]
+        return self._cluster.merge(place, body)
+
+    def keep_copy(self, desired: Desired, pair: ServingSecret, staged: Staged | None) -> Staged | None:
+        """Save our own copy of a whole pair before it serves; return the staged key as it is then.
+
+        Raises `Conflict` when somebody else wrote the staged Secret meanwhile.
+        """
+        name, place = staged_name(desired), path(desired.key.namespace)
+        body = sealed(secret_json(desired, name, copy_data(desired, pair), owned=True), self._seal)
+        if staged is not None:
+            body["metadata"] = {"resourceVersion": staged.resource_version}
+            saved = self._cluster.merge(f"{place}/{name}", {"metadata": body["metadata"], "data": body["data"]})
+            return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
+        found = self._cluster.get(f"{place}/{name}")
+        if found is None:
+            self._cluster.create(place, body)
+        elif (fault := owned_fault(found, desired, name)) is not None:
+            raise Conflict(409, "Conflict", fault.message)  # it was not there when it was looked for
+        else:
+            self._write_over(found, desired, f"{place}/{name}", body)
+        return None
+
+    def save_order(self, key: Key, secret_name: str, staged: Staged) -> Staged:
+        """Save the order's URL."""
+        return self._save_order(path(key.namespace, f"{secret_name}-next"), staged, {})
+
+    def close_order(self, desired: Desired, staged: Staged, pair: ServingSecret | None = None) -> Staged:
+        """Save that the order is closed, which lets go of the finalizer, and with the same write our copy of `pair`."""
+        name, data = staged_name(desired), copy_data(desired, pair) if pair is not None else {}
+        body = sealed(secret_json(desired, name, data, owned=True), self._seal)
+        place = path(desired.key.namespace, name)
+        return self._save_order(place, replace(staged, is_open=False), body["data"])
+
+    def _save_order(self, place: str, staged: Staged, data: dict[str, str]) -> Staged:
+        written = order_json(staged)
+        told = self._seal.of(*order_parts(staged.seal, written))
+        patch: Json = {
+            "metadata": {"resourceVersion": staged.resource_version},
+            "data": data | {"order.json": encoded(written), ORDER_SEAL: encoded(told)},
+        }
+        if not staged.is_open:
+            patch["metadata"]["finalizers"] = None
+        saved = self._cluster.merge(place, patch)
+        return replace(staged, resource_version=saved["metadata"]["resourceVersion"])
+
+    def store(
+        self,
+        desired: Desired,
+        certificate: Certificate,
+        key: KeyMaterial,
+        before: ServingSecret,
+        staged: Staged | None = None,
+    ) -> ServingSecret:
+        """Write chain and key, the pair that was there before into the previous Secret.
+
+        The pair says for which order it is stored: until that is closed, and our copy saved with it, a crash leaves no
+        other sign that it was us. Raises `Conflict` when the Secret is not what was read before: somebody else wrote it
+        meanwhile.
+        """
+        self._keep_previous(desired, before)
+        pair = pair_of(desired, certificate, key, before)
+        if staged is not None:
+            pair = replace(pair, order_seal=self._seal.of(*stored_parts(desired, staged, certificate)))
+        return replace(self.serve(desired, pair, before), is_of_the_order=staged is not None)
+
+    def recognized(self, desired: Desired, pair: ServingSecret, staged: Staged | None) -> ServingSecret:
+        """Say of the pair that serves whether we stored it for the order that is open."""
+        if staged is None or not staged.is_open or pair.certificate is None or pair.order_seal is None:
+            return pair
+        is_it = self._seal.fits(pair.order_seal, *stored_parts(desired, staged, pair.certificate))
+        return replace(pair, is_of_the_order=is_it)
+
+    def serve(self, desired: Desired, pair: ServingSecret, before: ServingSecret) -> ServingSecret:
+        """Write a whole pair into the serving Secret, with our labels; nothing else is written.
+
+        Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
+        """
+        body = serving_json(desired, pair)
+        body["metadata"]["resourceVersion"] = before.resource_version or NOBODYS_VERSION
+        saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
+        return written(pair, saved)
+
+    def read_staged(self, secret: Json) -> Staged | None:
+        """Read a staged Secret; None where it makes no sense, or is not what the operator wrote."""
+        return read_staged(secret, self._seal)
+
+    def orphans(self, key: Key, present: Desired | None = None) -> list[Json]:
+        """The staged Secrets that a resource left with an open order, or an earlier one of its name.
+
+        The one that `present` goes on with, as the spec is now, is none.
+        """
+        found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
+        return [secret for secret in found if _is_held(secret) and not (present and _is_staged_for(secret, present))]
+
+    def held(self, namespaces: Iterable[str] = ()) -> list[Json]:
+        """All staged Secrets with an open order, of these namespaces or of the whole cluster."""
+        places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
+        found = (each for place in places for each in self._cluster.list(place, label_selector=OURS))
+        return [secret for secret in found if _is_held(secret)]
+
+    def open_orders(self, namespaces: Iterable[str] = ()) -> frozenset[tuple[str, str]]:
+        """Return the keys (hash of the public half) and servers of all open orders that we sealed.
+
+        One list at a time, shared by all who ask: the Secrets of a large cluster take tens of megabytes each time.
+        Nobody is given one that was begun before he asked. Raises `Busy` when it takes long.
+        """
+        places, me = tuple(namespaces), object()
+        for _ in range(2):  # the second time either it is ours, or it was begun after the one that we waited for
+            began, found = self._shared.do(places, lambda: (me, self._open_orders(places)), LIST_PATIENCE)
+            if began is me:
+                break
+        return found
+
+    def _open_orders(self, namespaces: Iterable[str]) -> frozenset[tuple[str, str]]:
+        journals = (self.read_staged(secret) for secret in self.held(namespaces))
+        return frozenset((each.spki_sha256, each.acme_server) for each in journals if each is not None and each.is_open)
+
+    def leaves(self, namespace: str) -> frozenset[str]:
+        """Fingerprints of the certificates that serve in a namespace; what is owned is staged or a previous pair."""
+        found = self._cluster.list(path(namespace), label_selector=OURS)
+        serving = (certificate_of(secret) for secret in found if not secret["metadata"].get("ownerReferences"))
+        return frozenset(certificate.sha256 for certificate in serving if certificate)
+
+    def release(self, secret: Json) -> None:
+        """Let a staged Secret go whose order cannot be closed any more."""
+        meta = secret["metadata"]
+        try:
+            self._cluster.merge(path(meta["namespace"], meta["name"]), {"metadata": {"finalizers": None}})
+        except ApiError as error:
+            if not error.is_missing:
+                raise
+
+    def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
+        if not is_whole(before):  # what cannot serve must not take the place of a pair that could
+            return
+        fault = keep(self._cluster, desired, previous_json(desired, before))
+        if fault is not None:
+            log.warning("the earlier pair is not kept", reason=fault.message)
+
+
+def path(namespace: str, name: str | None = None) -> str:
+    """URL path of a Secret, or of all Secrets of a namespace."""
+    place = f"/api/v1/namespaces/{namespace}/secrets"
+    return f"{place}/{name}" if name else place
+
+
+def keep(cluster: Cluster, desired: Desired, body: Json) -> Finding | None:
+    """Write a Secret that goes with the resource, such as the previous pair; say why where one of its name is not ours.
+
+    Raises `Conflict` when somebody else wrote it meanwhile.
+    """
+    place = path(desired.key.namespace, body["metadata"]["name"])
+    kept = cluster.get(place)
+    fault = owned_fault(kept, desired, body["metadata"]["name"]) if kept else None
+    if fault is None:
+        body["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"] if kept else NOBODYS_VERSION
+        cluster.apply(place, body)
+    return fault
+
+
+def _is_held(secret: Json) -> bool:
+    """Whether it is a journal of ours that an open order holds."""
+    meta = secret["metadata"]
+    is_journal = owner_of(secret) is not None and meta["name"].endswith("-next")
+    return is_journal and FINALIZER in (meta.get("finalizers") or ())
+
+
+def _is_staged_for(secret: Json, desired: Desired) -> bool:
+    is_named = secret["metadata"]["name"] == f"{desired.secret_name}-next"
+    return is_named and belongs_to(secret, desired.key, desired.uid)
+
+
+def pair_of(desired: Desired, certificate: Certificate, key: KeyMaterial, before: ServingSecret) -> ServingSecret:
+    """A certificate that was just issued, as it is stored in the place of what was there before."""
+    return ServingSecret(
+        certificate=certificate,
+        key_spki_sha256=key.spki_sha256(),
+        acme_server=desired.acme.server,
+        profile=desired.acme.profile,
+        handled_renew=desired.renew_requested,
+        handled_rollback=desired.rollback_requested,
+        adopted=_taken_from(before),
+        key=key,
+    )
+
+
+def _taken_from(before: ServingSecret) -> str | None:
+    """Remember that the Secret was somebody else's, and which leaf was in it then: marks of that one may stay on it."""
+    if before.is_ours or not before.exists or not before.is_asked_for:
+        return before.adopted
+    return before.certificate.sha256 if before.certificate else "none"

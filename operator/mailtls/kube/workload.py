@@ -1,0 +1,104 @@
+"""Workloads and their pods as observed: who mounts the Secret where, and who was told about which certificate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from mailtls.api.spec import Workload
+from mailtls.reasons.reason import Finding
+
+EARLIER_ANNOTATION: Final = "mailtls.dev/certificate"
+"""What earlier versions wrote on pods and templates alike, before each Secret had its own; it is only read."""
+LONGEST_NAME: Final = 63  # of an annotation, behind its prefix
+
+
+def certificate_annotation(secret_name: str) -> str:
+    """Name the annotation of a pod that says which leaf (SHA-256, hex) of a Secret it was last told to load.
+
+    One for each Secret: two resources may name the same workload, and must not read each other's words.
+    """
+    return _annotation("certificate", secret_name)
+
+
+def restart_annotation(secret_name: str) -> str:
+    """Name the annotation of a pod template that says for which leaf of a Secret the pods were last replaced."""
+    return _annotation("restarted-for", secret_name)
+
+
+def _annotation(what: str, secret_name: str) -> str:
+    name = f"{what}.{secret_name}"
+    if len(name) > LONGEST_NAME:  # a Secret's name may have 253 characters
+        name = f"{name[: LONGEST_NAME - 9]}-{sha256(secret_name.encode()).hexdigest()[:8]}"
+    return f"mailtls.dev/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """One running pod of a workload.
+
+    `told_sha256` is the pod's annotation: the leaf that the operator last told this pod to load. `template_sha256` is
+    the leaf that its pod template named when the pod was made. `container` and
+    `certificate_path` say which container to reload and where it reads `tls.crt`; None: no container mounts it.
+    `also_containers` are those of the further reloads.
+    `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready. `run` names
+    the very processes: it changes when a container restarts in place, while name, uid and addresses stay. `started_at`
+    is when the process that reads the certificate started, or started last where it keeps crashing; None where it
+    never did. `made_at` is when the pod was made: its volumes were filled after that.
+    """
+
+    name: str
+    uid: str
+    addresses: tuple[str, ...]
+    ready: bool
+    terminating: bool = False
+    told_sha256: str | None = None
+    container: str | None = None
+    also_containers: tuple[str, ...] = ()
+    certificate_path: str | None = None
+    sub_path: bool = False
+    ready_at: datetime | None = None
+    run: str = ""
+    started_at: datetime | None = None
+    is_running: bool = True
+    made_at: datetime | None = None
+    template_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadState:
+    """One workload as observed; `finding` names what makes its update strategy impossible, judged by its pod template.
+
+    `template_sha256` is the template's annotation. `rolled` says that the workload's own controller has finished
+    replacing pods and all of them are ready. `partition` is a StatefulSet's: pods of lower
+    numbers are not replaced. `replicas_wanted` is how many pods there should be. `labels` and `port_names` are what the
+    template gives to its pods, by which Services find them.
+    """
+
+    workload: Workload
+    finding: Finding | None = None
+    template_sha256: str | None = None
+    pods: tuple[PodState, ...] = ()
+    rolled: bool = True
+    replicas_wanted: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    port_names: Mapping[str, int] = field(default_factory=dict)
+    by_hand: str = ""  # why its controller replaces no pods, and what the person has to do; empty: it does
+    partition: int = 0
+
+    @property
+    def living_pods(self) -> tuple[PodState, ...]:
+        """The pods that are not on their way out."""
+        return tuple(pod for pod in self.pods if not pod.terminating)
+
+
+def ordinal_order(name: str) -> tuple[str, int]:
+    """Sort key that puts `postfix-2` before `postfix-10`, as a StatefulSet counts."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1)
+
+
+def ordinal(name: str) -> int:
+    """Return the number of a StatefulSet's pod, -1 where the name has none."""
+    return ordinal_order(name)[1]

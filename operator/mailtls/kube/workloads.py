@@ -1,0 +1,322 @@
+"""Observes workloads and their pods, and restarts a workload by its template."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
+from mailtls.kube.pods import Mount, certificate_mounts, children, mentions_secret, running_containers
+from mailtls.kube.workload import (
+    EARLIER_ANNOTATION,
+    PodState,
+    WorkloadState,
+    certificate_annotation,
+    ordinal_order,
+    restart_annotation,
+)
+from mailtls.reasons.reason import Finding, Reason
+
+PLURALS: Mapping[WorkloadKind, str] = {
+    WorkloadKind.STATEFUL_SET: "statefulsets",
+    WorkloadKind.DEPLOYMENT: "deployments",
+    WorkloadKind.DAEMON_SET: "daemonsets",
+}
+
+
+def observe(cluster: Cluster, namespace: str, workload: Workload, secret_name: str) -> WorkloadState:
+    """Look at one workload and its pods with two requests; raises `Unreachable`, and `ApiError` other than 403."""
+    verb = f"get {PLURALS[workload.kind]}"
+    try:
+        body = cluster.get(workload_path(namespace, workload))
+        if body is None:
+            return WorkloadState(workload, _not_found(namespace, workload), rolled=False)
+        verb = "list pods"
+        found = cluster.list(f"/api/v1/namespaces/{namespace}/pods", label_selector=selector(body["spec"]["selector"]))
+    except ApiError as error:
+        if not error.is_forbidden:
+            raise
+        return WorkloadState(workload, forbidden(verb, namespace), rolled=False)
+    return parse(workload, body, found, secret_name)
+
+
+def restart_workload(
+    cluster: Cluster, namespace: str, workload: Workload, sha256: str, secret_name: str
+) -> Finding | None:
+    """Have the controller replace the pods by naming the certificate in the template; again changes nothing."""
+    template = {"metadata": {"annotations": {restart_annotation(secret_name): sha256}}}
+    try:
+        cluster.merge(workload_path(namespace, workload), {"spec": {"template": template}})
+    except ApiError as error:
+        if (found := refused_by_rule(error)) is not None:
+            lacks_rights = found.reason is Reason.FORBIDDEN
+            return forbidden(f"patch {PLURALS[workload.kind]}", namespace) if lacks_rights else found
+        if error.is_missing:
+            return _not_found(namespace, workload)
+        raise
+    return None
+
+
+def replace_pod(cluster: Cluster, namespace: str, pod: PodState) -> Finding | None:
+    """Delete this very pod, and not one that has its name by now: its controller makes it anew."""
+    try:
+        cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{pod.name}", uid=pod.uid)
+    except ApiError as error:
+        found = refused_by_rule(error)
+        if found is None:
+            raise
+        if found.reason is not Reason.FORBIDDEN:
+            return found
+        allowed = forbidden("delete pods", namespace)
+        return replace(allowed, message=f"{allowed.message} Or delete pod {pod.name} yourself.")
+    return None
+
+
+def workload_path(namespace: str, workload: Workload) -> str:
+    """Return the URL path of the workload."""
+    return f"/apis/apps/v1/namespaces/{namespace}/{PLURALS[workload.kind]}/{workload.name}"
+
+
+def forbidden(verb: str, namespace: str) -> Finding:
+    """Name the permission that the operator lacks."""
+    message = f"The operator may not {verb} in namespace {namespace}; grant it by RBAC, as the chart does."
+    return Finding(Reason.FORBIDDEN, message)
+
+
+def _not_found(namespace: str, workload: Workload) -> Finding:
+    message = f"{workload} does not exist in namespace {namespace}; create it, or correct spec.workloads."
+    return Finding(Reason.WORKLOAD_NOT_FOUND, message)
+
+
+def selector(label_selector: Json) -> str:
+    """Write a LabelSelector object as the query parameter of a list request."""
+    terms = [f"{key}={value}" for key, value in (label_selector.get("matchLabels") or {}).items()]
+    return ",".join(terms + [_requirement(term) for term in children(label_selector, "matchExpressions")])
+
+
+def _requirement(term: Json) -> str:
+    values = ",".join(str(value) for value in children(term, "values"))
+    written: dict[str, str] = {
+        "In": f"{term['key']} in ({values})",
+        "NotIn": f"{term['key']} notin ({values})",
+        "Exists": term["key"],
+        "DoesNotExist": f"!{term['key']}",
+    }
+    return written[term["operator"]]
+
+
+def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) -> WorkloadState:
+    """Make a `WorkloadState` of a workload's JSON and of the pods that its selector matches."""
+    template = body["spec"]["template"]
+    owned = [pod for pod in pods if _is_owned(body, workload, pod) and _is_alive(pod)]
+    return WorkloadState(
+        workload=workload,
+        finding=_template_finding(workload, template["spec"], secret_name),
+        template_sha256=_noted(template, restart_annotation(secret_name)),
+        pods=tuple(
+            sorted((_pod(workload, pod, secret_name) for pod in owned), key=lambda pod: ordinal_order(pod.name))
+        ),
+        rolled=_is_rolled(workload, body),
+        replicas_wanted=_replicas_wanted(workload, body),
+        labels=(template.get("metadata") or {}).get("labels") or {},
+        port_names=_port_names(template["spec"]),
+        by_hand=_by_hand(body["spec"]),
+        partition=_partition(body["spec"]),
+    )
+
+
+def _by_hand(spec: Json) -> str:
+    if spec.get("paused"):
+        return "it is paused; run kubectl rollout resume."
+    if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
+        return "its update strategy is OnDelete; delete the pods yourself."
+    return ""
+
+
+def _partition(spec: Json) -> int:
+    return int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
+
+
+def _port_names(pod_spec: Json) -> dict[str, int]:
+    ports = (port for container in running_containers(pod_spec) for port in children(container, "ports"))
+    return {port["name"]: port["containerPort"] for port in ports if port.get("name")}
+
+
+def _template_finding(workload: Workload, pod_spec: Json, secret_name: str) -> Finding | None:
+    """Judge the template, so that a mistake is seen even while no pod runs; `None` is nobody's business here."""
+    if workload.update_strategy is UpdateStrategy.RESTART:
+        return None if mentions_secret(pod_spec, secret_name) else _not_mounted(workload, secret_name)
+    if workload.update_strategy is not UpdateStrategy.RELOAD:
+        return None
+    if (missing := _container_not_found(workload, pod_spec)) is not None:
+        return missing
+    mounts = certificate_mounts(pod_spec, secret_name)
+    mount = _mount_to_reload(workload, mounts)
+    if mount is None:
+        return _not_mounted(workload, secret_name)
+    of_reloads = {mount.container, *_also_containers(workload, pod_spec, secret_name)}
+    fixed = next((each for each in mounts if each.sub_path and each.container in of_reloads), None)
+    return sub_path_mount(str(workload), fixed.container, fixed.path) if fixed else None
+
+
+def _container_not_found(workload: Workload, pod_spec: Json) -> Finding | None:
+    names = [container["name"] for container in running_containers(pod_spec)]
+    wanted = next((each.container for each in workload.reloads if each.container not in (None, *names)), None)
+    if wanted is None:
+        return None
+    message = f"{workload} has no container {wanted}; name one of {', '.join(names)} in reload.container."
+    return Finding(Reason.CONTAINER_NOT_FOUND, message)
+
+
+def _not_mounted(workload: Workload, secret_name: str) -> Finding:
+    message = (
+        f"No container of {workload} mounts tls.crt of Secret {secret_name}; add it to the pod template as a volume, "
+        "or correct spec.secretName."
+    )
+    return Finding(Reason.SECRET_NOT_MOUNTED, message)
+
+
+def sub_path_mount(subject: str, container: str, path: str) -> Finding:
+    """Say why a mounted file stays as it was when the pod started."""
+    message = (
+        f"Container {container} of {subject} mounts {path} by subPath, which the kubelet never updates; "
+        "mount the whole volume, or set updateStrategy: Restart."
+    )
+    return Finding(Reason.SUB_PATH_MOUNT, message)
+
+
+def _mount_to_reload(workload: Workload, mounts: tuple[Mount, ...]) -> Mount | None:
+    """Prefer the container that the reload names; without a name it is the first that mounts the certificate."""
+    wanted = workload.reload.container if workload.reload else None
+    return next((mount for mount in mounts if mount.container == wanted), next(iter(mounts), None))
+
+
+def _also_containers(workload: Workload, pod_spec: Json, secret_name: str) -> tuple[str, ...]:
+    """Where the reloads of further servers run: in the container named, else in the next that mounts the certificate.
+
+    The last one stays where no other does: several servers may run in one container.
+    """
+    mounts = certificate_mounts(pod_spec, secret_name)
+    first = _mount_to_reload(workload, mounts)
+    named = [each.container for each in workload.reloads if each.container]
+    free = list(dict.fromkeys(each.container for each in mounts))
+    last = (workload.reload.container if workload.reload else None) or (first.container if first else "")
+    taken, found = {*named, last}, []
+    for each in workload.also:
+        last = each.container or next((name for name in free if name not in taken), last)
+        taken.add(last)
+        found.append(last)
+    return tuple(found)
+
+
+def _is_owned(body: Json, workload: Workload, pod: Json) -> bool:
+    """Whether the workload made this pod; selectors of careless workloads match each other's pods."""
+    owner = next((ref for ref in children(pod, "metadata", "ownerReferences") if ref.get("controller")), None)
+    if owner is None:
+        return False
+    if workload.kind is not WorkloadKind.DEPLOYMENT:
+        return bool(owner["uid"] == body["metadata"]["uid"])
+    # A Deployment names its ReplicaSets after itself and the hash of their template.
+    template_hash = (pod["metadata"].get("labels") or {}).get("pod-template-hash")
+    return bool(owner["kind"] == "ReplicaSet" and owner["name"] == f"{body['metadata']['name']}-{template_hash}")
+
+
+def _is_alive(pod: Json) -> bool:
+    """Whether the pod may still serve; evicted pods stay on the books as Failed."""
+    return (pod.get("status") or {}).get("phase") not in {"Failed", "Succeeded"}
+
+
+def _noted(holder: Json, annotation: str) -> str | None:
+    """Read which leaf is named; one that an earlier version named counts, so that an upgrade restarts nothing."""
+    annotations = (holder.get("metadata") or {}).get("annotations") or {}
+    sha256: str | None = annotations.get(annotation, annotations.get(EARLIER_ANNOTATION))
+    return sha256
+
+
+def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    mount = _mount_to_reload(workload, certificate_mounts(pod["spec"], secret_name))
+    named = workload.reload.container if workload.reload else None
+    container = named or (mount.container if mount else None)
+    readiness = next((found for found in children(status, "conditions") if found["type"] == "Ready"), {})
+    return PodState(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        addresses=tuple(address["ip"] for address in children(status, "podIPs")),
+        ready=readiness.get("status") == "True",
+        terminating="deletionTimestamp" in metadata,
+        told_sha256=_noted(pod, certificate_annotation(secret_name)),
+        template_sha256=_noted(pod, restart_annotation(secret_name)),
+        container=container,
+        also_containers=_also_containers(workload, pod["spec"], secret_name),
+        certificate_path=mount.path if mount and named in (None, mount.container) else None,
+        sub_path=mount.sub_path if mount else False,
+        ready_at=_time(readiness.get("lastTransitionTime")),
+        run=_run(metadata["uid"], status),
+        started_at=_started_at(status, container),
+        is_running=_is_running(status, container),
+        made_at=_time(metadata.get("creationTimestamp")),
+    )
+
+
+def _started_at(status: Json, container: str | None) -> datetime | None:
+    """When the named container started, or where none is named the last of all; None where it never did.
+
+    One that crashed, and is not started again yet, started when its last run did.
+    """
+    runs = [run for each in _containers(status, container) for run in (each.get("state"), each.get("lastState")) if run]
+    running = [_time((run.get("running") or {}).get("startedAt")) for run in runs]
+    ended = [_time((run.get("terminated") or {}).get("startedAt")) for run in runs]
+    return max(filter(None, running), default=None) or max(filter(None, ended), default=None)
+
+
+def _is_running(status: Json, container: str | None) -> bool:
+    """Whether a command can be run in the container: it has started, and has not crashed."""
+    return any((each.get("state") or {}).get("running") for each in _containers(status, container))
+
+
+def _containers(status: Json, name: str | None) -> list[Json]:
+    every = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
+    return [each for each in every if name in (None, each["name"])]
+
+
+def _run(uid: str, status: Json) -> str:
+    """Tell apart what runs now and what ran before: the runtime gives every start of a container an ID of its own."""
+    containers = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
+    return " ".join((uid, *sorted(each.get("containerID") or "" for each in containers)))
+
+
+def _time(written: str | None) -> datetime | None:
+    return datetime.fromisoformat(written) if written else None
+
+
+def _replicas_wanted(workload: Workload, body: Json) -> int:
+    if workload.kind is WorkloadKind.DAEMON_SET:
+        return int((body.get("status") or {}).get("desiredNumberScheduled", 0))
+    return int(body["spec"].get("replicas", 1))
+
+
+def _is_rolled(workload: Workload, body: Json) -> bool:
+    """Whether the controller has seen the newest template and finished, as `kubectl rollout status` judges it."""
+    status = body.get("status") or {}
+    if status.get("observedGeneration", 0) < body["metadata"].get("generation", 0):
+        return False
+    wanted = _replicas_wanted(workload, body)
+    if workload.kind is WorkloadKind.DAEMON_SET:
+        return bool(min(status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)) >= wanted)
+    if workload.kind is WorkloadKind.DEPLOYMENT:
+        updated = status.get("updatedReplicas", 0)
+        return bool(updated >= wanted and status.get("replicas", 0) <= updated <= status.get("availableReplicas", 0))
+    return _stateful_set_is_rolled(body["spec"], status, wanted)
+
+
+def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:
+    if status.get("readyReplicas", 0) < wanted:
+        return False
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":  # its currentRevision stays behind for ever
+        return bool(status.get("updatedReplicas", 0) >= wanted)
+    if partition := _partition(spec):
+        return bool(status.get("updatedReplicas", 0) >= wanted - partition)
+    return bool(status.get("updateRevision") == status.get("currentRevision"))

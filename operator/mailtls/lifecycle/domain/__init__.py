@@ -1,1 +1,0 @@
-"""Verdicts on what a mail domain publishes, beside what its hosts serve."""

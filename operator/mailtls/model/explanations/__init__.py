@@ -1,1 +1,0 @@
-"""What every reason means to a postmaster, and what to try."""

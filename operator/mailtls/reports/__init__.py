@@ -1,1 +1,0 @@
-"""Pure renderings of what a command found: for people, for machines, for CI and for Prometheus."""

@@ -1,0 +1,258 @@
+"""Performs the steps of rolling out and proving: look at workloads, tell pods, probe them."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import random
+from threading import Event
+
+import structlog
+
+from mailtls.api.installation import Features
+from mailtls.api.reading.acme import STAGING
+from mailtls.api.spec import DataRef, Desired
+from mailtls.controller.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
+from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.schedule import next_roll_after
+from mailtls.kube.interface import Cluster
+from mailtls.kube.references import trial_login
+from mailtls.kube.secrets import Secrets
+from mailtls.kube.workload import WorkloadState
+from mailtls.kube.workloads import observe, replace_pod, restart_workload
+from mailtls.metrics import Metrics
+from mailtls.observed import Failure, Observed
+from mailtls.probe.interface import Prober
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target, Way
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.reload import reload_pod
+from mailtls.rollout.steps import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
+from mailtls.rollout.view import settle_time
+from mailtls.times import Clock
+from mailtls.verification.evidence import refusals_in, resting, standing_refusals, targets, with_refusals
+from mailtls.verification.routes import without_ways
+from mailtls.verification.schedule import confirmed, stands, with_answers, with_deep_findings
+
+log = structlog.get_logger()
+SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload
+FILE_PATIENCE = timedelta(seconds=10)  # a woken kubelet takes one; what takes longer is waited for by the queue
+SETTLE_PAUSE = 0.2  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """Brings certificates into pods and collects the evidence that they serve."""
+
+    cluster: Cluster
+    prober: Prober
+    clock: Clock
+    metrics: Metrics
+    stopping: Event
+    read: Callable[[DataRef], bytes]
+    trust_pem: str = ""
+    features: Features = field(default_factory=Features)
+    file_patience: timedelta = FILE_PATIENCE
+
+    def look(self, desired: Desired, seen: Observed, _step: LookAtWorkloads) -> Observed:
+        """Read workloads and pods; begin a rollout's memory where there is none."""
+        states = tuple(
+            observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
+            for workload in desired.workloads
+        )
+        begun = RollProgress(
+            self.clock.now(),
+            desired.rollout.timeout,
+            retry=True,
+            settle=SETTLE,
+            stored_at=_stored_at(seen),
+            secret_made_at=seen.secret.made_at,
+        )
+        return _with_workloads(desired, replace(seen, progress=seen.progress or begun), states)
+
+    def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
+        """Ask the pods; a sweep of all targets also moves the time of the next one."""
+        asked, seen = self._asked(desired, seen, step)
+        if step.depth is not Depth.DEEP:
+            asked = with_deep_findings(asked, seen.endpoints)
+        seen = with_answers(seen, asked)
+        if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
+            return seen
+        now = self.clock.now()
+        return replace(
+            without_ways(seen),  # which also drops what was aside: whoever misses a sweep is looked into when back
+            probed_at=now,
+            probed_depth=step.depth,
+            deep_probed_at=now if step.depth is Depth.DEEP else seen.deep_probed_at,
+            handled_probe=desired.probe_requested,
+        )
+
+    def _asked(
+        self, desired: Desired, seen: Observed, step: ProbePods | ProbeWays
+    ) -> tuple[Sequence[Endpoint], Observed]:
+        """Ask, with a login where one is wanted and none was refused a short while ago; remember who refuses it."""
+        if step.depth is Depth.QUICK:
+            return self._ask(desired, seen, step.targets), seen
+        trial = trial_login(self.cluster, desired)
+        standing = standing_refusals(desired, seen, trial.version, self.clock.now())
+        asked = self._ask(desired, seen, step.targets, step.depth, None if standing else trial.whom)
+        asked = _warned(asked, trial.missing)
+        known = standing or refusals_in(asked, trial.version, desired.probe_requested)
+        return with_refusals(asked, standing), replace(seen, login_refusals=known)
+
+    def confirm(self, desired: Desired, seen: Observed, step: ConfirmPods) -> Observed:
+        """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
+
+        A glance leaves the times of sweeps and of looks at what fails as they are.
+        """
+        learned = {each.target: each for each in seen.set_aside}
+        found = [confirmed(learned[each.target], each) for each in self._ask(desired, seen, step.targets)]
+        left = tuple(each for each in seen.set_aside if each.target not in step.targets)
+        return replace(with_answers(seen, [each for each in found if each]), set_aside=left)
+
+    def probe_ways(self, desired: Desired, seen: Observed, step: ProbeWays) -> Observed:
+        """Ask Services or public addresses."""
+        asked, seen = self._asked(desired, seen, step)
+        if step.depth is not Depth.DEEP:
+            asked = with_deep_findings(asked, seen.set_aside)
+        return with_answers(seen, asked)
+
+    def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
+        """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
+        if not isinstance(step.step, RolloutFailed) and (off := self.features.refusal_to_tell(step.step)) is not None:
+            return _noted(seen, step.step, off, self.clock)
+        if isinstance(step.step, ReloadPod):
+            return self._reload(desired, seen, step.step)
+        if isinstance(step.step, RestartWorkload):
+            return self._restart(desired, seen, step.step)
+        if isinstance(step.step, ReplacePod):
+            return self._replace(desired, seen, step.step)
+        self.metrics.rollout_ended("failed")
+        failed = seen.rolls_failed + 1
+        retry_at = self.clock.now() + next_roll_after(failed, random())  # noqa: S311 - jitter
+        return replace(seen, rolls_failed=failed, roll_failure=Failure(step.step.finding, retry_at))
+
+    def _reload(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
+        fault = reload_pod(
+            self.cluster,
+            desired.key.namespace,
+            step,
+            _wanted(seen),
+            secret_name=desired.secret_name,
+            timeout=min(self.file_patience, desired.rollout.timeout).total_seconds(),
+            stopping=self.stopping,
+            is_woken=seen.progress is not None and seen.progress.is_awaited(step.subject),
+        )
+        seen = _noted(seen, step, fault, self.clock)
+        return self._settle(desired, self._refresh(desired, seen, step), step) if fault is None else seen
+
+    def _settle(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
+        """Ask the pod until it serves the new certificate; what it says last is the evidence."""
+        its = tuple(each for each in targets(seen.workloads or (), desired.server_name) if each.pod == step.pod.name)
+        settle = settle_time(seen.progress, step.pod) if seen.progress else SETTLE
+        deadline = self.clock.now() + min(settle, SETTLE)
+        while True:
+            asked = self._ask(desired, seen, its)
+            seen = with_answers(seen, asked)
+            served = all(each.served_sha256 == _wanted(seen) for each in asked)
+            if served or self.clock.now() >= deadline or self.stopping.wait(SETTLE_PAUSE):
+                return seen
+
+    def _restart(self, desired: Desired, seen: Observed, step: RestartWorkload) -> Observed:
+        fault = restart_workload(self.cluster, desired.key.namespace, step.workload, _wanted(seen), desired.secret_name)
+        return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
+
+    def _replace(self, desired: Desired, seen: Observed, step: ReplacePod) -> Observed:
+        fault = replace_pod(self.cluster, desired.key.namespace, step.pod)
+        return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
+
+    def _refresh(self, desired: Desired, seen: Observed, step: Action) -> Observed:
+        fresh = observe(self.cluster, desired.key.namespace, step.workload, desired.secret_name)
+        return _with_workloads(desired, seen, _replaced(seen.workloads or (), fresh))
+
+    def _ask(
+        self,
+        desired: Desired,
+        seen: Observed,
+        asked: Sequence[Target],
+        depth: Depth = Depth.QUICK,
+        login: Credentials | None = None,
+    ) -> Sequence[Endpoint]:
+        certificate = seen.secret.certificate
+        if certificate is None:
+            raise AssertionError("without a certificate there is nothing to expect")
+        # After a rollback a server that has not read the new file serves the younger certificate of the two.
+        not_before = None if seen.secret.hold else certificate.not_before
+        roots, without = self._roots(desired)
+        expected = Expected(
+            certificate.sha256,
+            roots,
+            not_before,
+            trusts_staging=desired.acme.server == STAGING,
+            thresholds=desired.probe.thresholds,
+            # what the spec has gained since is said by Issued, and served when the next certificate is
+            names=tuple(name for name in desired.dns_names if name in certificate.names),
+        )
+        if depth is Depth.QUICK:
+            return _warned(self.prober.probe(asked, expected), without)
+        found = _warned(self.prober.probe(asked, replace(expected, login=login), depth), without)
+        return self._without_siblings(desired, found)
+
+    def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Take back what is said of other certificates that another resource keeps; most servers have none."""
+        if not any(each.second_sha256 or each.named_sha256 for each in found):
+            return found
+        kept = Secrets(self.cluster).leaves(desired.key.namespace)
+        return [_without_kept(each, kept) for each in found]
+
+    def _roots(self, desired: Desired) -> tuple[str, Finding | None]:
+        """Roots to trust besides the system's, and a warning where those of `probe.trust` are missing."""
+        if desired.probe.trust is None:
+            return self.trust_pem, None
+        try:
+            return f"{self.trust_pem}\n{self.read(desired.probe.trust).decode(errors='replace')}", None
+        except AcmeProblem as missing:
+            words = (
+                f"{missing.finding.message.rstrip('.')}, as probe.trust names it; its roots are not trusted until then."
+            )
+            return self.trust_pem, Finding(missing.finding.reason, words, Severity.WARN)
+
+
+def _warned(endpoints: Sequence[Endpoint], warning: Finding | None) -> Sequence[Endpoint]:
+    """Add what nobody told the prober."""
+    return [replace(each, findings=(*each.findings, warning)) for each in endpoints] if warning else endpoints
+
+
+def _without_kept(endpoint: Endpoint, kept: Collection[str]) -> Endpoint:
+    """Without the findings on certificates that are stored elsewhere."""
+    named = {subject for subject, sha256 in endpoint.named_sha256 if sha256 in kept}
+    second = {Reason.SECOND_CERTIFICATE_STALE} if endpoint.second_sha256 in kept else set()
+    others = (each for each in endpoint.findings if each.reason not in second and each.subject not in named)
+    return replace(endpoint, findings=tuple(others))
+
+
+def _wanted(seen: Observed) -> str:
+    return seen.secret.certificate.sha256 if seen.secret.certificate else ""
+
+
+def _stored_at(seen: Observed) -> datetime | None:
+    stored = (each.at for each in seen.status.history if each.event in {Reason.ISSUED, Reason.ROLLED_BACK})
+    return max(stored, default=None)
+
+
+def _noted(seen: Observed, step: Action, fault: Finding | None, clock: Clock) -> Observed:
+    progress = seen.progress.after(step, fault, clock.now()) if seen.progress else None
+    return replace(seen, progress=progress)
+
+
+def _with_workloads(desired: Desired, seen: Observed, states: tuple[WorkloadState, ...]) -> Observed:
+    """Keep what is known of pods that live and ways that are asked, that on unready pods aside; the rest is gone."""
+    ready, unready = (set(each(states, desired.server_name)) for each in (targets, resting))
+    ways = desired.probe.ways - {Way.PODS}
+    kept = tuple(each for each in seen.endpoints if each.target in ready or each.target.way in ways)
+    learned = {each.target: each for each in (*seen.set_aside, *seen.endpoints) if stands(each)}
+    known = {endpoint.target for endpoint in kept}
+    aside = tuple(each for target, each in learned.items() if target in ready | unready and target not in known)
+    return replace(seen, workloads=states, endpoints=kept, set_aside=aside)
+
+
+def _replaced(states: Sequence[WorkloadState], fresh: WorkloadState) -> tuple[WorkloadState, ...]:
+    return tuple(fresh if state.workload == fresh.workload else state for state in states)

@@ -1,0 +1,260 @@
+"""Bring the certificate into the pods: one after the other, each proven before the next is touched.
+
+The first pod of a workload is its canary. What was done stands in annotations and what is served is probed, so the
+next step follows from what can be seen: an operator that dies anywhere goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from mailtls.api.spec import UpdateStrategy
+from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.observed import Observed
+from mailtls.probe.target import Endpoint
+from mailtls.reasons.quoting import printable, shorten
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.steps import (
+    PutOff,
+    ReloadPod,
+    ReplacePod,
+    RestartWorkload,
+    RolledOut,
+    RolloutFailed,
+    RollProgress,
+    RollStep,
+    WaitForPods,
+)
+from mailtls.rollout.view import (
+    SETTLING_PAUSE,
+    View,
+    pods_predate_certificate,
+    restart_is_under_way,
+    started_on_placeholder,
+)
+from mailtls.verification.evidence import PASSING, Flaw, clients_refuse
+
+GO_BACK = (
+    "To go back to the previous certificate: kubectl mailtls rollback NAME, or kubectl annotate mst NAME "
+    'mailtls.dev/rollback="$(date +%s)" --overwrite.'
+)
+
+
+def next_roll(
+    states: Sequence[WorkloadState],
+    evidence: Mapping[tuple[str, int], Endpoint],
+    wanted_sha256: str,
+    progress: RollProgress,
+    now: datetime,
+) -> RollStep:
+    """Return the one step to take now; `states` are in the order of the spec, `evidence` comes from `gather`."""
+    view = View(tuple(states), evidence, wanted_sha256, progress, now)
+    steps = (check(view) for check in CHECKS)
+    return next((step for step in steps if step is not None), RolledOut(notes(view)))
+
+
+def workload_is_unusable(view: View) -> RollStep | None:
+    """Refuse before any pod is touched what cannot work; a sub-path mount only matters once pods are stale."""
+    for state in view.states:
+        if state.finding is None:
+            continue
+        if state.finding.reason is not Reason.SUB_PATH_MOUNT or any(view.flaws(state)):
+            return RolloutFailed(state.finding)
+    return None
+
+
+def action_failed(view: View) -> RollStep | None:
+    """Stop at a step of this attempt that went wrong, unless the evidence says that all is well."""
+    for state in view.states:
+        subjects = [str(state.workload)] if any(view.flaws(state)) else []
+        subjects += [pod.uid for pod in state.living_pods if view.pod_flaws(state, pod) or not state.workload.ports]
+        for subject in subjects:
+            if subject in view.progress.faults:
+                return RolloutFailed(view.progress.faults[subject])
+    return None
+
+
+def commands_cannot_run(view: View) -> RollStep | None:
+    """Leave a pod alone whose exec channel fails, or whose file is old, until its next try; give up at the time-out."""
+    for state in view.states:
+        for pod in state.living_pods:
+            put_off = view.progress.put_off.get(pod.uid)
+            if put_off is None or not (view.pod_flaws(state, pod) or not state.workload.ports):
+                continue
+            if view.now >= put_off.since + view.progress.timeout:
+                is_file = put_off.finding.reason is Reason.FILE_NOT_UPDATED
+                return RolloutFailed(put_off.finding if is_file else _never_ran(put_off, view.progress.timeout))
+            if view.now < put_off.again_at:
+                return WaitForPods(put_off.finding, put_off.again_at)
+    return None
+
+
+def _never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
+    minutes = timeout / timedelta(minutes=1)
+    message = f"Tried {put_off.tries} times within {minutes:g} minutes, spec.rollout.timeout. {put_off.finding.message}"
+    return Finding(Reason.ROLLOUT_TIMEOUT, message)
+
+
+def told_pod_is_unproven(view: View) -> RollStep | None:
+    """See a pod that was told through to its proof before another one is touched."""
+    for state in view.states:
+        if state.workload.update_strategy is not UpdateStrategy.RELOAD:
+            continue
+        for pod in filter(view.was_told, state.living_pods):
+            if view.was_restarted(state) and view.is_of_older_template(pod):
+                continue  # it is being replaced
+            if found := view.pod_flaws(state, pod):
+                return _see_through(view, state, found[0])
+    return None
+
+
+def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    if view.is_settling(flaw.pod):
+        return view.wait(flaw.finding, SETTLING_PAUSE)
+    if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
+        return RestartWorkload(state.workload)
+    if flaw.finding.reason in PASSING:
+        return view.wait_or_fail(flaw.finding, flaw.pod.uid)
+    if flaw.is_curable:
+        return _reload_again_or_fail(view, state, flaw)
+    return RolloutFailed(flaw.finding)
+
+
+def _reload_again_or_fail(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    if view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
+        return ReloadPod(state.workload, flaw.pod)
+    if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
+        return RestartWorkload(state.workload)
+    if is_canary(view, state, flaw.pod):
+        return RolloutFailed(canary_failed(flaw))
+    return RolloutFailed(flaw.finding)
+
+
+def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
+    """Whether no other pod of the workload has proven the certificate yet."""
+    others = (other for other in state.living_pods if other.uid != pod.uid)
+    return all(view.pod_flaws(state, other) for other in others)
+
+
+def canary_failed(flaw: Flaw) -> Finding:
+    """Say what the first pod serves in spite of having been told."""
+    where = f"port {flaw.port}" if flaw.port is not None else "it"
+    told = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
+    message = (
+        f"{told} was told to load the certificate, but {where} fails with {flaw.finding.reason}: "
+        f"{flaw.finding.message} No other pod of its workload was touched. {GO_BACK}"
+    )
+    return Finding(Reason.CANARY_FAILED, message)
+
+
+def certificate_is_refused(view: View) -> RollStep | None:
+    """Keep the old certificate in the other pods when clients turn the new one down."""
+    for (pod, port), endpoint in sorted(view.evidence.items()):
+        if endpoint.failure is not None and clients_refuse(endpoint, view.wanted_sha256):
+            message = (
+                f"Port {port} of pod {pod} serves the new certificate, but clients refuse it with "
+                f"{endpoint.failure.reason}: {endpoint.failure.message} The other pods keep the old one. {GO_BACK}"
+            )
+            return RolloutFailed(Finding(Reason.CANARY_FAILED, message))
+    return None
+
+
+def workload_is_stale(view: View) -> RollStep | None:
+    """Tell the next pod, or restart the next workload, in the order of the spec."""
+    actions = {UpdateStrategy.RELOAD: pod_is_stale, UpdateStrategy.RESTART: pods_predate_certificate}
+    for state in view.states:
+        action = actions.get(state.workload.update_strategy)
+        if action is not None and (step := action(view, state)) is not None:
+            return certificate_is_refused(view) or step
+    return None
+
+
+def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
+    """Reload the first pod that shows something a reload may mend; told pods are proven, or were seen through."""
+    for pod in state.living_pods:
+        found = view.pod_flaws(state, pod)
+        if found and view.is_stuck(state, pod):
+            return _wake(view, state, found[0])
+        if not found or not found[0].is_curable:
+            continue
+        if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
+            return view.wait(found[0].finding, SETTLING_PAUSE)
+        return ReloadPod(state.workload, pod)
+    return None
+
+
+def _wake(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    """Act on a pod that none of its workload is ready besides: where no server runs, no command can tell it."""
+    if view.is_starting(flaw.pod):
+        return view.wait(flaw.finding, SETTLING_PAUSE)
+    if flaw.pod.is_running or not view.may_restart(state):
+        return ReloadPod(state.workload, flaw.pod)
+    return RestartWorkload(state.workload)
+
+
+def pod_is_unproven(view: View) -> RollStep | None:
+    """Wait for pods where there is only to wait: not ready, refusing connections, or with `updateStrategy: None`."""
+    for state in view.states:
+        if flaw := next(view.flaws(state), None):
+            waited = view.wait_or_fail(flaw.finding, flaw.pod.uid)
+            is_at_once = isinstance(waited, WaitForPods) and flaw.finding.reason is Reason.PROBING
+            return view.wait(flaw.finding, SETTLING_PAUSE) if is_at_once else waited
+    return None
+
+
+def pods_are_missing(view: View) -> RollStep | None:
+    """Wait for pods that should exist and do not."""
+    for state in view.states:
+        if len(state.living_pods) < state.replicas_wanted:
+            message = (
+                f"{state.workload} has {len(state.living_pods)} of {state.replicas_wanted} pods; see its events "
+                "for why the others are not created."
+            )
+            return view.wait_or_fail(Finding(Reason.POD_NOT_READY, message), str(state.workload))
+    return None
+
+
+def on_its_way(step: RollStep) -> str:
+    """Say what a step does that may take its time: it is told before it is taken."""
+    match step:
+        case ReloadPod(workload, pod):
+            where = f"container {pod.container} of pod {pod.name}" if pod.container else f"pod {pod.name}"
+            written = shorten(printable(" ".join(workload.reload.command))) if workload.reload else ""
+            return f"Waits for {where} to see the new certificate{f' and run `{written}`' if written else ''}."
+        case RestartWorkload(workload):
+            return f"{workload} is told to replace its pods."
+        case ReplacePod(workload, pod):
+            return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
+    return "The certificate is being rolled out."
+
+
+def shared(seen: Observed) -> Finding | None:
+    """Say which other resources name a workload of this one: worth a word, though each brings its own certificate."""
+    if not seen.sharers:
+        return None
+    each = "; ".join(
+        f"{workload} is also named by MailServerTLS {', '.join(by)}" for workload, by in seen.sharers.items()
+    )
+    message = f"{each}: its pods are reloaded or restarted for the certificates of both, each in its own time."
+    return Finding(Reason.WORKLOAD_SHARED, message, Severity.WARN)
+
+
+def notes(view: View) -> tuple[Finding, ...]:
+    """Warn of what will bite at the next certificate, and of workloads that have no pod to prove it."""
+    found = [state.finding for state in view.states if state.finding is not None]
+    empty = [state for state in view.states if not state.living_pods]
+    found += [Finding(Reason.NO_PODS, f"{state.workload} is scaled to zero.") for state in empty]
+    return tuple(replace(finding, severity=Severity.WARN) for finding in found)
+
+
+CHECKS: tuple[Callable[[View], RollStep | None], ...] = (
+    workload_is_unusable,
+    action_failed,
+    commands_cannot_run,
+    told_pod_is_unproven,
+    restart_is_under_way,
+    workload_is_stale,
+    pod_is_unproven,
+    pods_are_missing,
+)
+"""In this order; the first step named is taken. What is in flight comes before what may be begun."""

@@ -1,0 +1,255 @@
+"""Tells one pod to load the certificate: wake its kubelet, see the new file in the pod, run the reload command."""
+
+import time
+from dataclasses import dataclass
+from threading import Event
+
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
+from mailtls.kube.workload import PodState, certificate_annotation
+from mailtls.kube.workloads import forbidden, sub_path_mount
+from mailtls.net.effects import PassEnded
+from mailtls.pki.loading import certificates
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.steps import ReloadPod
+
+CONFLICT = 409
+INVALID = 422
+NOT_FOUND = 404
+SERVER_ERRORS = 500
+EXEC = "get and create pods/exec"  # by websocket: newer clusters ask for both, older ones for get
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 2.0
+BLIND_WAIT = 5.0
+"""Seconds given to the kubelet where the file cannot be read: ten times what a woken one usually takes."""
+READ_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 30.0
+LIMITER = ("timeout", "-k", "5")
+"""Of coreutils and BusyBox: sends SIGTERM when the time is over, and SIGKILL so many seconds later."""
+KILLED_AFTER = 5.0
+ENDED_BY_LIMITER = frozenset({124, 137, 143})
+"""Exit codes of `timeout`: its own, of a command that SIGKILL ended, and what BusyBox passes on of SIGTERM."""
+GOES_ON = "goes on, as its image has no `timeout` to end it; no second one is started beside it"
+CANNOT_RUN = frozenset({126, 127})
+NOT_STARTED = "unable to start container process: "
+NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: "executable file `cat` not found"
+
+
+class _ExecUnavailable(Exception):
+    """The API server answers, but the command could not be run in the pod."""
+
+
+class Interrupted(PassEnded):
+    """The operator is stopping; what was begun goes on after its restart."""
+
+
+def reload_pod(
+    cluster: Cluster,
+    namespace: str,
+    step: ReloadPod,
+    wanted_sha256: str,
+    *,
+    secret_name: str,
+    timeout: float,
+    stopping: Event,
+    is_woken: bool = False,
+) -> Finding | None:
+    """Perform `step`; None when the pod's file has the wanted leaf and the reload command succeeded.
+
+    `timeout`, in seconds, bounds the wait for the file; `is_woken` where the pod's kubelet was woken for it before.
+    Raises `Interrupted` soon after `stopping` is set, and `Unreachable` where the API server is away; both leave a
+    state from which the same step can be taken again. So does `ExecUnavailable`: the API server answers, and this pod's
+    exec channel fails.
+    """
+    visit = _Visit(cluster, namespace, step, wanted_sha256, secret_name, stopping)
+    try:
+        refused = None if is_woken else visit.wake_kubelet()
+        return refused or visit.await_file(time.monotonic() + timeout) or visit.run_command()
+    except _ExecUnavailable as failure:
+        message = f"No command can be run in pod {step.pod.name}: {printable(str(failure))}"
+        return Finding(Reason.EXEC_UNAVAILABLE, message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    cluster: Cluster
+    namespace: str
+    step: ReloadPod
+    wanted_sha256: str
+    secret_name: str
+    stopping: Event
+
+    @property
+    def pod(self) -> PodState:
+        return self.step.pod
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for each command: all of a pod together have no more than one alone."""
+        return COMMAND_TIMEOUT / max(1, len(self.step.workload.reloads))
+
+    def wake_kubelet(self) -> Finding | None:
+        """Annotate the pod: any change of a pod makes its kubelet look at the Secret at once."""
+        values: tuple[str | None, ...] = (self.wanted_sha256,)
+        if self.pod.told_sha256 == self.wanted_sha256:
+            values = (None, self.wanted_sha256)  # the same value again would wake nobody
+        try:
+            for value in values:
+                self._annotate(value)
+        except ApiError as error:
+            return self._refused(error, "patch pods")
+        return None
+
+    def _annotate(self, value: str | None) -> None:
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}"
+        # The uid guards against a namesake: the API server refuses to change it when the pod was replaced meanwhile.
+        metadata = {"uid": self.pod.uid, "annotations": {certificate_annotation(self.secret_name): value}}
+        self.cluster.merge(path, {"metadata": metadata})
+
+    def await_file(self, deadline: float) -> Finding | None:
+        """Wait until the container sees the wanted leaf; a fixed time where the image cannot show files."""
+        if self.pod.container is None or self.pod.certificate_path is None:
+            self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
+            return None
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT, self.pod.container)
+            except ApiError as error:
+                return self._refused(error, EXEC)
+            if _cannot_run(shown):
+                self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
+                return None
+            if leaf_sha256(shown.stdout) == self.wanted_sha256:
+                return None
+            if self.pod.sub_path:
+                return sub_path_mount(f"pod {self.pod.name}", self.pod.container, self.pod.certificate_path)
+            if time.monotonic() + pause >= deadline:
+                return self._file_not_updated(shown)
+            self._sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def run_command(self) -> Finding | None:
+        """Run the reload command, where the workload has one: some servers look at their files by themselves."""
+        reloads = self.step.workload.reloads
+        if not reloads:
+            return None
+        if self.pod.container is None:
+            message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in reload.container."
+            return Finding(Reason.CONTAINER_NOT_FOUND, message)
+        containers = (self.pod.container, *self.pod.also_containers)
+        for reload, container in zip(reloads, containers, strict=True):
+            fault = self._run(reload.command, container)
+            if fault is not None:
+                return fault
+        return None
+
+    def _run(self, command: tuple[str, ...], container: str) -> Finding | None:
+        try:
+            executed, is_limited = self._run_limited(command, container)
+            if executed.exit_code == 0:
+                return None
+            if self._is_gone():
+                return self._replaced()
+        except ApiError as error:
+            return self._refused(error, EXEC)
+        return self._reload_failed(command, container, executed, is_limited=is_limited)
+
+    def _run_limited(self, command: tuple[str, ...], container: str) -> tuple[Executed, bool]:
+        """Run the command so that it is ended in the pod when its time is over, where the image has the means.
+
+        That holds whatever becomes of the connection, or of this process: no second one ever runs beside it.
+        """
+        limited = (*LIMITER, f"{self._patience:g}", *command)
+        executed = self._execute(limited, self._patience + KILLED_AFTER + READ_TIMEOUT, container)
+        if not _lacks_limiter(executed):
+            return executed, True
+        return self._execute(command, self._patience, container), False
+
+    def _execute(self, command: tuple[str, ...], timeout: float, container: str) -> Executed:
+        if self.stopping.is_set():
+            raise Interrupted
+        try:
+            return self.cluster.execute(self.namespace, self.pod.name, container, command, timeout)
+        except ApiError as error:
+            if NOT_STARTED in error.message or NO_SUCH_PROGRAM in error.message:
+                # The container runtime's way to say what a shell says by 127; its last words say it best.
+                return Executed(127, "", error.message.rpartition(NOT_STARTED)[2])
+            if error.status >= SERVER_ERRORS:  # of the way to the kubelet: the API server did answer
+                raise _ExecUnavailable(error.message) from error
+            raise
+        except Unreachable as failure:
+            if self._is_gone():
+                raise ApiError(NOT_FOUND, "NotFound", self.pod.name) from failure
+            raise _ExecUnavailable(str(failure)) from failure
+
+    def _is_gone(self) -> bool:
+        """Whether the pod is, or is going; raises `Unreachable` where it was the API server that did not answer."""
+        found = self.cluster.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}")
+        if found is None or found["metadata"].get("deletionTimestamp"):
+            return True
+        return bool(found["metadata"].get("uid", self.pod.uid) != self.pod.uid)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stopping.wait(max(0.0, seconds)):
+            raise Interrupted
+
+    def _refused(self, error: ApiError, verb: str) -> Finding:
+        where = f"pod {self.pod.name}"
+        if (found := refused_by_rule(error)) is not None:
+            return found if found.reason is not Reason.FORBIDDEN else forbidden(verb, self.namespace)
+        if (
+            error.is_missing
+            or error.status == CONFLICT
+            or (error.status == INVALID and "metadata.uid" in error.message)
+        ):
+            return self._replaced()
+        return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
+
+    def _replaced(self) -> Finding:
+        message = f"The pod {self.pod.name} was replaced or deleted during its reload."
+        return Finding(Reason.POD_NOT_READY, message)
+
+    def _file_not_updated(self, shown: Executed) -> Finding:
+        said = printable(shown.stderr)
+        message = (
+            f"{self.pod.certificate_path} in container {self.pod.container} of pod {self.pod.name} does not hold the "
+            f"new certificate{f' ({said})' if said else ''}; see that the volume names the Secret and that the "
+            "kubelet of the pod's node is well."
+        )
+        return Finding(Reason.FILE_NOT_UPDATED, message)
+
+    def _reload_failed(
+        self, command: tuple[str, ...], container: str, executed: Executed, *, is_limited: bool
+    ) -> Finding:
+        written = printable(" ".join(command))
+        if is_limited and executed.exit_code in ENDED_BY_LIMITER:
+            how = f"did not end within {self._patience:g} seconds and was ended"
+        elif executed.exit_code is None:
+            how = f"did not end within {self._patience:g} seconds, and {GOES_ON}"
+        else:
+            how = f"ended with exit code {executed.exit_code}"
+        said = printable(executed.stderr or executed.stdout) or "it said nothing"
+        message = f"`{written}` in container {container} of pod {self.pod.name} {how}: {said}"
+        return Finding(Reason.RELOAD_FAILED, message)
+
+
+def _cannot_run(executed: Executed) -> bool:
+    return executed.exit_code in CANNOT_RUN or (executed.exit_code != 0 and NO_SUCH_PROGRAM in executed.stderr)
+
+
+def _lacks_limiter(executed: Executed) -> bool:
+    """Whether `timeout` was not there to be run, or is one of old that takes other options: nothing was run then."""
+    if executed.exit_code == 0:
+        return False
+    is_missing = _cannot_run(executed) and NO_SUCH_PROGRAM in executed.stderr and LIMITER[0] in executed.stderr
+    return is_missing or "usage: timeout" in executed.stderr.lower()
+
+
+def leaf_sha256(pem: str) -> str | None:
+    """Return the SHA-256 (hex) of the first certificate in `pem`, None where there is none that can be read."""
+    try:
+        return certificates(pem.encode())[0].fingerprint(SHA256()).hex()
+    except ValueError:
+        return None

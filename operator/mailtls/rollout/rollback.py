@@ -1,0 +1,125 @@
+"""Rollback: whether the pair that served before may serve again, and for how long it is left alone then."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from mailtls.api.spec import Desired
+from mailtls.api.status import HistoryEntry, Schedule
+from mailtls.observed import Hold, Observed, ServingSecret
+from mailtls.pki.certificate import Certificate
+from mailtls.reasons.reason import Finding, Reason
+
+LONGEST_HOLD = timedelta(hours=24)
+Check = Callable[[Certificate, Desired, Observed, datetime], str | None]
+
+
+def is_wished(desired: Desired, seen: Observed) -> bool:
+    """Whether somebody set the rollback annotation to a value that was not acted on yet.
+
+    Without a Secret there is nothing to roll back from: the certificate that is ordered then heeds the wish.
+    """
+    wish = desired.rollback_requested
+    return wish is not None and seen.secret.exists and wish != seen.secret.handled_rollback
+
+
+def it_serves_already(certificate: Certificate, _desired: Desired, seen: Observed, _now: datetime) -> str | None:
+    """The pair before is the one that serves."""
+    serving = seen.secret.certificate
+    is_same = serving is not None and serving.sha256 == certificate.sha256
+    return "its certificate is the one that serves" if is_same else None
+
+
+def it_is_self_signed(certificate: Certificate, _desired: Desired, _seen: Observed, _now: datetime) -> str | None:
+    """The pair before was a placeholder, made so that a server could start at all."""
+    return "its certificate is self-signed, which no client trusts" if certificate.self_signed else None
+
+
+def chain_is_broken(certificate: Certificate, _desired: Desired, _seen: Observed, _now: datetime) -> str | None:
+    """A certificate of the chain is not signed by the next one."""
+    return None if certificate.chain_is_ordered else "its chain is incomplete or out of order"
+
+
+def names_are_missing(certificate: Certificate, desired: Desired, _seen: Observed, _now: datetime) -> str | None:
+    """Clients dial a name that the certificate is not for."""
+    missing = sorted(frozenset(desired.dns_names) - certificate.names)
+    return f"its certificate is not for {', '.join(missing)}" if missing else None
+
+
+def it_is_not_valid_now(certificate: Certificate, _desired: Desired, _seen: Observed, now: datetime) -> str | None:
+    """Its time is over, or has not come."""
+    if certificate.not_before <= now < certificate.not_after:
+        return None
+    return f"its certificate is valid from {_minute(certificate.not_before)} to {_minute(certificate.not_after)}"
+
+
+CHECKS: tuple[Check, ...] = (
+    it_serves_already,
+    it_is_self_signed,
+    chain_is_broken,
+    names_are_missing,
+    it_is_not_valid_now,
+)
+
+
+def fault_of(pair: ServingSecret | None, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+    """Say why the pair cannot take the serving one's place; None: it can."""
+    why = _why_not(pair, desired, seen, now)
+    if why is None:
+        return None
+    message = f"Nothing was rolled back to Secret {desired.secret_name}-previous: {why}."
+    return Finding(Reason.ROLLBACK_REFUSED, message)
+
+
+def _why_not(pair: ServingSecret | None, desired: Desired, seen: Observed, now: datetime) -> str | None:
+    if pair is None:
+        return "it does not exist"
+    if pair.foreign is not None:
+        return "it is not of this resource"
+    certificate = pair.certificate
+    if certificate is None or pair.key_spki_sha256 is None:
+        return "it holds no readable certificate with its private key"
+    if certificate.spki_sha256 != pair.key_spki_sha256:
+        return "its private key is not its certificate's"
+    return next((why for check in CHECKS if (why := check(certificate, desired, seen, now))), None)
+
+
+def hold_for(certificate: Certificate, desired: Desired, now: datetime) -> Hold:
+    """How long no other certificate is ordered: a day, or half of what the certificate has left to live."""
+    until = now + min(LONGEST_HOLD, (certificate.not_after - now) / 2)
+    return Hold(until.replace(microsecond=0), desired.generation)
+
+
+def held(picked: Schedule, desired: Desired, seen: Observed) -> Schedule:
+    """Put a renewal off to the end of the hold, so that nobody is alarmed about one that is overdue on purpose."""
+    hold = seen.secret.hold
+    if hold is None or hold.generation != desired.generation:
+        return picked
+    return replace(picked, renewal_at=max(picked.renewal_at, hold.until))
+
+
+def noted(seen: Observed, now: datetime) -> Observed:
+    """Tell of the certificate that serves again."""
+    certificate, hold = seen.secret.certificate, seen.secret.hold
+    if certificate is None or hold is None:
+        raise AssertionError("a rollback leaves a certificate and its hold")
+    message = (
+        f"Certificate {certificate.serial_number}, valid until {_minute(certificate.not_after)}, was put back. "
+        f"It is not renewed before {_minute(hold.until)}, unless mailtls.dev/renew requests it."
+    )
+    entry = HistoryEntry(now, Reason.ROLLED_BACK, message, certificate.serial_number)
+    return replace(_told(seen, entry), issued=entry)
+
+
+def refused(seen: Observed, fault: Finding, now: datetime) -> Observed:
+    """Tell that the wish could not be granted."""
+    entry = HistoryEntry(now, fault.reason, fault.message)
+    return replace(_told(seen, entry), refused=entry)
+
+
+def _told(seen: Observed, entry: HistoryEntry) -> Observed:
+    return replace(seen, status=replace(seen.status, history=(*seen.status.history, entry)))
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,149 @@
+"""The steps of a rollout and what one attempt at it remembers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from mailtls.api.spec import Workload
+from mailtls.kube.workload import PodState
+from mailtls.reasons.reason import Finding, Reason
+
+FIRST_TRY_AFTER = timedelta(seconds=2)
+LONGEST_TRY_AFTER = timedelta(minutes=1)
+FILE_AGAIN_AFTER = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPod:
+    """Tell one pod to load the certificate, then probe it."""
+
+    workload: Workload
+    pod: PodState
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under: a pod that was replaced starts with a clean sheet."""
+        return self.pod.uid
+
+
+@dataclass(frozen=True, slots=True)
+class RestartWorkload:
+    """Have the workload's own controller replace its pods, by its own rules."""
+
+    workload: Workload
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under."""
+        return str(self.workload)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacePod:
+    """Delete one pod that its controller should replace and does not, so that it is made anew."""
+
+    workload: Workload
+    pod: PodState
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under."""
+        return self.pod.uid
+
+
+Action = ReloadPod | RestartWorkload | ReplacePod
+"""The steps that change something."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForPods:
+    """Nothing to do but look again at `until`; `finding` says what is awaited."""
+
+    finding: Finding
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFailed:
+    """The rollout stops here, and pods that were not touched yet stay as they are."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOut:
+    """Every port of every pod proves the certificate; `notes` are warnings worth telling."""
+
+    notes: tuple[Finding, ...] = ()
+
+
+RollStep = Action | WaitForPods | RolloutFailed | RolledOut
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """A step that could not be taken yet, as no command can be run in the pod or its file is the old one still.
+
+    `again_at` is its next try.
+
+    `since` is when it failed first; `tries` counts since then.
+    """
+
+    finding: Finding
+    since: datetime
+    tries: int
+    again_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RollProgress:
+    """What one attempt at bringing one certificate out remembers; a new attempt starts with a new one.
+
+    Losing it costs nothing but patience: what was told stands in annotations, and what is served is probed again.
+    `retry` allows this attempt to tell pods again that an earlier attempt told in vain. `timeout` bounds each wait
+    for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
+    `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
+    its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be.
+    """
+
+    started_at: datetime
+    timeout: timedelta
+    retry: bool = False
+    settle: timedelta = timedelta(seconds=10)
+    acted_at: Mapping[str, datetime] = field(default_factory=dict)
+    faults: Mapping[str, Finding] = field(default_factory=dict)
+    put_off: Mapping[str, PutOff] = field(default_factory=dict)
+    stored_at: datetime | None = None
+    secret_made_at: datetime | None = None
+
+    def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
+        """Record that `step` was performed at `now`, and what went wrong with it."""
+        if fault is not None and self._is_passing(step, fault, now):
+            return self._putting_off(step, fault, now)
+        faults = {subject: found for subject, found in self.faults.items() if subject != step.subject}
+        if fault is not None:
+            faults[step.subject] = fault
+        put_off = {subject: found for subject, found in self.put_off.items() if subject != step.subject}
+        return replace(self, acted_at={**self.acted_at, step.subject: now}, faults=faults, put_off=put_off)
+
+    def is_awaited(self, subject: str) -> bool:
+        """Whether a file is awaited that was not there at an earlier try: its kubelet has been woken then."""
+        before = self.put_off.get(subject)
+        return before is not None and before.finding.reason is Reason.FILE_NOT_UPDATED
+
+    def _is_passing(self, step: Action, fault: Finding, now: datetime) -> bool:
+        if fault.reason is Reason.FILE_NOT_UPDATED:
+            before = self.put_off.get(step.subject)
+            return now < (before.since if before else now) + self.timeout
+        return fault.reason is Reason.EXEC_UNAVAILABLE
+
+    def _putting_off(self, step: Action, fault: Finding, now: datetime) -> "RollProgress":
+        before = self.put_off.get(step.subject)
+        since, tries = (before.since, before.tries + 1) if before else (now, 1)
+        growing = min(FIRST_TRY_AFTER * 2 ** min(tries - 1, 30), LONGEST_TRY_AFTER)
+        again_at = now + (FILE_AGAIN_AFTER if fault.reason is Reason.FILE_NOT_UPDATED else growing)
+        return replace(self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, again_at)})
+
+    def deadline(self, subject: str) -> datetime:
+        """When waiting for `subject` ends: a full time-out after this attempt acted on it, or began."""
+        return self.acted_at.get(subject, self.started_at) + self.timeout

@@ -1,0 +1,219 @@
+"""What the checks of a rollout look at: who was reloaded when, and restarts by the pod template."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailtls.api.spec import UpdateStrategy, WorkloadKind
+from mailtls.kube.workload import PodState, WorkloadState, ordinal
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.steps import ReplacePod, RestartWorkload, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.verification.evidence import PASSING, Evidence, Flaw, flaws
+
+SETTLING_PAUSE = timedelta(seconds=0.5)
+"""Between looks at a server that was just told or has just started."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(seconds=10)
+"""Between looks at pods that take their time."""
+WATCHED, LONGEST_WATCHED_PAUSE = frozenset({Reason.POD_NOT_READY, Reason.ROLLING_OUT}), timedelta(seconds=30)
+"""What the status of a workload tells as well, which wakes the resource at once."""
+VOLUME_LAG = timedelta(minutes=2)
+"""How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
+READY_AFTER = timedelta(seconds=15)
+"""How long a pod may take from its reload to ready: readiness probes are ten seconds apart, unless told otherwise."""
+PLACEHOLDER_SETTLE = timedelta(seconds=3)
+"""For a server that may never read the file without a restart: to wait too short costs that restart only."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a check may look at."""
+
+    states: tuple[WorkloadState, ...]
+    evidence: Evidence
+    wanted_sha256: str
+    progress: RollProgress
+    now: datetime
+
+    def flaws(self, state: WorkloadState) -> Iterator[Flaw]:
+        """Name what keeps the pods of `state` from proving the certificate, pod by pod."""
+        for pod in state.living_pods:
+            yield from flaws(state, pod, self.evidence, self.wanted_sha256)
+
+    def pod_flaws(self, state: WorkloadState, pod: PodState) -> tuple[Flaw, ...]:
+        """Name what keeps one pod from proving the certificate, what a reload may repair first."""
+        found = flaws(state, pod, self.evidence, self.wanted_sha256)
+        return tuple(sorted(found, key=lambda flaw: not flaw.is_curable))
+
+    def is_settling(self, pod: PodState) -> bool:
+        """Whether the pod was told, or became ready, so recently that its server may still be on its way."""
+        moments = (self.progress.acted_at.get(pod.uid), pod.ready_at)
+        settle = settle_time(self.progress, pod)
+        return any(moment is not None and timedelta(0) <= self.now - moment < settle for moment in moments)
+
+    def was_told(self, pod: PodState) -> bool:
+        """Whether the pod was told to load this very certificate, by this attempt or an earlier one."""
+        return pod.told_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
+
+    def was_restarted(self, state: WorkloadState) -> bool:
+        """Whether the pod template already names this certificate."""
+        return state.template_sha256 == self.wanted_sha256
+
+    def may_restart(self, state: WorkloadState) -> bool:
+        """Whether no restart was asked for yet; once per attempt, even if somebody takes the annotation away."""
+        return not self.was_restarted(state) and str(state.workload) not in self.progress.acted_at
+
+    def is_of_older_template(self, pod: PodState) -> bool:
+        """Whether the pod was made before the restart for this certificate was asked for."""
+        return pod.template_sha256 != self.wanted_sha256
+
+    def is_stuck(self, state: WorkloadState, pod: PodState) -> bool:
+        """Whether the pod may be NotReady for what it read: it started before, and none is ready without the new one.
+
+        Its probe tells nothing then, and waiting for it to become ready first would last for ever.
+        """
+        return not self.was_told(pod) and self._waits_for_certificate(state, pod)
+
+    def was_reloaded_in_vain(self, state: WorkloadState, pod: PodState) -> bool:
+        """Whether a stuck pod had its reload and time to become ready by it; a restart takes nothing from anybody.
+
+        One that its reload made NotReady is not meant: that may take its time, and end by itself.
+        """
+        acted_at = self.progress.acted_at.get(pod.uid)
+        if pod.ready or acted_at is None or (pod.ready_at is not None and pod.ready_at > acted_at):
+            return False
+        return self.now >= acted_at + READY_AFTER and self._waits_for_certificate(state, pod)
+
+    def _waits_for_certificate(self, state: WorkloadState, pod: PodState) -> bool:
+        if any(other.ready and self.pod_flaws(state, other) for other in state.living_pods):
+            return False  # it is ready with an older certificate
+        return may_have_started_before(pod, self.progress.stored_at or self.progress.started_at)
+
+    def is_starting(self, pod: PodState) -> bool:
+        """Whether the pod's process started so recently that it may still become ready by itself."""
+        if pod.started_at is None or not pod.is_running:
+            return False
+        return timedelta(0) <= self.now - pod.started_at < self.progress.settle
+
+    def wait(self, finding: Finding, pause: timedelta) -> WaitForPods:
+        """Look again after `pause`."""
+        return WaitForPods(finding, self.now + pause)
+
+    def wait_for(self, finding: Finding, subject: str) -> WaitForPods:
+        """Look again after a pause that grows with the time for which `subject` is waited for."""
+        waited = self.now - self.progress.acted_at.get(subject, self.progress.started_at)
+        longest = LONGEST_WATCHED_PAUSE if finding.reason in WATCHED else LONGEST_PAUSE
+        return self.wait(finding, min(max(FIRST_PAUSE, waited / 8), longest))
+
+    def wait_or_fail(self, finding: Finding, subject: str) -> RollStep:
+        """Look again until the time-out for `subject` has passed."""
+        deadline = self.progress.deadline(subject)
+        if self.now >= deadline:
+            return RolloutFailed(finding)
+        waiting = self.wait_for(finding, subject)
+        return self.wait(finding, min(waiting.until, deadline) - self.now)
+
+
+def may_have_started_before(pod: PodState, moment: datetime) -> bool:
+    """Whether the pod's process may have read what a Secret held before `moment`.
+
+    The volume of a pod that was made before shows the old file for a while, also to a container that is restarted in
+    place. Times of the API server are whole seconds, so the same second may have been before.
+    """
+    if pod.started_at is None or (pod.made_at is not None and pod.made_at > moment):
+        return False
+    lag = VOLUME_LAG if pod.made_at is not None else timedelta(0)
+    return pod.started_at < moment + lag
+
+
+def started_on_placeholder(progress: RollProgress, pod: PodState) -> bool:
+    """Whether the pod's process may have started before the Secret was there, on whatever it found instead."""
+    return progress.secret_made_at is not None and may_have_started_before(pod, progress.secret_made_at)
+
+
+def settle_time(progress: RollProgress, pod: PodState) -> timedelta:
+    """How long the pod's server may take from its reload, or from ready, to serving."""
+    return min(PLACEHOLDER_SETTLE, progress.settle) if started_on_placeholder(progress, pod) else progress.settle
+
+
+CONTROLLERS_TURN = timedelta(seconds=5)
+"""How long a controller has to replace a pod that is not ready, before we delete it."""
+
+
+def restart_is_under_way(view: View) -> RollStep | None:
+    """Let a workload's controller finish, then demand the proof: patching the template again changes nothing.
+
+    A pod that serves the certificate has it, whether it was replaced or not.
+    """
+    for state in view.states:
+        if not view.was_restarted(state):
+            continue
+        left = [pod for pod in state.living_pods if view.is_of_older_template(pod) and view.pod_flaws(state, pod)]
+        if left or (not state.rolled and len(state.living_pods) < state.replicas_wanted):
+            return _await_controller(view, state, left)
+        if state.workload.update_strategy is UpdateStrategy.RESTART and (flaw := next(view.flaws(state), None)):
+            return _judge_restarted(view, state, flaw)
+    return None
+
+
+def _await_controller(view: View, state: WorkloadState, left: Sequence[PodState]) -> RollStep:
+    subject = str(state.workload)
+    if by_hand := state.by_hand or _held_by_partition(state, left):
+        message = f"{state.workload} does not replace its pods by itself: {by_hand}"
+        return view.wait_for(Finding(Reason.ROLLING_OUT, message), subject)
+    for pod in left:
+        if _blocks_its_controller(view, state, pod):
+            return ReplacePod(state.workload, pod)
+    if view.now < view.progress.deadline(subject):
+        message = f"{state.workload} is replacing its pods."
+        return view.wait_for(Finding(Reason.ROLLING_OUT, message), subject)
+    minutes = view.progress.timeout / timedelta(minutes=1)
+    message = (
+        f"{state.workload} has not replaced its pods within {minutes:g} minutes; see its events, "
+        "its update strategy and its pods, or raise spec.rollout.timeout."
+    )
+    return RolloutFailed(Finding(Reason.ROLLOUT_TIMEOUT, message))
+
+
+def _held_by_partition(state: WorkloadState, left: Sequence[PodState]) -> str:
+    """Say what a person has to do where only pods are left that the partition keeps from being replaced."""
+    if not state.partition or not left or any(ordinal(pod.name) >= state.partition for pod in left):
+        return ""
+    names = ", ".join(pod.name for pod in left)
+    return (
+        f"spec.updateStrategy.rollingUpdate.partition is {state.partition}, and {names} below it "
+        f"{'are' if len(left) > 1 else 'is'} not replaced; lower the partition, or delete "
+        f"{'these pods' if len(left) > 1 else 'this pod'} yourself."
+    )
+
+
+def _blocks_its_controller(view: View, state: WorkloadState, pod: PodState) -> bool:
+    """Whether a StatefulSet waits for a pod of an older template to become ready before it replaces any.
+
+    With `podManagementPolicy: OrderedReady` it waits for ever where only the new certificate makes the pod ready.
+    """
+    if state.workload.kind is not WorkloadKind.STATEFUL_SET or pod.ready or view.is_starting(pod):
+        return False
+    asked_at = view.progress.acted_at.get(str(state.workload), view.progress.started_at)
+    was_deleted = view.progress.acted_at.get(pod.uid, asked_at) > asked_at
+    is_held = state.partition > ordinal(pod.name)
+    return not is_held and not was_deleted and view.now >= asked_at + CONTROLLERS_TURN
+
+
+def _judge_restarted(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    if view.is_settling(flaw.pod):
+        return view.wait(flaw.finding, SETTLING_PAUSE)
+    if flaw.finding.reason in PASSING:
+        return view.wait_or_fail(flaw.finding, str(state.workload))
+    return RolloutFailed(flaw.finding)
+
+
+def pods_predate_certificate(view: View, state: WorkloadState) -> RollStep | None:
+    """Restart a workload that has a stale pod, once per attempt even if somebody takes the annotation away."""
+    if not view.may_restart(state):
+        return None
+    if any(flaw.is_curable for flaw in view.flaws(state)):
+        return RestartWorkload(state.workload)
+    stuck = [flaw for flaw in view.flaws(state) if view.is_stuck(state, flaw.pod)]
+    if stuck and any(view.is_starting(flaw.pod) for flaw in stuck):
+        return view.wait(stuck[0].finding, SETTLING_PAUSE)
+    return RestartWorkload(state.workload) if stuck else None

@@ -1,0 +1,185 @@
+"""What the probe's evidence proves about each pod, and refused logins that are not tried again."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mailtls.api.spec import Desired
+from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.observed import LoginRefusal, Observed
+from mailtls.probe.target import Endpoint, Target, Way
+from mailtls.reasons.reason import Finding, Reason, Severity
+
+Evidence = Mapping[tuple[str, int], Endpoint]
+"""By pod name and port number; a pod with several addresses is as good as its worst one (`gather`)."""
+UNREACHABLE = frozenset(
+    {
+        Reason.DNS_LOOKUP_FAILED,
+        Reason.CONNECTION_REFUSED,
+        Reason.CONNECT_TIMEOUT,
+        Reason.NETWORK_UNREACHABLE,
+        Reason.SERVER_BUSY,
+        Reason.PROBE_DENIED,
+        Reason.NO_BANNER,
+        Reason.PROTOCOL_ERROR,
+    }
+)
+"""Faults that end the conversation before TLS: loading a certificate cannot mend them."""
+PASSING = frozenset({Reason.POD_NOT_READY, Reason.PROBING, Reason.SERVER_BUSY})
+"""Faults that time mends, so they are worth the whole time-out."""
+REFUSED = frozenset(
+    {
+        Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_NOT_YET_VALID,
+        Reason.SELF_SIGNED,
+        Reason.UNTRUSTED_ROOT,
+        Reason.INCOMPLETE_CHAIN,
+        Reason.CHAIN_INVALID,
+        Reason.HOSTNAME_MISMATCH,
+        Reason.WRONG_CERTIFICATE_PURPOSE,
+    }
+)
+"""Why clients turn down the very certificate that is being rolled out: a reason to spare the other pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why one pod does not prove the certificate; `port` None when it is the pod itself."""
+
+    pod: PodState
+    finding: Finding
+    port: int | None = None
+
+    @property
+    def is_curable(self) -> bool:
+        """Whether loading the certificate again may mend it."""
+        return self.finding.reason not in UNREACHABLE | PASSING
+
+
+def targets(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
+    """List what to probe: each port at each address of each ready pod that stays."""
+    return _targets(states, server_name, ready=True)
+
+
+def resting(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
+    """List what would be probed if the pods that are not ready were."""
+    return _targets(states, server_name, ready=False)
+
+
+def _targets(states: Iterable[WorkloadState], server_name: str, *, ready: bool) -> tuple[Target, ...]:
+    return tuple(
+        Target(address, port, server_name, pod=pod.name, workload=str(state.workload), run=pod.run)
+        for state in states
+        for pod in state.living_pods
+        if pod.ready is ready
+        for port in state.workload.ports
+        for address in pod.addresses
+    )
+
+
+def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
+    """Index endpoints by pod and port, keeping the worst of several addresses."""
+    worst: dict[tuple[str, int], Endpoint] = {}
+    for endpoint in endpoints:
+        if endpoint.target.way is not Way.PODS:
+            continue  # what a Service or a balancer leads to by chance proves no pod
+        where = endpoint.target.pod, endpoint.target.port.port
+        if where not in worst or _badness(endpoint, wanted_sha256) > _badness(worst[where], wanted_sha256):
+            worst[where] = endpoint
+    return worst
+
+
+def _badness(endpoint: Endpoint, wanted_sha256: str) -> tuple[bool, bool]:
+    return not serves(endpoint, wanted_sha256), endpoint.failure is not None
+
+
+def serves(endpoint: Endpoint, wanted_sha256: str) -> bool:
+    """Whether the leaf that was seen is the wanted one; how clients like it is the probe's verdict."""
+    return endpoint.served_sha256 == wanted_sha256
+
+
+def clients_refuse(endpoint: Endpoint, wanted_sha256: str) -> bool:
+    """Whether the wanted leaf is served, and turned down for what it is or how its chain is sent.
+
+    A finding with a subject is on another certificate, which the server keeps for some of the names.
+    """
+    failure = endpoint.failure
+    is_on_it = failure is not None and failure.reason in REFUSED and not failure.subject
+    return serves(endpoint, wanted_sha256) and is_on_it
+
+
+def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256: str) -> tuple[Flaw, ...]:
+    """Name what is missing for `pod` to prove the certificate on every port; empty when it is proven."""
+    if not pod.ready:
+        return (Flaw(pod, Finding(Reason.POD_NOT_READY, f"Pod {pod.name} is not ready; see its events and log.")),)
+    if not state.workload.ports:
+        return _unproven_by_annotation(pod, wanted_sha256)
+    found = (_flaw(pod, port.port, evidence.get((pod.name, port.port)), wanted_sha256) for port in state.workload.ports)
+    return tuple(flaw for flaw in found if flaw is not None)
+
+
+def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: str) -> Flaw | None:
+    if endpoint is None:
+        return Flaw(pod, Finding(Reason.PROBING, f"Port {port} of pod {pod.name} was not probed yet."), port)
+    if serves(endpoint, wanted_sha256):
+        return None
+    if endpoint.failure is not None:
+        return Flaw(pod, endpoint.failure, port)
+    return Flaw(pod, next(iter(endpoint.findings), _old_certificate(pod, port)), port)
+
+
+def _unproven_by_annotation(pod: PodState, wanted_sha256: str) -> tuple[Flaw, ...]:
+    """Without a port to ask, having been told is all there is to know."""
+    if wanted_sha256 in (pod.told_sha256, pod.template_sha256):
+        return ()
+    message = f"Pod {pod.name} has no port to probe and was not told about the certificate yet."
+    return (Flaw(pod, Finding(Reason.SERVING_OLD_CERTIFICATE, message)),)
+
+
+def _old_certificate(pod: PodState, port: int) -> Finding:
+    return Finding(Reason.SERVING_OLD_CERTIFICATE, f"Port {port} of pod {pod.name} does not serve the certificate yet.")
+
+
+def standing_refusals(desired: Desired, seen: Observed, version: str, now: datetime) -> tuple[LoginRefusal, ...]:
+    """Those that are younger than the interval, for the credentials as they are and the wish as it was."""
+    return tuple(
+        each
+        for each in seen.login_refusals
+        if now < each.refused_at + desired.probe.interval
+        and (each.version, each.wish) == (version, desired.probe_requested)
+    )
+
+
+def refusals_in(asked: Iterable[Endpoint], version: str, wish: str | None) -> tuple[LoginRefusal, ...]:
+    """What to remember of these endpoints."""
+    return tuple(
+        LoginRefusal(each.target, found, each.checked_at, version, wish)
+        for each in asked
+        for found in each.findings
+        if found.reason is Reason.AUTH_FAILED
+    )
+
+
+def with_refusals(asked: Iterable[Endpoint], standing: tuple[LoginRefusal, ...]) -> tuple[Endpoint, ...]:
+    """Add what stands to endpoints that were asked without a login; where another one refused it, say so."""
+    known = {_place(each.target): each.finding for each in standing}
+    return tuple(
+        replace(each, findings=(*each.findings, known.get(_place(each.target)) or _spared(standing[0])))
+        if standing and each.target.port.is_for_users
+        else each
+        for each in asked
+    )
+
+
+def _place(target: Target) -> tuple[str, str, str, int]:
+    """A server, also after a restart."""
+    return target.workload, target.pod, target.address, target.port.port
+
+
+def _spared(refusal: LoginRefusal) -> Finding:
+    where = f"port {refusal.target.port.port} of {refusal.target.pod}"
+    message = (
+        f"No login was tried: {where} refused it at {refusal.refused_at:%H:%M} UTC, and trying on might lock the "
+        "account. It is tried again after the probe's interval, with other credentials, or by `mailtls probe-now`."
+    )
+    return Finding(Reason.AUTH_NOT_TRIED, message, Severity.WARN)

@@ -1,0 +1,64 @@
+"""Performs the look around: which Services lead to the pods, and which addresses the public name has."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mailtls.api.installation import Feature, Features
+from mailtls.api.spec import Desired, PublicName
+from mailtls.controller.step import FindWays
+from mailtls.kube.interface import ApiError, Cluster
+from mailtls.kube.pods import services
+from mailtls.kube.workloads import forbidden
+from mailtls.net.addresses import AddressPolicy, FindAddresses, by_system, is_routable
+from mailtls.observed import Observed
+from mailtls.probe.target import Way
+from mailtls.reasons.reason import Finding
+from mailtls.times import Clock
+from mailtls.verification.routes import Lead, public_leads, refused, service_leads, unroutable, unserved, with_ways
+
+
+@dataclass(frozen=True, slots=True)
+class WayFinding:
+    """Finds the ways; there is no watch on them, so that they cost nothing while nobody asks."""
+
+    cluster: Cluster
+    clock: Clock
+    find: FindAddresses = by_system
+    routable: Callable[[str], bool] = is_routable
+    policy: AddressPolicy = field(default_factory=AddressPolicy)
+    features: Features = field(default_factory=Features)
+
+    def look(self, desired: Desired, seen: Observed, _step: FindWays) -> Observed:
+        """Look for all ways that the spec names."""
+        leads: list[Lead] = []
+        if Way.SERVICE in desired.probe.ways:
+            leads += self._services(desired, seen)
+        if desired.probe.public is not None:
+            leads += self._public(desired.probe.public)
+        return with_ways(seen, leads, self.clock.now())
+
+    def _services(self, desired: Desired, seen: Observed) -> Iterator[Lead]:
+        states, namespace = seen.workloads or (), desired.key.namespace
+        if (off := self.features.refusal(Feature.SERVICES)) is not None:
+            for state in states:
+                yield from unserved(state, desired, off)
+            return
+        try:
+            yield from service_leads(states, services(self.cluster, namespace), desired)
+        except ApiError as error:
+            if not error.is_forbidden:
+                raise
+            for state in states:
+                yield from unserved(state, desired, forbidden("list services", namespace))
+
+    def _public(self, public: PublicName) -> Iterator[Lead]:
+        found = self.find(public.host)
+        obstacles = {address: self._obstacle(public.host, address) for address in found.addresses}
+        undialled = {address: finding for address, finding in obstacles.items() if finding is not None}
+        return public_leads(public, found.addresses, found.failure, undialled)
+
+    def _obstacle(self, host: str, address: str) -> Finding | None:
+        """Why an address is not dialled; the probe connects to no other address than the one that was judged here."""
+        if (what := self.policy.refusal(address)) is not None:
+            return refused(host, address, what)
+        return None if self.routable(address) else unroutable(host, address)

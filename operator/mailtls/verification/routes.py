@@ -1,0 +1,157 @@
+"""Ways: how clients come to the pods by Services and from outside, asked once every pod has the certificate.
+
+They prove nothing about single pods, and no rollout is decided by them: they show what is put before the pods.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeAlias
+
+from mailtls.api.spec import Desired, PublicName
+from mailtls.controller.step import ProbeWays
+from mailtls.kube.workload import WorkloadState
+from mailtls.model.service import Service, ServicePort
+from mailtls.observed import Observed
+from mailtls.probe.target import Depth, Endpoint, Port, Target, Way
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.verification.evidence import targets
+from mailtls.verification.schedule import has_rolled_out, stands, with_answers
+
+Lead: TypeAlias = tuple[Target, Finding | None]
+"""A way, and what is known of it without going there; None: go and ask."""
+
+
+def are_awaited(desired: Desired, seen: Observed) -> bool:
+    """Whether more than the pods is to be asked, and nobody has looked yet how to come there."""
+    return desired.probe.ways != {Way.PODS} and seen.ways is None
+
+
+def are_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+    """Whether the ways can be asked now: before all is out they would show one certificate or the other by chance."""
+    has_pods = bool(targets(seen.workloads or (), desired.server_name))
+    return are_awaited(desired, seen) and has_pods and has_rolled_out(seen, now)
+
+
+def ways_to_probe(desired: Desired, seen: Observed) -> ProbeWays | None:
+    """What is not known yet of the ways, those of one depth at a time.
+
+    A Service only passes packets on, to another pod with each connection: one conversation tells all. What stands
+    before a public address may end TLS itself, and is looked at as thoroughly as the pods were in their sweep.
+    """
+    known = {endpoint.target for endpoint in seen.endpoints}
+    unknown = tuple(target for target in seen.ways or () if target not in known)
+    inside = tuple(target for target in unknown if target.way is Way.SERVICE)
+    if inside:
+        return ProbeWays(inside, Depth.QUICK)
+    depth = seen.probed_depth if seen.probed_depth.reaches(desired.probe.depth) else desired.probe.depth
+    return ProbeWays(unknown, depth) if unknown else None
+
+
+def with_ways(seen: Observed, leads: Iterable[Lead], now: datetime) -> Observed:
+    """Know the ways; of those that are as they were the evidence stays."""
+    found = dict(leads)
+    askable = {target for target, finding in found.items() if finding is None}
+    kept = tuple(each for each in seen.endpoints if each.target.way is Way.PODS or each.target in askable)
+    told = [Endpoint(target, now, (finding,)) for target, finding in found.items() if finding is not None]
+    return with_answers(replace(seen, ways=tuple(found), endpoints=kept), told)
+
+
+def without_ways(seen: Observed) -> Observed:
+    """Begin anew with the ways, as a sweep does with all; nothing stays aside but what was found there."""
+    pods = tuple(endpoint for endpoint in seen.endpoints if endpoint.target.way is Way.PODS)
+    ways = tuple(endpoint for endpoint in seen.endpoints if endpoint.target.way is not Way.PODS)
+    return replace(seen, ways=None, endpoints=pods, set_aside=ways)
+
+
+def known_ways(before: Observed) -> tuple[Target, ...] | None:
+    """The ways that the next pass need not look for: one that fails may lead elsewhere meanwhile."""
+    ways = [endpoint for endpoint in before.endpoints if endpoint.target.way is not Way.PODS]
+    return before.ways if all(map(stands, ways)) else None
+
+
+def service_leads(states: Iterable[WorkloadState], services: Sequence[Service], desired: Desired) -> Iterator[Lead]:
+    """Every address of every Service that leads to a port of a workload which has pods."""
+    for state in states:
+        if not state.living_pods:
+            continue
+        pairs = list(_pairs(state, services))
+        if not pairs:
+            yield from unserved(state, desired, no_service(state, desired.key.namespace))
+        for service, theirs, ours in pairs:
+            port = replace(ours, port=theirs.number)
+            for address in service.addresses:
+                yield _service_target(service.name, state, address, port, desired), None
+
+
+def unserved(state: WorkloadState, desired: Desired, finding: Finding) -> Iterator[Lead]:
+    """Say why no Service is asked for the ports of a workload."""
+    for port in state.workload.ports:
+        yield _service_target("", state, "", port, desired), finding
+
+
+def no_service(state: WorkloadState, namespace: str) -> Finding:
+    """Say which Service is missing."""
+    ports = ", ".join(str(port.port) for port in state.workload.ports)
+    message = (
+        f"No Service in namespace {namespace} selects the pods of {state.workload} and leads to a port of theirs "
+        f"({ports}): make one, correct its selector or targetPort, or take Service out of spec.probe.from."
+    )
+    return Finding(Reason.SERVICE_MISSING, message)
+
+
+def _pairs(state: WorkloadState, services: Iterable[Service]) -> Iterator[tuple[Service, ServicePort, Port]]:
+    for service in services:
+        if service.selects(state.labels):
+            for theirs in service.ports:
+                number = state.port_names.get(theirs.target) if isinstance(theirs.target, str) else theirs.target
+                yield from ((service, theirs, ours) for ours in state.workload.ports if ours.port == number)
+
+
+def _service_target(name: str, state: WorkloadState, address: str, port: Port, desired: Desired) -> Target:
+    return Target(address, port, desired.server_name, pod=name, workload=str(state.workload), way=Way.SERVICE)
+
+
+def public_leads(
+    public: PublicName, addresses: Sequence[str], failure: str, undialled: Mapping[str, Finding]
+) -> Iterator[Lead]:
+    """Every port at every address of the public name; `failure` says why the DNS was silent, empty: no such name.
+
+    `undialled` are the addresses that nobody connects to, and why.
+    """
+    for port in public.ports:
+        if not addresses:
+            yield _public_target(public, "", port), _unresolved(public.host, failure)
+        for address in addresses:
+            yield _public_target(public, address, port), undialled.get(address)
+
+
+def _public_target(public: PublicName, address: str, port: Port) -> Target:
+    return Target(address, port, public.host, pod=public.host, way=Way.PUBLIC)
+
+
+def _unresolved(host: str, failure: str) -> Finding:
+    if failure:
+        message = f"The address of {host} could not be looked up ({failure}): see the DNS of the operator's pod."
+    else:
+        message = f"The DNS knows no address of {host}: add an A or AAAA record, or correct spec.probe.public.host."
+    return Finding(Reason.DNS_LOOKUP_FAILED, message)
+
+
+def unroutable(host: str, address: str) -> Finding:
+    """Say that this machine has no way to an address of the public name."""
+    family = "IPv6" if ":" in address else "IPv4"
+    message = (
+        f"{address} could not be asked: the operator's pod has no {family}. Give the cluster {family}, or ask "
+        f"from elsewhere by `mailtls probe {host}`."
+    )
+    return Finding(Reason.PORT_BLOCKED, message, Severity.WARN)
+
+
+def refused(host: str, address: str, what: str) -> Finding:
+    """Say that the operator connects to no such address on a tenant's word; `what` names its kind."""
+    message = (
+        f"{host} leads to {address}, {what}, which the operator does not connect to: correct its A or AAAA record, or "
+        "have the installation list the network in connections.allowedNetworks."
+    )
+    return Finding(Reason.ADDRESS_REFUSED, message)

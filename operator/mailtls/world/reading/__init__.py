@@ -1,1 +1,0 @@
-"""What people wrote, read with a clear sentence for each mistake: resources, settings and manifests."""

@@ -1,0 +1,221 @@
+"""`mailtls status` and the waiting of `renew`, from resources as the API server has them."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.resources import CHAPTERS, PORT, resource
+from mailtls.api.resource_view import Wish, progress
+from mailtls.api.status import ConditionType, Truth
+from mailtls.cli.output.resources import age, resource_story, resource_table, resources_json
+from mailtls.kube.resource_views import view
+
+NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
+
+
+def test_table_of_a_ready_resource_is_as_documented() -> None:
+    """Like kubectl's, and nothing below it."""
+    assert resource_table([view(resource())], NOW) == (
+        "NAME   READY   REASON   HOST              EXPIRES            RENEWS             SERVED   AGE\n"
+        "mx     True    Ready    mx1.example.com   2027-02-22 02:14   2027-01-22 22:10   6/6      3d\n"
+    )
+
+
+def test_table_says_what_stands_in_the_way() -> None:
+    """The first condition that is not true, with its message."""
+    shown = resource_table([view(resource("RolledOut"))], NOW, with_namespace=True)
+    assert shown.startswith("NAMESPACE   NAME")
+    assert shown.endswith("\nmail/mx: RolledOut is False (CanaryFailed)\n    About RolledOut.\n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+@pytest.mark.parametrize("with_namespace", [False, True])
+def test_everything_fits_the_terminal(width: int, with_namespace: bool) -> None:
+    """No line is longer than the terminal is wide; a wide one shows all columns."""
+    history = [{"time": "2026-11-24T15:00:00Z", "event": "Issued", "message": "Certificate 0a was issued. " * 5}]
+    long = resource("RolledOut", endpoints=[PORT], history=history)
+    long["spec"]["dnsNames"] = ["a-rather-long-name-of-a-host.mail.example.com"]
+    shown = resource_table([view(long)], NOW, with_namespace=with_namespace, width=width)
+    shown += resource_story(view(long), NOW, width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "mx " in shown
+    assert "postfix-0" in shown
+    assert ("RENEWS" in shown) is (width >= 200)
+
+
+def test_columns_that_are_needed_least_go_first() -> None:
+    """What a reader looks for stays: the name, whether it is ready, why not, and until when it is valid."""
+    table = resource_table([view(resource())], NOW, width=80).splitlines()
+    assert table[0].split() == ["NAME", "READY", "REASON", "HOST", "EXPIRES", "SERVED"]
+    table = resource_table([view(resource())], NOW, width=50).splitlines()
+    assert table[0].split() == ["NAME", "READY", "REASON", "EXPIRES", "SERVED"]
+
+
+def test_json_says_all_that_status_knows() -> None:
+    """One object for each resource, with what stands in its way."""
+    found = json.loads(resources_json([view(resource("RolledOut", endpoints=[PORT])), view(resource())]))["resources"]
+    first, second = found
+    assert (first["namespace"], first["name"], first["ready"], second["ready"]) == ("mail", "mx", False, True)
+    assert (first["obstacle"]["type"], first["obstacle"]["message"]) == ("RolledOut", "About RolledOut.")
+    assert second["obstacle"] is None
+    assert first["expiresAt"] == "2027-02-22T02:14:06Z"
+    assert first["endpoints"][0]["reason"] == "ServingOldCertificate"
+    assert [each["type"] for each in first["conditions"]] == list(CHAPTERS[:-1])
+
+
+def test_story_has_conditions_ports_attempts_and_history() -> None:
+    """All that status knows, in order."""
+    attempts = {
+        "failed": 2,
+        "reason": "RateLimited",
+        "message": "Too many.",
+        "lastFailureTime": "2026-11-24T15:00:00Z",
+        "nextAttemptTime": "2026-11-24T17:00:00Z",
+    }
+    history = [{"time": "2026-11-20T00:00:00Z", "event": "Issued", "message": "Serial 1."}]
+    shown = resource_story(view(resource("Verified", endpoints=[PORT], attempts=attempts, history=history)), NOW)
+    for words in (
+        "! Verified      CanaryFailed, since 2026-11-24 15:00 UTC",
+        "+ Issued        Issued",
+        "! 2 failed, next attempt at 2026-11-24 17:00 UTC",
+        "postfix-0   10.0.0.7   25     Fail     ServingOldCertificate   TLSv1.3   2026-12-01 00:00",
+        "postfix-0:25: The server still serves an older certificate.",
+        "2026-11-20 00:00  Issued: Serial 1.",
+    ):
+        assert words in shown
+
+
+def test_story_tells_what_was_found_about_each_mail_domain() -> None:
+    """Failures and warnings, and that a domain was looked at where there are none."""
+    checked = {"checkedAt": "2026-11-24T15:00:00Z"}
+    findings = [
+        {"reason": "TlsaMismatch", "severity": "Fail", "message": "No TLSA record matches."},
+        {"reason": "SpfMissing", "severity": "Warn", "message": "There is no SPF record."},
+    ]
+    domains = [{"name": "example.com", "findings": findings, **checked}, {"name": "example.org", **checked}]
+    shown = resource_story(view(resource(domains=domains)), NOW)
+    assert (
+        "example.com, looked at 2026-11-24 15:00 UTC\n"
+        "  ! TlsaMismatch\n    No TLSA record matches.\n"
+        "  ? SpfMissing\n    There is no SPF record.\n"
+        "example.org, looked at 2026-11-24 15:00 UTC: nothing found\n"
+    ) in shown
+
+
+def test_failing_domain_does_not_stand_in_the_way() -> None:
+    """A resource that is ready is shown as ready, and with exit code 0."""
+    seen = view(resource())
+    conditions = [
+        replace(each, status=Truth.FALSE) if each.type is ConditionType.DOMAIN_HEALTHY else each
+        for each in seen.status.conditions
+    ]
+    failing = replace(seen, status=replace(seen.status, conditions=tuple(conditions)))
+    assert failing.is_ready
+    assert len(resource_table([failing], NOW).splitlines()) == 2
+
+
+def test_resource_without_status_is_shown() -> None:
+    """The operator may not have seen it yet."""
+    fresh = {"metadata": {"namespace": "mail", "name": "mx"}}
+    assert "mx     Unknown   Pending" in resource_table([view(fresh)], NOW)
+    assert "mx     Unknown   Pending" in resource_story(view(fresh), NOW)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *("conditions", "certificate", "endpoints", "history", "lastHandledRenew", "served", "domains"),
+                *("endpointsServed", "endpointsTotal"),
+            ]
+        ),
+        JSON,
+    )
+)
+def test_any_status_is_shown(status: dict[str, Any]) -> None:
+    """A status of another version, or of somebody else's making, must not hide the resource."""
+    seen = view({"metadata": {"namespace": "mail", "name": "mx"}, "status": status})
+    json.loads(resources_json([seen]))
+    assert resource_story(seen, NOW).startswith("NAME")
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [({"seconds": 10}, "10s"), ({"minutes": 2}, "2m"), ({"hours": 25}, "1d"), ({"hours": -1}, "0s")],
+)
+def test_age_is_written_short(passed: dict[str, int], shown: str) -> None:
+    """As kubectl does."""
+    assert age(NOW - timedelta(**passed), NOW) == shown
+
+
+def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
+    """A failed attempt."""
+    return {
+        "failed": 1,
+        "reason": "ChallengeFailed",
+        "message": "No TXT record.",
+        "lastFailureTime": "2026-11-24T15:00:00Z",
+        "nextAttemptTime": upcoming,
+        "observedRenew": wish,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seen", "wish", "came_true"),
+    [
+        (resource(), Wish.RENEW, None),
+        (resource(lastHandledRenew="before"), Wish.RENEW, None),
+        (resource(lastHandledRenew="now"), Wish.RENEW, True),
+        (resource("RolledOut", lastHandledRenew="now"), Wish.RENEW, None),
+        (resource(attempts=attempts(None)), Wish.RENEW, False),
+        (resource(attempts=attempts("2026-11-24T17:00:00Z")), Wish.RENEW, None),
+        (resource(attempts=attempts(None, "before")), Wish.RENEW, None),
+        (resource(lastHandledRollback="now"), Wish.ROLLBACK, True),
+        (resource(lastHandledProbe="now"), Wish.PROBE, True),
+        (resource("Verified", lastHandledProbe="now"), Wish.PROBE, False),
+    ],
+)
+def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Wish, came_true: bool | None) -> None:
+    """Done, failed for good, or on the way; only the operator's word on this very wish counts."""
+    assert progress(view(seen), wish, "now").came_true is came_true
+
+
+@pytest.mark.parametrize(
+    ("events", "came_true"), [(("RollbackRefused", "RolledBack"), True), (("RolledBack", "RollbackRefused"), False)]
+)
+def test_refused_rollback_did_not_come_true_however_ready_the_resource_is(
+    events: tuple[str, ...], came_true: bool
+) -> None:
+    """A refusal heeds the wish and changes nothing, so that what served before goes on being Ready."""
+    history = [{"time": "2026-11-24T15:00:00Z", "event": event, "message": f"It is {event}."} for event in events]
+    now = progress(view(resource(lastHandledRollback="now", history=history)), Wish.ROLLBACK, "now")
+    assert now.came_true is came_true
+    assert came_true or now.sentence == "RollbackRefused: It is RollbackRefused."
+
+
+def test_failed_attempt_is_told_while_waiting() -> None:
+    """A person who waits reads why."""
+    seen = view(resource(attempts=attempts("2026-11-24T17:00:00Z")))
+    assert progress(seen, Wish.RENEW, "now").sentence == "ChallengeFailed: No TXT record."
+
+
+def test_ways_besides_the_pods_are_listed_as_what_they_are() -> None:
+    """A Service, a public name, and a way that was not found."""
+    ways = [
+        {**PORT, "pod": None, "from": "Service", "service": "postfix"},
+        {**PORT, "pod": None, "from": "Public", "host": "mx1.example.com"},
+        {**PORT, "pod": None, "from": "Service", "reason": "ServiceMissing"},
+    ]
+    endpoints = [PORT, *({name: value for name, value in each.items() if value} for each in ways)]
+    shown = [each.server for each in view(resource(endpoints=endpoints)).endpoints]
+    assert shown == ["postfix-0", "Service/postfix", "Public/mx1.example.com", "Service"]

@@ -1,0 +1,149 @@
+"""What one pass leaves to the next."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from builders.pairs import self_signed
+from builders.stories import desired
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailtls.api.reading.spec import RENEW, Defaults
+from mailtls.api.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.controller.observe import READ_LASTS, Observer
+from mailtls.issuance import keys
+from mailtls.issuance.solvers.registry import SOLVERS
+from mailtls.kube.claims import Claims
+from mailtls.kube.secrets import Secrets
+from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.observed import Failure, Observed, ServingSecret
+from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.steps import RollProgress
+from mailtls.verification.evidence import targets
+
+POSTFIX = Workload(
+    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+)
+STATES = (WorkloadState(POSTFIX, pods=(PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True),)),)
+WANTED = desired(workloads=(POSTFIX,))
+
+
+class Passes:
+    """An observer over a Secret that holds a certificate."""
+
+    def __init__(self) -> None:
+        self.cluster, self.clock, key = FakeCluster(), WallClock(), keys.generate(PrivateKeyPolicy())
+        cluster, secrets = self.cluster, Secrets(self.cluster)
+        self.certificate = self_signed(key)
+        secrets.store(WANTED, self.certificate, key, ServingSecret(exists=False))
+        self.observer = Observer(cluster, secrets, Claims(), self.clock, Defaults(SOLVERS))
+
+    def observe(self, generation: int = 1) -> Observed:
+        """Begin a pass."""
+        return self.observer.observe(WANTED, {"metadata": {"generation": generation}})
+
+    def pause(self) -> Observed:
+        """End a pass that read everything, and waits for the CA."""
+        self.observer.paused(WANTED.key)
+        self.observer.resource(WANTED.key)
+        seen = self.observe()
+        self.observer.remember(WANTED, seen, is_paused=True)
+        return seen
+
+    def rolling(self, served_sha256: str) -> Observed:
+        """A pass that told the only pod, which serves this leaf."""
+        now = self.clock.now()
+        endpoints = tuple(Endpoint(each, now, (), served_sha256) for each in targets(STATES, WANTED.server_name))
+        told = RollProgress(now, timedelta(minutes=10), acted_at={"uid-0": now})
+        return replace(self.observe(), workloads=STATES, endpoints=endpoints, probed_at=now, progress=told)
+
+
+def test_rollout_under_way_goes_on_where_it_was() -> None:
+    """A pod that was told is not told again by the next pass."""
+    passes = Passes()
+    under_way = passes.rolling(served_sha256="00" * 32)
+    passes.observer.remember(WANTED, under_way)
+    assert passes.observe().progress == under_way.progress
+
+
+def test_changed_spec_has_the_pods_asked_again() -> None:
+    """What was seen was judged by the thresholds and the trust of the spec before."""
+    passes = Passes()
+    before = passes.rolling(served_sha256=passes.certificate.sha256)
+    passes.observer.remember(WANTED, before)
+    assert passes.observe().probed_at == before.probed_at
+    assert passes.observe(generation=2).probed_at is None
+
+
+def test_rollout_that_has_ended_leaves_a_clean_sheet() -> None:
+    """A pod that is started weeks later has its whole time-out, and does not undo the rollout."""
+    passes = Passes()
+    passes.observer.remember(WANTED, passes.rolling(served_sha256=passes.certificate.sha256))
+    assert passes.observe().progress is None
+
+
+def test_refusal_holds_back_until_its_time_or_another_wish() -> None:
+    """Whatever wakes the resource meanwhile, the DNS server is not asked more often; who changed the spec is served."""
+    passes = Passes()
+    failure = Failure(Finding(Reason.DNS_UPDATE_REFUSED, "No."), passes.clock.now() + timedelta(minutes=8), lasts=True)
+    passes.observer.remember(WANTED, replace(passes.observe(), issue_failure=failure))
+    assert passes.observe().issue_failure == failure
+    assert passes.observe(generation=2).issue_failure is None
+    wished = {"metadata": {"generation": 1, "annotations": {RENEW: "1"}}}
+    assert passes.observer.observe(WANTED, wished).issue_failure is None
+    passes.clock.advance(timedelta(minutes=9))
+    assert passes.observe().issue_failure is None
+
+
+def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:
+    """Who corrected the reload command does not wait for the next attempt."""
+    passes = Passes()
+    failure = Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), retry_at=passes.clock.now() + timedelta(minutes=30))
+    failed = replace(passes.rolling(served_sha256="00" * 32), roll_failure=failure)
+    passes.observer.remember(WANTED, failed)
+    assert passes.observe().roll_failure == failure
+    assert passes.observe(generation=2).roll_failure is None
+
+
+def test_paused_pass_goes_on_without_reading_anything_again() -> None:
+    """It knows what its own writes left; of the rest it would have heard."""
+    passes = Passes()
+    seen = passes.pause()
+    passes.cluster.reads.clear()
+    paused = passes.observer.paused(WANTED.key)
+    assert paused is not None
+    assert passes.observer.resume(WANTED, paused).secret == seen.secret
+    assert passes.cluster.reads == []
+
+
+def test_paused_pass_reads_anew_once_something_was_heard() -> None:
+    """What a user decides while the CA is waited for, or while the pass still runs, counts at once."""
+    passes = Passes()
+    passes.pause()
+    passes.observer.heard(WANTED.key)
+    assert passes.observer.paused(WANTED.key) is None
+    passes.observer.heard(WANTED.key)
+    seen = passes.observe()
+    passes.observer.remember(WANTED, seen, is_paused=True)
+    assert passes.observer.paused(WANTED.key) is None
+
+
+def test_paused_pass_reads_anew_after_a_while() -> None:
+    """A watch may have missed something, so that nothing is trusted for long, however often the pass goes on."""
+    passes = Passes()
+    passes.pause()
+    for _ in range(3):
+        passes.clock.advance(READ_LASTS / 4)
+        paused = passes.observer.paused(WANTED.key)
+        assert paused is not None
+        passes.observer.remember(WANTED, passes.observer.resume(WANTED, paused), is_paused=True)
+    passes.clock.advance(READ_LASTS / 3)
+    assert passes.observer.paused(WANTED.key) is None
+
+
+def test_pass_that_ended_is_not_gone_on_with() -> None:
+    """Only a pass that waits for the CA has nothing to read."""
+    passes = Passes()
+    passes.pause()
+    passes.observer.remember(WANTED, passes.observe())
+    assert passes.observer.paused(WANTED.key) is None

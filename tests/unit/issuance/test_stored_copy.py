@@ -1,0 +1,137 @@
+"""A pair that was ordered is known as ours from its storing on, and copied by the write that closes its order."""
+
+from dataclasses import replace
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+import pytest
+
+from builders.pairs import RESOURCE, fresh, self_signed
+from builders.stories import desired, seen
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.api.status import Status, Stored
+from mailtls.controller.plan import next_step
+from mailtls.controller.step import CloseOrder, KeepCopy, StoreCertificate
+from mailtls.issuance import keys
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.execute import Issuing
+from mailtls.issuance.guard import is_replaced
+from mailtls.issuance.solvers.base import Surroundings
+from mailtls.issuance.solvers.registry import SOLVERS, Solvers
+from mailtls.issuance.validation import Validation
+from mailtls.kube.journal import Seal
+from mailtls.kube.pairs import ORDER
+from mailtls.kube.secrets import Secrets, path
+from mailtls.metrics import Metrics
+from mailtls.observed import Failure, Observed, ServingSecret, Staged
+from mailtls.pki.certificate import KeyMaterial
+from mailtls.reasons.reason import Finding, Reason
+
+SECRET, NEXT = path("mail", "mx-tls"), path("mail", "mx-tls-next")
+
+
+class Storing:
+    """A resource with an older certificate, of which there is a copy, and a new one that was just downloaded."""
+
+    def __init__(self) -> None:
+        self.cluster, self.clock = FakeCluster(), WallClock()
+        self.secrets = Secrets(self.cluster)
+        old = keys.generate(PrivateKeyPolicy())
+        serving = self.secrets.store(desired(), self_signed(old), old, ServingSecret(exists=False))
+        staged = self.secrets.stage(desired(), fresh(), RESOURCE)
+        staged = self.secrets.keep_copy(desired(), serving, staged) or staged
+        status = Status(stored=Stored("mx-tls", serving.uid, _sha256(serving)))
+        self.before = seen(status=status, secret=serving, copy=serving, staged=staged, chain=self_signed(staged.key))
+        self.cluster.writes.clear()
+
+    def issuing(self) -> Issuing:
+        """Perform steps."""
+        accounts = Accounts(self.cluster, "mailtls", self.clock, lambda *_: None)
+        validation = Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), self.clock)
+        return Issuing(self.secrets, accounts, validation, self.clock, Metrics(), Event())
+
+    def store(self) -> Observed:
+        """Store the new certificate."""
+        return self.issuing().store(desired(), self.before, StoreCertificate())
+
+    def restarted(self) -> Observed:
+        """What another process reads, to which the status says what it said before."""
+        secrets = Secrets(self.cluster)
+        serving = secrets.serving(desired())
+        staged, copy = secrets.beside(desired())
+        assert isinstance(staged, Staged)
+        serving = secrets.recognized(desired(), serving, staged)
+        return seen(status=self.before.status, secret=serving, copy=copy, staged=staged)
+
+    def planned(self, now: Observed) -> Any:
+        """What is done next."""
+        return next_step(desired(), now, self.clock.now() + timedelta(seconds=1))
+
+
+def _sha256(pair: ServingSecret | None) -> str:
+    assert pair is not None
+    assert pair.certificate is not None
+    return pair.certificate.sha256
+
+
+def test_certificate_is_stored_copied_and_its_order_closed_by_two_writes() -> None:
+    """Besides the pair before, which is kept; the copy that a later process reads is of the new pair."""
+    storing = Storing()
+    stored = storing.store()
+    assert storing.planned(stored) == CloseOrder()
+    closed = storing.issuing().close(desired(), stored, CloseOrder())
+    written = [each for each in storing.cluster.writes if not each[1].endswith("-previous")]
+    assert written == [("apply", SECRET), ("merge", NEXT)]
+    found = storing.restarted()
+    assert found.staged is not None
+    assert not found.staged.is_open
+    assert _sha256(found.copy) == _sha256(found.secret) == _sha256(closed.copy)
+
+
+def test_crash_before_the_order_is_closed_does_not_bring_the_older_pair_back() -> None:
+    """Status and copy are of the older one; the pair itself says that it was stored for the order that is open."""
+    storing = Storing()
+    storing.store()
+    found = storing.restarted()
+    assert _sha256(found.copy) != _sha256(found.secret)
+    assert not is_replaced(found)
+    assert storing.planned(found) == CloseOrder()
+    storing.issuing().close(desired(), found, CloseOrder())
+    assert _sha256(storing.restarted().copy) == _sha256(found.secret)
+
+
+@pytest.mark.parametrize("has_staged_key", [False, True], ids=["another key", "the staged key"])
+@pytest.mark.parametrize("seal", [None, "made by somebody else"], ids=["our seal stays", "another seal"])
+def test_pair_that_somebody_else_writes_before_the_order_is_closed_is_put_right(
+    seal: str | None, *, has_staged_key: bool
+) -> None:
+    """Whoever may read Secrets knows the staged key, but nobody else can seal; the open order then goes on."""
+    storing = Storing()
+    storing.store()
+    live, staged = storing.cluster.objects[SECRET], storing.before.staged
+    assert staged is not None
+    live["data"] = _data_of(staged.key if has_staged_key else keys.generate(PrivateKeyPolicy()))
+    if seal is not None:
+        live["metadata"]["annotations"][ORDER] = Seal(FakeCluster(), "mailtls").of(seal.encode())
+    assert is_replaced(storing.restarted())
+
+
+def _data_of(key: KeyMaterial) -> dict[str, str]:
+    other = FakeCluster()
+    Secrets(other).store(desired(), self_signed(key), key, ServingSecret(exists=False))
+    data: dict[str, str] = other.objects[SECRET]["data"]
+    return data
+
+
+def test_order_that_cannot_be_closed_has_the_copy_saved_by_itself() -> None:
+    """Else nothing could be put right for as long as a DNS server is away."""
+    storing = Storing()
+    failure = Failure(Finding(Reason.DNS_UNREACHABLE, "Gone."), storing.clock.now() + timedelta(minutes=1))
+    stored = replace(storing.store(), close_failure=failure)
+    assert storing.planned(stored) == KeepCopy()
+    saved = storing.secrets.keep_copy(desired(), stored.secret, stored.staged)
+    assert storing.planned(replace(stored, staged=saved, copy=stored.secret)) != KeepCopy()
+    assert _sha256(storing.restarted().copy) == _sha256(stored.secret)

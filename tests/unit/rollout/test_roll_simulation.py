@@ -1,0 +1,243 @@
+"""Rollouts of random workloads in a simulated cluster, with an operator that may die at any line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
+from mailtls.api.spec import UpdateStrategy
+from mailtls.kube.workload import WorkloadState
+from mailtls.probe.target import Endpoint
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.policy import next_roll
+from mailtls.rollout.steps import (
+    Action,
+    ReplacePod,
+    RestartWorkload,
+    RolledOut,
+    RolloutFailed,
+    RollProgress,
+    RollStep,
+    WaitForPods,
+)
+
+TIMEOUT = timedelta(minutes=1)
+MANY_STEPS = 2000
+
+
+class Temper(Enum):
+    """How a simulated server takes being told."""
+
+    LOADS = auto()
+    LOADS_SLOWLY = auto()
+    IGNORES = auto()
+    COMMAND_FAILS = auto()
+    DIES = auto()
+    BREAKS_TLS = auto()
+    NEVER_READY = auto()
+    REFUSES_CONNECTIONS = auto()
+
+
+@dataclass
+class Server:
+    """A mail server in a pod."""
+
+    name: str
+    temper: Temper
+    served: str
+    told: str | None = None
+    loads_at: datetime | None = None
+    dead: bool = False
+
+    def load(self, now: datetime) -> Finding | None:
+        """Run the reload command."""
+        if self.temper is Temper.COMMAND_FAILS:
+            return Finding(Reason.RELOAD_FAILED, "exit code 1")
+        if self.temper in {Temper.LOADS, Temper.LOADS_SLOWLY}:
+            self.loads_at = now + timedelta(seconds=3 if self.temper is Temper.LOADS_SLOWLY else 0)
+        self.dead = self.temper in {Temper.DIES, Temper.BREAKS_TLS}
+        return None
+
+    def look(self, now: datetime) -> Endpoint:
+        """Probe its port."""
+        if self.loads_at is not None and now >= self.loads_at:
+            self.served = NEW
+        if self.temper is Temper.REFUSES_CONNECTIONS:
+            return seen(self.name, SMTP, None, Reason.CONNECTION_REFUSED)
+        if self.dead and self.temper is Temper.BREAKS_TLS:
+            return seen(self.name, SMTP, None, Reason.STARTTLS_UNAVAILABLE)
+        return seen(self.name, SMTP, self.served)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its pod is ready."""
+        return self.temper is not Temper.NEVER_READY and not (self.dead and self.temper is Temper.DIES)
+
+    @property
+    def is_untested(self) -> bool:
+        """Whether it was told, and nothing proves that it took it."""
+        return self.told == NEW and (self.served != NEW or self.dead)
+
+
+@dataclass
+class Group:
+    """A workload."""
+
+    strategy: UpdateStrategy
+    servers: list[Server]
+    template: str | None = None
+    restarted_at: datetime | None = None
+
+    def observe(self, index: int, now: datetime) -> WorkloadState:
+        """Return its state; a restart takes 30 seconds, and ends only if all servers come up."""
+        up = all(server.is_ready for server in self.servers)
+        if self.restarted_at is not None and now >= self.restarted_at + timedelta(seconds=30) and up:
+            for server in self.servers:
+                server.served = OLD if server.temper is Temper.IGNORES else NEW
+            self.restarted_at = None
+        pods = [pod(server.name, told=server.told, ready=server.is_ready) for server in self.servers]
+        wanted = workload(self.strategy, f"w{index}", ports=(SMTP,))
+        if self.restarted_at is None:
+            pods = [replace(each, template_sha256=self.template) for each in pods]
+        return state(*pods, of=wanted, template=self.template, rolled=up and self.restarted_at is None)
+
+
+class Killed(Exception):
+    """The operator died."""
+
+
+@dataclass
+class Simulation:
+    """The cluster, its clock, and when the operator dies."""
+
+    groups: list[Group]
+    deaths: Iterator[bool]
+    now: datetime = NOW
+    told_at_once: int = 0
+    restarts: list[str] = field(default_factory=list)
+
+    def servers(self) -> list[Server]:
+        """Return all servers."""
+        return [server for group in self.groups for server in group.servers]
+
+    def next_step(self, progress: RollProgress) -> RollStep:
+        """Observe, probe and decide, as reconcile does."""
+        states = [group.observe(index, self.now) for index, group in enumerate(self.groups)]
+        probes = evidence([server.look(self.now) for server in self.servers() if server.is_ready])
+        reloaded = [
+            server for group in self.groups if group.strategy is UpdateStrategy.RELOAD for server in group.servers
+        ]
+        self.told_at_once = max(self.told_at_once, sum(server.is_untested for server in reloaded))
+        return next_roll(states, probes, NEW, progress, self.now)
+
+    def perform(self, step: Action) -> Finding | None:
+        """Do what the step says; the operator may die before, between and after the effects."""
+        self.may_die()
+        if isinstance(step, RestartWorkload):
+            self.restart(step)
+            self.may_die()
+            return None
+        if isinstance(step, ReplacePod):
+            return None  # what was deleted comes back as it was
+        server = next(server for server in self.servers() if server.name == step.pod.name)
+        server.told = NEW
+        self.may_die()
+        fault = server.load(self.now)
+        self.may_die()
+        return fault
+
+    def restart(self, step: RestartWorkload) -> None:
+        """Patch the template; the same value again changes nothing."""
+        group = self.groups[int(step.workload.name.removeprefix("w"))]
+        if group.template != NEW:
+            group.template, group.restarted_at = NEW, self.now
+            self.restarts.append(step.workload.name)
+
+    def may_die(self) -> None:
+        """Raise if it is the operator's time."""
+        if next(self.deaths, False):
+            raise Killed
+
+    def attempt(self) -> RolledOut | RolloutFailed:
+        """Run one attempt, restarted after each death, to its end."""
+        progress = self.begin()
+        for _ in range(MANY_STEPS):
+            step = self.next_step(progress)
+            if isinstance(step, RolledOut | RolloutFailed):
+                return step
+            if isinstance(step, WaitForPods):
+                assert step.until > self.now
+                self.now = step.until
+                continue
+            try:
+                progress = progress.after(step, self.perform(step), self.now)
+            except Killed:
+                self.now += timedelta(seconds=20)
+                progress = self.begin()
+        raise AssertionError(f"no end after {MANY_STEPS} steps")
+
+    def begin(self) -> RollProgress:
+        """Begin an attempt; nothing is known of a failure, so pods may be told again."""
+        return RollProgress(self.now, TIMEOUT, retry=True)
+
+
+@st.composite
+def groups(draw: st.DrawFn, tempers: st.SearchStrategy[Temper]) -> list[Group]:
+    """Draw up to three workloads of up to four servers."""
+    drawn: list[Group] = []
+    for index in range(draw(st.integers(1, 3))):
+        servers = [
+            Server(f"w{index}-{ordinal}", draw(tempers), draw(st.sampled_from([OLD, OLD, NEW])))
+            for ordinal in range(draw(st.integers(0, 4)))
+        ]
+        drawn.append(Group(draw(st.sampled_from(UpdateStrategy)), servers))
+    return drawn
+
+
+deaths = st.lists(st.booleans(), max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(groups(st.sampled_from(Temper)), deaths)
+def test_any_rollout_ends_with_at_most_one_untested_pod(drawn: list[Group], dying: list[bool]) -> None:
+    """Whatever servers do and whenever the operator dies, harm stays at one pod and success is proven."""
+    simulation = Simulation(drawn, iter(dying))
+    end = simulation.attempt()
+    assert simulation.told_at_once <= 1
+    proven = all(server.served == NEW and server.is_ready for server in simulation.servers())
+    refusing = any(server.temper is Temper.REFUSES_CONNECTIONS for server in simulation.servers())
+    if isinstance(end, RolledOut):
+        assert proven
+        assert not refusing
+    elif simulation.servers():
+        assert not proven or refusing
+
+
+@settings(max_examples=200, deadline=None)
+@given(groups(st.sampled_from([Temper.LOADS, Temper.LOADS_SLOWLY])), deaths)
+def test_rollout_of_sound_servers_always_succeeds(drawn: list[Group], dying: list[bool]) -> None:
+    """No death of the operator makes a rollout of sound servers fail, and no workload is restarted twice."""
+    sound = [
+        replace(group, strategy=UpdateStrategy.RELOAD) if group.strategy is UpdateStrategy.NONE else group
+        for group in drawn
+    ]
+    simulation = Simulation(sound, iter(dying))
+    assert isinstance(simulation.attempt(), RolledOut)
+    assert len(simulation.restarts) == len(set(simulation.restarts))
+
+
+@settings(max_examples=200, deadline=None)
+@given(groups(st.sampled_from([Temper.IGNORES, Temper.COMMAND_FAILS, Temper.BREAKS_TLS, Temper.DIES])))
+def test_failed_attempt_without_retry_tells_no_further_pod(drawn: list[Group]) -> None:
+    """As long as the back-off lasts, looking again changes nothing."""
+    simulation = Simulation(drawn, iter(()))
+    if isinstance(simulation.attempt(), RolledOut):
+        return
+    told = [server.told for server in simulation.servers()]
+    step = simulation.next_step(RollProgress(simulation.now, timedelta(0)))
+    assert isinstance(step, RolloutFailed)
+    assert [server.told for server in simulation.servers()] == told

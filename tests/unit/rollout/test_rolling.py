@@ -1,0 +1,306 @@
+"""Collecting the evidence: what a sweep of the pods leaves behind."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from builders.kube import basic_auth
+from builders.stories import DAY, certificate, desired, schedule, secret, seen
+from fakes.clock import WallClock
+from fakes.cluster import FakeCluster
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.status_json import write
+from mailtls.controller.plan import next_step
+from mailtls.controller.step import ProbePods, Rest
+from mailtls.issuance.schedule import FIRST_KNOCK, FIRST_PROBE_RETRY, LONGEST_PROBE_RETRY
+from mailtls.issuance.storage import about_another_certificate
+from mailtls.kube.references import TrialLogin, trial_login
+from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.metrics import Metrics
+from mailtls.observed import Observed
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.execute import Rolling
+from mailtls.rollout.steps import RollProgress
+from mailtls.verification.evidence import targets
+from mailtls.verification.schedule import (
+    depth_to_probe,
+    next_probe_at,
+    stands,
+    still_failing,
+    swept_again_at,
+    targets_to_probe,
+)
+
+POSTFIX = Workload(
+    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
+)
+PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
+WANTED = desired(workloads=(POSTFIX,))
+
+
+class AllIsWell:
+    """A prober that finds the wanted certificate everywhere."""
+
+    def __init__(self, clock: WallClock) -> None:
+        self.clock = clock
+        self.depths: list[Depth] = []
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target at once."""
+        self.depths.append(depth)
+        return [Endpoint(each, self.clock.now(), served_sha256=expected.leaf_sha256) for each in targets]
+
+
+def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> None:
+    """What is known of a pod that is gone must not make a sweep look incomplete for ever."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have = with_memory_of_a_pod_that_is_gone(clock)
+    step = next_step(WANTED, have, clock.now())
+    assert isinstance(step, ProbePods)
+    assert isinstance(next_step(WANTED, rolling.probe(WANTED, have, step), clock.now()), Rest)
+
+
+def test_container_that_restarted_is_asked_again_and_the_others_are_not() -> None:
+    """What a server said before it restarted proves nothing about what it serves since."""
+    clock = WallClock()
+    before = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
+    now, of_both = clock.now(), targets(before, "mx.example.test")
+    proven = tuple(Endpoint(each, clock.now(), served_sha256="aa" * 32) for each in of_both)
+    have = seen(
+        secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
+        schedule=schedule(renewal_at=now + 50 * DAY),
+        workloads=before,
+        endpoints=proven,
+        probed_at=now,
+        progress=RollProgress(now, WANTED.rollout.timeout),
+    )
+    assert isinstance(next_step(WANTED, have, now), Rest)
+    restarted = (WorkloadState(POSTFIX, pods=(PODS[0], replace(PODS[1], run="again")), replicas_wanted=2),)
+    step = next_step(WANTED, replace(have, workloads=restarted), now)
+    assert isinstance(step, ProbePods)
+    assert [(target.pod, target.run) for target in step.targets] == [("postfix-1", "again")]
+
+
+def with_memory_of_a_pod_that_is_gone(clock: WallClock) -> Observed:
+    """A pass that saw two pods fail a while ago, of which one lives."""
+    both, one = ((WorkloadState(POSTFIX, pods=pods, replicas_wanted=1),) for pods in (PODS, PODS[:1]))
+    old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
+    long_ago, now = clock.now() - DAY, clock.now()
+    failing = tuple(Endpoint(each, long_ago, (old,), "00" * 32) for each in targets(both, "mx.example.test"))
+    stored = secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY))
+    have = seen(secret=stored, schedule=schedule(renewal_at=now + 50 * DAY), workloads=one, endpoints=failing)
+    return replace(have, probed_at=long_ago, progress=RollProgress(now, WANTED.rollout.timeout))
+
+
+def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
+    """Before every pod has the certificate a glance is enough; then all are looked into, at the depth of the spec."""
+    clock = WallClock()
+    prober = AllIsWell(clock)
+    rolling = Rolling(FakeCluster(), prober, clock, Metrics(), Event(), lambda _ref: b"")
+    have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
+    for depth in (Depth.QUICK, Depth.FULL):
+        step = next_step(WANTED, have, clock.now())
+        assert isinstance(step, ProbePods)
+        assert step.depth is depth
+        have = rolling.probe(WANTED, have, step)
+    assert prober.depths == [Depth.QUICK, Depth.FULL]
+    assert isinstance(next_step(WANTED, have, clock.now()), Rest)
+
+
+def test_next_certificate_is_looked_deep_at_once_it_has_rolled_out() -> None:
+    """How deep the pods were probed with the certificate before says nothing about the one that was stored since."""
+    clock = WallClock()
+    have = with_memory_of_a_pod_that_is_gone(clock)
+    stored = about_another_certificate(replace(have, probed_depth=Depth.FULL))
+    step = next_step(WANTED, replace(stored, workloads=have.workloads, progress=have.progress), clock.now())
+    assert isinstance(step, ProbePods)
+    assert step.depth is Depth.QUICK
+
+
+def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
+    """Servers lock out who fails too often; any other failure is looked at again within seconds."""
+    clock = WallClock()
+    have, now, due = with_memory_of_a_pod_that_is_gone(clock), clock.now(), {}
+    for reason in (Reason.AUTH_FAILED, Reason.SELF_SIGNED):
+        found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.endpoints)
+        found = tuple(replace(each, checked_at=now) for each in found)
+        due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now))
+    assert due[Reason.AUTH_FAILED] == swept_again_at(WANTED, now)
+    assert due[Reason.SELF_SIGNED] == now + FIRST_PROBE_RETRY
+
+
+def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
+    """A pod that is down must cost the others no look, and all are swept when the interval is over."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
+    good, bad = (Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test"))
+    expired = Finding(Reason.CERTIFICATE_EXPIRED, "It has expired.")
+    have = seen(
+        secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
+        workloads=states,
+        endpoints=(good,),  # what failed is not carried from pass to pass
+        probed_at=now,
+        probed_depth=Depth.FULL,
+        failing_since={bad.target: now - timedelta(seconds=40)},
+        progress=RollProgress(now, WANTED.rollout.timeout),
+    )
+    assert targets_to_probe(WANTED, have, now + DAY / 48) == (bad.target,)
+    assert targets_to_probe(WANTED, have, now + WANTED.probe.interval) == (good.target, bad.target)
+
+    still = replace(have, endpoints=(good, replace(bad, findings=(expired,))))
+    assert next_probe_at(WANTED, still) == now + timedelta(seconds=80)
+    assert still_failing(still) == have.failing_since
+    mended = rolling.probe(WANTED, have, ProbePods((bad.target,), Depth.FULL))
+    assert (mended.probed_at, still_failing(mended)) == (now, {})
+    assert next_probe_at(WANTED, mended) == swept_again_at(WANTED, now)
+
+
+@pytest.mark.parametrize(("failing_for", "seconds"), [(0, 1), (6, 3), (60, 30), (7200, 300)])
+def test_port_that_nobody_listens_on_is_probed_again_within_half_the_time_it_is_down(
+    failing_for: int, seconds: int
+) -> None:
+    """A server that is starting is found within moments, one that is gone for good costs next to nothing."""
+    clock = WallClock()
+    have, now = with_memory_of_a_pod_that_is_gone(clock), clock.now()
+    refused = (Finding(Reason.CONNECTION_REFUSED, "Nothing listens."),)
+    found = tuple(replace(each, findings=refused, checked_at=now) for each in have.endpoints)
+    since = {each.target: now - timedelta(seconds=failing_for) for each in found}
+    have = replace(have, endpoints=found, probed_at=now, failing_since=since)
+    assert next_probe_at(WANTED, have) == now + timedelta(seconds=seconds)
+    assert FIRST_KNOCK <= timedelta(seconds=seconds) <= LONGEST_PROBE_RETRY
+
+
+def test_pod_that_was_replaced_inherits_no_patience() -> None:
+    """A new run of a pod that failed for an hour is probed again within a second."""
+    clock = WallClock()
+    have, now = with_memory_of_a_pod_that_is_gone(clock), clock.now()
+    refused = (Finding(Reason.CONNECTION_REFUSED, "Nothing listens."),)
+    old = tuple(replace(each, findings=refused, checked_at=now) for each in have.endpoints)
+    have = replace(have, endpoints=old, probed_at=now, failing_since={old[0].target: now - timedelta(hours=1)})
+    again = replace(old[0], target=replace(old[0].target, run="another"))
+    assert next_probe_at(WANTED, replace(have, endpoints=(again,))) == now + FIRST_KNOCK
+
+
+def test_spec_that_wants_a_glance_gets_no_more() -> None:
+    """With `depth: Quick` one sweep is enough."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
+    modest = replace(WANTED, probe=Probe(depth=Depth.QUICK))
+    step = next_step(modest, have, clock.now())
+    assert isinstance(step, ProbePods)
+    assert isinstance(next_step(modest, rolling.probe(modest, have, step), clock.now()), Rest)
+
+
+WEEKLY = replace(WANTED, probe=Probe(deep_interval=timedelta(days=7)))
+INJECTED = Finding(Reason.STARTTLS_COMMAND_INJECTION, "A command behind STARTTLS was carried out.")
+
+
+def proven(clock: WallClock) -> Observed:
+    """A pass that has just seen both pods serve the stored certificate, by a full probe."""
+    states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
+    return seen(
+        secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
+        schedule=schedule(renewal_at=now + 50 * DAY),
+        workloads=states,
+        endpoints=tuple(Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test")),
+        probed_at=now,
+        probed_depth=Depth.FULL,
+        progress=RollProgress(now, WANTED.rollout.timeout),
+    )
+
+
+def test_deep_probe_has_a_schedule_of_its_own() -> None:
+    """The interval of deep probes is kept besides the usual one, and reckoned from the last that was deep."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have, now = proven(clock), clock.now()
+    assert isinstance(next_step(WANTED, have, now), Rest)
+    step = next_step(WEEKLY, have, now)
+    assert isinstance(step, ProbePods)
+    assert step.depth is Depth.DEEP
+    have = rolling.probe(WEEKLY, have, step)
+    assert isinstance(next_step(WEEKLY, have, clock.now()), Rest)
+    assert have.deep_probed_at is not None
+    assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 6 * DAY) is Depth.FULL
+    assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 7 * DAY) is Depth.DEEP
+    due_at = have.deep_probed_at + 7 * DAY
+    late = replace(have, probed_at=due_at - timedelta(minutes=1))
+    assert next_step(WEEKLY, late, due_at - timedelta(seconds=1)) == Rest(due_at)
+
+
+def test_deep_probe_waits_for_the_end_of_a_rollout() -> None:
+    """What a server may resent is not done to it while its certificate is on its way."""
+    clock = WallClock()
+    have = with_memory_of_a_pod_that_is_gone(clock)
+    assert depth_to_probe(WEEKLY, replace(have, probed_depth=Depth.QUICK), clock.now()) is Depth.QUICK
+
+
+@pytest.mark.parametrize(("value", "depth"), [("deep-2", Depth.DEEP), ("2", Depth.FULL)])
+def test_annotation_that_begins_with_deep_asks_for_a_deep_probe_once(value: str, depth: Depth) -> None:
+    """A person may ask for it by hand, at any time."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    asking, have = replace(WANTED, probe_requested=value), replace(proven(clock), handled_probe="1")
+    step = next_step(asking, have, clock.now())
+    assert isinstance(step, ProbePods)
+    assert step.depth is depth
+    assert isinstance(next_step(asking, rolling.probe(asking, have, step), clock.now()), Rest)
+
+
+def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
+    """A shallower probe does not ask, so it must not make the fault vanish from the status an hour later."""
+    clock = WallClock()
+    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    have = proven(clock)
+    bad = replace(have.endpoints[0], findings=(INJECTED,))
+    have = replace(have, endpoints=(bad, have.endpoints[1]), deep_probed_at=clock.now())
+    every = tuple(each.target for each in have.endpoints)
+    have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.FULL))
+    assert [each.findings for each in have.endpoints] == [(INJECTED,), ()]
+    assert stands(have.endpoints[0])
+    assert "deepProbeTime" not in {name for name, value in write(1, (), have, None).items() if value}
+    have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.DEEP))
+    assert [each.findings for each in have.endpoints] == [(), ()]
+    assert write(1, (), have, None)["deepProbeTime"]
+
+
+WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))
+
+
+def test_login_of_the_spec_is_read_from_its_secret() -> None:
+    """A resource that names a Secret gets its user, one that names none gets nobody and no warning."""
+    cluster = FakeCluster()
+    cluster.create("/api/v1/namespaces/mail/secrets", basic_auth(username="u", password="p"))
+    trial = trial_login(cluster, WITH_LOGIN)
+    assert (trial.whom, trial.missing) == (Credentials("u", "p"), None)
+    assert trial_login(cluster, WANTED) == TrialLogin()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        None,
+        basic_auth("Opaque", username="u", password="p"),
+        basic_auth(username="u"),
+        basic_auth(username="u", password="a\nb"),
+    ],
+)
+def test_secret_that_holds_no_login_is_a_warning(secret: Json | None) -> None:
+    """A missing Secret, one of another type, or one without the entries is said in a sentence, and nobody logs in."""
+    cluster = FakeCluster()
+    if secret is not None:
+        cluster.create("/api/v1/namespaces/mail/secrets", secret)
+    trial = trial_login(cluster, WITH_LOGIN)
+    warning = trial.missing
+    assert trial.whom is None
+    assert warning is not None
+    assert (warning.reason, warning.severity) == (Reason.CREDENTIALS_MISSING, Severity.WARN)
+    assert "probe-user" in warning.message
