@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailtls.maildomain.records.dkim import DkimInvalid, DkimKey, TagsInvalid, is_dkim_record, parse_dkim, parse_tags
-from mailtls.maildomain.records.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, names_to_ask, parse_dmarc
+from mailtls.maildomain.records.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, parse_dmarc, tree_walk
 from mailtls.maildomain.records.mta_sts import (
     ReportInvalid,
     StsInvalid,
@@ -267,8 +267,8 @@ def test_malformed_dmarc_is_refused(text: str) -> None:
 
 def test_walk_up_the_tree_asks_eight_names_at_most() -> None:
     """RFC 9989 section 4.10: long names jump to their last seven labels."""
-    assert names_to_ask("mail.example.com") == ("mail.example.com", "example.com", "com")
-    asked = names_to_ask("a.b.c.d.e.f.g.h.i.j.mail.example.com")
+    assert tree_walk("mail.example.com") == ("mail.example.com", "example.com", "com")
+    asked = tree_walk("a.b.c.d.e.f.g.h.i.j.mail.example.com")
     assert asked[:2] == ("a.b.c.d.e.f.g.h.i.j.mail.example.com", "g.h.i.j.mail.example.com")
     assert len(asked) == 8
 

@@ -1,4 +1,4 @@
-"""Checks on TLSA records (RFC 6698, 7671, 7672): would a sender with DANE still deliver, and after the next renewal."""
+"""Checks on TLSA records (RFC 6698, 7671, 7672): does a sender with DANE deliver, now and after the next renewal."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,29 +16,29 @@ _SHOWN: Final = 3
 
 
 def tlsa_is_bogus(published: Published) -> Iterator[Finding]:
-    """Signatures do not verify: validating senders get SERVFAIL and keep the mail (RFC 7672 section 2.1.1)."""
+    """DNSSEC validation fails: validating senders get SERVFAIL and keep the mail (RFC 7672 section 2.1.1)."""
     for service in published.services():
         if service.tlsa.dnssec is Dnssec.BOGUS:
             yield Finding(
                 Reason.TLSA_BOGUS,
-                f"DNSSEC of {service.tlsa.name} does not verify, so that senders with DANE hold the mail back: sign "
-                "the zone again, and compare the DS record at the parent with its keys.",
+                f"DNSSEC validation of {service.tlsa.name} fails, so senders with DANE keep the mail in their queues: "
+                "sign the zone again, and compare the DS record at the parent with the zone's keys.",
                 evidence=service.tlsa.failure,
                 subject=service.subject,
             )
 
 
 def nameservers_disagree(published: Published) -> Iterator[Finding]:
-    """Authoritative servers answer different TLSA records, so that it is luck which one a sender sees."""
+    """Authoritative servers answer different TLSA records: which one a sender sees is luck."""
     for service in published.services():
         answers = [answer for answer in service.authoritative if not answer.failure]
         if len({frozenset(answer.values) for answer in answers}) > 1:
-            told = "; ".join(f"{answer.name}: {_briefly(answer.values)}" for answer in answers)
+            answered = "; ".join(f"{answer.name}: {_briefly(answer.values)}" for answer in answers)
             yield Finding(
                 Reason.NAMESERVERS_DISAGREE,
-                f"The nameservers of {service.tlsa.name} answer different TLSA records: see that each secondary has "
-                "the zone's newest serial.",
-                evidence=shorten(told),
+                f"The nameservers of {service.tlsa.name} answer different TLSA records: check that each secondary "
+                "has the zone's newest serial.",
+                evidence=shorten(answered),
                 subject=service.subject,
             )
 
@@ -53,7 +53,7 @@ def tlsa_matches_nothing(published: Published) -> Iterator[Finding]:
                 yield Finding(
                     Reason.TLSA_MISMATCH,
                     f"No TLSA record at {service.tlsa.name} matches the certificate that {service.subject} serves: "
-                    f"publish «{wanted}» beside the old ones, or bring the old key back at once.",
+                    f"publish «{wanted}» beside the old records, or restore the old key at once.",
                     _unless_ignored(service),
                     evidence=_listed(usable),
                     subject=service.subject,
@@ -71,7 +71,7 @@ def parameter_set_is_orphaned(published: Published) -> Iterator[Finding]:
                 yield Finding(
                     Reason.TLSA_ORPHAN_PARAMETER_SET,
                     f"The TLSA records {_joined(orphans)} at {service.tlsa.name} match nothing that {service.subject} "
-                    "serves, and some senders look at those alone: correct or delete them.",
+                    "serves, and some senders use only those: correct or delete them.",
                     _unless_ignored(service),
                     evidence=_listed([each for each in _usable(service) if each.parameters in orphans]),
                     subject=service.subject,
@@ -86,8 +86,8 @@ def starttls_is_missing_under_dane(published: Published) -> Iterator[Finding]:
         if offers and service.tlsa.values:
             yield Finding(
                 Reason.STARTTLS_NOT_ADVERTISED,
-                f"{service.tlsa.name} has TLSA records, but {service.subject} does not offer STARTTLS: switch TLS on, "
-                "or delete the records.",
+                f"{service.tlsa.name} has TLSA records, but {service.subject} does not offer STARTTLS: enable TLS, or "
+                "delete the records.",
                 _unless_ignored(service),
                 evidence=offers[0],
                 subject=service.subject,
@@ -95,14 +95,14 @@ def starttls_is_missing_under_dane(published: Published) -> Iterator[Finding]:
 
 
 def tlsa_is_insecure(published: Published) -> Iterator[Finding]:
-    """Without DNSSEC nobody believes a TLSA record, nor an MX record that leads to one (RFC 7672 section 2.2.1)."""
+    """Without DNSSEC senders ignore a TLSA record, and the hosts of an MX record (RFC 7672 section 2.2.1)."""
     services = [service for service in published.services() if service.tlsa.values]
     for service in services:
         if service.tlsa.dnssec is Dnssec.INSECURE:
             yield Finding(
                 Reason.TLSA_INSECURE,
-                f"{service.tlsa.name} is not signed by DNSSEC, so that no sender believes its TLSA records: sign the "
-                "zone and have the DS record put into the parent zone.",
+                f"{service.tlsa.name} is not signed with DNSSEC, so senders ignore its TLSA records: sign the zone, "
+                "and let your registrar add the DS record to the parent zone.",
                 Severity.WARN,
                 subject=service.subject,
             )
@@ -110,21 +110,22 @@ def tlsa_is_insecure(published: Published) -> Iterator[Finding]:
     if facts.mx_records.dnssec is Dnssec.INSECURE and any(each.tlsa.dnssec is Dnssec.SECURE for each in services):
         yield Finding(
             Reason.TLSA_INSECURE,
-            f"The MX records of {facts.display_name} are not signed by DNSSEC, so that mail can be led away from the "
-            "hosts that DANE protects: sign the domain's zone, too.",
+            f"The MX records of {facts.display_name} are not signed with DNSSEC, so an attacker can lead mail to other "
+            "hosts than those that DANE protects: sign the domain's zone, too.",
             Severity.WARN,
             subject=facts.display_name,
         )
 
 
 def dnssec_is_unknown(published: Published) -> Iterator[Finding]:
-    """There are TLSA records, but no resolver that may be believed said whether they are signed."""
+    """There are TLSA records, but no trusted resolver said whether they are signed."""
     unproven = [each for each in published.services() if each.tlsa.values and each.tlsa.dnssec is Dnssec.UNKNOWN]
     if unproven:
         yield Finding(
             Reason.DNSSEC_UNKNOWN,
-            f"Whether the TLSA records of {published.facts.display_name} are signed is unknown, as no trusted resolver "
-            "checked it: run a validating one on this machine (unbound, BIND), or name one that you trust.",
+            f"It is unknown whether the TLSA records of {published.facts.display_name} are signed, because no trusted "
+            "resolver validated them: run a validating resolver on this machine (unbound, BIND), or name one that you "
+            "trust.",
             Severity.WARN,
             evidence=_joined({each.tlsa.name for each in unproven}),
             subject=published.facts.display_name,
@@ -137,7 +138,7 @@ def tlsa_is_unusable(published: Published) -> Iterator[Finding]:
         flaws = [(record, words) for record in service.tlsa.values if (words := flaw(record, service.port))]
         if flaws:
             record, words = flaws[0]
-            alone = "" if _usable(service) else "; without another record senders verify nothing"
+            alone = "" if _usable(service) else ", and there is no other, so senders verify nothing"
             yield Finding(
                 Reason.TLSA_UNUSABLE,
                 f"The TLSA record «{shorten(str(record))}» at {service.tlsa.name} {words}{alone}: publish 3 1 1.",
@@ -148,14 +149,14 @@ def tlsa_is_unusable(published: Published) -> Iterator[Finding]:
 
 
 def tlsa_pins_an_issuer(published: Published) -> Iterator[Finding]:
-    """Usage 2 names a CA's key, which changes when the CA likes."""
+    """Usage 2 names a CA's key, and the CA changes it at will."""
     for service in published.services():
         pins = [record for record in _usable(service) if record.usage == DANE_TA]
         if pins:
             yield Finding(
                 Reason.TLSA_PINS_ISSUER,
-                f"The TLSA record {pins[0].parameters} at {service.tlsa.name} is for an issuer's certificate, which a "
-                "public CA changes unannounced (Let's Encrypt picks one at random): publish 3 1 1.",
+                f"The TLSA record {pins[0].parameters} at {service.tlsa.name} is for an issuer's certificate, and a "
+                "public CA changes that without notice (Let's Encrypt picks one at random): publish 3 1 1.",
                 Severity.WARN,
                 evidence=_listed(pins),
                 subject=service.subject,
@@ -163,15 +164,15 @@ def tlsa_pins_an_issuer(published: Published) -> Iterator[Finding]:
 
 
 def next_key_is_not_published(published: Published) -> Iterator[Finding]:
-    """No record waits for the next key, so that the next renewal with a new one breaks (RFC 7672 section 4)."""
+    """No record is for the next key: the next renewal with a new key breaks mail (RFC 7672 section 4)."""
     for service in published.services():
         own = [record for record in _usable(service) if record.usage == DANE_EE]
         sets = [[each for each in own if each.parameters == name] for name in dict.fromkeys(r.parameters for r in own)]
         if any(_has_no_spare(published, service, members) for members in sets):
             yield Finding(
                 Reason.TLSA_NO_NEXT,
-                f"All TLSA records at {service.tlsa.name} are for {_keys(service)}, so that a renewal with a new key "
-                "breaks mail: publish the next key's hash ahead, or keep the key at renewals.",
+                f"All TLSA records at {service.tlsa.name} are for {_keys(service)}, so a renewal with a new key "
+                "breaks mail: publish the next key's hash before it is used, or keep the key at renewals.",
                 Severity.WARN,
                 evidence=_listed(own),
                 subject=service.subject,
@@ -181,12 +182,12 @@ def next_key_is_not_published(published: Published) -> Iterator[Finding]:
 def ttl_is_too_long(published: Published) -> Iterator[Finding]:
     """A long TTL is how long a mistake lasts."""
     for service in published.services():
-        ttl = max(answer.ttl for answer in (service.tlsa, *service.authoritative))  # caches tell what is left of it
+        ttl = max(answer.ttl for answer in (service.tlsa, *service.authoritative))  # caches give what is left of it
         if service.tlsa.values and ttl > LONGEST_TTL:
             yield Finding(
                 Reason.TLSA_TTL_TOO_LONG,
-                f"The TLSA records at {service.tlsa.name} may be kept for {ttl} seconds, so that a "
-                f"mistake in them lasts as long: set a TTL of at most {LONGEST_TTL}.",
+                f"Resolvers may keep the TLSA records at {service.tlsa.name} for {ttl} seconds, and a mistake in them "
+                f"lasts as long: set a TTL of at most {LONGEST_TTL}.",
                 Severity.WARN,
                 subject=service.subject,
             )
@@ -208,7 +209,7 @@ def _has_no_spare(published: Published, service: Service, members: list[TlsaReco
 
 
 def _keys(service: Service) -> str:
-    return "keys in use" if service.chains else "one key, which no server was seen to use"
+    return "keys in use" if service.chains else "one key, and no server was seen to use it"
 
 
 def _unless_ignored(service: Service) -> Severity:
@@ -222,7 +223,7 @@ def _listed(records: tuple[TlsaRecord, ...] | list[TlsaRecord]) -> str:
 
 
 def _briefly(records: tuple[TlsaRecord, ...]) -> str:
-    """List with just enough of each record to tell it from others: all servers fit beside each other."""
+    """List with the first octets of each record: that is enough to compare the servers' answers side by side."""
     return ", ".join(f"{record.parameters} {record.data.hex()[:8]}…" for record in records[:_SHOWN]) or "none"
 
 

@@ -11,14 +11,14 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 
 
 def lookups_fail(published: Published) -> Iterator[Finding]:
-    """Questions without an answer; one finding for all that failed alike."""
+    """Lookups without an answer; one finding for all that fail for the same reason."""
     facts = published.facts
-    blocking = {(asked.name, asked.kind) for asked in _blocking(facts)}
-    failures = [asked for asked in facts.failures if not (asked.kind == "TLSA" and asked.dnssec is Dnssec.BOGUS)]
-    for words in dict.fromkeys(asked.failure for asked in failures):
-        alike = [asked for asked in failures if asked.failure == words]
-        names = ", ".join(dict.fromkeys(f"{asked.name} {asked.kind}" for asked in alike))
-        fails = any((asked.name, asked.kind) in blocking for asked in alike)
+    blocking = {(lookup.name, lookup.kind) for lookup in _blocking(facts)}
+    failures = [lookup for lookup in facts.failures if not (lookup.kind == "TLSA" and lookup.dnssec is Dnssec.BOGUS)]
+    for words in dict.fromkeys(lookup.failure for lookup in failures):
+        alike = [lookup for lookup in failures if lookup.failure == words]
+        names = ", ".join(dict.fromkeys(f"{lookup.name} {lookup.kind}" for lookup in alike))
+        fails = any((lookup.name, lookup.kind) in blocking for lookup in alike)
         yield Finding(
             Reason.DNS_LOOKUP_FAILED,
             f"The DNS does not answer for {shorten(names)} ({words}): check the domain's nameservers and signatures, "
@@ -30,13 +30,13 @@ def lookups_fail(published: Published) -> Iterator[Finding]:
 
 
 def no_host_takes_mail(published: Published) -> Iterator[Finding]:
-    """Neither an MX record nor an address (RFC 5321 section 5.1); a null MX would say so on purpose."""
+    """Neither an MX record nor an address (RFC 5321 section 5.1), and no null MX, which would say so on purpose."""
     facts = published.facts
     if not facts.mx_records.failure and not facts.mx_records.values and not facts.mx and not _lookup_failed(facts):
         yield Finding(
             Reason.NO_MAIL_HOST,
-            f"{facts.display_name} has neither MX records nor an address, so that mail to it is returned: publish an "
-            "MX record, or «MX 0 .» if it takes no mail.",
+            f"{facts.display_name} has neither MX records nor an address, so mail to it comes back: publish an MX "
+            "record, or «MX 0 .» if it takes no mail.",
             subject=facts.display_name,
         )
 
@@ -47,21 +47,21 @@ def null_mx_is_not_alone(published: Published) -> Iterator[Finding]:
     if facts.has_null_mx and facts.mx:
         yield Finding(
             Reason.NULL_MX_NOT_ALONE,
-            f"{facts.display_name} says that it takes no mail (MX 0 .) and names hosts for it all the same: delete one "
-            "or the other.",
+            f"{facts.display_name} says that it takes no mail (MX 0 .), but also names hosts for it: delete one or the "
+            "other.",
             evidence=", ".join(str(mx) for mx in facts.mx_records.values[:3]),
             subject=facts.display_name,
         )
 
 
 def mx_is_an_address(published: Published) -> Iterator[Finding]:
-    """An MX record holds a name; senders do not connect to an address in its place (RFC 1035 section 3.3.9)."""
+    """An MX record holds a name; senders do not connect to an address there (RFC 1035 section 3.3.9)."""
     for host in published.facts.mx:
         if host.is_address:
             yield Finding(
                 Reason.MX_IS_ADDRESS,
-                f"An MX record of {published.facts.display_name} names the IP address {shorten(host.name)} where a "
-                "host name belongs: give the host a name with an A or AAAA record, and name that.",
+                f"An MX record of {published.facts.display_name} names the IP address {shorten(host.name)} "
+                "instead of a host name: give the host a name with an A or AAAA record, and use that name.",
                 subject=published.facts.display_name,
             )
 
@@ -86,7 +86,7 @@ def mx_is_an_alias(published: Published) -> Iterator[Finding]:
         if host.alias and not published.facts.is_implicit_mx:
             yield Finding(
                 Reason.MX_IS_ALIAS,
-                f"The MX host {host.name} is an alias (CNAME) of {shorten(host.alias)}: name that in the MX record.",
+                f"The MX host {host.name} is an alias (CNAME) of {shorten(host.alias)}: use that in the MX record.",
                 Severity.WARN,
                 subject=host.name,
             )
@@ -106,11 +106,11 @@ def mx_is_listed_twice(published: Published) -> Iterator[Finding]:
 
 
 def mx_is_implicit(published: Published) -> Iterator[Finding]:
-    """Mail goes to the domain's own address for want of an MX record, often a web server's."""
+    """Without an MX record, mail goes to the domain's own address, which is often a web server's."""
     if published.facts.is_implicit_mx:
         yield Finding(
             Reason.MX_IMPLICIT,
-            f"{published.facts.display_name} has no MX record, so that mail goes to its own address: publish an MX "
+            f"{published.facts.display_name} has no MX record, so mail goes to its own address: publish an MX "
             "record with the name of the mail server.",
             Severity.WARN,
             subject=published.facts.display_name,
@@ -118,7 +118,7 @@ def mx_is_implicit(published: Published) -> Iterator[Finding]:
 
 
 def _blocking(facts: DomainFacts) -> Iterator[Records[Mx] | Records[str] | Records[TlsaRecord]]:
-    """Yield the questions without which validating senders keep the mail (RFC 7672 section 2.1.1)."""
+    """Yield the lookups without which validating senders keep the mail (RFC 7672 section 2.1.1)."""
     yield facts.mx_records
     for host in facts.mx:
         if not host.addresses:

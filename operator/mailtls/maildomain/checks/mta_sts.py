@@ -1,4 +1,4 @@
-"""Checks on MTA-STS (RFC 8461) and TLSRPT (RFC 8460): do senders get the policy, and can they keep it."""
+"""Checks on MTA-STS (RFC 8461) and TLSRPT (RFC 8460): can senders get the policy, and do the hosts follow it."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,7 +20,7 @@ from mailtls.pki.served_certificate import read_served
 from mailtls.reasons.quoting import quote, quote_all, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
 
-ENFORCE_AGE: Final = 604_800  # a week; less is forgotten over a weekend, and protects nobody
+ENFORCE_AGE: Final = 604_800  # a week: senders forget less over a weekend
 TESTING_AGE: Final = 86_400
 _FAULTS: Final = {
     StsFault.UNREACHABLE: Reason.STS_FETCH_FAILED,
@@ -32,8 +32,8 @@ _FAULTS: Final = {
 }
 _ADVICE: Final = {
     Reason.STS_FETCH_FAILED: "let it answer with status 200 over HTTPS",
-    Reason.STS_WEB_PKI_INVALID: "give it a certificate of a public CA for that very name",
-    Reason.STS_REDIRECT: "serve the policy right there, as senders follow no redirect",
+    Reason.STS_WEB_PKI_INVALID: "give it a certificate from a public CA for exactly this name",
+    Reason.STS_REDIRECT: "serve the policy at this address, because senders follow no redirect",
     Reason.STS_CONTENT_TYPE: "serve it as text/plain",
 }
 
@@ -51,15 +51,15 @@ def policy_of(facts: DomainFacts) -> StsPolicy | None:
 
 
 def sts_record_is_missing(published: Published) -> Iterator[Finding]:
-    """There is a policy that nobody looks for, as no TXT record announces it."""
+    """No TXT record announces the policy, so no sender looks for it."""
     facts, fetch = published.facts, published.facts.sts_policy
     if facts.sts_record.failure or _announced(facts) or not fetch or fetch.fault or not _is_policy(fetch.body):
         return
     evidence = quote(facts.sts_record.values[0].encode()) if facts.sts_record.values else ""
     yield Finding(
         Reason.STS_RECORD_MISSING,
-        f"A policy waits at mta-sts.{facts.domain}, but no TXT record at {facts.sts_record.name} leads senders to it: "
-        "publish «v=STSv1; id=1;».",
+        f"mta-sts.{facts.domain} serves a policy, but no TXT record at {facts.sts_record.name} announces it: publish "
+        "«v=STSv1; id=1;».",
         Severity.WARN,
         evidence=evidence,
         subject=facts.display_name,
@@ -72,14 +72,14 @@ def sts_records_are_many(published: Published) -> Iterator[Finding]:
     if len(found) > 1:
         yield Finding(
             Reason.STS_RECORD_MULTIPLE,
-            f"{published.facts.sts_record.name} has {len(found)} MTA-STS records, so that senders take none: keep one.",
+            f"{published.facts.sts_record.name} has {len(found)} MTA-STS records, and senders then use none: keep one.",
             evidence=quote_all(found),
             subject=published.facts.display_name,
         )
 
 
 def sts_record_is_invalid(published: Published) -> Iterator[Finding]:
-    """The record is not as RFC 8461 section 3.1 writes it down."""
+    """The record breaks the syntax of RFC 8461 section 3.1."""
     found = _announced(published.facts)
     if len(found) != 1:
         return
@@ -88,21 +88,21 @@ def sts_record_is_invalid(published: Published) -> Iterator[Finding]:
     except StsInvalid as invalid:
         yield Finding(
             Reason.STS_RECORD_INVALID,
-            f"The record of MTA-STS at {published.facts.sts_record.name} is ignored by senders: {invalid}.",
+            f"Senders ignore the MTA-STS record at {published.facts.sts_record.name}: {invalid}.",
             evidence=quote(found[0].encode()),
             subject=published.facts.display_name,
         )
 
 
 def sts_policy_is_not_fetched(published: Published) -> Iterator[Finding]:
-    """The policy is announced, but not to be had as RFC 8461 section 3.3 wants."""
+    """The policy is announced, but cannot be fetched as RFC 8461 section 3.3 requires."""
     facts, fetch = published.facts, published.facts.sts_policy
     if not _announced(facts):
         return
     if fetch is not None and fetch.fault is StsFault.NO_ROOTS:
         yield Finding(
             Reason.STS_FETCH_FAILED,
-            f"Whether senders can fetch the policy from mta-sts.{facts.domain} is not known: {fetch.detail}",
+            f"It is unknown whether senders can fetch the policy from mta-sts.{facts.domain}: {fetch.detail}",
             Severity.WARN,
             evidence=fetch.detail,
             subject=facts.display_name,
@@ -123,7 +123,7 @@ def sts_policy_is_not_fetched(published: Published) -> Iterator[Finding]:
 
 
 def sts_policy_is_invalid(published: Published) -> Iterator[Finding]:
-    """The policy is fetched and not understood (RFC 8461 section 3.2)."""
+    """The policy breaks the syntax of RFC 8461 section 3.2."""
     facts, fetch = published.facts, published.facts.sts_policy
     if not _announced(facts) or fetch is None or fetch.fault:
         return
@@ -147,7 +147,7 @@ def mx_is_not_listed(published: Published) -> Iterator[Finding]:
         if not policy.lists(host.name):
             yield Finding(
                 Reason.STS_MX_NOT_LISTED,
-                f"The policy of MTA-STS does not list the MX host {shorten(host.name)}, so that senders "
+                f"The MTA-STS policy does not list the MX host {shorten(host.name)}, so senders "
                 f"{_consequence(policy)}: add the line «mx: {shorten(host.name)}».",
                 _severity(policy),
                 evidence=shorten(", ".join(policy.mx)),
@@ -156,7 +156,7 @@ def mx_is_not_listed(published: Published) -> Iterator[Finding]:
 
 
 def sts_would_fail(published: Published) -> Iterator[Finding]:
-    """A host does not serve what the policy promises: TLS with a certificate of the web's roots for its name."""
+    """A host does not serve what the policy promises: TLS with a certificate from a public CA for its name."""
     policy = policy_of(published.facts)
     if policy is None or policy.mode is StsMode.NONE:
         return
@@ -165,8 +165,8 @@ def sts_would_fail(published: Published) -> Iterator[Finding]:
         if faults:
             yield Finding(
                 Reason.STS_WOULD_FAIL,
-                f"The policy of MTA-STS wants verified TLS, but {host.name} fails it ({faults[0]}), so that senders "
-                f"{_consequence(policy)}: repair its TLS, or set the policy to testing meanwhile.",
+                f"The MTA-STS policy requires verified TLS, but {host.name} does not provide it ({faults[0]}), so "
+                f"senders {_consequence(policy)}: repair its TLS, and set the policy to testing until then.",
                 _severity(policy),
                 evidence=faults[0],
                 subject=f"{host.name}:25",
@@ -174,7 +174,7 @@ def sts_would_fail(published: Published) -> Iterator[Finding]:
 
 
 def max_age_is_short(published: Published) -> Iterator[Finding]:
-    """A policy that is soon forgotten protects little (RFC 8461 section 3.2 speaks of weeks)."""
+    """A policy with a short life protects little (RFC 8461 section 3.2 recommends weeks)."""
     policy = policy_of(published.facts)
     least = {StsMode.ENFORCE: ENFORCE_AGE, StsMode.TESTING: TESTING_AGE}.get(policy.mode, 0) if policy else 0
     if policy and policy.max_age < least:
@@ -188,14 +188,14 @@ def max_age_is_short(published: Published) -> Iterator[Finding]:
 
 
 def report_record_is_missing(published: Published) -> Iterator[Finding]:
-    """TLS is promised, but nobody is told when it fails."""
+    """The domain promises TLS, but gets no reports when it fails."""
     facts = published.facts
     promises = policy_of(facts) is not None or any(host.tlsa[port].values for host in facts.mx for port in host.tlsa)
     if promises and not facts.tlsrpt.failure and not _reports(facts):
         yield Finding(
             Reason.TLS_REPORT_MISSING,
-            f"{facts.display_name} promises TLS, but no sender reports where it fails: publish a TXT record at "
-            f"{facts.tlsrpt.name} such as «v=TLSRPTv1; rua=mailto:tls-reports@{facts.domain}».",
+            f"{facts.display_name} promises TLS, but does not say where senders can report failures: publish a TXT "
+            f"record at {facts.tlsrpt.name} such as «v=TLSRPTv1; rua=mailto:tls-reports@{facts.domain}».",
             Severity.WARN,
             subject=facts.display_name,
         )
@@ -207,7 +207,8 @@ def report_records_are_many(published: Published) -> Iterator[Finding]:
     if len(found) > 1:
         yield Finding(
             Reason.TLS_REPORT_MULTIPLE,
-            f"{published.facts.tlsrpt.name} has {len(found)} TLSRPT records, so that senders report nothing: keep one.",
+            f"{published.facts.tlsrpt.name} has {len(found)} TLSRPT records, and senders then report nothing: "
+            "keep one.",
             Severity.WARN,
             evidence=quote_all(found),
             subject=published.facts.display_name,
@@ -215,7 +216,7 @@ def report_records_are_many(published: Published) -> Iterator[Finding]:
 
 
 def report_record_is_invalid(published: Published) -> Iterator[Finding]:
-    """The record is not as RFC 8460 section 3 writes it down."""
+    """The record breaks the syntax of RFC 8460 section 3."""
     found = _reports(published.facts)
     if len(found) != 1:
         return
@@ -224,7 +225,7 @@ def report_record_is_invalid(published: Published) -> Iterator[Finding]:
     except ReportInvalid as invalid:
         yield Finding(
             Reason.TLS_REPORT_INVALID,
-            f"The record of TLSRPT at {published.facts.tlsrpt.name} is ignored by senders: {invalid}.",
+            f"Senders ignore the TLSRPT record at {published.facts.tlsrpt.name}: {invalid}.",
             Severity.WARN,
             evidence=quote(found[0].encode()),
             subject=published.facts.display_name,
@@ -253,7 +254,9 @@ def _severity(policy: StsPolicy) -> Severity:
 
 def _consequence(policy: StsPolicy) -> str:
     return (
-        "do not deliver to it" if policy.mode is StsMode.ENFORCE else "report it, and would not deliver once enforced"
+        "do not deliver to it"
+        if policy.mode is StsMode.ENFORCE
+        else "report it, and in mode enforce do not deliver to it"
     )
 
 

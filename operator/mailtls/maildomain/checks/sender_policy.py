@@ -1,4 +1,4 @@
-"""Checks on SPF, DMARC and DKIM: will the domain's own mail be believed. All only warn, and never gate TLS."""
+"""Checks on SPF, DMARC and DKIM: do receivers trust the domain's mail. They only warn: TLS does not depend on them."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -24,8 +24,8 @@ def spf_is_missing(published: Published) -> Iterator[Finding]:
         yield _warning(
             facts,
             Reason.SPF_MISSING,
-            f"{facts.display_name} has no SPF record, so that its mail looks like anybody's: publish the TXT record "
-            f"«{wanted}», with all servers that send for it.",
+            f"{facts.display_name} has no SPF record, so receivers cannot distinguish its servers from others: publish "
+            f"the TXT record «{wanted}», with all servers that send for it.",
         )
 
 
@@ -36,7 +36,7 @@ def spf_records_are_many(published: Published) -> Iterator[Finding]:
         yield _warning(
             facts,
             Reason.SPF_MULTIPLE,
-            f"{facts.display_name} has {len(found)} SPF records, which receivers take for an error: merge them.",
+            f"{facts.display_name} has {len(found)} SPF records, and receivers treat that as an error: merge them.",
             quote_all(found),
         )
 
@@ -71,20 +71,20 @@ def spf_allows_everybody(published: Published) -> Iterator[Finding]:
         )
 
 
-def spf_asks_too_much(published: Published) -> Iterator[Finding]:
-    """Receivers stop at ten lookups, and take the record for broken (RFC 7208 section 4.6.4)."""
+def spf_has_too_many_lookups(published: Published) -> Iterator[Finding]:
+    """Receivers stop at ten lookups, and treat the record as broken (RFC 7208 section 4.6.4)."""
     spf = published.facts.spf
     if spf.lookups > MOST_LOOKUPS:
         number = f"at least {spf.lookups}" if spf.is_cut else str(spf.lookups)
         yield _warning(
             published.facts,
             Reason.SPF_TOO_MANY_LOOKUPS,
-            f"The SPF record of {published.facts.display_name} costs {number} DNS lookups, and receivers stop at "
-            f"{MOST_LOOKUPS}: drop includes of services that you no longer use, or write addresses (ip4:, ip6:).",
+            f"The SPF record of {published.facts.display_name} needs {number} DNS lookups, and receivers stop at "
+            f"{MOST_LOOKUPS}: remove includes of services that you no longer use, or write addresses (ip4:, ip6:).",
         )
 
 
-def spf_asks_in_vain(published: Published) -> Iterator[Finding]:
+def spf_has_void_lookups(published: Published) -> Iterator[Finding]:
     """Names without records count against a limit of two (RFC 7208 section 4.6.4)."""
     voids = published.facts.spf.voids
     if voids > MOST_VOIDS:
@@ -97,7 +97,7 @@ def spf_asks_in_vain(published: Published) -> Iterator[Finding]:
 
 
 def dmarc_is_missing(published: Published) -> Iterator[Finding]:
-    """No record says what to do with mail that nobody vouches for, neither here nor at a parent."""
+    """No record says what to do with mail that neither SPF nor DKIM confirms, here or at a parent domain."""
     facts = published.facts
     known = any(answer.failure or _dmarc_texts(answer) for answer in facts.dmarc)
     if known or published.is_empty:
@@ -105,7 +105,7 @@ def dmarc_is_missing(published: Published) -> Iterator[Finding]:
     yield _warning(
         facts,
         Reason.DMARC_MISSING,
-        f"{facts.display_name} has no DMARC record, and large receivers distrust its mail: publish a TXT record at "
+        f"{facts.display_name} has no DMARC record, and large receivers distrust such mail: publish a TXT record at "
         f"_dmarc.{facts.domain} such as «v=DMARC1; p=none; rua=mailto:dmarc@{facts.domain}».",
     )
 
@@ -118,7 +118,7 @@ def dmarc_records_are_many(published: Published) -> Iterator[Finding]:
         yield _warning(
             published.facts,
             Reason.DMARC_MULTIPLE,
-            f"{answer.name} has {len(found)} DMARC records, so that receivers take none: keep one.",
+            f"{answer.name} has {len(found)} DMARC records, and receivers then use none: keep one.",
             quote_all(found),
         )
 
@@ -135,13 +135,13 @@ def dmarc_is_invalid(published: Published) -> Iterator[Finding]:
         yield _warning(
             published.facts,
             Reason.DMARC_INVALID,
-            f"The DMARC record at {answer.name} is ignored by receivers: {invalid}.",
+            f"Receivers ignore the DMARC record at {answer.name}: {invalid}.",
             quote(found[0].encode()),
         )
 
 
 def dkim_keys_are_bad(published: Published) -> Iterator[Finding]:
-    """The keys of the selectors that were asked for: there, readable, in force and strong enough."""
+    """The keys of the named selectors: published, readable, in force and strong enough."""
     for selector, answer in published.facts.dkim.items():
         if not answer.failure:
             yield from _dkim(published.facts, selector, answer)
@@ -179,7 +179,7 @@ def _dmarc_answer(facts: DomainFacts) -> Records[str] | None:
 
 
 def _psd(answer: Records[str]) -> str:
-    """What a parent's record says of itself; empty where there is no record to read."""
+    """Return the tag psd of a parent's record; empty where there is no record to read."""
     found = _dmarc_texts(answer)
     try:
         return parse_dmarc(found[0]).psd if len(found) == 1 else ""
@@ -193,14 +193,14 @@ def _dkim(facts: DomainFacts, selector: str, answer: Records[str]) -> Iterator[F
         yield _warning(
             facts,
             Reason.DKIM_MISSING,
-            f"There is no DKIM key at {answer.name}, so that signatures with s={selector} fail: publish the TXT record "
-            "that your signer printed (opendkim-genkey, rspamd).",
+            f"There is no DKIM key at {answer.name}, so signatures with s={selector} fail: publish the TXT record that "
+            "your signer printed (opendkim-genkey, rspamd).",
         )
         return
     try:
         key = parse_dkim(found[0])
     except DkimInvalid as invalid:
-        words = f"The DKIM record at {answer.name} verifies no signature: {invalid}."
+        words = f"Receivers cannot use the DKIM record at {answer.name}: {invalid}."
         yield _warning(facts, Reason.DKIM_INVALID, words, quote(found[0].encode()))
         return
     yield from _key_findings(facts, answer.name, key)
@@ -211,23 +211,23 @@ def _key_findings(facts: DomainFacts, name: str, key: DkimKey) -> Iterator[Findi
         yield _warning(
             facts,
             Reason.DKIM_REVOKED,
-            f"The DKIM key at {name} is revoked (an empty p=), so that signatures with it fail: sign with another "
-            "selector.",
+            f"The DKIM key at {name} is revoked (an empty p=), so signatures with it fail: sign with another selector.",
         )
         return
     if key.is_testing:
         yield _warning(
             facts,
             Reason.DKIM_TESTING,
-            f"The DKIM key at {name} is in testing mode (t=y), so that receivers treat signed mail like unsigned: "
+            f"The DKIM key at {name} is in testing mode (t=y), so receivers treat signed mail like unsigned mail: "
             "remove t=y from the record.",
         )
     if key.kind == "rsa" and key.bits < _RSA_GOOD:
-        refused = "less than verifiers take" if key.bits < _RSA_LEAST else "less than is good practice"
+        refused = "fewer than receivers accept" if key.bits < _RSA_LEAST else "fewer than is good practice"
         yield _warning(
             facts,
             Reason.DKIM_KEY_WEAK,
-            f"The DKIM key at {name} has {key.bits} bits, {refused}: make one of {_RSA_GOOD}, under a new selector.",
+            f"The DKIM key at {name} has {key.bits} bits, {refused}: make one of {_RSA_GOOD} bits under a "
+            "new selector.",
         )
 
 

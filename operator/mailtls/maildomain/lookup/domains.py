@@ -9,7 +9,7 @@ from mailtls.maildomain.lookup.hosts import MailHosts
 from mailtls.maildomain.lookup.policy_fetch import PolicyFetcher
 from mailtls.maildomain.lookup.records import Lookup
 from mailtls.maildomain.name import displayed, domain_name, selector_name
-from mailtls.maildomain.records.dmarc import names_to_ask
+from mailtls.maildomain.records.dmarc import tree_walk
 from mailtls.maildomain.records.spf import MOST_LOOKUPS, SpfInvalid, Term, is_spf_record, parse_spf
 from mailtls.net.answer import Records
 from mailtls.net.resolver import ResolverSettings
@@ -27,8 +27,8 @@ class Fetches(Protocol):
         """Return what `host` at one of `addresses` gave."""
 
 
-class Asks(Protocol):
-    """Looks texts and addresses up."""
+class Lookups(Protocol):
+    """Looks up texts and addresses."""
 
     def texts(self, name: str) -> Records[str]:
         """Return the TXT records of a name."""
@@ -68,8 +68,8 @@ class DomainReader:
 
     def addresses(self, host: str) -> tuple[str, ...]:
         """Return the IPv4 and then the IPv6 addresses of a host; raises `InvalidName`."""
-        asks = Lookup(self._settings)
-        return tuple(address for answer in asks.addresses(domain_name(host).ascii) for address in answer.values)
+        lookup = Lookup(self._settings)
+        return tuple(address for answer in lookup.addresses(domain_name(host).ascii) for address in answer.values)
 
 
 def _read(reading: "_Reading", domain: MailDomain) -> DomainFacts:
@@ -77,7 +77,7 @@ def _read(reading: "_Reading", domain: MailDomain) -> DomainFacts:
 
 
 class _Reading:
-    """One reading of domains: what does not wait for another answer is asked at once."""
+    """One reading of domains: lookups that do not depend on each other run at the same time."""
 
     def __init__(self, lookup: Lookup, fetcher: Fetches, pool: ThreadPoolExecutor) -> None:
         self._lookup, self._fetcher, self._pool = lookup, fetcher, pool
@@ -88,7 +88,7 @@ class _Reading:
         policy = self._pool.submit(self._policy, f"mta-sts.{domain}")
         tlsrpt = self._pool.submit(texts, f"_smtp._tls.{domain}")
         spf = self._pool.submit(self._spf, domain)
-        dmarc = [self._pool.submit(texts, f"_dmarc.{name}") for name in names_to_ask(domain)]
+        dmarc = [self._pool.submit(texts, f"_dmarc.{name}") for name in tree_walk(domain)]
         dkim = {each: self._pool.submit(texts, f"{each}._domainkey.{domain}") for each in selectors}
         hosts = MailHosts(self._lookup, self._pool).of(domain, ports)
         return DomainFacts(
@@ -117,10 +117,10 @@ class _Reading:
 
 
 class SpfCost:
-    """Counts the terms that ask the DNS, all of them reached, as for a sender that none of them matches."""
+    """Counts the terms that need a lookup, as for a sender that no term matches, so that all are reached."""
 
-    def __init__(self, asks: Asks) -> None:
-        self._asks = asks
+    def __init__(self, lookups: Lookups) -> None:
+        self._dns = lookups
         self._lookups = self._voids = 0
         self._faults: list[str] = []
 
@@ -140,27 +140,27 @@ class SpfCost:
                 self._faults.append(f"the record of {domain} cannot be read: {invalid}")
             return
         for term in terms:
-            if term.asks and self._lookups < _MOST_COUNTED:
+            if term.needs_lookup and self._lookups < _MOST_COUNTED:
                 self._lookups += 1
                 self._look(domain, term, path)
 
     def _look(self, domain: str, term: Term, path: tuple[str, ...]) -> None:
         name = (term.domain or domain).rstrip(".").lower()
-        if term.has_macro:  # it depends on the message: counted, but nobody can ask in advance
+        if term.has_macro:  # it depends on the message: counted, but not looked up
             return
         if term.name in {"include", "redirect"}:
             self._enter(name, term, path)
         elif term.name in {"a", "exists"}:
             kinds = ("A", "AAAA") if term.name == "a" else ("A",)
-            self._count_void([self._asks.exists(name, kind) for kind in kinds])
+            self._count_void([self._dns.exists(name, kind) for kind in kinds])
         elif term.name == "mx":
-            self._count_void([self._asks.exists(name, "MX")])
+            self._count_void([self._dns.exists(name, "MX")])
 
     def _enter(self, name: str, term: Term, path: tuple[str, ...]) -> None:
         if name in path or len(path) >= _DEEPEST:
             self._faults.append(f"{term.name} leads back to {name}, in a circle")
             return
-        records = self._asks.texts(name)
+        records = self._dns.texts(name)
         found = [text for text in records.values if is_spf_record(text)]
         if records.failure:
             self._faults.append(f"{name}, which {term.name} names, could not be looked up ({records.failure})")
@@ -172,5 +172,5 @@ class SpfCost:
             self._follow(name, found[0], (*path, name))
 
     def _count_void(self, found: list[bool | None]) -> None:
-        """One address family is enough: a receiver asks for the sender's alone."""
+        """One address family is enough: a receiver looks up only the sender's."""
         self._voids += all(each is False for each in found)

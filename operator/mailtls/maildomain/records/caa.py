@@ -1,4 +1,4 @@
-"""CAA records: which authorities may issue for a name (RFC 8659), and how (RFC 8657)."""
+"""CAA records: which CAs may issue for a name (RFC 8659), and how (RFC 8657)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,58 +26,56 @@ class CaaRecord:
 
     @property
     def is_critical(self) -> bool:
-        """Whether an authority that does not know the tag must not issue."""
+        """Whether a CA that does not know the tag must not issue."""
         return bool(self.flags & _CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What an `issue` or `issuewild` record says: the authority's domain, empty for nobody, and its parameters."""
+    """What an `issue` or `issuewild` record says: the domain of the CA, empty for no CA at all, and its parameters."""
 
-    authority: str
+    issuer: str
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def grant_of(record: CaaRecord) -> Grant:
     """Read the value (RFC 8659 section 4.2); what makes no sense grants nothing."""
-    authority, *rest = (part.strip() for part in record.value.split(";"))
+    issuer, *rest = (part.strip() for part in record.value.split(";"))
     pairs = (part.partition("=") for part in rest if part)
-    return Grant(authority.lower().rstrip("."), {name.strip().lower(): value.strip() for name, _, value in pairs})
+    return Grant(issuer.lower().rstrip("."), {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
-def caa_forbids(
-    records: Sequence[CaaRecord], name: str, authorities: Collection[str], challenge: str
-) -> Finding | None:
-    """Say why the authority of these domains may not issue; None where it may, as without any record."""
-    alien = next((each for each in records if each.is_critical and each.tag not in _KNOWN), None)
-    if alien:
-        return _refused(name, f"the record {alien} is critical, and CAs do not know its tag")
+def caa_forbids(records: Sequence[CaaRecord], name: str, ca_domains: Collection[str], challenge: str) -> Finding | None:
+    """Say why the CA of these domains may not issue; None where it may, and where there is no record."""
+    unknown = next((each for each in records if each.is_critical and each.tag not in _KNOWN), None)
+    if unknown:
+        return _refused(name, f"the record {unknown} is critical, and CAs do not know its tag")
     relevant = _relevant(records, is_wildcard=name.startswith("*."))
     if not relevant:
         return None
-    ours = [grant for grant in map(grant_of, relevant) if grant.authority in authorities]
+    ours = [grant for grant in map(grant_of, relevant) if grant.issuer in ca_domains]
     if not ours:
         named = ", ".join(str(each) for each in relevant)
-        return _refused(name, f"it allows other CAs than {' or '.join(sorted(authorities))} ({named})")
-    if not any(_takes(grant, challenge) for grant in ours):
-        return _refused(name, f"it allows other ways to prove the name than {challenge} ({_METHODS})")
+        return _refused(name, f"it allows other CAs than {' or '.join(sorted(ca_domains))} ({named})")
+    if not any(_allows(grant, challenge) for grant in ours):
+        return _refused(name, f"it allows other challenges than {challenge} ({_METHODS})")
     return None
 
 
-def caa_binds_account(records: Sequence[CaaRecord], name: str, authorities: Collection[str]) -> bool:
-    """Whether only one account of the authority may order: whether it is ours is not to be seen from here."""
+def caa_binds_account(records: Sequence[CaaRecord], name: str, ca_domains: Collection[str]) -> bool:
+    """Whether only named accounts of the CA may order; whether ours is one of them is unknown here."""
     relevant = _relevant(records, is_wildcard=name.startswith("*."))
-    ours = [grant for grant in map(grant_of, relevant) if grant.authority in authorities]
+    ours = [grant for grant in map(grant_of, relevant) if grant.issuer in ca_domains]
     return bool(ours) and all(_ACCOUNT in grant.parameters for grant in ours)
 
 
 def _relevant(records: Sequence[CaaRecord], *, is_wildcard: bool) -> list[CaaRecord]:
-    """For a wildcard issuewild alone counts, where there is one (RFC 8659 section 4.3)."""
+    """For a wildcard name, issuewild replaces issue (RFC 8659 section 4.3)."""
     wild = [each for each in records if each.tag == _ISSUE_WILD]
     return wild if is_wildcard and wild else [each for each in records if each.tag == _ISSUE]
 
 
-def _takes(grant: Grant, challenge: str) -> bool:
+def _allows(grant: Grant, challenge: str) -> bool:
     methods = grant.parameters.get(_METHODS)
     return methods is None or challenge in [method.strip() for method in methods.split(",")]
 

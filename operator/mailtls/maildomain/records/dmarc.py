@@ -1,4 +1,4 @@
-"""DMARC records (RFC 9989, which replaced RFC 7489): what receivers do with mail that proves no domain of its own."""
+"""DMARC records (RFC 9989, which replaced RFC 7489): what receivers do with mail that SPF and DKIM do not confirm."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _CHOICES: Final = {
     "psd": frozenset({"y", "n", "u"}),
     "t": frozenset({"y", "n"}),
 }
-_MOST_LABELS: Final = 8  # RFC 9989 section 4.10: a walk asks eight times at most
+_MOST_LABELS: Final = 8  # RFC 9989 section 4.10: a walk makes eight lookups at most
 _STARTS = re.compile(rf"v[ \t]*=[ \t]*{VERSION}[ \t]*(?:;.*)?", re.DOTALL)
 
 
@@ -57,7 +57,7 @@ def parse_dmarc(text: str) -> DmarcRecord:
     return DmarcRecord(policy, tags.get("sp", policy).lower(), tags.get("psd", "u").lower())
 
 
-def names_to_ask(domain: str) -> tuple[str, ...]:
+def tree_walk(domain: str) -> tuple[str, ...]:
     """Return the domain and its parents in the order of the tree walk (RFC 9989 section 4.10)."""
     labels = domain.split(".")
     behind = labels[1:] if len(labels) <= _MOST_LABELS else labels[-(_MOST_LABELS - 1) :]

@@ -15,7 +15,7 @@ _MACRO = r"%(?:\{[slodiphcrtvSLODIPHCRTV][0-9]*[rR]?[-.+,/_=]*\}|%|_|-)"
 _DOMAIN = re.compile(rf"(?:{_MACRO}|[\x21-\x24\x26-\x7e])+")
 _TOP_LABEL = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _CIDR = re.compile(r"(?:/(?:[0-9]|[12][0-9]|3[0-2]))?(?://(?:[0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?")
-_ASKING: Final = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
+_LOOKING_UP: Final = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
 _NAMED: Final = frozenset({"include", "exists"})  # mechanisms that need a domain
 _KNOWN: Final = frozenset({"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"})
 
@@ -37,13 +37,13 @@ class Term:
     rest: str = ""
 
     @property
-    def asks(self) -> bool:
+    def needs_lookup(self) -> bool:
         """Whether evaluating the term costs one of the ten lookups."""
-        return self.name in _ASKING
+        return self.name in _LOOKING_UP
 
     @property
     def has_macro(self) -> bool:
-        """Whether the domain depends on the message, so that nobody can ask for it in advance."""
+        """Whether the domain depends on the message, so nobody can look it up in advance."""
         return "%" in self.domain
 
 

@@ -10,7 +10,7 @@ _UNTOLD = "Nobody notices, and nobody tells you when senders cannot deliver to y
 _SPAM = "Gmail and Outlook put your mail into spam or refuse it."
 ROUTE: Mapping[Reason, Explanation] = {
     Reason.NO_MAIL_HOST: Explanation(
-        "The domain has neither an MX record nor an address, so that nobody can deliver mail to it.",
+        "The domain has neither an MX record nor an address, so nobody can deliver mail to it.",
         "Publish an MX record with the name of your mail server, or the null MX «0 .» if the domain takes no mail.",
         symptom="Mail to the domain comes back at once: host or domain not found.",
         rfc="RFC 5321 section 5.1",
@@ -22,8 +22,8 @@ ROUTE: Mapping[Reason, Explanation] = {
         rfc="RFC 7505 section 3",
     ),
     Reason.MX_IS_ADDRESS: Explanation(
-        "An MX record holds an IP address, where only a host name may stand; senders take it for a name that does not "
-        "exist.",
+        "An MX record holds an IP address, where only a host name is allowed; senders treat it as a name that does "
+        "not exist.",
         "Give the host a name with an A or AAAA record, and put that name into the MX record.",
         symptom="Mail to the domain comes back: host not found.",
         rfc="RFC 1035 section 3.3.9",
@@ -42,13 +42,12 @@ ROUTE: Mapping[Reason, Explanation] = {
         rfc="RFC 5321 section 5.1",
     ),
     Reason.MX_DUPLICATE: Explanation(
-        "The same host stands in several MX records; senders use it by its best preference only.",
+        "Several MX records name the same host; senders use only the best preference.",
         "Delete all but one of them.",
         rfc="RFC 5321 section 5.1",
     ),
     Reason.MX_IMPLICIT: Explanation(
-        "The domain has no MX record, and senders take its own address for the mail server's; often that is a web "
-        "server.",
+        "The domain has no MX record, and senders use its own address, which is often a web server's.",
         "Publish an MX record with the name of the mail server.",
         symptom="Mail to the domain comes back: connection refused.",
         rfc="RFC 5321 section 5.1",
@@ -77,8 +76,8 @@ DANE: Mapping[Reason, Explanation] = {
     ),
     Reason.TLSA_BOGUS: Explanation(
         "The signatures over the TLSA records, or over the proof that there are none, do not verify: validating "
-        "resolvers answer SERVFAIL, and senders with DANE hold the mail back.",
-        "Sign the zone again, compare the DS record at the parent with the zone's keys, and look at the servers' "
+        "resolvers answer SERVFAIL, and senders with DANE keep the mail in their queues.",
+        "Sign the zone again, compare the DS record at the parent with the zone's keys, and check the servers' "
         "clocks; `delv` shows where the chain breaks.",
         symptom=_DEFERRED,
         rfc="RFC 7672 section 2.1.1",
@@ -92,9 +91,9 @@ DANE: Mapping[Reason, Explanation] = {
         rfc="RFC 1034 section 4.3.5",
     ),
     Reason.TLSA_INSECURE: Explanation(
-        "The TLSA or MX records are not signed by DNSSEC, so that senders do not use DANE at all.",
+        "The TLSA or MX records are not signed by DNSSEC, so senders do not use DANE at all.",
         "Sign the zone, and have your registrar put the DS record into the parent zone; or delete the TLSA records.",
-        symptom="Nobody notices, except where a sender demands DANE: its mail is held back.",
+        symptom="Nobody notices, except where a sender demands DANE: its mail stays in the queue.",
         rfc="RFC 7672 section 2.2.1",
         tlsrpt="dane-required",
     ),
@@ -125,15 +124,15 @@ DANE: Mapping[Reason, Explanation] = {
         rfc="RFC 7671 section 8.1",
     ),
     Reason.DNSSEC_UNKNOWN: Explanation(
-        "There are TLSA records, but whether they are signed could not be told: the resolver does not validate, or "
-        "nothing says that its word can be trusted.",
+        "There are TLSA records, but it is unknown whether they are signed: the resolver does not validate, or is not "
+        "trusted.",
         "Run a validating resolver (unbound, BIND) on the machine that probes, or name one that you trust.",
         rfc="RFC 7672 section 2.1",
     ),
 }
 POLICY: Mapping[Reason, Explanation] = {
     Reason.STS_RECORD_MISSING: Explanation(
-        "An MTA-STS policy is served, but no TXT record at _mta-sts announces it, so that no sender looks for it.",
+        "An MTA-STS policy is served, but no TXT record at _mta-sts announces it, so no sender looks for it.",
         "Publish the TXT record «v=STSv1; id=...;» at _mta-sts; every change of the policy needs a new id.",
         symptom=_UNSAFE,
         rfc="RFC 8461 section 3.1",
@@ -166,15 +165,15 @@ POLICY: Mapping[Reason, Explanation] = {
         tlsrpt="sts-policy-fetch-error",
     ),
     Reason.STS_CONTENT_TYPE: Explanation(
-        "The policy is not served as text/plain, as it must be so that no page that users upload passes for one.",
+        "The policy is not served as text/plain. The RFC demands it, because users may upload pages of other types.",
         "Let the web server send Content-Type: text/plain for the file.",
         symptom=_UNSAFE,
         rfc="RFC 8461 section 3.2",
         tlsrpt="sts-policy-fetch-error",
     ),
     Reason.STS_WEB_PKI_INVALID: Explanation(
-        "The certificate of mta-sts.example.com is expired, not trusted or for another name, so that senders do not "
-        "take the policy.",
+        "The certificate of mta-sts.example.com is expired, not trusted or for another name, so senders do not "
+        "use the policy.",
         "Get a certificate of a public CA for mta-sts.example.com, and serve it with its chain.",
         symptom=_UNSAFE,
         rfc="RFC 8461 section 3.3",
@@ -189,7 +188,7 @@ POLICY: Mapping[Reason, Explanation] = {
         tlsrpt="sts-policy-invalid",
     ),
     Reason.STS_MX_NOT_LISTED: Explanation(
-        "The policy does not list one of the domain's MX hosts; senders that keep to it do not deliver to that host.",
+        "The policy does not list one of the domain's MX hosts; senders that follow it do not deliver to that host.",
         "Add an mx: line for the host to the policy, give the TXT record a new id, and wait until the old max_age has "
         "passed before you rely on the host.",
         symptom="Mail from Gmail and Outlook is deferred: MX host does not match the MTA-STS policy.",
@@ -197,16 +196,16 @@ POLICY: Mapping[Reason, Explanation] = {
         tlsrpt="validation-failure",
     ),
     Reason.STS_WOULD_FAIL: Explanation(
-        "The policy promises verified TLS, but an MX host does not do it: no STARTTLS, a certificate that is expired "
-        "or not trusted, or one for another name.",
+        "The policy promises verified TLS, but an MX host does not provide it: no STARTTLS, a certificate that is "
+        "expired or not trusted, or one for another name.",
         "Repair the host's TLS (its own findings say how); until then set the policy to testing with a new id.",
         symptom="Mail from Gmail and Outlook is deferred, then comes back.",
         rfc="RFC 8461 section 4.2",
         tlsrpt="validation-failure",
     ),
     Reason.STS_MAX_AGE_SHORT: Explanation(
-        "Senders may forget the policy after less than a week (enforce) or a day (testing), and are then open to "
-        "whoever strips TLS.",
+        "Senders may forget the policy after less than a week (enforce) or a day (testing), and whoever strips "
+        "TLS can then do so.",
         "Set max_age to 604800 or more once the policy is in mode enforce.",
         symptom=_UNSAFE,
         rfc="RFC 8461 section 3.2",
@@ -232,7 +231,7 @@ POLICY: Mapping[Reason, Explanation] = {
 }
 SENDERS: Mapping[Reason, Explanation] = {
     Reason.SPF_MISSING: Explanation(
-        "The domain has no SPF record, so that receivers cannot tell its servers from others.",
+        "The domain has no SPF record, so receivers cannot tell its servers from others.",
         "Publish the TXT record «v=spf1 mx -all», with an include: for each service that sends in your name.",
         symptom=_SPAM,
         rfc="RFC 7208 section 3",
@@ -244,7 +243,7 @@ SENDERS: Mapping[Reason, Explanation] = {
         rfc="RFC 7208 section 4.5",
     ),
     Reason.SPF_INVALID: Explanation(
-        "The SPF record, or one that it includes, cannot be evaluated: receivers take it for an error.",
+        "The SPF record, or one that it includes, cannot be evaluated: receivers treat that as an error.",
         "Correct the term that the message names; an include must lead to a domain with exactly one SPF record.",
         symptom=_SPAM,
         rfc="RFC 7208 sections 4.6 and 12",
@@ -257,7 +256,7 @@ SENDERS: Mapping[Reason, Explanation] = {
     ),
     Reason.SPF_TOO_MANY_LOOKUPS: Explanation(
         "Evaluating the SPF record takes more than ten DNS lookups, counted through all includes; receivers give up.",
-        "Drop includes of services that you no longer use, and write addresses (ip4:, ip6:) where they are fixed.",
+        "Remove includes of services that you no longer use, and write addresses (ip4:, ip6:) where they are fixed.",
         symptom=_SPAM,
         rfc="RFC 7208 section 4.6.4",
     ),
@@ -286,7 +285,7 @@ SENDERS: Mapping[Reason, Explanation] = {
         rfc="RFC 9989 section 4.7",
     ),
     Reason.DKIM_MISSING: Explanation(
-        "There is no key at the selector, so that no signature that names it can be verified.",
+        "There is no key at the selector, so no signature that names it can be verified.",
         "Publish the TXT record that your signer printed at selector._domainkey.example.com, and compare the selector "
         "with s= in a DKIM-Signature header of mail that you sent.",
         symptom=_SPAM,
@@ -299,20 +298,20 @@ SENDERS: Mapping[Reason, Explanation] = {
         rfc="RFC 6376 section 3.6.1",
     ),
     Reason.DKIM_REVOKED: Explanation(
-        "The key record is there, but its p= is empty: the key was taken back.",
+        "The key record is there, but its p= is empty: the key is revoked.",
         "Sign with a selector whose key is published.",
         symptom=_SPAM,
         rfc="RFC 6376 section 3.6.1",
     ),
     Reason.DKIM_TESTING: Explanation(
-        "The key record carries the flag t=y: the domain is still testing DKIM, and receivers treat its mail as if it "
-        "were not signed.",
+        "The key record carries the flag t=y: the domain is still testing DKIM, and receivers treat its mail "
+        "like unsigned mail.",
         "Remove t=y from the record as soon as receivers report that your signatures verify.",
         symptom=_SPAM,
         rfc="RFC 6376 section 3.6.1",
     ),
     Reason.DKIM_KEY_WEAK: Explanation(
-        "The RSA key has less than 2048 bits; below 1024 verifiers do not take it at all.",
+        "The RSA key has fewer than 2048 bits; receivers reject one below 1024 bits.",
         "Make a key of 2048 bits under a new selector, and remove the old one a week after the last use.",
         symptom=_SPAM,
         rfc="RFC 8301 section 3.2",
