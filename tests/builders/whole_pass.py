@@ -1,5 +1,6 @@
 """Whole passes of the reconciler over pods that are told by a reload command; only the world is a fake."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from datetime import timedelta
@@ -10,38 +11,25 @@ from builders.pairs import self_signed
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.installation import Features
-from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import Json
-from mailtls.api.reading.spec import Defaults, parse
+from mailtls.api.reading.spec import parse
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key, PrivateKeyPolicy
-from mailtls.controller.observe import Observer
-from mailtls.controller.perform import Performer
-from mailtls.controller.reconciler import Reconciler
-from mailtls.controller.status_writer import Reporter
-from mailtls.domains.execute import Watching
+from mailtls.controller.composition import compose, defaults_of
+from mailtls.controller.election import Leadership
+from mailtls.controller.parts import Edges, Parts
 from mailtls.issuance import keys
-from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.execute import Issuing
-from mailtls.issuance.recheck import Mending
-from mailtls.issuance.restoring import Restoring
-from mailtls.issuance.solvers.base import Surroundings
-from mailtls.issuance.solvers.registry import SOLVERS, Solvers
-from mailtls.issuance.validation import Validation
+from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Executed
-from mailtls.kube.previous import PreviousPairs
-from mailtls.kube.references import References
-from mailtls.kube.secrets import Secrets
-from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.metrics import Metrics
 from mailtls.net.effects import before_effect
 from mailtls.observed import ServingSecret
-from mailtls.probe.prober import Prober
+from mailtls.probe.facts import Facts
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.execute import FILE_PATIENCE, Rolling
-from mailtls.verification.find_routes import WayFinding
+from mailtls.rollout.execute import FILE_PATIENCE
+from mailtls.settings import Settings
 
 MX = Key("mail", "mx")
 PATH = resource_path(MX)
@@ -97,6 +85,10 @@ class Servers:
         assert depth
         return [self._endpoint(each, expected) for each in targets]
 
+    def examine(self, targets: Iterable[Target], expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
+        """Examine nothing: no resource of these names a domain."""
+        return []
+
     def _endpoint(self, target: Target, expected: Expected) -> Endpoint:
         if target.pod in self.cluster.reloaded:
             return Endpoint(target, self.clock.now(), served_sha256=expected.leaf_sha256)
@@ -110,18 +102,26 @@ class WholePass:
     def __init__(
         self, pods: int = 3, features: Features | None = None, file_patience: timedelta = FILE_PATIENCE
     ) -> None:
-        self.file_patience = file_patience
-        self.features = features or Features()
-        self.cluster, self.clock, self.stopping = Pods(), WallClock(), Event()
-        self.metrics, self.secrets = Metrics(), Secrets(self.cluster)
-        acme = {"server": "https://127.0.0.1:1/directory", "solvers": [{"http01": {}}]}
-        self.defaults = Defaults(SOLVERS, default_acme(acme, "mailtls", SOLVERS))
+        self.cluster, self.clock, self.metrics, self.stopping = Pods(), WallClock(), Metrics(), Event()
+        settings = Settings(
+            "mailtls",
+            "mailtls-0",
+            acme_server="https://127.0.0.1:1/directory",
+            acme_solvers=({"http01": {}},),
+            disabled_features=features or Features(),
+        )
+        leadership, edges = (
+            Leadership(),
+            Edges(self.clock, prober=Servers(self.cluster, self.clock), file_patience=file_patience),
+        )
+        leadership.extend(math.inf)
+        parts = Parts(settings, self.cluster, self.metrics, leadership, Tokens(), Claims(), self.stopping, edges=edges)
+        made = compose(parts)
+        self.defaults, self.secrets = defaults_of(settings), made.secrets
+        self.observer, self.reconcile = made.observer, made.reconciler
         self._put_resource()
         self._put_certificate()
         self._put_pods(pods)
-        self.observer = Observer(self.cluster, self.secrets, Claims(), self.clock, self.defaults)
-        reporter = Reporter(self.cluster, self.metrics, self.clock)
-        self.reconcile = Reconciler(self.observer, self._performer(), reporter, self.clock)
 
     def run(self) -> float | None:
         """Make one pass."""
@@ -178,29 +178,3 @@ class WholePass:
             pod = kube.pod(f"postfix-{number}", labels={"app": "postfix"})
             pod["status"]["podIPs"] = [{"ip": f"198.51.100.{number}"}]
             self.cluster.create("/api/v1/namespaces/mail/pods", pod)
-
-    def _performer(self) -> Performer:
-        cluster, clock = self.cluster, self.clock
-        accounts = Accounts(cluster, "mailtls-system", clock, lambda *_: None)
-        validation = Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), clock)
-        return Performer(
-            Issuing(self.secrets, accounts, validation, clock, self.metrics, self.stopping),
-            Rolling(
-                cluster,
-                Servers(cluster, clock),
-                clock,
-                self.metrics,
-                self.stopping,
-                accounts.secrets.read,
-                features=self.features,
-                file_patience=self.file_patience,
-            ),
-            Mending(References(cluster, clock), accounts, clock),
-            Restoring(PreviousPairs(cluster), self.secrets, clock),
-            ways=WayFinding(cluster, clock),
-            watching=Watching(DomainReader(), Prober(now=clock.now), clock),
-            secrets=self.secrets,
-            defaults=self.defaults,
-            stopping=self.stopping,
-            may_act=lambda: None,
-        )

@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 
 from mailtls.api.spec import Key
-from mailtls.controller.composition import Parts, Work
 from mailtls.controller.lifetime import Operator
+from mailtls.controller.parts import Parts, Work
 from mailtls.kube.connection import configure
 from mailtls.logs import configure_logs
 from mailtls.settings import Settings

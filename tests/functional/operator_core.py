@@ -2,11 +2,16 @@
 
 import itertools
 import json
+import math
+import os
 import time
+import weakref
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Event
 from typing import Any
 
@@ -14,35 +19,24 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from functional.pebble import Pebble
 from mailtls.api.reading.document import Json
-from mailtls.api.reading.spec import Defaults
 from mailtls.api.resource import resource_path
-from mailtls.api.spec import Key, SolverSettings
+from mailtls.api.spec import Key
 from mailtls.controller.bulkheads import Bulkheads
-from mailtls.controller.observe import Observer
-from mailtls.controller.perform import Performer
-from mailtls.controller.reconciler import Reconciler
-from mailtls.controller.status_writer import Reporter
-from mailtls.domains.execute import Domains, Watching
-from mailtls.issuance.acme.accounts import Accounts
+from mailtls.controller.composition import compose
+from mailtls.controller.election import Leadership
+from mailtls.controller.parts import Edges, Parts
+from mailtls.domains.execute import Domains
 from mailtls.issuance.acme.order_rate import Budget
-from mailtls.issuance.execute import Issuing
-from mailtls.issuance.recheck import Mending
-from mailtls.issuance.restoring import Restoring
-from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Surroundings
+from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.propagation import Names
-from mailtls.issuance.solvers.registry import SOLVERS, Registry, Solvers
-from mailtls.issuance.validation import Validation
+from mailtls.issuance.solvers.registry import SOLVERS, Registry
 from mailtls.kube.claims import Claims
-from mailtls.kube.previous import PreviousPairs
-from mailtls.kube.references import References
-from mailtls.kube.secrets import Secrets, path
-from mailtls.maildomain.lookup.domains import DomainReader
+from mailtls.kube.secrets import path
 from mailtls.metrics import Metrics
-from mailtls.probe.prober import Prober
+from mailtls.net.addresses import parse_networks
 from mailtls.reasons.reason import Finding
-from mailtls.rollout.execute import Rolling
-from mailtls.verification.find_routes import WayFinding
+from mailtls.settings import Settings
 
 KEY = Key("mail", "mx")
 WITHIN = 20.0  # seconds
@@ -84,16 +78,16 @@ class FaultyCluster(FakeCluster):
         return merged
 
 
-class StuckSolvers(Solvers):
-    """The real ones, whose challenge responses cannot be removed while `trouble` says why."""
+class StuckTokens(Tokens):
+    """The real ones, which cannot be removed while `trouble` says why."""
 
     trouble: Finding | None = None
 
-    def clean_up(self, settings: SolverSettings, response: ChallengeResponse) -> None:
+    def remove(self, host: str, token: str) -> None:
         """Fail as a DNS server does whose key was changed."""
         if self.trouble is not None:
             raise ChallengeProblem(self.trouble, transient=False)
-        super().clean_up(settings, response)
+        super().remove(host, token)
 
 
 @dataclass
@@ -104,8 +98,8 @@ class Core:
     cluster: FaultyCluster = field(default_factory=FaultyCluster)
     clock: WallClock = field(default_factory=WallClock)
     order_limit: Budget | None = None
-    defaults: Defaults = field(default_factory=lambda: Defaults(SOLVERS))
-    domains: Domains = field(default_factory=DomainReader)
+    installation: Json = field(default_factory=dict)  # its acme, in the shape of the spec's
+    domains: Domains | None = None
     bulkheads: Bulkheads = field(default_factory=lambda: Bulkheads(workers=16))
     names: Names | None = None
     registry: Registry = SOLVERS
@@ -115,40 +109,42 @@ class Core:
 
     def restart(self) -> None:
         """Begin a new process."""
-        cluster, clock, secrets = self.cluster, self.clock, Secrets(self.cluster)
-        self.metrics, self.tokens, stopping = Metrics(), Tokens(), Event()
-        accounts = Accounts(
-            cluster,
+        self.metrics, self.tokens, self.claims, leadership = Metrics(), StuckTokens(), Claims(), Leadership()
+        leadership.extend(math.inf)
+        edges = Edges(clock=self.clock, registry=self.registry, names=self.names, domains=self.domains)
+        parts = Parts(
+            self.settings(),
+            self.cluster,
+            self.metrics,
+            leadership,
+            self.tokens,
+            self.claims,
+            Event(),
+            bulkheads=self.bulkheads,
+            edges=edges,
+        )
+        made = compose(parts)
+        self.observer, self.reporter, self.reconcile = made.observer, made.reporter, made.reconciler
+
+    def settings(self) -> Settings:
+        """The installation that trusts Pebble's root for its directory, and admits servers on this machine."""
+        given = self.installation or {"server": self.pebble.directory_url}
+        return Settings(
             "mailtls-system",
-            clock,
-            self.metrics.acme_request,
-            default_server=self.pebble.directory_url,
-            default_ca_bundle_pem=self.pebble.roots_pem,
-            on_skew=self.metrics.clock_skew,
-            order_limits={self.pebble.directory_url: self.order_limit},
+            "mailtls-0",
+            acme_server=given["server"],
+            acme_email=given.get("email"),
+            acme_solvers=tuple(given.get("solvers", ())),
+            acme_ca_bundle_file=self._roots(),
+            acme_order_limits={self.pebble.directory_url: self.order_limit},
+            allowed_networks=parse_networks(("127.0.0.0/8", "::1/128")),
         )
-        self.solvers = StuckSolvers(self.registry, Surroundings(self.tokens, names=self.names), accounts.secrets.read)
-        issuing = Issuing(secrets, accounts, Validation(self.solvers, clock), clock, self.metrics, stopping)
-        mending = Mending(References(cluster, clock), accounts, clock)
-        restoring = Restoring(PreviousPairs(cluster), secrets, clock)
-        prober = Prober(now=clock.now)
-        rolling = Rolling(cluster, prober, clock, self.metrics, stopping, accounts.secrets.read)
-        performer = Performer(
-            issuing,
-            rolling,
-            mending,
-            restoring,
-            ways=WayFinding(cluster, clock),
-            watching=Watching(self.domains, prober, clock),
-            secrets=secrets,
-            defaults=self.defaults,
-            stopping=stopping,
-            may_act=lambda: None,
-        )
-        self.claims = Claims()
-        self.observer = Observer(cluster, secrets, self.claims, clock, self.defaults)
-        self.reporter = Reporter(cluster, self.metrics, clock)
-        self.reconcile = Reconciler(self.observer, performer, self.reporter, clock, self.bulkheads)
+
+    def _roots(self) -> Path:
+        with NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+            file.write(self.pebble.roots_pem)
+        weakref.finalize(self, os.unlink, file.name)
+        return Path(file.name)
 
     def apply(self, **spec: Any) -> None:
         """Do what a user does with `kubectl apply`; fields given replace those that are there."""
@@ -182,8 +178,8 @@ class Core:
         self.cluster.objects[path(KEY.namespace, name)] = {"metadata": metadata, "type": "Opaque", "data": encoded}
 
     def spoil_clean_up(self, trouble: Finding) -> None:
-        """Make challenge responses impossible to remove."""
-        self.solvers.trouble = trouble
+        """Make proofs impossible to remove."""
+        self.tokens.trouble = trouble
 
     def requests(self, kind: str) -> int:
         """Count what this process asked of the authority."""

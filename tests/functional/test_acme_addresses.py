@@ -9,8 +9,9 @@ import pytest
 from functional.bent_ca import bent_ca
 from functional.operator_core import KEY, FaultyCluster
 from mailtls.api.resource import resource_path
-from mailtls.controller.composition import Parts, build
+from mailtls.controller.composition import build
 from mailtls.controller.election import Leadership
+from mailtls.controller.parts import Parts
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.kube.claims import Claims
 from mailtls.metrics import Metrics

@@ -12,6 +12,7 @@ from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
 from mailtls.controller import reconciler as reconcile
 from mailtls.controller.bulkheads import Bulkheads
+from mailtls.controller.composition import defaults_of
 from mailtls.controller.places import ca_of
 from mailtls.controller.step import CloseOrder
 
@@ -30,7 +31,7 @@ def _with_bulkheads(pebble: Pebble) -> tuple[Core, list[Key], Place]:
     woken: list[Key] = []
     core = Core(pebble, bulkheads=Bulkheads(ONE_PLACE, wake=woken.append))
     core.apply()
-    return core, woken, ca_of(parse(core.cluster.objects[resource_path(KEY)], core.defaults).acme)
+    return core, woken, ca_of(parse(core.cluster.objects[resource_path(KEY)], defaults_of(core.settings())).acme)
 
 
 def test_resource_in_line_asks_the_ca_for_nothing_and_goes_on_with_the_same_key(pebble: Pebble) -> None:

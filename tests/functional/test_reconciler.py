@@ -11,14 +11,11 @@ from cryptography.x509.oid import NameOID
 from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
 from functional.operator_core import KEY, Core
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import Json
-from mailtls.api.reading.spec import Defaults
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.status import ConditionType
 from mailtls.issuance import keys
 from mailtls.issuance.acme.order_rate import Budget
-from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.pki.certificate import KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
@@ -62,7 +59,7 @@ def test_resource_becomes_ready_by_one_order(core: Core) -> None:
 def test_installations_solvers_do_not_serve_another_account(shared_pebble: Pebble, written: Json) -> None:
     """The condition says what is missing, and neither a CA nor the installation's Secrets are touched."""
     installation = {"server": shared_pebble.directory_url, "email": "ops@example.com", "solvers": [{"http01": {}}]}
-    core = Core(shared_pebble, defaults=Defaults(SOLVERS, default_acme(installation, "mailtls-system", SOLVERS)))
+    core = Core(shared_pebble, installation=installation)
     core.apply(acme=written)
     core.reconcile(KEY)
     assert core.condition("Ready")["reason"] == "NoSolver"
@@ -73,8 +70,10 @@ def test_installations_solvers_do_not_serve_another_account(shared_pebble: Pebbl
 def test_own_account_with_own_solvers_issues_and_leaves_the_operators_namespace_alone(shared_pebble: Pebble) -> None:
     """A real CA, an account of the namespace, and nothing of the installation's."""
     installation = {"server": "letsencrypt", "email": "ops@example.com", "solvers": [{"dns01": {"rfc2136": RFC2136}}]}
-    core = Core(shared_pebble, defaults=Defaults(SOLVERS, default_acme(installation, "mailtls-system", SOLVERS)))
-    core.apply()
+    core = Core(shared_pebble, installation=installation)
+    core.apply(acme=core.acme() | {"caBundle": {"configMapKeyRef": {"name": "roots", "key": "ca.pem"}}})
+    roots = {"metadata": {"name": "roots", "resourceVersion": "1"}, "data": {"ca.pem": shared_pebble.roots_pem}}
+    core.cluster.objects["/api/v1/namespaces/mail/configmaps/roots"] = roots
     core.run_until_ready()
     accounts = [path for path in core.cluster.objects if "/mailtls-account" in path]
     assert len(accounts) == 1

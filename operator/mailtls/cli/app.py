@@ -57,7 +57,6 @@ def run(
     ] = None,
 ) -> None:
     """Run the operator, as the Deployment does; settings come from environment variables."""
-    from mailtls.controller.composition import build
     from mailtls.controller.lifetime import Operator
     from mailtls.kube.connection import NotConfigured, configure
     from mailtls.logs import configure_logs
@@ -66,7 +65,7 @@ def run(
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_format, settings.log_level)
-        operator = Operator(settings, partial(configure, context, settings.kubeconfig), build)
+        operator = Operator(settings, partial(configure, context, settings.kubeconfig))
     except (InvalidSettings, NotConfigured) as problem:
         raise unusable(problem) from None
     _leave(operator.run())

@@ -136,21 +136,14 @@ def _hidden(operator_namespace: str | None, refusal: str) -> str:
 
 def _defaults(found: "Installation | None") -> "Defaults":
     """Take what the operator gives to resources; without one, what the chart gives it."""
-    from mailtls.api.reading.acme import default_acme
-    from mailtls.api.reading.document import InvalidSpec
-    from mailtls.api.reading.spec import Defaults
-    from mailtls.issuance.solvers.registry import SOLVERS
+    from mailtls.controller.composition import defaults_of
     from mailtls.settings import InvalidSettings, Settings
 
     if found is None:
-        return Defaults(
-            SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
-        )
+        return defaults_of(Settings("mailtls", "", acme_server="letsencrypt", acme_solvers=({"http01": {}},)))
     try:
-        settings = Settings.from_environment(found.environment)
-        acme = default_acme(settings.acme, found.namespace, SOLVERS)
-        return Defaults(SOLVERS, acme, settings.acme_allowed_names, settings.probe_interval)
-    except (InvalidSettings, InvalidSpec) as invalid:
+        return defaults_of(Settings.from_environment(found.environment))
+    except InvalidSettings as invalid:
         raise unusable(f"The operator in namespace {found.namespace} has odd settings: {invalid}") from None
 
 

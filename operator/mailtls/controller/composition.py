@@ -1,9 +1,13 @@
-"""Puts the real adapters together; nothing else constructs them."""
+"""Puts the operator's objects together; nothing else does: not the process, the uninstall hook, the bench or a test.
+
+`compose` makes what performs a reconcile, `Controller` what feeds it with keys. Neither starts a thread or connects to
+anything. What stands at the edge besides the API server is in `Edges`, so that a test can put its own there.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
 
 from mailtls.api.reading.acme import SHORT_NAMES, default_acme
 from mailtls.api.reading.document import InvalidSpec, Json
@@ -11,8 +15,11 @@ from mailtls.api.reading.spec import Defaults
 from mailtls.api.spec import Key
 from mailtls.controller.bulkheads import Bulkheads
 from mailtls.controller.election import Leadership
+from mailtls.controller.intake import Intake, Seen, Sweeper
 from mailtls.controller.observe import Observer
-from mailtls.controller.perform import TELLING, Performer
+from mailtls.controller.parts import Closing, Parts, Work
+from mailtls.controller.perform import Performer
+from mailtls.controller.queue import WorkQueue
 from mailtls.controller.reconciler import Reconciler
 from mailtls.controller.status_writer import Reporter
 from mailtls.domains.execute import Watching
@@ -22,18 +29,15 @@ from mailtls.issuance.recheck import Mending
 from mailtls.issuance.restoring import Restoring
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.http01_check import Http01Check
-from mailtls.issuance.solvers.http01_server import Replica, Tokens, endpoint_slice, publish, without_endpoint
-from mailtls.issuance.solvers.registry import SOLVERS, Solvers
+from mailtls.issuance.solvers.http01_server import Replica, endpoint_slice, publish, without_endpoint
+from mailtls.issuance.solvers.registry import SOLVERS, Registry, Solvers
 from mailtls.issuance.validation import Validation
-from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Cluster
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.policy_fetch import PolicyFetcher
-from mailtls.metrics import Metrics
-from mailtls.net.deadline import SystemClock
 from mailtls.net.effects import guarded
 from mailtls.net.resolver import ResolverSettings
 from mailtls.probe.conversation import Limits
@@ -46,81 +50,108 @@ DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its pass lasts a
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the process has made before any work begins. `stopping` is set once and ends all waits."""
+class Composition:
+    """All objects of the operator that are used by name; they are shared by all workers."""
 
-    settings: Settings
-    cluster: Cluster
-    metrics: Metrics
-    leadership: Leadership
-    tokens: Tokens
-    claims: Claims
-    stopping: Event
-    bulkheads: Bulkheads | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the process does once it leads.
-
-    `begin` is called before all, and by each sweep; it may raise `Unreachable` and is called again then. `withdraw`
-    takes back what it published, by a cluster that gives up soon; both raise `PassEnded` where we do not lead.
-    `restore` is called with each resource that exists, before the first pass. `heard` is called for a key that the
-    watches tell of, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
-    against, None where all is well; `late` how many workers come near to that.
-    """
-
-    begin: Callable[[], None]
-    restore: Callable[[Json], None]
-    heard: Callable[[Key], None]
-    reconcile: Callable[[Key], float | None]
-    stuck: Callable[[], str | None] = lambda: None
-    late: Callable[[], int] = lambda: 0
-    withdraw: Callable[[Cluster], None] = lambda _cluster: None
+    secrets: Secrets
+    accounts: Accounts
+    solvers: Solvers
+    performer: Performer
+    observer: Observer
+    reporter: Reporter
+    reconciler: Reconciler
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """How orders that stand open are closed when nobody goes on with them.
+def compose(parts: Parts) -> Composition:
+    """Make all objects; raises `InvalidSettings` where settings that are well-formed make no sense together."""
+    cluster, clock = parts.cluster, parts.edges.clock
+    defaults = defaults_of(parts.settings, parts.edges.registry)
+    secrets, accounts = Secrets(cluster, parts.settings.namespace), _accounts(parts, defaults)
+    solvers = _solvers(parts, accounts)
+    performer = _performer(parts, defaults, secrets, accounts, solvers)
+    observer = Observer(cluster, secrets, parts.claims, clock, defaults)
+    reporter = Reporter(cluster, parts.metrics, clock)
+    reconciler = Reconciler(observer, performer, reporter, clock, parts.bulkheads)
+    return Composition(secrets, accounts, solvers, performer, observer, reporter, reconciler)
 
-    `held` lists their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
-    exceptions of `telling` say is fit to be shown.
-    """
 
-    held: Callable[[], list[Json]]
-    close: Callable[[Json], None]
-    let_go: Callable[[Json], None]
-    telling: tuple[type[Exception], ...] = TELLING
+def defaults_of(settings: Settings, registry: Registry = SOLVERS) -> Defaults:
+    """Return what the installation gives to each resource; raises `InvalidSettings`."""
+    try:
+        acme = default_acme(settings.acme, settings.namespace, registry)
+    except InvalidSpec as invalid:
+        raise InvalidSettings(str(invalid)) from None
+    return Defaults(registry, acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
 
 
 def closing(parts: Parts) -> Closing:
-    """Wire what closes open orders; raises `InvalidSettings`."""
-    secrets = Secrets(parts.cluster, parts.settings.namespace)
-    performer = _performer(parts, secrets, _defaults(parts.settings))
+    """Return what closes open orders; raises `InvalidSettings`."""
+    made = compose(parts)
     return Closing(
-        held=lambda: secrets.held(parts.settings.watch_namespaces),
-        close=performer.close_orphan,
-        let_go=secrets.release,
+        held=lambda: made.secrets.held(parts.settings.watch_namespaces),
+        close=made.performer.close_orphan,
+        let_go=made.secrets.release,
     )
 
 
 def build(parts: Parts) -> Work:
-    """Wire the operator; raises `InvalidSettings` where settings that are well-formed make no sense together."""
-    cluster, clock = parts.cluster, SystemClock()
-    defaults, secrets = _defaults(parts.settings), Secrets(cluster, parts.settings.namespace)
-    performer = _performer(parts, secrets, defaults)
-    observer = Observer(cluster, secrets, parts.claims, clock, defaults)
-    reporter = Reporter(cluster, parts.metrics, clock)
-    reconciler = Reconciler(observer, performer, reporter, clock, parts.bulkheads)
+    """Return what the process does once it leads; raises `InvalidSettings`."""
+    made = compose(parts)
     return Work(
-        begin=lambda: _begin(parts, secrets),
+        begin=lambda: _begin(parts, made.secrets),
         withdraw=lambda cluster: _withdraw(parts, cluster),
-        restore=reporter.restore,
-        heard=observer.heard,
-        reconcile=_while_leading(parts.leadership, reconciler),
-        stuck=reconciler.watchdog.stuck,
-        late=reconciler.watchdog.late,
+        restore=made.reporter.restore,
+        heard=made.observer.heard,
+        reconcile=_while_leading(parts.leadership, made.reconciler),
+        stuck=made.reconciler.watchdog.stuck,
+        late=made.reconciler.watchdog.late,
     )
+
+
+class Controller:
+    """The work of a replica and what feeds it: queue, bulkheads, the intake of what the watches tell, and the sweep.
+
+    `seen` knows our own writes. Nothing runs before `queue.start()`.
+    """
+
+    def __init__(self, parts: Parts, seen: Seen, build: Callable[[Parts], Work] = build) -> None:
+        settings, metrics = parts.settings, parts.metrics
+        workers = settings.max_concurrent_reconciles
+        bulkheads = Bulkheads(workers, self._wake, self._away, parts.edges.monotonic)
+        self.work = build(replace(parts, bulkheads=bulkheads))
+        self.queue = WorkQueue[Key](
+            self.work.reconcile,
+            workers=workers,
+            spare=bulkheads.most_in_doubt,
+            took=metrics.reconciled,
+            party=lambda key: key.namespace,
+        )
+        self.intake = Intake(self._hint, self._hint_later, parts.claims, seen)
+        self.sweeper = Sweeper(parts.cluster, settings.watch_namespaces, self.intake)
+        metrics.watch_queue(self.queue.depth, self.queue.oldest)
+        metrics.watch_workers(self.work.late)
+        metrics.watch_line(bulkheads.waiting)
+        metrics.watch_leader(parts.leadership.is_leading)
+
+    def restore(self, resources: list[Json]) -> None:
+        """Learn of all resources that exist, before the first reconcile."""
+        for resource in resources:
+            self.work.restore(resource)
+        self.intake.prime(resources)
+
+    def _wake(self, key: Key) -> None:
+        self.queue.add(key)
+
+    def _away(self) -> AbstractContextManager[None]:
+        return self.queue.away()
+
+    def _hint(self, key: Key) -> None:
+        self.work.heard(key)
+        self.queue.add(key)
+
+    def _hint_later(self, key: Key, delay: float) -> None:
+        self.work.heard(key)
+        self.queue.add_after(key, delay)
 
 
 def _while_leading(leadership: Leadership, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:
@@ -133,41 +164,50 @@ def _while_leading(leadership: Leadership, reconcile: Callable[[Key], float | No
     return reconcile_while_leading
 
 
-def _performer(parts: Parts, secrets: Secrets, defaults: Defaults) -> Performer:
-    settings, cluster, clock = parts.settings, parts.cluster, SystemClock()
-    accounts = Accounts(
-        cluster,
+def _accounts(parts: Parts, defaults: Defaults) -> Accounts:
+    settings, metrics = parts.settings, parts.metrics
+    return Accounts(
+        parts.cluster,
         settings.namespace,
-        clock,
-        parts.metrics.acme_request,
+        parts.edges.clock,
+        metrics.acme_request,
         default_server=defaults.acme.server if defaults.acme else "",
         default_ca_bundle_pem=_text(settings.acme_ca_bundle_file),
-        on_skew=parts.metrics.clock_skew,
+        on_skew=metrics.clock_skew,
         order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
         policy=settings.servers,
+        transport=parts.edges.transport,
     )
-    servers = settings.servers
-    surroundings = Surroundings(parts.tokens, Http01Check(policy=servers), servers, settings.resolvers)
-    solvers = Solvers(SOLVERS, surroundings, accounts.secrets.read)
-    trust = _text(settings.trust_bundle_file)
-    validation, namespaces = Validation(solvers, clock), settings.watch_namespaces
-    issuing = Issuing(secrets, accounts, validation, clock, parts.metrics, parts.stopping, trust, namespaces)
-    features = settings.disabled_features
-    prober = Prober(Limits(concurrency=settings.probe_concurrency), now=clock.now)
-    rolling = Rolling(cluster, prober, clock, parts.metrics, parts.stopping, accounts.secrets.read, trust, features)
-    mending = Mending(References(cluster, clock), accounts, clock)
-    restoring = Restoring(PreviousPairs(cluster), secrets, clock)
-    watching = Watching(_domains(settings), prober, clock, features)
+
+
+def _solvers(parts: Parts, accounts: Accounts) -> Solvers:
+    edges, servers = parts.edges, parts.settings.servers
+    check = edges.http01_check or Http01Check(policy=servers)
+    surroundings = Surroundings(parts.tokens, check, servers, parts.settings.resolvers, edges.names)
+    return Solvers(edges.registry, surroundings, accounts.secrets.read)
+
+
+def _performer(parts: Parts, defaults: Defaults, secrets: Secrets, accounts: Accounts, solvers: Solvers) -> Performer:
+    settings, cluster, metrics, edges, clock = (
+        parts.settings,
+        parts.cluster,
+        parts.metrics,
+        parts.edges,
+        parts.edges.clock,
+    )
+    trust, features, stopping = _text(settings.trust_bundle_file), settings.disabled_features, parts.stopping
+    prober = edges.prober or Prober(Limits(concurrency=settings.probe_concurrency), now=clock.now)
+    validation = Validation(solvers, clock)
     return Performer(
-        issuing,
-        rolling,
-        mending,
-        restoring,
+        Issuing(secrets, accounts, validation, clock, metrics, stopping, trust, settings.watch_namespaces),
+        Rolling(cluster, prober, clock, metrics, stopping, accounts.secrets.read, trust, features, edges.file_patience),
+        Mending(References(cluster, clock), accounts, clock),
+        Restoring(PreviousPairs(cluster), secrets, clock),
         ways=WayFinding(cluster, clock, policy=settings.public_hosts, features=features),
-        watching=watching,
+        watching=Watching(edges.domains or _domains(settings), prober, clock, features),
         secrets=secrets,
         defaults=defaults,
-        stopping=parts.stopping,
+        stopping=stopping,
         may_act=parts.leadership.require,
     )
 
@@ -180,14 +220,6 @@ def _domains(settings: Settings) -> DomainReader:
         return DomainReader(resolver, PolicyFetcher(policy=settings.public_hosts))
     except ValueError as invalid:
         raise InvalidSettings(f"MAILTLS_RESOLVERS: {invalid}") from None
-
-
-def _defaults(settings: Settings) -> Defaults:
-    try:
-        acme = default_acme(settings.acme, settings.namespace, SOLVERS)
-    except InvalidSpec as invalid:
-        raise InvalidSettings(str(invalid)) from None
-    return Defaults(SOLVERS, acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
 
 
 def _begin(parts: Parts, secrets: Secrets) -> None:

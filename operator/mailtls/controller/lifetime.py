@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from threading import Event, Thread
 from typing import Any, Final
@@ -12,13 +11,11 @@ import structlog
 
 from mailtls import __version__
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Key
-from mailtls.controller.bulkheads import Bulkheads
-from mailtls.controller.composition import Parts, Work
+from mailtls.controller.composition import Controller, build
 from mailtls.controller.election import Candidate, Elector
 from mailtls.controller.health import Checks, HealthServer
-from mailtls.controller.intake import Intake, Seen, Sweeper
-from mailtls.controller.queue import WorkQueue
+from mailtls.controller.intake import Seen
+from mailtls.controller.parts import Parts, Work
 from mailtls.controller.watches import Watches, await_access
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.kube.claims import Claims
@@ -42,9 +39,9 @@ log = structlog.get_logger()
 class Operator:
     """One replica. `build` puts the adapters together, `load` gives the official client's configuration."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Any], build: Callable[[Parts], Work]) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Any], build: Callable[[Parts], Work] = build) -> None:
         self._settings = settings
-        self._metrics, self._seen, claims, tokens = Metrics(), Seen(), Claims(), Tokens()
+        self._metrics, self._seen, tokens = Metrics(), Seen(), Tokens()
         self._ended, self._elected = Event(), Event()
         self._exit_code = 0
         self._cluster = KubernetesCluster(load, written=self._note_write)
@@ -52,24 +49,13 @@ class Operator:
         self._hasty = KubernetesCluster(load, patience=LEASE_PATIENCE)
         self._elector = Elector(self._hasty, candidate, SystemClock())
         leadership = self._elector.leadership
-        bulkheads = Bulkheads(settings.max_concurrent_reconciles, wake=self._wake, away=self._away)
-        parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, claims, self._ended, bulkheads)
-        self._work = build(parts)
-        took = self._metrics.reconciled
-        workers, spare = settings.max_concurrent_reconciles, bulkheads.most_in_doubt
-        reconcile = self._work.reconcile
-        self._queue = WorkQueue[Key](
-            reconcile, workers=workers, spare=spare, took=took, party=lambda key: key.namespace
-        )
-        self._intake = Intake(self._hint, self._hint_later, claims, self._seen)
-        self._watches = Watches(self._intake, load, settings.watch_namespaces, self._fail)
-        self._sweeper = Sweeper(self._cluster, settings.watch_namespaces, self._intake)
+        parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, Claims(), self._ended)
+        self._controller = Controller(parts, self._seen, build)
+        self._work, self._queue = self._controller.work, self._controller.queue
+        self._sweeper, intake = self._controller.sweeper, self._controller.intake
+        self._watches = Watches(intake, load, settings.watch_namespaces, self._fail)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
-        self._metrics.watch_queue(self._queue.depth, self._queue.oldest)
-        self._metrics.watch_workers(self._work.late)
-        self._metrics.watch_line(bulkheads.waiting)
-        self._metrics.watch_leader(leadership.is_leading)
 
     def run(self) -> int:
         """Live until a signal, or until the lease is lost; return the exit code. Call it in the main thread."""
@@ -121,16 +107,11 @@ class Operator:
                 log.warning("the work cannot begin yet", error=str(problem))
                 self._ended.wait(RETRY)
                 continue
-            self._restore(resources)
+            self._controller.restore(resources)
+            log.info("working", resources=len(resources))
             self._take_up_open_orders()
             return True
         return False
-
-    def _restore(self, resources: list[Json]) -> None:
-        for resource in resources:
-            self._work.restore(resource)
-        self._intake.prime(resources)
-        log.info("working", resources=len(resources))
 
     def _take_up_open_orders(self) -> None:
         try:
@@ -162,9 +143,6 @@ class Operator:
         log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
         return self._exit_code
 
-    def _away(self) -> AbstractContextManager[None]:
-        return self._queue.away()
-
     def _withdraw(self) -> None:
         try:
             self._work.withdraw(self._hasty)
@@ -172,17 +150,6 @@ class Operator:
             log.debug("another replica may lead by now: its HTTP-01 endpoint is left alone")
         except (ApiError, Unreachable) as problem:
             log.warning("the HTTP-01 endpoint could not be withdrawn", error=str(problem))
-
-    def _wake(self, key: Key) -> None:
-        self._queue.add(key)
-
-    def _hint(self, key: Key) -> None:
-        self._work.heard(key)
-        self._queue.add(key)
-
-    def _hint_later(self, key: Key, delay: float) -> None:
-        self._work.heard(key)
-        self._queue.add_after(key, delay)
 
     def _note_write(self, verb: str, answer: Json) -> None:
         self._metrics.written(verb)

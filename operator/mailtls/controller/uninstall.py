@@ -15,8 +15,9 @@ from typing import Any, Final
 import structlog
 
 from mailtls.api.reading.document import Json
-from mailtls.controller.composition import Closing, Parts, closing
+from mailtls.controller.composition import closing
 from mailtls.controller.election import Candidate, Elector
+from mailtls.controller.parts import Closing, Parts
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster

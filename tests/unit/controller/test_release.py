@@ -8,8 +8,8 @@ from builders.replicas import PLACE, Replica, holder, seconds_until
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.controller.composition import Closing
 from mailtls.controller.election import Candidate, Elector
+from mailtls.controller.parts import Closing
 from mailtls.controller.uninstall import Patience, Release
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 
@@ -32,7 +32,7 @@ class Orders:
     stuck: threading.Event | None = None
 
     def closing(self) -> Closing:
-        """What the wiring makes of the real ones."""
+        """What the composition makes of the real ones."""
         return Closing(held=self._held, close=self._close, let_go=self._let_go, telling=(Unreachable,))
 
     def _held(self) -> list[Json]:

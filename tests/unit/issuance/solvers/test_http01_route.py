@@ -5,8 +5,9 @@ from threading import Event
 import pytest
 
 from fakes.cluster import FakeCluster
-from mailtls.controller.composition import Parts, build
+from mailtls.controller.composition import build
 from mailtls.controller.election import Leadership, LeadershipLost
+from mailtls.controller.parts import Parts
 from mailtls.issuance.solvers.http01_server import Replica, Tokens, endpoint_slice, publish, without_endpoint
 from mailtls.kube.claims import Claims
 from mailtls.metrics import Metrics

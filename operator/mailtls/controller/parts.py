@@ -1,0 +1,100 @@
+"""What the composition is made from, and what comes of it: the edges, the parts of the process, and its work."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event
+from typing import Protocol
+
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Key
+from mailtls.controller.bulkheads import Bulkheads
+from mailtls.controller.election import Leadership
+from mailtls.controller.perform import TELLING
+from mailtls.domains.execute import Domains
+from mailtls.issuance.acme.transport import MakeTransport, Transport
+from mailtls.issuance.solvers.http01_check import Http01Check
+from mailtls.issuance.solvers.http01_server import Tokens
+from mailtls.issuance.solvers.propagation import Names
+from mailtls.issuance.solvers.registry import SOLVERS, Registry
+from mailtls.kube.claims import Claims
+from mailtls.kube.interface import Cluster
+from mailtls.metrics import Metrics
+from mailtls.net.deadline import SystemClock
+from mailtls.probe.interface import Examiner, Prober
+from mailtls.rollout.execute import FILE_PATIENCE
+from mailtls.settings import Settings
+from mailtls.times import Clock
+
+
+class PodProber(Prober, Examiner, Protocol):
+    """Connects to pods, and to the hosts of mail domains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """What connects to the outside besides the API server, and the clocks; None: made from the settings.
+
+    `names` finds the servers of DNS zones. `monotonic` counts seconds, for what no adjusted clock may shorten. A worker
+    waits as long as `file_patience` itself for a pod to see a new file.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    monotonic: Callable[[], float] = time.monotonic
+    transport: MakeTransport = Transport
+    registry: Registry = SOLVERS
+    http01_check: Http01Check | None = None
+    names: Names | None = None
+    prober: PodProber | None = None
+    domains: Domains | None = None
+    file_patience: timedelta = FILE_PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the process has made before any work begins. `stopping` is set once and ends all waits."""
+
+    settings: Settings
+    cluster: Cluster
+    metrics: Metrics
+    leadership: Leadership
+    tokens: Tokens
+    claims: Claims
+    stopping: Event
+    bulkheads: Bulkheads | None = None
+    edges: Edges = field(default_factory=Edges)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the process does once it leads.
+
+    `begin` is called before all, and by each sweep; it may raise `Unreachable` and is called again then. `withdraw`
+    takes back what it published, by a cluster that gives up soon; both raise `PassEnded` where we do not lead.
+    `restore` is called with each resource that exists, before the first pass. `heard` is called for a key that the
+    watches tell of, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
+    against, None where all is well; `late` how many workers come near to that.
+    """
+
+    begin: Callable[[], None]
+    restore: Callable[[Json], None]
+    heard: Callable[[Key], None]
+    reconcile: Callable[[Key], float | None]
+    stuck: Callable[[], str | None] = lambda: None
+    late: Callable[[], int] = lambda: 0
+    withdraw: Callable[[Cluster], None] = lambda _cluster: None
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How orders that stand open are closed when nobody goes on with them.
+
+    `held` lists their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
+    exceptions of `telling` say is fit to be shown.
+    """
+
+    held: Callable[[], list[Json]]
+    close: Callable[[Json], None]
+    let_go: Callable[[Json], None]
+    telling: tuple[type[Exception], ...] = TELLING
