@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mailservers.certificates import Authority, Served
 from mailtls.cli.output.text import text_report
-from mailtls.cli.survey_result import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain
 from mailtls.cli.targets import read_port
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts, Inspection, Login, LoginOutcome

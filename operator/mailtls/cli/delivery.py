@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mailtls.cli.errors import ExitCode
-from mailtls.cli.output.exposition import prometheus_report
-from mailtls.cli.output.junit import junit_report
+from mailtls.cli.output.exports import junit_report, prometheus_report
 from mailtls.cli.output.machine import json_report
 from mailtls.cli.output.text import text_report
+from mailtls.cli.results import Survey, Verdict
 from mailtls.cli.survey import Watcher
-from mailtls.cli.survey_result import Survey, Verdict
 from mailtls.probe.target import Endpoint
 
 _STANDARD_OUTPUT: Final = Path("-")

@@ -69,7 +69,7 @@ def preflight(
 def _look(text: str, place: "Place", namespace: str, *, strict: bool) -> None:
     from mailtls.cli.output.words import preflight_line, preflight_summary
     from mailtls.cli.preflight.checks import preflight as check
-    from mailtls.cli.preflight.line import exit_code
+    from mailtls.cli.results import exit_code
 
     if place.installation is None:
         typer.echo(_ASSUMED)

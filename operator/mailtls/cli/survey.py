@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from mailtls.cli.survey_result import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain
 from mailtls.cli.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
 from mailtls.domains.policy import served_at
 from mailtls.maildomain.checks.verdict import is_tls_demanded, judge_domain

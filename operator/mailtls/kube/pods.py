@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.interface import Cluster
-from mailtls.model.service import Service, ServicePort
+from mailtls.kube.workload import Service, ServicePort
 
 _HEADLESS: Final = "None"
 

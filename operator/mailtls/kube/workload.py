@@ -1,4 +1,4 @@
-"""Workloads and their pods as observed: who mounts the Secret where, and who was told about which certificate."""
+"""Workloads, their pods and the Services before them, as observed: who mounts the Secret, who leads where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,3 +102,25 @@ def ordinal_order(name: str) -> tuple[str, int]:
 def ordinal(name: str) -> int:
     """Return the number of a StatefulSet's pod, -1 where the name has none."""
     return ordinal_order(name)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One TCP port of a Service; `target` is where it leads to: the number or the name of a container's port."""
+
+    number: int
+    target: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service with a selector; a headless one has no `addresses`, for it leads to the pods' own."""
+
+    name: str
+    selector: Mapping[str, str]
+    ports: tuple[ServicePort, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether pods with these labels are behind it."""
+        return bool(self.selector) and self.selector.items() <= labels.items()

@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 from mailtls.api.spec import Desired, PublicName
 from mailtls.controller.step import ProbeWays
-from mailtls.kube.workload import WorkloadState
-from mailtls.model.service import Service, ServicePort
+from mailtls.kube.workload import Service, ServicePort, WorkloadState
 from mailtls.observed import Observed
 from mailtls.probe.target import Depth, Endpoint, Port, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity

@@ -14,10 +14,9 @@ from mailtls.cli.cluster import Connected
 from mailtls.cli.errors import ExitCode
 from mailtls.cli.output.words import preflight_line, preflight_summary
 from mailtls.cli.preflight import serving
-from mailtls.cli.preflight.line import Line, bad, doubtful, exit_code, good, unseen
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight_command import InvalidManifest, _installation, read_manifests
-from mailtls.cli.survey_result import Verdict
+from mailtls.cli.results import Line, Verdict, bad, doubtful, exit_code, good, unseen
 from mailtls.kube.interface import ApiError
 from mailtls.kube.rights import find_installation
 from mailtls.reasons.reason import Finding, Reason

@@ -23,11 +23,10 @@ from builders.surveys import (
     survey,
     text,
 )
-from mailtls.cli.output.exposition import prometheus_report
-from mailtls.cli.output.junit import junit_report
+from mailtls.cli.output.exports import junit_report, prometheus_report
 from mailtls.cli.output.machine import json_report, json_schema
 from mailtls.cli.output.words import days_left, safe
-from mailtls.cli.survey_result import Survey, Verdict
+from mailtls.cli.results import Survey, Verdict
 from mailtls.probe.facts import LoginOutcome
 from mailtls.reasons.advice import Server, software_of
 from mailtls.reasons.explanations.explanation import EXPLANATIONS

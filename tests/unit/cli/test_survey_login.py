@@ -11,8 +11,8 @@ from mailservers.certificates import HOST, Authority
 from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.cli.probe_options import Asked, request
+from mailtls.cli.results import Survey, Verdict
 from mailtls.cli.survey import survey
-from mailtls.cli.survey_result import Survey, Verdict
 from mailtls.probe.facts import LoginOutcome
 from mailtls.probe.target import Depth
 from mailtls.reasons.reason import Reason

@@ -4,7 +4,7 @@ import pytest
 
 from builders.surveys import seen
 from mailtls.cli.output.advice import advice_on
-from mailtls.cli.survey_result import Seen
+from mailtls.cli.results import Seen
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.reasons.explanations.depth import DEPTH

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from builders.surveys import survey
-from mailtls.cli.survey_result import Seen, Verdict
+from mailtls.cli.results import Seen, Verdict
 from mailtls.cli.targets import read_port
 from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission
 from mailtls.probe.checks.verdict import judge

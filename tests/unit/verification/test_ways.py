@@ -24,9 +24,8 @@ from mailtls.issuance.schedule import FIRST_PROBE_RETRY
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.interface import ApiError
 from mailtls.kube.pods import parse
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.kube.workload import PodState, Service, ServicePort, WorkloadState
 from mailtls.metrics import Metrics
-from mailtls.model.service import Service, ServicePort
 from mailtls.net.addresses import AddressPolicy, Found
 from mailtls.observed import Observed
 from mailtls.probe.checks.verdict import judge

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Final
 
-from mailtls.cli.survey_result import Seen
+from mailtls.cli.results import Seen
 from mailtls.probe.target import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
 from mailtls.reasons.advice import Server, product_name
 from mailtls.reasons.explanations.explanation import EXPLANATIONS, SECTIONS

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mailtls import __version__
 from mailtls.cli.output.advice import advice_on, explanation
 from mailtls.cli.output.words import days_left, safe
-from mailtls.cli.survey_result import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band, read_served
 from mailtls.reasons.reason import Finding
 

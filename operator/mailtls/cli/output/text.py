@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mailtls.cli.output.advice import advice_on
 from mailtls.cli.output.words import days_left, key_words, login_words, manner, place, safe, summary
-from mailtls.cli.survey_result import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate
 from mailtls.reasons.reason import Finding, Severity
 from mailtls.times import format_minute

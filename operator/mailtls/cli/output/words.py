@@ -6,8 +6,7 @@ from textwrap import wrap
 from typing import Final
 
 from mailtls.cli.output.advice import explanation
-from mailtls.cli.preflight.line import Line
-from mailtls.cli.survey_result import Seen, Survey, Verdict
+from mailtls.cli.results import Line, Seen, Survey, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band
 from mailtls.probe.facts import Login, LoginOutcome
 from mailtls.probe.target import Port, TlsMode

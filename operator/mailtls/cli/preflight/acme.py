@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mailtls.api.spec import Desired
-from mailtls.cli.preflight.line import Line, bad, doubtful, good, unseen
 from mailtls.cli.preflight.place import Place, read_entry
+from mailtls.cli.results import Line, bad, doubtful, good, unseen
 from mailtls.issuance.acme.directory import Directory, read_directory
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.policy import choose

@@ -10,8 +10,8 @@ from typing import Any, Final
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
-from mailtls.cli.preflight.line import Line, bad, good, unseen
 from mailtls.cli.preflight.place import Place
+from mailtls.cli.results import Line, bad, good, unseen
 from mailtls.kube.interface import ApiError
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from mailtls.api.spec import Desired, SolverSettings
-from mailtls.cli.preflight.line import Line, bad, doubtful, good, unseen
+from mailtls.cli.preflight.network import knock
 from mailtls.cli.preflight.place import Place, read_entry
-from mailtls.cli.preflight.ports import knock
+from mailtls.cli.results import Line, bad, doubtful, good, unseen
 from mailtls.issuance.solvers.base import ChallengeProblem, Outcome, Remark, Stage, Surroundings
 from mailtls.issuance.solvers.policy import choose
 from mailtls.issuance.solvers.registry import SOLVERS, Registry

@@ -6,10 +6,12 @@ from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired
 from mailtls.cli.preflight import acme as authority
-from mailtls.cli.preflight import admission, names, ports, serving
+from mailtls.cli.preflight import admission, serving
 from mailtls.cli.preflight import challenges as proofs
-from mailtls.cli.preflight.line import Line, bad, good, unseen
+from mailtls.cli.preflight import network as names
+from mailtls.cli.preflight import network as ports
 from mailtls.cli.preflight.place import Place
+from mailtls.cli.results import Line, bad, good, unseen
 from mailtls.kube.interface import ApiError
 
 _NEW = {"uid": "preflight", "generation": 1}
@@ -26,10 +28,10 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         yield bad("spec", invalid.finding)
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
-    yield from names.lines(desired, place)
+    yield from names.name_lines(desired, place)
     yield from _seen("authority", authority.lines(desired, place))
     yield from _seen("proofs", proofs.lines(desired, place))
-    yield from ports.lines(desired, place)
+    yield from ports.port_lines(desired, place)
     yield from serving.lines(resource, desired, place)
 
 

@@ -7,8 +7,8 @@ from mailtls.api.installation import Features, parse_features
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import resource_path, resources_path
 from mailtls.api.spec import Desired, Key
-from mailtls.cli.preflight.line import Line, bad, doubtful, good, unseen
 from mailtls.cli.preflight.place import Place, RehearsingCluster
+from mailtls.cli.results import Line, bad, doubtful, good, unseen
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError
 from mailtls.kube.journal import staged_name

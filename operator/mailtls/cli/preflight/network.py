@@ -1,4 +1,4 @@
-"""Are the mail ports reached from here, as they would have to be by strangers and by users elsewhere."""
+"""Do the names resolve, and are the mail ports reached from here, as they would have to be by strangers."""
 
 import socket
 from collections.abc import Iterator
@@ -6,14 +6,37 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from mailtls.api.spec import Desired
-from mailtls.cli.preflight.line import Line, doubtful, good
 from mailtls.cli.preflight.place import Place
+from mailtls.cli.results import Line, doubtful, good, unseen
 from mailtls.maildomain.lookup.records import Lookup
 from mailtls.probe.target import Protocol
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Reason
 
-TOPIC: Final = "ports"
+NAMES: Final = "dns"
+
+
+def name_lines(desired: Desired, place: Place) -> Iterator[Line]:
+    """Look each name up that is no wildcard, and the one that the probe dials from outside."""
+    lookup = Lookup(place.resolver)
+    public = (desired.probe.public.host,) if desired.probe.public else ()
+    for name in dict.fromkeys((*desired.dns_names, *public)):
+        if not name.startswith("*."):
+            yield _line(lookup, name)
+
+
+def _line(lookup: Lookup, name: str) -> Line:
+    answers = lookup.addresses(name)
+    addresses = [address for answer in answers for address in answer.values]
+    if addresses:
+        return good(NAMES, f"{name} has {', '.join(addresses)}.")
+    failure = next((answer.failure for answer in answers if answer.failure), "")
+    if failure:
+        return unseen(NAMES, f"{name} could not be looked up ({failure}).")
+    return doubtful(NAMES, f"{name} has no address yet: mail clients will not find it.", Reason.DNS_LOOKUP_FAILED)
+
+
+PORTS: Final = "ports"
 _SECONDS: Final = 3.0
 _AT_ONCE: Final = 16
 _MOST_ADDRESSES: Final = 8
@@ -23,7 +46,7 @@ _WHY: Final = (
 )
 
 
-def lines(desired: Desired, place: Place) -> Iterator[Line]:
+def port_lines(desired: Desired, place: Place) -> Iterator[Line]:
     """Knock at each port of each address of the name that clients dial; a name without any is told of elsewhere."""
     host, numbers = _outside(desired)
     if host.startswith("*.") or not numbers:
@@ -57,11 +80,11 @@ def _outside(desired: Desired) -> tuple[str, list[int]]:
 def _at(where: str, faults: dict[int, str]) -> Iterator[Line]:
     reached = [str(port) for port, fault in faults.items() if not fault]
     if reached:
-        yield good(TOPIC, f"{_counted(reached)} of {where} answer{'s' if len(reached) == 1 else ''} from here.")
+        yield good(PORTS, f"{_counted(reached)} of {where} answer{'s' if len(reached) == 1 else ''} from here.")
     missed = [f"{port} ({fault})" for port, fault in faults.items() if fault]
     if missed:
         message = f"{_counted(missed)} of {where}: not reached from here; {_WHY}."
-        yield doubtful(TOPIC, message, Reason.PORT_BLOCKED)
+        yield doubtful(PORTS, message, Reason.PORT_BLOCKED)
 
 
 def _counted(ports: list[str]) -> str:
