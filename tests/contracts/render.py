@@ -40,7 +40,7 @@ REASONS_HEAD = """\
 # Reasons
 
 Conditions, events, metric labels and `status.endpoints` share these words. Each has its cause and something to try.
-This page is made from `operator/mailtls/model/explanations/`; do not edit it.
+This page is made from `operator/mailtls/reasons/explanations/`; do not edit it.
 """
 
 
