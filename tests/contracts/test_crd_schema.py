@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy, Way
 from mailtls.reasons.advice import Server
 
+DOCS = Path(__file__).parents[2] / "docs"
 KEYWORDS = {
     "type", "format", "description", "default", "enum", "required", "properties", "items", "pattern",
     "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
@@ -211,3 +213,14 @@ def test_columns_of_times_to_come_are_strings() -> None:
     (version,) = crd()["spec"]["versions"]
     types = {column["name"]: column["type"] for column in version["additionalPrinterColumns"]}
     assert (types["Expires"], types["Renews"]) == ("string", "string")
+
+
+def test_every_provider_has_a_schema_and_a_page_and_every_schema_a_provider() -> None:
+    """What the registry of solvers can read, users can write and look up, and nothing else."""
+    solver = schema()["properties"]["spec"]["properties"]["acme"]["properties"]["solvers"]["items"]["properties"]
+    dns = {name: node for name, node in solver["dns01"]["properties"].items() if node["type"] == "object"}
+    by_dns = {f"dns01.{name}" for name in dns}
+    others = set(solver) - {"selector", "dns01"}
+    assert {each.name for each in SOLVERS.providers} == by_dns | others
+    for provider in SOLVERS.providers:
+        assert provider.name.rpartition(".")[2] in (DOCS / provider.page).read_text()

@@ -2,6 +2,7 @@
 
 import socketserver
 import threading
+from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,10 @@ class ChallengeDns:
     def add(self, name: str, value: str) -> None:
         """Answer `value` at `name` from now on."""
         self._values.setdefault(f"{name}.", []).append(value)
+
+    def set(self, name: str, values: Collection[str]) -> None:
+        """Answer these values at `name` from now on."""
+        self._values[f"{name}."] = list(values)
 
     def answer(self, query: dns.message.Message) -> dns.message.Message:
         """Make the answer to a query."""
