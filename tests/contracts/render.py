@@ -93,9 +93,12 @@ def reasons() -> str:
     return "\n".join(lines)
 
 
-def entry(reason: str, told: Any) -> str:
+def entry(reason: Any, told: Any) -> str:
     """Return what docs/reasons.md says of one reason; what nobody has written is left out."""
-    by_server = [f"**{server}:** {fix}" for server, fix in told.fixes.items()]
+    from mailtls.reasons.advice import settings_for  # noqa: PLC0415 - a script finds the package first
+    from mailtls.reasons.software import product_name  # noqa: PLC0415
+
+    by_server = [f"**{product_name(software)}:** {how}" for software, how in settings_for(reason).items()]
     seen_in = [told.rfc] * bool(told.rfc) + [f"TLS reports: `{told.tlsrpt}`"] * bool(told.tlsrpt)
     parts = [
         f"### {reason}",

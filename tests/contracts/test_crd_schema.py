@@ -17,7 +17,7 @@ from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.issuance.solvers.rfc2136 import TSIG_ALGORITHMS
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy, Way
-from mailtls.reasons.advice import Server
+from mailtls.reasons.software import Software
 
 DOCS = Path(__file__).parents[2] / "docs"
 KEYWORDS = {
@@ -160,7 +160,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("spec.workloads[].preset", Server),
+        ("spec.workloads[].preset", Software),
         ("spec.workloads[].kind", WorkloadKind),
         ("spec.workloads[].updateStrategy", UpdateStrategy),
         ("spec.workloads[].ports[].protocol", Protocol),

@@ -17,7 +17,7 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload, workload_path
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Endpoint
-from mailtls.reasons.advice import Server
+from mailtls.reasons.software import Software
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import (
@@ -34,7 +34,7 @@ from mailtls.verification.evidence import gather, targets
 
 SECRET = "mx-tls"
 HOST = "mx1.example.com"
-POSTFIX = PRESETS[Server.POSTFIX]
+POSTFIX = PRESETS[Software.POSTFIX]
 TIMEOUT = timedelta(minutes=2)
 KINDS_WITH_REPLICAS = {WorkloadKind.STATEFUL_SET, WorkloadKind.DEPLOYMENT}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from mailtls.probe.target import RELAY_PORT, Port, Protocol, TlsMode, TlsPolicy
-from mailtls.reasons.advice import Server
+from mailtls.reasons.software import Software
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,20 @@ _MAIL = (
     Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
 )
 _IMAPS = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
-PRESETS: Mapping[Server, Preset] = MappingProxyType(
+PRESETS: Mapping[Software, Preset] = MappingProxyType(
     {
-        Server.POSTFIX: Preset(reload=("postfix", "reload"), ports=_MAIL),
-        Server.DOVECOT: Preset(
+        Software.POSTFIX: Preset(reload=("postfix", "reload"), ports=_MAIL),
+        Software.DOVECOT: Preset(
             reload=("doveadm", "reload"),
             ports=(Port(143, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.IMAP), _IMAPS),
         ),
         # Both run as process 1 of their container. `kill` is the shell's own, as small images have no other.
-        Server.EXIM: Preset(reload=("sh", "-c", "kill -HUP 1"), ports=_MAIL),
-        Server.HAPROXY: Preset(
+        Software.EXIM: Preset(reload=("sh", "-c", "kill -HUP 1"), ports=_MAIL),
+        Software.HAPROXY: Preset(
             reload=("sh", "-c", "kill -USR2 1"), ports=(Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), _IMAPS)
         ),
-        Server.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate at its start alone: only a restart helps
-        Server.GENERIC: Preset(),
+        Software.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate at its start alone: only a restart helps
+        Software.GENERIC: Preset(),
     }
 )
 

@@ -10,8 +10,8 @@ from mailtls.pki.served_certificate import ServedCertificate, read_served
 from mailtls.probe.facts import Facts, Login
 from mailtls.probe.replies import Phase
 from mailtls.probe.target import Depth, Endpoint
-from mailtls.reasons.advice import Server, software_of
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.software import Software, software_of
 
 
 class Verdict(StrEnum):
@@ -42,7 +42,7 @@ class Seen:
         return read_served(self.facts.session.chain[0]) if self.facts.session else None
 
     @property
-    def software(self) -> Server | None:
+    def software(self) -> Software | None:
         """The server, where it names itself."""
         return software_of(line for reply in self.facts.replies[:1] for line in reply.lines)
 

@@ -3,8 +3,7 @@
 The enum and the explanations are one table: `docs/reasons.md` is generated from it and `make check` compares them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -223,7 +222,8 @@ class Explanation:
 
     `symptom` is what users and other postmasters see of it; `mailbox_symptom` the same at a port for users' programs
     (IMAP, POP3, submission), where that differs. `rfc` names the sections that rule it; `tlsrpt` the result type under
-    which senders report it (RFC 8460 section 4.3). `fix` is for every server, `fixes` says how in some of them.
+    which senders report it (RFC 8460 section 4.3). `fix` is for every server: `mailtls.reasons.advice` says how in
+    some of them.
     """
 
     meaning: str
@@ -232,7 +232,6 @@ class Explanation:
     mailbox_symptom: str = ""
     rfc: str = ""
     tlsrpt: str = ""
-    fixes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def symptoms(self) -> str:

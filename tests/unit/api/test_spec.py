@@ -32,8 +32,8 @@ from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion
-from mailtls.reasons.advice import Server
 from mailtls.reasons.reason import Reason
+from mailtls.reasons.software import Software
 
 Json = dict[str, Any]
 
@@ -440,8 +440,8 @@ def test_workload_overrides_parts_of_its_preset() -> None:
     assert workload.ports == (Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED),)
 
 
-@pytest.mark.parametrize("server", [server for server in Server if server is not Server.GENERIC])
-def test_server_of_a_name_needs_no_ports(server: Server) -> None:
+@pytest.mark.parametrize("server", [server for server in Software if server is not Software.GENERIC])
+def test_server_of_a_name_needs_no_ports(server: Software) -> None:
     """Each preset lists ports that its own server speaks on, by the policy that the same ports get when written."""
     written = {"kind": "Deployment", "name": "mx", "preset": str(server), "updateStrategy": "Restart"}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
@@ -473,7 +473,7 @@ def test_workload_that_is_not_reloaded_has_no_command(strategy: UpdateStrategy) 
     assert (workload.update_strategy, workload.reload, workload.ports) == (
         strategy,
         None,
-        PRESETS[Server.POSTFIX].ports,
+        PRESETS[Software.POSTFIX].ports,
     )
 
 

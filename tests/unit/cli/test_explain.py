@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from mailtls import __version__
 from mailtls.cli.app import app
+from mailtls.reasons.advice import settings_for
 from mailtls.reasons.explanations.explanation import EXPLANATIONS
 from mailtls.reasons.reason import Reason
 
@@ -28,7 +29,7 @@ def test_every_reason_is_explained_in_any_case(reason: Reason) -> None:
         known.mailbox_symptom,
         known.rfc,
         known.tlsrpt,
-        *known.fixes.values(),
+        *settings_for(reason).values(),
     ):
         assert " ".join(words.split()) in shown
 

@@ -28,9 +28,9 @@ from mailtls.cli.output.machine import json_report, json_schema
 from mailtls.cli.output.words import days_left, safe
 from mailtls.cli.results import Survey, Verdict
 from mailtls.probe.facts import LoginOutcome
-from mailtls.reasons.advice import Server, software_of
 from mailtls.reasons.explanations.explanation import EXPLANATIONS
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.software import Software, software_of
 
 CASES = {
     "good": (survey(endpoints=(good(),)), Verdict.OK, 0, 0),
@@ -194,14 +194,14 @@ def test_prometheus_report_escapes_hostile_labels() -> None:
 @pytest.mark.parametrize(
     ("greeting", "software"),
     [
-        ("mx1.example.com ESMTP Postfix (Debian/GNU)", Server.POSTFIX),
-        ("mx ESMTP Exim 4.98 Tue, 24 Nov 2026", Server.EXIM),
-        ("mail.example.com ESMTP OpenSMTPD", Server.OPENSMTPD),
-        ("[CAPABILITY IMAP4rev1] Dovecot ready.", Server.DOVECOT),
+        ("mx1.example.com ESMTP Postfix (Debian/GNU)", Software.POSTFIX),
+        ("mx ESMTP Exim 4.98 Tue, 24 Nov 2026", Software.EXIM),
+        ("mail.example.com ESMTP OpenSMTPD", Software.OPENSMTPD),
+        ("[CAPABILITY IMAP4rev1] Dovecot ready.", Software.DOVECOT),
         ("mx.example.com ESMTP", None),
     ],
 )
-def test_software_is_told_by_its_greeting(greeting: str, software: Server | None) -> None:
+def test_software_is_told_by_its_greeting(greeting: str, software: Software | None) -> None:
     """Real greetings name their server, or do not."""
     assert software_of([greeting]) is software
 

@@ -7,11 +7,13 @@ from mailtls.cli.output.advice import advice_on
 from mailtls.cli.results import Seen
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.reasons.advice import setting
 from mailtls.reasons.explanations.depth import DEPTH
 from mailtls.reasons.explanations.explanation import EXPLANATIONS
 from mailtls.reasons.explanations.probe import CONNECTING, STARTING_TLS
 from mailtls.reasons.explanations.served import SERVED
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.software import Software
 
 OF_PROBES = (*CONNECTING, *STARTING_TLS, *SERVED, *DEPTH)
 OF_SENDERS = ("Gmail", "senders", "MTA-STS", "Mail to you", "Mail from")
@@ -40,8 +42,9 @@ def test_setting_is_that_of_the_server_seen_or_usual(port: str, greeting: str, s
     """An IMAP server that does not name itself is no Postfix."""
     advice = advice_on(Finding(Reason.STARTTLS_NOT_ADVERTISED, "…"), greeted(port, greeting))
     known = EXPLANATIONS[Reason.STARTTLS_NOT_ADVERTISED]
-    assert (advice.fix, advice.server, advice.setting) == (known.fix, server, known.fixes[server])
-    assert advice.whole_fix == f"{known.fix} {server}: {known.fixes[server]}"
+    how = setting(Reason.STARTTLS_NOT_ADVERTISED, Software(server.lower()))
+    assert (advice.fix, advice.server, advice.setting) == (known.fix, server, how)
+    assert advice.whole_fix == f"{known.fix} {server}: {how}"
 
 
 def test_server_without_a_setting_of_its_own_gets_the_general_fix_alone() -> None:

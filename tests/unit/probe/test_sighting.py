@@ -12,7 +12,9 @@ from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.probe.target import Port, ProxyProtocol, Target, TlsMode, TlsPolicy
+from mailtls.reasons.advice import setting
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.software import Software, product_name
 
 AUTHORITY = Authority("An authority of a very long name indeed")
 GOOD = AUTHORITY.issue(Wish(common_name="a common name of sixty-four characters that fills its field wholly"[:64]))
@@ -107,3 +109,25 @@ def test_header_of_the_proxy_protocol_is_named_where_it_may_be_the_trouble(
 def test_header_that_was_not_sent_is_not_blamed(facts: Facts) -> None:
     """A server that answers oddly by itself has another trouble."""
     assert "PROXY" not in found(facts).message
+
+
+@pytest.mark.parametrize(
+    ("greeting", "software"), [("mx ESMTP Exim 4.98", Software.EXIM), ("mx ESMTP", Software.POSTFIX)]
+)
+def test_condition_names_the_setting_of_the_server_seen_or_usual(greeting: str, software: Software) -> None:
+    """The sentence is the one of the documentation; the command line shows it apart from the message."""
+    heard = Reply(Phase.GREETING, 220, (greeting,))
+    facts = Facts(stop=Stop(Phase.STARTTLS, Fault.NOT_OFFERED, "PIPELINING"), replies=(heard,))
+    how = setting(Reason.STARTTLS_NOT_ADVERTISED, software)
+    assert how
+    assert found(facts).message.endswith(f". {product_name(software)}: {how}")
+    assert how not in found(facts, by_hand=True).message
+
+
+def test_server_without_a_setting_of_its_own_adds_nothing_to_the_message() -> None:
+    """Never that of another server."""
+    heard = Reply(Phase.GREETING, 220, ("mx ESMTP OpenSMTPD",))
+    facts = Facts(
+        stop=Stop(Phase.STARTTLS, Fault.UNEXPECTED_REPLY, "454"), replies=(heard, Reply(Phase.STARTTLS, 454, ("no",)))
+    )
+    assert not any(product_name(each) in found(facts).message for each in Software if each is not Software.GENERIC)

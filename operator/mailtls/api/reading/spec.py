@@ -32,8 +32,8 @@ from mailtls.api.spec import (
 from mailtls.hostname import certificate_name
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Port
-from mailtls.reasons.advice import Server
 from mailtls.reasons.reason import Reason
+from mailtls.reasons.software import Software
 
 __all__ = [
     "KEY_SIZES",
@@ -222,9 +222,9 @@ def _rollout(node: Node) -> Rollout:
 def _workloads(node: Node) -> tuple[Workload, ...]:
     """Read the workloads; entries of several servers in the same pods become one, told by all their reloads."""
     workloads: dict[str, Workload] = {}
-    servers: set[tuple[str, Server]] = set()
+    servers: set[tuple[str, Software]] = set()
     for item in node.items(32):
-        workload, server = _workload(item), _server(item)
+        workload, server = _workload(item), _software(item)
         if (str(workload), server) in servers:
             raise item.refused(f"{workload} stands here twice, so remove one of the two")
         servers.add((str(workload), server))
@@ -246,13 +246,13 @@ def _together(node: Node, before: Workload, more: Workload) -> Workload:
     return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
 
 
-def _server(node: Node) -> Server:
+def _software(node: Node) -> Software:
     preset = node.at("preset")
-    return preset.choice(Server) if preset.is_given else Server.POSTFIX
+    return preset.choice(Software) if preset.is_given else Software.POSTFIX
 
 
 def _workload(node: Node) -> Workload:
-    strategy, kind = node.at("updateStrategy"), _server(node)
+    strategy, kind = node.at("updateStrategy"), _software(node)
     how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
     return Workload(
         kind=node.at("kind").choice(WorkloadKind),
@@ -263,14 +263,14 @@ def _workload(node: Node) -> Workload:
     )
 
 
-def _reload(node: Node, server: Server, how: UpdateStrategy) -> Reload | None:
+def _reload(node: Node, server: Software, how: UpdateStrategy) -> Reload | None:
     if how is not UpdateStrategy.RELOAD:
         if node.is_given:
             raise node.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
         return None
     container, words = node.at("container"), node.at("command").items(64)
     command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
-    if not command and server is Server.OPENSMTPD:
+    if not command and server is Software.OPENSMTPD:
         raise node.refused(
             "OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
             " reload.command"

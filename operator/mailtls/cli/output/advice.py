@@ -7,10 +7,12 @@ from textwrap import fill
 from typing import Final
 
 from mailtls.cli.results import Seen
+from mailtls.probe.checks.wording import usual_software
 from mailtls.probe.target import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
-from mailtls.reasons.advice import Server, product_name
+from mailtls.reasons.advice import setting, settings_for
 from mailtls.reasons.explanations.explanation import EXPLANATIONS, SECTIONS
 from mailtls.reasons.reason import Explanation, Finding, Reason, Severity
+from mailtls.reasons.software import product_name
 
 _DELIVERY: Final = frozenset({Protocol.SMTP, Protocol.LMTP})
 _QUEUED: Final = "Mail that was taken waits in the queue of the mail server in front, and comes back after days."
@@ -56,22 +58,17 @@ def advice_on(finding: Finding, seen: Seen | None = None) -> Advice:
     if seen is None:
         return Advice(known.fix, known.symptom, rfc=known.rfc, tlsrpt=finding.tlsrpt or known.tlsrpt)
     port = seen.endpoint.target.port
-    server = product_name(seen.software or _usual(port.protocol))
-    setting = {name.lower(): fix for name, fix in known.fixes.items()}.get(server.lower(), "")
+    software = seen.software or usual_software(port.protocol)
+    how = setting(finding.reason, software)
     return Advice(
         known.fix,
         _symptom(known, finding, port),
-        server if setting else "",
-        setting,
+        product_name(software) if how else "",
+        how,
         _rules(known.rfc, port.protocol),
         # Senders report about the hosts that a domain's MX records name (RFC 8460 section 1), so about port 25.
         finding.tlsrpt or known.tlsrpt if (port.protocol, port.port) == (Protocol.SMTP, RELAY_PORT) else "",
     )
-
-
-def _usual(protocol: Protocol) -> Server:
-    """The server to speak of where the greeting names none."""
-    return Server.POSTFIX if protocol is Protocol.SMTP else Server.DOVECOT
 
 
 def _symptom(known: Explanation, finding: Finding, port: Port) -> str:
@@ -136,8 +133,8 @@ def _parts(reason: Reason, known: Explanation) -> Iterator[str]:
     if known.mailbox_symptom:
         yield from ("", "At ports for mail programs (IMAP, POP3, submission):", _paragraph(known.mailbox_symptom))
     yield from ("", "What to do:", _paragraph(known.fix))
-    for server, fix in known.fixes.items():
-        yield from ("", f"With {server}:", _paragraph(fix))
+    for software, how in settings_for(reason).items():
+        yield from ("", f"With {product_name(software)}:", _paragraph(how))
     if known.rfc:
         yield from ("", f"Rules: {known.rfc}")
     if known.tlsrpt:

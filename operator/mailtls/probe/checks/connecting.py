@@ -8,7 +8,6 @@ from typing import Final
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
-    fix,
     is_refused,
     list_is_unknown,
     proxy_hint,
@@ -30,8 +29,7 @@ def connection_is_refused(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.CONNECTION_REFUSED,
-        f"Nothing listens on port {given.port}: start the listener ({fix(given, Reason.CONNECTION_REFUSED)}) or "
-        "correct the port.",
+        f"Nothing listens on port {given.port}: start the listener or correct the port.",
     )
 
 
@@ -78,8 +76,7 @@ def probe_is_denied(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.PROBE_DENIED,
-        f"The server turns the prober away ({reply.text}): allow {given.wording.prober} "
-        f"({fix(given, Reason.PROBE_DENIED)}).",
+        f"The server turns the prober away ({reply.text}): allow {given.wording.prober}.",
         _unless_proven(given),
     )
 
@@ -90,7 +87,7 @@ def port_wants_tls_first(given: CheckInput) -> Finding | None:
         Finding(
             Reason.IMPLICIT_TLS_ON_STARTTLS_PORT,
             f"Port {given.port} sends no greeting but answers TLS at once: {given.wording.implicit}, or "
-            f"{fix(given, Reason.IMPLICIT_TLS_ON_STARTTLS_PORT)} ({given.hints.ports}, RFC 8314).",
+            f"turn implicit TLS off in the server ({given.hints.ports}, RFC 8314).",
             evidence="no greeting, but TLS in answer to a ClientHello",
         )
         if given.facts.tls_first

@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Final
 
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
-from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, ProtocolHints, Wording, hints_for
+from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, ProtocolHints, Wording, hints_for, usual_software
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Expected, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.probe.threshold import Thresholds
+from mailtls.reasons.advice import setting
 from mailtls.reasons.quoting import shorten
-from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.reason import Finding
+from mailtls.reasons.software import Software, product_name, software_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ class CheckInput:
     def wording(self) -> Wording:
         """What to call the things to change."""
         return BY_HAND if self.expected.by_hand else IN_CLUSTER
+
+    @property
+    def software(self) -> Software:
+        """The server that the greeting names, else the usual one of the protocol."""
+        greeting = self.facts.replies[:1]
+        said = software_of(line for reply in greeting for line in reply.lines)
+        return said or usual_software(self.target.port.protocol)
 
     @property
     def implicit(self) -> bool:
@@ -112,11 +121,6 @@ def is_refused(given: CheckInput, stop: Stop) -> bool:
     return reply is not None and reply.is_refusal
 
 
-def fix(given: CheckInput, reason: Reason) -> str:
-    """What the usual server of the protocol calls the settings to correct."""
-    return given.hints.fixes[reason]
-
-
 def proxy_hint(given: CheckInput) -> str:
     """What else may stand behind silence: a server that waits for a header before all else drops who sends none."""
     version = given.target.port.proxy_protocol
@@ -138,6 +142,12 @@ def ending(stop: Stop) -> str:
 
 
 EVIDENCE_LIMIT: Final = 1000  # characters of all parts; each of them has its own
+
+
+def with_setting(given: CheckInput, finding: Finding) -> Finding:
+    """Add how to correct it in the server that was seen, else in the usual one; a report by hand shows that apart."""
+    how = "" if given.expected.by_hand else setting(finding.reason, given.software)
+    return replace(finding, message=f"{finding.message} {product_name(given.software)}: {how}") if how else finding
 
 
 def with_evidence(given: CheckInput, finding: Finding) -> Finding:

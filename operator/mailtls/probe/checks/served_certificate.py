@@ -44,7 +44,7 @@ def foreign_certificate_is_served(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.UNEXPECTED_CERTIFICATE,
         f"The server serves another certificate than the stored one ({describe(leaf, digits=16)}): point "
-        f"{given.hints.fixes[Reason.UNEXPECTED_CERTIFICATE]} at {given.wording.stored} and check that the address "
+        f"it at {given.wording.stored} and check that the address "
         f"belongs to {given.wording.owner}.",
         evidence=describe(leaf),
     )

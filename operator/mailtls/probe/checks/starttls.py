@@ -8,7 +8,6 @@ import re
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
-    fix,
     is_refused,
     list_is_unknown,
     proxy_hint,
@@ -19,6 +18,10 @@ from mailtls.probe.checks.input import (
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.reasons.reason import Finding, Reason, Severity
 
+_NO_CERTIFICATE = (
+    "its certificate or key file may be missing, unreadable or not match the other, which its log says, or its rate "
+    "limit for TLS is reached"
+)
 # How a server takes its leave in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
 _FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")
 
@@ -31,7 +34,7 @@ def implicit_port_speaks_plaintext(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT,
         f"Port {given.port} must begin with TLS but said «{stop.detail}»: "
-        f"{fix(given, Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT)}, or {given.wording.start_tls} ({given.hints.ports}).",
+        f"turn implicit TLS on in the server, or {given.wording.start_tls} ({given.hints.ports}).",
     )
 
 
@@ -45,7 +48,7 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
         f"{given.hints.asks} {said}, so no client can start TLS: {'' if stop else unwanted(given)}"
-        f"{fix(given, Reason.STARTTLS_NOT_ADVERTISED)}, and look for a middlebox that strips {given.hints.starts}.",
+        f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}.",
         Severity.WARN if _may_do_without_tls(given) else Severity.FAIL,
         evidence=said,
     )
@@ -58,7 +61,7 @@ def starttls_is_unavailable(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"{given.hints.starts} is offered but fails ({reply.text}): {fix(given, Reason.STARTTLS_UNAVAILABLE)}.",
+        f"{given.hints.starts} is offered but fails ({reply.text}): {_NO_CERTIFICATE}.",
     )
 
 
@@ -69,8 +72,7 @@ def starttls_breaks_down(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"{given.hints.starts} is agreed to and then given up («{stop.detail}»): "
-        f"{fix(given, Reason.STARTTLS_UNAVAILABLE)}.",
+        f"{given.hints.starts} is agreed to and then given up («{stop.detail}»): {_NO_CERTIFICATE}.",
     )
 
 
@@ -81,7 +83,8 @@ def starttls_is_rejected(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_REJECTED,
-        f"{given.hints.starts} is offered but refused ({reply.text}): {fix(given, Reason.STARTTLS_REJECTED)}.",
+        f"{given.hints.starts} is offered but refused ({reply.text}): turn TLS on in the server, and check that no "
+        "proxy answers in its place.",
     )
 
 
@@ -104,7 +107,7 @@ def handshake_finds_no_version(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.NO_SHARED_TLS_VERSION,
-        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): {fix(given, Reason.NO_SHARED_TLS_VERSION)}.",
+        f"The server speaks neither TLS 1.2 nor 1.3 ({stop.detail}): allow TLS 1.2 and newer.",
     )
 
 
@@ -137,8 +140,8 @@ def ehlo_in_tls_fails(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.EHLO_AFTER_TLS_FAILED,
-        f"TLS works but {given.hints.phase(stop.phase)} failed ({ending(stop)}): see the server's log; "
-        f"{fix(given, Reason.EHLO_AFTER_TLS_FAILED)}, or the backend behind a TLS proxy is down.",
+        f"TLS works but {given.hints.phase(stop.phase)} failed ({ending(stop)}): see the server's log; a client "
+        "certificate may be demanded, a process may be at its limit, or the backend behind a TLS proxy is down.",
     )
 
 
@@ -163,7 +166,7 @@ def auth_is_offered_before_tls(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.AUTH_OFFERED_BEFORE_TLS,
-        f"Login by {methods or 'AUTH'} is offered before TLS: {fix(given, Reason.AUTH_OFFERED_BEFORE_TLS)}, so that no "
+        f"Login by {methods or 'AUTH'} is offered before TLS: offer logins inside TLS alone, so that no "
         "password travels in clear text.",
         Severity.WARN,
         evidence=_listed(given, Phase.CAPABILITIES),
@@ -178,7 +181,7 @@ def auth_is_lost_in_tls(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.AUTH_MISSING,
         f"{said if _offers_logins_in_clear(given) else 'No login is offered inside TLS'}: "
-        f"{fix(given, Reason.AUTH_MISSING)}.",
+        "turn logins on for the TLS service too.",
         evidence=_listed(given, Phase.CAPABILITIES_IN_TLS),
     )
 
@@ -191,7 +194,7 @@ def auth_is_never_offered(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.AUTH_MISSING,
-        f"No login is offered inside TLS, where users would log in: {fix(given, Reason.AUTH_MISSING)}, unless clients "
+        "No login is offered inside TLS, where users would log in: turn logins on for this port, unless clients "
         "are known by their addresses here.",
         Severity.WARN,
         evidence=_listed(given, Phase.CAPABILITIES_IN_TLS),

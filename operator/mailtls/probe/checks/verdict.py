@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from mailtls.probe.checks import connecting, inspection, login, names, served_certificate, starttls
 from mailtls.probe.checks.connecting import port_is_blocked, with_directions
-from mailtls.probe.checks.input import CheckInput, with_evidence
+from mailtls.probe.checks.input import CheckInput, with_evidence, with_setting
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding
@@ -83,4 +83,4 @@ def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> En
 
 def _findings(given: CheckInput) -> tuple[Finding, ...]:
     found = chain((finding for check in CHECKS if (finding := check(given))), names.findings(given))
-    return tuple(with_directions(given.target, with_evidence(given, finding)) for finding in found)
+    return tuple(with_directions(given.target, with_setting(given, with_evidence(given, finding))) for finding in found)

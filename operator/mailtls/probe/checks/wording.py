@@ -1,13 +1,12 @@
 """What findings call things: each protocol's own words, and what the reader of a message can change."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from mailtls.probe.replies import Phase
 from mailtls.probe.target import Protocol
-from mailtls.reasons.reason import Reason
+from mailtls.reasons.software import Software
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,6 @@ class ProtocolHints:
     server: str  # with its article
     asks: str
     ports: str
-    fixes: Mapping[Reason, str]
     starts: str = "STARTTLS"
 
     def phase(self, phase: Phase) -> str:
@@ -26,66 +24,20 @@ class ProtocolHints:
         return f"{phase} ({self.asks})" if listing else self.starts if phase is Phase.STARTTLS else str(phase)
 
 
-_POSTFIX: Final = MappingProxyType(
-    {
-        Reason.CONNECTION_REFUSED: "Postfix: enable the service in master.cf",
-        Reason.PROBE_DENIED: "Postfix: mynetworks, postscreen_access_list",
-        Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: "turn smtpd_tls_wrappermode off in Postfix",
-        Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: "set smtpd_tls_wrappermode=yes for this service in Postfix's master.cf",
-        Reason.STARTTLS_NOT_ADVERTISED: "set smtpd_tls_security_level=may and smtpd_tls_chain_files in Postfix",
-        Reason.STARTTLS_UNAVAILABLE: (
-            "in Postfix this is an unreadable, missing or mismatched certificate or key file, or a TLS rate limit; "
-            "its log names the file"
-        ),
-        Reason.STARTTLS_REJECTED: (
-            "in Postfix 502 means that TLS is off, so check smtpd_tls_security_level and that no proxy answers EHLO in "
-            "its place"
-        ),
-        Reason.NO_SHARED_TLS_VERSION: (
-            "set smtpd_tls_protocols and smtpd_tls_mandatory_protocols to >=TLSv1.2 in Postfix"
-        ),
-        Reason.EHLO_AFTER_TLS_FAILED: "a client certificate may be demanded (smtpd_tls_req_ccert)",
-        Reason.AUTH_OFFERED_BEFORE_TLS: (
-            "set smtpd_tls_auth_only=yes (or smtpd_tls_security_level=encrypt) in Postfix"
-        ),
-        Reason.AUTH_MISSING: "set smtpd_sasl_auth_enable=yes for the TLS service too",
-        Reason.UNEXPECTED_CERTIFICATE: "smtpd_tls_chain_files (Postfix)",
-    }
-)
-_DOVECOT: Final = MappingProxyType(
-    {
-        Reason.CONNECTION_REFUSED: "Dovecot: name the protocol in `protocols` and the port in an inet_listener",
-        Reason.PROBE_DENIED: "its access rules, and Dovecot's login_access_sockets",
-        Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: "set `ssl = no` in the port's inet_listener in Dovecot",
-        Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: "set `ssl = yes` in the port's inet_listener in Dovecot",
-        Reason.STARTTLS_NOT_ADVERTISED: "set `ssl = yes` and ssl_server_cert_file (2.3: ssl_cert) in Dovecot",
-        Reason.STARTTLS_UNAVAILABLE: (
-            "in Dovecot ssl_server_cert_file or ssl_server_key_file (2.3: ssl_cert, ssl_key) cannot be read or do not "
-            "match; its log names the file"
-        ),
-        Reason.STARTTLS_REJECTED: "check `ssl` in Dovecot and that no proxy answers in its place",
-        Reason.NO_SHARED_TLS_VERSION: "set ssl_min_protocol = TLSv1.2 in Dovecot",
-        Reason.EHLO_AFTER_TLS_FAILED: "a login process may have died or be at its process_limit",
-        Reason.AUTH_OFFERED_BEFORE_TLS: (
-            "set auth_allow_cleartext = no (2.3: disable_plaintext_auth = yes) or ssl = required in Dovecot"
-        ),
-        Reason.AUTH_MISSING: "check auth_mechanisms in Dovecot",
-        Reason.UNEXPECTED_CERTIFICATE: "ssl_server_cert_file (Dovecot; 2.3: ssl_cert)",
-    }
-)
 _HINTS: Final = MappingProxyType(
     {
-        Protocol.SMTP: ProtocolHints(
-            "an SMTP server", "EHLO", "25 and 587 are STARTTLS ports, 465 is implicit", _POSTFIX
-        ),
-        Protocol.LMTP: ProtocolHints("an LMTP server", "LHLO", "24 is a STARTTLS port", _DOVECOT),
-        Protocol.IMAP: ProtocolHints(
-            "an IMAP server", "CAPABILITY", "143 is a STARTTLS port, 993 is implicit", _DOVECOT
-        ),
-        Protocol.POP3: ProtocolHints("a POP3 server", "CAPA", "110 is an STLS port, 995 is implicit", _DOVECOT, "STLS"),
-        Protocol.SIEVE: ProtocolHints("a ManageSieve server", "CAPABILITY", "4190 is a STARTTLS port", _DOVECOT),
+        Protocol.SMTP: ProtocolHints("an SMTP server", "EHLO", "25 and 587 are STARTTLS ports, 465 is implicit"),
+        Protocol.LMTP: ProtocolHints("an LMTP server", "LHLO", "24 is a STARTTLS port"),
+        Protocol.IMAP: ProtocolHints("an IMAP server", "CAPABILITY", "143 is a STARTTLS port, 993 is implicit"),
+        Protocol.POP3: ProtocolHints("a POP3 server", "CAPA", "110 is an STLS port, 995 is implicit", "STLS"),
+        Protocol.SIEVE: ProtocolHints("a ManageSieve server", "CAPABILITY", "4190 is a STARTTLS port"),
     }
 )
+
+
+def usual_software(protocol: Protocol) -> Software:
+    """Return the server to speak of where the greeting names none."""
+    return Software.POSTFIX if protocol is Protocol.SMTP else Software.DOVECOT
 
 
 def hints_for(protocol: Protocol) -> ProtocolHints:

@@ -13,24 +13,12 @@ DEPTH: Mapping[Reason, Explanation] = {
         mailbox_symptom="Old mail programs, scanners and printers, which send no name, cannot connect; others can.",
         rfc="RFC 7672 section 8.1, RFC 8461 section 7.1",
         tlsrpt="validation-failure",
-        fixes={
-            "Postfix": "Set smtpd_tls_chain_files beside tls_server_sni_maps: it is what clients without SNI get.",
-            "Dovecot": "Set ssl_server_cert_file and ssl_server_key_file (ssl_cert and ssl_key before 2.4) outside of "
-            "any local_name block.",
-            "Exim": "Let the expansion of tls_certificate end in a default file when $tls_in_sni is empty or unknown.",
-            "HAProxy": "Remove strict-sni from the bind line, and name the default certificate first.",
-        },
     ),
     Reason.NAMES_NOT_ASKED: Explanation(
         "The certificate is for more names than the probe could check: the server accepted no more connections, or "
         "was so slow that the time ended. What it serves for the other names is not known.",
         "Allow more connections from the prober's address, or find out why the server is slow to greet.",
         symptom="Nothing, unless one of these names is served another certificate.",
-        fixes={
-            "Postfix": "Add the operator's network to smtpd_client_event_limit_exceptions and, with postscreen, to "
-            "postscreen_access_list.",
-            "Dovecot": "Raise process_limit of the login services, and mail_max_userip_connections.",
-        },
     ),
     Reason.SECOND_CERTIFICATE_STALE: Explanation(
         "The server has a certificate for each of two key types (ECDSA and RSA), and one of them is not the stored "
@@ -39,12 +27,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         symptom="Some users and senders see an expired or wrong certificate, and others at the same moment do not.",
         mailbox_symptom="Some users see an expired or wrong certificate, and others at the same moment do not.",
         rfc="RFC 8446 section 4.4.2.2",
-        fixes={
-            "Postfix": "Look at every pair in smtpd_tls_chain_files, and empty smtpd_tls_cert_file, "
-            "smtpd_tls_eccert_file and the files of their keys.",
-            "Dovecot": "Look at ssl_server_alt_cert_file (ssl_alt_cert before 2.4), or remove it.",
-            "Exim": "Look at every file in the list of tls_certificate.",
-        },
     ),
     Reason.TLS12_UNSUPPORTED: Explanation(
         "The server speaks TLS 1.3 only; senders with an older library cannot start TLS with it.",
@@ -53,28 +35,12 @@ DEPTH: Mapping[Reason, Explanation] = {
         mailbox_symptom="Old phones and mail programs cannot connect.",
         rfc="RFC 9325 section 3.1.1",
         tlsrpt="validation-failure",
-        fixes={
-            "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
-            "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
-            "Exim": "Take +no_tlsv1_2 out of openssl_options; with GnuTLS (as in Debian) remove your own "
-            "tls_require_ciphers.",
-            "OpenSMTPD": "Remove protocols from the listen line.",
-            "HAProxy": "Set ssl-min-ver TLSv1.2 in the bind line.",
-        },
     ),
     Reason.TLS13_UNSUPPORTED: Explanation(
         "The server does not speak TLS 1.3, which is faster and leaves less to configure wrongly.",
         "Remove the upper bound of the TLS versions, or update the TLS library of the server's image.",
         symptom="Nobody notices; test pages such as Internet.nl take points off.",
         rfc="RFC 9325 section 3.1.1",
-        fixes={
-            "Postfix": "Remove !TLSv1.3 and <=TLSv1.2 from smtpd_tls_protocols and smtpd_tls_mandatory_protocols.",
-            "Dovecot": "Update Dovecot and OpenSSL; where openssl.cnf sets MaxProtocol, remove it.",
-            "Exim": "Take +no_tlsv1_3 out of openssl_options; with GnuTLS (as in Debian) remove your own "
-            "tls_require_ciphers.",
-            "OpenSMTPD": "Remove protocols from the listen line.",
-            "HAProxy": "Remove ssl-max-ver from the bind line.",
-        },
     ),
     Reason.TLS_BELOW_MINIMUM: Explanation(
         "The server accepts a version of TLS that is older than spec.probe.thresholds.minimumTLSVersion (--min-tls) "
@@ -82,14 +48,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Set the same version as the oldest in the server, or lower the threshold.",
         symptom="Nobody notices, until an audit does.",
         rfc="RFC 9325 section 3.1.1",
-        fixes={
-            "Postfix": "Set smtpd_tls_protocols and smtpd_tls_mandatory_protocols to >=TLSv1.2 or >=TLSv1.3.",
-            "Dovecot": "Set ssl_min_protocol to TLSv1.2 or TLSv1.3.",
-            "Exim": "Add +no_tlsv1 +no_tlsv1_1, and for TLS 1.3 alone +no_tlsv1_2, to openssl_options; with GnuTLS (as "
-            "in Debian) set tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3, and :+VERS-TLS1.2.",
-            "OpenSMTPD": "Set protocols in the listen line.",
-            "HAProxy": "Set ssl-min-ver in the bind line.",
-        },
     ),
     Reason.KEY_BELOW_MINIMUM: Explanation(
         "The served certificate has an RSA key of fewer bits than spec.probe.thresholds.minimumRSABits "
@@ -104,14 +62,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Set the oldest TLS version to 1.2.",
         symptom="Nobody notices; security scans and test pages complain.",
         rfc="RFC 8996 section 4, RFC 9325 section 3.1.1",
-        fixes={
-            "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2.",
-            "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
-            "Exim": "Set openssl_options = +no_sslv2 +no_sslv3 +no_tlsv1 +no_tlsv1_1; with GnuTLS (as in Debian) set "
-            "tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2.",
-            "OpenSMTPD": "Remove protocols from the listen line: its default is TLS 1.2 and newer.",
-            "HAProxy": "Remove ssl-min-ver from the bind line, or set it to TLSv1.2.",
-        },
     ),
     Reason.RESUMPTION_FAILED: Explanation(
         "A client that comes back and resumes its session, as most do, is cut off, while a new session works.",
@@ -119,12 +69,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "tickets off.",
         symptom="Now and then connecting fails and works at the second try.",
         rfc="RFC 8446 section 2.2, RFC 5077 section 3.1",
-        fixes={
-            "Postfix": "Check that the tlsmgr service runs; set smtpd_tls_session_cache_database to nothing, and as a "
-            "last resort tls_ssl_options = NO_TICKET.",
-            "Dovecot": "Set ssl_options = no_ticket.",
-            "Exim": "Leave tls_resumption_hosts unset.",
-        },
     ),
     Reason.STARTTLS_COMMAND_INJECTION: Explanation(
         "The server keeps what it received in clear text behind STARTTLS and carries it out inside TLS, as if the "
@@ -132,11 +76,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Update the mail server, or the proxy that starts TLS for it.",
         symptom="Nobody notices, but somebody on the way can redirect mail or steal the password of a login.",
         rfc="RFC 3207 section 4.2 and section 6",
-        fixes={
-            "Postfix": "Update: every release since 2.8 throws such commands away.",
-            "Dovecot": "Update to 2.3.14.1 or newer (CVE-2021-33515).",
-            "Exim": "Update to 4.95 or newer (CVE-2021-38371).",
-        },
     ),
     Reason.AUTH_FAILED: Explanation(
         "The server turned the user name and password of the trial login down (535 in SMTP).",
@@ -144,11 +83,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "log of the authentication service.",
         symptom="Users are asked for their password again and again, and cannot send or read mail.",
         rfc="RFC 4954 section 6",
-        fixes={
-            "Postfix": "Check smtpd_sasl_type and smtpd_sasl_path, and the log of Dovecot or saslauthd behind them.",
-            "Dovecot": "Set auth_debug = yes for a moment (log_debug = category=auth in 2.4) and read the log.",
-            "Exim": "Test the authenticator with exim -bh, and read the log for its server_condition.",
-        },
     ),
     Reason.TLS_REQUIRED_FOR_AUTH: Explanation(
         "Inside TLS the server says that TLS is needed first: it does not know that a proxy before it took TLS off.",
@@ -156,14 +90,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "server itself do TLS.",
         symptom="Users cannot log in: their program says that the server wants encryption.",
         rfc="RFC 4954 section 6, RFC 3207 section 4",
-        fixes={
-            "Postfix": "Set smtpd_tls_wrappermode for the service behind the proxy, or smtpd_tls_auth_only = no where "
-            "nothing but the proxy can reach it.",
-            "Dovecot": "Put the proxy into haproxy_trusted_networks, set haproxy = yes in the inet_listener, and let "
-            "the proxy send its TLS along (send-proxy-v2-ssl).",
-            "Exim": "Let server_advertise_condition not depend on $tls_in_cipher for the port behind the proxy.",
-            "HAProxy": "Write send-proxy-v2-ssl in the server line: send-proxy-v2 alone says nothing of TLS.",
-        },
     ),
     Reason.AUTH_UNAVAILABLE: Explanation(
         "The server could not judge the trial login for the moment: it says so itself, so that nothing is known about "
@@ -171,11 +97,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Start the authentication service behind the mail server, or what it asks (LDAP, a database).",
         symptom="Users are told that the login failed for now, and wait or type their password again and again.",
         rfc="RFC 4954 section 4 and section 6, RFC 5530 section 3, RFC 3206 section 4",
-        fixes={
-            "Postfix": "Check that the service at smtpd_sasl_path runs and that Postfix may connect to its socket.",
-            "Dovecot": "Check that the auth service runs, and what its log says of the passdb.",
-            "Exim": "Read the main log for the lookup of the authenticator that was deferred.",
-        },
     ),
     Reason.AUTH_INCOMPLETE: Explanation(
         "The server gave no verdict on the trial login: it hung up, fell silent, or asked for more than there is to "
@@ -183,11 +104,6 @@ DEPTH: Mapping[Reason, Explanation] = {
         "Read the server's log at that moment: a process of it, or its authentication service, may have died.",
         symptom="Mail programs hang at the login, or say that the connection was lost.",
         rfc="RFC 4954 section 4",
-        fixes={
-            "Postfix": "Read the log for «fatal» and «warning: SASL», and check the service at smtpd_sasl_path.",
-            "Dovecot": "Check the limits of the auth and login services (client_limit, process_limit), and their log.",
-            "Exim": "Test the authenticator with exim -bh; a helper that it calls may hang.",
-        },
     ),
     Reason.AUTH_NOT_TRIED: Explanation(
         "A login was to be tried, and was not: the server did not prove who it is, turned further connections away, or "

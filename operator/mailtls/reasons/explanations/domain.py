@@ -62,9 +62,6 @@ DANE: Mapping[Reason, Explanation] = {
         symptom="Mail from senders with DANE (Postfix, Exchange Online, GMX, Comcast) is deferred, then comes back.",
         rfc="RFC 7672 sections 2.2 and 3.1",
         tlsrpt="validation-failure",
-        fixes={
-            "Postfix": "See the served key by `posttls-finger -t30 -l dane -P /etc/ssl/certs example.com`.",
-        },
     ),
     Reason.TLSA_ORPHAN_PARAMETER_SET: Explanation(
         "One combination of usage, selector and matching type has no record that matches what is served; senders that "

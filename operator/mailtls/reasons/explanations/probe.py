@@ -19,12 +19,6 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="Mail to you is delayed with «connection refused».",
         mailbox_symptom="Mail programs and phones say at once that they cannot connect to the server.",
         rfc="RFC 5321 section 4.5.4.1",
-        fixes={
-            "Postfix": "Enable the service in master.cf (smtp, submission, submissions); set inet_interfaces = all.",
-            "Dovecot": "Name the protocol in protocols, and the port in an inet_listener; check listen.",
-            "Exim": "Check local_interfaces, daemon_smtp_ports and tls_on_connect_ports.",
-            "OpenSMTPD": "Add a line listen on 0.0.0.0 port ... to smtpd.conf: by default it listens on loopback only.",
-        },
     ),
     Reason.CONNECT_TIMEOUT: Explanation(
         "The port did not answer at all: it is blocked, that is, packets are dropped on the way.",
@@ -73,11 +67,6 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "with --port to ask only those that you offer.",
         symptom="Mail programs that try only the missing port do not find the server, or are slow to set up.",
         rfc="RFC 8314 section 3.3",
-        fixes={
-            "Postfix": "Enable submissions (465) and submission (587) in master.cf.",
-            "Exim": "Set daemon_smtp_ports = 25 : 465 : 587 and tls_on_connect_ports = 465.",
-            "OpenSMTPD": "Listen with «smtps» on port 465 and with «tls-require» on port 587, both with «auth».",
-        },
     ),
     Reason.SERVER_BUSY: Explanation(
         "The server answered that it has no capacity at present (421), or asks strangers to come back later.",
@@ -85,13 +74,6 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="Mail to you arrives late; senders see «421 too many connections».",
         mailbox_symptom="Mail programs cannot connect now and then, mostly at busy hours.",
         rfc="RFC 5321 section 3.8",
-        fixes={
-            "Postfix": "Raise default_process_limit, or maxproc in master.cf, or list the prober in "
-            "smtpd_client_event_limit_exceptions.",
-            "Dovecot": "Raise process_limit and client_limit of the login services, and mail_max_userip_connections.",
-            "Exim": "Raise smtp_accept_max and smtp_accept_max_per_host, or set smtp_accept_reserve and list the "
-            "prober in smtp_reserve_hosts.",
-        },
     ),
     Reason.PROBE_DENIED: Explanation(
         "The server refuses to talk to the prober (554): its address is blocked, mostly by a block list or access "
@@ -100,11 +82,6 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="None, if only the prober is turned away; else mail from some senders bounces with a 5xx reply.",
         mailbox_symptom="None, if only the prober is turned away; else some users cannot connect.",
         rfc="RFC 5321 section 3.1",
-        fixes={
-            "Postfix": "List them in mynetworks, postscreen_access_list or the access map that refuses them.",
-            "Dovecot": "Look at login_access_sockets (before 2.4).",
-            "Exim": "Except them from host_reject_connection and in the ACL of acl_smtp_connect.",
-        },
     ),
     Reason.NO_BANNER: Explanation(
         "The port accepts connections but says nothing, or never finishes its greeting, and does not speak TLS either.",
@@ -114,17 +91,6 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="Mail is delayed with «timed out while receiving the initial server greeting».",
         mailbox_symptom="Mail programs and phones connect, wait, and then say that the server does not respond.",
         rfc="RFC 5321 section 4.5.3.2.1",
-        fixes={
-            "Postfix": "Look at smtpd_upstream_proxy_protocol of the service and postscreen_upstream_proxy_protocol; "
-            "postscreen_greet_wait makes clients wait some seconds, which is fine.",
-            "Dovecot": "Look at haproxy = yes in the port's inet_listener; haproxy_trusted_networks must hold whoever "
-            "connects.",
-            "Exim": "Look at hosts_proxy (in builds that have it), which lists whose connections begin with a PROXY "
-            "header, and at a delay in acl_smtp_connect.",
-            "OpenSMTPD": "Look at proxy-v2 in the listen line.",
-            "HAProxy": "Look at accept-proxy in the bind line, at the servers behind (send-proxy-v2 only where they "
-            "want it), and whether one of them is up.",
-        },
     ),
     Reason.PROTOCOL_ERROR: Explanation(
         "The server's answers are not what the port's protocol has a mail server say.",
@@ -139,10 +105,6 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "Let the server take XCLIENT from the prober, or claim no address; where the message shows a refusal of the "
         "claimed address itself, the server's access rules turn that client away.",
         symptom="None, if only XCLIENT is refused; else the claimed client is turned away.",
-        fixes={
-            "Postfix": "List the prober's address in smtpd_authorized_xclient_hosts.",
-            "Exim": "Claim no address: Exim takes XCLIENT only where it was built with it (hosts_xclient).",
-        },
     ),
 }
 STARTING_TLS: Mapping[Reason, Explanation] = {
@@ -152,9 +114,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "server does not greet so by itself, look for somebody on the way who does.",
         symptom="Mail programs that insist on TLS cannot connect; others send everything in plain text.",
         rfc="RFC 9051 sections 6.2.1 and 11.2",
-        fixes={
-            "Dovecot": "Let imap-login listen on the port: the program imap itself, run by xinetd or socat, greets so.",
-        },
     ),
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: Explanation(
         "The port expects TLS from the first byte, but is listed with STARTTLS.",
@@ -164,13 +123,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         mailbox_symptom="Mail programs set to STARTTLS hang and time out.",
         rfc="RFC 8314 section 3, RFC 3207 section 2",
         tlsrpt="starttls-not-supported",
-        fixes={
-            "Postfix": "Remove smtpd_tls_wrappermode=yes from the service in master.cf.",
-            "Dovecot": "Set ssl = no in the port's inet_listener.",
-            "Exim": "Take the port out of tls_on_connect_ports.",
-            "OpenSMTPD": "Write tls in place of smtps in the listen line.",
-            "HAProxy": "Remove ssl from the bind line: haproxy cannot do STARTTLS, the server behind it has to.",
-        },
     ),
     Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: Explanation(
         "The port greets in clear text, but is listed with implicit TLS.",
@@ -179,13 +131,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         symptom="Mail programs set to SSL/TLS say «wrong version number» or that the server does not support "
         "encryption.",
         rfc="RFC 8314 section 3",
-        fixes={
-            "Postfix": "Add -o smtpd_tls_wrappermode=yes to the service in master.cf (submissions).",
-            "Dovecot": "Set ssl = yes in the port's inet_listener.",
-            "Exim": "Put the port into tls_on_connect_ports.",
-            "OpenSMTPD": "Write smtps in place of tls in the listen line.",
-            "HAProxy": "Add ssl crt FILE to the bind line.",
-        },
     ),
     Reason.STARTTLS_NOT_ADVERTISED: Explanation(
         "TLS is not supported on this port: the server does not offer STARTTLS.",
@@ -197,14 +142,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "password in clear text.",
         rfc="RFC 3207 section 2",
         tlsrpt="starttls-not-supported",
-        fixes={
-            "Postfix": "Set smtpd_tls_security_level = may (25) or encrypt (587) and smtpd_tls_chain_files to the key "
-            "and certificate; check that no smtpd_discard_ehlo_keywords hides it.",
-            "Dovecot": "Set ssl = yes (or required), ssl_server_cert_file and ssl_server_key_file (ssl_cert and "
-            "ssl_key before 2.4).",
-            "Exim": "Set tls_advertise_hosts = *, tls_certificate and tls_privatekey.",
-            "OpenSMTPD": "Add tls (25) or tls-require (587) and pki NAME to the listen line.",
-        },
     ),
     Reason.STARTTLS_UNAVAILABLE: Explanation(
         "STARTTLS is offered but fails for now (454): the server cannot load its certificate or key, or limits TLS "
@@ -215,14 +152,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         mailbox_symptom="Mail programs and phones set to STARTTLS cannot connect.",
         rfc="RFC 3207 section 4",
         tlsrpt="starttls-not-supported",
-        fixes={
-            "Postfix": "Look for «cannot get RSA private key» or «TLS engine» in the mail log, and at "
-            "smtpd_client_new_tls_session_rate_limit.",
-            "Dovecot": "Check the files of ssl_server_cert_file and ssl_server_key_file (ssl_cert and ssl_key before "
-            "2.4).",
-            "Exim": "Check tls_certificate and tls_privatekey: the user exim must be able to read them; mainlog has "
-            "«TLS error on connection».",
-        },
     ),
     Reason.STARTTLS_REJECTED: Explanation(
         "STARTTLS is offered but the server refuses the command for good (5xx).",
@@ -231,11 +160,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         mailbox_symptom="Mail programs and phones set to STARTTLS cannot connect.",
         rfc="RFC 3207 section 4",
         tlsrpt="starttls-not-supported",
-        fixes={
-            "Postfix": "Look for -o smtpd_tls_security_level=none in master.cf: 502 means that TLS is off.",
-            "Dovecot": "Set ssl = yes (or required); with ssl = no ManageSieve answers that TLS is not supported.",
-            "Exim": "Look at the ACL of acl_smtp_starttls, and at tls_advertise_hosts, which may depend on the client.",
-        },
     ),
     Reason.PLAINTEXT_AFTER_STARTTLS: Explanation(
         "The server sent clear text after it had agreed to start TLS; somebody may be tampering with the connection, "
@@ -254,14 +178,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         mailbox_symptom="Mail programs and phones say that no secure connection could be made.",
         rfc="RFC 8446 section 6.2",
         tlsrpt="validation-failure",
-        fixes={
-            "Postfix": "Check smtpd_tls_chain_files, smtpd_tls_mandatory_ciphers and tls_high_cipherlist.",
-            "Dovecot": "Check ssl_server_cert_file, ssl_server_key_file (ssl_cert and ssl_key before 2.4) and "
-            "ssl_cipher_list; the log has the line «SSL_accept() failed».",
-            "Exim": "Check tls_certificate, tls_privatekey and tls_require_ciphers; mainlog has «TLS error on "
-            "connection».",
-            "HAProxy": "Check ciphers, strict-sni and accept-proxy of the bind line.",
-        },
     ),
     Reason.NO_SHARED_TLS_VERSION: Explanation(
         "The server and today's clients share no TLS version.",
@@ -270,14 +186,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         mailbox_symptom="Up-to-date mail programs and phones cannot connect, old ones can.",
         rfc="RFC 8996 section 4, RFC 9325 section 3.1.1",
         tlsrpt="validation-failure",
-        fixes={
-            "Postfix": "Set smtpd_tls_protocols = >=TLSv1.2 and smtpd_tls_mandatory_protocols = >=TLSv1.2 (3.6 and "
-            "newer).",
-            "Dovecot": "Set ssl_min_protocol = TLSv1.2.",
-            "Exim": "Remove your own openssl_options, or with GnuTLS (as in Debian) your own tls_require_ciphers.",
-            "OpenSMTPD": "Remove protocols from the listen line.",
-            "HAProxy": "Set ssl-min-ver TLSv1.2, and no ssl-max-ver, in the bind line.",
-        },
     ),
     Reason.EHLO_AFTER_TLS_FAILED: Explanation(
         "The server did not answer the first command inside TLS, such as EHLO.",
@@ -286,13 +194,6 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         symptom="Mail to you is delayed: senders connect, then hang or break off.",
         mailbox_symptom="Mail programs connect, then hang or break off before the login.",
         rfc="RFC 3207 section 4.2",
-        fixes={
-            "Postfix": "Set smtpd_tls_req_ccert = no; look for a milter or policy service that fails.",
-            "Dovecot": "Look for a login process that died or is at its process_limit.",
-            "Exim": "Leave tls_verify_hosts empty; look at acl_smtp_helo and helo_verify_hosts.",
-            "OpenSMTPD": "Remove verify from tls-require in the listen line.",
-            "HAProxy": "Remove verify required from the bind line, and check the server behind it.",
-        },
     ),
     Reason.STARTTLS_READVERTISED: Explanation(
         "The server offers STARTTLS again inside TLS, as one does that does not know of the proxy that ended TLS "
@@ -301,13 +202,5 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         "mail server.",
         symptom="Nobody notices, but some mail programs try to start TLS twice and fail.",
         rfc="RFC 3207 section 4.2",
-        fixes={
-            "Postfix": "Add -o smtpd_tls_security_level=none to the service behind the proxy in master.cf, and -o "
-            "smtpd_tls_auth_only=no so that logins stay possible.",
-            "Dovecot": "Let the proxy tell of its TLS: send-proxy-v2-ssl in haproxy, haproxy = yes in the "
-            "inet_listener, and the proxy in haproxy_trusted_networks.",
-            "Exim": "Let tls_advertise_hosts be empty for the port behind the proxy: ${if eq{$received_port}{10025}{}"
-            "{*}}.",
-        },
     ),
 }
