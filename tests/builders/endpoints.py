@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from builders.stories import NOW, seen
+from builders.contexts import a_context
+from builders.stories import NOW
 from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.context import Context
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.observed import Observed
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding
 from mailtls.rollout.steps import RollProgress
@@ -19,7 +20,7 @@ POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, 
 PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
 
 
-def proven(*failing: Finding) -> Observed:
+def proven(*failing: Finding) -> Context:
     """Two pods with two ports each; the first endpoints fail as told."""
     states = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
     faults: list[tuple[Finding, ...]] = [(each,) for each in failing]
@@ -30,4 +31,4 @@ def proven(*failing: Finding) -> Observed:
         for target, found in zip(every, faults, strict=True)
     )
     progress = RollProgress(NOW, timedelta(minutes=10))
-    return seen(workloads=states, endpoints=endpoints, probed_at=NOW, progress=progress)
+    return a_context(workloads=states, endpoints=endpoints, probed_at=NOW, progress=progress)

@@ -4,12 +4,14 @@ from dataclasses import replace
 from threading import Event
 
 from builders import kube
+from builders.contexts import wanting
 from builders.pairs import self_signed
 from builders.stories import DAY, desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import Defaults
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Attempts, Schedule
 from mailtls.controller.observe import Observer
@@ -23,7 +25,6 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
-from mailtls.observed import ServingSecret
 from mailtls.probe.interface import Prober
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.rollout.execute import Rolling
@@ -57,8 +58,8 @@ class Operator:
             self.cluster.create(PODS, _pod(name, is_ready=name != unready, run=run if name == SECOND else "1"))
         seen = self.observer.observe(self.wanted, {"metadata": {"generation": 1}})
         drawn = Schedule(self.certificate.sha256, self.clock.now() + 50 * DAY)
-        seen = replace(seen, schedule=drawn, ask_ca_again_at=self.clock.now() + DAY)
-        seen = replace(seen, status=replace(seen.status, attempts=self.attempts))
+        seen = seen.with_issuance(schedule=drawn, renewal_info_due_at=self.clock.now() + DAY)
+        seen = seen.with_snapshot(status=replace(seen.snapshot.status, attempts=self.attempts))
         hands = {
             LookAtWorkloads: self.rolling.look,
             ProbePods: self.rolling.probe,
@@ -66,15 +67,15 @@ class Operator:
             Roll: self.rolling.roll,
             LookAtRoots: self.mending.look_at_roots,
         }
-        while not isinstance(step := next_step(self.wanted, seen, self.clock.now()), Rest):
-            seen = hands[type(step)](self.wanted, seen, step)  # type: ignore[operator]
-        self.observer.remember(self.wanted, seen)
+        while not isinstance(step := next_step(seen, self.clock.now()), Rest):
+            seen = hands[type(step)](seen, step)  # type: ignore[operator]
+        self.observer.remember(wanting(self.wanted, seen))
         self.seen = seen
         return step
 
     def knows(self, pod: str) -> Endpoint | None:
         """What is known of a pod now."""
-        return next((each for each in self.seen.endpoints if each.target.pod == pod), None)
+        return next((each for each in self.seen.verification.endpoints if each.target.pod == pod), None)
 
 
 def _pod(name: str, *, is_ready: bool, run: str) -> Json:

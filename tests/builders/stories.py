@@ -4,13 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import Acme, DataRef, Desired, Key, SolverSpec
-from mailtls.api.status import Attempts, Schedule, Status
+from mailtls.api.status import Attempts, Schedule
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
-from mailtls.observed import Observed, ServingSecret, Staged
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
-from mailtls.probe.target import Depth
 from mailtls.reasons.reason import Reason
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -62,12 +61,6 @@ def secret(**changes: Any) -> ServingSecret:
 def schedule(**changes: Any) -> Schedule:
     """A renewal drawn for 50 days from now."""
     return replace(Schedule("aa" * 32, NOW + 50 * DAY), **changes)
-
-
-def seen(**changes: Any) -> Observed:
-    """All is well and nothing is staged."""
-    fine = Observed(Status(schedule=schedule()), secret(), schedule=schedule(), probed_depth=Depth.FULL)
-    return replace(fine, **changes)
 
 
 def staged(**changes: Any) -> Staged:

@@ -14,6 +14,7 @@ from mailtls.api.installation import Features
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.resource import resource_path
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.controller.composition import compose, defaults_of
 from mailtls.controller.election import Leadership
@@ -24,7 +25,6 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Executed
 from mailtls.metrics import Metrics
 from mailtls.net.effects import before_effect
-from mailtls.observed import ServingSecret
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason

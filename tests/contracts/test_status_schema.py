@@ -6,26 +6,27 @@ from typing import Any
 
 import yaml
 
+from builders.contexts import wanting
 from builders.endpoints import PORTS, POSTFIX, proven
 from builders.stories import DAY, NOW, attempts, desired, schedule, secret, staged
 from mailtls.api.status import DomainReport, HistoryEntry, Status, Stored
 from mailtls.api.status_json import read, write
+from mailtls.context import Context
 from mailtls.controller.conditions import conditions, served
-from mailtls.observed import Observed
 from mailtls.probe.target import Endpoint, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
 
 
-def everything() -> Observed:
+def everything() -> Context:
     """An Observed in which every part that a status can show is there."""
     have = proven(Finding(Reason.SERVING_OLD_CERTIFICATE, "Old."))
     ours = secret(handled_renew="1", handled_rollback="1")
     window = schedule(window_start=NOW, window_end=NOW + DAY, explanation_url="https://ca.test/why")
     full = tuple(
         replace(each, served_sha256="aa", served_not_after=NOW, tls_version="TLSv1.3", cipher="X")
-        for each in have.endpoints
+        for each in have.verification.endpoints
     )
     service = Target(
         "10.96.0.7", PORTS[0], "mx.example.test", pod="postfix", workload="StatefulSet/postfix", way=Way.SERVICE
@@ -34,24 +35,18 @@ def everything() -> Observed:
     ways = tuple(Endpoint(each, NOW) for each in (service, public))
     entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
     status = Status(attempts=attempts(observed_renew="0"), history=(entry,), stored=Stored("mx-tls", "u", "aa" * 32))
-    return replace(
-        have,
-        secret=ours,
-        schedule=window,
-        endpoints=(*full, *ways),
-        ways=(service, public),
-        status=status,
-        handled_probe="1",
-        deep_probed_at=NOW,
-        domains=(DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "Other."),)),),
-        staged=staged(order_url="https://ca.test/order/1"),
+    return (
+        have.with_snapshot(secret=ours, status=status, staged=staged(order_url="https://ca.test/order/1"))
+        .with_issuance(schedule=window)
+        .with_verification(endpoints=(*full, *ways), routes=(service, public), handled_probe="1", deep_probed_at=NOW)
+        .with_domains(reports=(DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "Other."),)),))
     )
 
 
 def written() -> dict[str, Any]:
     """The status of everything."""
     wants, have = desired(workloads=(POSTFIX,)), everything()
-    return write(1, conditions(wants, have, NOW), have, served(wants, have))
+    return write(1, conditions(wanting(wants, have), NOW), have, served(wanting(wants, have)))
 
 
 def described() -> dict[str, Any]:
@@ -97,14 +92,14 @@ def test_values_stay_within_the_enums() -> None:
 def test_status_is_read_back_as_it_was_written() -> None:
     """What decisions read again survives the API."""
     have, back = everything(), read(written())
-    assert back.attempts == have.status.attempts
-    assert back.schedule == have.schedule
-    assert back.history == have.status.history
-    assert back.stored == have.status.stored
+    assert back.attempts == have.snapshot.status.attempts
+    assert back.schedule == have.issuance.schedule
+    assert back.history == have.snapshot.status.history
+    assert back.stored == have.snapshot.status.stored
     assert back.handled_probe == "1"
     assert back.deep_probed_at == NOW
-    assert back.domains == have.domains
-    assert {each.type for each in back.conditions} == {each.type for each in conditions(desired(), have, NOW)}
+    assert back.domains == have.domains.reports
+    assert {each.type for each in back.conditions} == {each.type for each in conditions(have, NOW)}
 
 
 def test_nonsense_in_the_status_is_as_if_nothing_were_there() -> None:
@@ -123,4 +118,4 @@ def test_status_of_an_older_operator_is_read_as_far_as_it_is_known() -> None:
     back = read(old)
     assert back.handled_probe is None
     assert len(back.conditions) == len(old["conditions"]) - 1
-    assert back.stored == everything().status.stored
+    assert back.stored == everything().snapshot.status.stored

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from builders.contexts import a_context
 from builders.domains import DOMAIN, facts, host, texts
-from builders.stories import desired, seen
+from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.domains import Dns
 from functional.bind import free_port
@@ -20,13 +21,13 @@ from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.context import Context
 from mailtls.controller.step import LookAtDomains
 from mailtls.domains.execute import Watching
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.maildomain.facts import MailDomain, SpfFacts
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.net.resolver import ResolverSettings
-from mailtls.observed import Observed
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -63,19 +64,19 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DomainReader]:
         yield DomainReader(ResolverSettings((server,), overall=15, authoritative_port=port))
 
 
-def look(reader: DomainReader, port: int, *domains: MailDomain) -> Observed:
+def look(reader: DomainReader, port: int, *domains: MailDomain) -> Context:
     """Look at the domains of a resource whose one pod listens at a port of loopback."""
     relay = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
     postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (relay,))
     pods = (PodState("postfix-0", "uid-0", ("127.0.0.1",), ready=True),)
     wants: Desired = desired(dns_names=("mx.ours.example",), workloads=(postfix,), domains=domains)
     watching = Watching(reader, Prober(), WallClock())
-    return watching.look(wants, seen(workloads=(WorkloadState(postfix, pods=pods),)), LookAtDomains())
+    return watching.look(a_context(wants, workloads=(WorkloadState(postfix, pods=pods),)), LookAtDomains())
 
 
-def found(have: Observed) -> dict[str, list[Finding]]:
+def found(have: Context) -> dict[str, list[Finding]]:
     """The findings by domain."""
-    return {report.name: list(report.findings) for report in have.domains}
+    return {report.name: list(report.findings) for report in have.domains.reports}
 
 
 @pytest.mark.bind

@@ -12,12 +12,12 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
+from mailtls.api.snapshot import ServingSecret, Snapshot
 from mailtls.api.spec import Key
-from mailtls.api.status import Status
+from mailtls.context import Context
 from mailtls.controller.step import ProbePods
 from mailtls.kube.secrets import Secrets, path
 from mailtls.metrics import Metrics
-from mailtls.observed import Observed, ServingSecret
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
@@ -137,9 +137,9 @@ def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], 
         secrets.store(kept, chain, key, ServingSecret(exists=False))
     prober = Prober(LIMITS, now=clock.now)
     rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
-    seen = Observed(Status(), secrets.serving(desired(secret_name="mx0-tls", dns_names=(HOST,))))
+    context = Context(desired(), Snapshot(secret=secrets.serving(desired(secret_name="mx0-tls", dns_names=(HOST,)))))
     step = ProbePods((target(server, name),), Depth.FULL)
-    (endpoint,) = rolling.probe(desired(), seen, step).endpoints
+    (endpoint,) = rolling.probe(context, step).verification.endpoints
     return [each.reason for each in endpoint.findings], cluster.lists
 
 

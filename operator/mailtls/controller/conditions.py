@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mailtls.api.spec import Desired
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
+from mailtls.context import Context
 from mailtls.domains.policy import failing, healthy, is_complete
 from mailtls.issuance.guard import is_replaced, not_put_right
 from mailtls.issuance.policy import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.issuance.schedule import held_by_its_age
 from mailtls.issuance.storage import warnings
-from mailtls.observed import Observed
 from mailtls.probe.checks.comparison import differences
 from mailtls.probe.target import Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason
@@ -49,18 +48,19 @@ def _not_yet(message: str) -> Verdict:
     return Verdict(Truth.UNKNOWN, Reason.PENDING, message)
 
 
-def conditions(desired: Desired, seen: Observed, now: datetime) -> tuple[Condition, ...]:
+def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:
     """All conditions of a resource whose spec could be read."""
+    desired = context.desired
     chapters = {
-        ConditionType.ISSUED: issued(desired, seen, now),
-        ConditionType.STORED: stored(desired, seen),
-        ConditionType.ROLLED_OUT: _beside(shared(seen), rolled_out(desired, seen, now)),
-        ConditionType.VERIFIED: verified(desired, seen, now),
-        ConditionType.DOMAIN_HEALTHY: domain_healthy(desired, seen),
+        ConditionType.ISSUED: issued(context, now),
+        ConditionType.STORED: stored(context),
+        ConditionType.ROLLED_OUT: _beside(shared(context), rolled_out(context, now)),
+        ConditionType.VERIFIED: verified(context, now),
+        ConditionType.DOMAIN_HEALTHY: domain_healthy(context),
     }
     if desired.suspend:
-        chapters = {kind: _as_it_was(kind, said, seen.status) for kind, said in chapters.items()}
-    return _dated(chapters, seen.status, desired.generation, now, suspended=desired.suspend)
+        chapters = {kind: _as_it_was(kind, said, context.snapshot.status) for kind, said in chapters.items()}
+    return _dated(chapters, context.snapshot.status, desired.generation, now, suspended=desired.suspend)
 
 
 def _beside(warning: Finding | None, said: Verdict) -> Verdict:
@@ -92,70 +92,71 @@ def interruption(finding: Finding, before: Status, generation: int, now: datetim
     return _in_order(*kept, _condition(ConditionType.READY, ready, before, generation, now))
 
 
-def issued(desired: Desired, seen: Observed, now: datetime) -> Verdict:
+def issued(context: Context, now: datetime) -> Verdict:
     """True while the stored pair is what the spec wants and can serve, even when its renewal is due or failing."""
-    if (obstacle := _obstacle(desired, seen)) is not None:
+    if (obstacle := _obstacle(context)) is not None:
         return _false(obstacle)
-    due, trouble = issuance_is_due(desired, seen, now), _trouble(desired, seen, now)
-    certificate = seen.secret.certificate
+    due, trouble = issuance_is_due(context, now), _trouble(context, now)
+    certificate = context.snapshot.secret.certificate
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
-    if certificate is not None and is_wanted and usable(desired, seen, now):
+    if certificate is not None and is_wanted and usable(context, now):
         until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
-        words = [until, _renewal_trouble(seen, trouble) if due else _hold(desired, seen, now)]
-        words += [held_by_its_age(seen, now), _warnings(desired, seen)]
+        words = [until, _renewal_trouble(context, trouble) if due else _hold(context, now)]
+        words += [held_by_its_age(context, now), _warnings(context)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
-    if (expired := stored_is_expired(seen, now)) is not None:
-        after = SUSPENDED if desired.suspend else _renewal_trouble(seen, trouble)
+    if (expired := stored_is_expired(context, now)) is not None:
+        after = SUSPENDED if context.desired.suspend else _renewal_trouble(context, trouble)
         return _false(Finding(expired.reason, f"{expired.message} {after}"))
     if trouble is not None:
         return _false(trouble)
-    if desired.suspend:
+    if context.desired.suspend:
         return _false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
-    return _false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(seen)}".strip()))
+    return _false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(context)}".strip()))
 
 
-def _warnings(desired: Desired, seen: Observed) -> str:
-    return " ".join(warning.message for warning in warnings(desired, seen))
+def _warnings(context: Context) -> str:
+    return " ".join(warning.message for warning in warnings(context))
 
 
-def _at_work(seen: Observed) -> str:
-    if seen.presenting_since is None:
-        return f"A certificate is being issued.{_next_poll(seen)}"
+def _at_work(context: Context) -> str:
+    if context.issuance.presenting_since is None:
+        return f"A certificate is being issued.{_next_poll(context)}"
     return "Challenge responses are published, but not visible here yet; with selfCheck: false the CA is asked at once."
 
 
-def _next_poll(seen: Observed) -> str:
-    until = seen.order.waits_until if seen.order is not None else None
+def _next_poll(context: Context) -> str:
+    until = context.issuance.order.waits_until if context.issuance.order is not None else None
     return f" The CA asks to wait; next poll at {until:%Y-%m-%d %H:%M:%S} UTC." if until else ""
 
 
-def _obstacle(desired: Desired, seen: Observed) -> Finding | None:
-    if seen.holder is not None and seen.holder != desired.key:
+def _obstacle(context: Context) -> Finding | None:
+    if context.snapshot.holder is not None and context.snapshot.holder != context.desired.key:
         return Finding(
             Reason.SECRET_CLAIMED,
-            f"Secret {desired.secret_name} belongs to the older MailServerTLS {seen.holder.name}, as secretName or "
-            "with -next or -previous behind it; give this one another secretName.",
+            f"Secret {context.desired.secret_name} belongs to the older MailServerTLS {context.snapshot.holder.name}, "
+            "as secretName or with -next or -previous behind it; give this one another secretName.",
         )
-    return seen.secret.foreign
+    return context.snapshot.secret.foreign
 
 
-def _trouble(desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+def _trouble(context: Context, now: datetime) -> Finding | None:
     """The failure of this pass, else the one that is remembered, for as long as it holds anything back."""
-    if seen.issue_failure is not None:
-        return seen.issue_failure.finding
-    if seen.hidden_by is not None:
-        return seen.hidden_by
-    attempts = seen.status.attempts
+    issuance = context.issuance
+    if issuance.failure is not None:
+        return issuance.failure.finding
+    if issuance.hidden_by is not None:
+        return issuance.hidden_by
+    attempts = context.snapshot.status.attempts
     if attempts is None or not attempts.failed:
         return None
-    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not is_held_back(desired, seen, now):
+    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not is_held_back(context, now):
         return None  # it was about the certificate before: the next one is on its way
     return Finding(attempts.reason, attempts.message)
 
 
-def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
-    hold = seen.secret.hold
-    if hold is None or not renewal_is_held(desired, seen, now):
+def _hold(context: Context, now: datetime) -> str:
+    hold = context.snapshot.secret.hold
+    if hold is None or not renewal_is_held(context, now):
         return ""
     return (
         f"It was rolled back to, and is not renewed before {hold.until:%Y-%m-%d %H:%M} UTC, unless mailtls.dev/renew "
@@ -163,93 +164,98 @@ def _hold(desired: Desired, seen: Observed, now: datetime) -> str:
     )
 
 
-def _renewal_trouble(seen: Observed, trouble: Finding | None) -> str:
+def _renewal_trouble(context: Context, trouble: Finding | None) -> str:
     if trouble is None:
-        return f"Its replacement is on the way.{_next_poll(seen)}"
+        return f"Its replacement is on the way.{_next_poll(context)}"
     return f"Its replacement fails ({trouble.reason}): {trouble.message}"
 
 
-def stored(desired: Desired, seen: Observed) -> Verdict:
+def stored(context: Context) -> Verdict:
     """True when the Secret holds a certificate with its own key."""
-    certificate = seen.secret.certificate
-    if is_replaced(seen):
-        return _false(not_put_right(desired, seen, SUSPENDED))
+    certificate = context.snapshot.secret.certificate
+    if is_replaced(context):
+        return _false(not_put_right(context, SUSPENDED))
     if certificate is None:
         return _not_yet("There is no certificate to store yet.")
-    if certificate.spki_sha256 != seen.secret.key_spki_sha256:
-        return _false(Finding(Reason.KEY_MISMATCH, f"Secret {desired.secret_name} holds a key of another certificate."))
-    return _true(Reason.STORED, f"Secret {desired.secret_name} holds leaf {certificate.sha256}.")
+    if certificate.spki_sha256 != context.snapshot.secret.key_spki_sha256:
+        return _false(
+            Finding(Reason.KEY_MISMATCH, f"Secret {context.desired.secret_name} holds a key of another certificate.")
+        )
+    return _true(Reason.STORED, f"Secret {context.desired.secret_name} holds leaf {certificate.sha256}.")
 
 
-def rolled_out(desired: Desired, seen: Observed, now: datetime) -> Verdict:
+def rolled_out(context: Context, now: datetime) -> Verdict:
     """True when every pod was told about the stored certificate, or serves it without being told."""
-    if not desired.workloads:
+    if not context.desired.workloads:
         return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be told about the certificate.")
-    certificate = seen.secret.certificate
-    if certificate is None or seen.workloads is None or seen.progress is None:
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
         return _not_yet(NO_CERTIFICATE if certificate is None else NOT_LOOKED)
-    step = next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now)
+    step = next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now)
     if isinstance(step, RolledOut):
         return _true(Reason.ROLLED_OUT, "Every pod has the certificate.")
     trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
-    trouble = seen.roll_failure.finding if seen.roll_failure else trouble
-    if not usable(desired, seen, now):
-        return _false(_not_rolled(seen, now))
+    trouble = context.rollout.failure.finding if context.rollout.failure else trouble
+    if not usable(context, now):
+        return _false(_not_rolled(context, now))
     if trouble is None:
         return _false(Finding(Reason.ROLLING_OUT, on_its_way(step)))
-    return _true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(seen, trouble) else _false(trouble)
+    return _true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(context, trouble) else _false(trouble)
 
 
-def _not_rolled(seen: Observed, now: datetime) -> Finding:
+def _not_rolled(context: Context, now: datetime) -> Finding:
     """Why the stored certificate goes to no further pod."""
-    expired = stored_is_expired(seen, now)
+    expired = stored_is_expired(context, now)
     if expired is not None:
         return Finding(expired.reason, f"{expired.message} It is rolled out to no further pod.")
     return Finding(Reason.ISSUING, "The stored certificate is not the one wanted; it is rolled out to no further pod.")
 
 
-def _was_out(seen: Observed, trouble: Finding) -> bool:
+def _was_out(context: Context, trouble: Finding) -> bool:
     """A pod that cannot be talked to does not undo a rollout that had ended: that is for Verified to say."""
-    before = seen.status.condition(ConditionType.ROLLED_OUT)
-    is_idle = seen.progress is not None and not seen.progress.acted_at
+    before = context.snapshot.status.condition(ConditionType.ROLLED_OUT)
+    is_idle = context.rollout.progress is not None and not context.rollout.progress.acted_at
     was_true = before is not None and before.status is Truth.TRUE and before.reason is Reason.ROLLED_OUT
     return is_idle and was_true and trouble.reason in UNREACHABLE | PASSING
 
 
-def verified(desired: Desired, seen: Observed, now: datetime) -> Verdict:
+def verified(context: Context, now: datetime) -> Verdict:
     """True when every port of every pod was seen to serve the stored certificate as clients want it."""
-    if not desired.workloads:
+    if not context.desired.workloads:
         return _true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
-    if seen.workloads is None:
-        return _not_yet(NO_CERTIFICATE if seen.secret.certificate is None else NOT_LOOKED)
-    if not targets(seen.workloads, desired.server_name):
+    if context.snapshot.workloads is None:
+        return _not_yet(NO_CERTIFICATE if context.snapshot.secret.certificate is None else NOT_LOOKED)
+    if not targets(context.snapshot.workloads, context.desired.server_name):
         return _not_yet("No pod is ready to be asked.")
-    if targets_to_probe(desired, seen, now) or ways_to_probe(desired, seen):
+    if targets_to_probe(context, now) or ways_to_probe(context):
         return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
-    return _proven(desired, seen, len(endpoints_wanted(desired, seen)))
+    return _proven(context, len(endpoints_wanted(context)))
 
 
-def _proven(desired: Desired, seen: Observed, total: int) -> Verdict:
-    failing = [endpoint for endpoint in seen.endpoints if endpoint.failure]
+def _proven(context: Context, total: int) -> Verdict:
+    failing = [endpoint for endpoint in context.verification.endpoints if endpoint.failure]
     if failing:
         return _false(_worst(failing, total))
-    if are_awaited(desired, seen):
+    if are_awaited(context):
         message = "The pods serve it; Services and the public name are asked once every pod has the certificate."
         return Verdict(Truth.UNKNOWN, Reason.PROBING, message)
-    return _true(Reason.VERIFIED, " ".join((_good(seen, total), *_remarks(seen))))
+    return _true(Reason.VERIFIED, " ".join((_good(context, total), *_remarks(context))))
 
 
-def _good(seen: Observed, total: int) -> str:
-    blocked = sum(endpoint.is_blocked for endpoint in seen.endpoints)
+def _good(context: Context, total: int) -> str:
+    blocked = sum(endpoint.is_blocked for endpoint in context.verification.endpoints)
     return f"{total - blocked} of {total} endpoints serve the stored certificate."
 
 
-def _remarks(seen: Observed) -> Iterator[str]:
+def _remarks(context: Context) -> Iterator[str]:
     """What is worth a word though nothing fails: what could not be looked at, pods that differ, and trials."""
-    blocked = next((endpoint for endpoint in seen.endpoints if endpoint.is_blocked), None)
+    verification = context.verification
+    blocked = next((endpoint for endpoint in verification.endpoints if endpoint.is_blocked), None)
     if blocked is not None:
         yield f"{blocked.target.where}: {blocked.findings[0].reason}: {blocked.findings[0].message}"
-    yield from (found.message for found in (*differences(seen.endpoints)[:1], *_trials(seen.endpoints)[:1]))
+    yield from (
+        found.message for found in (*differences(verification.endpoints)[:1], *_trials(verification.endpoints)[:1])
+    )
 
 
 def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:
@@ -258,15 +264,15 @@ def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:
     return [finding for finding in findings if finding.reason is Reason.STAGING_CERTIFICATE]
 
 
-def domain_healthy(desired: Desired, seen: Observed) -> Verdict:
+def domain_healthy(context: Context) -> Verdict:
     """True while nothing that the mail domains publish keeps mail from them; what is warned of is told beside."""
-    if not desired.domains:
+    if not context.desired.domains:
         words = "No mail domains are named in spec.domains, so nothing is looked up of what they publish."
         return Verdict(Truth.UNKNOWN, Reason.NO_DOMAINS, words)
-    if not is_complete(desired, seen.domains):
+    if not is_complete(context.desired, context.domains.reports):
         return _not_yet("The domains were not looked at yet.")
-    failure = failing(seen.domains)
-    return _false(failure) if failure else _true(Reason.DOMAINS_HEALTHY, healthy(seen.domains))
+    failure = failing(context.domains.reports)
+    return _false(failure) if failure else _true(Reason.DOMAINS_HEALTHY, healthy(context.domains.reports))
 
 
 def _worst(failing: list[Endpoint], total: int) -> Finding:
@@ -277,19 +283,21 @@ def _worst(failing: list[Endpoint], total: int) -> Finding:
     return Finding(first.failure.reason, f"{first.target.where}: {first.failure.message}{others}")
 
 
-def served(desired: Desired, seen: Observed) -> ServedCount | None:
+def served(context: Context) -> ServedCount | None:
     """How many endpoints serve the stored certificate, of how many; None while the workloads are not known."""
-    if seen.workloads is None:
+    if context.snapshot.workloads is None:
         return None
-    every = endpoints_wanted(desired, seen)
-    proven = (each for each in seen.endpoints if not each.failure and not each.is_blocked)
+    every = endpoints_wanted(context)
+    proven = (each for each in context.verification.endpoints if not each.failure and not each.is_blocked)
     right = sum(1 for endpoint in proven if endpoint.target in every)
     return ServedCount(right, len(every))
 
 
-def endpoints_wanted(desired: Desired, seen: Observed) -> frozenset[Target]:
+def endpoints_wanted(context: Context) -> frozenset[Target]:
     """All that must be proven: the pods' ports, and the ways to them once these are known."""
-    return frozenset((*targets(seen.workloads or (), desired.server_name), *(seen.ways or ())))
+    return frozenset(
+        (*targets(context.snapshot.workloads or (), context.desired.server_name), *(context.verification.routes or ()))
+    )
 
 
 def _ready(chapters: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:

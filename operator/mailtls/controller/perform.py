@@ -11,8 +11,9 @@ import structlog
 
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import Defaults, parse
+from mailtls.api.snapshot import Snapshot
 from mailtls.api.spec import Desired, Key
-from mailtls.api.status import Status
+from mailtls.context import Context
 from mailtls.controller.bulkheads import NoPlace
 from mailtls.controller.step import (
     AdoptSecret,
@@ -51,7 +52,6 @@ from mailtls.kube.journal import resource_of
 from mailtls.kube.secrets import Secrets
 from mailtls.net.deadline import within
 from mailtls.net.effects import PassEnded
-from mailtls.observed import Observed, ServingSecret
 from mailtls.rollout.execute import Rolling
 from mailtls.rollout.reload import Interrupted
 from mailtls.verification.find_routes import WayFinding
@@ -62,7 +62,7 @@ CLEAN_UP_PAUSE = 10.0  # seconds
 CLEAN_UP_TRY_LASTS = 15.0  # seconds: a CA that drips holds no namespace for longer than one that is gone
 TELLING = (AcmeProblem, ChallengeProblem, Unreachable, ApiError, InvalidSpec)
 log = structlog.get_logger()
-Hand = Callable[[Desired, Observed, Any], Observed]
+Hand = Callable[[Context, Any], Context]
 Entering = Callable[[Desired], AbstractContextManager[None]]
 
 
@@ -87,7 +87,7 @@ class Performer:
     _clean_up_tries: dict[Key, int] = field(default_factory=dict)
     _clean_up_began: dict[Key, datetime] = field(default_factory=dict)
 
-    def perform(self, step: Step, desired: Desired, seen: Observed) -> Observed:
+    def perform(self, step: Step, context: Context) -> Context:
         """Perform one step and return what is known then; failures of the outside are part of that."""
         if self.stopping.is_set():
             raise Interrupted
@@ -95,14 +95,14 @@ class Performer:
         hand: Hand = self._hands()[type(step)]
         try:
             with structlog.contextvars.bound_contextvars(step=type(step).__name__):
-                return hand(desired, seen, step)
+                return hand(context, step)
         except (AcmeProblem, ChallengeProblem) as problem:
             told = {"reason": problem.finding.reason, "message": problem.finding.message}
             if isinstance(step, CloseOrder):
                 log.warning("the order is closed later", **told)
-                return self.issuing.failing.not_closed(seen, problem)
+                return self.issuing.failing.not_closed(context, problem)
             log.warning("the certificate has to wait", **told)
-            return self.issuing.failing.problem(desired, seen, problem)
+            return self.issuing.failing.problem(context, problem)
 
     def _hands(self) -> dict[type, Hand]:
         return {
@@ -131,13 +131,13 @@ class Performer:
             LookAtDomains: self.watching.look,
         }
 
-    def close_leftovers(self, desired: Desired, seen: Observed, _step: CloseLeftovers) -> Observed:
+    def close_leftovers(self, context: Context, _step: CloseLeftovers) -> Context:
         """Close what was ordered under an earlier secretName; the resource itself does not wait for it."""
-        left = self._close_orphans(desired.key, _anywhere, desired)
+        left = self._close_orphans(context.desired.key, _anywhere, context.desired)
         if left is None:
-            return replace(seen, leftovers_due_at=None, leftover=None)
+            return context.with_issuance(leftovers_due_at=None, leftover=None)
         again_at = self.issuing.clock.now() + timedelta(seconds=CLEAN_UP_PAUSE)
-        return replace(seen, leftovers_due_at=again_at, leftover=self.secrets.read_staged(left))
+        return context.with_issuance(leftovers_due_at=again_at, leftover=self.secrets.read_staged(left))
 
     def clean_up_after(self, key: Key, entering: Entering = _anywhere) -> float | None:
         """Close the orders a deleted resource left open; return seconds until another try, None when done.
@@ -183,6 +183,6 @@ class Performer:
             self.secrets.release(secret)
             return
         desired = parse(resource_of(secret), replace(self.defaults, allowed_names=()))  # it was allowed once
-        gone = Observed(status=Status(), secret=ServingSecret(exists=False), staged=staged)
+        gone = Context(desired, Snapshot(staged=staged))
         with entering(desired), within(CLEAN_UP_TRY_LASTS):
-            self.issuing.close(desired, gone, CloseOrder())
+            self.issuing.close(gone, CloseOrder())

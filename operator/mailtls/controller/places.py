@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from mailtls.api.place import Place, PlaceKind
 from mailtls.api.spec import Acme, Desired
+from mailtls.context import Context
 from mailtls.controller.step import (
     AdoptSecret,
     AdvanceOrder,
@@ -29,7 +30,6 @@ from mailtls.controller.step import (
 )
 from mailtls.issuance.order import Present
 from mailtls.issuance.solvers.policy import places_of_names
-from mailtls.observed import Observed
 from mailtls.reasons.reason import Reason
 
 SLOW: Final = 10.0
@@ -76,18 +76,18 @@ def _places(step: Step, desired: Desired) -> Iterator[Place]:
 _SILENCE: Final = {PlaceKind.CA: Reason.ACME_UNREACHABLE, PlaceKind.DNS: Reason.DNS_UNREACHABLE}
 
 
-def outcomes(step: Step, places: frozenset[Place], seen: Observed, seconds: float) -> Mapping[Place, bool]:
+def outcomes(step: Step, places: frozenset[Place], context: Context, seconds: float) -> Mapping[Place, bool]:
     """Return which places answered a step that ended with `seen`, and which did not; unknown ones are missing.
 
     A step that says who was not reached blames nobody else; one that succeeded was answered, unless it took very long.
     Pods may be slow on purpose (a greeting is held back against spam): they are dead only where one of a slow step's
     probes saw no certificate.
     """
-    failures = (seen.issue_failure, seen.close_failure)
+    failures = (context.issuance.failure, context.issuance.close_failure)
     blamed = silent(places, {failure.finding.reason for failure in failures if failure is not None})
     if blamed:
         return blamed
-    if _saw_certificates(step, seen):
+    if _saw_certificates(step, context):
         return dict.fromkeys(places, True)
     return {place: seconds < (UNSEEN if place.differs_by_resource else SLOW) for place in places}
 
@@ -97,8 +97,8 @@ def silent(places: frozenset[Place], reasons: Collection[Reason]) -> dict[Place,
     return {place: False for place in places if _SILENCE.get(place.kind) in reasons}
 
 
-def _saw_certificates(step: Step, seen: Observed) -> bool:
+def _saw_certificates(step: Step, context: Context) -> bool:
     if not isinstance(step, ProbePods | ConfirmPods | ProbeWays):
         return False
-    asked = [each for each in seen.endpoints if each.target in step.targets]
+    asked = [each for each in context.verification.endpoints if each.target in step.targets]
     return bool(asked) and all(each.served_sha256 for each in asked)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,6 +12,7 @@ from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired, Key
 from mailtls.api.status_json import read
+from mailtls.context import Context
 from mailtls.controller.bulkheads import Bulkheads, NoPlace, Visit, Watchdog
 from mailtls.controller.deadlines import deadline_of
 from mailtls.controller.observe import Observer
@@ -35,7 +35,6 @@ from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable, finding_of_refusal, webhook_fails
 from mailtls.net.deadline import within
 from mailtls.net.effects import PassEnded, ResourceChanged, before_effect, guarded
-from mailtls.observed import Observed
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import Clock
 
@@ -75,7 +74,7 @@ class Reconciler:
 
     def _visit(self, key: Key, visit: Visit) -> float | None:
         paused = self._observer.paused(key)
-        resource = paused.resource if paused else self._resource(key)
+        resource = paused.snapshot.resource if paused else self._resource(key)
         if resource is None:
             return self._farewell(key, visit)
         try:
@@ -97,25 +96,25 @@ class Reconciler:
             self._reporter.unreadable(key, finding_of_refusal(refused))
             raise
 
-    def _pass(self, desired: Desired, resource: Json, paused: Observed | None, visit: Visit) -> float | None:
+    def _pass(self, desired: Desired, resource: Json, paused: Context | None, visit: Visit) -> float | None:
         observer = self._observer
-        seen = observer.resume(desired, paused) if paused else observer.observe(desired, resource)
+        context = observer.resume(paused) if paused else observer.observe(desired, resource)
         told_at = begun_at = self._clock.now()
         has_rolled = False
         stands_in_line = False
         try:
             for _ in range(MOST_STEPS):
-                step = next_step(desired, seen, self._clock.now())
+                step = next_step(context, self._clock.now())
                 if isinstance(step, Rest):
                     break
                 log.debug("next", step=type(step).__name__)
                 silence = self._clock.now() - told_at if has_rolled else LONG
-                if _is_worth_telling(step, seen, silence):
-                    seen, told_at = self._report(desired, seen), self._clock.now()
+                if _is_worth_telling(step, context, silence):
+                    context, told_at = self._report(context), self._clock.now()
                 has_rolled = has_rolled or isinstance(step, Roll)
-                seen = self._errand(step, desired, seen, visit)
+                context = self._errand(step, context, visit)
                 if isinstance(step, GETS_ON) and self._clock.now() - begun_at > PASS_LASTS:
-                    seen = self._report(desired, seen)
+                    context = self._report(context)
                     return 0.0
             else:
                 raise TooManySteps(str(desired.key))
@@ -125,50 +124,51 @@ class Reconciler:
         except NoPlace as full:
             log.debug("the pass ends: too many wait on the same", places=str(full))
             stands_in_line = True
-            return self._stand_in_line(desired, seen)
+            return self._stand_in_line(context)
         finally:
             # What else cut the pass short may have done so after the CA had heard of an order.
-            observer.remember(desired, seen if stands_in_line else replace(seen, is_fresh_intent=False))
+            observer.remember(context if stands_in_line else context.with_issuance(is_fresh_intent=False))
         delay = self._seconds_until(step.until)
-        if not self._is_brief(seen, delay):
-            seen = self._report(desired, seen)
-        observer.remember(desired, seen, is_paused=_waits_for_the_ca(seen))
+        if not self._is_brief(context, delay):
+            context = self._report(context)
+        observer.remember(context, is_paused=_waits_for_the_ca(context))
         return delay
 
-    def _errand(self, step: Step, desired: Desired, seen: Observed, visit: Visit) -> Observed:
+    def _errand(self, step: Step, context: Context, visit: Visit) -> Context:
         """Perform a step that has its places, and note who answered; raises `NoPlace`."""
-        places, seconds = places_of(step, desired), deadline_of(step)
-        with visit.errand(places) as errand, within(seconds), self.watchdog.watch(step, desired):
+        places, seconds = places_of(step, context.desired), deadline_of(step)
+        with visit.errand(places) as errand, within(seconds), self.watchdog.watch(step, context.desired):
             try:
-                seen = self._perform(step, desired, seen)
+                context = self._perform(step, context)
             except Unreachable:
                 errand.outcomes = {place: False for place in places if place.kind is PlaceKind.OBJECTS}
                 raise
-            errand.outcomes = outcomes(step, places, seen, self._bulkheads.seconds_since(errand))
-            return seen
+            errand.outcomes = outcomes(step, places, context, self._bulkheads.seconds_since(errand))
+            return context
 
-    def _stand_in_line(self, desired: Desired, seen: Observed) -> float | None:
+    def _stand_in_line(self, context: Context) -> float | None:
         """End a pass that has to wait for its turn; news is told, and so is one who was told of nothing for a while."""
-        if seen.status.conditions and not seen.issued and not seen.refused:
+        issuance = context.issuance
+        if context.snapshot.status.conditions and not issuance.issued and not issuance.refused:
             return None
-        made_at = datetime.fromisoformat(seen.resource["metadata"]["creationTimestamp"])
-        if not seen.issued and self._clock.now() - made_at < YOUNG:
+        made_at = datetime.fromisoformat(context.snapshot.resource["metadata"]["creationTimestamp"])
+        if not issuance.issued and self._clock.now() - made_at < YOUNG:
             return YOUNG.total_seconds()
-        self._report(desired, seen)
+        self._report(context)
         return None
 
-    def _perform(self, step: Step, desired: Desired, seen: Observed) -> Observed:
+    def _perform(self, step: Step, context: Context) -> Context:
         """Perform a step while what a user decided stands; what was done is written down whatever was decided since."""
         if isinstance(step, SaveOrder):
-            return self._performer.perform(step, desired, seen)
-        with guarded(partial(self._observer.require_unchanged, desired.key, seen.resource)):
+            return self._performer.perform(step, context)
+        with guarded(partial(self._observer.require_unchanged, context.desired.key, context.snapshot.resource)):
             before_effect()
-            return self._performer.perform(step, desired, seen)
+            return self._performer.perform(step, context)
 
-    def _report(self, desired: Desired, seen: Observed) -> Observed:
+    def _report(self, context: Context) -> Context:
         """Tell what is known, and go on from what was told."""
-        told = self._reporter.report(desired, seen)
-        return replace(seen, resource=told, status=read(told["status"]), issued=None, refused=None)
+        told = self._reporter.report(context)
+        return context.reported(told, read(told["status"]))
 
     def _tell_of(self, error: Exception, key: Key) -> None:
         """Say in the status what cut a pass short, where a person should know; the queue logs it and tries again."""
@@ -182,11 +182,11 @@ class Reconciler:
         except (ApiError, Unreachable) as lost:
             log.warning("the failure could not be told", error=str(lost))
 
-    def _is_brief(self, seen: Observed, delay: float | None) -> bool:
+    def _is_brief(self, context: Context, delay: float | None) -> bool:
         """Whether an order was only just begun and is soon looked at again: not worth a write of the status."""
-        if seen.order is None or seen.staged is None or delay is None:
+        if context.issuance.order is None or context.snapshot.staged is None or delay is None:
             return False
-        return delay <= BRIEF and self._clock.now() - seen.staged.staged_at < YOUNG
+        return delay <= BRIEF and self._clock.now() - context.snapshot.staged.staged_at < YOUNG
 
     def _seconds_until(self, at: datetime | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock.now()).total_seconds())
@@ -212,10 +212,11 @@ class Reconciler:
         return delay
 
 
-def _waits_for_the_ca(seen: Observed) -> bool:
+def _waits_for_the_ca(context: Context) -> bool:
     """Whether the next pass has only to go on with an order that nothing stands in the way of."""
-    failures = (seen.issue_failure, seen.close_failure, seen.roll_failure)
-    return seen.order is not None and not any(failures)
+    issuance = context.issuance
+    failures = (issuance.failure, issuance.close_failure, context.rollout.failure)
+    return issuance.order is not None and not any(failures)
 
 
 def finding_of(error: Exception) -> Finding | None:
@@ -232,7 +233,7 @@ def finding_of(error: Exception) -> Finding | None:
     return finding_of_refusal(error)
 
 
-def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:
+def _is_worth_telling(step: Step, context: Context, silence: timedelta) -> bool:
     """Whether users should learn of it in mid-pass: a certificate before its rollout, the first pod, those that follow.
 
     The first pod may take long itself, and of a rollout that is quick not every pod is told. And all that is
@@ -240,4 +241,6 @@ def _is_worth_telling(step: Step, seen: Observed, silence: timedelta) -> bool:
     """
     if isinstance(step, LookAtDomains):
         return True
-    return (isinstance(step, LookAtWorkloads) and bool(seen.issued)) or (isinstance(step, Roll) and silence >= LONG)
+    return (isinstance(step, LookAtWorkloads) and bool(context.issuance.issued)) or (
+        isinstance(step, Roll) and silence >= LONG
+    )

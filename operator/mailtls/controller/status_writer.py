@@ -10,16 +10,18 @@ import structlog
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import secret_name
 from mailtls.api.resource import resource_path
-from mailtls.api.spec import Desired, Key
-from mailtls.api.status import Condition, ConditionType, Truth
-from mailtls.api.status_json import read, to_time, write
+from mailtls.api.spec import Key
+from mailtls.api.state import Failure
+from mailtls.api.status import Condition, ConditionType, Status, Truth
+from mailtls.api.status_json import read, to_time, write, write_conditions
+from mailtls.context import Context
 from mailtls.controller.conditions import conditions, interruption, refusal, served
 from mailtls.controller.events import Events
 from mailtls.issuance.guard import to_remember
+from mailtls.issuance.state import IssuanceState
 from mailtls.issuance.storage import warnings
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.metrics import Metrics
-from mailtls.observed import Failure, Observed, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import shared
 from mailtls.times import Clock
@@ -43,30 +45,29 @@ class Reporter:
         """Count Events for as long as this one lives."""
         object.__setattr__(self, "_events", Events(self.cluster, self.clock))
 
-    def report(self, desired: Desired, seen: Observed) -> Json:
+    def report(self, context: Context) -> Json:
         """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
-        said = conditions(desired, seen, self.clock.now())
-        seen = replace(seen, status=replace(seen.status, stored=to_remember(seen)))
-        shown = write(desired.generation, said, seen, served(desired, seen))
-        if desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
+        said = conditions(context, self.clock.now())
+        context = context.with_snapshot(status=replace(context.snapshot.status, stored=to_remember(context)))
+        shown = write(context.desired.generation, said, context, served(context))
+        if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
-        told = self._write(seen.resource, shown)
-        self._tell(seen.resource, said, seen)
-        self._tell_of_domains(seen.resource, said)
-        for warning in warnings(desired, seen) if seen.issued is not None else ():
-            self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
-        self._tell_of_sharers(seen)
-        self._measure(desired, seen, said)
+        told = self._write(context.snapshot.resource, shown)
+        is_news = context.snapshot.status.attempts != context.snapshot.reported.attempts
+        self._tell(context.snapshot.resource, said, context.snapshot.reported, context.issuance, is_news=is_news)
+        self._tell_of_domains(context.snapshot.resource, said, context.snapshot.reported)
+        for warning in warnings(context) if context.issuance.issued is not None else ():
+            self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
+        self._tell_of_sharers(context)
+        self._measure(context, said)
         return told
 
     def refuse(self, resource: Json, finding: Finding) -> None:
         """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = refusal(finding, before, meta["generation"], self.clock.now())
-        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), None)
-        kept = ("observedGeneration", "conditions")
-        self._write(resource, {name: shown[name] for name in kept})
-        self._tell(resource, said, None)
+        self._write(resource, write_conditions(meta["generation"], said))
+        self._tell(resource, said, before, IssuanceState(), is_news=False)
         self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
 
     def cut_short(self, resource: Json, finding: Finding) -> None:
@@ -77,10 +78,9 @@ class Reporter:
         """
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = interruption(finding, before, meta["generation"], self.clock.now())
-        shown = write(meta["generation"], said, Observed(status=before, secret=ServingSecret(exists=False)), None)
         self.metrics.conditions(_key(meta), said)
-        self._tell(resource, said, None)
-        self._write(resource, {"conditions": shown["conditions"]})
+        self._tell(resource, said, before, IssuanceState(), is_news=False)
+        self._write(resource, {"conditions": write_conditions(meta["generation"], said)["conditions"]})
 
     def unreadable(self, key: Key, finding: Finding) -> None:
         """Say by metric and Event why a resource cannot be read, which so has no status to write."""
@@ -114,17 +114,18 @@ class Reporter:
                     raise
         return resource | {"status": after}
 
-    def _tell(self, resource: Json, said: Iterable[Condition], seen: Observed | None) -> None:
+    def _tell(
+        self, resource: Json, said: Iterable[Condition], reported: Status, issuance: IssuanceState, *, is_news: bool
+    ) -> None:
         ready = next(each for each in said if each.type is ConditionType.READY)
-        before = read(resource.get("status") or {}).condition(ConditionType.READY)
+        before = reported.condition(ConditionType.READY)
         changed = before is None or (before.status, before.reason) != (ready.status, ready.reason)
-        issued, failure = (seen.issued, seen.issue_failure) if seen else (None, None)
-        is_news = seen is not None and seen.status.attempts != read(resource.get("status") or {}).attempts
+        issued, failure = issuance.issued, issuance.failure
         is_good = ready.status is Truth.TRUE
         has_failed = failure is not None and failure.is_final and is_news
-        has_failed = has_failed or _is_new_refusal(failure, resource, said)
-        if seen is not None and seen.refused is not None:
-            self._events.post(resource, "Warning", str(seen.refused.event), seen.refused.message)
+        has_failed = has_failed or _is_new_refusal(failure, reported, said)
+        if issuance.refused is not None:
+            self._events.post(resource, "Warning", str(issuance.refused.event), issuance.refused.message)
         if failure is not None and has_failed:
             self._events.post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:
@@ -135,53 +136,58 @@ class Reporter:
         if changed:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
 
-    def _tell_of_sharers(self, seen: Observed) -> None:
+    def _tell_of_sharers(self, context: Context) -> None:
         """Tell once that another resource names a workload of this one, and again when it is another one."""
-        warning, before = shared(seen), seen.status.condition(ConditionType.ROLLED_OUT)
+        warning, before = shared(context), context.snapshot.status.condition(ConditionType.ROLLED_OUT)
         if warning is not None and (before is None or warning.message not in before.message):
-            self._events.post(seen.resource, "Warning", str(warning.reason), warning.message)
+            self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
 
-    def _tell_of_domains(self, resource: Json, said: Iterable[Condition]) -> None:
+    def _tell_of_domains(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
         """Tell when what the domains publish became worse, or good again."""
         now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
-        before = read(resource.get("status") or {}).condition(ConditionType.DOMAIN_HEALTHY)
+        before = reported.condition(ConditionType.DOMAIN_HEALTHY)
         if now.status is Truth.UNKNOWN or (before and (before.status, before.reason) == (now.status, now.reason)):
             return
         self._events.post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
 
-    def _measure(self, desired: Desired, seen: Observed, said: Iterable[Condition]) -> None:
-        certificate = seen.secret.certificate
+    def _measure(self, context: Context, said: Iterable[Condition]) -> None:
+        desired = context.desired
+        certificate = context.snapshot.secret.certificate
         if certificate is not None:
-            renewal_at = seen.schedule.renewal_at if seen.schedule else None
+            renewal_at = context.issuance.schedule.renewal_at if context.issuance.schedule else None
             self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
-        if seen.workloads is not None:
-            self.metrics.served(desired.key, seen.endpoints, resting(seen.workloads, desired.server_name))
-        self.metrics.domains(desired.key, seen.domains)
-        if _has_rolled_out(seen, said):
-            self.metrics.rollout_ended("succeeded", _seconds_rolling(seen, self.clock))
+        if context.snapshot.workloads is not None:
+            self.metrics.served(
+                desired.key,
+                context.verification.endpoints,
+                resting(context.snapshot.workloads, desired.server_name),
+            )
+        self.metrics.domains(desired.key, context.domains.reports)
+        if _has_rolled_out(context, said):
+            self.metrics.rollout_ended("succeeded", _seconds_rolling(context, self.clock))
         self.metrics.conditions(desired.key, said)
 
 
-def _is_new_refusal(failure: Failure | None, resource: Json, said: Iterable[Condition]) -> bool:
+def _is_new_refusal(failure: Failure | None, reported: Status, said: Iterable[Condition]) -> bool:
     """Whether a refusal that lasts is said for the first time: a renewal that waits leaves Ready as it is."""
     if failure is None or not failure.lasts:
         return False
-    before = read(resource.get("status") or {}).condition(ConditionType.ISSUED)
+    before = reported.condition(ConditionType.ISSUED)
     issued = next(each for each in said if each.type is ConditionType.ISSUED)
     return before is None or before.message != issued.message
 
 
-def _has_rolled_out(seen: Observed, said: Iterable[Condition]) -> bool:
+def _has_rolled_out(context: Context, said: Iterable[Condition]) -> bool:
     """Whether this pass saw the end of a rollout in which something was told."""
-    before = seen.status.condition(ConditionType.ROLLED_OUT)
+    before = context.snapshot.status.condition(ConditionType.ROLLED_OUT)
     was_out = before is not None and before.status is Truth.TRUE
     is_out = any(each.type is ConditionType.ROLLED_OUT and each.status is Truth.TRUE for each in said)
-    has_told = seen.progress is not None and bool(seen.progress.acted_at)
-    return is_out and has_told and (not was_out or seen.issued is not None)
+    has_told = context.rollout.progress is not None and bool(context.rollout.progress.acted_at)
+    return is_out and has_told and (not was_out or context.issuance.issued is not None)
 
 
-def _seconds_rolling(seen: Observed, clock: Clock) -> float:
-    return (clock.now() - seen.progress.started_at).total_seconds() if seen.progress else 0.0
+def _seconds_rolling(context: Context, clock: Clock) -> float:
+    return (clock.now() - context.rollout.progress.started_at).total_seconds() if context.rollout.progress else 0.0
 
 
 def _stripped(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The stage that looks up what the mail domains of a resource publish."""
+"""Domains: check what the mail domains of a resource publish."""

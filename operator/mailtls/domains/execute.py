@@ -1,7 +1,7 @@
 """Performs the look at the mail domains: the DNS first, then the pods behind their hosts, then the verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -9,11 +9,11 @@ import structlog
 from mailtls.api.installation import Feature, Features
 from mailtls.api.spec import Desired
 from mailtls.api.status import DomainReport
+from mailtls.context import Context
 from mailtls.controller.step import LookAtDomains
 from mailtls.domains.policy import as_senders_see, asked_until, look_again_at, mail_targets, served_at
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, MailDomain
-from mailtls.observed import Observed
 from mailtls.probe.interface import Examiner
 from mailtls.probe.target import Expected
 from mailtls.reasons.reason import Finding, Reason
@@ -39,31 +39,34 @@ class Watching:
     clock: Clock
     features: Features = field(default_factory=Features)
 
-    def look(self, desired: Desired, seen: Observed, _step: LookAtDomains) -> Observed:
+    def look(self, context: Context, _step: LookAtDomains) -> Context:
         """Look at all domains of a resource."""
-        reports = self._switched_off(desired) or self._reports(desired, seen)
+        desired = context.desired
+        reports = self._switched_off(desired) or self._reports(context)
         again_at = look_again_at(desired, reports, self.clock.now())
-        handled = seen.handled_probe if desired.workloads else desired.probe_requested  # else nobody else heeds it
-        asked = asked_until(desired, seen, again_at)
-        return replace(seen, domains=reports, domains_asked=asked, handled_probe=handled)
+        handled = (
+            context.verification.handled_probe if desired.workloads else desired.probe_requested
+        )  # else nobody else heeds it
+        asked = asked_until(context, again_at)
+        return context.with_domains(reports=reports, last_check=asked).with_verification(handled_probe=handled)
 
-    def _reports(self, desired: Desired, seen: Observed) -> tuple[DomainReport, ...]:
+    def _reports(self, context: Context) -> tuple[DomainReport, ...]:
         try:
-            return tuple(self._judged(desired, seen))
+            return tuple(self._judged(context))
         except Exception as error:
             log.exception("the domains could not be judged")
             words = f"A defect of the operator ended the look: {type(error).__name__}; its log says more."
             defect = Finding(Reason.INTERNAL_ERROR, words)
-            return tuple(DomainReport(each.name, self.clock.now(), (defect,)) for each in desired.domains)
+            return tuple(DomainReport(each.name, self.clock.now(), (defect,)) for each in context.desired.domains)
 
     def _switched_off(self, desired: Desired) -> tuple[DomainReport, ...]:
         off = self.features.refusal(Feature.DOMAINS)
         return tuple(DomainReport(each.name, self.clock.now(), (off,)) for each in desired.domains) if off else ()
 
-    def _judged(self, desired: Desired, seen: Observed) -> Sequence[DomainReport]:
-        found = self.domains.read_all(desired.domains)
+    def _judged(self, context: Context) -> Sequence[DomainReport]:
+        found = self.domains.read_all(context.desired.domains)
         # Senders are strangers: they trust the public roots only, so that private ones do not count here.
-        asked = self.examiner.examine(mail_targets(desired, seen, found), Expected())
+        asked = self.examiner.examine(mail_targets(context, found), Expected())
         saw = [served_at(as_senders_see(endpoint.target), facts) for endpoint, facts in asked]
         now = self.clock.now()
         return [DomainReport(facts.domain, now, judge_domain(facts, saw, now)) for facts in found]

@@ -7,9 +7,10 @@ from typing import Final
 
 from mailtls.api.spec import Desired
 from mailtls.api.status import ConditionType, DomainReport
+from mailtls.context import Context
+from mailtls.domains.state import DomainCheck
 from mailtls.hostname import is_named
 from mailtls.maildomain.facts import DomainFacts, ServedTls
-from mailtls.observed import DomainsAsked, Observed
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase
 from mailtls.probe.target import RELAY_PORT, Port, Protocol, Target, TlsMode, TlsPolicy, Way
@@ -23,41 +24,45 @@ LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
 Found = tuple[str, Finding]  # the domain, and what was found there
 
 
-def domains_are_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+def domains_are_due(context: Context, now: datetime) -> bool:
     """Whether the domains are looked at now: by the interval, for a new list or certificate, or by annotation."""
-    asked, due_at = seen.domains_asked, next_look_at(desired, seen)
+    desired = context.desired
+    asked, due_at = context.domains.last_check, next_look_at(context)
     if not desired.domains:
         return False
     if due_at is None or now >= due_at:
         return True
     if asked is None:
         return False
-    served = _served(seen)
+    served = _served(context)
     is_news = asked.domains != desired.domains or asked.probe_requested != desired.probe_requested
     return is_news or (bool(served) and served != asked.served)
 
 
-def next_look_at(desired: Desired, seen: Observed) -> datetime | None:
+def next_look_at(context: Context) -> datetime | None:
     """When a look is due by the time alone; None: none was made that counts.
 
     What an earlier process found counts while nothing has changed since: a restart is no reason to look at all domains
     of all resources at once.
     """
-    if seen.domains_asked is not None:
-        return seen.domains_asked.again_at
-    if not is_complete(desired, seen.domains) or not seen.domains:
+    desired = context.desired
+    if context.domains.last_check is not None:
+        return context.domains.last_check.again_at
+    if not is_complete(desired, context.domains.reports) or not context.domains.reports:
         return None
-    looked_at = min(report.checked_at for report in seen.domains)
-    told = seen.status.condition(ConditionType.DOMAIN_HEALTHY)
+    looked_at = min(report.checked_at for report in context.domains.reports)
+    told = context.snapshot.status.condition(ConditionType.DOMAIN_HEALTHY)
     is_same = told is not None and told.observed_generation == desired.generation
-    is_same = is_same and desired.probe_requested in {None, seen.handled_probe}
-    is_news = any(each.at >= looked_at and each.serial_number for each in seen.status.history)  # another certificate
-    return look_again_at(desired, seen.domains, looked_at) if is_same and not is_news else None
+    is_same = is_same and desired.probe_requested in {None, context.verification.handled_probe}
+    is_news = any(
+        each.at >= looked_at and each.serial_number for each in context.snapshot.status.history
+    )  # another certificate
+    return look_again_at(desired, context.domains.reports, looked_at) if is_same and not is_news else None
 
 
-def asked_until(desired: Desired, seen: Observed, again_at: datetime) -> DomainsAsked:
+def asked_until(context: Context, again_at: datetime) -> DomainCheck:
     """Remember what a look was for."""
-    return DomainsAsked(desired.domains, _served(seen), desired.probe_requested, again_at)
+    return DomainCheck(context.desired.domains, _served(context), context.desired.probe_requested, again_at)
 
 
 def look_again_at(desired: Desired, reports: Iterable[DomainReport], now: datetime) -> datetime:
@@ -66,20 +71,19 @@ def look_again_at(desired: Desired, reports: Iterable[DomainReport], now: dateti
     return next_turn(desired.uid, now, min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval)
 
 
-def still_named(desired: Desired, reports: Iterable[DomainReport]) -> tuple[DomainReport, ...]:
-    """Keep what is known of the domains that the spec names."""
-    names = {domain.name for domain in desired.domains}
-    return tuple(report for report in reports if report.name in names)
-
-
-def mail_targets(desired: Desired, seen: Observed, found: Iterable[DomainFacts]) -> tuple[Target, ...]:
+def mail_targets(context: Context, found: Iterable[DomainFacts]) -> tuple[Target, ...]:
     """List the ports of this resource's pods that take mail from strangers, dialled by each MX host's name.
 
     Hosts that the certificate is not for are served by others; nothing is known of them but what the DNS says.
     """
-    hosts = dict.fromkeys(host.name for facts in found for host in facts.mx if is_named(host.name, desired.dns_names))
+    hosts = dict.fromkeys(
+        host.name for facts in found for host in facts.mx if is_named(host.name, context.desired.dns_names)
+    )
     return tuple(
-        target for host in hosts for target in targets(seen.workloads or (), host) if _is_for_strangers(target.port)
+        target
+        for host in hosts
+        for target in targets(context.snapshot.workloads or (), host)
+        if _is_for_strangers(target.port)
     )
 
 
@@ -145,8 +149,8 @@ def _of(reports: Iterable[DomainReport], severity: Severity) -> list[Found]:
     return [(each.name, finding) for each in reports for finding in each.findings if finding.severity is severity]
 
 
-def _served(seen: Observed) -> frozenset[str]:
-    pods = (endpoint for endpoint in seen.endpoints if endpoint.target.way is Way.PODS)
+def _served(context: Context) -> frozenset[str]:
+    pods = (endpoint for endpoint in context.verification.endpoints if endpoint.target.way is Way.PODS)
     return frozenset(endpoint.served_sha256 for endpoint in pods if endpoint.served_sha256)
 
 

@@ -1,29 +1,28 @@
 """Adoption: a Secret that somebody asked us to take over, whose certificate serves on whoever issued it."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from mailtls.api.spec import Desired
 from mailtls.api.status import HistoryEntry
+from mailtls.context import Context
 from mailtls.issuance.guard import is_replaced
-from mailtls.observed import Observed
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason
 
 
-def is_adopted(seen: Observed) -> bool:
+def is_adopted(context: Context) -> bool:
     """Whether the stored certificate is the one that was in the Secret when it was taken over."""
-    certificate = seen.secret.certificate
-    return certificate is not None and certificate.sha256 == seen.secret.adopted
+    certificate = context.snapshot.secret.certificate
+    return certificate is not None and certificate.sha256 == context.snapshot.secret.adopted
 
 
-def adoption_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+def adoption_is_due(context: Context, now: datetime) -> bool:
     """Whether a Secret is to be taken over as it is: asked for, not stored by us, and with a good certificate in it."""
-    secret = seen.secret
-    if (secret.is_ours and not is_replaced(seen)) or not secret.is_asked_for or secret.certificate is None:
+    secret = context.snapshot.secret
+    if (secret.is_ours and not is_replaced(context)) or not secret.is_asked_for or secret.certificate is None:
         return False
     is_whole = secret.certificate.spki_sha256 == secret.key_spki_sha256
-    return is_whole and _is_good(secret.certificate, desired, now)
+    return is_whole and _is_good(secret.certificate, context.desired, now)
 
 
 def _is_good(certificate: Certificate, desired: Desired, now: datetime) -> bool:
@@ -33,9 +32,9 @@ def _is_good(certificate: Certificate, desired: Desired, now: datetime) -> bool:
     return is_valid and is_for_the_names and certificate.chain_is_ordered and not certificate.self_signed
 
 
-def noted(seen: Observed, now: datetime) -> Observed:
+def noted(context: Context, now: datetime) -> Context:
     """Tell of the Secret that was taken over."""
-    certificate = seen.secret.certificate
+    certificate = context.snapshot.secret.certificate
     if certificate is None:
         raise AssertionError("only a Secret with a certificate is taken over as it is")
     message = (
@@ -43,4 +42,4 @@ def noted(seen: Observed, now: datetime) -> Observed:
         f"stays in service, until {certificate.not_after:%Y-%m-%d %H:%M} UTC at most."
     )
     entry = HistoryEntry(now, Reason.SECRET_ADOPTED, message, certificate.serial_number)
-    return replace(seen, status=replace(seen.status, history=(*seen.status.history, entry)), issued=entry)
+    return context.with_history(entry).with_issuance(issued=entry)

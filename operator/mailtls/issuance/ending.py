@@ -6,8 +6,9 @@ from functools import partial
 from random import random, uniform
 from typing import Final
 
-from mailtls.api.spec import Desired
+from mailtls.api.state import Failure
 from mailtls.api.status import Attempts
+from mailtls.context import Context
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
 from mailtls.issuance.order import Fail
@@ -20,7 +21,6 @@ from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
 from mailtls.net.shared_work import Busy
-from mailtls.observed import Failure, Observed
 from mailtls.times import Clock
 
 
@@ -33,25 +33,26 @@ class Closing:
     validation: Validation
     namespaces: tuple[str, ...] = ()
 
-    def close(self, desired: Desired, seen: Observed, url: str) -> None:
+    def close(self, context: Context, url: str) -> None:
         """Remove the responses of an order that is over, and let go of what is pending and nobody else uses."""
-        staged = seen.staged
+        issuance = context.issuance
+        staged = context.snapshot.staged
         if staged is None:
             raise AssertionError("there is no order without a staged key")
-        account = self.accounts.of(desired.acme)
+        account = self.accounts.of(context.desired.acme)
         try:
-            order = account.load(seen.order or account.resume(url))
+            order = account.load(issuance.order or account.resume(url))
         except OrderGone:
             return
         except AcmeProblem as problem:
             if problem.transient or problem.retry_at is not None:
                 raise
-            if seen.order is None:
+            if issuance.order is None:
                 return  # what was published stays behind: the CA tells nobody of it any more
-            order = seen.order
-        server, user = desired.acme.server, staged.spki_sha256
+            order = issuance.order
+        server, user = context.desired.acme.server, staged.spki_sha256
         in_use = partial(self.accounts.uses.others, server, user)
-        self.validation.clean_up(desired, seen, account, order, in_use)
+        self.validation.clean_up(context, account, order, in_use)
         if any(each.status == Status.PENDING for each in order.authorizations) and self._knows_all_others(server, user):
             account.deactivate(order, in_use())
 
@@ -79,16 +80,16 @@ class Failing:
 
     def attempt(
         self,
-        desired: Desired,
-        seen: Observed,
+        context: Context,
         fail: Fail,
         not_before: datetime | None = None,
         *,
         is_anothers: bool = False,
-    ) -> Observed:
+    ) -> Context:
         """Count a failed attempt, and say when the next is: soon where another one took the order (`is_anothers`)."""
+        desired = context.desired
         now = self.clock.now()
-        before = seen.status.attempts
+        before = context.snapshot.status.attempts
         is_same = before is not None and before.observed_generation == desired.generation
         failed = before.failed + 1 if before and is_same else 1
         delay = _SOON if is_anothers and failed == 1 else next_attempt_after(failed, random())  # noqa: S311 - jitter
@@ -104,30 +105,34 @@ class Failing:
             observed_renew=desired.renew_requested,
         )
         self.metrics.order_ended("failed")
-        status = replace(seen.status, attempts=attempts)
-        return replace(seen, status=status, issue_failure=Failure(finding, retry_at, is_final=True))
+        status = replace(context.snapshot.status, attempts=attempts)
+        return context.with_snapshot(status=status).with_issuance(failure=Failure(finding, retry_at, is_final=True))
 
-    def problem(self, desired: Desired, seen: Observed, error: AcmeProblem | ChallengeProblem) -> Observed:
+    def problem(self, context: Context, error: AcmeProblem | ChallengeProblem) -> Context:
         """File what stood in the way: transient trouble waits a little, all else of the CA is a failed attempt.
 
         A challenge response that was refused costs nothing at the CA, so its order stays open and waits. Whatever it
         was, the CA may have received the order by now, so the next pass looks before it orders.
         """
-        seen = replace(seen, is_fresh_intent=False)
+        context = context.with_issuance(is_fresh_intent=False)
         if isinstance(error, ChallengeProblem) and not error.transient:
-            pause = next_presentation_after(seen.stumbles + 1, random())  # noqa: S311 - jitter
+            pause = next_presentation_after(context.issuance.transient_failures + 1, random())  # noqa: S311 - jitter
             refused = Failure(error.finding, self.clock.now() + pause, lasts=True)
-            return replace(seen, issue_failure=refused, stumbles=seen.stumbles + 1)
+            return context.with_issuance(failure=refused, transient_failures=context.issuance.transient_failures + 1)
         if not error.transient:
-            return self.attempt(desired, seen, Fail(error.finding, error.needs_person), error.retry_at)
-        return replace(seen, issue_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
+            return self.attempt(context, Fail(error.finding, error.needs_person), error.retry_at)
+        return context.with_issuance(
+            failure=self._soon(context, error), transient_failures=context.issuance.transient_failures + 1
+        )
 
-    def not_closed(self, seen: Observed, error: AcmeProblem | ChallengeProblem) -> Observed:
+    def not_closed(self, context: Context, error: AcmeProblem | ChallengeProblem) -> Context:
         """File what keeps an order from being closed: tried again in a while, and never a failed attempt."""
-        return replace(seen, close_failure=self._soon(seen, error), stumbles=seen.stumbles + 1)
+        return context.with_issuance(
+            close_failure=self._soon(context, error), transient_failures=context.issuance.transient_failures + 1
+        )
 
-    def _soon(self, seen: Observed, error: AcmeProblem | ChallengeProblem) -> Failure:
+    def _soon(self, context: Context, error: AcmeProblem | ChallengeProblem) -> Failure:
         now = self.clock.now()
-        pause = timedelta(seconds=min(2**seen.stumbles, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
+        pause = timedelta(seconds=min(2**context.issuance.transient_failures, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
         retry_at = max(now + pause, error.retry_at or now)
         return Failure(error.finding if error.retry_at is None else with_next_try(error.finding, retry_at), retry_at)

@@ -12,7 +12,9 @@ from threading import Event
 
 import structlog
 
+from mailtls.api.snapshot import Staged
 from mailtls.api.spec import Desired, RotationPolicy
+from mailtls.context import Context
 from mailtls.controller.step import (
     AdvanceOrder,
     CloseOrder,
@@ -37,7 +39,6 @@ from mailtls.issuance.schedule import renewal_schedule, renews_in_its_window, sc
 from mailtls.issuance.validation import Validation
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
-from mailtls.observed import Observed, Staged
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout import rollback
@@ -63,9 +64,10 @@ class Issuing:
     trust_pem: str = ""
     namespaces: tuple[str, ...] = ()  # where resources are; empty: everywhere
 
-    def stage(self, desired: Desired, seen: Observed, step: StageKey) -> Observed:
+    def stage(self, context: Context, step: StageKey) -> Context:
         """Save a key and its CSR before anything is asked of the CA."""
-        key = _next_key(desired, seen)
+        desired = context.desired
+        key = _next_key(context)
         staged = Staged(
             spki_sha256=key.spki_sha256(),
             key_algorithm=desired.private_key.algorithm,
@@ -77,89 +79,87 @@ class Issuing:
             staged_at=self.clock.now(),
             key=key,
             csr_der=keys.signing_request(key, desired.dns_names, common_name=desired.acme.common_name),
-            resource_version=seen.staged.resource_version if seen.staged else "",
-            replaces_sha256=seen.secret.certificate.sha256 if seen.secret.certificate else None,
+            resource_version=context.snapshot.staged.resource_version if context.snapshot.staged else "",
+            replaces_sha256=context.snapshot.secret.certificate.sha256 if context.snapshot.secret.certificate else None,
         )
         log.info("a certificate is due", reason=step.due.reason, message=step.due.message)
-        saved = self.secrets.stage(desired, staged, seen.resource)
-        return replace(
-            seen,
-            staged=saved,
-            order=None,
-            presented=frozenset(),
-            published=frozenset(),
-            chain=None,
-            is_fresh_intent=True,
-            was_resumed=False,
-        )
+        saved = self.secrets.stage(desired, staged, context.snapshot.resource)
+        about_it = replace(context.issuance.about_another_order(), is_fresh_intent=True)
+        return replace(context.with_snapshot(staged=saved), issuance=about_it)
 
-    def open(self, desired: Desired, seen: Observed, _step: OpenOrder) -> Observed:
+    def open(self, context: Context, _step: OpenOrder) -> Context:
         """Order, unless a crash may have left an order behind that can be found."""
-        staged = _staged(seen)
-        account = self._account(desired, seen)
-        if not renews_in_its_window(desired, seen, self.clock.now()):
+        desired = context.desired
+        staged = _staged(context)
+        account = self._account(context)
+        if not renews_in_its_window(context, self.clock.now()):
             account.line.stand(staged.spki_sha256, desired.key.namespace)
         found = None
-        if not seen.is_fresh_intent:
+        if not context.issuance.is_fresh_intent:
             found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
-        order = found or self._new_order(account, desired, seen)
+        order = found or self._new_order(account, context)
         account.line.leave(staged.spki_sha256)
         self.accounts.uses.note(desired.acme.server, staged.spki_sha256, order)
-        return replace(seen, order=order, is_fresh_intent=False)
+        return context.with_issuance(order=order, is_fresh_intent=False)
 
-    def save(self, desired: Desired, seen: Observed, _step: SaveOrder) -> Observed:
+    def save(self, context: Context, _step: SaveOrder) -> Context:
         """Save the order's URL: a step of its own, so that the order is not forgotten when the API server is away."""
-        staged = replace(_staged(seen), order_url=_order(seen).url)
-        return replace(seen, staged=self.secrets.save_order(desired.key, desired.secret_name, staged))
+        staged = replace(_staged(context), order_url=_order(context).url)
+        return context.with_snapshot(
+            staged=self.secrets.save_order(context.desired.key, context.desired.secret_name, staged)
+        )
 
-    def _new_order(self, account: Account, desired: Desired, seen: Observed) -> OrderState:
+    def _new_order(self, account: Account, context: Context) -> OrderState:
+        desired = context.desired
         replaces = None
-        certificate = seen.secret.certificate
-        if certificate and desired.renewal.ari and seen.secret.acme_server == desired.acme.server:
+        certificate = context.snapshot.secret.certificate
+        if certificate and desired.renewal.ari and context.snapshot.secret.acme_server == desired.acme.server:
             replaces = account.replaces_id(certificate.leaf_pem)
         return account.new_order(desired.dns_names, profile=desired.acme.profile, replaces=replaces)
 
-    def resume(self, desired: Desired, seen: Observed, step: ResumeOrder) -> Observed:
+    def resume(self, context: Context, step: ResumeOrder) -> Context:
         """Read an order of an earlier process again."""
-        account = self._account(desired, seen)
+        desired = context.desired
+        account = self._account(context)
         try:
             order = account.resume(step.url)
-            self.accounts.uses.note(desired.acme.server, _staged(seen).spki_sha256, order)
-            return replace(seen, order=order, presented=frozenset(), published=frozenset(), was_resumed=True)
+            self.accounts.uses.note(desired.acme.server, _staged(context).spki_sha256, order)
+            return replace(context, issuance=context.issuance.resumed(order))
         except OrderGone:
             # The CA forgot it (they expire); the staged key is as good for the next one.
-            saved = self.secrets.save_order(desired.key, desired.secret_name, replace(_staged(seen), order_url=None))
-            return replace(seen, staged=saved, order=None, is_fresh_intent=True)
+            saved = self.secrets.save_order(desired.key, desired.secret_name, replace(_staged(context), order_url=None))
+            return context.with_snapshot(staged=saved).with_issuance(order=None, is_fresh_intent=True)
 
-    def advance(self, desired: Desired, seen: Observed, step: AdvanceOrder) -> Observed:
+    def advance(self, context: Context, step: AdvanceOrder) -> Context:
         """Perform one action of the order's state machine, after a short wait; a longer one is left to the queue."""
         not_before = getattr(step.action, "not_before", None)
         if not_before is not None and not_before - self.clock.now() > LONGEST_NAP:
-            return replace(seen, wait_until=not_before)
+            return context.with_issuance(wait_until=not_before)
         self._nap(not_before)
-        account, order, action = self._account(desired, seen), _order(seen), step.action
+        account, order, action = self._account(context), _order(context), step.action
         match action:
             case Present():
-                return self._present(desired, seen, account, action)
+                return self._present(context, account, action)
             case RequestValidation():
                 order = account.answer(order, action.challenge)
             case PollAuthorization():
                 order = account.poll_authorization(order, action.url)
             case Finalize():
-                order = account.finalize(order, _staged(seen).csr_der)
+                order = account.finalize(order, _staged(context).csr_der)
             case PollOrder():
                 order = account.poll(order)
-                self.accounts.uses.note(desired.acme.server, _staged(seen).spki_sha256, order)
+                self.accounts.uses.note(context.desired.acme.server, _staged(context).spki_sha256, order)
             case Download():
-                return self._download(desired, seen, account)
+                return self._download(context, account)
             case Fail():
                 raise AssertionError("a failure is no action to perform")
-        return replace(seen, order=order, stumbles=0)
+        return context.with_issuance(order=order, transient_failures=0)
 
-    def _account(self, desired: Desired, seen: Observed) -> Account:
+    def _account(self, context: Context) -> Account:
         """The account to order with; a person who asks for a renewal waits for nothing that a CA asked for before."""
+        desired = context.desired
         request = desired.renew_requested
-        if request is not None and request != seen.secret.handled_renew:
+        if request is not None and request != context.snapshot.secret.handled_renew:
             self.accounts.asked(desired.acme, desired.key, request)
         return self.accounts.of(desired.acme)
 
@@ -167,17 +167,18 @@ class Issuing:
         if until is not None and self.stopping.wait(max(0.0, (until - self.clock.now()).total_seconds())):
             raise Interrupted
 
-    def _present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed:
-        shown = self.validation.present(desired, seen, account, action)
-        return self.failing.attempt(desired, seen, shown) if isinstance(shown, Fail) else shown
+    def _present(self, context: Context, account: Account, action: Present) -> Context:
+        shown = self.validation.present(context, account, action)
+        return self.failing.attempt(context, shown) if isinstance(shown, Fail) else shown
 
-    def _download(self, desired: Desired, seen: Observed, account: Account) -> Observed:
-        order = _order(seen)
+    def _download(self, context: Context, account: Account) -> Context:
+        desired = context.desired
+        order = _order(context)
         offer = account.download(order, desired.acme.preferred_chain)
         try:
             chain = parse_chain(offer.chain_pem)
         except ValueError:
-            return self.failing.attempt(desired, seen, Fail(_unreadable()))
+            return self.failing.attempt(context, Fail(_unreadable()))
         added = chain.names > frozenset(desired.dns_names)
         chain = replace(
             chain,
@@ -185,10 +186,10 @@ class Issuing:
             names_asked=frozenset(desired.dns_names) if added else frozenset(),
             is_anchored=chain.is_leaf_alone and is_anchored(chain.chain_pem, self._roots(desired), self.clock.now()),
         )
-        if chain.spki_sha256 != _staged(seen).spki_sha256:
+        if chain.spki_sha256 != _staged(context).spki_sha256:
             # An order with the same names that was finalized with another key: somebody else's, or a lost key's.
-            return self.failing.attempt(desired, seen, Fail(_another_key()), is_anothers=True)
-        return replace(seen, chain=chain)
+            return self.failing.attempt(context, Fail(_another_key()), is_anothers=True)
+        return context.with_issuance(chain=chain)
 
     def _roots(self, desired: Desired) -> str:
         """Roots to trust besides the system's: the installation's, and those that the resource names."""
@@ -198,69 +199,56 @@ class Issuing:
                 roots.append(self.accounts.secrets.read(desired.probe.trust).decode(errors="replace"))
         return "\n".join(roots)
 
-    def store(self, desired: Desired, seen: Observed, _step: StoreCertificate) -> Observed:
+    def store(self, context: Context, _step: StoreCertificate) -> Context:
         """Write the new pair, when every check lets it through."""
-        staged, chain = _staged(seen), seen.chain
+        staged, chain = _staged(context), context.issuance.chain
         if chain is None:
             raise AssertionError("there is a chain before it is stored")
         now = self.clock.now()
-        fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), desired, seen, now)
+        fault = store.fault_of(store.Candidate(chain, staged.spki_sha256), context, now)
         if fault is not None:
-            return self.failing.attempt(desired, replace(seen, chain=None), Fail(fault))
-        before = (
-            seen.secret if not guard.is_replaced(seen) else replace(seen.secret, certificate=None)
-        )  # not to be kept
-        secret = self.secrets.store(desired, chain, staged.key, before, staged)
+            return self.failing.attempt(context.with_issuance(chain=None), Fail(fault))
+        before = context.snapshot.secret
+        before = replace(before, certificate=None) if guard.is_replaced(context) else before  # not to be kept
+        secret = self.secrets.store(context.desired, chain, staged.key, before, staged)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
-        stored = replace(seen, secret=secret, chain=None, sights=None, look_again_at=None)
-        return store.about_another_certificate(store.noted(stored, now))
+        stored = replace(context.with_snapshot(secret=secret), issuance=context.issuance.stored())
+        return store.noted(stored, now).about_another_certificate()
 
-    def close(self, desired: Desired, seen: Observed, _step: CloseOrder) -> Observed:
+    def close(self, context: Context, _step: CloseOrder) -> Context:
         """Remove the responses and let pending authorizations go, then close the journal and save our copy with it."""
-        staged = _staged(seen)
-        self.accounts.release(desired.acme, staged.spki_sha256)
-        if staged.order_url is not None and seen.stumbles < MOST_STUMBLES_AT_CLOSING:
-            closing = Closing(self.secrets, self.accounts, self.validation, self.namespaces)
-            closing.close(desired, seen, staged.order_url)
-        pair = guard.pair_to_copy(seen)
-        closed = self.secrets.close_order(desired, staged, pair)
+        staged = _staged(context)
+        self.accounts.release(context.desired.acme, staged.spki_sha256)
+        if staged.order_url is not None and context.issuance.transient_failures < MOST_STUMBLES_AT_CLOSING:
+            Closing(self.secrets, self.accounts, self.validation, self.namespaces).close(context, staged.order_url)
+        pair = guard.pair_to_copy(context)
+        closed = self.secrets.close_order(context.desired, staged, pair)
         self.accounts.uses.forget(staged.spki_sha256)
-        return replace(
-            seen,
-            staged=closed,
-            copy=pair or seen.copy,
-            order=None,
-            presented=frozenset(),
-            published=frozenset(),
-            chain=None,
-            presenting_since=None,
-            hidden_by=None,
-            looks=0,
-            wait_until=None,
-            stumbles=0,
-        )
+        context = context.with_snapshot(staged=closed, copy=pair or context.snapshot.copy)
+        return replace(context, issuance=context.issuance.closed())
 
-    def give_up(self, desired: Desired, seen: Observed, step: GiveUp) -> Observed:
+    def give_up(self, context: Context, step: GiveUp) -> Context:
         """Remember that the order failed."""
-        return self.failing.attempt(desired, seen, step.fail)
+        return self.failing.attempt(context, step.fail)
 
     @property
     def failing(self) -> Failing:
         """Files what stood in the way of an order."""
         return Failing(self.clock, self.metrics)
 
-    def schedule(self, desired: Desired, seen: Observed, _step: ScheduleRenewal) -> Observed:
+    def schedule(self, context: Context, _step: ScheduleRenewal) -> Context:
         """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""
-        certificate = seen.secret.certificate
+        certificate = context.snapshot.secret.certificate
         if certificate is None:
             raise AssertionError("only a stored certificate is scheduled")
-        is_the_cas = seen.secret.acme_server == desired.acme.server  # another CA's window is not to be had from it
+        desired, secret = context.desired, context.snapshot.secret
+        is_the_cas = secret.acme_server == desired.acme.server  # another CA's window is not to be had from it
         window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari and is_the_cas else None
-        picked = renewal_schedule(certificate, desired.renewal, window, seen.schedule, random())  # noqa: S311
+        picked = renewal_schedule(certificate, desired.renewal, window, context.issuance.schedule, random())  # noqa: S311
         again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
-        picked = rollback.held(picked, desired, seen)
-        seen = scheduled(picked, desired, seen, self.clock.now(), random())  # noqa: S311 - jitter
-        return replace(seen, ask_ca_again_at=again_at if desired.renewal.ari else None)
+        picked = rollback.held(picked, context)
+        context = scheduled(picked, context, self.clock.now(), random())  # noqa: S311 - jitter
+        return context.with_issuance(renewal_info_due_at=again_at if desired.renewal.ari else None)
 
     def _window(self, desired: Desired, leaf_pem: str) -> RenewalWindow | None:
         try:
@@ -269,8 +257,9 @@ class Issuing:
             return None  # the renewal itself will tell, if the CA is away for long
 
 
-def _next_key(desired: Desired, seen: Observed) -> KeyMaterial:
-    kept = seen.secret.key
+def _next_key(context: Context) -> KeyMaterial:
+    desired = context.desired
+    kept = context.snapshot.secret.key
     if (
         desired.private_key.rotation_policy is RotationPolicy.NEVER
         and kept is not None
@@ -280,16 +269,16 @@ def _next_key(desired: Desired, seen: Observed) -> KeyMaterial:
     return keys.generate(desired.private_key)
 
 
-def _staged(seen: Observed) -> Staged:
-    if seen.staged is None:
+def _staged(context: Context) -> Staged:
+    if context.snapshot.staged is None:
         raise AssertionError("a key is staged before anything is ordered")
-    return seen.staged
+    return context.snapshot.staged
 
 
-def _order(seen: Observed) -> OrderState:
-    if seen.order is None:
+def _order(context: Context) -> OrderState:
+    if context.issuance.order is None:
         raise AssertionError("an order is read before it is advanced")
-    return seen.order
+    return context.issuance.order
 
 
 def _another_key() -> Finding:

@@ -10,9 +10,9 @@ may be the one that is right.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Desired
+from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.status import HistoryEntry, Stored
-from mailtls.observed import Observed, ServingSecret, Staged
+from mailtls.context import Context
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import is_wished
 
@@ -20,54 +20,59 @@ MOST_RESTORES = 5  # within `SPAN`: a tool that writes the Secret again and agai
 SPAN = timedelta(minutes=10)
 
 
-def is_replaced(seen: Observed) -> bool:
+def is_replaced(context: Context) -> bool:
     """Whether somebody else wrote another pair into our Secret; nothing is known of one that we never stored in."""
-    secret = seen.secret
+    secret = context.snapshot.secret
     if not secret.exists or not secret.is_ours or secret.foreign is not None:
         return False
-    known = _known(seen)
-    return bool(known) and (not _is_whole(secret) or _leaf(secret) not in known or _has_another_chain(seen))
+    known = _known(context)
+    return bool(known) and (not _is_whole(secret) or _leaf(secret) not in known or _has_another_chain(context))
 
 
-def _known(seen: Observed) -> set[str]:
-    stored = seen.status.stored
-    in_status = {stored.sha256} if stored is not None and stored.name == seen.secret.name else set()
-    in_copy = {_leaf(seen.copy)} if seen.copy is not None else set()
-    of_order = {_leaf(seen.secret)} if seen.secret.is_of_the_order and _has_open_order(seen) else set()
+def _known(context: Context) -> set[str]:
+    stored, copy, secret = context.snapshot.status.stored, context.snapshot.copy, context.snapshot.secret
+    in_status = {stored.sha256} if stored is not None and stored.name == secret.name else set()
+    in_copy = {_leaf(copy)} if copy is not None else set()
+    of_order = {_leaf(secret)} if secret.is_of_the_order and _has_open_order(context) else set()
     return in_status | in_copy | of_order
 
 
-def _has_open_order(seen: Observed) -> bool:
-    return seen.staged is not None and seen.staged.is_open
+def _has_open_order(context: Context) -> bool:
+    staged = context.snapshot.staged
+    return staged is not None and staged.is_open
 
 
-def is_consumed(staged: Staged, seen: Observed) -> bool:
+def is_consumed(staged: Staged, context: Context) -> bool:
     """Whether the order that the key was staged for has reached the Secret; a kept key alone does not tell."""
-    certificate = seen.secret.certificate
+    certificate = context.snapshot.secret.certificate
     if certificate is None or certificate.sha256 == staged.replaces_sha256:
         return False
     return certificate.spki_sha256 == staged.spki_sha256
 
 
-def _is_of_the_copy(seen: Observed) -> bool:
-    return seen.copy is not None and _is_whole(seen.secret) and _leaf(seen.copy) == _leaf(seen.secret)
+def _is_of_the_copy(context: Context) -> bool:
+    return (
+        context.snapshot.copy is not None
+        and _is_whole(context.snapshot.secret)
+        and _leaf(context.snapshot.copy) == _leaf(context.snapshot.secret)
+    )
 
 
-def _has_another_chain(seen: Observed) -> bool:
+def _has_another_chain(context: Context) -> bool:
     """Whether it is the leaf that was stored, with other certificates behind it, or fewer."""
-    if not _is_of_the_copy(seen):
+    if not _is_of_the_copy(context):
         return False
-    mine, found = (pair.certificate for pair in (seen.copy, seen.secret) if pair is not None)
+    mine, found = (pair.certificate for pair in (context.snapshot.copy, context.snapshot.secret) if pair is not None)
     return mine is not None and found is not None and mine.chain_pem.split() != found.chain_pem.split()
 
 
-def _has_another_origin(seen: Observed) -> bool:
+def _has_another_origin(context: Context) -> bool:
     """Whether the annotations say something else of where the pair came from, which would have it ordered anew.
 
     Server-side apply cannot take away what somebody else added, so only what is missing or changed counts.
     """
-    secret, copy = seen.secret, seen.copy
-    if copy is None or not _is_of_the_copy(seen):
+    secret, copy = context.snapshot.secret, context.snapshot.copy
+    if copy is None or not _is_of_the_copy(context):
         return False
     both = ((copy.acme_server, secret.acme_server), (copy.profile, secret.profile), (copy.adopted, secret.adopted))
     is_another = any(mine is not None and mine != found for mine, found in both)
@@ -80,101 +85,105 @@ def _forgets_a_request(secret: ServingSecret, copy: ServingSecret) -> bool:
     return any(mine is not None and found is None for mine, found in both)
 
 
-def needs_putting_right(seen: Observed) -> bool:
+def needs_putting_right(context: Context) -> bool:
     """Whether what was stored can be put back, or only labels and annotations that somebody changed."""
-    if is_replaced(seen):
-        return seen.copy is not None and _is_whole(seen.copy)
-    secret = seen.secret
+    if is_replaced(context):
+        return context.snapshot.copy is not None and _is_whole(context.snapshot.copy)
+    secret = context.snapshot.secret
     if not secret.exists or not secret.is_ours or secret.foreign is not None or not _is_whole(secret):
         return False
-    return secret.lacks_labels or _has_another_origin(seen)
+    return secret.lacks_labels or _has_another_origin(context)
 
 
-def is_fought_over(seen: Observed, now: datetime) -> datetime | None:
+def is_fought_over(context: Context, now: datetime) -> datetime | None:
     """Until when the Secret is left as it is, because it was put right again and again; None: it is put right now."""
-    recent = [each.at for each in seen.status.history if each.event is Reason.SECRET_REPLACED and now - each.at < SPAN]
+    recent = [
+        each.at
+        for each in context.snapshot.status.history
+        if each.event is Reason.SECRET_REPLACED and now - each.at < SPAN
+    ]
     return min(recent) + SPAN if len(recent) >= MOST_RESTORES else None
 
 
-def lacks_a_copy(desired: Desired, seen: Observed) -> bool:
+def lacks_a_copy(context: Context) -> bool:
     """Whether a copy of what serves is saved by a write of its own.
 
     The one of a pair that was just ordered is saved as its order is closed, unless that fails. Otherwise the two differ
     only while an order, or a rollback, is being stored.
     """
-    if seen.staged is not None and seen.staged.is_open and is_consumed(seen.staged, seen):
-        return seen.close_failure is not None and pair_to_copy(seen) is not None
-    is_between = seen.copy is not None and (_has_open_order(seen) or is_wished(desired, seen))
-    return pair_to_copy(seen) is not None and not is_between
+    staged = context.snapshot.staged
+    if staged is not None and staged.is_open and is_consumed(staged, context):
+        return context.issuance.close_failure is not None and pair_to_copy(context) is not None
+    is_between = context.snapshot.copy is not None and (_has_open_order(context) or is_wished(context))
+    return pair_to_copy(context) is not None and not is_between
 
 
-def pair_to_copy(seen: Observed) -> ServingSecret | None:
+def pair_to_copy(context: Context) -> ServingSecret | None:
     """What serves, where it is as it should be and our copy is not of it."""
-    secret = seen.secret
-    if not secret.exists or not secret.is_ours or not _is_whole(secret) or is_replaced(seen):
+    secret, copy = context.snapshot.secret, context.snapshot.copy
+    if not secret.exists or not secret.is_ours or not _is_whole(secret) or is_replaced(context):
         return None
-    return secret if seen.copy is None or _leaf(seen.copy) != _leaf(secret) else None
+    return secret if copy is None or _leaf(copy) != _leaf(secret) else None
 
 
-def replacement(desired: Desired, seen: Observed) -> Finding:
+def replacement(context: Context) -> Finding:
     """Say what is in the Secret, and who wrote it."""
-    secret = seen.secret
+    secret = context.snapshot.secret
     found = secret.certificate
     if found is None or not _is_whole(secret):
         what = "no certificate with its own key"
-    elif _has_another_chain(seen):
+    elif _has_another_chain(context):
         what = f"certificate {found.serial_number} with another chain"
     else:
         what = f"certificate {found.serial_number} of {found.issuer or 'an issuer without a name'}"
     writer = f"written by field manager {secret.writer}" if secret.writer else "written by somebody else"
-    message = f"Secret {desired.secret_name} holds {what}, {writer}, and not what was stored."
+    message = f"Secret {context.desired.secret_name} holds {what}, {writer}, and not what was stored."
     return Finding(Reason.SECRET_REPLACED, message)
 
 
-def not_put_right(desired: Desired, seen: Observed, suspended: str) -> Finding:
+def not_put_right(context: Context, suspended: str) -> Finding:
     """Say what is in the Secret, and why it is not put right in this pass."""
-    found = replacement(desired, seen)
-    if desired.suspend:
+    found = replacement(context)
+    if context.desired.suspend:
         return Finding(found.reason, f"{found.message} {suspended}")
-    if not needs_putting_right(seen):
+    if not needs_putting_right(context):
         return Finding(found.reason, f"{found.message} No copy of it is left, so a new certificate is ordered.")
     again = "It was put back several times and is now left as it is for a while: stop the tool that writes it."
     return Finding(found.reason, f"{found.message} {again}")
 
 
-def restored(seen: Observed) -> ServingSecret:
+def restored(context: Context) -> ServingSecret:
     """What is written: the copy, or the pair that is there where only labels are missing. Requests stay handled."""
-    secret, copy = seen.secret, seen.copy
-    if copy is None or not (is_replaced(seen) or _is_of_the_copy(seen)):
+    secret, copy = context.snapshot.secret, context.snapshot.copy
+    if copy is None or not (is_replaced(context) or _is_of_the_copy(context)):
         return secret
     return replace(
         copy,
         handled_renew=secret.handled_renew or copy.handled_renew,
         handled_rollback=secret.handled_rollback or copy.handled_rollback,
-        hold=copy.hold if is_replaced(seen) else secret.hold,
+        hold=copy.hold if is_replaced(context) else secret.hold,
     )
 
 
-def noted(desired: Desired, seen: Observed, now: datetime) -> Observed:
+def noted(context: Context, now: datetime) -> Context:
     """Tell, before it is put right, what was found and what is done."""
-    copy = seen.copy
+    copy = context.snapshot.copy
     if copy is None or copy.certificate is None:
         raise AssertionError("only a copy is put back")
     message = (
-        f"{replacement(desired, seen).message} Certificate {copy.certificate.serial_number} was put back. To go back "
+        f"{replacement(context).message} Certificate {copy.certificate.serial_number} was put back. To go back "
         "to the previous one, annotate the resource with mailtls.dev/rollback; to put one in by hand, set the Secret's "
         "annotation mailtls.dev/adopt to its SHA-256 fingerprint with the same edit."
     )
     entry = HistoryEntry(now, Reason.SECRET_REPLACED, message, copy.certificate.serial_number)
-    status = replace(seen.status, history=(*seen.status.history, entry))
-    return replace(seen, status=status, refused=entry)
+    return context.with_history(entry).with_issuance(refused=entry)
 
 
-def to_remember(seen: Observed) -> Stored | None:
+def to_remember(context: Context) -> Stored | None:
     """What the status keeps: what is in the Secret while that is ours and as it should be, else what it kept before."""
-    secret = seen.secret
-    if not secret.exists or not secret.is_ours or secret.foreign or not _is_whole(secret) or is_replaced(seen):
-        return seen.status.stored
+    secret = context.snapshot.secret
+    if not secret.exists or not secret.is_ours or secret.foreign or not _is_whole(secret) or is_replaced(context):
+        return context.snapshot.status.stored
     return Stored(secret.name, secret.uid, _leaf(secret))
 
 

@@ -4,46 +4,53 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from mailtls.api.snapshot import Staged
 from mailtls.api.spec import Desired, RotationPolicy
 from mailtls.api.status import ConditionType, Status
+from mailtls.context import Context
 from mailtls.issuance.adoption import is_adopted
 from mailtls.issuance.guard import is_replaced, replacement
 from mailtls.issuance.schedule import renewal_due_at
-from mailtls.observed import Observed, Staged
 from mailtls.reasons.reason import Finding, Reason
 
-Check = Callable[[Desired, Observed, datetime], Finding | None]
+Check = Callable[[Context, datetime], Finding | None]
 
 
-def secret_is_missing(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def secret_is_missing(context: Context, _now: datetime) -> Finding | None:
     """The Secret does not exist yet, or somebody deleted it."""
-    if seen.secret.exists:
+    if context.snapshot.secret.exists:
         return None
-    return Finding(Reason.SECRET_MISSING, f"Secret {desired.secret_name} does not exist yet.")
+    return Finding(Reason.SECRET_MISSING, f"Secret {context.desired.secret_name} does not exist yet.")
 
 
-def secret_is_unreadable(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def secret_is_unreadable(context: Context, _now: datetime) -> Finding | None:
     """The Secret holds no certificate or no key."""
-    if seen.secret.certificate and seen.secret.key_spki_sha256:
+    if context.snapshot.secret.certificate and context.snapshot.secret.key_spki_sha256:
         return None
     return Finding(
-        Reason.SECRET_UNREADABLE, f"Secret {desired.secret_name} holds no readable certificate with its private key."
+        Reason.SECRET_UNREADABLE,
+        f"Secret {context.desired.secret_name} holds no readable certificate with its private key.",
     )
 
 
-def key_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def key_differs(context: Context, _now: datetime) -> Finding | None:
     """Certificate and key in the Secret do not belong together: no server could start with them."""
-    certificate = seen.secret.certificate
-    if certificate is None or certificate.spki_sha256 == seen.secret.key_spki_sha256:
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or certificate.spki_sha256 == context.snapshot.secret.key_spki_sha256:
         return None
-    return Finding(Reason.KEY_MISMATCH, f"The private key in Secret {desired.secret_name} is not the certificate's.")
+    return Finding(
+        Reason.KEY_MISMATCH, f"The private key in Secret {context.desired.secret_name} is not the certificate's."
+    )
 
 
-def issuer_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def issuer_differs(context: Context, _now: datetime) -> Finding | None:
     """The certificate came from another authority, or under another profile; one that was adopted may."""
-    if is_adopted(seen):
+    if is_adopted(context):
         return None
-    have, want = (seen.secret.acme_server, seen.secret.profile), (desired.acme.server, desired.acme.profile)
+    have, want = (
+        (context.snapshot.secret.acme_server, context.snapshot.secret.profile),
+        (context.desired.acme.server, context.desired.acme.profile),
+    )
     if have == want:
         return None
     before = " profile ".join(each for each in have if each) or "elsewhere"
@@ -51,20 +58,20 @@ def issuer_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding 
     return Finding(Reason.ISSUER_CHANGED, f"The certificate came from {before}; {after} is wanted.")
 
 
-def names_differ(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def names_differ(context: Context, _now: datetime) -> Finding | None:
     """The certificate is for other names than those wanted; the order of names does not matter."""
-    certificate, wanted = seen.secret.certificate, frozenset(desired.dns_names)
+    certificate, wanted = context.snapshot.secret.certificate, frozenset(context.desired.dns_names)
     if certificate is None or certificate.names == wanted:
         return None
-    if certificate.names > wanted and (is_adopted(seen) or certificate.names_asked == wanted):
+    if certificate.names > wanted and (is_adopted(context) or certificate.names_asked == wanted):
         return None  # whoever issued it put more names in than were asked for, and would do so again
     return Finding(Reason.NAMES_CHANGED, f"The certificate is for {', '.join(sorted(certificate.names)) or 'no name'}.")
 
 
-def key_policy_differs(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def key_policy_differs(context: Context, _now: datetime) -> Finding | None:
     """The key is of another algorithm or size than wanted."""
-    certificate, policy = seen.secret.certificate, desired.private_key
-    if certificate is None or is_adopted(seen):
+    certificate, policy = context.snapshot.secret.certificate, context.desired.private_key
+    if certificate is None or is_adopted(context):
         return None
     if (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size):
         return None
@@ -72,25 +79,25 @@ def key_policy_differs(desired: Desired, seen: Observed, _now: datetime) -> Find
     return Finding(Reason.KEY_POLICY_CHANGED, f"The key is {have}; {policy.algorithm} {policy.size} is wanted.")
 
 
-def renewal_is_requested(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def renewal_is_requested(context: Context, _now: datetime) -> Finding | None:
     """Somebody set the renew annotation to a value that was not acted on yet."""
-    wish = desired.renew_requested
-    if wish is None or wish == seen.secret.handled_renew:
+    wish = context.desired.renew_requested
+    if wish is None or wish == context.snapshot.secret.handled_renew:
         return None
     return Finding(Reason.RENEWAL_REQUESTED, f"Renewal was requested by annotation ({wish[:40]}).")
 
 
-def renewal_is_due(_desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+def renewal_is_due(context: Context, now: datetime) -> Finding | None:
     """The time drawn for the renewal has come, or so little lifetime is left that no window counts any more."""
-    certificate = seen.secret.certificate
-    if certificate is None or now < renewal_due_at(certificate, seen, now):
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or now < renewal_due_at(certificate, context, now):
         return None
     return Finding(Reason.RENEWAL_DUE, f"The certificate expires on {certificate.not_after:%Y-%m-%d}.")
 
 
-def secret_is_replaced(desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def secret_is_replaced(context: Context, _now: datetime) -> Finding | None:
     """Somebody wrote another pair into the Secret, and no copy of the one stored is left that could be put back."""
-    return replacement(desired, seen) if is_replaced(seen) else None
+    return replacement(context) if is_replaced(context) else None
 
 
 CHECKS: tuple[Check, ...] = (
@@ -114,42 +121,42 @@ HELD: tuple[Check, ...] = (
 """What counts while a rollback holds the renewal: a Secret that nobody can serve, and a wish."""
 
 
-def issuance_is_due(desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+def issuance_is_due(context: Context, now: datetime) -> Finding | None:
     """Run the chain; None means that the stored certificate is the one wanted."""
-    checks = HELD if renewal_is_held(desired, seen, now) else CHECKS
-    return next((found for check in checks if (found := check(desired, seen, now))), None)
+    checks = HELD if renewal_is_held(context, now) else CHECKS
+    return next((found for check in checks if (found := check(context, now))), None)
 
 
-def renewal_is_held(desired: Desired, seen: Observed, now: datetime) -> bool:
+def renewal_is_held(context: Context, now: datetime) -> bool:
     """Whether the pair was rolled back to a short while ago and can serve: what was rolled back from must not return.
 
     A changed spec ends that, and so does a pair that has expired or lacks a name.
     """
-    hold = seen.secret.hold
-    is_on = hold is not None and hold.generation == desired.generation and now < hold.until
-    return is_on and usable(desired, seen, now)
+    hold = context.snapshot.secret.hold
+    is_on = hold is not None and hold.generation == context.desired.generation and now < hold.until
+    return is_on and usable(context, now)
 
 
-def usable(desired: Desired, seen: Observed, now: datetime) -> bool:
+def usable(context: Context, now: datetime) -> bool:
     """Whether the stored pair can serve, due or not: it belongs together, covers the names and has not expired."""
-    certificate = seen.secret.certificate
+    certificate = context.snapshot.secret.certificate
     return (
         certificate is not None
-        and not is_replaced(seen)
-        and certificate.spki_sha256 == seen.secret.key_spki_sha256
-        and certificate.names >= frozenset(desired.dns_names)
+        and not is_replaced(context)
+        and certificate.spki_sha256 == context.snapshot.secret.key_spki_sha256
+        and certificate.names >= frozenset(context.desired.dns_names)
         and certificate.not_after > now
     )
 
 
-def is_readable(seen: Observed) -> bool:
+def is_readable(context: Context) -> bool:
     """Whether the Secret holds a certificate and a key that parse: enough to compare it with what pods serve."""
-    return seen.secret.certificate is not None and seen.secret.key_spki_sha256 is not None
+    return context.snapshot.secret.certificate is not None and context.snapshot.secret.key_spki_sha256 is not None
 
 
-def stored_is_expired(seen: Observed, now: datetime) -> Finding | None:
+def stored_is_expired(context: Context, now: datetime) -> Finding | None:
     """The stored certificate has expired; the message names no time that passes, so that it is written once."""
-    certificate = seen.secret.certificate
+    certificate = context.snapshot.secret.certificate
     if certificate is None or certificate.not_after > now:
         return None
     return Finding(
@@ -169,13 +176,13 @@ def fits(staged: Staged, desired: Desired) -> bool:
     )
 
 
-def spoils_a_kept_key(staged: Staged, desired: Desired, seen: Observed) -> bool:
+def spoils_a_kept_key(staged: Staged, context: Context) -> bool:
     """Whether a key was staged before the spec asked for the one that serves to be kept: what is pinned must stay."""
-    certificate, policy = seen.secret.certificate, desired.private_key
+    certificate, policy = context.snapshot.secret.certificate, context.desired.private_key
     if policy.rotation_policy is not RotationPolicy.NEVER or certificate is None:
         return False
     is_kept = (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size)
-    return is_kept and certificate.spki_sha256 == seen.secret.key_spki_sha256 != staged.spki_sha256
+    return is_kept and certificate.spki_sha256 == context.snapshot.secret.key_spki_sha256 != staged.spki_sha256
 
 
 def may_have_left_an_order(generation: int, status: Status) -> bool:
@@ -188,22 +195,25 @@ def may_have_left_an_order(generation: int, status: Status) -> bool:
     return generation > 1 and (status.has_order or not is_reported)
 
 
-def is_held_back(desired: Desired, seen: Observed, now: datetime) -> bool:
+def is_held_back(context: Context, now: datetime) -> bool:
     """Whether earlier failures forbid an attempt now; a changed spec or a new renew annotation lifts that."""
-    attempts = seen.status.attempts
-    if seen.issue_failure is not None:
+    attempts = context.snapshot.status.attempts
+    if context.issuance.failure is not None:
         return True
     if attempts is None or not attempts.failed:
         return False
-    if (attempts.observed_generation, attempts.observed_renew) != (desired.generation, desired.renew_requested):
+    if (attempts.observed_generation, attempts.observed_renew) != (
+        context.desired.generation,
+        context.desired.renew_requested,
+    ):
         return False
-    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not _is_a_mere_renewal(desired, seen, now):
+    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not _is_a_mere_renewal(context, now):
         return False
     return attempts.next_attempt_at is None or now < attempts.next_attempt_at
 
 
-def _is_a_mere_renewal(desired: Desired, seen: Observed, now: datetime) -> bool:
-    due = issuance_is_due(desired, seen, now)
+def _is_a_mere_renewal(context: Context, now: datetime) -> bool:
+    due = issuance_is_due(context, now)
     return due is None or due.reason is Reason.RENEWAL_DUE
 
 

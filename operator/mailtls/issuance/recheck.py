@@ -1,17 +1,16 @@
 """Looks whether what held an attempt back was mended, and lets it be made then."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import uniform
 
 import structlog
 
-from mailtls.api.spec import Desired
+from mailtls.context import Context
 from mailtls.controller.step import LookAtReferences, LookAtRoots
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.references import is_mended, judged_anew, lifted, needs_new_account, references, roots_changed
 from mailtls.kube.references import References
-from mailtls.observed import Observed
 from mailtls.times import Clock
 
 log = structlog.get_logger()
@@ -26,27 +25,28 @@ class Mending:
     accounts: Accounts
     clock: Clock
 
-    def look(self, desired: Desired, seen: Observed, _step: LookAtReferences) -> Observed:
+    def look(self, context: Context, _step: LookAtReferences) -> Context:
         """Compare with the last look; a change means that the next attempt need not wait."""
+        desired = context.desired
         now, named = self.clock.now(), references(desired)
-        if needs_new_account(desired, seen):
+        if needs_new_account(context):
             named = (*named, self.accounts.secrets.secret_of(desired.acme))
         sights = self.references.look(named)
-        looked = replace(seen, sights=sights, look_again_at=_next_look(now))
-        if not is_mended(seen, sights):
+        looked = context.with_issuance(dependencies=sights, dependencies_due_at=_next_look(now))
+        if not is_mended(context, sights):
             return looked
         log.info("what the resource refers to was changed, so it is tried at once")
         self.accounts.look_again(desired.acme)
         return lifted(looked, now)
 
-    def look_at_roots(self, desired: Desired, seen: Observed, _step: LookAtRoots) -> Observed:
+    def look_at_roots(self, context: Context, _step: LookAtRoots) -> Context:
         """Compare the roots to trust with the last look; a change means that all pods are asked at once."""
-        if desired.probe.trust is None:
+        if context.desired.probe.trust is None:
             raise AssertionError("roots are in doubt only where some are named")
-        (sight,) = self.references.look([desired.probe.trust])
-        looked = replace(seen, look_at_roots_at=_next_look(self.clock.now()))
-        if not roots_changed(seen, sight):
-            return replace(looked, roots=sight)
+        (sight,) = self.references.look([context.desired.probe.trust])
+        looked = context.with_verification(roots_due_at=_next_look(self.clock.now()))
+        if not roots_changed(context, sight):
+            return looked.with_verification(roots=sight)
         log.info("the roots to trust were changed, so all pods are asked at once")
         return judged_anew(looked)
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef, Desired
+from mailtls.context import Context
 from mailtls.issuance.policy import is_held_back, issuance_is_due
 from mailtls.issuance.solvers.policy import references_of
-from mailtls.observed import Observed, Sight
-from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Reason
+from mailtls.verification.state import is_untrusted
 
 MENDABLE = frozenset(
     {
@@ -26,8 +27,6 @@ MENDABLE = frozenset(
     }
 )
 """Failures that another content of a Secret or ConfigMap may end."""
-UNTRUSTED = frozenset({Reason.INCOMPLETE_CHAIN, Reason.SELF_SIGNED, Reason.UNTRUSTED_ROOT})
-"""Failures of an endpoint that other roots in the bundle of spec.probe.trust may end."""
 
 
 def references(desired: Desired) -> tuple[DataRef, ...]:
@@ -38,67 +37,63 @@ def references(desired: Desired) -> tuple[DataRef, ...]:
     return tuple(dict.fromkeys(each for each in (*found, *references_of(acme)) if each is not None))
 
 
-def is_mendable(desired: Desired, seen: Observed, now: datetime) -> bool:
+def is_mendable(context: Context, now: datetime) -> bool:
     """Whether an attempt is held back, for more than a moment, by what an object referred to could mend."""
-    if issuance_is_due(desired, seen, now) is None or not is_held_back(desired, seen, now):
+    if issuance_is_due(context, now) is None or not is_held_back(context, now):
         return False
-    failure, attempts = seen.issue_failure, seen.status.attempts
+    failure, attempts = context.issuance.failure, context.snapshot.status.attempts
     if failure is not None:
         return (failure.is_final or failure.lasts) and failure.finding.reason in MENDABLE
     return attempts is not None and attempts.reason in MENDABLE
 
 
-def needs_new_account(desired: Desired, seen: Observed) -> bool:
+def needs_new_account(context: Context) -> bool:
     """Whether the CA takes the account no more whose key the operator keeps: a person may delete its Secret."""
-    failure, attempts = seen.issue_failure, seen.status.attempts
+    failure, attempts = context.issuance.failure, context.snapshot.status.attempts
     reason = failure.finding.reason if failure else attempts.reason if attempts else None
-    return desired.acme.account_key is None and reason is Reason.ACCOUNT_REJECTED
+    return context.desired.acme.account_key is None and reason is Reason.ACCOUNT_REJECTED
 
 
-def is_mended(seen: Observed, sights: Iterable[Sight]) -> bool:
+def is_mended(context: Context, sights: Iterable[ObjectVersion]) -> bool:
     """Whether an object was changed since it was last looked at; at the first look, since the attempt that failed."""
-    if seen.sights is not None:
-        return {(each.path, each.version) for each in sights} != {(each.path, each.version) for each in seen.sights}
-    attempts = seen.status.attempts
+    if context.issuance.dependencies is not None:
+        return {(each.path, each.version) for each in sights} != {
+            (each.path, each.version) for each in context.issuance.dependencies
+        }
+    attempts = context.snapshot.status.attempts
     if attempts is None:
         return False
     return any(_changed_since(each, attempts.last_failure_at) for each in sights)
 
 
-def _changed_since(sight: Sight, at: datetime) -> bool:
+def _changed_since(sight: ObjectVersion, at: datetime) -> bool:
     """Kubernetes tells whole seconds: a change within that very second may have come after it, so it counts."""
     return sight.changed_at is not None and sight.changed_at >= at.replace(microsecond=0)
 
 
-def lifted(seen: Observed, now: datetime) -> Observed:
+def lifted(context: Context, now: datetime) -> Context:
     """Let the attempt be made at once; failures before it still count when it fails too."""
-    attempts = seen.status.attempts
-    status = replace(seen.status, attempts=replace(attempts, next_attempt_at=now) if attempts else None)
-    return replace(seen, status=status, issue_failure=None)
+    attempts = context.snapshot.status.attempts
+    status = replace(context.snapshot.status, attempts=replace(attempts, next_attempt_at=now) if attempts else None)
+    return context.with_snapshot(status=status).with_issuance(failure=None)
 
 
-def roots_are_in_doubt(desired: Desired, seen: Observed) -> bool:
+def roots_are_in_doubt(context: Context) -> bool:
     """Whether a chain that pods serve is not trusted, and the resource names roots that may lack one."""
-    return desired.probe.trust is not None and (seen.roots is not None or any(map(_is_untrusted, seen.endpoints)))
+    return context.desired.probe.trust is not None and (
+        context.verification.roots is not None or context.verification.has_untrusted
+    )
 
 
-def roots_still_in_doubt(before: Observed) -> Sight | None:
-    """What to compare the next look with: the last one, for as long as a chain is not trusted."""
-    return before.roots if any(map(_is_untrusted, before.endpoints)) else None
-
-
-def roots_changed(seen: Observed, sight: Sight) -> bool:
+def roots_changed(context: Context, sight: ObjectVersion) -> bool:
     """Whether the bundle was changed since it was last looked at; at the first look, since a chain was not trusted."""
-    if seen.roots is not None:
-        return (sight.path, sight.version) != (seen.roots.path, seen.roots.version)
-    return any(_changed_since(sight, each.checked_at) for each in seen.endpoints if _is_untrusted(each))
+    verification = context.verification
+    if verification.roots is not None:
+        return (sight.path, sight.version) != (verification.roots.path, verification.roots.version)
+    return any(_changed_since(sight, each.checked_at) for each in verification.endpoints if is_untrusted(each))
 
 
-def judged_anew(seen: Observed) -> Observed:
+def judged_anew(context: Context) -> Context:
     """Let all pods be asked at once, and a rollout go on that has failed: what was trusted may not be any more."""
-    progress = None if seen.roll_failure is not None else seen.progress
-    return replace(seen, probed_at=None, workloads=None, progress=progress, roll_failure=None, roots=None)
-
-
-def _is_untrusted(endpoint: Endpoint) -> bool:
-    return endpoint.failure is not None and endpoint.failure.reason in UNTRUSTED
+    changed = context.with_verification(probed_at=None, roots=None).with_snapshot(workloads=None)
+    return replace(changed, rollout=context.rollout.tried_anew())

@@ -4,13 +4,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mailtls.api.spec import Desired
+from mailtls.context import Context
 from mailtls.controller.step import AdoptSecret, KeepCopy, PutRight, RollBack
 from mailtls.issuance import adoption, guard
-from mailtls.issuance import storage as store
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets
-from mailtls.observed import Observed
 from mailtls.rollout import rollback
 from mailtls.times import Clock
 
@@ -25,48 +23,50 @@ class Restoring:
     secrets: Secrets
     clock: Clock
 
-    def adopt(self, desired: Desired, seen: Observed, _step: AdoptSecret) -> Observed:
+    def adopt(self, context: Context, _step: AdoptSecret) -> Context:
         """Take the Secret over; nothing of what pods serve changes."""
-        found = seen.secret
+        desired = context.desired
+        found = context.snapshot.secret
         if found.certificate is None:
             raise AssertionError("what is adopted can serve")
         pair = replace(found, adopted=found.certificate.sha256, acme_server=None, profile=None, hold=None)
-        staged = self.secrets.keep_copy(desired, pair, seen.staged)
+        staged = self.secrets.keep_copy(desired, pair, context.snapshot.staged)
         taken = self.secrets.serve(desired, pair, found)
         log.info("the Secret was taken over, as its annotation asks", secret=desired.secret_name)
-        return adoption.noted(replace(seen, secret=taken, staged=staged, copy=taken), self.clock.now())
+        return adoption.noted(context.with_snapshot(secret=taken, staged=staged, copy=taken), self.clock.now())
 
-    def put_right(self, desired: Desired, seen: Observed, _step: PutRight) -> Observed:
+    def put_right(self, context: Context, _step: PutRight) -> Context:
         """Put back what was stored, or labels alone; pods that read something else meanwhile are found by a probe."""
-        pair, was_replaced = guard.restored(seen), guard.is_replaced(seen)
-        told = guard.noted(desired, seen, self.clock.now()) if was_replaced else seen
-        secret = self.secrets.serve(desired, pair, seen.secret)
+        desired = context.desired
+        pair, was_replaced = guard.restored(context), guard.is_replaced(context)
+        told = guard.noted(context, self.clock.now()) if was_replaced else context
+        secret = self.secrets.serve(desired, pair, context.snapshot.secret)
         if not was_replaced:
             log.info("the Secret has its labels and annotations again", secret=desired.secret_name)
-            return replace(seen, secret=secret)
-        log.warning("the Secret was put right", secret=desired.secret_name, writer=seen.secret.writer)
-        return store.about_another_certificate(replace(told, secret=secret, copy=secret))
+            return context.with_snapshot(secret=secret)
+        log.warning("the Secret was put right", secret=desired.secret_name, writer=context.snapshot.secret.writer)
+        return told.with_snapshot(secret=secret, copy=secret).about_another_certificate()
 
-    def keep_copy(self, desired: Desired, seen: Observed, _step: KeepCopy) -> Observed:
+    def keep_copy(self, context: Context, _step: KeepCopy) -> Context:
         """Save a copy of what serves, to put the Secret right from."""
-        staged = self.secrets.keep_copy(desired, seen.secret, seen.staged)
-        return replace(seen, staged=staged, copy=seen.secret)
+        staged = self.secrets.keep_copy(context.desired, context.snapshot.secret, context.snapshot.staged)
+        return context.with_snapshot(staged=staged, copy=context.snapshot.secret)
 
-    def roll_back(self, desired: Desired, seen: Observed, _step: RollBack) -> Observed:
+    def roll_back(self, context: Context, _step: RollBack) -> Context:
         """Exchange the two pairs, or say why not; either way the wish is heeded."""
-        pair, now = self.pairs.read(desired, seen.secret), self.clock.now()
-        fault = rollback.fault_of(pair, desired, seen, now)
+        desired, secret = context.desired, context.snapshot.secret
+        pair, now = self.pairs.read(desired, secret), self.clock.now()
+        fault = rollback.fault_of(pair, context, now)
         if fault is not None:
             log.warning("not rolled back", message=fault.message)
-            handled = self.pairs.refuse(desired, seen.secret)
-            return rollback.refused(replace(seen, secret=handled), fault, now)
+            handled = self.pairs.refuse(desired, secret)
+            return rollback.refused(context.with_snapshot(secret=handled), fault, now)
         if pair is None or pair.certificate is None:
             raise AssertionError("what is not there has a fault")
         hold = rollback.hold_for(pair.certificate, desired, now)
-        goal = self.pairs.to_serve(desired, seen.secret, pair, hold)
-        staged = self.secrets.keep_copy(desired, goal, seen.staged)
-        restored = self.pairs.exchange(desired, seen.secret, pair, hold)
+        goal = self.pairs.to_serve(desired, secret, pair, hold)
+        staged = self.secrets.keep_copy(desired, goal, context.snapshot.staged)
+        restored = self.pairs.exchange(desired, secret, pair, hold)
         log.info("rolled back", serial=pair.certificate.serial_number)
-        return store.about_another_certificate(
-            rollback.noted(replace(seen, secret=restored, staged=staged, copy=restored), now)
-        )
+        taken = context.with_snapshot(secret=restored, staged=staged, copy=restored)
+        return rollback.noted(taken, now).about_another_certificate()

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Desired, Renewal
+from mailtls.api.spec import Renewal
 from mailtls.api.status import Attempts, Schedule
+from mailtls.context import Context
 from mailtls.issuance.order_state import RenewalWindow
-from mailtls.observed import Observed
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
 
@@ -48,15 +48,16 @@ def _latest_without_window(certificate: Certificate, policy: Renewal) -> datetim
     return certificate.not_after - (policy.before if policy.before and policy.before < lifetime * 0.9 else lifetime / 3)
 
 
-def renews_in_its_window(desired: Desired, seen: Observed, now: datetime) -> bool:
+def renews_in_its_window(context: Context, now: datetime) -> bool:
     """Whether an order now is one that the CA itself suggested (RFC 9773 section 5), which CAs exempt from limits.
 
     It names the certificate that it replaces, comes within the window, and shares a name with it.
     """
-    certificate, schedule = seen.secret.certificate, seen.schedule
+    desired = context.desired
+    certificate, schedule = context.snapshot.secret.certificate, context.issuance.schedule
     if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
         return False
-    if not desired.renewal.ari or seen.secret.acme_server != desired.acme.server:
+    if not desired.renewal.ari or context.snapshot.secret.acme_server != desired.acme.server:
         return False
     window = (schedule.window_start, schedule.window_end)
     is_inside = window[0] is not None and window[1] is not None and window[0] <= now <= window[1]
@@ -101,30 +102,30 @@ def _delay(table: tuple[timedelta, ...], failed: int, draw: float) -> timedelta:
 SHORTEST_FLOOR = timedelta(hours=1)
 
 
-def floor_of(certificate: Certificate, seen: Observed, now: datetime) -> datetime:
+def floor_of(certificate: Certificate, context: Context, now: datetime) -> datetime:
     """The earliest time of a renewal: max(1 h, a tenth of the lifetime) of age, but at most half of what is left.
 
     The age counts from notBefore, or from when the certificate was stored where that is known and later: CAs back-date,
     and a clock that is ahead takes a new certificate for an old one. A time of storing in the future is not believed.
     """
     lifetime = certificate.not_after - certificate.not_before
-    begun_at = max(certificate.not_before, _stored_at(certificate, seen, now) or certificate.not_before)
+    begun_at = max(certificate.not_before, _stored_at(certificate, context, now) or certificate.not_before)
     age = min(max(SHORTEST_FLOOR, lifetime / 10), (certificate.not_after - begun_at) / 2)
     return begun_at + age
 
 
-def _stored_at(certificate: Certificate, seen: Observed, now: datetime) -> datetime | None:
-    mine = (each for each in seen.status.history if each.event is Reason.ISSUED)
+def _stored_at(certificate: Certificate, context: Context, now: datetime) -> datetime | None:
+    mine = (each for each in context.snapshot.status.history if each.event is Reason.ISSUED)
     times = (each.at for each in mine if each.serial_number == certificate.serial_number and each.at <= now)
     return max(times, default=None)
 
 
-def renewal_due_at(certificate: Certificate, seen: Observed, now: datetime) -> datetime:
+def renewal_due_at(certificate: Certificate, context: Context, now: datetime) -> datetime:
     """When the renewal is due: as scheduled, with a twentieth of the lifetime left at last, never below the floor.
 
     A CA's window after that counts no more; a time drawn for another certificate does not count at all.
     """
-    return max(_wanted_at(certificate, seen.schedule), floor_of(certificate, seen, now))
+    return max(_wanted_at(certificate, context.issuance.schedule), floor_of(certificate, context, now))
 
 
 def _wanted_at(certificate: Certificate, schedule: Schedule | None) -> datetime:
@@ -137,22 +138,22 @@ def _last_call(certificate: Certificate) -> datetime:
     return certificate.not_after - (certificate.not_after - certificate.not_before) / 20
 
 
-def scheduled(picked: Schedule, desired: Desired, seen: Observed, now: datetime, draw: float) -> Observed:
+def scheduled(picked: Schedule, context: Context, now: datetime, draw: float) -> Context:
     """Take a schedule over, with its time put off to the floor; a new certificate that is due at once has failed.
 
     It counts as a failed attempt with the growing back-off, so that whatever the cause is, orders become fewer.
     """
-    certificate = seen.secret.certificate
+    certificate = context.snapshot.secret.certificate
     if certificate is None:
         raise AssertionError("only a stored certificate is scheduled")
-    is_new = seen.schedule is None or seen.schedule.sha256 != certificate.sha256
+    is_new = context.issuance.schedule is None or context.issuance.schedule.sha256 != certificate.sha256
     is_early = _wanted_at(certificate, picked) <= now
-    floor = floor_of(certificate, seen, now)
-    found = replace(seen, schedule=replace(picked, renewal_at=max(picked.renewal_at, floor)))
+    floor = floor_of(certificate, context, now)
+    found = context.with_issuance(schedule=replace(picked, renewal_at=max(picked.renewal_at, floor)))
     if not is_new:
         return found
-    attempts = _failed(desired, found, now, draw) if is_early and now < floor else _forgotten(seen.status.attempts)
-    return replace(found, status=replace(found.status, attempts=attempts))
+    attempts = _failed(found, now, draw) if is_early and now < floor else _forgotten(context.snapshot.status.attempts)
+    return found.with_snapshot(status=replace(found.snapshot.status, attempts=attempts))
 
 
 def after_storing(attempts: Attempts | None) -> Attempts | None:
@@ -167,14 +168,15 @@ def _forgotten(attempts: Attempts | None) -> Attempts | None:
     return None if attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE else attempts
 
 
-def _failed(desired: Desired, seen: Observed, now: datetime, draw: float) -> Attempts:
-    before = seen.status.attempts
+def _failed(context: Context, now: datetime, draw: float) -> Attempts:
+    desired = context.desired
+    before = context.snapshot.status.attempts
     is_same = before is not None and before.observed_generation == desired.generation
     failed = before.failed + 1 if before and is_same else 1
-    finding = _due_at_once(seen)
+    finding = _due_at_once(context)
     retry_at = now + next_attempt_after(failed, draw)
-    certificate = seen.secret.certificate
-    if certificate is not None and _last_call(certificate) > floor_of(certificate, seen, now):
+    certificate = context.snapshot.secret.certificate
+    if certificate is not None and _last_call(certificate) > floor_of(certificate, context, now):
         retry_at = min(retry_at, _last_call(certificate))  # what lives shorter than the back-off must not expire by it
     return Attempts(
         failed=failed,
@@ -187,8 +189,8 @@ def _failed(desired: Desired, seen: Observed, now: datetime, draw: float) -> Att
     )
 
 
-def _due_at_once(seen: Observed) -> Finding:
-    schedule = seen.schedule
+def _due_at_once(context: Context) -> Finding:
+    schedule = context.issuance.schedule
     if schedule is not None and schedule.window_start is not None:
         why = f"the CA suggests to renew it from {_minute(schedule.window_start)}{_explained(schedule)}"
     else:
@@ -196,17 +198,17 @@ def _due_at_once(seen: Observed) -> Finding:
     return Finding(Reason.CERTIFICATE_DUE_AT_ONCE, f"The certificate was due for renewal when it was issued: {why}.")
 
 
-def held_by_its_age(seen: Observed, now: datetime) -> str:
+def held_by_its_age(context: Context, now: datetime) -> str:
     """What to say of a certificate that would be renewed by now if it were older; empty where there is nothing to say.
 
     An ARI window that has begun may mean that the CA is about to revoke it (RFC 9773 section 4.2): a person decides.
     """
-    certificate, schedule = seen.secret.certificate, seen.schedule
+    certificate, schedule = context.snapshot.secret.certificate, context.issuance.schedule
     if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
         return ""
-    floor = floor_of(certificate, seen, now)
+    floor = floor_of(certificate, context, now)
     until = f"It is too young to be renewed before {_minute(floor)}, unless mailtls.dev/renew requests it."
-    attempts = seen.status.attempts
+    attempts = context.snapshot.status.attempts
     if now < floor and attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE:
         return f"{attempts.reason}: {attempts.message} {until}"
     if schedule.window_start is None or not schedule.window_start <= now < floor:

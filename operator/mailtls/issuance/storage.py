@@ -4,13 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Desired
 from mailtls.api.status import HistoryEntry
+from mailtls.context import Context
 from mailtls.issuance.guard import is_replaced
 from mailtls.issuance.schedule import after_storing
-from mailtls.observed import Observed
 from mailtls.pki.certificate import Certificate
-from mailtls.probe.target import Depth
 from mailtls.reasons.quoting import quote_all
 from mailtls.reasons.reason import Finding, Reason, Severity
 
@@ -25,19 +23,19 @@ class Candidate:
     key_spki_sha256: str
 
 
-Check = Callable[[Candidate, Desired, Observed, datetime], Finding | None]
+Check = Callable[[Candidate, Context, datetime], Finding | None]
 
 
-def key_is_not_its_own(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+def key_is_not_its_own(new: Candidate, _context: Context, _now: datetime) -> Finding | None:
     """The certificate is for another key."""
     if new.certificate.spki_sha256 == new.key_spki_sha256:
         return None
     return Finding(Reason.CERTIFICATE_KEY_MISMATCH, "The CA returned a certificate for another key; it was not stored.")
 
 
-def names_are_missing(new: Candidate, desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+def names_are_missing(new: Candidate, context: Context, _now: datetime) -> Finding | None:
     """A wanted name is not in the certificate; names that the CA added are no harm."""
-    missing = frozenset(desired.dns_names) - new.certificate.names
+    missing = frozenset(context.desired.dns_names) - new.certificate.names
     if not missing:
         return None
     given = quote_all(sorted(new.certificate.names)) or "no name"
@@ -45,7 +43,7 @@ def names_are_missing(new: Candidate, desired: Desired, _seen: Observed, _now: d
     return Finding(Reason.CERTIFICATE_NAMES_MISMATCH, message)
 
 
-def chain_is_broken(new: Candidate, _desired: Desired, _seen: Observed, _now: datetime) -> Finding | None:
+def chain_is_broken(new: Candidate, _context: Context, _now: datetime) -> Finding | None:
     """A certificate is not signed by the next one, or there is a leaf alone that leads to no root that is trusted here.
 
     Private authorities of one tier issue from their root: then the leaf alone is the whole chain.
@@ -60,7 +58,7 @@ def chain_is_broken(new: Candidate, _desired: Desired, _seen: Observed, _now: da
     )
 
 
-def dates_are_wrong(new: Candidate, _desired: Desired, _seen: Observed, now: datetime) -> Finding | None:
+def dates_are_wrong(new: Candidate, _context: Context, now: datetime) -> Finding | None:
     """The certificate is not valid now."""
     if new.certificate.not_before - CLOCK_SKEW <= now < new.certificate.not_after:
         return None
@@ -71,16 +69,16 @@ def dates_are_wrong(new: Candidate, _desired: Desired, _seen: Observed, now: dat
     )
 
 
-def is_worse(new: Candidate, desired: Desired, seen: Observed, _now: datetime) -> Finding | None:
+def is_worse(new: Candidate, context: Context, _now: datetime) -> Finding | None:
     """The stored certificate is as good, and was issued later: an order that a crash left behind came in late.
 
     A shorter life alone is no reason: a CA that shortens its lifetimes, or revokes, wants the new one to be served.
     """
-    old = seen.secret.certificate
+    old = context.snapshot.secret.certificate
     if (
         old is None
-        or is_replaced(seen)
-        or not _is_wanted(old, desired, seen)
+        or is_replaced(context)
+        or not _is_wanted(old, context)
         or old.not_before <= new.certificate.not_before
     ):
         return None
@@ -92,10 +90,11 @@ def is_worse(new: Candidate, desired: Desired, seen: Observed, _now: datetime) -
     )
 
 
-def _is_wanted(old: Certificate, desired: Desired, seen: Observed) -> bool:
+def _is_wanted(old: Certificate, context: Context) -> bool:
+    desired, secret = context.desired, context.snapshot.secret
     return (
-        old.spki_sha256 == seen.secret.key_spki_sha256
-        and (seen.secret.acme_server, seen.secret.profile) == (desired.acme.server, desired.acme.profile)
+        old.spki_sha256 == secret.key_spki_sha256
+        and (secret.acme_server, secret.profile) == (desired.acme.server, desired.acme.profile)
         and old.names >= frozenset(desired.dns_names)
         and (old.key_algorithm, old.key_size) == (desired.private_key.algorithm, desired.private_key.size)
     )
@@ -104,17 +103,17 @@ def _is_wanted(old: Certificate, desired: Desired, seen: Observed) -> bool:
 CHECKS: tuple[Check, ...] = (key_is_not_its_own, names_are_missing, chain_is_broken, dates_are_wrong, is_worse)
 
 
-def fault_of(new: Candidate, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+def fault_of(new: Candidate, context: Context, now: datetime) -> Finding | None:
     """Run the chain; None means that the certificate may be stored."""
-    return next((found for check in CHECKS if (found := check(new, desired, seen, now))), None)
+    return next((found for check in CHECKS if (found := check(new, context, now))), None)
 
 
-def chain_leads_elsewhere(desired: Desired, seen: Observed) -> Finding | None:
+def chain_leads_elsewhere(context: Context) -> Finding | None:
     """The stored chain does not lead to the root that the spec prefers: worth saying, and no reason to go without."""
-    certificate, wanted = seen.secret.certificate, desired.acme.preferred_chain
+    certificate, wanted = context.snapshot.secret.certificate, context.desired.acme.preferred_chain
     if certificate is None or wanted is None or certificate.root == wanted:
         return None
-    if seen.secret.acme_server != desired.acme.server:
+    if context.snapshot.secret.acme_server != context.desired.acme.server:
         return None  # the CA of the spec was not asked yet
     if not certificate.roots_offered or wanted in certificate.roots_offered:
         message = f"The chain leads to {certificate.root}; the next renewal asks for the one to {wanted}."
@@ -124,10 +123,10 @@ def chain_leads_elsewhere(desired: Desired, seen: Observed) -> Finding | None:
     return Finding(Reason.CHAIN_UNAVAILABLE, message, Severity.WARN)
 
 
-def names_were_added(desired: Desired, seen: Observed) -> Finding | None:
+def names_were_added(context: Context) -> Finding | None:
     """The CA put more names into the certificate than were ordered: worth saying, and no reason to go without."""
-    certificate = seen.secret.certificate
-    if certificate is None or certificate.names_asked != frozenset(desired.dns_names):
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or certificate.names_asked != frozenset(context.desired.dns_names):
         return None
     added = certificate.names - certificate.names_asked
     if not added:
@@ -136,37 +135,21 @@ def names_were_added(desired: Desired, seen: Observed) -> Finding | None:
     return Finding(Reason.CERTIFICATE_NAMES_ADDED, message, Severity.WARN)
 
 
-def warnings(desired: Desired, seen: Observed) -> tuple[Finding, ...]:
+def warnings(context: Context) -> tuple[Finding, ...]:
     """What is worth a word of the stored certificate though it may serve."""
-    return tuple(filter(None, (chain_leads_elsewhere(desired, seen), names_were_added(desired, seen))))
+    return tuple(filter(None, (chain_leads_elsewhere(context), names_were_added(context))))
 
 
-def noted(seen: Observed, now: datetime) -> Observed:
+def noted(context: Context, now: datetime) -> Context:
     """Tell of the stored certificate once, also where the process that stored it died before it could."""
-    certificate = seen.secret.certificate
-    if certificate is None or certificate.serial_number in {entry.serial_number for entry in seen.status.history}:
-        return seen
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or certificate.serial_number in {
+        entry.serial_number for entry in context.snapshot.status.history
+    }:
+        return context
     names = ", ".join(sorted(certificate.names)[:3])
     message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
     entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
-    status = replace(seen.status, attempts=after_storing(seen.status.attempts), history=(*seen.status.history, entry))
-    return replace(seen, status=status, issued=entry)
-
-
-def about_another_certificate(seen: Observed) -> Observed:
-    """Forget what was proven, told and failed about the certificate that was stored until now."""
-    return replace(
-        seen,
-        workloads=None,
-        endpoints=(),
-        set_aside=(),
-        roots=None,
-        look_at_roots_at=None,
-        ways=None,
-        probed_at=None,
-        probed_depth=Depth.QUICK,
-        failing_since={},
-        progress=None,
-        roll_failure=None,
-        rolls_failed=0,
-    )
+    status = context.snapshot.status
+    status = replace(status, attempts=after_storing(status.attempts))
+    return context.with_snapshot(status=status).with_history(entry).with_issuance(issued=entry)

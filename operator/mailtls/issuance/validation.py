@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from mailtls.api.spec import Desired, SolverSettings
+from mailtls.context import Context
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.order import Fail, PendingChallenge, Present
 from mailtls.issuance.order_state import OrderState, Status
@@ -12,7 +13,6 @@ from mailtls.issuance.solvers.base import ChallengeResponse
 from mailtls.issuance.solvers.policy import choose, longest_delay
 from mailtls.issuance.solvers.registry import Solvers
 from mailtls.net.deadline import seconds_left
-from mailtls.observed import Observed
 from mailtls.reasons.reason import Finding
 from mailtls.times import Clock
 
@@ -29,53 +29,51 @@ class Validation:
     solvers: Solvers
     clock: Clock
 
-    def present(self, desired: Desired, seen: Observed, account: Account, action: Present) -> Observed | Fail:
+    def present(self, context: Context, account: Account, action: Present) -> Context | Fail:
         """Publish all responses, then look until all are seen; the pass goes on elsewhere while they spread.
 
         A hundred names at a DNS server far away take longer than one step may last: then the next one goes on from
         there, with what is published and what was seen.
         """
-        responses = {each.challenge.url: _response(desired, account, each) for each in action.challenges}
-        published = seen.published
-        for url in [] if seen.presenting_since else [url for url in responses if url not in published]:
-            if published != seen.published and _time_is_short():
-                return replace(seen, published=published)
+        responses = {each.challenge.url: _response(context.desired, account, each) for each in action.challenges}
+        published = context.issuance.published
+        for url in [] if context.issuance.presenting_since else [url for url in responses if url not in published]:
+            if published != context.issuance.published and _time_is_short():
+                return context.with_issuance(published=published)
             self.solvers.present(*responses[url])
             published |= {url}
-        has_begun, seen = published != seen.published, replace(seen, published=published)
-        since = seen.presenting_since or self.clock.now()
+        has_begun, context = published != context.issuance.published, context.with_issuance(published=published)
+        since = context.issuance.presenting_since or self.clock.now()
         waited = self.clock.now() - since
         hidden = dict[str, Finding]()
-        presented = seen.presented
+        presented = context.issuance.presented
         for url, response in responses.items():
             if has_begun and _time_is_short():
                 if hidden:
                     break
-                return replace(seen, presented=presented, presenting_since=since)
+                return context.with_issuance(presented=presented, presenting_since=since)
             has_begun = True
             if (found := self.solvers.is_visible(*response, waited).hidden_by) is not None:
                 hidden[url] = found
             else:
                 presented |= {url}
         if not hidden:
-            return replace(seen, presented=presented, presenting_since=None, hidden_by=None, looks=0)
+            return replace(context, issuance=context.issuance.seen_everywhere(presented))
         first = next(iter(hidden.values()))
-        if waited > SPREAD_PATIENCE + longest_delay(desired.acme):
+        if waited > SPREAD_PATIENCE + longest_delay(context.desired.acme):
             return Fail(first)
-        pause = SPREAD_PAUSES[min(seen.looks, len(SPREAD_PAUSES) - 1)]
-        return replace(
-            seen,
+        pause = SPREAD_PAUSES[min(context.issuance.visibility_checks, len(SPREAD_PAUSES) - 1)]
+        return context.with_issuance(
             presented=presented,
             presenting_since=since,
             hidden_by=first if waited >= NAMED_AFTER else None,
-            looks=seen.looks + 1,
+            visibility_checks=context.issuance.visibility_checks + 1,
             wait_until=self.clock.now() + timedelta(seconds=pause),
         )
 
     def clean_up(
         self,
-        desired: Desired,
-        seen: Observed,
+        context: Context,
         account: Account,
         order: OrderState,
         in_use: Callable[[], Collection[str]] = tuple,
@@ -85,19 +83,23 @@ class Validation:
         `in_use` returns the URLs of authorizations that orders of others wait for: they have the same token, so that
         their response is this one's.
         """
-        names = seen.staged.names if seen.staged else desired.dns_names
-        for each in _challenges(desired, order):
+        names = context.snapshot.staged.names if context.snapshot.staged else context.desired.dns_names
+        for each in _challenges(context.desired, order):
             if not each.authorization.is_for_one_of(names):
                 continue  # nothing was published for what was not ordered, and nothing of a stranger's is removed
             is_pending = each.authorization.status == Status.PENDING
             if is_pending and each.authorization.url in in_use():
                 continue
             # A name that was validated long before has no response here; any other may, seen by the CA or not.
-            is_left_over = seen.order is None or seen.was_resumed or each.authorization.status != Status.VALID
-            if is_left_over or each.challenge.url in seen.presented:
-                self.solvers.clean_up(*_response(desired, account, each))
+            is_left_over = (
+                context.issuance.order is None
+                or context.issuance.was_resumed
+                or each.authorization.status != Status.VALID
+            )
+            if is_left_over or each.challenge.url in context.issuance.presented:
+                self.solvers.clean_up(*_response(context.desired, account, each))
                 if is_pending and each.authorization.url in in_use():  # somebody came meanwhile
-                    self.solvers.present(*_response(desired, account, each))
+                    self.solvers.present(*_response(context.desired, account, each))
 
 
 def _time_is_short() -> bool:

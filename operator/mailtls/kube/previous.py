@@ -11,6 +11,7 @@ from typing import Final
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import belongs_to
+from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.ownership import owned_fault
@@ -27,7 +28,6 @@ from mailtls.kube.pairs import (
     written,
 )
 from mailtls.kube.secrets import keep, path
-from mailtls.observed import Hold, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
 
 DISPLACED: Final = "displaced.json"  # the pair that serves until the exchange is done

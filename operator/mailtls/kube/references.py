@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mailtls.api.reading.document import Json
+from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef, Desired
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.net.shared_work import Expiring
-from mailtls.observed import Sight
 from mailtls.probe.target import Credentials
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.times import Clock
@@ -26,20 +26,20 @@ class References:
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
-        self._sights: Expiring[str, Sight] = Expiring(_SHARED_SECONDS, now=lambda: clock.now().timestamp())
+        self._sights: Expiring[str, ObjectVersion] = Expiring(_SHARED_SECONDS, now=lambda: clock.now().timestamp())
 
-    def look(self, refs: Iterable[DataRef]) -> tuple[Sight, ...]:
+    def look(self, refs: Iterable[DataRef]) -> tuple[ObjectVersion, ...]:
         """Return how each object looks; one that is not there, or that we may not see, is a sight as well."""
         return tuple(self._sights.get(path) or self._sights.put(path, self._sight(path)) for path in _paths(refs))
 
-    def _sight(self, path: str) -> Sight:
+    def _sight(self, path: str) -> ObjectVersion:
         try:
             found = self._cluster.get(path)
         except ApiError as error:
-            return Sight(path, f"refused with {error.status}")
+            return ObjectVersion(path, f"refused with {error.status}")
         if found is None:
-            return Sight(path, "")
-        return Sight(path, found["metadata"]["resourceVersion"], _changed_at(found["metadata"]))
+            return ObjectVersion(path, "")
+        return ObjectVersion(path, found["metadata"]["resourceVersion"], _changed_at(found["metadata"]))
 
 
 def object_path(ref: DataRef) -> str:

@@ -1,1 +1,1 @@
-"""Rollout: brings the certificate into the pods, one after the other, each verified before the next."""
+"""Rollout: bring the stored certificate into the pods, one after the other."""

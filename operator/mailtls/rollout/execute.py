@@ -11,6 +11,8 @@ import structlog
 from mailtls.api.installation import Features
 from mailtls.api.reading.acme import STAGING
 from mailtls.api.spec import DataRef, Desired
+from mailtls.api.state import Failure
+from mailtls.context import Context
 from mailtls.controller.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.schedule import next_roll_after
@@ -20,7 +22,6 @@ from mailtls.kube.secrets import Secrets
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
-from mailtls.observed import Failure, Observed
 from mailtls.probe.interface import Prober
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -30,7 +31,8 @@ from mailtls.rollout.view import settle_time
 from mailtls.times import Clock
 from mailtls.verification.evidence import refusals_in, resting, standing_refusals, targets, with_refusals
 from mailtls.verification.routes import without_ways
-from mailtls.verification.schedule import confirmed, stands, with_answers, with_deep_findings
+from mailtls.verification.schedule import confirmed, with_deep_findings
+from mailtls.verification.state import stands
 
 log = structlog.get_logger()
 SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload
@@ -52,8 +54,9 @@ class Rolling:
     features: Features = field(default_factory=Features)
     file_patience: timedelta = FILE_PATIENCE
 
-    def look(self, desired: Desired, seen: Observed, _step: LookAtWorkloads) -> Observed:
+    def look(self, context: Context, _step: LookAtWorkloads) -> Context:
         """Read workloads and pods; begin a rollout's memory where there is none."""
+        desired = context.desired
         states = tuple(
             observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
             for workload in desired.workloads
@@ -63,124 +66,130 @@ class Rolling:
             desired.rollout.timeout,
             retry=True,
             settle=SETTLE,
-            stored_at=_stored_at(seen),
-            secret_made_at=seen.secret.made_at,
+            stored_at=_stored_at(context),
+            secret_made_at=context.snapshot.secret.made_at,
         )
-        return _with_workloads(desired, replace(seen, progress=seen.progress or begun), states)
+        return _with_workloads(context.with_rollout(progress=context.rollout.progress or begun), states)
 
-    def probe(self, desired: Desired, seen: Observed, step: ProbePods) -> Observed:
+    def probe(self, context: Context, step: ProbePods) -> Context:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
-        asked, seen = self._asked(desired, seen, step)
+        asked, context = self._asked(context, step)
         if step.depth is not Depth.DEEP:
-            asked = with_deep_findings(asked, seen.endpoints)
-        seen = with_answers(seen, asked)
-        if not set(targets(seen.workloads or (), desired.server_name)) <= set(step.targets):
-            return seen
+            asked = with_deep_findings(asked, context.verification.endpoints)
+        context = replace(context, verification=context.verification.with_answers(asked))
+        if not set(targets(context.snapshot.workloads or (), context.desired.server_name)) <= set(step.targets):
+            return context
         now = self.clock.now()
-        return replace(
-            without_ways(seen),  # which also drops what was aside: whoever misses a sweep is looked into when back
+        # Without what was aside, too: whoever misses a sweep is probed when back.
+        return without_ways(context).with_verification(
             probed_at=now,
             probed_depth=step.depth,
-            deep_probed_at=now if step.depth is Depth.DEEP else seen.deep_probed_at,
-            handled_probe=desired.probe_requested,
+            deep_probed_at=now if step.depth is Depth.DEEP else context.verification.deep_probed_at,
+            handled_probe=context.desired.probe_requested,
         )
 
-    def _asked(
-        self, desired: Desired, seen: Observed, step: ProbePods | ProbeWays
-    ) -> tuple[Sequence[Endpoint], Observed]:
+    def _asked(self, context: Context, step: ProbePods | ProbeWays) -> tuple[Sequence[Endpoint], Context]:
         """Ask, with a login where one is wanted and none was refused a short while ago; remember who refuses it."""
         if step.depth is Depth.QUICK:
-            return self._ask(desired, seen, step.targets), seen
-        trial = trial_login(self.cluster, desired)
-        standing = standing_refusals(desired, seen, trial.version, self.clock.now())
-        asked = self._ask(desired, seen, step.targets, step.depth, None if standing else trial.whom)
+            return self._ask(context, step.targets), context
+        trial = trial_login(self.cluster, context.desired)
+        standing = standing_refusals(context, trial.version, self.clock.now())
+        asked = self._ask(context, step.targets, step.depth, None if standing else trial.whom)
         asked = _warned(asked, trial.missing)
-        known = standing or refusals_in(asked, trial.version, desired.probe_requested)
-        return with_refusals(asked, standing), replace(seen, login_refusals=known)
+        known = standing or refusals_in(asked, trial.version, context.desired.probe_requested)
+        return with_refusals(asked, standing), context.with_verification(login_refusals=known)
 
-    def confirm(self, desired: Desired, seen: Observed, step: ConfirmPods) -> Observed:
+    def confirm(self, context: Context, step: ConfirmPods) -> Context:
         """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
 
         A glance leaves the times of sweeps and of looks at what fails as they are.
         """
-        learned = {each.target: each for each in seen.set_aside}
-        found = [confirmed(learned[each.target], each) for each in self._ask(desired, seen, step.targets)]
-        left = tuple(each for each in seen.set_aside if each.target not in step.targets)
-        return replace(with_answers(seen, [each for each in found if each]), set_aside=left)
+        verification = context.verification
+        learned = {each.target: each for each in verification.set_aside}
+        found = [confirmed(learned[each.target], each) for each in self._ask(context, step.targets)]
+        left = tuple(each for each in verification.set_aside if each.target not in step.targets)
+        known = replace(verification, set_aside=left).with_answers(each for each in found if each)
+        return replace(context, verification=known)
 
-    def probe_ways(self, desired: Desired, seen: Observed, step: ProbeWays) -> Observed:
+    def probe_ways(self, context: Context, step: ProbeWays) -> Context:
         """Ask Services or public addresses."""
-        asked, seen = self._asked(desired, seen, step)
+        asked, context = self._asked(context, step)
         if step.depth is not Depth.DEEP:
-            asked = with_deep_findings(asked, seen.set_aside)
-        return with_answers(seen, asked)
+            asked = with_deep_findings(asked, context.verification.set_aside)
+        return replace(context, verification=context.verification.with_answers(asked))
 
-    def roll(self, desired: Desired, seen: Observed, step: Roll) -> Observed:
+    def roll(self, context: Context, step: Roll) -> Context:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
         if not isinstance(step.step, RolloutFailed) and (off := self.features.refusal_to_tell(step.step)) is not None:
-            return _noted(seen, step.step, off, self.clock)
+            return _noted(context, step.step, off, self.clock)
         if isinstance(step.step, ReloadPod):
-            return self._reload(desired, seen, step.step)
+            return self._reload(context, step.step)
         if isinstance(step.step, RestartWorkload):
-            return self._restart(desired, seen, step.step)
+            return self._restart(context, step.step)
         if isinstance(step.step, ReplacePod):
-            return self._replace(desired, seen, step.step)
+            return self._replace(context, step.step)
         self.metrics.rollout_ended("failed")
-        failed = seen.rolls_failed + 1
+        failed = context.rollout.failures + 1
         retry_at = self.clock.now() + next_roll_after(failed, random())  # noqa: S311 - jitter
-        return replace(seen, rolls_failed=failed, roll_failure=Failure(step.step.finding, retry_at))
+        return context.with_rollout(failures=failed, failure=Failure(step.step.finding, retry_at))
 
-    def _reload(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
+    def _reload(self, context: Context, step: ReloadPod) -> Context:
         fault = reload_pod(
             self.cluster,
-            desired.key.namespace,
+            context.desired.key.namespace,
             step,
-            _wanted(seen),
-            secret_name=desired.secret_name,
-            timeout=min(self.file_patience, desired.rollout.timeout).total_seconds(),
+            _wanted(context),
+            secret_name=context.desired.secret_name,
+            timeout=min(self.file_patience, context.desired.rollout.timeout).total_seconds(),
             stopping=self.stopping,
-            is_woken=seen.progress is not None and seen.progress.is_awaited(step.subject),
+            is_woken=context.rollout.progress is not None and context.rollout.progress.is_awaited(step.subject),
         )
-        seen = _noted(seen, step, fault, self.clock)
-        return self._settle(desired, self._refresh(desired, seen, step), step) if fault is None else seen
+        context = _noted(context, step, fault, self.clock)
+        return self._settle(self._refresh(context, step), step) if fault is None else context
 
-    def _settle(self, desired: Desired, seen: Observed, step: ReloadPod) -> Observed:
+    def _settle(self, context: Context, step: ReloadPod) -> Context:
         """Ask the pod until it serves the new certificate; what it says last is the evidence."""
-        its = tuple(each for each in targets(seen.workloads or (), desired.server_name) if each.pod == step.pod.name)
-        settle = settle_time(seen.progress, step.pod) if seen.progress else SETTLE
+        its = tuple(
+            each
+            for each in targets(context.snapshot.workloads or (), context.desired.server_name)
+            if each.pod == step.pod.name
+        )
+        settle = settle_time(context.rollout.progress, step.pod) if context.rollout.progress else SETTLE
         deadline = self.clock.now() + min(settle, SETTLE)
         while True:
-            asked = self._ask(desired, seen, its)
-            seen = with_answers(seen, asked)
-            served = all(each.served_sha256 == _wanted(seen) for each in asked)
+            asked = self._ask(context, its)
+            context = replace(context, verification=context.verification.with_answers(asked))
+            served = all(each.served_sha256 == _wanted(context) for each in asked)
             if served or self.clock.now() >= deadline or self.stopping.wait(SETTLE_PAUSE):
-                return seen
+                return context
 
-    def _restart(self, desired: Desired, seen: Observed, step: RestartWorkload) -> Observed:
-        fault = restart_workload(self.cluster, desired.key.namespace, step.workload, _wanted(seen), desired.secret_name)
-        return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
+    def _restart(self, context: Context, step: RestartWorkload) -> Context:
+        fault = restart_workload(
+            self.cluster, context.desired.key.namespace, step.workload, _wanted(context), context.desired.secret_name
+        )
+        return self._refresh(_noted(context, step, fault, self.clock), step)
 
-    def _replace(self, desired: Desired, seen: Observed, step: ReplacePod) -> Observed:
-        fault = replace_pod(self.cluster, desired.key.namespace, step.pod)
-        return self._refresh(desired, _noted(seen, step, fault, self.clock), step)
+    def _replace(self, context: Context, step: ReplacePod) -> Context:
+        fault = replace_pod(self.cluster, context.desired.key.namespace, step.pod)
+        return self._refresh(_noted(context, step, fault, self.clock), step)
 
-    def _refresh(self, desired: Desired, seen: Observed, step: Action) -> Observed:
-        fresh = observe(self.cluster, desired.key.namespace, step.workload, desired.secret_name)
-        return _with_workloads(desired, seen, _replaced(seen.workloads or (), fresh))
+    def _refresh(self, context: Context, step: Action) -> Context:
+        fresh = observe(self.cluster, context.desired.key.namespace, step.workload, context.desired.secret_name)
+        return _with_workloads(context, _replaced(context.snapshot.workloads or (), fresh))
 
     def _ask(
         self,
-        desired: Desired,
-        seen: Observed,
+        context: Context,
         asked: Sequence[Target],
         depth: Depth = Depth.QUICK,
         login: Credentials | None = None,
     ) -> Sequence[Endpoint]:
-        certificate = seen.secret.certificate
+        desired = context.desired
+        certificate = context.snapshot.secret.certificate
         if certificate is None:
             raise AssertionError("without a certificate there is nothing to expect")
         # After a rollback a server that has not read the new file serves the younger certificate of the two.
-        not_before = None if seen.secret.hold else certificate.not_before
+        not_before = None if context.snapshot.secret.hold else certificate.not_before
         roots, without = self._roots(desired)
         expected = Expected(
             certificate.sha256,
@@ -229,29 +238,31 @@ def _without_kept(endpoint: Endpoint, kept: Collection[str]) -> Endpoint:
     return replace(endpoint, findings=tuple(others))
 
 
-def _wanted(seen: Observed) -> str:
-    return seen.secret.certificate.sha256 if seen.secret.certificate else ""
+def _wanted(context: Context) -> str:
+    return context.snapshot.secret.certificate.sha256 if context.snapshot.secret.certificate else ""
 
 
-def _stored_at(seen: Observed) -> datetime | None:
-    stored = (each.at for each in seen.status.history if each.event in {Reason.ISSUED, Reason.ROLLED_BACK})
+def _stored_at(context: Context) -> datetime | None:
+    stored = (each.at for each in context.snapshot.status.history if each.event in {Reason.ISSUED, Reason.ROLLED_BACK})
     return max(stored, default=None)
 
 
-def _noted(seen: Observed, step: Action, fault: Finding | None, clock: Clock) -> Observed:
-    progress = seen.progress.after(step, fault, clock.now()) if seen.progress else None
-    return replace(seen, progress=progress)
+def _noted(context: Context, step: Action, fault: Finding | None, clock: Clock) -> Context:
+    progress = context.rollout.progress.after(step, fault, clock.now()) if context.rollout.progress else None
+    return context.with_rollout(progress=progress)
 
 
-def _with_workloads(desired: Desired, seen: Observed, states: tuple[WorkloadState, ...]) -> Observed:
+def _with_workloads(context: Context, states: tuple[WorkloadState, ...]) -> Context:
     """Keep what is known of pods that live and ways that are asked, that on unready pods aside; the rest is gone."""
-    ready, unready = (set(each(states, desired.server_name)) for each in (targets, resting))
-    ways = desired.probe.ways - {Way.PODS}
-    kept = tuple(each for each in seen.endpoints if each.target in ready or each.target.way in ways)
-    learned = {each.target: each for each in (*seen.set_aside, *seen.endpoints) if stands(each)}
+    verification = context.verification
+    ready, unready = (set(each(states, context.desired.server_name)) for each in (targets, resting))
+    ways = context.desired.probe.ways - {Way.PODS}
+    kept = tuple(each for each in verification.endpoints if each.target in ready or each.target.way in ways)
+    evidence = (*verification.set_aside, *verification.endpoints)
+    learned = {each.target: each for each in evidence if stands(each)}
     known = {endpoint.target for endpoint in kept}
     aside = tuple(each for target, each in learned.items() if target in ready | unready and target not in known)
-    return replace(seen, workloads=states, endpoints=kept, set_aside=aside)
+    return context.with_snapshot(workloads=states).with_verification(endpoints=kept, set_aside=aside)
 
 
 def _replaced(states: Sequence[WorkloadState], fresh: WorkloadState) -> tuple[WorkloadState, ...]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mailtls.api.spec import UpdateStrategy
+from mailtls.context import Context
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.observed import Observed
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -228,12 +228,13 @@ def on_its_way(step: RollStep) -> str:
     return "The certificate is being rolled out."
 
 
-def shared(seen: Observed) -> Finding | None:
+def shared(context: Context) -> Finding | None:
     """Say which other resources name a workload of this one: worth a word, though each brings its own certificate."""
-    if not seen.sharers:
+    if not context.snapshot.sharers:
         return None
     each = "; ".join(
-        f"{workload} is also named by MailServerTLS {', '.join(by)}" for workload, by in seen.sharers.items()
+        f"{workload} is also named by MailServerTLS {', '.join(by)}"
+        for workload, by in context.snapshot.sharers.items()
     )
     message = f"{each}: its pods are reloaded or restarted for the certificates of both, each in its own time."
     return Finding(Reason.WORKLOAD_SHARED, message, Severity.WARN)

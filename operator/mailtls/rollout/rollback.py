@@ -4,49 +4,50 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired
 from mailtls.api.status import HistoryEntry, Schedule
-from mailtls.observed import Hold, Observed, ServingSecret
+from mailtls.context import Context
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
 
 LONGEST_HOLD = timedelta(hours=24)
-Check = Callable[[Certificate, Desired, Observed, datetime], str | None]
+Check = Callable[[Certificate, Context, datetime], str | None]
 
 
-def is_wished(desired: Desired, seen: Observed) -> bool:
+def is_wished(context: Context) -> bool:
     """Whether somebody set the rollback annotation to a value that was not acted on yet.
 
     Without a Secret there is nothing to roll back from: the certificate that is ordered then heeds the wish.
     """
-    wish = desired.rollback_requested
-    return wish is not None and seen.secret.exists and wish != seen.secret.handled_rollback
+    wish = context.desired.rollback_requested
+    return wish is not None and context.snapshot.secret.exists and wish != context.snapshot.secret.handled_rollback
 
 
-def it_serves_already(certificate: Certificate, _desired: Desired, seen: Observed, _now: datetime) -> str | None:
+def it_serves_already(certificate: Certificate, context: Context, _now: datetime) -> str | None:
     """The pair before is the one that serves."""
-    serving = seen.secret.certificate
+    serving = context.snapshot.secret.certificate
     is_same = serving is not None and serving.sha256 == certificate.sha256
     return "its certificate is the one that serves" if is_same else None
 
 
-def it_is_self_signed(certificate: Certificate, _desired: Desired, _seen: Observed, _now: datetime) -> str | None:
+def it_is_self_signed(certificate: Certificate, _context: Context, _now: datetime) -> str | None:
     """The pair before was a placeholder, made so that a server could start at all."""
     return "its certificate is self-signed, which no client trusts" if certificate.self_signed else None
 
 
-def chain_is_broken(certificate: Certificate, _desired: Desired, _seen: Observed, _now: datetime) -> str | None:
+def chain_is_broken(certificate: Certificate, _context: Context, _now: datetime) -> str | None:
     """A certificate of the chain is not signed by the next one."""
     return None if certificate.chain_is_ordered else "its chain is incomplete or out of order"
 
 
-def names_are_missing(certificate: Certificate, desired: Desired, _seen: Observed, _now: datetime) -> str | None:
+def names_are_missing(certificate: Certificate, context: Context, _now: datetime) -> str | None:
     """Clients dial a name that the certificate is not for."""
-    missing = sorted(frozenset(desired.dns_names) - certificate.names)
+    missing = sorted(frozenset(context.desired.dns_names) - certificate.names)
     return f"its certificate is not for {', '.join(missing)}" if missing else None
 
 
-def it_is_not_valid_now(certificate: Certificate, _desired: Desired, _seen: Observed, now: datetime) -> str | None:
+def it_is_not_valid_now(certificate: Certificate, _context: Context, now: datetime) -> str | None:
     """Its time is over, or has not come."""
     if certificate.not_before <= now < certificate.not_after:
         return None
@@ -62,16 +63,16 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def fault_of(pair: ServingSecret | None, desired: Desired, seen: Observed, now: datetime) -> Finding | None:
+def fault_of(pair: ServingSecret | None, context: Context, now: datetime) -> Finding | None:
     """Say why the pair cannot take the serving one's place; None: it can."""
-    why = _why_not(pair, desired, seen, now)
+    why = _why_not(pair, context, now)
     if why is None:
         return None
-    message = f"Nothing was rolled back to Secret {desired.secret_name}-previous: {why}."
+    message = f"Nothing was rolled back to Secret {context.desired.secret_name}-previous: {why}."
     return Finding(Reason.ROLLBACK_REFUSED, message)
 
 
-def _why_not(pair: ServingSecret | None, desired: Desired, seen: Observed, now: datetime) -> str | None:
+def _why_not(pair: ServingSecret | None, context: Context, now: datetime) -> str | None:
     if pair is None:
         return "it does not exist"
     if pair.foreign is not None:
@@ -81,7 +82,7 @@ def _why_not(pair: ServingSecret | None, desired: Desired, seen: Observed, now: 
         return "it holds no readable certificate with its private key"
     if certificate.spki_sha256 != pair.key_spki_sha256:
         return "its private key is not its certificate's"
-    return next((why for check in CHECKS if (why := check(certificate, desired, seen, now))), None)
+    return next((why for check in CHECKS if (why := check(certificate, context, now))), None)
 
 
 def hold_for(certificate: Certificate, desired: Desired, now: datetime) -> Hold:
@@ -90,17 +91,17 @@ def hold_for(certificate: Certificate, desired: Desired, now: datetime) -> Hold:
     return Hold(until.replace(microsecond=0), desired.generation)
 
 
-def held(picked: Schedule, desired: Desired, seen: Observed) -> Schedule:
+def held(picked: Schedule, context: Context) -> Schedule:
     """Put a renewal off to the end of the hold, so that nobody is alarmed about one that is overdue on purpose."""
-    hold = seen.secret.hold
-    if hold is None or hold.generation != desired.generation:
+    hold = context.snapshot.secret.hold
+    if hold is None or hold.generation != context.desired.generation:
         return picked
     return replace(picked, renewal_at=max(picked.renewal_at, hold.until))
 
 
-def noted(seen: Observed, now: datetime) -> Observed:
+def noted(context: Context, now: datetime) -> Context:
     """Tell of the certificate that serves again."""
-    certificate, hold = seen.secret.certificate, seen.secret.hold
+    certificate, hold = context.snapshot.secret.certificate, context.snapshot.secret.hold
     if certificate is None or hold is None:
         raise AssertionError("a rollback leaves a certificate and its hold")
     message = (
@@ -108,17 +109,13 @@ def noted(seen: Observed, now: datetime) -> Observed:
         f"It is not renewed before {_minute(hold.until)}, unless mailtls.dev/renew requests it."
     )
     entry = HistoryEntry(now, Reason.ROLLED_BACK, message, certificate.serial_number)
-    return replace(_told(seen, entry), issued=entry)
+    return context.with_history(entry).with_issuance(issued=entry)
 
 
-def refused(seen: Observed, fault: Finding, now: datetime) -> Observed:
+def refused(context: Context, fault: Finding, now: datetime) -> Context:
     """Tell that the wish could not be granted."""
     entry = HistoryEntry(now, fault.reason, fault.message)
-    return replace(_told(seen, entry), refused=entry)
-
-
-def _told(seen: Observed, entry: HistoryEntry) -> Observed:
-    return replace(seen, status=replace(seen.status, history=(*seen.status.history, entry)))
+    return context.with_history(entry).with_issuance(refused=entry)
 
 
 def _minute(at: datetime) -> str:

@@ -1,1 +1,1 @@
-"""Verification: which ports are probed when and how deep, and what the evidence proves."""
+"""Verification: probe what the pods serve, and decide what is probed when."""

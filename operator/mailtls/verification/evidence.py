@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mailtls.api.spec import Desired
+from mailtls.context import Context
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.observed import LoginRefusal, Observed
 from mailtls.probe.target import Endpoint, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.verification.state import LoginRefusal
 
 Evidence = Mapping[tuple[str, int], Endpoint]
 """By pod name and port number; a pod with several addresses is as good as its worst one (`gather`)."""
@@ -140,13 +140,13 @@ def _old_certificate(pod: PodState, port: int) -> Finding:
     return Finding(Reason.SERVING_OLD_CERTIFICATE, f"Port {port} of pod {pod.name} does not serve the certificate yet.")
 
 
-def standing_refusals(desired: Desired, seen: Observed, version: str, now: datetime) -> tuple[LoginRefusal, ...]:
+def standing_refusals(context: Context, version: str, now: datetime) -> tuple[LoginRefusal, ...]:
     """Those that are younger than the interval, for the credentials as they are and the wish as it was."""
     return tuple(
         each
-        for each in seen.login_refusals
-        if now < each.refused_at + desired.probe.interval
-        and (each.version, each.wish) == (version, desired.probe_requested)
+        for each in context.verification.login_refusals
+        if now < each.refused_at + context.desired.probe.interval
+        and (each.version, each.request) == (version, context.desired.probe_requested)
     )
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mailtls.api.installation import Feature, Features
-from mailtls.api.spec import Desired, PublicName
+from mailtls.api.spec import PublicName
+from mailtls.context import Context
 from mailtls.controller.step import FindWays
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.kube.pods import services
 from mailtls.kube.workloads import forbidden
 from mailtls.net.addresses import AddressPolicy, FindAddresses, by_system, is_routable
-from mailtls.observed import Observed
 from mailtls.probe.target import Way
 from mailtls.reasons.reason import Finding
 from mailtls.times import Clock
@@ -28,17 +28,19 @@ class WayFinding:
     policy: AddressPolicy = field(default_factory=AddressPolicy)
     features: Features = field(default_factory=Features)
 
-    def look(self, desired: Desired, seen: Observed, _step: FindWays) -> Observed:
+    def look(self, context: Context, _step: FindWays) -> Context:
         """Look for all ways that the spec names."""
+        desired = context.desired
         leads: list[Lead] = []
         if Way.SERVICE in desired.probe.ways:
-            leads += self._services(desired, seen)
+            leads += self._services(context)
         if desired.probe.public is not None:
             leads += self._public(desired.probe.public)
-        return with_ways(seen, leads, self.clock.now())
+        return with_ways(context, leads, self.clock.now())
 
-    def _services(self, desired: Desired, seen: Observed) -> Iterator[Lead]:
-        states, namespace = seen.workloads or (), desired.key.namespace
+    def _services(self, context: Context) -> Iterator[Lead]:
+        desired = context.desired
+        states, namespace = context.snapshot.workloads or (), desired.key.namespace
         if (off := self.features.refusal(Feature.SERVICES)) is not None:
             for state in states:
                 yield from unserved(state, desired, off)

@@ -9,64 +9,63 @@ from datetime import datetime
 from typing import TypeAlias
 
 from mailtls.api.spec import Desired, PublicName
+from mailtls.context import Context
 from mailtls.controller.step import ProbeWays
 from mailtls.kube.workload import Service, ServicePort, WorkloadState
-from mailtls.observed import Observed
 from mailtls.probe.target import Depth, Endpoint, Port, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.evidence import targets
-from mailtls.verification.schedule import has_rolled_out, stands, with_answers
+from mailtls.verification.schedule import has_rolled_out
 
 Lead: TypeAlias = tuple[Target, Finding | None]
 """A way, and what is known of it without going there; None: go and ask."""
 
 
-def are_awaited(desired: Desired, seen: Observed) -> bool:
+def are_awaited(context: Context) -> bool:
     """Whether more than the pods is to be asked, and nobody has looked yet how to come there."""
-    return desired.probe.ways != {Way.PODS} and seen.ways is None
+    return context.desired.probe.ways != {Way.PODS} and context.verification.routes is None
 
 
-def are_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+def are_due(context: Context, now: datetime) -> bool:
     """Whether the ways can be asked now: before all is out they would show one certificate or the other by chance."""
-    has_pods = bool(targets(seen.workloads or (), desired.server_name))
-    return are_awaited(desired, seen) and has_pods and has_rolled_out(seen, now)
+    has_pods = bool(targets(context.snapshot.workloads or (), context.desired.server_name))
+    return are_awaited(context) and has_pods and has_rolled_out(context, now)
 
 
-def ways_to_probe(desired: Desired, seen: Observed) -> ProbeWays | None:
+def ways_to_probe(context: Context) -> ProbeWays | None:
     """What is not known yet of the ways, those of one depth at a time.
 
     A Service only passes packets on, to another pod with each connection: one conversation tells all. What stands
     before a public address may end TLS itself, and is looked at as thoroughly as the pods were in their sweep.
     """
-    known = {endpoint.target for endpoint in seen.endpoints}
-    unknown = tuple(target for target in seen.ways or () if target not in known)
+    verification = context.verification
+    known = {endpoint.target for endpoint in verification.endpoints}
+    unknown = tuple(target for target in verification.routes or () if target not in known)
     inside = tuple(target for target in unknown if target.way is Way.SERVICE)
     if inside:
         return ProbeWays(inside, Depth.QUICK)
-    depth = seen.probed_depth if seen.probed_depth.reaches(desired.probe.depth) else desired.probe.depth
+    swept, wanted = verification.probed_depth, context.desired.probe.depth
+    depth = swept if swept.reaches(wanted) else wanted
     return ProbeWays(unknown, depth) if unknown else None
 
 
-def with_ways(seen: Observed, leads: Iterable[Lead], now: datetime) -> Observed:
+def with_ways(context: Context, leads: Iterable[Lead], now: datetime) -> Context:
     """Know the ways; of those that are as they were the evidence stays."""
     found = dict(leads)
     askable = {target for target, finding in found.items() if finding is None}
-    kept = tuple(each for each in seen.endpoints if each.target.way is Way.PODS or each.target in askable)
+    kept = tuple(
+        each for each in context.verification.endpoints if each.target.way is Way.PODS or each.target in askable
+    )
     told = [Endpoint(target, now, (finding,)) for target, finding in found.items() if finding is not None]
-    return with_answers(replace(seen, ways=tuple(found), endpoints=kept), told)
+    routed = context.with_verification(routes=tuple(found), endpoints=kept)
+    return replace(routed, verification=routed.verification.with_answers(told))
 
 
-def without_ways(seen: Observed) -> Observed:
+def without_ways(context: Context) -> Context:
     """Begin anew with the ways, as a sweep does with all; nothing stays aside but what was found there."""
-    pods = tuple(endpoint for endpoint in seen.endpoints if endpoint.target.way is Way.PODS)
-    ways = tuple(endpoint for endpoint in seen.endpoints if endpoint.target.way is not Way.PODS)
-    return replace(seen, ways=None, endpoints=pods, set_aside=ways)
-
-
-def known_ways(before: Observed) -> tuple[Target, ...] | None:
-    """The ways that the next pass need not look for: one that fails may lead elsewhere meanwhile."""
-    ways = [endpoint for endpoint in before.endpoints if endpoint.target.way is not Way.PODS]
-    return before.ways if all(map(stands, ways)) else None
+    pods = tuple(endpoint for endpoint in context.verification.endpoints if endpoint.target.way is Way.PODS)
+    ways = tuple(endpoint for endpoint in context.verification.endpoints if endpoint.target.way is not Way.PODS)
+    return context.with_verification(routes=None, endpoints=pods, set_aside=ways)
 
 
 def service_leads(states: Iterable[WorkloadState], services: Sequence[Service], desired: Desired) -> Iterator[Lead]:

@@ -1,46 +1,47 @@
 """Evidence: which endpoints need to be asked now, and when all of them are asked again."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from mailtls.api.spec import Desired
+from mailtls.context import Context
 from mailtls.issuance.schedule import next_knock_after, next_probe_after
-from mailtls.observed import Observed
 from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import RolledOut
 from mailtls.times import next_turn
 from mailtls.verification.evidence import Evidence, gather, targets
+from mailtls.verification.state import stands
 
 DEEP_REQUEST: Final = "deep"  # how the value of the annotation mailtls.dev/probe begins that asks for a deep probe
 
 
-def evidence(seen: Observed) -> Evidence:
+def evidence(context: Context) -> Evidence:
     """What is known of each pod's ports, held against the stored certificate."""
-    certificate = seen.secret.certificate
-    return gather(seen.endpoints, certificate.sha256 if certificate else "")
+    certificate = context.snapshot.secret.certificate
+    return gather(context.verification.endpoints, certificate.sha256 if certificate else "")
 
 
-def targets_to_probe(desired: Desired, seen: Observed, now: datetime) -> tuple[Target, ...]:
+def targets_to_probe(context: Context, now: datetime) -> tuple[Target, ...]:
     """All targets when a sweep is due, else those of which nothing is known (new pods, moved addresses, failures)."""
-    if seen.workloads is None:
+    if context.snapshot.workloads is None:
         return ()
-    every = targets(seen.workloads, desired.server_name)
-    if sweep_is_due(desired, seen, now):
+    every = targets(context.snapshot.workloads, context.desired.server_name)
+    if sweep_is_due(context, now):
         return every
-    known = {endpoint.target for endpoint in seen.endpoints}
+    known = {endpoint.target for endpoint in context.verification.endpoints}
     return tuple(target for target in every if target not in known)
 
 
-def targets_to_confirm(desired: Desired, seen: Observed, now: datetime) -> tuple[Target, ...]:
+def targets_to_confirm(context: Context, now: datetime) -> tuple[Target, ...]:
     """Those of them that are ready again and run as before: a glance is enough, unless all are looked into anyway."""
-    if sweep_is_due(desired, seen, now):
+    if sweep_is_due(context, now):
         return ()
-    learned = {endpoint.target for endpoint in seen.set_aside}
-    return tuple(target for target in targets_to_probe(desired, seen, now) if target in learned)
+    learned = {endpoint.target for endpoint in context.verification.set_aside}
+    return tuple(target for target in targets_to_probe(context, now) if target in learned)
 
 
 def confirmed(learned: Endpoint, glance: Endpoint) -> Endpoint | None:
@@ -51,59 +52,63 @@ def confirmed(learned: Endpoint, glance: Endpoint) -> Endpoint | None:
     return replace(learned, checked_at=glance.checked_at)
 
 
-def sweep_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+def sweep_is_due(context: Context, now: datetime) -> bool:
     """Whether everything is to be asked again: by the interval, by annotation, or once to look deeper."""
-    if desired.probe_requested is not None and desired.probe_requested != seen.handled_probe:
+    desired, verification = context.desired, context.verification
+    if desired.probe_requested is not None and desired.probe_requested != verification.handled_probe:
         return True
-    is_due = seen.probed_at is None or now >= swept_again_at(desired, seen.probed_at)
-    is_due = is_due or has_expired_since_probed(seen, now)
-    return is_due or is_too_shallow(desired, seen, now) or deep_probe_is_due(desired, seen, now)
+    is_due = verification.probed_at is None or now >= swept_again_at(desired, verification.probed_at)
+    is_due = is_due or has_expired_since_probed(context, now)
+    return is_due or is_too_shallow(context, now) or deep_probe_is_due(context, now)
 
 
-def has_expired_since_probed(seen: Observed, now: datetime) -> bool:
+def has_expired_since_probed(context: Context, now: datetime) -> bool:
     """Whether the stored certificate expired after the last sweep, which found it valid: that proves nothing now."""
-    certificate, probed_at = seen.secret.certificate, seen.probed_at
+    certificate, probed_at = context.snapshot.secret.certificate, context.verification.probed_at
     return certificate is not None and probed_at is not None and probed_at < certificate.not_after <= now
 
 
-def is_too_shallow(desired: Desired, seen: Observed, now: datetime) -> bool:
+def is_too_shallow(context: Context, now: datetime) -> bool:
     """Whether all is rolled out, and nobody has looked as deep yet as the spec wants."""
-    return not seen.probed_depth.reaches(desired.probe.depth) and has_rolled_out(seen, now)
+    return not context.verification.probed_depth.reaches(context.desired.probe.depth) and has_rolled_out(context, now)
 
 
-def deep_probe_is_due(desired: Desired, seen: Observed, now: datetime) -> bool:
+def deep_probe_is_due(context: Context, now: datetime) -> bool:
     """Whether a person asks for a deep probe, or all is rolled out and its own interval is over."""
-    asked = desired.probe_requested
-    if asked is not None and asked != seen.handled_probe and asked.startswith(DEEP_REQUEST):
+    asked = context.desired.probe_requested
+    if asked is not None and asked != context.verification.handled_probe and asked.startswith(DEEP_REQUEST):
         return True
-    if desired.probe.deep_interval is None:
+    if context.desired.probe.deep_interval is None:
         return False
-    due_at = next_deep_probe_at(desired, seen)
-    return (due_at is None or due_at <= now) and has_rolled_out(seen, now)
+    due_at = next_deep_probe_at(context)
+    return (due_at is None or due_at <= now) and has_rolled_out(context, now)
 
 
-def depth_to_probe(desired: Desired, seen: Observed, now: datetime) -> Depth:
+def depth_to_probe(context: Context, now: datetime) -> Depth:
     """How deep to look: what is still on its way into the pods is not worth more than a glance."""
-    if deep_probe_is_due(desired, seen, now):
+    if deep_probe_is_due(context, now):
         return Depth.DEEP
-    if seen.probed_depth.reaches(desired.probe.depth) or has_rolled_out(seen, now):
-        return desired.probe.depth
+    if context.verification.probed_depth.reaches(context.desired.probe.depth) or has_rolled_out(context, now):
+        return context.desired.probe.depth
     return Depth.QUICK
 
 
-def has_rolled_out(seen: Observed, now: datetime) -> bool:
+def has_rolled_out(context: Context, now: datetime) -> bool:
     """Whether the evidence proves that every pod has the stored certificate."""
-    certificate = seen.secret.certificate
-    if certificate is None or seen.workloads is None or seen.progress is None:
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
         return False
-    return isinstance(next_roll(seen.workloads, evidence(seen), certificate.sha256, seen.progress, now), RolledOut)
+    return isinstance(
+        next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now),
+        RolledOut,
+    )
 
 
-def next_probe_at(desired: Desired, seen: Observed) -> datetime | None:
+def next_probe_at(context: Context) -> datetime | None:
     """When pods are asked again: all by the interval, those that fail much sooner; None before the first sweep."""
-    if seen.probed_at is None:
+    if context.verification.probed_at is None:
         return None
-    return min([swept_again_at(desired, seen.probed_at), *retries_at(seen)])
+    return min([swept_again_at(context.desired, context.verification.probed_at), *retries_at(context)])
 
 
 def swept_again_at(desired: Desired, probed_at: datetime) -> datetime:
@@ -111,51 +116,22 @@ def swept_again_at(desired: Desired, probed_at: datetime) -> datetime:
     return next_turn(desired.uid, probed_at, desired.probe.interval)
 
 
-def retries_at(seen: Observed) -> Iterator[datetime]:
+def retries_at(context: Context) -> Iterator[datetime]:
     """When each endpoint that fails is probed again."""
-    return (_next_retry_at(seen, endpoint) for endpoint in seen.endpoints if not stands(endpoint))
+    return (_next_retry_at(context, endpoint) for endpoint in context.verification.endpoints if not stands(endpoint))
 
 
-def _next_retry_at(seen: Observed, endpoint: Endpoint) -> datetime:
-    failing_for = endpoint.checked_at - _failing_since(seen, endpoint)
+def _next_retry_at(context: Context, endpoint: Endpoint) -> datetime:
+    failing_for = endpoint.checked_at - context.verification.failing_since_of(endpoint)
     is_refused = endpoint.failure is not None and endpoint.failure.reason is Reason.CONNECTION_REFUSED
     return endpoint.checked_at + (next_knock_after if is_refused else next_probe_after)(failing_for)
 
 
-def with_answers(seen: Observed, asked: Iterable[Endpoint]) -> Observed:
-    """Know of each target what was answered last, the pods first."""
-    every = {endpoint.target: endpoint for endpoint in (*seen.endpoints, *asked)}
-    return replace(seen, endpoints=tuple(sorted(every.values(), key=_place)))
-
-
-def still_failing(before: Observed) -> Mapping[Target, datetime]:
-    """Since when each endpoint fails that does; a target belongs to one run of its pod, so a new run starts afresh."""
-    return {each.target: _failing_since(before, each) for each in before.endpoints if not stands(each)}
-
-
-def _failing_since(seen: Observed, endpoint: Endpoint) -> datetime:
-    return seen.failing_since.get(endpoint.target, endpoint.checked_at)
-
-
-def _place(endpoint: Endpoint) -> tuple[str, ...]:
-    target = endpoint.target
-    return target.way, target.workload, target.pod, f"{target.port.port:05}"
-
-
-def next_deep_probe_at(desired: Desired, seen: Observed) -> datetime | None:
+def next_deep_probe_at(context: Context) -> datetime | None:
     """When the next deep probe is due by its interval; None before the first."""
-    if desired.probe.deep_interval is None or seen.deep_probed_at is None:
+    if context.desired.probe.deep_interval is None or context.verification.deep_probed_at is None:
         return None
-    return seen.deep_probed_at + desired.probe.deep_interval
-
-
-def stands(endpoint: Endpoint) -> bool:
-    """Whether what was seen is trusted until the interval is over; what failed is asked again much sooner.
-
-    But for a login that failed, as a server may lock out who tries too often, and for what only a deep probe asks.
-    """
-    lasting = {Reason.AUTH_FAILED, *FOUND_BY_DEEP_PROBES}
-    return endpoint.failure is None or endpoint.failure.reason in lasting
+    return context.verification.deep_probed_at + context.desired.probe.deep_interval
 
 
 def with_deep_findings(asked: Iterable[Endpoint], before: Iterable[Endpoint]) -> tuple[Endpoint, ...]:

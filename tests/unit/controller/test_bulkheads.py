@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.stories import NOW, desired, seen
+from builders.contexts import a_context
+from builders.stories import NOW, desired
 from mailtls.api.place import Place, PlaceKind
 from mailtls.api.spec import Acme, DataRef, Desired, Key, SolverSpec
+from mailtls.api.state import Failure
 from mailtls.controller.bulkheads import Bulkheads, NoPlace
 from mailtls.controller.compartments import Compartments
 from mailtls.controller.places import SLOW, UNSEEN, ca_of, outcomes, places_of
@@ -33,7 +35,6 @@ from mailtls.issuance.order_state import AuthorizationState, ChallengeState
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.http01 import Http01
-from mailtls.observed import Failure
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
 
@@ -366,11 +367,11 @@ def _wanted() -> Desired:
 def test_who_was_not_reached_is_blamed_alone() -> None:
     """Closing an order that fails at the DNS server tells nothing about the CA."""
     places = places_of(CloseOrder(), _wanted())
-    failed = seen(close_failure=Failure(Finding(Reason.DNS_UNREACHABLE, ""), NOW))
+    failed = a_context(close_failure=Failure(Finding(Reason.DNS_UNREACHABLE, ""), NOW))
     assert outcomes(CloseOrder(), places, failed, 1.0) == {DNS: False}
     assert outcomes(OpenOrder(), at(CA), failed, 1.0) == {CA: True}
-    assert outcomes(OpenOrder(), at(CA), seen(), SLOW / 2) == {CA: True}  # busy, and answers all the same
-    assert outcomes(OpenOrder(), at(CA), seen(), SLOW) == {CA: False}
+    assert outcomes(OpenOrder(), at(CA), a_context(), SLOW / 2) == {CA: True}  # busy, and answers all the same
+    assert outcomes(OpenOrder(), at(CA), a_context(), SLOW) == {CA: False}
 
 
 def test_slow_pods_are_dead_only_where_no_certificate_was_seen() -> None:
@@ -380,5 +381,5 @@ def test_slow_pods_are_dead_only_where_no_certificate_was_seen() -> None:
     )
     step = ProbePods((target,))
     for served, answered in (("00" * 32, True), (None, False)):
-        asked = seen(endpoints=(Endpoint(target, NOW, served_sha256=served),))
+        asked = a_context(endpoints=(Endpoint(target, NOW, served_sha256=served),))
         assert outcomes(step, at(pods("mail")), asked, UNSEEN) == {pods("mail"): answered}

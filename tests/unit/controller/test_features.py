@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from builders.stories import NOW, desired, seen
+from builders.contexts import a_context
+from builders.stories import NOW, desired
 from builders.whole_pass import WholePass
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
@@ -107,8 +108,8 @@ def test_services_are_not_listed_where_they_are_off() -> None:
     state = WorkloadState(_with_port(), pods=(), rolled=True)
     wants = desired(workloads=(state.workload,), probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})))
     ways = WayFinding(NoServices(), WallClock(), features=off(Feature.SERVICES))
-    found = ways.look(wants, seen(workloads=(state,)), FindWays())
-    (endpoint,) = found.endpoints
+    found = ways.look(a_context(wants, workloads=(state,)), FindWays())
+    (endpoint,) = found.verification.endpoints
     assert endpoint.failure is not None
     assert endpoint.failure.reason is Reason.FEATURE_DISABLED
     assert "features.services is false" in endpoint.failure.message
@@ -127,8 +128,8 @@ def test_domains_are_not_looked_up_where_they_are_off() -> None:
             raise AssertionError(domains)
 
     watching = Watching(NoDns([]), Pods(()), WallClock(), off(Feature.DOMAINS))
-    found = watching.look(desired(domains=(MailDomain("example.com"),)), seen(), LookAtDomains())
-    ((finding,),) = (report.findings for report in found.domains)
+    found = watching.look(a_context(desired(domains=(MailDomain("example.com"),))), LookAtDomains())
+    ((finding,),) = (report.findings for report in found.domains.reports)
     assert finding.reason is Reason.FEATURE_DISABLED
     assert "features.domains is false" in finding.message
 

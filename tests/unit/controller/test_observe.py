@@ -8,14 +8,16 @@ from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.spec import RENEW, Defaults
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.state import Failure
+from mailtls.context import Context
 from mailtls.controller.observe import READ_LASTS, Observer
 from mailtls.issuance import keys
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.observed import Failure, Observed, ServingSecret
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import RollProgress
@@ -38,81 +40,86 @@ class Passes:
         secrets.store(WANTED, self.certificate, key, ServingSecret(exists=False))
         self.observer = Observer(cluster, secrets, Claims(), self.clock, Defaults(SOLVERS))
 
-    def observe(self, generation: int = 1) -> Observed:
+    def observe(self, generation: int = 1) -> Context:
         """Begin a pass."""
-        return self.observer.observe(WANTED, {"metadata": {"generation": generation}})
+        return self.observer.observe(replace(WANTED, generation=generation), {"metadata": {"generation": generation}})
 
-    def pause(self) -> Observed:
+    def pause(self) -> Context:
         """End a pass that read everything, and waits for the CA."""
         self.observer.paused(WANTED.key)
         self.observer.resource(WANTED.key)
-        seen = self.observe()
-        self.observer.remember(WANTED, seen, is_paused=True)
-        return seen
+        context = self.observe()
+        self.observer.remember(context, is_paused=True)
+        return context
 
-    def rolling(self, served_sha256: str) -> Observed:
+    def rolling(self, served_sha256: str) -> Context:
         """A pass that told the only pod, which serves this leaf."""
         now = self.clock.now()
         endpoints = tuple(Endpoint(each, now, (), served_sha256) for each in targets(STATES, WANTED.server_name))
         told = RollProgress(now, timedelta(minutes=10), acted_at={"uid-0": now})
-        return replace(self.observe(), workloads=STATES, endpoints=endpoints, probed_at=now, progress=told)
+        return (
+            self.observe()
+            .with_snapshot(workloads=STATES)
+            .with_verification(endpoints=endpoints, probed_at=now)
+            .with_rollout(progress=told)
+        )
 
 
 def test_rollout_under_way_goes_on_where_it_was() -> None:
     """A pod that was told is not told again by the next pass."""
     passes = Passes()
     under_way = passes.rolling(served_sha256="00" * 32)
-    passes.observer.remember(WANTED, under_way)
-    assert passes.observe().progress == under_way.progress
+    passes.observer.remember(under_way)
+    assert passes.observe().rollout.progress == under_way.rollout.progress
 
 
 def test_changed_spec_has_the_pods_asked_again() -> None:
     """What was seen was judged by the thresholds and the trust of the spec before."""
     passes = Passes()
     before = passes.rolling(served_sha256=passes.certificate.sha256)
-    passes.observer.remember(WANTED, before)
-    assert passes.observe().probed_at == before.probed_at
-    assert passes.observe(generation=2).probed_at is None
+    passes.observer.remember(before)
+    assert passes.observe().verification.probed_at == before.verification.probed_at
+    assert passes.observe(generation=2).verification.probed_at is None
 
 
 def test_rollout_that_has_ended_leaves_a_clean_sheet() -> None:
     """A pod that is started weeks later has its whole time-out, and does not undo the rollout."""
     passes = Passes()
-    passes.observer.remember(WANTED, passes.rolling(served_sha256=passes.certificate.sha256))
-    assert passes.observe().progress is None
+    passes.observer.remember(passes.rolling(served_sha256=passes.certificate.sha256))
+    assert passes.observe().rollout.progress is None
 
 
 def test_refusal_holds_back_until_its_time_or_another_wish() -> None:
     """Whatever wakes the resource meanwhile, the DNS server is not asked more often; who changed the spec is served."""
     passes = Passes()
     failure = Failure(Finding(Reason.DNS_UPDATE_REFUSED, "No."), passes.clock.now() + timedelta(minutes=8), lasts=True)
-    passes.observer.remember(WANTED, replace(passes.observe(), issue_failure=failure))
-    assert passes.observe().issue_failure == failure
-    assert passes.observe(generation=2).issue_failure is None
+    passes.observer.remember(passes.observe().with_issuance(failure=failure))
+    assert passes.observe().issuance.failure == failure
+    assert passes.observe(generation=2).issuance.failure is None
     wished = {"metadata": {"generation": 1, "annotations": {RENEW: "1"}}}
-    assert passes.observer.observe(WANTED, wished).issue_failure is None
+    assert passes.observer.observe(replace(WANTED, renew_requested="1"), wished).issuance.failure is None
     passes.clock.advance(timedelta(minutes=9))
-    assert passes.observe().issue_failure is None
+    assert passes.observe().issuance.failure is None
 
 
 def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:
     """Who corrected the reload command does not wait for the next attempt."""
     passes = Passes()
     failure = Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), retry_at=passes.clock.now() + timedelta(minutes=30))
-    failed = replace(passes.rolling(served_sha256="00" * 32), roll_failure=failure)
-    passes.observer.remember(WANTED, failed)
-    assert passes.observe().roll_failure == failure
-    assert passes.observe(generation=2).roll_failure is None
+    failed = passes.rolling(served_sha256="00" * 32).with_rollout(failure=failure)
+    passes.observer.remember(failed)
+    assert passes.observe().rollout.failure == failure
+    assert passes.observe(generation=2).rollout.failure is None
 
 
 def test_paused_pass_goes_on_without_reading_anything_again() -> None:
     """It knows what its own writes left; of the rest it would have heard."""
     passes = Passes()
-    seen = passes.pause()
+    context = passes.pause()
     passes.cluster.reads.clear()
     paused = passes.observer.paused(WANTED.key)
     assert paused is not None
-    assert passes.observer.resume(WANTED, paused).secret == seen.secret
+    assert passes.observer.resume(paused).snapshot.secret == context.snapshot.secret
     assert passes.cluster.reads == []
 
 
@@ -123,8 +130,8 @@ def test_paused_pass_reads_anew_once_something_was_heard() -> None:
     passes.observer.heard(WANTED.key)
     assert passes.observer.paused(WANTED.key) is None
     passes.observer.heard(WANTED.key)
-    seen = passes.observe()
-    passes.observer.remember(WANTED, seen, is_paused=True)
+    context = passes.observe()
+    passes.observer.remember(context, is_paused=True)
     assert passes.observer.paused(WANTED.key) is None
 
 
@@ -136,7 +143,7 @@ def test_paused_pass_reads_anew_after_a_while() -> None:
         passes.clock.advance(READ_LASTS / 4)
         paused = passes.observer.paused(WANTED.key)
         assert paused is not None
-        passes.observer.remember(WANTED, passes.observer.resume(WANTED, paused), is_paused=True)
+        passes.observer.remember(passes.observer.resume(paused), is_paused=True)
     passes.clock.advance(READ_LASTS / 3)
     assert passes.observer.paused(WANTED.key) is None
 
@@ -145,5 +152,5 @@ def test_pass_that_ended_is_not_gone_on_with() -> None:
     """Only a pass that waits for the CA has nothing to read."""
     passes = Passes()
     passes.pause()
-    passes.observer.remember(WANTED, passes.observe())
+    passes.observer.remember(passes.observe())
     assert passes.observer.paused(WANTED.key) is None

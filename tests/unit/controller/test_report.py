@@ -5,26 +5,29 @@ from datetime import timedelta
 
 import pytest
 
+from builders.contexts import a_context, wanting
 from builders.endpoints import POSTFIX, proven
-from builders.stories import NOW, attempts, certificate, desired, schedule, secret, seen
+from builders.stories import NOW, attempts, certificate, desired, schedule, secret
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Key
+from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
+from mailtls.context import Context
 from mailtls.controller.conditions import conditions, refusal, served, verified
-from mailtls.observed import Failure, Observed, ServingSecret
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.schedule import targets_to_probe
 
 MISSING = ServingSecret(exists=False)
 
 
-def said(have: Observed, **changes: object) -> dict[ConditionType, Condition]:
+def said(have: Context, **changes: object) -> dict[ConditionType, Condition]:
     """The conditions by type."""
-    return {each.type: each for each in conditions(desired(**changes), have, NOW)}
+    return {each.type: each for each in conditions(wanting(desired(**changes), have), NOW)}
 
 
 def test_every_condition_is_present_after_the_first_pass() -> None:
     """Tools that wait for a condition need not wait for it to appear."""
-    first = said(seen(secret=MISSING, status=Status(), schedule=None))
+    first = said(a_context(secret=MISSING, status=Status(), schedule=None))
     assert set(first) == set(ConditionType)
     assert first[ConditionType.READY].reason is Reason.ISSUING
     assert all(each.observed_generation == 1 for each in first.values())
@@ -32,7 +35,7 @@ def test_every_condition_is_present_after_the_first_pass() -> None:
 
 def test_without_workloads_a_stored_certificate_is_ready() -> None:
     """There is nothing to prove where nothing is named."""
-    now = said(seen())
+    now = said(a_context())
     assert now[ConditionType.READY].status is Truth.TRUE
     assert now[ConditionType.VERIFIED].reason is Reason.NO_WORKLOADS
 
@@ -41,14 +44,16 @@ def test_every_endpoint_serves_it_is_verified() -> None:
     """Proof of every port of every pod makes it ready."""
     now = said(proven(), workloads=(POSTFIX,))
     assert {kind for kind, each in now.items() if each.status is not Truth.TRUE} == {ConditionType.DOMAIN_HEALTHY}
-    assert served(desired(workloads=(POSTFIX,)), proven()) == ServedCount(4, 4)
+    assert served(wanting(desired(workloads=(POSTFIX,)), proven())) == ServedCount(4, 4)
 
 
 def test_trial_certificate_is_verified_and_told_beside_it() -> None:
     """Who reads only the conditions must learn that mail clients do not trust what is served."""
     have = proven()
     trial = Finding(Reason.STAGING_CERTIFICATE, "Mail clients do not trust it.", Severity.WARN)
-    warned = replace(have, endpoints=tuple(replace(each, findings=(trial,)) for each in have.endpoints))
+    warned = have.with_verification(
+        endpoints=tuple(replace(each, findings=(trial,)) for each in have.verification.endpoints)
+    )
     verified = said(warned, workloads=(POSTFIX,))[ConditionType.VERIFIED]
     assert (verified.status, verified.reason) == (Truth.TRUE, Reason.VERIFIED)
     assert verified.message.count(trial.message) == 1
@@ -63,18 +68,18 @@ def test_failing_endpoint_is_named_with_its_reason() -> None:
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
     assert verified.message == "postfix-0:25: The old certificate is served. (2 of 4 endpoints fail)"
     assert now[ConditionType.READY].status is Truth.FALSE
-    assert served(desired(workloads=(POSTFIX,)), have) == ServedCount(2, 4)
+    assert served(wanting(desired(workloads=(POSTFIX,)), have)) == ServedCount(2, 4)
 
 
 def test_pods_that_were_not_asked_yet_are_unknown() -> None:
     """No evidence is neither good nor bad."""
-    have = replace(proven(), endpoints=(), probed_at=None)
+    have = proven().with_verification(endpoints=(), probed_at=None)
     assert said(have, workloads=(POSTFIX,))[ConditionType.VERIFIED].reason is Reason.PROBING
 
 
 def test_renewal_that_fails_leaves_the_good_certificate_issued() -> None:
     """A usable certificate is issued, and the message says that its replacement fails."""
-    have = seen(schedule=schedule(renewal_at=NOW), status=Status(attempts=attempts()))
+    have = a_context(schedule=schedule(renewal_at=NOW), status=Status(attempts=attempts()))
     issued = said(have)[ConditionType.ISSUED]
     assert issued.status is Truth.TRUE
     assert "RateLimited" in issued.message
@@ -83,13 +88,13 @@ def test_renewal_that_fails_leaves_the_good_certificate_issued() -> None:
 @pytest.mark.parametrize(
     "have",
     [
-        seen(secret=secret(acme_server=None)),
-        seen(secret=secret(acme_server="https://staging.test/directory")),
-        seen(secret=secret(certificate=certificate(names=frozenset({"mx.example.test", "old.example.test"})))),
+        a_context(secret=secret(acme_server=None)),
+        a_context(secret=secret(acme_server="https://staging.test/directory")),
+        a_context(secret=secret(certificate=certificate(names=frozenset({"mx.example.test", "old.example.test"})))),
     ],
     ids=["placeholder", "another authority", "more names"],
 )
-def test_usable_certificate_that_is_not_the_one_wanted_is_not_issued(have: Observed) -> None:
+def test_usable_certificate_that_is_not_the_one_wanted_is_not_issued(have: Context) -> None:
     """A placeholder serves, but whoever waits for Ready waits for the certificate of the spec."""
     now = said(have)
     assert now[ConditionType.ISSUED].reason is Reason.ISSUING
@@ -99,7 +104,7 @@ def test_usable_certificate_that_is_not_the_one_wanted_is_not_issued(have: Obser
 def test_first_issuance_that_fails_says_why() -> None:
     """Without a usable certificate the failure is the reason."""
     refused = Failure(Finding(Reason.CAA_FORBIDS, "CAA forbids it."), None)
-    now = said(seen(secret=MISSING, issue_failure=refused))
+    now = said(a_context(secret=MISSING, issuance_failure=refused))
     assert now[ConditionType.ISSUED].reason is Reason.CAA_FORBIDS
     assert now[ConditionType.READY].reason is Reason.CAA_FORBIDS
     assert now[ConditionType.STORED].status is Truth.UNKNOWN
@@ -107,14 +112,14 @@ def test_first_issuance_that_fails_says_why() -> None:
 
 def test_proof_that_is_not_seen_yet_is_said() -> None:
     """Whoever waits learns what for, and how not to wait where only the CA can see the proof."""
-    issued = said(seen(secret=MISSING, presenting_since=NOW))[ConditionType.ISSUED]
+    issued = said(a_context(secret=MISSING, presenting_since=NOW))[ConditionType.ISSUED]
     assert issued.reason is Reason.ISSUING
     assert "selfCheck: false" in issued.message
 
 
 def test_claimed_secret_names_the_holder() -> None:
     """The younger of two learns whose the Secret is."""
-    issued = said(seen(holder=Key("mail", "elder")))[ConditionType.ISSUED]
+    issued = said(a_context(holder=Key("mail", "elder")))[ConditionType.ISSUED]
     assert issued.reason is Reason.SECRET_CLAIMED
     assert "elder" in issued.message
 
@@ -122,26 +127,26 @@ def test_claimed_secret_names_the_holder() -> None:
 def test_failed_rollout_says_why() -> None:
     """The reason of the rollout is the reason of the resource."""
     failure = Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), NOW)
-    have = replace(proven(Finding(Reason.SERVING_OLD_CERTIFICATE, ".")), roll_failure=failure)
+    have = proven(Finding(Reason.SERVING_OLD_CERTIFICATE, ".")).with_rollout(failure=failure)
     assert said(have, workloads=(POSTFIX,))[ConditionType.ROLLED_OUT].reason is Reason.RELOAD_FAILED
 
 
 def test_rollout_that_mended_itself_is_rolled_out() -> None:
     """Evidence beats the memory of a failure."""
-    have = replace(proven(), roll_failure=Failure(Finding(Reason.RELOAD_FAILED, "."), NOW))
+    have = proven().with_rollout(failure=Failure(Finding(Reason.RELOAD_FAILED, "."), NOW))
     assert said(have, workloads=(POSTFIX,))[ConditionType.ROLLED_OUT].status is Truth.TRUE
 
 
 def test_transition_time_moves_only_when_the_status_flips() -> None:
     """A new reason under the same status is no transition."""
-    before = conditions(desired(), seen(secret=MISSING), NOW)
+    before = conditions(a_context(secret=MISSING), NOW)
     later = NOW + timedelta(hours=1)
     trouble = Failure(Finding(Reason.RATE_LIMITED, "."), None)
-    have = seen(secret=MISSING, status=Status(conditions=before), issue_failure=trouble)
-    still = {each.type: each for each in conditions(desired(), have, later)}
+    have = a_context(secret=MISSING, status=Status(conditions=before), issuance_failure=trouble)
+    still = {each.type: each for each in conditions(have, later)}
     assert still[ConditionType.ISSUED].reason is Reason.RATE_LIMITED
     assert still[ConditionType.ISSUED].transitioned_at == NOW
-    good = {each.type: each for each in conditions(desired(), seen(status=Status(conditions=before)), later)}
+    good = {each.type: each for each in conditions(a_context(status=Status(conditions=before)), later)}
     assert good[ConditionType.ISSUED].transitioned_at == later
 
 
@@ -156,26 +161,28 @@ def test_refused_spec_has_every_condition_too() -> None:
 
 def test_chain_to_another_root_is_said_beside_the_certificate() -> None:
     """It is issued all the same, and the message names the roots that there are."""
-    have = seen(secret=secret(certificate=certificate(roots_offered=("Root A", "Root B"))))
+    have = a_context(secret=secret(certificate=certificate(roots_offered=("Root A", "Root B"))))
     acme = replace(desired().acme, preferred_chain="Root C")
-    issued = {each.type: each for each in conditions(desired(acme=acme), have, NOW)}[ConditionType.ISSUED]
+    issued = {each.type: each for each in conditions(wanting(desired(acme=acme), have), NOW)}[ConditionType.ISSUED]
     assert (issued.status, issued.reason) == (Truth.TRUE, Reason.ISSUED)
     assert "Root A, Root B" in issued.message
 
 
-@pytest.mark.parametrize("have", [seen(), seen(secret=MISSING), proven(), seen(secret=secret(acme_server=None))])
-def test_same_pass_twice_says_the_same(have: Observed) -> None:
+@pytest.mark.parametrize(
+    "have", [a_context(), a_context(secret=MISSING), proven(), a_context(secret=secret(acme_server=None))]
+)
+def test_same_pass_twice_says_the_same(have: Context) -> None:
     """Messages hold no clock, so that an idle pass writes nothing."""
-    first = conditions(desired(workloads=(POSTFIX,)), have, NOW)
-    again = replace(have, status=replace(have.status, conditions=first))
-    assert conditions(desired(workloads=(POSTFIX,)), again, NOW + timedelta(seconds=30)) == first
+    first = conditions(wanting(desired(workloads=(POSTFIX,)), have), NOW)
+    again = have.with_snapshot(status=replace(have.snapshot.status, conditions=first))
+    assert conditions(wanting(desired(workloads=(POSTFIX,)), again), NOW + timedelta(seconds=30)) == first
 
 
 def test_expired_certificate_whose_renewal_fails_says_both() -> None:
     """The expiry is the reason in Ready, and why the renewal fails stands beside it."""
     expired = secret(certificate=certificate(not_after=NOW - timedelta(days=1)))
     fault = Finding(Reason.CERTIFICATE_EXPIRED, "The served certificate expired.")
-    have = replace(proven(*[fault] * 4), secret=expired, status=Status(attempts=attempts()))
+    have = proven(*[fault] * 4).with_snapshot(secret=expired, status=Status(attempts=attempts()))
     now = said(have, workloads=(POSTFIX,))
     ready = now[ConditionType.READY]
     assert (ready.status, ready.reason) == (Truth.FALSE, Reason.CERTIFICATE_EXPIRED)
@@ -188,9 +195,9 @@ def test_expired_certificate_whose_renewal_fails_says_both() -> None:
 def test_certificate_that_expired_since_the_last_sweep_is_not_called_verified() -> None:
     """What was proven before the expiry proves nothing after it; one sweep then settles it."""
     expiry = NOW + timedelta(minutes=1)
-    have = replace(proven(), secret=secret(certificate=certificate(not_after=expiry)))
+    have = proven().with_snapshot(secret=secret(certificate=certificate(not_after=expiry)))
     wants = desired(workloads=(POSTFIX,))
     before, after = expiry - timedelta(seconds=1), expiry + timedelta(seconds=1)
-    assert verified(wants, have, before).reason is Reason.VERIFIED
-    assert verified(wants, have, expiry).reason is Reason.PROBING
-    assert not targets_to_probe(wants, replace(have, probed_at=expiry), after)
+    assert verified(wanting(wants, have), before).reason is Reason.VERIFIED
+    assert verified(wanting(wants, have), expiry).reason is Reason.PROBING
+    assert not targets_to_probe(wanting(wants, have.with_verification(probed_at=expiry)), after)

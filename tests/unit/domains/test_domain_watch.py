@@ -6,31 +6,27 @@ from typing import Any
 
 import pytest
 
+from builders.contexts import a_context, wanting
 from builders.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
-from builders.stories import DAY, NOW, certificate, desired, seen
+from builders.stories import DAY, NOW, certificate, desired
 from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
 from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.api.status_json import read, write
+from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import LookAtDomains, Rest
 from mailtls.domains.execute import Watching
-from mailtls.domains.policy import (
-    FAILING_AGAIN,
-    LONGEST_MESSAGE,
-    asked_until,
-    domains_are_due,
-    look_again_at,
-    still_named,
-)
+from mailtls.domains.policy import FAILING_AGAIN, LONGEST_MESSAGE, asked_until, domains_are_due, look_again_at
+from mailtls.domains.state import DomainsState
 from mailtls.issuance.order_state import OrderState
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.maildomain.facts import DomainFacts, MailDomain, TlsaRecord
 from mailtls.net.answer import Records
-from mailtls.observed import Failure, Observed
 from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.steps import RollProgress
@@ -57,21 +53,24 @@ def wanted(**changes: Any) -> Desired:
     return desired(**({"domains": (OURS,), "dns_names": (HOST,)} | changes))
 
 
-def looked(wants: Desired, *findings: Finding, at: timedelta = timedelta(0), **changes: Any) -> Observed:
+def looked(wants: Desired, *findings: Finding, at: timedelta = timedelta(0), **changes: Any) -> Context:
     """What is known after a look at the one domain."""
-    have = seen(secret=replace(seen().secret, certificate=certificate(names=frozenset(wants.dns_names))), **changes)
-    asked = asked_until(wants, have, NOW + HOUR + at)
-    return replace(have, domains=(DomainReport(DOMAIN, NOW + at, findings),), domains_asked=asked)
+    have = a_context(
+        secret=replace(a_context().snapshot.secret, certificate=certificate(names=frozenset(wants.dns_names))),
+        **changes,
+    )
+    asked = asked_until(wanting(wants, have), NOW + HOUR + at)
+    return have.with_domains(reports=(DomainReport(DOMAIN, NOW + at, findings),), last_check=asked)
 
 
-def is_due(wants: Desired, have: Observed, after: timedelta = timedelta(0)) -> bool:
+def is_due(wants: Desired, have: Context, after: timedelta = timedelta(0)) -> bool:
     """Whether the next thing to do is to look at the domains."""
-    return isinstance(next_step(wants, have, NOW + after), LookAtDomains)
+    return isinstance(next_step(wanting(wants, have), NOW + after), LookAtDomains)
 
 
-def health(wants: Desired, have: Observed) -> Condition:
+def health(wants: Desired, have: Context) -> Condition:
     """The condition of the domains."""
-    return next(each for each in conditions(wants, have, NOW) if each.type is ConditionType.DOMAIN_HEALTHY)
+    return next(each for each in conditions(wanting(wants, have), NOW) if each.type is ConditionType.DOMAIN_HEALTHY)
 
 
 # when
@@ -80,24 +79,24 @@ def health(wants: Desired, have: Observed) -> Condition:
 def test_domains_are_looked_at_once_and_again_after_the_interval() -> None:
     """A look is due when none was made, then rests for as long as it is good."""
     wants = wanted()
-    assert is_due(wants, replace(looked(wants), domains=(), domains_asked=None))
-    assert next_step(wants, looked(wants), NOW) == Rest(NOW + HOUR)
+    assert is_due(wants, looked(wants).with_domains(reports=(), last_check=None))
+    assert next_step(wanting(wants, looked(wants)), NOW) == Rest(NOW + HOUR)
     assert is_due(wants, looked(wants), HOUR)
 
 
-def remembered(**changes: Any) -> Observed:
+def remembered(**changes: Any) -> Context:
     """What a new process reads of an earlier one's look, an hour's quarter ago."""
     told = Condition(ConditionType.DOMAIN_HEALTHY, Truth.TRUE, Reason.DOMAINS_HEALTHY, "", NOW, 1)
     have = looked(wanted(), status=Status(conditions=(told,), **changes), handled_probe="1")
-    return replace(have, domains=(DomainReport(DOMAIN, NOW - HOUR / 4),), domains_asked=None)
+    return have.with_domains(reports=(DomainReport(DOMAIN, NOW - HOUR / 4),), last_check=None)
 
 
 def test_restart_is_no_reason_to_look_at_once() -> None:
     """A look of an earlier process is good for as long as it would have been, and the pass wakes then."""
     wants, have = wanted(), remembered()
-    due_at = look_again_at(wants, have.domains, NOW - HOUR / 4)
+    due_at = look_again_at(wants, have.domains.reports, NOW - HOUR / 4)
     assert not is_due(wants, have)
-    assert next_step(wants, have, NOW) == Rest(due_at)
+    assert next_step(wanting(wants, have), NOW) == Rest(due_at)
     assert is_due(wants, have, due_at - NOW)
 
 
@@ -111,14 +110,14 @@ def test_restart_is_no_reason_to_look_at_once() -> None:
     ],
     ids=["spec", "domain", "annotation", "certificate"],
 )
-def test_what_changed_since_an_earlier_process_looked_is_looked_at_at_once(wants: Desired, have: Observed) -> None:
+def test_what_changed_since_an_earlier_process_looked_is_looked_at_at_once(wants: Desired, have: Context) -> None:
     """Its look was about something else."""
     assert is_due(wants, have)
 
 
 def test_without_domains_nothing_is_looked_up() -> None:
     """The DNS is none of the operator's business unless it is asked."""
-    assert isinstance(next_step(wanted(domains=()), replace(looked(wanted()), domains_asked=None), NOW), Rest)
+    assert isinstance(next_step(wanting(wanted(domains=()), looked(wanted()).with_domains(last_check=None)), NOW), Rest)
 
 
 @pytest.mark.parametrize(
@@ -140,20 +139,20 @@ def test_another_certificate_that_is_served_is_looked_at_at_once() -> None:
     """TLSA records speak of what is served; a pod that shows none meanwhile changes nothing."""
     wants, have = wanted(), looked(wanted())
     target = Target("198.51.100.1", RELAY, HOST, pod="postfix-0")
-    renewed = replace(have, endpoints=(Endpoint(target, NOW, served_sha256="bb" * 32),))
+    renewed = have.with_verification(endpoints=(Endpoint(target, NOW, served_sha256="bb" * 32),))
     assert is_due(wants, renewed)
-    assert not is_due(wants, replace(renewed, domains_asked=asked_until(wants, renewed, NOW + HOUR)))
-    assert not is_due(wants, replace(have, endpoints=(Endpoint(target, NOW),)))
+    assert not is_due(wants, renewed.with_domains(last_check=asked_until(wanting(wants, renewed), NOW + HOUR)))
+    assert not is_due(wants, have.with_verification(endpoints=(Endpoint(target, NOW),)))
 
 
 def test_look_waits_while_an_order_is_under_way_but_not_while_it_fails() -> None:
     """Lookups may take seconds, which the certificate must not lose; one that cannot be had loses nothing."""
     wants = wanted()
     order = OrderState("https://ca.test/order/1", "pending")
-    have = replace(looked(wants), domains_asked=None, order=order)
+    have = looked(wants).with_domains(last_check=None).with_issuance(order=order)
     assert not is_due(wants, have)
     trouble = Failure(Finding(Reason.RATE_LIMITED, "Too many."), NOW + DAY)
-    assert is_due(wants, replace(have, issue_failure=trouble))
+    assert is_due(wants, have.with_issuance(failure=trouble))
 
 
 def test_look_waits_for_pods_that_are_on_their_way() -> None:
@@ -163,14 +162,22 @@ def test_look_waits_for_pods_that_are_on_their_way() -> None:
     states = (WorkloadState(restarted, pods=pods, rolled=False, replicas_wanted=1),)
     wants = wanted(workloads=(states[0].workload,))
     progress = RollProgress(NOW, timedelta(minutes=10))
-    have = replace(looked(wants), domains_asked=None, workloads=states, progress=progress, probed_at=NOW)
-    told = replace(states[0], template_sha256=have.secret.certificate.sha256 if have.secret.certificate else "")
-    assert not is_due(wants, replace(have, workloads=(told,)))
+    have = (
+        looked(wants)
+        .with_domains(last_check=None)
+        .with_snapshot(workloads=states)
+        .with_rollout(progress=progress)
+        .with_verification(probed_at=NOW)
+    )
+    told = replace(
+        states[0], template_sha256=have.snapshot.secret.certificate.sha256 if have.snapshot.secret.certificate else ""
+    )
+    assert not is_due(wants, have.with_snapshot(workloads=(told,)))
 
 
 def test_suspended_resource_looks_up_nothing() -> None:
     """Suspended means: nothing is done."""
-    assert next_step(wanted(suspend=True), replace(looked(wanted()), domains_asked=None), NOW) == Rest(None)
+    assert next_step(wanting(wanted(suspend=True), looked(wanted()).with_domains(last_check=None)), NOW) == Rest(None)
 
 
 # how
@@ -182,17 +189,17 @@ def pinned(served: Any) -> DomainFacts:
     return facts(host(tlsa(record, record, TlsaRecord(3, 0, 1, b"next"))))
 
 
-def look(wants: Desired, dns: Dns, pods: Pods | None = None, have: Observed | None = None) -> Observed:
+def look(wants: Desired, dns: Dns, pods: Pods | None = None, have: Context | None = None) -> Context:
     """Perform one look at NOW."""
     clock = WallClock()
     clock.advance(NOW - clock.now())
     watching = Watching(dns, pods or Pods(ders(SERVED)), clock)
-    return watching.look(wants, have or seen(workloads=STATES), LookAtDomains())
+    return watching.look(wanting(wants, have or a_context(workloads=STATES)), LookAtDomains())
 
 
-def reasons(have: Observed) -> list[Reason]:
+def reasons(have: Context) -> list[Reason]:
     """What was found, in order."""
-    return [finding.reason for report in have.domains for finding in report.findings]
+    return [finding.reason for report in have.domains.reports for finding in report.findings]
 
 
 def test_tlsa_record_is_held_against_what_the_pods_serve() -> None:
@@ -231,27 +238,27 @@ def test_failing_domain_is_looked_at_again_soon() -> None:
     wants = wanted(workloads=(POSTFIX,))
     good, bad = (look(wants, Dns([pinned(each)])) for each in (SERVED, OTHER))
     soon = NOW + FAILING_AGAIN + timedelta(minutes=1)
-    assert not domains_are_due(wants, good, soon)
-    assert domains_are_due(wants, bad, soon)
-    assert not domains_are_due(wants, bad, NOW + FAILING_AGAIN / 2)
+    assert not domains_are_due(wanting(wants, good), soon)
+    assert domains_are_due(wanting(wants, bad), soon)
+    assert not domains_are_due(wanting(wants, bad), NOW + FAILING_AGAIN / 2)
 
 
 def test_dead_resolver_is_a_reason_and_no_loop() -> None:
     """Nothing is thrown, and the next look is minutes away."""
     silent = facts(mx_records=Records(DOMAIN, "MX", failure="no answer in time"))
     wants, dns = wanted(), Dns([silent])
-    have = look(wants, dns, have=replace(looked(wants), domains_asked=None))
+    have = look(wants, dns, have=looked(wants).with_domains(last_check=None))
     assert health(wants, have).reason is Reason.DNS_LOOKUP_FAILED
     assert "(no answer in time)" in health(wants, have).message
-    assert have.domains_asked
-    assert isinstance(next_step(wants, have, have.domains_asked.again_at - timedelta(minutes=1)), Rest)
+    assert have.domains.last_check
+    assert isinstance(next_step(wanting(wants, have), have.domains.last_check.again_at - timedelta(minutes=1)), Rest)
 
 
 def test_defect_in_a_look_leaves_the_certificate_alone() -> None:
     """It is said with the domains and nowhere else."""
     wants = wanted()
     have = look(wants, Dns([], RuntimeError("secret")), have=looked(wants))
-    said = {each.type: each for each in conditions(wants, have, NOW)}
+    said = {each.type: each for each in conditions(wanting(wants, have), NOW)}
     assert said[ConditionType.DOMAIN_HEALTHY].reason is Reason.INTERNAL_ERROR
     assert "secret" not in said[ConditionType.DOMAIN_HEALTHY].message
     assert said[ConditionType.READY].status is Truth.TRUE
@@ -259,16 +266,18 @@ def test_defect_in_a_look_leaves_the_certificate_alone() -> None:
 
 def test_wish_for_a_probe_is_heeded_also_where_no_pods_are() -> None:
     """Without workloads nobody else fulfils it."""
-    assert look(wanted(probe_requested="1"), Dns([facts(host())])).handled_probe == "1"
-    assert look(wanted(probe_requested="1", workloads=(POSTFIX,)), Dns([facts(host())])).handled_probe is None
+    assert look(wanted(probe_requested="1"), Dns([facts(host())])).verification.handled_probe == "1"
+    assert (
+        look(wanted(probe_requested="1", workloads=(POSTFIX,)), Dns([facts(host())])).verification.handled_probe is None
+    )
 
 
 def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
     """Who waits for it then reads both results; the pods come first."""
     before, after = wanted(probe_requested="1"), wanted(probe_requested="2")
-    have = replace(looked(before), handled_probe="2", status=read({"lastHandledProbe": "1"}))
+    have = looked(before).with_verification(handled_probe="2").with_snapshot(status=read({"lastHandledProbe": "1"}))
     assert write(1, (), have, None)["lastHandledProbe"] == "1"
-    done = replace(have, domains_asked=asked_until(after, have, NOW))
+    done = have.with_domains(last_check=asked_until(wanting(after, have), NOW))
     assert write(1, (), done, None)["lastHandledProbe"] == "2"
 
 
@@ -277,7 +286,7 @@ def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
 
 def test_condition_without_domains_is_unknown_and_says_why() -> None:
     """Nothing is claimed that nobody looked at; and Ready does not care."""
-    said = {each.type: each for each in conditions(desired(), seen(), NOW)}
+    said = {each.type: each for each in conditions(a_context(), NOW)}
     domains = said[ConditionType.DOMAIN_HEALTHY]
     assert (domains.status, domains.reason) == (Truth.UNKNOWN, Reason.NO_DOMAINS)
     assert said[ConditionType.READY].status is Truth.TRUE
@@ -291,7 +300,7 @@ def test_condition_before_the_first_look_is_unknown() -> None:
 
 def test_failing_domain_leaves_ready_as_it_is() -> None:
     """The condition is of its own: TLS is as good as before."""
-    said = {each.type: each for each in conditions(wanted(), looked(wanted(), FAILS), NOW)}
+    said = {each.type: each for each in conditions(wanting(wanted(), looked(wanted(), FAILS)), NOW)}
     assert said[ConditionType.DOMAIN_HEALTHY].status is Truth.FALSE
     assert said[ConditionType.READY].status is Truth.TRUE
     assert list(said)[-2:] == [ConditionType.READY, ConditionType.DOMAIN_HEALTHY]
@@ -323,7 +332,7 @@ def test_message_is_bounded() -> None:
 def test_domain_that_is_no_longer_named_is_forgotten() -> None:
     """What was found about it does not stay in the status."""
     reports = (DomainReport(DOMAIN, NOW), DomainReport("example.org", NOW))
-    assert still_named(wanted(), reports) == reports[:1]
+    assert DomainsState(reports=reports).of(wanted().domains).reports == reports[:1]
 
 
 def test_what_was_found_is_read_back_after_a_restart() -> None:
@@ -331,6 +340,6 @@ def test_what_was_found_is_read_back_after_a_restart() -> None:
     have = looked(wanted(), *[FAILS] * 6, *[WARNS] * 6)
     status = write(1, (), have, None)
     assert [len(each["findings"]) for each in status["domains"]] == [10]
-    again = replace(seen(), domains=read(status).domains)
+    again = a_context().with_domains(reports=read(status).domains)
     assert health(wanted(), again).reason is Reason.TLSA_MISMATCH
-    assert again.domains[0].checked_at == NOW
+    assert again.domains.reports[0].checked_at == NOW

@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from builders.stories import NOW, certificate, desired, schedule, secret, seen, staged
+from builders.contexts import a_context, wanting
+from builders.stories import NOW, certificate, desired, schedule, secret, staged
 from builders.whole_pass import MX, PATH, WholePass
 from e2e.other_authority import issued
 from mailtls.api.resource import labels_of
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.status import HistoryEntry, Status, Stored
+from mailtls.context import Context
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import AdoptSecret, CloseOrder, KeepCopy, PutRight, Rest, RollBack, StageKey
 from mailtls.issuance.guard import is_replaced, lacks_a_copy, needs_putting_right, restored, to_remember
 from mailtls.issuance.policy import issuance_is_due, usable
 from mailtls.kube.ownership import ADOPT
 from mailtls.kube.secrets import path
-from mailtls.observed import Observed, ServingSecret
 from mailtls.pki.certificate import parse_chain
 from mailtls.reasons.reason import Reason
 
@@ -28,13 +30,13 @@ OTHER = certificate(sha256="ee" * 32, serial_number="0e", issuer="CN=Somebody")
 SECRET = path("mail", "mx-tls")
 
 
-def stored(**changes: Any) -> Observed:
+def stored(**changes: Any) -> Context:
     """What was stored serves: the status knows it, and there is a copy."""
     status = Status(schedule=schedule(), stored=Stored("mx-tls", "u", "aa" * 32))
-    return seen(**{"status": status, "secret": secret(**OURS), "copy": secret(), **changes})
+    return a_context(**{"status": status, "secret": secret(**OURS), "copy": secret(), **changes})
 
 
-def replaced(**changes: Any) -> Observed:
+def replaced(**changes: Any) -> Context:
     """Somebody wrote another pair."""
     return stored(**{"secret": secret(certificate=OTHER, writer="kubectl-edit", **OURS), **changes})
 
@@ -55,14 +57,14 @@ def test_anything_but_what_was_stored_is_put_right_first(found: ServingSecret) -
     """Before anything else is thought of: nothing is ordered for it, and no pod is told of it."""
     now = stored(secret=found)
     assert is_replaced(now)
-    assert next_step(desired(), now, NOW) == PutRight()
-    assert not usable(desired(), now, NOW)
-    assert to_remember(now) == now.status.stored
+    assert next_step(now, NOW) == PutRight()
+    assert not usable(now, NOW)
+    assert to_remember(now) == now.snapshot.status.stored
 
 
 def test_what_was_stored_is_left_alone() -> None:
     """No write, no word."""
-    assert isinstance(next_step(desired(), stored(), NOW), Rest)
+    assert isinstance(next_step(stored(), NOW), Rest)
     assert to_remember(stored()) == Stored("mx-tls", "u", "aa" * 32)
 
 
@@ -78,7 +80,7 @@ def test_what_was_stored_is_left_alone() -> None:
     ],
     ids=["nothing known", "another name", "no Secret", "not ours", "only copied yet", "not reported yet"],
 )
-def test_what_cannot_be_compared_or_was_just_stored_is_not_taken_for_replaced(now: Observed) -> None:
+def test_what_cannot_be_compared_or_was_just_stored_is_not_taken_for_replaced(now: Context) -> None:
     """A crash between the writes of a copy, the Secret and the status costs nothing."""
     assert not is_replaced(now)
 
@@ -87,16 +89,16 @@ def test_without_a_copy_a_new_certificate_is_ordered_and_nothing_rolls() -> None
     """The finding names who wrote it; the pair is not what any pod should load."""
     now = replaced(copy=None)
     assert not needs_putting_right(now)
-    step = next_step(desired(), now, NOW)
+    step = next_step(now, NOW)
     assert isinstance(step, StageKey)
     assert step.due.reason is Reason.SECRET_REPLACED
     assert "kubectl-edit" in step.due.message
-    assert not usable(desired(), now, NOW)
+    assert not usable(now, NOW)
 
 
 def test_labels_that_somebody_removed_are_put_back() -> None:
     """The Secret is known by its uid."""
-    assert next_step(desired(), stored(secret=secret(lacks_labels=True, **OURS)), NOW) == PutRight()
+    assert next_step(stored(secret=secret(lacks_labels=True, **OURS)), NOW) == PutRight()
 
 
 @pytest.mark.parametrize("changed", [{"acme_server": None}, {"profile": "x"}, {"adopted": None}])
@@ -105,11 +107,11 @@ def test_annotations_that_say_where_it_came_from_are_put_back(changed: dict[str,
     origin = {"acme_server": "https://ca.test/directory", "profile": "classic", "adopted": "ee" * 32}
     now = stored(secret=secret(**OURS, **origin | changed), copy=secret(**origin))
     assert not is_replaced(now)
-    assert next_step(desired(), now, NOW) == PutRight()
+    assert next_step(now, NOW) == PutRight()
     pair = restored(now)
     assert {name: getattr(pair, name) for name in origin} == origin
     odd = certificate(chain_pem=f"{certificate().chain_pem}\n")
-    assert isinstance(next_step(desired(), stored(secret=secret(certificate=odd, **OURS)), NOW), Rest)
+    assert isinstance(next_step(stored(secret=secret(certificate=odd, **OURS)), NOW), Rest)
 
 
 @pytest.mark.parametrize("request_", ["renew", "rollback"])
@@ -117,46 +119,46 @@ def test_request_that_was_handled_is_not_forgotten_with_its_annotation(request_:
     """One that was handled since the copy was made stands."""
     handled = {f"handled_{request_}": "1"}
     lost = stored(copy=secret(**handled))
-    assert next_step(desired(**{f"{request_}_requested": "1"}), lost, NOW) == PutRight()
+    assert next_step(wanting(desired(**{f"{request_}_requested": "1"}), lost), NOW) == PutRight()
     assert getattr(restored(lost), f"handled_{request_}") == "1"
     later = stored(secret=secret(**OURS, **{f"handled_{request_}": "2"}), copy=secret(**handled))
-    assert isinstance(next_step(desired(**{f"{request_}_requested": "2"}), later, NOW), Rest)
+    assert isinstance(next_step(wanting(desired(**{f"{request_}_requested": "2"}), later), NOW), Rest)
 
 
 @pytest.mark.parametrize("wish", ["rollback", "order"])
 def test_copy_is_made_where_there_is_none_and_made_anew_where_it_is_of_another_pair(wish: str) -> None:
     """Except while a pair that was copied already is about to be stored."""
-    assert next_step(desired(), stored(copy=None), NOW) == KeepCopy()
+    assert next_step(stored(copy=None), NOW) == KeepCopy()
     odd = stored(copy=secret(certificate=OTHER))
-    assert next_step(desired(), odd, NOW) == KeepCopy()
+    assert next_step(odd, NOW) == KeepCopy()
     between = desired(rollback_requested="1") if wish == "rollback" else desired()
-    odd = odd if wish == "rollback" else replace(odd, staged=staged())
-    assert not lacks_a_copy(between, odd)
-    assert isinstance(next_step(between, odd, NOW), RollBack | CloseOrder)
+    odd = odd if wish == "rollback" else odd.with_snapshot(staged=staged())
+    assert not lacks_a_copy(wanting(between, odd))
+    assert isinstance(next_step(wanting(between, odd), NOW), RollBack | CloseOrder)
 
 
 def test_rollback_by_request_comes_after_putting_right() -> None:
     """What somebody put in must not become the pair to go back to."""
     wants = desired(rollback_requested="1")
-    assert next_step(wants, replaced(), NOW) == PutRight()
-    assert next_step(wants, stored(), NOW) == RollBack()
+    assert next_step(wanting(wants, replaced()), NOW) == PutRight()
+    assert next_step(wanting(wants, stored()), NOW) == RollBack()
 
 
 def test_certificate_that_is_named_for_adoption_is_let_in() -> None:
     """Whoever replaces it knowingly says so with the same edit; a bad one is put right all the same."""
     asked = secret(certificate=OTHER, is_asked_for=True, **OURS)
-    assert next_step(desired(), stored(secret=asked), NOW) == AdoptSecret()
+    assert next_step(stored(secret=asked), NOW) == AdoptSecret()
     bad = replace(asked, certificate=replace(OTHER, self_signed=True))
-    assert next_step(desired(), stored(secret=bad), NOW) == PutRight()
-    assert issuance_is_due(desired(), stored(secret=secret(is_asked_for=True, **OURS)), NOW) is None
+    assert next_step(stored(secret=bad), NOW) == PutRight()
+    assert issuance_is_due(stored(secret=secret(is_asked_for=True, **OURS)), NOW) is None
 
 
 def test_secret_that_a_tool_writes_again_and_again_is_not_fought_over_for_ever() -> None:
     """It is left alone for a while, and nothing of it is rolled out."""
     often = tuple(HistoryEntry(NOW - timedelta(minutes=each), Reason.SECRET_REPLACED, "") for each in (9, 7, 5, 3, 1))
     fought = replaced(status=Status(stored=Stored("mx-tls", "u", "aa" * 32), history=often))
-    assert next_step(desired(), fought, NOW) == Rest(NOW + timedelta(minutes=1))
-    assert next_step(desired(), fought, NOW + timedelta(minutes=1)) == PutRight()
+    assert next_step(fought, NOW) == Rest(NOW + timedelta(minutes=1))
+    assert next_step(fought, NOW + timedelta(minutes=1)) == PutRight()
 
 
 def test_hand_made_replacement_is_undone_before_any_pod_is_told() -> None:

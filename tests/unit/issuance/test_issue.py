@@ -1,13 +1,16 @@
 """Whether a certificate is due."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, seen, staged
+from builders.contexts import a_context, wanting
+from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import PrivateKeyPolicy, RotationPolicy
+from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, Status, Truth
+from mailtls.context import Context
 from mailtls.issuance.policy import (
     fits,
     is_held_back,
@@ -16,7 +19,6 @@ from mailtls.issuance.policy import (
     spoils_a_kept_key,
     usable,
 )
-from mailtls.observed import Failure, Observed, ServingSecret
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.reasons.reason import Finding, Reason
 
@@ -25,7 +27,7 @@ KEPT = PrivateKeyPolicy(rotation_policy=RotationPolicy.NEVER)
 
 def test_all_is_well_nothing_is_due() -> None:
     """The right certificate in the right Secret is left alone."""
-    assert issuance_is_due(desired(), seen(), NOW) is None
+    assert issuance_is_due(a_context(), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -45,14 +47,14 @@ def test_all_is_well_nothing_is_due() -> None:
 )
 def test_fault_in_the_secret_is_named(have: ServingSecret, reason: Reason) -> None:
     """Each fault is a reason of its own."""
-    found = issuance_is_due(desired(), seen(secret=have), NOW)
+    found = issuance_is_due(a_context(secret=have), NOW)
     assert found is not None
     assert found.reason is reason
 
 
 def test_several_faults_first_check_wins() -> None:
     """A Secret that is missing is not also said to be for other names."""
-    found = issuance_is_due(desired(renew_requested="now"), seen(secret=ServingSecret(exists=False)), NOW)
+    found = issuance_is_due(a_context(desired(renew_requested="now"), secret=ServingSecret(exists=False)), NOW)
     assert found is not None
     assert found.reason is Reason.SECRET_MISSING
 
@@ -60,60 +62,60 @@ def test_several_faults_first_check_wins() -> None:
 def test_names_in_another_order_are_the_same() -> None:
     """The order of dnsNames is the user's taste."""
     both = frozenset({"a.test", "b.test"})
-    have = seen(secret=secret(certificate=certificate(names=both)))
-    assert issuance_is_due(desired(dns_names=("b.test", "a.test")), have, NOW) is None
+    have = a_context(secret=secret(certificate=certificate(names=both)))
+    assert issuance_is_due(wanting(desired(dns_names=("b.test", "a.test")), have), NOW) is None
 
 
 def test_time_drawn_has_come_renewal_is_due() -> None:
     """The drawn time decides, to the second."""
-    have = seen(schedule=schedule(renewal_at=NOW))
-    assert issuance_is_due(desired(), have, NOW - timedelta(seconds=1)) is None
-    found = issuance_is_due(desired(), have, NOW)
+    have = a_context(schedule=schedule(renewal_at=NOW))
+    assert issuance_is_due(have, NOW - timedelta(seconds=1)) is None
+    found = issuance_is_due(have, NOW)
     assert found is not None
     assert found.reason is Reason.RENEWAL_DUE
 
 
 def test_window_far_beyond_expiry_does_not_hold_renewal_back() -> None:
     """A CA that names a window after the expiry does not let the certificate run out."""
-    late = seen(schedule=schedule(renewal_at=NOW + 400 * DAY))
-    assert issuance_is_due(desired(), late, NOW + 79 * DAY) is not None
+    late = a_context(schedule=schedule(renewal_at=NOW + 400 * DAY))
+    assert issuance_is_due(late, NOW + 79 * DAY) is not None
 
 
 def test_last_twentieth_of_the_lifetime_is_due_whatever_was_drawn() -> None:
     """The last call comes at a twentieth of the lifetime, here four and a half of 90 days, and no earlier."""
-    late = seen(schedule=schedule(renewal_at=NOW + 400 * DAY))
+    late = a_context(schedule=schedule(renewal_at=NOW + 400 * DAY))
     last_call = NOW + 75.5 * DAY
-    assert issuance_is_due(desired(), late, last_call - timedelta(seconds=1)) is None
-    assert issuance_is_due(desired(), late, last_call) is not None
+    assert issuance_is_due(late, last_call - timedelta(seconds=1)) is None
+    assert issuance_is_due(late, last_call) is not None
 
 
 def test_schedule_of_another_certificate_does_not_count() -> None:
     """A time drawn for the previous certificate is not this one's."""
-    stale = seen(schedule=schedule(sha256="00" * 32, renewal_at=NOW - DAY))
-    assert issuance_is_due(desired(), stale, NOW) is None
+    stale = a_context(schedule=schedule(sha256="00" * 32, renewal_at=NOW - DAY))
+    assert issuance_is_due(stale, NOW) is None
 
 
 def test_renew_annotation_counts_once() -> None:
     """A wish is due until the Secret says that it was acted on."""
     wish = desired(renew_requested="1")
-    found = issuance_is_due(wish, seen(), NOW)
+    found = issuance_is_due(a_context(wish), NOW)
     assert found is not None
     assert found.reason is Reason.RENEWAL_REQUESTED
-    assert issuance_is_due(wish, seen(secret=secret(handled_renew="1")), NOW) is None
+    assert issuance_is_due(a_context(wish, secret=secret(handled_renew="1")), NOW) is None
 
 
 def test_key_policy_of_rsa_asks_for_rsa() -> None:
     """ECDSA does for nobody who wants RSA."""
     rsa = desired(private_key=PrivateKeyPolicy(KeyAlgorithm.RSA, 2048))
-    found = issuance_is_due(rsa, seen(), NOW)
+    found = issuance_is_due(a_context(rsa), NOW)
     assert found is not None
     assert found.reason is Reason.KEY_POLICY_CHANGED
 
 
 def test_expired_certificate_is_not_usable() -> None:
     """Due and usable are different questions: expiry ends both."""
-    assert usable(desired(), seen(), NOW)
-    assert not usable(desired(), seen(), NOW + 80 * DAY)
+    assert usable(a_context(), NOW)
+    assert not usable(a_context(), NOW + 80 * DAY)
 
 
 def test_staged_key_for_other_names_does_not_fit() -> None:
@@ -135,37 +137,41 @@ def test_staged_key_of_another_kind_does_not_fit(policy: PrivateKeyPolicy) -> No
 @pytest.mark.parametrize(
     ("policy", "have", "spoilt"),
     [
-        (KEPT, seen(), True),
-        (PrivateKeyPolicy(), seen(), False),
-        (KEPT, seen(secret=ServingSecret(exists=False)), False),
-        (KEPT, seen(secret=secret(certificate=certificate(spki_sha256="cc" * 32), key_spki_sha256="cc" * 32)), False),
-        (KEPT, seen(secret=secret(key_spki_sha256="00" * 32)), False),
-        (PrivateKeyPolicy(size=384, rotation_policy=RotationPolicy.NEVER), seen(), False),
+        (KEPT, a_context(), True),
+        (PrivateKeyPolicy(), a_context(), False),
+        (KEPT, a_context(secret=ServingSecret(exists=False)), False),
+        (
+            KEPT,
+            a_context(secret=secret(certificate=certificate(spki_sha256="cc" * 32), key_spki_sha256="cc" * 32)),
+            False,
+        ),
+        (KEPT, a_context(secret=secret(key_spki_sha256="00" * 32)), False),
+        (PrivateKeyPolicy(size=384, rotation_policy=RotationPolicy.NEVER), a_context(), False),
     ],
     ids=["another key", "rotation Always", "nothing serves", "the same key", "broken pair", "key of another kind"],
 )
 def test_key_staged_before_rotation_ended_spoils_the_kept_one(
-    policy: PrivateKeyPolicy, have: Observed, spoilt: bool
+    policy: PrivateKeyPolicy, have: Context, spoilt: bool
 ) -> None:
     """A key that others have pinned is not replaced by an order that was under way when that was said."""
-    assert spoils_a_kept_key(staged(), desired(private_key=policy), have) is spoilt
+    assert spoils_a_kept_key(staged(), wanting(desired(private_key=policy), have)) is spoilt
 
 
 @pytest.mark.parametrize(
     ("have", "held"),
     [
-        (seen(), False),
-        (seen(status=Status(attempts=attempts())), True),
-        (seen(status=Status(attempts=attempts(next_attempt_at=NOW))), False),
-        (seen(status=Status(attempts=attempts(next_attempt_at=None))), True),
-        (seen(status=Status(attempts=attempts(observed_generation=0))), False),
-        (seen(status=Status(attempts=attempts(observed_renew="1"))), False),
-        (seen(issue_failure=Failure(Finding(Reason.ACME_UNREACHABLE, "."), None)), True),
+        (a_context(), False),
+        (a_context(status=Status(attempts=attempts())), True),
+        (a_context(status=Status(attempts=attempts(next_attempt_at=NOW))), False),
+        (a_context(status=Status(attempts=attempts(next_attempt_at=None))), True),
+        (a_context(status=Status(attempts=attempts(observed_generation=0))), False),
+        (a_context(status=Status(attempts=attempts(observed_renew="1"))), False),
+        (a_context(issuance_failure=Failure(Finding(Reason.ACME_UNREACHABLE, "."), None)), True),
     ],
 )
-def test_failure_holds_back_until_its_time_or_a_change(have: Observed, held: bool) -> None:
+def test_failure_holds_back_until_its_time_or_a_change(have: Context, held: bool) -> None:
     """Failures are remembered; a changed spec or a new wish starts at once."""
-    assert is_held_back(desired(), have, NOW) is held
+    assert is_held_back(have, NOW) is held
 
 
 @pytest.mark.parametrize(
@@ -198,6 +204,6 @@ def test_due_reasons_are_sentences() -> None:
         secret(acme_server=None),
     )
     for have in bent:
-        found = issuance_is_due(desired(), replace(seen(), secret=have), NOW)
+        found = issuance_is_due(a_context().with_snapshot(secret=have), NOW)
         assert found is not None
         assert found.message.endswith(".")

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.stories import DAY, NOW, certificate, desired, schedule, secret, seen
+from builders.contexts import a_context, wanting
+from builders.stories import DAY, NOW, certificate, desired, schedule, secret
+from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Desired, Renewal
+from mailtls.context import Context
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.schedule import (
     next_attempt_after,
@@ -16,7 +19,6 @@ from mailtls.issuance.schedule import (
     renewal_schedule,
     renews_in_its_window,
 )
-from mailtls.observed import Observed, ServingSecret
 
 WINDOW = RenewalWindow(NOW + 40 * DAY, NOW + 42 * DAY, NOW + DAY, "https://ca.test/why")
 draws = st.floats(0, 1, exclude_max=True)
@@ -90,24 +92,22 @@ SUGGESTED = schedule(window_start=NOW - DAY, window_end=NOW + DAY)
 @pytest.mark.parametrize(
     ("have", "wanted", "is_exempt"),
     [
-        (seen(schedule=SUGGESTED), desired(), True),
-        (seen(schedule=schedule(window_start=NOW + DAY, window_end=NOW + 2 * DAY)), desired(), False),
-        (seen(schedule=schedule(window_start=NOW - 2 * DAY, window_end=NOW - DAY)), desired(), False),
-        (seen(), desired(), False),
-        (seen(schedule=None), desired(), False),
-        (seen(schedule=replace(SUGGESTED, sha256="00" * 32)), desired(), False),
-        (seen(schedule=SUGGESTED), desired(renewal=Renewal(ari=False)), False),
-        (seen(schedule=SUGGESTED, secret=secret(acme_server="https://other.test")), desired(), False),
-        (seen(schedule=SUGGESTED), desired(dns_names=("new.example.test",)), False),
-        (seen(schedule=SUGGESTED), desired(dns_names=("new.example.test", "mx.example.test")), True),
-        (seen(schedule=SUGGESTED, secret=ServingSecret(exists=False)), desired(), False),
+        (a_context(schedule=SUGGESTED), desired(), True),
+        (a_context(schedule=schedule(window_start=NOW + DAY, window_end=NOW + 2 * DAY)), desired(), False),
+        (a_context(schedule=schedule(window_start=NOW - 2 * DAY, window_end=NOW - DAY)), desired(), False),
+        (a_context(), desired(), False),
+        (a_context(schedule=None), desired(), False),
+        (a_context(schedule=replace(SUGGESTED, sha256="00" * 32)), desired(), False),
+        (a_context(schedule=SUGGESTED), desired(renewal=Renewal(ari=False)), False),
+        (a_context(schedule=SUGGESTED, secret=secret(acme_server="https://other.test")), desired(), False),
+        (a_context(schedule=SUGGESTED), desired(dns_names=("new.example.test",)), False),
+        (a_context(schedule=SUGGESTED), desired(dns_names=("new.example.test", "mx.example.test")), True),
+        (a_context(schedule=SUGGESTED, secret=ServingSecret(exists=False)), desired(), False),
     ],
 )
-def test_only_renewals_that_the_authority_suggested_are_exempt(
-    have: Observed, wanted: Desired, is_exempt: bool
-) -> None:
+def test_only_renewals_that_the_authority_suggested_are_exempt(have: Context, wanted: Desired, is_exempt: bool) -> None:
     """The window is of this certificate, of this authority, and now; and a name stays."""
-    assert renews_in_its_window(wanted, have, NOW) is is_exempt
+    assert renews_in_its_window(wanting(wanted, have), NOW) is is_exempt
 
 
 @given(st.integers(0, 50), draws)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from cryptography import x509
 
-from builders.stories import desired, seen
+from builders.contexts import a_context
+from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.spec import Acme, PrivateKeyPolicy
@@ -60,6 +61,6 @@ def test_request_is_made_as_the_resource_says(wanted: bool) -> None:
     acme = Acme("https://acme.example/dir", None, (), common_name=wanted)
     want = desired(acme=acme, dns_names=("mx.example.test",))
     step = StageKey(Finding(Reason.SECRET_MISSING, "There is none."))
-    staged = issuing.stage(want, seen(), step).staged
+    staged = issuing.stage(a_context(want), step).snapshot.staged
     assert staged is not None
     assert read(staged.csr_der)[0] == (["mx.example.test"] if wanted else [])

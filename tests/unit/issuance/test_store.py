@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from builders.stories import DAY, NOW, certificate, desired, secret, seen
+from builders.contexts import a_context
+from builders.stories import DAY, NOW, certificate, desired, secret
+from mailtls.api.snapshot import ServingSecret
 from mailtls.issuance.policy import names_differ
 from mailtls.issuance.storage import Candidate, chain_leads_elsewhere, fault_of, names_were_added
-from mailtls.observed import ServingSecret
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason, Severity
 
@@ -17,7 +18,7 @@ KEY = "bb" * 32
 def test_good_certificate_is_stored() -> None:
     """Nothing speaks against a certificate that is newer than the stored one."""
     newer = certificate(not_after=NOW + 90 * DAY)
-    assert fault_of(Candidate(newer, KEY), desired(), seen(), NOW) is None
+    assert fault_of(Candidate(newer, KEY), a_context(), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_good_certificate_is_stored() -> None:
 )
 def test_fault_in_the_offer_is_named(offered: Certificate, reason: Reason) -> None:
     """Each fault is a reason of its own and keeps the stored pair."""
-    found = fault_of(Candidate(offered, KEY), desired(), seen(), NOW)
+    found = fault_of(Candidate(offered, KEY), a_context(), NOW)
     assert found is not None
     assert found.reason is reason
 
@@ -54,7 +55,7 @@ def test_fault_in_the_offer_is_named(offered: Certificate, reason: Reason) -> No
 def test_stored_certificate_that_is_not_wanted_is_replaced(have: ServingSecret) -> None:
     """A later date protects only a certificate that the spec still wants."""
     older = certificate(not_before=NOW - 11 * DAY, not_after=NOW + 79 * DAY)
-    assert fault_of(Candidate(older, KEY), desired(), seen(secret=have), NOW) is None
+    assert fault_of(Candidate(older, KEY), a_context(secret=have), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_chain_to_another_root_is_said_with_those_offered(
 ) -> None:
     """Whoever prefers a root that the CA does not lead to learns which ones there are, and keeps the certificate."""
     wanted = desired(acme=replace(desired().acme, preferred_chain=preferred))
-    found = chain_leads_elsewhere(wanted, seen(secret=secret(certificate=certificate(roots_offered=offered))))
+    found = chain_leads_elsewhere(a_context(wanted, secret=secret(certificate=certificate(roots_offered=offered))))
     assert (found is None) is (words is None)
     if found is not None and words is not None:
         assert (found.reason, found.severity) == (Reason.CHAIN_UNAVAILABLE, Severity.WARN)
@@ -83,32 +84,32 @@ def test_chain_to_another_root_is_said_with_those_offered(
 def test_chain_of_another_authority_is_no_matter() -> None:
     """What the CA of the spec offers is not known before it was asked."""
     wanted = desired(acme=replace(desired().acme, preferred_chain="Root C"))
-    assert chain_leads_elsewhere(wanted, seen(secret=secret(acme_server="https://other.test"))) is None
+    assert chain_leads_elsewhere(a_context(wanted, secret=secret(acme_server="https://other.test"))) is None
 
 
 def test_newer_certificate_with_a_shorter_life_is_stored() -> None:
     """A CA that revokes, or shortens its lifetimes, wants the new certificate to be served."""
     shorter = certificate(not_before=NOW, not_after=NOW + 6 * DAY)
-    assert fault_of(Candidate(shorter, KEY), desired(), seen(), NOW) is None
+    assert fault_of(Candidate(shorter, KEY), a_context(), NOW) is None
 
 
 def test_added_names_and_a_leaf_that_needs_no_issuer_are_no_faults() -> None:
     """The certificate is for the key and for every wanted name, and leads to a root that is trusted."""
     more = certificate(not_after=NOW + 90 * DAY, names=frozenset({"mx.example.test", "www.test"}))
-    assert fault_of(Candidate(more, KEY), desired(), seen(), NOW) is None
+    assert fault_of(Candidate(more, KEY), a_context(), NOW) is None
     alone = certificate(not_after=NOW + 90 * DAY, chain_pem="-----BEGIN CERTIFICATE-----", is_anchored=True)
-    assert fault_of(Candidate(alone, KEY), desired(), seen(), NOW) is None
+    assert fault_of(Candidate(alone, KEY), a_context(), NOW) is None
 
 
 def test_added_names_are_told_for_as_long_as_the_spec_asks_for_the_others() -> None:
     """Another spec brings another certificate, which is then told of."""
     names = frozenset({"mx.example.test", "www.test"})
     have = secret(certificate=certificate(names=names, names_asked=frozenset({"mx.example.test"})))
-    found = names_were_added(desired(), seen(secret=have))
+    found = names_were_added(a_context(secret=have))
     assert found is not None
     assert (found.reason, found.severity) == (Reason.CERTIFICATE_NAMES_ADDED, Severity.WARN)
     assert "www.test" in found.message
-    assert names_were_added(desired(dns_names=tuple(names)), seen(secret=have)) is None
-    assert names_differ(desired(), seen(secret=have), NOW) is None
-    assert names_differ(desired(dns_names=tuple(names)), seen(secret=have), NOW) is None
-    assert names_differ(desired(dns_names=("www.test",)), seen(secret=have), NOW) is not None
+    assert names_were_added(a_context(desired(dns_names=tuple(names)), secret=have)) is None
+    assert names_differ(a_context(secret=have), NOW) is None
+    assert names_differ(a_context(desired(dns_names=tuple(names)), secret=have), NOW) is None
+    assert names_differ(a_context(desired(dns_names=("www.test",)), secret=have), NOW) is not None

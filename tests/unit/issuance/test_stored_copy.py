@@ -1,18 +1,21 @@
 """A pair that was ordered is known as ours from its storing on, and copied by the write that closes its order."""
 
-from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
 
 import pytest
 
+from builders.contexts import a_context
 from builders.pairs import RESOURCE, fresh, self_signed
-from builders.stories import desired, seen
+from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored
+from mailtls.context import Context
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import CloseOrder, KeepCopy, StoreCertificate
 from mailtls.issuance import keys
@@ -26,7 +29,6 @@ from mailtls.kube.journal import Seal
 from mailtls.kube.pairs import ORDER
 from mailtls.kube.secrets import Secrets, path
 from mailtls.metrics import Metrics
-from mailtls.observed import Failure, Observed, ServingSecret, Staged
 from mailtls.pki.certificate import KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
 
@@ -44,7 +46,9 @@ class Storing:
         staged = self.secrets.stage(desired(), fresh(), RESOURCE)
         staged = self.secrets.keep_copy(desired(), serving, staged) or staged
         status = Status(stored=Stored("mx-tls", serving.uid, _sha256(serving)))
-        self.before = seen(status=status, secret=serving, copy=serving, staged=staged, chain=self_signed(staged.key))
+        self.before = a_context(
+            status=status, secret=serving, copy=serving, staged=staged, chain=self_signed(staged.key)
+        )
         self.cluster.writes.clear()
 
     def issuing(self) -> Issuing:
@@ -53,22 +57,22 @@ class Storing:
         validation = Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), self.clock)
         return Issuing(self.secrets, accounts, validation, self.clock, Metrics(), Event())
 
-    def store(self) -> Observed:
+    def store(self) -> Context:
         """Store the new certificate."""
-        return self.issuing().store(desired(), self.before, StoreCertificate())
+        return self.issuing().store(self.before, StoreCertificate())
 
-    def restarted(self) -> Observed:
+    def restarted(self) -> Context:
         """What another process reads, to which the status says what it said before."""
         secrets = Secrets(self.cluster)
         serving = secrets.serving(desired())
         staged, copy = secrets.beside(desired())
         assert isinstance(staged, Staged)
         serving = secrets.recognized(desired(), serving, staged)
-        return seen(status=self.before.status, secret=serving, copy=copy, staged=staged)
+        return a_context(status=self.before.snapshot.status, secret=serving, copy=copy, staged=staged)
 
-    def planned(self, now: Observed) -> Any:
+    def planned(self, now: Context) -> Any:
         """What is done next."""
-        return next_step(desired(), now, self.clock.now() + timedelta(seconds=1))
+        return next_step(now, self.clock.now() + timedelta(seconds=1))
 
 
 def _sha256(pair: ServingSecret | None) -> str:
@@ -82,13 +86,13 @@ def test_certificate_is_stored_copied_and_its_order_closed_by_two_writes() -> No
     storing = Storing()
     stored = storing.store()
     assert storing.planned(stored) == CloseOrder()
-    closed = storing.issuing().close(desired(), stored, CloseOrder())
+    closed = storing.issuing().close(stored, CloseOrder())
     written = [each for each in storing.cluster.writes if not each[1].endswith("-previous")]
     assert written == [("apply", SECRET), ("merge", NEXT)]
     found = storing.restarted()
-    assert found.staged is not None
-    assert not found.staged.is_open
-    assert _sha256(found.copy) == _sha256(found.secret) == _sha256(closed.copy)
+    assert found.snapshot.staged is not None
+    assert not found.snapshot.staged.is_open
+    assert _sha256(found.snapshot.copy) == _sha256(found.snapshot.secret) == _sha256(closed.snapshot.copy)
 
 
 def test_crash_before_the_order_is_closed_does_not_bring_the_older_pair_back() -> None:
@@ -96,11 +100,11 @@ def test_crash_before_the_order_is_closed_does_not_bring_the_older_pair_back() -
     storing = Storing()
     storing.store()
     found = storing.restarted()
-    assert _sha256(found.copy) != _sha256(found.secret)
+    assert _sha256(found.snapshot.copy) != _sha256(found.snapshot.secret)
     assert not is_replaced(found)
     assert storing.planned(found) == CloseOrder()
-    storing.issuing().close(desired(), found, CloseOrder())
-    assert _sha256(storing.restarted().copy) == _sha256(found.secret)
+    storing.issuing().close(found, CloseOrder())
+    assert _sha256(storing.restarted().snapshot.copy) == _sha256(found.snapshot.secret)
 
 
 @pytest.mark.parametrize("has_staged_key", [False, True], ids=["another key", "the staged key"])
@@ -111,7 +115,7 @@ def test_pair_that_somebody_else_writes_before_the_order_is_closed_is_put_right(
     """Whoever may read Secrets knows the staged key, but nobody else can seal; the open order then goes on."""
     storing = Storing()
     storing.store()
-    live, staged = storing.cluster.objects[SECRET], storing.before.staged
+    live, staged = storing.cluster.objects[SECRET], storing.before.snapshot.staged
     assert staged is not None
     live["data"] = _data_of(staged.key if has_staged_key else keys.generate(PrivateKeyPolicy()))
     if seal is not None:
@@ -130,8 +134,8 @@ def test_order_that_cannot_be_closed_has_the_copy_saved_by_itself() -> None:
     """Else nothing could be put right for as long as a DNS server is away."""
     storing = Storing()
     failure = Failure(Finding(Reason.DNS_UNREACHABLE, "Gone."), storing.clock.now() + timedelta(minutes=1))
-    stored = replace(storing.store(), close_failure=failure)
+    stored = storing.store().with_issuance(close_failure=failure)
     assert storing.planned(stored) == KeepCopy()
-    saved = storing.secrets.keep_copy(desired(), stored.secret, stored.staged)
-    assert storing.planned(replace(stored, staged=saved, copy=stored.secret)) != KeepCopy()
-    assert _sha256(storing.restarted().copy) == _sha256(stored.secret)
+    saved = storing.secrets.keep_copy(desired(), stored.snapshot.secret, stored.snapshot.staged)
+    assert storing.planned(stored.with_snapshot(staged=saved, copy=stored.snapshot.secret)) != KeepCopy()
+    assert _sha256(storing.restarted().snapshot.copy) == _sha256(stored.snapshot.secret)

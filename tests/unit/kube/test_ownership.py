@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
+from builders.contexts import a_context
 from builders.pairs import RESOURCE, fresh, self_signed
-from builders.stories import DAY, NOW, certificate, desired, secret, seen
+from builders.stories import DAY, NOW, certificate, desired, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import labels_of
+from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight.serving import whose_secrets
+from mailtls.context import Context
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import AdoptSecret, Rest, ScheduleRenewal
 from mailtls.issuance import keys
@@ -27,7 +30,6 @@ from mailtls.kube.ownership import ADOPT
 from mailtls.kube.pairs import ADOPTED
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets, path
-from mailtls.observed import Observed, ServingSecret, Staged
 from mailtls.reasons.reason import Finding, Reason
 
 HELM: Json = {
@@ -79,7 +81,7 @@ def test_serving_secret_of_somebody_else_is_left_alone_and_both_ways_out_are_sai
     assert who in found.foreign.message
     assert "Choose another secretName" in found.foreign.message
     assert f"kubectl annotate secret mx-tls {ADOPT}=true" in found.foreign.message
-    assert isinstance(next_step(desired(), seen(secret=found, schedule=None), NOW), Rest)
+    assert isinstance(next_step(a_context(secret=found, schedule=None), NOW), Rest)
 
 
 @pytest.mark.parametrize(("metadata", "who"), OTHERS)
@@ -129,7 +131,7 @@ def test_secret_that_is_asked_for_is_taken_over_as_it_is(metadata: Json, _who: s
     before = put(cluster, "mx-tls", **metadata)
     found = Secrets(cluster).serving(desired())
     assert (found.foreign, found.is_asked_for) == (None, True)
-    taken = adopt(cluster).secret
+    taken = adopt(cluster).snapshot.secret
     after = cluster.objects[path("mail", "mx-tls")]
     assert after["data"] == before["data"]
     assert labels_of(desired().key).items() <= after["metadata"]["labels"].items()
@@ -149,32 +151,32 @@ def test_adoption_that_somebody_wrote_into_meanwhile_begins_anew() -> None:
         adopt(cluster, known)
 
 
-def observed(cluster: FakeCluster) -> Observed:
+def observed(cluster: FakeCluster) -> Context:
     """What a pass sees of the Secrets."""
     secrets = Secrets(cluster)
     staged, copy = secrets.beside(desired())
     assert not isinstance(staged, Finding)
-    return seen(secret=secrets.serving(desired()), staged=staged, copy=copy)
+    return a_context(secret=secrets.serving(desired()), staged=staged, copy=copy)
 
 
-def adopt(cluster: FakeCluster, known: Observed | None = None) -> Observed:
+def adopt(cluster: FakeCluster, known: Context | None = None) -> Context:
     """Take the Secret over."""
     restoring = Restoring(PreviousPairs(cluster), Secrets(cluster), WallClock())
-    return restoring.adopt(desired(), known or observed(cluster), AdoptSecret())
+    return restoring.adopt(known or observed(cluster), AdoptSecret())
 
 
 def test_good_certificate_is_adopted_and_serves_on_whoever_issued_it() -> None:
     """Neither its issuer, nor its key, nor a name too many makes a new one due; its time does."""
     odd = certificate(names=frozenset({"mx.example.test", "www.example.test"}), key_size=384, issuer="CN=Somebody")
     asked = secret(certificate=odd, acme_server=None, is_asked_for=True)
-    assert next_step(desired(), seen(secret=asked, schedule=None), NOW) == AdoptSecret()
+    assert next_step(a_context(secret=asked, schedule=None), NOW) == AdoptSecret()
     taken = secret(certificate=odd, acme_server=None, is_asked_for=True, is_ours=True, adopted=odd.sha256)
-    assert issuance_is_due(desired(), seen(secret=taken), NOW) is None
-    assert next_step(desired(), seen(secret=taken, copy=taken, schedule=None), NOW) == ScheduleRenewal()
-    due = issuance_is_due(desired(), seen(secret=taken), NOW + 60 * DAY)
+    assert issuance_is_due(a_context(secret=taken), NOW) is None
+    assert next_step(a_context(secret=taken, copy=taken, schedule=None), NOW) == ScheduleRenewal()
+    due = issuance_is_due(a_context(secret=taken), NOW + 60 * DAY)
     assert due is not None
     assert due.reason is Reason.RENEWAL_DUE
-    assert issuance_is_due(desired(dns_names=("other.test",)), seen(secret=taken), NOW) is not None
+    assert issuance_is_due(a_context(desired(dns_names=("other.test",)), secret=taken), NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -192,8 +194,8 @@ def test_good_certificate_is_adopted_and_serves_on_whoever_issued_it() -> None:
 def test_placeholder_is_not_adopted_but_replaced(odd: Any) -> None:
     """What no client accepts does not serve on; the Secret may be written, so a certificate is ordered for it."""
     asked = secret(certificate=odd, acme_server=None, is_asked_for=True)
-    assert not adoption_is_due(desired(), seen(secret=asked), NOW)
-    assert issuance_is_due(desired(), seen(secret=asked), NOW) is not None
+    assert not adoption_is_due(a_context(secret=asked), NOW)
+    assert issuance_is_due(a_context(secret=asked), NOW) is not None
 
 
 def test_placeholder_that_is_asked_for_is_ours_with_the_first_certificate() -> None:
@@ -232,7 +234,7 @@ def test_staged_secret_of_an_earlier_resource_of_the_name_is_waited_for() -> Non
     found = secrets.staged(desired())
     assert isinstance(found, Finding)
     assert found.reason is Reason.PENDING
-    step = next_step(desired(created_at=NOW), seen(secret=secret(foreign=found)), NOW)
+    step = next_step(a_context(desired(created_at=NOW), secret=secret(foreign=found)), NOW)
     assert isinstance(step, Rest)
     assert step.until is not None
     assert step.until - NOW < timedelta(seconds=5)

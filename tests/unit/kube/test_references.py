@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
+from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef
 from mailtls.kube.interface import ApiError
 from mailtls.kube.references import References
-from mailtls.observed import Sight
 
 TSIG = DataRef("Secret", "mail", "tsig", "secret")
 PATH = "/api/v1/namespaces/mail/secrets/tsig"
@@ -28,7 +28,9 @@ def test_version_and_time_of_the_last_write_are_seen_and_nothing_else() -> None:
     managers = [{"time": "2026-05-01T12:00:00Z"}, {"time": "2026-05-02T12:00:00Z"}, {}]
     metadata = {"resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": managers}
     cluster.objects[PATH] = {"metadata": metadata, "data": {"secret": "c2VjcmV0"}}
-    assert References(cluster, WallClock()).look([TSIG]) == (Sight(PATH, "7", datetime(2026, 5, 2, 12, tzinfo=UTC)),)
+    assert References(cluster, WallClock()).look([TSIG]) == (
+        ObjectVersion(PATH, "7", datetime(2026, 5, 2, 12, tzinfo=UTC)),
+    )
 
 
 def test_many_resources_with_one_secret_are_one_request() -> None:
@@ -36,7 +38,7 @@ def test_many_resources_with_one_secret_are_one_request() -> None:
     cluster, clock = FakeCluster(), WallClock()
     looks = References(cluster, clock)
     for _ in range(3):
-        assert looks.look([TSIG, TSIG]) == (Sight(PATH, ""),)
+        assert looks.look([TSIG, TSIG]) == (ObjectVersion(PATH, ""),)
     assert cluster.reads == [PATH]
     clock.advance(timedelta(seconds=25))
     looks.look([TSIG])
@@ -45,4 +47,4 @@ def test_many_resources_with_one_secret_are_one_request() -> None:
 
 def test_object_that_may_not_be_read_is_a_sight_too() -> None:
     """A missing right holds nothing up but itself."""
-    assert References(Closed(), WallClock()).look([TSIG]) == (Sight(PATH, "refused with 403"),)
+    assert References(Closed(), WallClock()).look([TSIG]) == (ObjectVersion(PATH, "refused with 403"),)

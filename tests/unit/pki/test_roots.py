@@ -6,14 +6,16 @@ from datetime import timedelta
 
 import pytest
 
+from builders.contexts import a_context, wanting
 from builders.passes import FIRST, PORT, SECOND, WANTED
 from builders.passes import Operator as AnyOperator
-from builders.stories import NOW, seen
+from builders.stories import NOW
 from fakes.clock import WallClock
+from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef, Probe
+from mailtls.api.state import Failure
 from mailtls.issuance.recheck import LOOK_SECONDS
 from mailtls.issuance.references import judged_anew, roots_are_in_doubt, roots_changed
-from mailtls.observed import Failure, Sight
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import RollProgress
@@ -70,12 +72,15 @@ def test_corrected_roots_are_noticed_within_a_minute_and_all_pods_are_asked() ->
     operator.servers.modern = {SECOND}
     rests = [operator.look() for _ in range(2)]
     assert all(each.until is not None for each in rests)
-    assert operator.seen.roots is not None
+    assert operator.seen.verification.roots is not None
     operator.put("new", operator.clock.now().isoformat())
     asked = operator.servers.asked
     operator.clock.advance(timedelta(seconds=LOOK_SECONDS[1]))
     operator.look()
-    assert [(each.target.pod, each.failure) for each in operator.seen.endpoints] == [(FIRST, UNTRUSTED), (SECOND, None)]
+    assert [(each.target.pod, each.failure) for each in operator.seen.verification.endpoints] == [
+        (FIRST, UNTRUSTED),
+        (SECOND, None),
+    ]
     assert operator.servers.asked - asked == 2
 
 
@@ -93,10 +98,10 @@ def test_roots_that_stay_as_they_are_cause_no_sweep() -> None:
     operator = Operator("old")
     operator.servers.modern = {SECOND}
     operator.look()
-    swept_at = operator.seen.probed_at
+    swept_at = operator.seen.verification.probed_at
     operator.clock.advance(timedelta(seconds=LOOK_SECONDS[1]))
     operator.look()
-    assert operator.seen.probed_at == swept_at
+    assert operator.seen.verification.probed_at == swept_at
 
 
 def test_roots_that_nobody_doubts_are_not_looked_at() -> None:
@@ -107,19 +112,19 @@ def test_roots_that_nobody_doubts_are_not_looked_at() -> None:
     operator.clock.advance(timedelta(seconds=LOOK_SECONDS[1]))
     operator.look()
     assert (operator.reads(), operator.servers.asked) == (read, asked)
-    assert operator.seen.roots is None
+    assert operator.seen.verification.roots is None
 
 
 def test_doubt_ends_with_its_cause() -> None:
     """A server that is trusted again by its own merit ends the looks."""
     operator = Operator("old")
     operator.look()
-    assert roots_are_in_doubt(TRUSTING, operator.seen)
+    assert roots_are_in_doubt(wanting(TRUSTING, operator.seen))
     operator.servers.modern = set()
     operator.look()
     operator.look()
-    assert operator.seen.roots is None
-    assert not roots_are_in_doubt(TRUSTING, operator.seen)
+    assert operator.seen.verification.roots is None
+    assert not roots_are_in_doubt(wanting(TRUSTING, operator.seen))
 
 
 @pytest.mark.parametrize(("seconds", "changed"), [(-1, False), (0, True), (5, True)])
@@ -127,14 +132,19 @@ def test_first_look_compares_with_the_time_of_the_probe(seconds: int, changed: b
     """The API server tells whole seconds, so that a change within the very second counts as one after it."""
     target = Target("198.51.100.1", PORT, "mx.example.test", pod=FIRST, workload="StatefulSet/postfix")
     untrusted = Endpoint(target, NOW.replace(microsecond=400_000), (UNTRUSTED,))
-    sight = Sight(PATH, "2", NOW + timedelta(seconds=seconds))
-    assert roots_changed(seen(endpoints=(untrusted,)), sight) is changed
+    sight = ObjectVersion(PATH, "2", NOW + timedelta(seconds=seconds))
+    assert roots_changed(a_context(endpoints=(untrusted,)), sight) is changed
 
 
 def test_rollout_that_failed_for_want_of_roots_goes_on_with_others() -> None:
     """It begins with a clean sheet instead of waiting for half an hour."""
     failed = Failure(UNTRUSTED, NOW + timedelta(minutes=30))
     progress = RollProgress(NOW, TRUSTING.rollout.timeout)
-    freed = judged_anew(seen(roll_failure=failed, rolls_failed=3, progress=progress, probed_at=NOW))
-    assert (freed.roll_failure, freed.progress, freed.probed_at, freed.rolls_failed) == (None, None, None, 3)
-    assert judged_anew(seen(progress=progress)).progress == progress
+    freed = judged_anew(a_context(rollout_failure=failed, failures=3, progress=progress, probed_at=NOW))
+    assert (freed.rollout.failure, freed.rollout.progress, freed.verification.probed_at, freed.rollout.failures) == (
+        None,
+        None,
+        None,
+        3,
+    )
+    assert judged_anew(a_context(progress=progress)).rollout.progress == progress

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from builders.contexts import wanting
 from builders.passes import FIRST, PORT, SECOND, WANTED
 from builders.passes import Operator as AnyOperator
 from builders.stories import DAY
 from fakes.clock import WallClock
 from mailtls.api.status import ServedCount
 from mailtls.controller.conditions import served
-from mailtls.issuance.storage import about_another_certificate
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.verification.schedule import confirmed, still_failing
+from mailtls.verification.schedule import confirmed
 
 REFUSED = Finding(Reason.AUTH_FAILED, "The login was refused.")
 OLD_TLS = Finding(Reason.LEGACY_TLS_ENABLED, "TLS 1.0 is accepted.", Severity.WARN)
@@ -68,10 +68,12 @@ def test_pod_that_was_unready_for_a_moment_is_only_glanced_at() -> None:
     for _ in range(3):
         assert operator.asks(unready=SECOND) == []
         assert operator.says(SECOND) == ()
-        assert served(WANTED, operator.seen) == ServedCount(0, 1)  # the login of the first one is refused as well
+        assert served(wanting(WANTED, operator.seen)) == ServedCount(
+            0, 1
+        )  # the login of the first one is refused as well
         assert operator.asks() == [(SECOND, Depth.QUICK)]
         assert operator.says(SECOND) == (REFUSED, OLD_TLS)
-        assert operator.seen.probed_depth is Depth.FULL
+        assert operator.seen.verification.probed_depth is Depth.FULL
 
 
 def test_login_that_failed_is_known_from_pass_to_pass_without_another_look() -> None:
@@ -89,10 +91,10 @@ def test_only_pod_that_was_unready_is_no_sweep_of_all_when_it_is_back() -> None:
     """A glance at all there is must not move the time of the next sweep, nor be too shallow for one."""
     operator = Operator()
     operator.asks(pods=(FIRST,))
-    swept_at = operator.seen.probed_at
+    swept_at = operator.seen.verification.probed_at
     assert operator.asks(pods=(FIRST,), unready=FIRST) == []
     assert operator.asks(pods=(FIRST,)) == [(FIRST, Depth.QUICK)]
-    assert operator.seen.probed_at == swept_at
+    assert operator.seen.verification.probed_at == swept_at
 
 
 def test_container_that_restarted_while_unready_is_looked_into() -> None:
@@ -101,7 +103,7 @@ def test_container_that_restarted_while_unready_is_looked_into() -> None:
     operator.asks()
     operator.asks(unready=SECOND)
     operator.asks(unready=SECOND, run="2")
-    assert operator.seen.set_aside == ()
+    assert operator.seen.verification.set_aside == ()
     assert operator.asks(run="2") == [(SECOND, Depth.FULL)]
 
 
@@ -110,9 +112,9 @@ def test_pod_that_is_gone_is_forgotten() -> None:
     operator = Operator()
     operator.asks()
     operator.asks(unready=SECOND)
-    assert [each.target.pod for each in operator.seen.set_aside] == [SECOND]
+    assert [each.target.pod for each in operator.seen.verification.set_aside] == [SECOND]
     operator.asks(pods=(FIRST,))
-    assert operator.seen.set_aside == ()
+    assert operator.seen.verification.set_aside == ()
 
 
 def test_server_that_changed_while_unready_is_looked_into() -> None:
@@ -132,7 +134,7 @@ def test_server_that_was_down_is_asked_in_full_after_it_was_unready() -> None:
     operator.servers.down = SECOND
     operator.asks(run="2")
     operator.asks(unready=SECOND, run="2")
-    assert operator.seen.set_aside == ()
+    assert operator.seen.verification.set_aside == ()
     operator.servers.down = ""
     assert operator.asks(run="2") == [(SECOND, Depth.FULL)]
 
@@ -144,12 +146,12 @@ def test_glance_at_one_pod_leaves_the_pace_at_which_another_is_asked_again() -> 
     operator.servers.down = FIRST
     operator.clock.advance(WANTED.probe.interval)
     operator.asks()
-    since = still_failing(operator.seen)
+    since = operator.seen.verification.still_failing
     assert len(since) == 1
     for _ in range(3):
         operator.asks(unready=SECOND)
         operator.asks()
-        assert still_failing(operator.seen) == since
+        assert operator.seen.verification.still_failing == since
 
 
 def test_pod_that_missed_a_sweep_is_looked_into() -> None:
@@ -167,8 +169,8 @@ def test_what_was_learned_with_another_certificate_is_forgotten() -> None:
     operator = Operator()
     operator.asks()
     operator.asks(unready=FIRST)
-    assert operator.seen.set_aside != ()
-    assert about_another_certificate(operator.seen).set_aside == ()
+    assert operator.seen.verification.set_aside != ()
+    assert operator.seen.about_another_certificate().verification.set_aside == ()
 
 
 def test_glance_confirms_only_what_it_finds_unchanged() -> None:

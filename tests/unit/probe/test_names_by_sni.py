@@ -17,12 +17,12 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
+from mailtls.api.snapshot import ServingSecret, Snapshot
 from mailtls.api.spec import Key
-from mailtls.api.status import Status
+from mailtls.context import Context
 from mailtls.controller.step import ProbePods
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
-from mailtls.observed import Observed, ServingSecret
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Limits
@@ -218,9 +218,9 @@ def asked_by_the_operator(context: ssl.SSLContext, *siblings: Served) -> list[Re
     want = desired(secret_name="mx0-tls", dns_names=(*NAMES, "not-issued-yet.example.com"))
     prober = Prober(now=clock.now)
     rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
-    seen = Observed(Status(), Secrets(cluster).serving(want))
+    seen = Context(want, Snapshot(secret=Secrets(cluster).serving(want)))
     with mailbox(Mailbox(context)) as port:
-        (endpoint,) = rolling.probe(want, seen, ProbePods((at(port),), Depth.FULL)).endpoints
+        (endpoint,) = rolling.probe(seen, ProbePods((at(port),), Depth.FULL)).verification.endpoints
     return [each.reason for each in endpoint.findings]
 
 

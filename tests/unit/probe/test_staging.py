@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
-from builders.stories import certificate, desired, secret, seen
+from builders.contexts import a_context
+from builders.stories import certificate, desired, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority
@@ -142,7 +143,7 @@ def test_operator_trusts_the_staging_roots_for_resources_of_that_authority_only(
     wanted = replace(wanted, acme=replace(wanted.acme, server=SHORT_NAMES[name]))
     prober = Remembers()
     rolling = Rolling(FakeCluster(), prober, WallClock(), Metrics(), Event(), lambda _ref: b"")
-    rolling.probe(wanted, seen(secret=secret(certificate=certificate())), ProbePods((TARGET,)))
+    rolling.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((TARGET,)))
     assert [each.trusts_staging for each in prober.expected] == [trusted]
 
 

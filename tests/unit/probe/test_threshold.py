@@ -10,7 +10,8 @@ from threading import Event
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from builders.stories import certificate, desired, secret, seen
+from builders.contexts import a_context
+from builders.stories import certificate, desired, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority, Wish
@@ -187,7 +188,7 @@ def test_operator_probes_by_the_thresholds_of_the_resource() -> None:
     demanded = Thresholds(timedelta(hours=48), TlsVersion.TLS_1_3, RsaBits.BITS_4096)
     wanted, prober = desired(probe=Probe(thresholds=demanded)), Remembers()
     rolling = Rolling(FakeCluster(), prober, WallClock(), Metrics(), Event(), lambda _ref: b"")
-    rolling.probe(wanted, seen(secret=secret(certificate=certificate())), ProbePods((target(),)))
+    rolling.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((target(),)))
     assert [each.thresholds for each in prober.expected] == [demanded]
 
 
@@ -199,8 +200,8 @@ def test_roots_that_are_missing_are_warned_of_at_each_port() -> None:
 
     wanted = desired(probe=Probe(trust=DataRef("ConfigMap", "mail", "roots", "ca.crt")))
     rolling = Rolling(FakeCluster(), Remembers(), WallClock(), Metrics(), Event(), nowhere)
-    have = rolling.probe(wanted, seen(secret=secret(certificate=certificate())), ProbePods((target(),)))
-    (warning,) = have.endpoints[0].findings
+    have = rolling.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((target(),)))
+    (warning,) = have.verification.endpoints[0].findings
     assert (warning.reason, warning.severity) == (Reason.CREDENTIALS_MISSING, Severity.WARN)
     assert "ConfigMap mail/roots with the entry ca.crt, as probe.trust names it" in warning.message
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from builders.contexts import a_context, wanting
 from builders.pairs import self_signed
-from builders.stories import DAY, NOW, certificate, desired, schedule, secret, seen, staged
+from builders.stories import DAY, NOW, certificate, desired, schedule, secret, staged
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
+from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired, PrivateKeyPolicy
 from mailtls.api.status import Truth
+from mailtls.context import Context
 from mailtls.controller.conditions import issued
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import CloseOrder, Rest, RollBack, StageKey
@@ -21,7 +24,6 @@ from mailtls.issuance.policy import issuance_is_due
 from mailtls.kube.interface import Unreachable
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets, path
-from mailtls.observed import Hold, Observed, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import fault_of, held, hold_for, noted, refused
@@ -36,42 +38,42 @@ def pair(**changes: Any) -> ServingSecret:
     return ServingSecret(replace(old, **changes), "22" * 32, key=KeyMaterial(b""))
 
 
-def rolled_back(until: timedelta = timedelta(hours=24), **changes: Any) -> Observed:
+def rolled_back(until: timedelta = timedelta(hours=24), **changes: Any) -> Context:
     """A pass over a Secret that was rolled back to, whose renewal was due long ago."""
     ours = secret(hold=Hold(NOW + until, generation=1), handled_rollback="1", **changes)
-    return seen(secret=ours, schedule=schedule(renewal_at=NOW - DAY))
+    return a_context(secret=ours, schedule=schedule(renewal_at=NOW - DAY))
 
 
 def test_each_value_is_a_wish_once() -> None:
     """A new value is heeded, the one that was heeded last is not, and none is no wish."""
-    assert isinstance(next_step(WISH, seen(), NOW), RollBack)
-    assert not isinstance(next_step(WISH, seen(secret=secret(handled_rollback="1")), NOW), RollBack)
-    assert not isinstance(next_step(desired(), seen(secret=secret(handled_rollback="1")), NOW), RollBack)
+    assert isinstance(next_step(a_context(WISH), NOW), RollBack)
+    assert not isinstance(next_step(a_context(WISH, secret=secret(handled_rollback="1")), NOW), RollBack)
+    assert not isinstance(next_step(a_context(secret=secret(handled_rollback="1")), NOW), RollBack)
 
 
 def test_wish_waits_while_the_resource_stands_aside() -> None:
     """A suspended resource changes nothing, on nobody's wish."""
-    assert next_step(replace(WISH, suspend=True), seen(), NOW) == Rest(None)
+    assert next_step(a_context(replace(WISH, suspend=True)), NOW) == Rest(None)
 
 
 def test_without_a_secret_a_certificate_is_ordered_instead() -> None:
     """There is nothing to roll back from; the new Secret counts as an answer to the wish."""
-    assert isinstance(next_step(WISH, seen(secret=ServingSecret(exists=False)), NOW), StageKey)
+    assert isinstance(next_step(a_context(WISH, secret=ServingSecret(exists=False)), NOW), StageKey)
     cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
     assert Secrets(cluster).store(WISH, self_signed(key), key, ServingSecret(exists=False)).handled_rollback == "1"
 
 
 def test_wish_comes_before_a_renewal_and_ends_the_order_of_one() -> None:
     """Who rolls back does not want what is being ordered."""
-    have = seen(staged=staged(), schedule=schedule(renewal_at=NOW - DAY))
-    assert isinstance(next_step(WISH, have, NOW), RollBack)
-    assert isinstance(next_step(WISH, replace(rolled_back(), staged=staged()), NOW), CloseOrder)
+    have = a_context(staged=staged(), schedule=schedule(renewal_at=NOW - DAY))
+    assert isinstance(next_step(wanting(WISH, have), NOW), RollBack)
+    assert isinstance(next_step(wanting(WISH, rolled_back().with_snapshot(staged=staged())), NOW), CloseOrder)
 
 
 def test_pair_that_can_serve_has_no_fault() -> None:
     """More names than are wanted, another authority and another kind of key do not matter to clients."""
     good = pair(names=frozenset({"mx.example.test", "old.example.test"}), key_algorithm=KeyAlgorithm.RSA, key_size=4096)
-    assert fault_of(good, WISH, seen(), NOW) is None
+    assert fault_of(good, a_context(WISH), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_pair_that_can_serve_has_no_fault() -> None:
 )
 def test_pair_that_cannot_serve_is_refused_with_the_cause(kept: ServingSecret | None, words: str) -> None:
     """What serves stays, whatever is wrong with what served before."""
-    fault = fault_of(kept, WISH, seen(), NOW)
+    fault = fault_of(kept, a_context(WISH), NOW)
     assert fault is not None
     assert fault.reason is Reason.ROLLBACK_REFUSED
     assert fault.message.startswith(f"Nothing was rolled back to Secret mx-tls-previous: {words}")
@@ -100,11 +102,11 @@ def test_pair_that_cannot_serve_is_refused_with_the_cause(kept: ServingSecret | 
 
 def test_refusal_is_told_once_and_kept_in_the_history() -> None:
     """An Event of its own, for the resource is as ready as before."""
-    fault = fault_of(None, WISH, seen(), NOW)
+    fault = fault_of(None, a_context(WISH), NOW)
     assert fault is not None
-    told = refused(seen(), fault, NOW)
-    assert told.refused == told.status.history[-1]
-    assert (told.refused.event, told.refused.message) == (fault.reason, fault.message)
+    told = refused(a_context(), fault, NOW)
+    assert told.issuance.refused == told.snapshot.status.history[-1]
+    assert (told.issuance.refused.event, told.issuance.refused.message) == (fault.reason, fault.message)
 
 
 @pytest.mark.parametrize(("left", "held"), [(60 * DAY, timedelta(hours=24)), (timedelta(hours=10), timedelta(hours=5))])
@@ -127,9 +129,9 @@ def test_hold_is_a_day_and_never_reaches_the_expiry(left: timedelta, held: timed
 def test_held_certificate_is_left_alone_and_then_renewed(changes: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Whatever speaks for a new one waits for the end of the hold."""
     wants, have = replace(WISH, **wanted), rolled_back(**changes)
-    assert issuance_is_due(wants, have, NOW) is None
-    assert issuance_is_due(wants, have, NOW + timedelta(hours=24)) is not None
-    step = next_step(wants, replace(have, ask_ca_again_at=NOW + 2 * DAY), NOW)
+    assert issuance_is_due(wanting(wants, have), NOW) is None
+    assert issuance_is_due(wanting(wants, have), NOW + timedelta(hours=24)) is not None
+    step = next_step(wanting(wants, have.with_issuance(renewal_info_due_at=NOW + 2 * DAY)), NOW)
     assert step == Rest(HELD.until)
 
 
@@ -147,30 +149,30 @@ def test_hold_ends_early_by_a_wish_a_new_spec_or_need(
     changes: dict[str, Any], wanted: dict[str, Any], reason: Reason
 ) -> None:
     """It must never keep a server without a certificate, nor a person from having one."""
-    due = issuance_is_due(replace(WISH, **wanted), rolled_back(**changes), NOW)
+    due = issuance_is_due(wanting(replace(WISH, **wanted), rolled_back(**changes)), NOW)
     assert due is not None
     assert due.reason is reason
 
 
 def test_hold_is_said_with_its_end() -> None:
     """The condition, the Event and the history name the time and the way out."""
-    verdict = issued(WISH, rolled_back(), NOW)
-    told = noted(rolled_back(), NOW).issued
+    verdict = issued(wanting(WISH, rolled_back()), NOW)
+    told = noted(rolled_back(), NOW).issuance.issued
     assert (verdict.status, verdict.reason) == (Truth.TRUE, Reason.ISSUED)
     assert told is not None
     assert told.event is Reason.ROLLED_BACK
     for message in (verdict.message, told.message):
         assert "not renewed before 2026-05-02 12:00 UTC, unless mailtls.dev/renew requests it." in message
-    assert "rolled back" not in issued(WISH, rolled_back(until=-DAY), NOW).message
+    assert "rolled back" not in issued(wanting(WISH, rolled_back(until=-DAY)), NOW).message
 
 
 def test_renewal_that_lies_in_the_hold_is_put_off_to_its_end() -> None:
     """Status and metrics show when it will be; an alert about an overdue renewal would be a false one."""
     early, late = schedule(renewal_at=NOW - DAY), schedule(renewal_at=NOW + 50 * DAY)
-    assert held(early, WISH, rolled_back()).renewal_at == HELD.until
-    assert held(late, WISH, rolled_back()) == late
-    assert held(early, WISH, seen()) == early
-    assert held(early, replace(WISH, generation=2), rolled_back()) == early
+    assert held(early, wanting(WISH, rolled_back())).renewal_at == HELD.until
+    assert held(late, wanting(WISH, rolled_back())) == late
+    assert held(early, a_context(WISH)) == early
+    assert held(early, wanting(replace(WISH, generation=2), rolled_back())) == early
 
 
 class Dying(FakeCluster):

@@ -7,34 +7,28 @@ from threading import Event
 
 import pytest
 
+from builders.contexts import a_context, wanting
 from builders.kube import basic_auth
-from builders.stories import DAY, certificate, desired, schedule, secret, seen
+from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status_json import write
+from mailtls.context import Context
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import ProbePods, Rest
 from mailtls.issuance.schedule import FIRST_KNOCK, FIRST_PROBE_RETRY, LONGEST_PROBE_RETRY
-from mailtls.issuance.storage import about_another_certificate
 from mailtls.kube.references import TrialLogin, trial_login
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.metrics import Metrics
-from mailtls.observed import Observed
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.execute import Rolling
 from mailtls.rollout.steps import RollProgress
 from mailtls.verification.evidence import targets
-from mailtls.verification.schedule import (
-    depth_to_probe,
-    next_probe_at,
-    stands,
-    still_failing,
-    swept_again_at,
-    targets_to_probe,
-)
+from mailtls.verification.schedule import depth_to_probe, next_probe_at, swept_again_at, targets_to_probe
+from mailtls.verification.state import stands
 
 POSTFIX = Workload(
     WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
@@ -61,9 +55,9 @@ def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> N
     clock = WallClock()
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
     have = with_memory_of_a_pod_that_is_gone(clock)
-    step = next_step(WANTED, have, clock.now())
+    step = next_step(wanting(WANTED, have), clock.now())
     assert isinstance(step, ProbePods)
-    assert isinstance(next_step(WANTED, rolling.probe(WANTED, have, step), clock.now()), Rest)
+    assert isinstance(next_step(wanting(WANTED, rolling.probe(wanting(WANTED, have), step)), clock.now()), Rest)
 
 
 def test_container_that_restarted_is_asked_again_and_the_others_are_not() -> None:
@@ -72,7 +66,7 @@ def test_container_that_restarted_is_asked_again_and_the_others_are_not() -> Non
     before = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),)
     now, of_both = clock.now(), targets(before, "mx.example.test")
     proven = tuple(Endpoint(each, clock.now(), served_sha256="aa" * 32) for each in of_both)
-    have = seen(
+    have = a_context(
         secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
         schedule=schedule(renewal_at=now + 50 * DAY),
         workloads=before,
@@ -80,22 +74,22 @@ def test_container_that_restarted_is_asked_again_and_the_others_are_not() -> Non
         probed_at=now,
         progress=RollProgress(now, WANTED.rollout.timeout),
     )
-    assert isinstance(next_step(WANTED, have, now), Rest)
+    assert isinstance(next_step(wanting(WANTED, have), now), Rest)
     restarted = (WorkloadState(POSTFIX, pods=(PODS[0], replace(PODS[1], run="again")), replicas_wanted=2),)
-    step = next_step(WANTED, replace(have, workloads=restarted), now)
+    step = next_step(wanting(WANTED, have.with_snapshot(workloads=restarted)), now)
     assert isinstance(step, ProbePods)
     assert [(target.pod, target.run) for target in step.targets] == [("postfix-1", "again")]
 
 
-def with_memory_of_a_pod_that_is_gone(clock: WallClock) -> Observed:
+def with_memory_of_a_pod_that_is_gone(clock: WallClock) -> Context:
     """A pass that saw two pods fail a while ago, of which one lives."""
     both, one = ((WorkloadState(POSTFIX, pods=pods, replicas_wanted=1),) for pods in (PODS, PODS[:1]))
     old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
     long_ago, now = clock.now() - DAY, clock.now()
     failing = tuple(Endpoint(each, long_ago, (old,), "00" * 32) for each in targets(both, "mx.example.test"))
     stored = secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY))
-    have = seen(secret=stored, schedule=schedule(renewal_at=now + 50 * DAY), workloads=one, endpoints=failing)
-    return replace(have, probed_at=long_ago, progress=RollProgress(now, WANTED.rollout.timeout))
+    have = a_context(secret=stored, schedule=schedule(renewal_at=now + 50 * DAY), workloads=one, endpoints=failing)
+    return have.with_verification(probed_at=long_ago).with_rollout(progress=RollProgress(now, WANTED.rollout.timeout))
 
 
 def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
@@ -103,22 +97,29 @@ def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
     clock = WallClock()
     prober = AllIsWell(clock)
     rolling = Rolling(FakeCluster(), prober, clock, Metrics(), Event(), lambda _ref: b"")
-    have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
+    have = with_memory_of_a_pod_that_is_gone(clock).with_verification(
+        endpoints=(), probed_at=None, probed_depth=Depth.QUICK
+    )
     for depth in (Depth.QUICK, Depth.FULL):
-        step = next_step(WANTED, have, clock.now())
+        step = next_step(wanting(WANTED, have), clock.now())
         assert isinstance(step, ProbePods)
         assert step.depth is depth
-        have = rolling.probe(WANTED, have, step)
+        have = rolling.probe(wanting(WANTED, have), step)
     assert prober.depths == [Depth.QUICK, Depth.FULL]
-    assert isinstance(next_step(WANTED, have, clock.now()), Rest)
+    assert isinstance(next_step(wanting(WANTED, have), clock.now()), Rest)
 
 
 def test_next_certificate_is_looked_deep_at_once_it_has_rolled_out() -> None:
     """How deep the pods were probed with the certificate before says nothing about the one that was stored since."""
     clock = WallClock()
     have = with_memory_of_a_pod_that_is_gone(clock)
-    stored = about_another_certificate(replace(have, probed_depth=Depth.FULL))
-    step = next_step(WANTED, replace(stored, workloads=have.workloads, progress=have.progress), clock.now())
+    stored = have.with_verification(probed_depth=Depth.FULL).about_another_certificate()
+    step = next_step(
+        wanting(
+            WANTED, stored.with_snapshot(workloads=have.snapshot.workloads).with_rollout(progress=have.rollout.progress)
+        ),
+        clock.now(),
+    )
     assert isinstance(step, ProbePods)
     assert step.depth is Depth.QUICK
 
@@ -128,9 +129,9 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
     clock = WallClock()
     have, now, due = with_memory_of_a_pod_that_is_gone(clock), clock.now(), {}
     for reason in (Reason.AUTH_FAILED, Reason.SELF_SIGNED):
-        found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.endpoints)
+        found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.verification.endpoints)
         found = tuple(replace(each, checked_at=now) for each in found)
-        due[reason] = next_probe_at(WANTED, replace(have, endpoints=found, probed_at=now))
+        due[reason] = next_probe_at(wanting(WANTED, have.with_verification(endpoints=found, probed_at=now)))
     assert due[Reason.AUTH_FAILED] == swept_again_at(WANTED, now)
     assert due[Reason.SELF_SIGNED] == now + FIRST_PROBE_RETRY
 
@@ -142,7 +143,7 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
     good, bad = (Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test"))
     expired = Finding(Reason.CERTIFICATE_EXPIRED, "It has expired.")
-    have = seen(
+    have = a_context(
         secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
         workloads=states,
         endpoints=(good,),  # what failed is not carried from pass to pass
@@ -151,15 +152,15 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
         failing_since={bad.target: now - timedelta(seconds=40)},
         progress=RollProgress(now, WANTED.rollout.timeout),
     )
-    assert targets_to_probe(WANTED, have, now + DAY / 48) == (bad.target,)
-    assert targets_to_probe(WANTED, have, now + WANTED.probe.interval) == (good.target, bad.target)
+    assert targets_to_probe(wanting(WANTED, have), now + DAY / 48) == (bad.target,)
+    assert targets_to_probe(wanting(WANTED, have), now + WANTED.probe.interval) == (good.target, bad.target)
 
-    still = replace(have, endpoints=(good, replace(bad, findings=(expired,))))
-    assert next_probe_at(WANTED, still) == now + timedelta(seconds=80)
-    assert still_failing(still) == have.failing_since
-    mended = rolling.probe(WANTED, have, ProbePods((bad.target,), Depth.FULL))
-    assert (mended.probed_at, still_failing(mended)) == (now, {})
-    assert next_probe_at(WANTED, mended) == swept_again_at(WANTED, now)
+    still = have.with_verification(endpoints=(good, replace(bad, findings=(expired,))))
+    assert next_probe_at(wanting(WANTED, still)) == now + timedelta(seconds=80)
+    assert still.verification.still_failing == have.verification.failing_since
+    mended = rolling.probe(wanting(WANTED, have), ProbePods((bad.target,), Depth.FULL))
+    assert (mended.verification.probed_at, mended.verification.still_failing) == (now, {})
+    assert next_probe_at(wanting(WANTED, mended)) == swept_again_at(WANTED, now)
 
 
 @pytest.mark.parametrize(("failing_for", "seconds"), [(0, 1), (6, 3), (60, 30), (7200, 300)])
@@ -170,10 +171,10 @@ def test_port_that_nobody_listens_on_is_probed_again_within_half_the_time_it_is_
     clock = WallClock()
     have, now = with_memory_of_a_pod_that_is_gone(clock), clock.now()
     refused = (Finding(Reason.CONNECTION_REFUSED, "Nothing listens."),)
-    found = tuple(replace(each, findings=refused, checked_at=now) for each in have.endpoints)
+    found = tuple(replace(each, findings=refused, checked_at=now) for each in have.verification.endpoints)
     since = {each.target: now - timedelta(seconds=failing_for) for each in found}
-    have = replace(have, endpoints=found, probed_at=now, failing_since=since)
-    assert next_probe_at(WANTED, have) == now + timedelta(seconds=seconds)
+    have = have.with_verification(endpoints=found, probed_at=now, failing_since=since)
+    assert next_probe_at(wanting(WANTED, have)) == now + timedelta(seconds=seconds)
     assert FIRST_KNOCK <= timedelta(seconds=seconds) <= LONGEST_PROBE_RETRY
 
 
@@ -182,31 +183,33 @@ def test_pod_that_was_replaced_inherits_no_patience() -> None:
     clock = WallClock()
     have, now = with_memory_of_a_pod_that_is_gone(clock), clock.now()
     refused = (Finding(Reason.CONNECTION_REFUSED, "Nothing listens."),)
-    old = tuple(replace(each, findings=refused, checked_at=now) for each in have.endpoints)
-    have = replace(have, endpoints=old, probed_at=now, failing_since={old[0].target: now - timedelta(hours=1)})
+    old = tuple(replace(each, findings=refused, checked_at=now) for each in have.verification.endpoints)
+    have = have.with_verification(endpoints=old, probed_at=now, failing_since={old[0].target: now - timedelta(hours=1)})
     again = replace(old[0], target=replace(old[0].target, run="another"))
-    assert next_probe_at(WANTED, replace(have, endpoints=(again,))) == now + FIRST_KNOCK
+    assert next_probe_at(wanting(WANTED, have.with_verification(endpoints=(again,)))) == now + FIRST_KNOCK
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:
     """With `depth: Quick` one sweep is enough."""
     clock = WallClock()
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
-    have = replace(with_memory_of_a_pod_that_is_gone(clock), endpoints=(), probed_at=None, probed_depth=Depth.QUICK)
+    have = with_memory_of_a_pod_that_is_gone(clock).with_verification(
+        endpoints=(), probed_at=None, probed_depth=Depth.QUICK
+    )
     modest = replace(WANTED, probe=Probe(depth=Depth.QUICK))
-    step = next_step(modest, have, clock.now())
+    step = next_step(wanting(modest, have), clock.now())
     assert isinstance(step, ProbePods)
-    assert isinstance(next_step(modest, rolling.probe(modest, have, step), clock.now()), Rest)
+    assert isinstance(next_step(wanting(modest, rolling.probe(wanting(modest, have), step)), clock.now()), Rest)
 
 
 WEEKLY = replace(WANTED, probe=Probe(deep_interval=timedelta(days=7)))
 INJECTED = Finding(Reason.STARTTLS_COMMAND_INJECTION, "A command behind STARTTLS was carried out.")
 
 
-def proven(clock: WallClock) -> Observed:
+def proven(clock: WallClock) -> Context:
     """A pass that has just seen both pods serve the stored certificate, by a full probe."""
     states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
-    return seen(
+    return a_context(
         secret=secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY)),
         schedule=schedule(renewal_at=now + 50 * DAY),
         workloads=states,
@@ -222,25 +225,25 @@ def test_deep_probe_has_a_schedule_of_its_own() -> None:
     clock = WallClock()
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
     have, now = proven(clock), clock.now()
-    assert isinstance(next_step(WANTED, have, now), Rest)
-    step = next_step(WEEKLY, have, now)
+    assert isinstance(next_step(wanting(WANTED, have), now), Rest)
+    step = next_step(wanting(WEEKLY, have), now)
     assert isinstance(step, ProbePods)
     assert step.depth is Depth.DEEP
-    have = rolling.probe(WEEKLY, have, step)
-    assert isinstance(next_step(WEEKLY, have, clock.now()), Rest)
-    assert have.deep_probed_at is not None
-    assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 6 * DAY) is Depth.FULL
-    assert depth_to_probe(WEEKLY, have, have.deep_probed_at + 7 * DAY) is Depth.DEEP
-    due_at = have.deep_probed_at + 7 * DAY
-    late = replace(have, probed_at=due_at - timedelta(minutes=1))
-    assert next_step(WEEKLY, late, due_at - timedelta(seconds=1)) == Rest(due_at)
+    have = rolling.probe(wanting(WEEKLY, have), step)
+    assert isinstance(next_step(wanting(WEEKLY, have), clock.now()), Rest)
+    assert have.verification.deep_probed_at is not None
+    assert depth_to_probe(wanting(WEEKLY, have), have.verification.deep_probed_at + 6 * DAY) is Depth.FULL
+    assert depth_to_probe(wanting(WEEKLY, have), have.verification.deep_probed_at + 7 * DAY) is Depth.DEEP
+    due_at = have.verification.deep_probed_at + 7 * DAY
+    late = have.with_verification(probed_at=due_at - timedelta(minutes=1))
+    assert next_step(wanting(WEEKLY, late), due_at - timedelta(seconds=1)) == Rest(due_at)
 
 
 def test_deep_probe_waits_for_the_end_of_a_rollout() -> None:
     """What a server may resent is not done to it while its certificate is on its way."""
     clock = WallClock()
     have = with_memory_of_a_pod_that_is_gone(clock)
-    assert depth_to_probe(WEEKLY, replace(have, probed_depth=Depth.QUICK), clock.now()) is Depth.QUICK
+    assert depth_to_probe(wanting(WEEKLY, have.with_verification(probed_depth=Depth.QUICK)), clock.now()) is Depth.QUICK
 
 
 @pytest.mark.parametrize(("value", "depth"), [("deep-2", Depth.DEEP), ("2", Depth.FULL)])
@@ -248,11 +251,11 @@ def test_annotation_that_begins_with_deep_asks_for_a_deep_probe_once(value: str,
     """A person may ask for it by hand, at any time."""
     clock = WallClock()
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
-    asking, have = replace(WANTED, probe_requested=value), replace(proven(clock), handled_probe="1")
-    step = next_step(asking, have, clock.now())
+    asking, have = replace(WANTED, probe_requested=value), proven(clock).with_verification(handled_probe="1")
+    step = next_step(wanting(asking, have), clock.now())
     assert isinstance(step, ProbePods)
     assert step.depth is depth
-    assert isinstance(next_step(asking, rolling.probe(asking, have, step), clock.now()), Rest)
+    assert isinstance(next_step(wanting(asking, rolling.probe(wanting(asking, have), step)), clock.now()), Rest)
 
 
 def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
@@ -260,15 +263,15 @@ def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
     clock = WallClock()
     rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
     have = proven(clock)
-    bad = replace(have.endpoints[0], findings=(INJECTED,))
-    have = replace(have, endpoints=(bad, have.endpoints[1]), deep_probed_at=clock.now())
-    every = tuple(each.target for each in have.endpoints)
-    have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.FULL))
-    assert [each.findings for each in have.endpoints] == [(INJECTED,), ()]
-    assert stands(have.endpoints[0])
+    bad = replace(have.verification.endpoints[0], findings=(INJECTED,))
+    have = have.with_verification(endpoints=(bad, have.verification.endpoints[1]), deep_probed_at=clock.now())
+    every = tuple(each.target for each in have.verification.endpoints)
+    have = rolling.probe(wanting(WEEKLY, have), ProbePods(every, Depth.FULL))
+    assert [each.findings for each in have.verification.endpoints] == [(INJECTED,), ()]
+    assert stands(have.verification.endpoints[0])
     assert "deepProbeTime" not in {name for name, value in write(1, (), have, None).items() if value}
-    have = rolling.probe(WEEKLY, have, ProbePods(every, Depth.DEEP))
-    assert [each.findings for each in have.endpoints] == [(), ()]
+    have = rolling.probe(wanting(WEEKLY, have), ProbePods(every, Depth.DEEP))
+    assert [each.findings for each in have.verification.endpoints] == [(), ()]
     assert write(1, (), have, None)["deepProbeTime"]
 
 

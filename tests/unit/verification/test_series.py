@@ -1,11 +1,11 @@
 """What Prometheus sees of a resource over passes: after the expiry, while a pod is not ready, and once it is gone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from builders.contexts import wanting
 from builders.passes import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
 from mailtls.api.status import Attempts
@@ -55,7 +55,9 @@ class Watched:
         """Make a pass and report it."""
         self.operator.look(**pods)  # type: ignore[arg-type]
         meta = {"namespace": "mail", "name": "mx", "uid": "u", "generation": 1}
-        self.reporter.report(WANTED, replace(self.operator.seen, resource={"metadata": meta, "status": {}}))
+        self.reporter.report(
+            wanting(WANTED, self.operator.seen.with_snapshot(resource={"metadata": meta, "status": {}}))
+        )
 
     def expire(self) -> None:
         """Let the stored certificate expire while its renewal fails."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from builders.stories import DAY, certificate, desired, schedule, secret, seen
+from builders.contexts import a_context, wanting
+from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.acme import default_acme
@@ -17,6 +18,7 @@ from mailtls.api.reading.spec import Defaults
 from mailtls.api.reading.spec import parse as parse_spec
 from mailtls.api.spec import Desired, Probe, PublicName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Condition, ConditionType, ServedCount, Truth
+from mailtls.context import Context
 from mailtls.controller.conditions import conditions, served
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import FindWays, ProbePods, ProbeWays, Rest
@@ -27,7 +29,6 @@ from mailtls.kube.pods import parse
 from mailtls.kube.workload import PodState, Service, ServicePort, WorkloadState
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy, Found
-from mailtls.observed import Observed
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Stop
@@ -48,8 +49,8 @@ from mailtls.rollout.execute import Rolling
 from mailtls.rollout.steps import RollProgress
 from mailtls.verification.evidence import gather, targets
 from mailtls.verification.find_routes import WayFinding
-from mailtls.verification.routes import known_ways, service_leads
-from mailtls.verification.schedule import next_probe_at, still_failing
+from mailtls.verification.routes import service_leads
+from mailtls.verification.schedule import next_probe_at
 
 HOST = "mx.example.test"
 SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
@@ -189,39 +190,41 @@ class Look:
         """Whether there is a way for our packets."""
         return address not in self.unroutable
 
-    def begin(self) -> Observed:
+    def begin(self) -> Context:
         """Nothing was asked yet."""
         now = self.clock.now()
         stored = secret(certificate=certificate(not_before=now - DAY, not_after=now + 80 * DAY))
         progress = RollProgress(now, timedelta(minutes=10))
-        fresh = seen(secret=stored, schedule=schedule(renewal_at=now + 50 * DAY), probed_depth=Depth.QUICK)
-        return replace(fresh, workloads=(STATE,), progress=progress)
+        fresh = a_context(secret=stored, schedule=schedule(renewal_at=now + 50 * DAY), probed_depth=Depth.QUICK)
+        return fresh.with_snapshot(workloads=(STATE,)).with_rollout(progress=progress)
 
-    def walk(self, have: Observed) -> Observed:
+    def walk(self, have: Context) -> Context:
         """Do what is to be done until there is rest."""
         for _ in range(20):
-            match next_step(self.wants, have, self.clock.now()):
+            match next_step(wanting(self.wants, have), self.clock.now()):
                 case ProbePods() as step:
-                    have = self.rolling.probe(self.wants, have, step)
+                    have = self.rolling.probe(wanting(self.wants, have), step)
                 case ProbeWays() as step:
-                    have = self.rolling.probe_ways(self.wants, have, step)
+                    have = self.rolling.probe_ways(wanting(self.wants, have), step)
                 case FindWays() as step:
-                    have = self.ways.look(self.wants, have, step)
+                    have = self.ways.look(wanting(self.wants, have), step)
                 case Rest():
                     return have
                 case other:
                     raise AssertionError(other)
         raise AssertionError("this comes to no rest")
 
-    def verified(self, have: Observed) -> Condition:
+    def verified(self, have: Context) -> Condition:
         """What is said of it."""
-        said = conditions(self.wants, have, self.clock.now())
+        said = conditions(wanting(self.wants, have), self.clock.now())
         return next(each for each in said if each.type is ConditionType.VERIFIED)
 
-    def carried(self, have: Observed) -> Observed:
+    def carried(self, have: Context) -> Context:
         """What the next pass begins with: what failed is forgotten."""
-        standing = tuple(each for each in have.endpoints if not each.failure)
-        return replace(have, endpoints=standing, ways=known_ways(have), failing_since=still_failing(have))
+        standing = tuple(each for each in have.verification.endpoints if not each.failure)
+        return have.with_verification(
+            endpoints=standing, routes=have.verification.known_routes, failing_since=have.verification.still_failing
+        )
 
 
 SERVICE_4, SERVICE_6 = "Service/mx at 10.96.0.7:25", "Service/mx at [fd00::7]:25"
@@ -241,13 +244,13 @@ def test_ways_are_asked_after_the_pods_and_counted_with_them() -> None:
         (Depth.FULL, [PUBLIC_4, PUBLIC_6]),
     ]
     assert look.verified(have).message == "6 of 6 endpoints serve the stored certificate."
-    assert served(look.wants, have) == ServedCount(6, 6)
+    assert served(wanting(look.wants, have)) == ServedCount(6, 6)
 
 
 def test_pods_alone_are_asked_unless_the_spec_says_more() -> None:
     """Without `from` nobody looks for Services."""
     look = Look(Probe())
-    assert served(look.wants, look.walk(look.begin())) == ServedCount(2, 2)
+    assert served(wanting(look.wants, look.walk(look.begin()))) == ServedCount(2, 2)
     assert look.cluster.lists == []
 
 
@@ -255,8 +258,8 @@ def test_ways_wait_until_every_pod_has_the_certificate() -> None:
     """Before, a Service shows one certificate or the other by chance."""
     look = Look()
     have = look.walk(look.begin())
-    short = replace(have, workloads=(replace(STATE, replicas_wanted=2),), ways=None)
-    assert isinstance(next_step(look.wants, short, look.clock.now()), Rest)
+    short = have.with_snapshot(workloads=(replace(STATE, replicas_wanted=2),)).with_verification(routes=None)
+    assert isinstance(next_step(wanting(look.wants, short), look.clock.now()), Rest)
     verified = look.verified(short)
     assert (verified.status, verified.reason) == (Truth.UNKNOWN, Reason.PROBING)
     assert "once every pod has the certificate" in verified.message
@@ -269,9 +272,11 @@ def test_next_sweep_looks_around_anew() -> None:
     assert look.cluster.lists == [SERVICES]
     assert look.walk(have) == have
     look.found = Found(("192.0.2.2",))
-    later = look.walk(replace(have, probed_at=look.clock.now() - DAY))
+    later = look.walk(have.with_verification(probed_at=look.clock.now() - DAY))
     assert look.cluster.lists == [SERVICES] * 2
-    assert {each.target.address for each in later.endpoints if each.target.way is Way.PUBLIC} == {"192.0.2.2"}
+    assert {each.target.address for each in later.verification.endpoints if each.target.way is Way.PUBLIC} == {
+        "192.0.2.2"
+    }
 
 
 def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
@@ -282,8 +287,8 @@ def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
     verified = look.verified(have)
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
     assert verified.message == f"{SERVICE_6}: The old one is served."
-    assert served(look.wants, have) == ServedCount(5, 6)
-    due = next_probe_at(look.wants, have)
+    assert served(wanting(look.wants, have)) == ServedCount(5, 6)
+    due = next_probe_at(wanting(look.wants, have))
     assert due is not None
     assert due - look.clock.now() <= FIRST_PROBE_RETRY
 
@@ -292,7 +297,7 @@ def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
     mended = look.walk(look.carried(have))
     assert look.prober.asked == [(Depth.QUICK, [SERVICE_6])]
     assert look.verified(mended).status is Truth.TRUE
-    assert still_failing(mended) == {}
+    assert mended.verification.still_failing == {}
 
 
 def test_way_that_keeps_failing_is_asked_ever_less_often() -> None:
@@ -301,7 +306,7 @@ def test_way_that_keeps_failing_is_asked_ever_less_often() -> None:
     look.faults[PUBLIC_4] = OLD
     have, pauses = look.walk(look.begin()), []
     for _ in range(4):
-        due = next_probe_at(look.wants, have)
+        due = next_probe_at(wanting(look.wants, have))
         assert due is not None
         pause = due - look.clock.now()
         pauses.append(round(pause / timedelta(seconds=1)))
@@ -314,9 +319,9 @@ def test_what_a_deep_probe_found_outside_stands_until_the_next_one() -> None:
     """A shallower sweep did not ask, so that it is no rebuttal."""
     look = Look()
     look.faults[PUBLIC_4] = Finding(Reason.STARTTLS_COMMAND_INJECTION, "It is carried out.")
-    have = look.walk(replace(look.begin(), probed_depth=Depth.DEEP))
+    have = look.walk(look.begin().with_verification(probed_depth=Depth.DEEP))
     look.faults.clear()
-    later = look.walk(replace(have, probed_at=look.clock.now() - DAY))
+    later = look.walk(have.with_verification(probed_at=look.clock.now() - DAY))
     assert look.prober.asked[-1] == (Depth.FULL, [PUBLIC_4, PUBLIC_6])
     assert look.verified(later).reason is Reason.STARTTLS_COMMAND_INJECTION
 
@@ -328,9 +333,9 @@ def test_missing_service_fails_and_is_looked_for_again() -> None:
     have = look.walk(look.begin())
     assert look.verified(have).reason is Reason.SERVICE_MISSING
     assert look.verified(have).message.startswith("Service:25: No Service in namespace mail selects")
-    assert served(look.wants, have) == ServedCount(4, 6)
+    assert served(wanting(look.wants, have)) == ServedCount(4, 6)
     look.cluster.objects[f"{SERVICES}/mx"] = service_body
-    assert served(look.wants, look.walk(look.carried(have))) == ServedCount(6, 6)
+    assert served(wanting(look.wants, look.walk(look.carried(have)))) == ServedCount(6, 6)
 
 
 def test_operator_that_may_not_list_services_says_so() -> None:
@@ -368,7 +373,7 @@ def test_address_of_a_family_that_we_have_not_is_a_warning_and_not_dialled() -> 
     look.unroutable = {"2001:db8::1"}
     have = look.walk(look.begin())
     verified = look.verified(have)
-    assert (verified.status, served(look.wants, have)) == (Truth.TRUE, ServedCount(3, 4))
+    assert (verified.status, served(wanting(look.wants, have))) == (Truth.TRUE, ServedCount(3, 4))
     assert verified.message.startswith(f"3 of 4 endpoints serve the stored certificate. {PUBLIC_6}: PortBlocked: ")
     assert "has no IPv6" in verified.message
     assert PUBLIC_6 not in [where for _, places in look.prober.asked for where in places]
@@ -392,8 +397,8 @@ def test_changed_list_of_ways_drops_what_is_not_asked_for_any_more() -> None:
     look.faults[SERVICE_4] = OLD
     have = look.walk(look.begin())
     look.wants = wants(Probe(ways=frozenset({Way.PODS, Way.PUBLIC}), public=PUBLIC))
-    fewer = look.walk(replace(have, ways=None))
-    assert {each.target.way for each in fewer.endpoints} == {Way.PODS, Way.PUBLIC}
+    fewer = look.walk(have.with_verification(routes=None))
+    assert {each.target.way for each in fewer.verification.endpoints} == {Way.PODS, Way.PUBLIC}
 
 
 def test_what_a_service_serves_proves_no_pod() -> None:
@@ -409,8 +414,11 @@ def test_ways_that_differ_among_themselves_are_named_as_what_they_are() -> None:
     """Two addresses of one name are compared with each other, and not with the pods."""
     look = Look()
     have = look.walk(look.begin())
-    odd = [replace(each, tls_version="TLSv1.2") if each.target.where == PUBLIC_6 else each for each in have.endpoints]
-    message = look.verified(replace(have, endpoints=tuple(odd))).message
+    odd = [
+        replace(each, tls_version="TLSv1.2") if each.target.where == PUBLIC_6 else each
+        for each in have.verification.endpoints
+    ]
+    message = look.verified(have.with_verification(endpoints=tuple(odd))).message
     assert f"{HOST} port 25: what should be equal differs in TLS version" in message
 
 
@@ -418,7 +426,7 @@ def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:
     """An alert names the Service, and a port that nobody could reach is no success."""
     look, metrics = Look(), Metrics()
     look.faults[PUBLIC_4] = look.faults[PUBLIC_6] = Finding(Reason.PORT_BLOCKED, "No answer.", Severity.WARN)
-    metrics.served(look.wants.key, look.walk(look.begin()).endpoints)
+    metrics.served(look.wants.key, look.walk(look.begin()).verification.endpoints)
     text = metrics.text().decode()
     for pod, workload, success in (
         ("postfix-0", "StatefulSet/postfix", "1.0"),

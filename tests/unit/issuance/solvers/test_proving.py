@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from builders.stories import desired, seen, staged
+from builders.contexts import a_context, wanting
+from builders.stories import desired, staged
 from fakes.clock import WallClock
+from mailtls.context import Context
 from mailtls.issuance import validation as proving
 from mailtls.issuance.order import Fail, PendingChallenge, Present
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState
 from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Visibility
 from mailtls.issuance.validation import FOR_ONE_NAME, SPREAD_PATIENCE, Validation
-from mailtls.observed import Observed
 from mailtls.reasons.reason import Finding, Reason
 
 NAMES = tuple(f"mx{number}.example.test" for number in range(7))
@@ -73,18 +73,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> FarAway:
     return made
 
 
-def steps(server: FarAway, known: Observed, clock: WallClock | None = None) -> Iterator[Observed | Fail]:
+def steps(server: FarAway, known: Context, clock: WallClock | None = None) -> Iterator[Context | Fail]:
     """Take one step after the other, each with what the one before left, as the plan has them."""
     solvers: Any = server
     account: Any = Keys()
     hands = Validation(solvers, clock or WallClock())
     wanted = desired(dns_names=NAMES)
     for _ in range(20):
-        left = tuple(_pending(name) for name in NAMES if f"https://ca.test/{name}" not in known.presented)
+        left = tuple(_pending(name) for name in NAMES if f"https://ca.test/{name}" not in known.issuance.presented)
         if not left:
             return
         with server.step():
-            found: Any = hands.present(wanted, known, account, Present(left))
+            found: Any = hands.present(wanting(wanted, known), account, Present(left))
         yield found
         known = found
 
@@ -98,9 +98,9 @@ def _pending(name: str) -> PendingChallenge:
 
 def test_names_that_take_longer_than_a_step_are_all_validated_in_the_end(server: FarAway) -> None:
     """Each is published once, and looked at until it is seen once: no step begins anew what another has done."""
-    *_, last = steps(server, seen(staged=staged(names=NAMES)))
-    assert isinstance(last, Observed)
-    assert len(last.presented) == len(NAMES)
+    *_, last = steps(server, a_context(staged=staged(names=NAMES)))
+    assert isinstance(last, Context)
+    assert len(last.issuance.presented) == len(NAMES)
     assert server.published == list(NAMES)
     assert sorted(server.looked) == sorted(NAMES)
     assert FOR_ONE_NAME < 60 / 2, "else a step deals with one name alone"
@@ -110,9 +110,9 @@ def test_names_that_stay_hidden_are_waited_for_and_given_up(server: FarAway) -> 
     """However long the looks take, there are pauses between them, and an end."""
     clock = WallClock()
     server.hidden = set(NAMES)
-    story = steps(server, seen(staged=staged(names=NAMES)), clock)
-    waiting = next(each for each in story if isinstance(each, Observed) and each.looks)
-    assert waiting.wait_until is not None
+    story = steps(server, a_context(staged=staged(names=NAMES)), clock)
+    waiting = next(each for each in story if isinstance(each, Context) and each.issuance.visibility_checks)
+    assert waiting.issuance.wait_until is not None
     clock.advance(2 * SPREAD_PATIENCE)
-    given_up = next(steps(server, replace(waiting, wait_until=None), clock))
+    given_up = next(steps(server, waiting.with_issuance(wait_until=None), clock))
     assert given_up == Fail(HIDDEN)
