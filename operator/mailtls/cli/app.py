@@ -11,8 +11,7 @@ import typer
 
 from mailtls import __version__
 from mailtls.cli import preflight_command as preflight
-from mailtls.cli import probe, status
-from mailtls.cli import requests as wishes
+from mailtls.cli import probe, requests, status
 from mailtls.cli.errors import unusable
 
 _MOST_SUGGESTIONS: Final = 3
@@ -72,7 +71,7 @@ def run(
 
 
 def release() -> None:
-    """Close open orders and let their Secrets go, before an installation is removed; no replica leads any more.
+    """Close open orders and let their Secrets go, before an installation is removed; no replica is the leader then.
 
     Takes a minute at most. Ends well also where something had to be left, which the log tells: it must not keep an
     installation from being removed.
@@ -132,8 +131,8 @@ app.command(epilog=EPILOG)(probe.probe)
 app.command(epilog=EPILOG)(explain)
 app.command(epilog=EPILOG)(preflight.preflight)
 app.command(epilog=EPILOG)(status.status)
-app.command("renew", epilog=EPILOG)(wishes.renew)
-app.command("rollback", epilog=EPILOG)(wishes.rollback)
-app.command("probe-now", epilog=EPILOG)(wishes.probe_now)
+app.command("renew", epilog=EPILOG)(requests.renew)
+app.command("rollback", epilog=EPILOG)(requests.rollback)
+app.command("probe-now", epilog=EPILOG)(requests.probe_now)
 app.command(epilog=EPILOG)(run)
 app.command(epilog=EPILOG)(release)

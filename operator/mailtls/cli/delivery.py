@@ -18,7 +18,7 @@ from mailtls.cli.output.exports import junit_report, prometheus_report
 from mailtls.cli.output.machine import json_report
 from mailtls.cli.output.text import text_report
 from mailtls.cli.results import Survey, Verdict
-from mailtls.cli.survey import Watcher
+from mailtls.cli.survey import Callbacks
 from mailtls.probe.target import Endpoint
 
 _STANDARD_OUTPUT: Final = Path("-")
@@ -45,11 +45,11 @@ class Output:
 
 
 @contextmanager
-def progress(output: Output) -> Iterator[Watcher]:
+def progress(output: Output) -> Iterator[Callbacks]:
     """Show what is being done on a terminal; say nothing anywhere else."""
     console = Console(stderr=True, no_color=not output.color, markup=False, highlight=False)
     if output.quiet or not console.is_terminal:
-        yield Watcher()
+        yield Callbacks()
         return
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
@@ -58,7 +58,7 @@ def progress(output: Output) -> Iterator[Watcher]:
         def done(_endpoint: Endpoint) -> None:
             bar.advance(task)
 
-        yield Watcher(
+        yield Callbacks(
             doing=lambda phrase: bar.update(task, description=phrase),
             begin=lambda total: bar.update(task, total=total, completed=0),
             done=done,

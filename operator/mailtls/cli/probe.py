@@ -153,15 +153,14 @@ def probe(
     no_color: Annotated[bool, typer.Option("--no-color", help="No colors.", rich_help_panel=_OUT)] = False,
 ) -> None:
     """Probe mail servers and domains from here, without a cluster: what do they serve, and would clients accept it?"""
-    from mailtls.cli import delivery
-    from mailtls.cli import probe_options as asking
+    from mailtls.cli import delivery, probe_options
     from mailtls.cli.survey import survey
     from mailtls.net.deadline import SystemClock
 
     try:
         output = delivery.Output(json, junit, prometheus, strict=strict, quiet=quiet, color=not no_color)
-        request = asking.request(
-            asking.Asked(
+        request = probe_options.request(
+            probe_options.Options(
                 targets=tuple(targets),
                 mx=mx,
                 host=host,

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailtls.cli.output.words import safe
-from mailtls.cli.survey import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Manner, Request
+from mailtls.cli.survey import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Preamble, Request
 from mailtls.cli.targets import BadTarget, Kind, read_ports, read_target
 from mailtls.maildomain.name import address_of, domain_name, selector_name
 from mailtls.net.resolver import ResolverSettings
@@ -26,7 +26,7 @@ _Choice = TypeVar("_Choice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Options:
     """The options as they were typed."""
 
     targets: tuple[str, ...]
@@ -52,55 +52,55 @@ class Asked:
     login: tuple[str, str] | None = field(default=None, repr=False)  # user and password
 
 
-def request(asked: Asked) -> Request:
+def request(options: Options) -> Request:
     """Check all options; raises ValueError or OSError with the sentence to show."""
-    if asked.login and asked.depth is Depth.QUICK:
+    if options.login and options.depth is Depth.QUICK:
         raise BadTarget("A quick probe tries no login: write --depth full or --deep beside --auth-user.")
-    kind = _kind(asked)
+    kind = _kind(options)
     return Request(
-        wanted=tuple(dict.fromkeys(read_target(text, kind) for text in asked.targets)),
-        ports=read_ports(asked.ports),
-        depth=asked.depth,
-        server_name=domain_name(asked.server_name).ascii if asked.server_name else None,
-        expected=_expected(asked),
-        families=_families(asked),
-        resolver=ResolverSettings(nameservers=asked.resolvers, trusts_ad=bool(asked.resolvers)),
-        dkim_selectors=tuple(selector_name(selector) for selector in asked.dkim_selectors),
-        limits=_limits(asked),
-        manner=_manner(asked),
+        wanted=tuple(dict.fromkeys(read_target(text, kind) for text in options.targets)),
+        ports=read_ports(options.ports),
+        depth=options.depth,
+        server_name=domain_name(options.server_name).ascii if options.server_name else None,
+        expected=_expected(options),
+        families=_families(options),
+        resolver=ResolverSettings(nameservers=options.resolvers, trusts_ad=bool(options.resolvers)),
+        dkim_selectors=tuple(selector_name(selector) for selector in options.dkim_selectors),
+        limits=_limits(options),
+        preamble=_preamble(options),
     )
 
 
-def _kind(asked: Asked) -> Kind:
-    if asked.mx and asked.host:
+def _kind(options: Options) -> Kind:
+    if options.mx and options.host:
         raise BadTarget("Write --mx for mail domains or --host for hosts, not both.")
-    if asked.mx:
+    if options.mx:
         return Kind.DOMAIN
-    return Kind.HOST if asked.host else Kind.NAME
+    return Kind.HOST if options.host else Kind.NAME
 
 
-def _families(asked: Asked) -> frozenset[str]:
-    if asked.only_ipv4 and asked.only_ipv6:
+def _families(options: Options) -> frozenset[str]:
+    if options.only_ipv4 and options.only_ipv6:
         raise BadTarget("Write -4 or -6, or neither for both.")
-    if asked.only_ipv4:
+    if options.only_ipv4:
         return ONLY_IPV4
-    return ONLY_IPV6 if asked.only_ipv6 else BOTH_FAMILIES
+    return ONLY_IPV6 if options.only_ipv6 else BOTH_FAMILIES
 
 
-def _manner(asked: Asked) -> Manner:
-    version = (asked.proxy_protocol or "none").lower()
+def _preamble(options: Options) -> Preamble:
+    version = (options.proxy_protocol or "none").lower()
     known = {each.lower(): each for each in ProxyProtocol}
     if version not in known:
         raise BadTarget(f"«{safe(version)}» is no version of the PROXY protocol: write v1 or v2.")
-    address = address_of(asked.xclient) if asked.xclient else None
-    if asked.xclient and not address:
-        raise BadTarget(f"«{safe(asked.xclient)}» is no address: write --xclient 192.0.2.1.")
-    return Manner(known[version], address)
+    address = address_of(options.xclient) if options.xclient else None
+    if options.xclient and not address:
+        raise BadTarget(f"«{safe(options.xclient)}» is no address: write --xclient 192.0.2.1.")
+    return Preamble(known[version], address)
 
 
-def _limits(asked: Asked) -> Limits:
+def _limits(options: Options) -> Limits:
     """Stretch all phases with a longer time-out; of a shorter one each phase may take what it usually does."""
-    whole, usual = asked.timeout, Limits()
+    whole, usual = options.timeout, Limits()
     longer = max(1.0, whole / usual.overall)
     return Limits(
         connect=min(usual.connect * longer, whole * _CONNECT_SHARE),
@@ -108,39 +108,39 @@ def _limits(asked: Asked) -> Limits:
         handshake=min(usual.handshake * longer, whole),
         overall=whole,
         inspection=usual.inspection * longer,
-        concurrency=asked.concurrency,
-        connections=max(asked.concurrency, min(usual.connections, _WAITING * asked.concurrency)),
+        concurrency=options.concurrency,
+        connections=max(options.concurrency, min(usual.connections, _WAITING * options.concurrency)),
     )
 
 
-def _expected(asked: Asked) -> Expected:
-    roots = _read(asked.ca_file).decode("utf-8", "replace") if asked.ca_file else ""
-    if asked.ca_file:
-        _certificates(roots.encode(), asked.ca_file)
+def _expected(options: Options) -> Expected:
+    roots = _read(options.ca_file).decode("utf-8", "replace") if options.ca_file else ""
+    if options.ca_file:
+        _certificates(roots.encode(), options.ca_file)
     anything = Expected(
         extra_roots_pem=roots,
-        login=_credentials(asked),
-        trusts_staging=asked.staging,
-        thresholds=_thresholds(asked),
+        login=_credentials(options),
+        trusts_staging=options.staging,
+        thresholds=_thresholds(options),
         by_hand=True,
     )
-    if asked.expect_cert is None:
+    if options.expect_cert is None:
         return anything
-    leaf = _certificates(_read(asked.expect_cert), asked.expect_cert)[0]
+    leaf = _certificates(_read(options.expect_cert), options.expect_cert)[0]
     fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
     return replace(anything, leaf_sha256=fingerprint, not_before=leaf.not_valid_before_utc)
 
 
-def _thresholds(asked: Asked) -> Thresholds:
+def _thresholds(options: Options) -> Thresholds:
     usual = Thresholds()
     try:
-        soon = usual.expiring_soon if asked.expiring_soon is None else parse_margin(asked.expiring_soon)
+        soon = usual.expiring_soon if options.expiring_soon is None else parse_margin(options.expiring_soon)
     except ValueError as refusal:
         raise BadTarget(f"For --expiring-soon {refusal}.") from None
     return Thresholds(
         soon,
-        _one_of("--min-tls", asked.min_tls, {str(each): each for each in TlsVersion}),
-        _one_of("--min-rsa-bits", asked.min_rsa_bits, {str(each.value): each for each in RsaBits}),
+        _one_of("--min-tls", options.min_tls, {str(each): each for each in TlsVersion}),
+        _one_of("--min-rsa-bits", options.min_rsa_bits, {str(each.value): each for each in RsaBits}),
     )
 
 
@@ -150,9 +150,9 @@ def _one_of(option: str, word: str | None, known: Mapping[str, _Choice]) -> _Cho
     return None if word is None else known[word]
 
 
-def _credentials(asked: Asked) -> Credentials | None:
+def _credentials(options: Options) -> Credentials | None:
     try:
-        return Credentials(*asked.login) if asked.login else None
+        return Credentials(*options.login) if options.login else None
     except ValueError as refusal:
         raise BadTarget(f"For --auth-user {refusal}.") from None
 

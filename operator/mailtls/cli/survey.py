@@ -1,4 +1,4 @@
-"""One look from outside: from what was typed to a `Survey`, asking the DNS, then every address and port at once."""
+"""One probe from outside: from what was typed to a `Survey`, by the DNS, then every address and port at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,14 +34,14 @@ ONLY_IPV6: Final = frozenset({_IPV6})
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """What every port is told before all else: a header of the PROXY protocol, an address by XCLIENT."""
+class Preamble:
+    """What every port is sent before all else: a header of the PROXY protocol, an address by XCLIENT."""
 
     proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
     xclient_address: str | None = None
 
     def of(self, port: Port) -> Port:
-        """Return the port, spoken to in this manner as far as its protocol knows it."""
+        """Return the port, with this preamble as far as its protocol knows it."""
         knows_xclient = port.protocol in {Protocol.SMTP, Protocol.LMTP}
         address = self.xclient_address if knows_xclient else None
         return replace(port, proxy_protocol=self.proxy_protocol, xclient_address=address)
@@ -60,12 +60,12 @@ class Request:
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     dkim_selectors: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
-    manner: Manner = field(default_factory=Manner)
+    preamble: Preamble = field(default_factory=Preamble)
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
-    """Hears how far the work is: a phrase for what is being done, how many endpoints there are, each as it is done."""
+class Callbacks:
+    """Called as the work goes on: a phrase for what is done now, how many endpoints there are, each as it is done."""
 
     doing: Callable[[str], None] = lambda _phrase: None
     begin: Callable[[int], None] = lambda _total: None
@@ -83,30 +83,30 @@ class _Named:
 
 
 @dataclass(frozen=True, slots=True)
-class _Knock:
+class _Planned:
     """One port to ask: the first mail domain that led to it, or empty, and whether anybody named that port."""
 
     target: Target
     domain: str = ""
     is_named: bool = True
 
-    def joined(self, other: "_Knock") -> "_Knock":
+    def joined(self, other: "_Planned") -> "_Planned":
         """Ask once what was asked for twice, by the stricter of both policies."""
         is_enforced = TlsPolicy.ENFORCED in {self.target.port.tls_policy, other.target.port.tls_policy}
         policy = TlsPolicy.ENFORCED if is_enforced else self.target.port.tls_policy
         target = replace(self.target, port=replace(self.target.port, tls_policy=policy))
-        return _Knock(target, self.domain or other.domain, self.is_named or other.is_named)
+        return _Planned(target, self.domain or other.domain, self.is_named or other.is_named)
 
 
-def survey(request: Request, clock: Clock, watcher: Watcher | None = None) -> Survey:
+def survey(request: Request, clock: Clock, progress: Callbacks | None = None) -> Survey:
     """Look at everything that is asked for; raises ValueError with a sentence for settings that make no sense."""
-    watcher, begun = watcher or Watcher(), clock.now()
-    watcher.doing("asking the DNS")
+    progress, begun = progress or Callbacks(), clock.now()
+    progress.doing("looking names up")
     named = _names(request)
-    knocks, omitted = _sorted_out(request, named)
-    watcher.doing("probing")
-    watcher.begin(len(knocks))
-    found, missing = _weighed(knocks, _probe(request, [knock.target for knock in knocks], clock, watcher))
+    planned, omitted = _sorted_out(request, named)
+    progress.doing("probing")
+    progress.begin(len(planned))
+    found, missing = _weighed(planned, _probe(request, [each.target for each in planned], clock, progress))
     return Survey(
         started_at=begun,
         took=clock.now() - begun,
@@ -179,9 +179,9 @@ class _Naming:
         return _Named(hosts=hosts, facts=facts)
 
 
-def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[_Knock], list[Omitted]]:
-    """Part what can be probed from what this machine cannot reach or was told to leave out."""
-    knocks: dict[tuple[str, int, str], _Knock] = {}
+def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[_Planned], list[Omitted]]:
+    """Part what can be probed from what this machine cannot reach or was asked to leave out."""
+    planned: dict[tuple[str, int, str], _Planned] = {}
     omitted: list[Omitted] = []
     for wanted, each in zip(dict.fromkeys(request.wanted), named, strict=True):
         omitted.extend(each.omitted)
@@ -194,20 +194,20 @@ def _sorted_out(request: Request, named: Iterable[_Named]) -> tuple[list[_Knock]
                     Omitted(address, f"This machine has no way to {address} of {displayed(host)} ({family}).")
                 )
                 continue
-            for knock in _knocks(request, wanted, each, host, address):
-                target = knock.target
+            for one in _planned_at(request, wanted, each, host, address):
+                target = one.target
                 place = target.address, target.port.port, target.server_name
-                knocks[place] = knocks[place].joined(knock) if place in knocks else knock
-    return list(knocks.values()), omitted
+                planned[place] = planned[place].joined(one) if place in planned else one
+    return list(planned.values()), omitted
 
 
-def _knocks(request: Request, wanted: Wanted, named: _Named, host: str, address: str) -> Iterator[_Knock]:
+def _planned_at(request: Request, wanted: Wanted, named: _Named, host: str, address: str) -> Iterator[_Planned]:
     ports = wanted.ports or request.ports or (MX_PORTS if named.facts else HOST_PORTS)
     is_named = bool(wanted.ports or request.ports or named.facts)
     for port in ports:
-        asked = request.manner.of(_as_demanded(named.facts, host, port) if named.facts else port)
+        asked = request.preamble.of(_as_demanded(named.facts, host, port) if named.facts else port)
         target = Target(address, asked, request.server_name or host, pod=host)
-        yield _Knock(target, named.facts.domain if named.facts else "", is_named)
+        yield _Planned(target, named.facts.domain if named.facts else "", is_named)
 
 
 def _as_demanded(facts: DomainFacts, host: str, port: Port) -> Port:
@@ -215,32 +215,32 @@ def _as_demanded(facts: DomainFacts, host: str, port: Port) -> Port:
     return replace(port, tls_policy=TlsPolicy.ENFORCED) if is_tls_demanded(facts, host, port.port) else port
 
 
-def _probe(request: Request, targets: list[Target], clock: Clock, watcher: Watcher) -> list[tuple[Endpoint, Facts]]:
+def _probe(request: Request, targets: list[Target], clock: Clock, progress: Callbacks) -> list[tuple[Endpoint, Facts]]:
     is_idle = request.expected.login is not None and not any(target.port.is_for_users for target in targets)
 
     def report(target: Target, expected: Expected, facts: Facts, now: datetime) -> Endpoint:
         endpoint = judge(target, expected, facts, now)
         if is_idle:
             endpoint = replace(endpoint, findings=(*endpoint.findings, _nobody_logs_in(target.port)))
-        watcher.done(endpoint)
+        progress.done(endpoint)
         return endpoint
 
     return Prober(request.limits, judge=report, now=clock.now).examine(targets, request.expected, request.depth)
 
 
 def _weighed(
-    knocks: Sequence[_Knock], seen: Sequence[tuple[Endpoint, Facts]]
+    planned: Sequence[_Planned], seen: Sequence[tuple[Endpoint, Facts]]
 ) -> tuple[tuple[Seen, ...], tuple[Omitted, ...]]:
     """Judge the endpoints beside each other, and part the ports that are not offered from them."""
     endpoints = tuple(endpoint for endpoint, _ in seen)
-    missing = not_offered(endpoints, frozenset(knock.target for knock in knocks if knock.is_named))
+    missing = not_offered(endpoints, frozenset(each.target for each in planned if each.is_named))
     judged = with_differences(with_lonely_submission(with_blocked_ports(endpoints), missing))
     found = tuple(
-        Seen(endpoint, facts, knock.domain)
-        for knock, endpoint, (_, facts) in zip(knocks, judged, seen, strict=True)
-        if knock.target not in missing
+        Seen(endpoint, facts, each.domain)
+        for each, endpoint, (_, facts) in zip(planned, judged, seen, strict=True)
+        if each.target not in missing
     )
-    return found, tuple(_absence(knock.target) for knock in knocks if knock.target in missing)
+    return found, tuple(_absence(each.target) for each in planned if each.target in missing)
 
 
 def _absence(target: Target) -> Omitted:

@@ -10,7 +10,7 @@ from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority
 from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
-from mailtls.cli.probe_options import Asked, request
+from mailtls.cli.probe_options import Options, request
 from mailtls.cli.results import Survey, Verdict
 from mailtls.cli.survey import survey
 from mailtls.probe.facts import LoginOutcome
@@ -26,7 +26,7 @@ def asked(port: str, directory: Path) -> Survey:
     """Ask a port of this machine as somebody would who trusts the test's authority."""
     roots = directory / "roots.pem"
     roots.write_text(AUTHORITY.roots_pem)
-    wish = Asked(
+    wish = Options(
         targets=("127.0.0.1",),
         ports=(port,),
         depth=Depth.FULL,

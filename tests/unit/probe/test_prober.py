@@ -14,7 +14,7 @@ import pytest
 from fakes.clock import WallClock
 from mailservers.certificates import HOST, Authority, Served
 from mailservers.scripted import Act, Script, serving
-from mailtls.cli.probe_options import Asked, request
+from mailtls.cli.probe_options import Options, request
 from mailtls.cli.survey import survey
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
@@ -91,7 +91,7 @@ def test_address_without_route_is_unreachable() -> None:
 
 def test_name_without_address_is_a_dns_fault() -> None:
     """A name that cannot exist (RFC 6761) ends before any connection; without a resolver, nobody can tell."""
-    found = survey(request(Asked(targets=("mx1.invalid:25",))), WallClock())
+    found = survey(request(Options(targets=("mx1.invalid:25",))), WallClock())
     assert found.endpoints == ()
     assert [each.reason for each in found.unresolved] == [Reason.DNS_LOOKUP_FAILED] or found.omitted[0].is_blind
 
@@ -232,7 +232,7 @@ def test_every_address_of_a_name_is_a_target_of_its_own() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     known = {str(where[0]) for *_, where in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
-    found = survey(request(Asked(targets=(f"localhost:{port}",))), WallClock())
+    found = survey(request(Options(targets=(f"localhost:{port}",))), WallClock())
     told = [seen.endpoint.target.address for seen in found.endpoints] + [each.subject for each in found.omitted]
     assert sorted(told) == sorted(known)
     assert {seen.endpoint.target.server_name for seen in found.endpoints} == {"localhost"}

@@ -18,7 +18,7 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority
 from mailtls.api.reading.acme import SHORT_NAMES
-from mailtls.cli.probe_options import Asked, request
+from mailtls.cli.probe_options import Options, request
 from mailtls.controller.step import ProbePods
 from mailtls.metrics import Metrics
 from mailtls.probe.checks.verdict import judge
@@ -150,4 +150,4 @@ def test_operator_trusts_the_staging_roots_for_resources_of_that_authority_only(
 @pytest.mark.parametrize("staging", [False, True])
 def test_option_trusts_the_staging_roots(staging: bool) -> None:
     """`--staging` is for those who run trials without the operator."""
-    assert request(Asked(targets=("mx1.example.com",), staging=staging)).expected.trusts_staging is staging
+    assert request(Options(targets=("mx1.example.com",), staging=staging)).expected.trusts_staging is staging

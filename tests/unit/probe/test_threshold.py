@@ -17,7 +17,7 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority, Wish
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.api.spec import DataRef, Probe
-from mailtls.cli.probe_options import Asked, request
+from mailtls.cli.probe_options import Options, request
 from mailtls.controller.step import ProbePods
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.metrics import Metrics
@@ -208,7 +208,7 @@ def test_roots_that_are_missing_are_warned_of_at_each_port() -> None:
 
 def test_options_are_the_thresholds_of_the_command_line() -> None:
     """The same three, with the same defaults."""
-    asked = Asked(targets=("mx1.example.com",))
+    asked = Options(targets=("mx1.example.com",))
     assert request(asked).expected.thresholds == Thresholds()
     asked = replace(asked, expiring_soon="20%", min_tls="1.2", min_rsa_bits="4096")
     assert request(asked).expected.thresholds == Thresholds(0.2, TlsVersion.TLS_1_2, RsaBits.BITS_4096)
@@ -227,4 +227,4 @@ def test_options_are_the_thresholds_of_the_command_line() -> None:
 def test_option_that_makes_no_sense_is_refused(changes: dict[str, object], sentence: str) -> None:
     """In one sentence that names the option."""
     with pytest.raises(ValueError, match=sentence):
-        request(replace(Asked(targets=("mx1.example.com",)), **changes))  # type: ignore[arg-type]
+        request(replace(Options(targets=("mx1.example.com",)), **changes))  # type: ignore[arg-type]

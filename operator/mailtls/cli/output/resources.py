@@ -126,8 +126,8 @@ def _endpoints(endpoints: Iterable[EndpointLine], width: int | None) -> list[str
     ]
     columns = ("SERVER", "ADDRESS", "PORT", "RESULT", "REASON", "TLS", "SERVES UNTIL")
     messages = [f"{each.server}:{each.port}: {each.message}" for each in endpoints if each.message]
-    told = (line for text in messages for line in _paragraph(text, width))
-    return [*fitted([columns, *rows], width), *told] if rows else []
+    explained = (line for text in messages for line in _paragraph(text, width))
+    return [*fitted([columns, *rows], width), *explained] if rows else []
 
 
 def _domains(reports: Iterable[DomainReport], width: int | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Would the authority issue: is it there, does it take the names, does CAA let it, and what is known of its limits."""
+"""Would the CA issue: is it there, does it take the names, does CAA let it, and what is known of its limits."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -31,14 +31,14 @@ _LIMITS: Final[Mapping[str, str]] = {
 
 
 def lines(desired: Desired, place: Place) -> Iterator[Line]:
-    """Ask the authority for its directory, then the DNS for CAA, then count."""
+    """Ask the CA for its directory, then the DNS for CAA, then count."""
     directory = Directory(failure="nobody may read its roots here")
     try:
         directory = _directory(desired, place)
     except ApiError as refusal:
-        yield unseen("authority", f"The bundle of acme.caBundle cannot be read ({refusal.message}).")
+        yield unseen("CA", f"The bundle of acme.caBundle cannot be read ({refusal.message}).")
     else:
-        yield from _authority(desired, directory)
+        yield from _ca(desired, directory)
     yield from _caa(desired, place, directory)
     yield from _limits(desired, place)
 
@@ -52,8 +52,8 @@ def _directory(desired: Desired, place: Place) -> Directory:
     return read_directory(desired.acme.server, roots)
 
 
-def _authority(desired: Desired, directory: Directory) -> Iterator[Line]:
-    acme, topic = desired.acme, "authority"
+def _ca(desired: Desired, directory: Directory) -> Iterator[Line]:
+    acme, topic = desired.acme, "CA"
     if directory.failure:
         yield doubtful(topic, f"{acme.server} cannot be asked from here: {directory.failure}.", Reason.ACME_UNREACHABLE)
         return
@@ -69,10 +69,10 @@ def _authority(desired: Desired, directory: Directory) -> Iterator[Line]:
 
 def _caa(desired: Desired, place: Place, directory: Directory) -> Iterator[Line]:
     known = _KNOWN.get(urlsplit(desired.acme.server).hostname or "")
-    authorities = frozenset(directory.caa_identities) | ({known} if known else frozenset())
+    ca_identities = frozenset(directory.caa_identities) | ({known} if known else frozenset())
     resolver = Resolver(place.resolver)
     for name in desired.dns_names:
-        yield _caa_line(resolver, name, authorities, _challenge(desired, name))
+        yield _caa_line(resolver, name, ca_identities, _challenge(desired, name))
 
 
 def _challenge(desired: Desired, name: str) -> str:
@@ -80,19 +80,19 @@ def _challenge(desired: Desired, name: str) -> str:
     return solver.settings.challenge_type if solver else ""
 
 
-def _caa_line(resolver: Resolver, name: str, authorities: frozenset[str], challenge: str) -> Line:
+def _caa_line(resolver: Resolver, name: str, ca_identities: frozenset[str], challenge: str) -> Line:
     topic, answer = "caa", caa_of(resolver, name)
     if answer.failure:
         return unseen(topic, f"CAA of {answer.name} could not be looked up ({answer.failure}), so CAs refuse.")
     if not answer.values:
         return good(topic, f"No CAA record restricts {name}.")
     shown = "; ".join(str(record) for record in answer.values)
-    if not authorities:
+    if not ca_identities:
         return doubtful(topic, f"CAA of {answer.name} ({shown}) must name your CA, which does not say its name.")
-    forbidden = caa_forbids(answer.values, name, authorities, challenge)
+    forbidden = caa_forbids(answer.values, name, ca_identities, challenge)
     if forbidden:
         return bad(topic, forbidden)
-    if caa_binds_account(answer.values, name, authorities):
+    if caa_binds_account(answer.values, name, ca_identities):
         return doubtful(topic, f"CAA of {answer.name} allows one account only ({shown}); it must be this one.")
     return good(topic, f"CAA of {answer.name} allows {name} ({shown}).")
 

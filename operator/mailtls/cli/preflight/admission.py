@@ -60,7 +60,7 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "integer": int,
     "boolean": bool,
 }
-_MOST: Final = 20  # faults that are told of
+_MOST: Final = 20  # faults that are listed
 
 
 def faults(spec: Any) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired
-from mailtls.cli.preflight import acme as authority
-from mailtls.cli.preflight import admission, serving
+from mailtls.cli.preflight import acme, admission, serving
 from mailtls.cli.preflight import challenges as proofs
 from mailtls.cli.preflight import network as names
 from mailtls.cli.preflight import network as ports
@@ -29,7 +28,7 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
     yield from names.name_lines(desired, place)
-    yield from _seen("authority", authority.lines(desired, place))
+    yield from _seen("CA", acme.lines(desired, place))
     yield from _seen("proofs", proofs.lines(desired, place))
     yield from ports.port_lines(desired, place)
     yield from serving.lines(resource, desired, place)

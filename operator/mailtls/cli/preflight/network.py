@@ -47,7 +47,7 @@ _WHY: Final = (
 
 
 def port_lines(desired: Desired, place: Place) -> Iterator[Line]:
-    """Knock at each port of each address of the name that clients dial; a name without any is told of elsewhere."""
+    """Connect to each port of each address of the name that clients dial; a name without any is reported elsewhere."""
     host, numbers = _outside(desired)
     if host.startswith("*.") or not numbers:
         return

@@ -107,12 +107,14 @@ def _services(_resource: Json, desired: Desired, _place: Place, cluster: Rehears
     found = services(cluster, namespace)
     for workload in desired.workloads:
         state = observe(cluster, namespace, workload, desired.secret_name)
-        leads = tuple(service_leads((state,), found, desired))
-        fault = next((finding for _, finding in leads if finding), None)
+        targets = tuple(service_leads((state,), found, desired))
+        fault = next((finding for _, finding in targets if finding), None)
         if fault is not None:
             yield bad(topic, fault)
-        elif leads:
-            yield good(topic, f"{workload} is probed by Service {', '.join(sorted({each.pod for each, _ in leads}))}.")
+        elif targets:
+            yield good(
+                topic, f"{workload} is probed by Service {', '.join(sorted({each.pod for each, _ in targets}))}."
+            )
 
 
 def _features(_resource: Json, desired: Desired, place: Place, _cluster: RehearsingCluster) -> Iterator[Line]:
@@ -121,9 +123,9 @@ def _features(_resource: Json, desired: Desired, place: Place, _cluster: Rehears
 
 
 def _switched_off(place: Place) -> Features:
-    told = place.installation.environment.get(_OFF, "") if place.installation else ""
+    switched_off = place.installation.environment.get(_OFF, "") if place.installation else ""
     try:
-        return parse_features(told)
+        return parse_features(switched_off)
     except ValueError:
         return Features()  # of an operator that is not of this version
 
