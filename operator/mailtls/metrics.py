@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from mailtls import __version__
 from mailtls.api.spec import Key
 from mailtls.api.status import Condition, DomainReport, Truth
+from mailtls.net import backoff
 from mailtls.probe.target import Endpoint, Target
 from mailtls.reasons.reason import Reason, Severity
 
@@ -124,6 +125,11 @@ class Metrics:
             "How far the clock is ahead of the ACME server's, at its last answer.",
             "server",
         )
+        self._retries = self._counter(
+            "mailtls_retries_total", "What failed and is tried again after a growing delay.", "kind"
+        )
+        for each in backoff.COUNTED:
+            self._retries.labels(each.kind)
         self._writes = self._counter("mailtls_kubernetes_writes_total", "Writes to the API server.", "verb")
         self._depth = self._gauge("mailtls_workqueue_depth", "Resources that wait for a worker.")
         self._oldest = self._gauge(
@@ -243,6 +249,10 @@ class Metrics:
                 del self._skew_of[oldest]
                 self._skew.remove(oldest)
             self._skew.labels(server).set(seconds)
+
+    def retried(self, kind: str, times: int = 1) -> None:
+        """Count what is tried again by the back-off policy of this name."""
+        self._retries.labels(kind).inc(times)
 
     def written(self, verb: str) -> None:
         """Count a write to the API server."""

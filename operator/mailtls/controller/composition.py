@@ -124,6 +124,7 @@ class Controller:
             workers=workers,
             spare=bulkheads.most_in_doubt,
             took=metrics.reconciled,
+            retried=metrics.retried,
             party=lambda key: key.namespace,
         )
         self.intake = Intake(self._hint, self._hint_later, parts.claims, seen)
@@ -177,6 +178,7 @@ def _accounts(parts: Parts, defaults: Defaults) -> Accounts:
         order_limits={SHORT_NAMES.get(name, name): limit for name, limit in settings.acme_order_limits.items()},
         policy=settings.servers,
         transport=parts.edges.transport,
+        retried=metrics.retried,
     )
 
 

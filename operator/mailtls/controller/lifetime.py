@@ -1,9 +1,11 @@
 """The life of the process: stand by, lead, and within five seconds of a SIGTERM leave the way clear for the next."""
 
+import random
 import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -22,17 +24,17 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster, Patience
 from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.metrics import Metrics
+from mailtls.net.backoff import LEADER
 from mailtls.net.deadline import SystemClock
 from mailtls.net.effects import PassEnded
 from mailtls.settings import Settings
 
-LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, pauses=())  # well within the renewal deadline
+LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, retries=0)  # well within the renewal deadline
 WORKERS_GRACE: Final = 3.0  # seconds after the signal until workers are left behind,
 WATCHES_GRACE: Final = 3.5  # until the watches are,
 WITHDRAW_GRACE: Final = 4.0  # the HTTP-01 endpoint is,
 RELEASE_GRACE: Final = 4.5  # and until the lease must be released
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-RETRY: Final = 2.0  # seconds between tries to begin
 log = structlog.get_logger()
 
 
@@ -44,7 +46,7 @@ class Operator:
         self._metrics, self._seen, tokens = Metrics(), Seen(), Tokens()
         self._ended, self._elected = Event(), Event()
         self._exit_code = 0
-        self._cluster = KubernetesCluster(load, written=self._note_write)
+        self._cluster = KubernetesCluster(load, written=self._note_write, retried=self._metrics.retried)
         candidate = Candidate(settings.namespace, settings.lease, settings.identity)
         self._hasty = KubernetesCluster(load, patience=LEASE_PATIENCE)
         self._elector = Elector(self._hasty, candidate, SystemClock())
@@ -99,13 +101,16 @@ class Operator:
 
     def _begin(self) -> bool:
         """Learn of all resources; False when the end came first."""
-        while not self._ended.is_set():
+        for failures in count(1):
+            if self._ended.is_set():
+                break
             try:
                 self._work.begin()
                 resources = self._sweeper.list()
             except (ApiError, Unreachable, PassEnded) as problem:
                 log.warning("the work cannot begin yet", error=str(problem))
-                self._ended.wait(RETRY)
+                self._metrics.retried(LEADER.kind)
+                self._ended.wait(LEADER.after(failures, random.random()).total_seconds())  # noqa: S311 - jitter
                 continue
             self._controller.restore(resources)
             log.info("working", resources=len(resources))

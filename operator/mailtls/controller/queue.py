@@ -18,6 +18,7 @@ import structlog
 
 from mailtls.controller.line import Line
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.net.backoff import CONFLICT, RECONCILE, Backoff
 from mailtls.net.effects import PassEnded
 
 log = structlog.get_logger()
@@ -26,19 +27,16 @@ WORKERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
-    """Growing delays after failed passes, in seconds; `rest` is the least a failed key is left alone, hints or not."""
+class Delays:
+    """After failed reconciles; `rest` is how many seconds a failed key is left alone at least, hints or not."""
 
-    first: float = 1.0
-    most: float = 300.0
-    conflict: float = 0.1  # somebody wrote first: look again soon
+    failed: Backoff = RECONCILE
+    conflict: Backoff = CONFLICT
     rest: float = 5.0
 
-    def delay(self, failures: int, error: Exception) -> float:
-        """Return the delay after the `failures`-th failure in a row, half of it drawn by lot."""
-        begin = self.conflict if isinstance(error, Conflict) else self.first
-        whole = min(self.most, begin * 2.0 ** min(failures - 1, 30))
-        return whole * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    def of(self, error: Exception) -> Backoff:
+        """Return the policy for an error."""
+        return self.conflict if isinstance(error, Conflict) else self.failed
 
 
 class _Timers(Generic[K]):
@@ -80,7 +78,7 @@ class WorkQueue(Generic[K]):
 
     When a pass begins, the key's timer is cleared: the pass decides anew when the next one is due. Of the times asked
     for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last pass
-    failed rests for `Backoff.rest` seconds at most, so that events caused by the failing pass itself make no loop.
+    failed rests for `Delays.rest` seconds at most, so that events caused by the failing pass itself make no loop.
 
     `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`. Of those
     that wait, a key of the `party` that has the fewest at work is next.
@@ -92,12 +90,13 @@ class WorkQueue(Generic[K]):
         *,
         workers: int = WORKERS,
         spare: int = 0,
-        backoff: Backoff | None = None,
+        delays: Delays | None = None,
         took: Callable[[float], None] | None = None,
+        retried: Callable[[str], None] = lambda _kind: None,
         party: Callable[[K], Hashable] = lambda _key: None,
     ) -> None:
         self._reconcile = reconcile
-        self._backoff = backoff or Backoff()
+        self._delays, self._retried = delays or Delays(), retried
         self._took = took or (lambda _seconds: None)
         lock = Lock()
         self._work, self._time = Condition(lock), Condition(lock)
@@ -249,12 +248,14 @@ class WorkQueue(Generic[K]):
 
     def _fail(self, key: K, error: Exception) -> None:
         failures = self._failures.get(key, 0) + 1  # nobody else touches a busy key's
-        delay = self._backoff.delay(failures, error)
+        backoff = self._delays.of(error)
+        delay = backoff.after(failures, random.random()).total_seconds()  # noqa: S311 - spreads load
+        self._retried(backoff.kind)
         if not self._stopped:
             _say(error, failures, delay)
         with self._work:
             self._failures[key] = failures
-            self._rests_until[key] = time.monotonic() + min(delay, self._backoff.rest)
+            self._rests_until[key] = time.monotonic() + min(delay, self._delays.rest)
             self._leave(key)
             self._schedule(key, delay)
             self._add_if_dirty(key)

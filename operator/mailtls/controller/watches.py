@@ -17,6 +17,7 @@ from mailtls.api.spec import WorkloadKind
 from mailtls.controller.intake import Intake
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.workloads import PLURALS
+from mailtls.net.backoff import WATCH
 
 ECHO_SECONDS: Final = 0.25
 SERVING: Final = "type=kubernetes.io/tls"  # no pod mounts the staged and the previous Secrets, which are Opaque
@@ -89,7 +90,9 @@ def tune(settings: kopf.OperatorSettings, *, scan: bool) -> None:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70
-    settings.watching.reconnect_backoff = 2  # the default makes ten lists a second of a lasting 410
+    settings.watching.reconnect_backoff = WATCH.after(
+        2
+    ).total_seconds()  # the default makes ten lists a second of a lasting 410
     settings.watching.chunk_size = 500
     settings.watching.label_selectors["secrets"] = OURS
     settings.watching.field_selectors["secrets"] = SERVING  # the others are our journal: three events an issuance
@@ -99,7 +102,7 @@ def tune(settings: kopf.OperatorSettings, *, scan: bool) -> None:
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 1  # memory of a listing goes back soon
     settings.queueing.exit_timeout = 0.5
-    settings.queueing.error_delays = (1, 2, 3, 5, 8, 13, 21, 34, 55)
+    settings.queueing.error_delays = tuple(WATCH.after(each).total_seconds() for each in range(1, 11))
     settings.process.ultimate_exiting_timeout = None  # the process ends by its own clock
 
 

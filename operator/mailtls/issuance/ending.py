@@ -3,23 +3,23 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from random import random, uniform
+from random import random
 from typing import Final
 
 from mailtls.api.state import Failure
-from mailtls.api.status import Attempts
 from mailtls.context import Context
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
 from mailtls.issuance.order import Fail
 from mailtls.issuance.order_state import Status
 from mailtls.issuance.policy import with_next_try
-from mailtls.issuance.schedule import next_attempt_after, next_presentation_after
+from mailtls.issuance.schedule import failed_attempt, failures_in_a_row
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.validation import Validation
 from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
+from mailtls.net.backoff import CHALLENGE, CLOSING, ISSUANCE, TRANSIENT, Backoff
 from mailtls.net.shared_work import Busy
 from mailtls.times import Clock
 
@@ -87,23 +87,13 @@ class Failing:
         is_anothers: bool = False,
     ) -> Context:
         """Count a failed attempt, and say when the next is: soon where another one took the order (`is_anothers`)."""
-        desired = context.desired
         now = self.clock.now()
-        before = context.snapshot.status.attempts
-        is_same = before is not None and before.observed_generation == desired.generation
-        failed = before.failed + 1 if before and is_same else 1
-        delay = _SOON if is_anothers and failed == 1 else next_attempt_after(failed, random())  # noqa: S311 - jitter
+        failed = failures_in_a_row(context)
+        delay = _SOON if is_anothers and failed == 1 else ISSUANCE.after(failed, random())  # noqa: S311 - jitter
         retry_at = None if fail.needs_person else max(now + delay, not_before or now)
         finding = fail.finding if not_before is None else with_next_try(fail.finding, retry_at)
-        attempts = Attempts(
-            failed=failed,
-            reason=finding.reason,
-            message=finding.message,
-            last_failure_at=now,
-            next_attempt_at=retry_at,
-            observed_generation=desired.generation,
-            observed_renew=desired.renew_requested,
-        )
+        attempts = failed_attempt(context.desired, failed, finding, now, retry_at)
+        self.metrics.retried(ISSUANCE.kind)
         self.metrics.order_ended("failed")
         status = replace(context.snapshot.status, attempts=attempts)
         return context.with_snapshot(status=status).with_issuance(failure=Failure(finding, retry_at, is_final=True))
@@ -116,23 +106,27 @@ class Failing:
         """
         context = context.with_issuance(is_fresh_intent=False)
         if isinstance(error, ChallengeProblem) and not error.transient:
-            pause = next_presentation_after(context.issuance.transient_failures + 1, random())  # noqa: S311 - jitter
+            pause = self._pause(CHALLENGE, context)
             refused = Failure(error.finding, self.clock.now() + pause, lasts=True)
             return context.with_issuance(failure=refused, transient_failures=context.issuance.transient_failures + 1)
         if not error.transient:
             return self.attempt(context, Fail(error.finding, error.needs_person), error.retry_at)
         return context.with_issuance(
-            failure=self._soon(context, error), transient_failures=context.issuance.transient_failures + 1
+            failure=self._soon(context, error, TRANSIENT), transient_failures=context.issuance.transient_failures + 1
         )
 
     def not_closed(self, context: Context, error: AcmeProblem | ChallengeProblem) -> Context:
         """File what keeps an order from being closed: tried again in a while, and never a failed attempt."""
         return context.with_issuance(
-            close_failure=self._soon(context, error), transient_failures=context.issuance.transient_failures + 1
+            close_failure=self._soon(context, error, CLOSING),
+            transient_failures=context.issuance.transient_failures + 1,
         )
 
-    def _soon(self, context: Context, error: AcmeProblem | ChallengeProblem) -> Failure:
+    def _soon(self, context: Context, error: AcmeProblem | ChallengeProblem, backoff: Backoff) -> Failure:
         now = self.clock.now()
-        pause = timedelta(seconds=min(2**context.issuance.transient_failures, 60) * uniform(0.8, 1.2))  # noqa: S311 - jitter
-        retry_at = max(now + pause, error.retry_at or now)
+        retry_at = max(now + self._pause(backoff, context), error.retry_at or now)
         return Failure(error.finding if error.retry_at is None else with_next_try(error.finding, retry_at), retry_at)
+
+    def _pause(self, backoff: Backoff, context: Context) -> timedelta:
+        self.metrics.retried(backoff.kind)
+        return backoff.after(context.issuance.transient_failures + 1, random())  # noqa: S311 - jitter

@@ -3,19 +3,13 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Renewal
+from mailtls.api.spec import Desired, Renewal
 from mailtls.api.status import Attempts, Schedule
 from mailtls.context import Context
 from mailtls.issuance.order_state import RenewalWindow
+from mailtls.net.backoff import ISSUANCE
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
-
-MINUTE = timedelta(minutes=1)
-RETRIES_AFTER = (MINUTE, 10 * MINUTE, 100 * MINUTE, timedelta(days=1))
-PROOF_RETRIES_AFTER = (MINUTE / 2, MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 10 * MINUTE)
-ROLL_RETRIES_AFTER = (timedelta(seconds=15), MINUTE, 5 * MINUTE, 30 * MINUTE)
-FIRST_PROBE_RETRY, FIRST_KNOCK = timedelta(seconds=5), timedelta(seconds=1)
-LONGEST_PROBE_RETRY = 5 * MINUTE
 
 
 def renewal_schedule(
@@ -62,41 +56,6 @@ def renews_in_its_window(context: Context, now: datetime) -> bool:
     window = (schedule.window_start, schedule.window_end)
     is_inside = window[0] is not None and window[1] is not None and window[0] <= now <= window[1]
     return is_inside and bool(certificate.names & frozenset(desired.dns_names))
-
-
-def next_attempt_after(failed: int, draw: float) -> timedelta:
-    """How long to wait after the `failed`-th failure in a row (1 or more): growing, then daily, jittered by 20 %."""
-    return _delay(RETRIES_AFTER, failed, draw)
-
-
-def next_presentation_after(failed: int, draw: float) -> timedelta:
-    """How long to wait before a challenge response that was refused is published again: the CA hears nothing of it."""
-    return _delay(PROOF_RETRIES_AFTER, failed, draw)
-
-
-def next_roll_after(failed: int, draw: float) -> timedelta:
-    """How long to wait before pods are told again."""
-    return _delay(ROLL_RETRIES_AFTER, failed, draw)
-
-
-def next_probe_after(failing_for: timedelta) -> timedelta:
-    """How long to wait before an endpoint that fails for so long is probed again, long before the interval.
-
-    It follows the time that passed and not the number of probes: events of a pod that starts cause many of them.
-    """
-    return min(max(FIRST_PROBE_RETRY, 2 * failing_for), LONGEST_PROBE_RETRY)
-
-
-def next_knock_after(refused_for: timedelta) -> timedelta:
-    """The same for a port that nobody listens on: asking costs the server nothing, and it may just be starting.
-
-    Whatever time it takes to start, it is found out within half as long again.
-    """
-    return min(max(FIRST_KNOCK, refused_for / 2), LONGEST_PROBE_RETRY)
-
-
-def _delay(table: tuple[timedelta, ...], failed: int, draw: float) -> timedelta:
-    return table[min(max(failed, 1), len(table)) - 1] * (1 + 0.2 * draw)
 
 
 SHORTEST_FLOOR = timedelta(hours=1)
@@ -169,15 +128,25 @@ def _forgotten(attempts: Attempts | None) -> Attempts | None:
 
 
 def _failed(context: Context, now: datetime, draw: float) -> Attempts:
-    desired = context.desired
-    before = context.snapshot.status.attempts
-    is_same = before is not None and before.observed_generation == desired.generation
-    failed = before.failed + 1 if before and is_same else 1
-    finding = _due_at_once(context)
-    retry_at = now + next_attempt_after(failed, draw)
+    failed = failures_in_a_row(context)
+    retry_at = now + ISSUANCE.after(failed, draw)
     certificate = context.snapshot.secret.certificate
     if certificate is not None and _last_call(certificate) > floor_of(certificate, context, now):
         retry_at = min(retry_at, _last_call(certificate))  # what lives shorter than the back-off must not expire by it
+    return failed_attempt(context.desired, failed, _due_at_once(context), now, retry_at)
+
+
+def failures_in_a_row(context: Context) -> int:
+    """Count one more failed attempt; those for another spec do not count."""
+    before = context.snapshot.status.attempts
+    is_same = before is not None and before.observed_generation == context.desired.generation
+    return before.failed + 1 if before is not None and is_same else 1
+
+
+def failed_attempt(
+    desired: Desired, failed: int, finding: Finding, now: datetime, retry_at: datetime | None
+) -> Attempts:
+    """What is remembered of the `failed`-th attempt in a row; `retry_at` None: a person is needed."""
     return Attempts(
         failed=failed,
         reason=finding.reason,

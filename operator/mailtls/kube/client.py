@@ -24,6 +24,7 @@ from mailtls.api.resource import MANAGER
 from mailtls.kube.connection import authorization, configure, tls_context
 from mailtls.kube.execution import Call, Commands, Place
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
+from mailtls.net.backoff import API_REQUEST, Backoff
 from mailtls.net.deadline import bounded, end_of
 from mailtls.net.effects import before_effect
 
@@ -41,11 +42,12 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds to wait for a connection and for an answer; pauses before each retry, begun within `total` only."""
+    """Seconds to wait for a connection and for an answer; so many `retries`, begun within `total` only."""
 
     connect: float = 5.0
     read: float = 30.0
-    pauses: tuple[float, ...] = (0.1, 0.3, 1.0)
+    retries: int = 3
+    backoff: Backoff = API_REQUEST
     total: float = 10.0
 
 
@@ -120,10 +122,12 @@ class KubernetesCluster:
         *,
         patience: Patience | None = None,
         written: Callable[[str, Json], None] | None = None,
+        retried: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         self._load = load
         self._patience = patience or Patience()
         self._written = written or (lambda _verb, _answer: None)
+        self._retried = retried
         self._lock = Lock()
         self._client = ApiClient(load())
         self._commands = Commands()
@@ -243,8 +247,9 @@ class KubernetesCluster:
     def _send(self, request: _Request) -> Json:
         """Send, and again after failures that pass; a lost answer to a POST is never followed by a second one."""
         ends_at = end_of(self._patience.total)
-        for pause in (*self._patience.pauses, None):
-            wait: float | None = pause
+        for failures in range(1, self._patience.retries + 2):
+            is_last = failures > self._patience.retries
+            wait = self._patience.backoff.after(failures, random.random()).total_seconds()  # noqa: S311 - spreads load
             try:
                 answer = self._exchange(request)
                 failure = answer.failure()
@@ -252,16 +257,17 @@ class KubernetesCluster:
                     return _object(answer.data)
                 if not _passes(request, answer, failure):
                     raise failure
-                wait = answer.retry_after if answer.retry_after is not None and pause is not None else pause
+                wait += answer.retry_after or 0.0
             except TimeoutError:
                 raise Unreachable("The API server was not asked: the deadline of the step has passed.") from None
             except HTTPError as broken:
                 failure = Unreachable(f"No answer from the API server: {broken}")
                 if not request.may_repeat and not isinstance(broken, ConnectTimeoutError | NewConnectionError):
                     raise failure from broken
-            if wait is None or wait > LONGEST_PAUSE or time.monotonic() + wait > ends_at:
+            if is_last or wait > LONGEST_PAUSE or time.monotonic() + wait > ends_at:
                 raise failure
-            time.sleep(wait * random.uniform(1.0, 1.3))  # noqa: S311 - spreads load, guards nothing
+            self._retried(self._patience.backoff.kind)
+            time.sleep(wait)
         raise AssertionError("the last round returns or raises")
 
     def _exchange(self, request: _Request) -> _Answer:

@@ -15,13 +15,13 @@ from mailtls.api.state import Failure
 from mailtls.context import Context
 from mailtls.controller.step import ConfirmPods, LookAtWorkloads, ProbePods, ProbeWays, Roll
 from mailtls.issuance.acme.problem import AcmeProblem
-from mailtls.issuance.schedule import next_roll_after
 from mailtls.kube.interface import Cluster
 from mailtls.kube.references import trial_login
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
+from mailtls.net.backoff import EXEC, ROLLOUT
 from mailtls.probe.interface import Prober
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -31,7 +31,7 @@ from mailtls.rollout.view import settle_time
 from mailtls.times import Clock
 from mailtls.verification.evidence import refusals_in, resting, standing_refusals, targets, with_refusals
 from mailtls.verification.routes import without_ways
-from mailtls.verification.schedule import confirmed, with_deep_findings
+from mailtls.verification.schedule import confirmed, retried, with_deep_findings
 from mailtls.verification.state import stands
 
 log = structlog.get_logger()
@@ -73,6 +73,8 @@ class Rolling:
 
     def probe(self, context: Context, step: ProbePods) -> Context:
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
+        for backoff in retried(context, step.targets):
+            self.metrics.retried(backoff.kind)
         asked, context = self._asked(context, step)
         if step.depth is not Depth.DEEP:
             asked = with_deep_findings(asked, context.verification.endpoints)
@@ -121,7 +123,7 @@ class Rolling:
     def roll(self, context: Context, step: Roll) -> Context:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
         if not isinstance(step.step, RolloutFailed) and (off := self.features.refusal_to_tell(step.step)) is not None:
-            return _noted(context, step.step, off, self.clock)
+            return self._noted(context, step.step, off)
         if isinstance(step.step, ReloadPod):
             return self._reload(context, step.step)
         if isinstance(step.step, RestartWorkload):
@@ -130,7 +132,8 @@ class Rolling:
             return self._replace(context, step.step)
         self.metrics.rollout_ended("failed")
         failed = context.rollout.failures + 1
-        retry_at = self.clock.now() + next_roll_after(failed, random())  # noqa: S311 - jitter
+        self.metrics.retried(ROLLOUT.kind)
+        retry_at = self.clock.now() + ROLLOUT.after(failed, random())  # noqa: S311 - jitter
         return context.with_rollout(failures=failed, failure=Failure(step.step.finding, retry_at))
 
     def _reload(self, context: Context, step: ReloadPod) -> Context:
@@ -144,8 +147,14 @@ class Rolling:
             stopping=self.stopping,
             is_woken=context.rollout.progress is not None and context.rollout.progress.is_awaited(step.subject),
         )
-        context = _noted(context, step, fault, self.clock)
+        context = self._noted(context, step, fault)
         return self._settle(self._refresh(context, step), step) if fault is None else context
+
+    def _noted(self, context: Context, step: Action, fault: Finding | None) -> Context:
+        if fault is not None and fault.reason is Reason.EXEC_UNAVAILABLE:
+            self.metrics.retried(EXEC.kind)
+        progress = context.rollout.progress
+        return context.with_rollout(progress=progress.after(step, fault, self.clock.now()) if progress else None)
 
     def _settle(self, context: Context, step: ReloadPod) -> Context:
         """Ask the pod until it serves the new certificate; what it says last is the evidence."""
@@ -167,11 +176,11 @@ class Rolling:
         fault = restart_workload(
             self.cluster, context.desired.key.namespace, step.workload, _wanted(context), context.desired.secret_name
         )
-        return self._refresh(_noted(context, step, fault, self.clock), step)
+        return self._refresh(self._noted(context, step, fault), step)
 
     def _replace(self, context: Context, step: ReplacePod) -> Context:
         fault = replace_pod(self.cluster, context.desired.key.namespace, step.pod)
-        return self._refresh(_noted(context, step, fault, self.clock), step)
+        return self._refresh(self._noted(context, step, fault), step)
 
     def _refresh(self, context: Context, step: Action) -> Context:
         fresh = observe(self.cluster, context.desired.key.namespace, step.workload, context.desired.secret_name)
@@ -245,11 +254,6 @@ def _wanted(context: Context) -> str:
 def _stored_at(context: Context) -> datetime | None:
     stored = (each.at for each in context.snapshot.status.history if each.event in {Reason.ISSUED, Reason.ROLLED_BACK})
     return max(stored, default=None)
-
-
-def _noted(context: Context, step: Action, fault: Finding | None, clock: Clock) -> Context:
-    progress = context.rollout.progress.after(step, fault, clock.now()) if context.rollout.progress else None
-    return context.with_rollout(progress=progress)
 
 
 def _with_workloads(context: Context, states: tuple[WorkloadState, ...]) -> Context:

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 
 from mailtls.api.spec import Workload
 from mailtls.kube.workload import PodState
+from mailtls.net.backoff import EXEC
 from mailtls.reasons.reason import Finding, Reason
 
-FIRST_TRY_AFTER = timedelta(seconds=2)
-LONGEST_TRY_AFTER = timedelta(minutes=1)
 FILE_AGAIN_AFTER = timedelta(seconds=5)
 
 
@@ -140,8 +139,7 @@ class RollProgress:
     def _putting_off(self, step: Action, fault: Finding, now: datetime) -> "RollProgress":
         before = self.put_off.get(step.subject)
         since, tries = (before.since, before.tries + 1) if before else (now, 1)
-        growing = min(FIRST_TRY_AFTER * 2 ** min(tries - 1, 30), LONGEST_TRY_AFTER)
-        again_at = now + (FILE_AGAIN_AFTER if fault.reason is Reason.FILE_NOT_UPDATED else growing)
+        again_at = now + (FILE_AGAIN_AFTER if fault.reason is Reason.FILE_NOT_UPDATED else EXEC.after(tries))
         return replace(self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, again_at)})
 
     def deadline(self, subject: str) -> datetime:

@@ -7,7 +7,7 @@ from typing import Final
 
 from mailtls.api.spec import Desired
 from mailtls.context import Context
-from mailtls.issuance.schedule import next_knock_after, next_probe_after
+from mailtls.net.backoff import PROBE, REFUSED_PORT, Backoff
 from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.rollout.policy import next_roll
@@ -123,8 +123,19 @@ def retries_at(context: Context) -> Iterator[datetime]:
 
 def _next_retry_at(context: Context, endpoint: Endpoint) -> datetime:
     failing_for = endpoint.checked_at - context.verification.failing_since_of(endpoint)
+    return endpoint.checked_at + _backoff_of(endpoint).after_failing_for(failing_for)
+
+
+def _backoff_of(endpoint: Endpoint) -> Backoff:
     is_refused = endpoint.failure is not None and endpoint.failure.reason is Reason.CONNECTION_REFUSED
-    return endpoint.checked_at + (next_knock_after if is_refused else next_probe_after)(failing_for)
+    return REFUSED_PORT if is_refused else PROBE
+
+
+def retried(context: Context, targets: Iterable[Target]) -> Iterator[Backoff]:
+    """By which policy each of these targets is probed again that has failed before."""
+    asked = frozenset(targets)
+    failed = (each for each in context.verification.endpoints if not stands(each))
+    return (_backoff_of(each) for each in failed if each.target in asked)
 
 
 def next_deep_probe_at(context: Context) -> datetime | None:

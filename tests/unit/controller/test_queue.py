@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -16,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailtls.controller.line import Line
-from mailtls.controller.queue import Backoff, WorkQueue, _Timers
+from mailtls.controller.queue import Delays, WorkQueue, _Timers
 from mailtls.kube.interface import Conflict
 from mailtls.logs import configure_logs
+from mailtls.net.backoff import Backoff
 from mailtls.settings import LogFormat
 
 SOON = 2.0
@@ -218,8 +220,8 @@ def test_a_failing_key_comes_back_with_growing_delays_until_it_succeeds() -> Non
             raise RuntimeError("not yet")
         return None
 
-    backoff = Backoff(first=0.1, most=10, rest=0)
-    with running(WorkQueue(fail_thrice, workers=1, backoff=backoff)) as queue:
+    delays = Delays(failed=_every(0.1, 10), rest=0)
+    with running(WorkQueue(fail_thrice, workers=1, delays=delays)) as queue:
         queue.add("bad")
         queue.add("good")
         assert eventually(lambda: len(times) == 4)
@@ -240,7 +242,7 @@ def test_events_of_a_failing_pass_make_no_hot_loop() -> None:
         queue.add(key)
         raise RuntimeError("always")
 
-    queue = WorkQueue(fail, workers=4, backoff=Backoff(first=0.4, most=0.4, rest=0.2))
+    queue = WorkQueue(fail, workers=4, delays=Delays(failed=_every(0.4, 0.4), rest=0.2))
     with running(queue):
         begun = time.monotonic()
         while time.monotonic() < begun + 1:
@@ -249,12 +251,16 @@ def test_events_of_a_failing_pass_make_no_hot_loop() -> None:
     assert 2 <= len(runs) <= 6
 
 
+def _every(first: float, cap: float) -> Backoff:
+    return Backoff("test", timedelta(seconds=first), timedelta(seconds=cap), jitter=-0.5)
+
+
 def test_a_conflict_is_looked_at_again_soon() -> None:
     """After a 409 the next pass follows within moments, because it only has to observe again."""
-    backoff = Backoff()
-    assert backoff.delay(1, Conflict(409, "Conflict", "x")) <= 0.1
-    assert 0.5 <= backoff.delay(1, RuntimeError()) <= 1
-    assert 150 <= backoff.delay(99, RuntimeError()) <= 300
+    conflict, failed = Delays().of(Conflict(409, "Conflict", "x")), Delays().of(RuntimeError())
+    assert conflict.after(1, 0.0).total_seconds() <= 0.1
+    assert [failed.after(1, draw).total_seconds() for draw in (0.0, 1.0)] == [1.0, 0.5]
+    assert [failed.after(99, draw).total_seconds() for draw in (0.0, 1.0)] == [300, 150]
 
 
 @pytest.mark.parametrize("form", list(LogFormat))
@@ -388,7 +394,7 @@ def test_under_stress_no_key_runs_twice_at_once_and_none_is_lost() -> None:
             else:
                 queue.add_after(key, DICE.random() * 0.01)
 
-    queue = WorkQueue(reconcile, workers=16, backoff=Backoff(first=0.01, most=0.02, rest=0.01))
+    queue = WorkQueue(reconcile, workers=16, delays=Delays(failed=_every(0.01, 0.02), rest=0.01))
     with running(queue):
         threads = [threading.Thread(target=hint) for _ in range(8)]
         for thread in threads:

@@ -19,7 +19,8 @@ from mailtls.controller.step import Rest
 from mailtls.issuance import storage as store
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.policy import is_held_back, issuance_is_due
-from mailtls.issuance.schedule import floor_of, next_attempt_after, renewal_due_at, renewal_schedule, scheduled
+from mailtls.issuance.schedule import floor_of, renewal_due_at, renewal_schedule, scheduled
+from mailtls.net.backoff import ISSUANCE
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason
 
@@ -98,7 +99,7 @@ def test_issued_and_due_at_once_is_a_failed_attempt() -> None:
     stored = store.noted(first.with_issuance(schedule=None), NOW)
     second = scheduled(PAST, stored, NOW, 0.0)
     assert second.snapshot.status.attempts is not None
-    assert second.snapshot.status.attempts.next_attempt_at == NOW + next_attempt_after(2, 0.0)
+    assert second.snapshot.status.attempts.next_attempt_at == NOW + ISSUANCE.after(2)
     said = issued(second, NOW)
     assert said.reason is Reason.ISSUED
     assert "the CA suggests to renew it from 2026-05-01 09:00 UTC" in said.message

@@ -14,11 +14,10 @@ from mailtls.api.spec import Desired, Renewal
 from mailtls.context import Context
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.schedule import (
-    next_attempt_after,
-    next_presentation_after,
     renewal_schedule,
     renews_in_its_window,
 )
+from mailtls.net.backoff import CHALLENGE, ISSUANCE
 
 WINDOW = RenewalWindow(NOW + 40 * DAY, NOW + 42 * DAY, NOW + DAY, "https://ca.test/why")
 draws = st.floats(0, 1, exclude_max=True)
@@ -81,9 +80,9 @@ def test_time_for_another_certificate_is_not_kept() -> None:
 @given(st.integers(0, 50), draws)
 def test_refused_proofs_are_tried_again_much_sooner(failed: int, draw: float) -> None:
     """Half a minute, doubling to ten: the CA hears nothing of it."""
-    delay = next_presentation_after(failed, draw)
+    delay = CHALLENGE.after(failed, draw)
     assert timedelta(seconds=30) <= delay <= timedelta(minutes=12)
-    assert delay <= next_presentation_after(failed + 1, draw) <= max(2 * delay, timedelta(minutes=12))
+    assert delay <= CHALLENGE.after(failed + 1, draw) <= max(2 * delay, timedelta(minutes=12))
 
 
 SUGGESTED = schedule(window_start=NOW - DAY, window_end=NOW + DAY)
@@ -112,7 +111,7 @@ def test_only_renewals_that_the_authority_suggested_are_exempt(have: Context, wa
 
 @given(st.integers(0, 50), draws)
 def test_attempts_grow_to_a_day(failed: int, draw: float) -> None:
-    """1, 10, 100 minutes, then daily, jittered by up to a fifth."""
-    delay = next_attempt_after(failed, draw)
+    """1, 10, 100, 1000 minutes, then daily, jittered by up to a fifth."""
+    delay = ISSUANCE.after(failed, draw)
     assert timedelta(minutes=1) <= delay <= timedelta(days=1.2)
-    assert delay <= next_attempt_after(failed + 1, draw)
+    assert delay <= ISSUANCE.after(failed + 1, draw)

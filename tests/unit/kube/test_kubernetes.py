@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,9 +17,17 @@ from kubernetes.client import Configuration
 from mailtls.api.reading.document import Json
 from mailtls.kube.client import KubernetesCluster, Patience
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.net.backoff import Backoff
 
 PATH = "/api/v1/namespaces/mail/secrets/mx"
-QUICK = Patience(connect=1, read=1, pauses=(0.01, 0.02), total=5)
+MOMENT = timedelta(milliseconds=10)
+QUICK = Patience(
+    connect=1,
+    read=1,
+    retries=2,
+    backoff=Backoff("test", timedelta(milliseconds=10), timedelta(milliseconds=20)),
+    total=5,
+)
 
 
 @dataclass
@@ -247,7 +256,7 @@ def test_an_answer_that_does_not_come_is_given_up(script: Script) -> None:
     """A server that accepts and says nothing costs the read time-out."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        patience = Patience(connect=0.5, read=0.3, pauses=())
+        patience = Patience(connect=0.5, read=0.3, retries=0)
         cluster = KubernetesCluster(loads(f"http://127.0.0.1:{port}"), patience=patience)
         begun = time.monotonic()
         with pytest.raises(Unreachable):
@@ -332,7 +341,7 @@ def test_an_answer_that_is_no_json_is_unreachable(script: Script) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         port = proxy.getsockname()[1]
-        cluster = KubernetesCluster(loads(f"http://127.0.0.1:{port}"), patience=Patience(pauses=()))
+        cluster = KubernetesCluster(loads(f"http://127.0.0.1:{port}"), patience=Patience(retries=0))
         with pytest.raises(Unreachable, match="no JSON"):
             cluster.get(PATH)
 

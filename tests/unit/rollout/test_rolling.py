@@ -18,10 +18,10 @@ from mailtls.api.status_json import write
 from mailtls.context import Context
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import ProbePods, Rest
-from mailtls.issuance.schedule import FIRST_KNOCK, FIRST_PROBE_RETRY, LONGEST_PROBE_RETRY
 from mailtls.kube.references import TrialLogin, trial_login
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.metrics import Metrics
+from mailtls.net.backoff import PROBE, REFUSED_PORT
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.execute import Rolling
@@ -133,7 +133,7 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
         found = tuple(replace(each, checked_at=now) for each in found)
         due[reason] = next_probe_at(wanting(WANTED, have.with_verification(endpoints=found, probed_at=now)))
     assert due[Reason.AUTH_FAILED] == swept_again_at(WANTED, now)
-    assert due[Reason.SELF_SIGNED] == now + FIRST_PROBE_RETRY
+    assert due[Reason.SELF_SIGNED] == now + PROBE.first
 
 
 def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
@@ -175,7 +175,7 @@ def test_port_that_nobody_listens_on_is_probed_again_within_half_the_time_it_is_
     since = {each.target: now - timedelta(seconds=failing_for) for each in found}
     have = have.with_verification(endpoints=found, probed_at=now, failing_since=since)
     assert next_probe_at(wanting(WANTED, have)) == now + timedelta(seconds=seconds)
-    assert FIRST_KNOCK <= timedelta(seconds=seconds) <= LONGEST_PROBE_RETRY
+    assert REFUSED_PORT.first <= timedelta(seconds=seconds) <= PROBE.cap
 
 
 def test_pod_that_was_replaced_inherits_no_patience() -> None:
@@ -186,7 +186,7 @@ def test_pod_that_was_replaced_inherits_no_patience() -> None:
     old = tuple(replace(each, findings=refused, checked_at=now) for each in have.verification.endpoints)
     have = have.with_verification(endpoints=old, probed_at=now, failing_since={old[0].target: now - timedelta(hours=1)})
     again = replace(old[0], target=replace(old[0].target, run="another"))
-    assert next_probe_at(wanting(WANTED, have.with_verification(endpoints=(again,)))) == now + FIRST_KNOCK
+    assert next_probe_at(wanting(WANTED, have.with_verification(endpoints=(again,)))) == now + REFUSED_PORT.first
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:

@@ -22,13 +22,13 @@ from mailtls.context import Context
 from mailtls.controller.conditions import conditions, served
 from mailtls.controller.plan import next_step
 from mailtls.controller.step import FindWays, ProbePods, ProbeWays, Rest
-from mailtls.issuance.schedule import FIRST_PROBE_RETRY
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.interface import ApiError
 from mailtls.kube.pods import parse
 from mailtls.kube.workload import PodState, Service, ServicePort, WorkloadState
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy, Found
+from mailtls.net.backoff import PROBE
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Stop
@@ -290,7 +290,7 @@ def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
     assert served(wanting(look.wants, have)) == ServedCount(5, 6)
     due = next_probe_at(wanting(look.wants, have))
     assert due is not None
-    assert due - look.clock.now() <= FIRST_PROBE_RETRY
+    assert due - look.clock.now() <= PROBE.first
 
     look.prober.asked.clear()
     look.faults.clear()

@@ -6,7 +6,7 @@ of an account out again, so whoever shares the account needs no validation for t
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -57,7 +57,7 @@ class Accounts:
 
     `default_ca_bundle_pem` is trusted for `default_server`, where a resource names no bundle of its own. `order_limits`
     by directory URL go before those that are known of CAs. Servers at addresses that `policy` refuses are not connected
-    to; without one all are.
+    to; without one all are. `retried` is called with the kind of back-off whenever a CA is left alone.
     """
 
     def __init__(
@@ -73,11 +73,12 @@ class Accounts:
         order_limits: Mapping[str, Budget | None] | None = None,
         policy: AddressPolicy | None = None,
         transport: MakeTransport = Transport,
+        retried: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
         self.secrets = AccountSecrets(cluster, operator_namespace, default_roots)
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
-        self._policy, self._gates, self._shared = policy, Gates(clock.now), SharedWork()
+        self._policy, self._gates, self._shared = policy, Gates(clock.now, retried), SharedWork()
         self._transport = transport
         self._limits = {**KNOWN, **(order_limits or {})}
         self.uses = Uses()

@@ -13,11 +13,10 @@ import requests
 
 from mailtls.issuance.acme.connection import CONNECT_SECONDS
 from mailtls.issuance.acme.transport import NotAdmitted, NotHttps, Unfit
+from mailtls.net.backoff import CA_GATE
 from mailtls.net.deadline import seconds_left
 
 TRIES: Final = 3  # failures in a row before a server is left alone
-_FIRST: Final = timedelta(seconds=15)
-_LONGEST: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ class Breaker:
         failures = self.failures + 1
         if failures < TRIES and self.until is None:
             return replace(self, failures=failures, cause=cause)
-        wait = min(_FIRST * 2**self.rounds, _LONGEST) * (1 - jitter / 5)
-        return Breaker(failures, min(self.rounds + 1, 10), now + wait, cause)
+        return Breaker(failures, self.rounds + 1, now + CA_GATE.after(self.rounds + 1, jitter), cause)
 
     def unsettled(self) -> "Breaker":
         """Know that a request ended and told nothing about whether the server can be reached."""
@@ -87,8 +85,8 @@ class LeftAlone(requests.ConnectionError):
 class Gate:
     """One for each CA, shared by all accounts there; thread-safe."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], datetime], retried: Callable[[str], None] = lambda _kind: None) -> None:
+        self._now, self._retried = now, retried
         self._breaker = Breaker()
         self._lock = threading.Lock()
 
@@ -132,7 +130,10 @@ class Gate:
         raise LeftAlone(known.cause, known.failures, known.next_try_at(now, _PATIENCE))
 
     def _failed(self, cause: str, known: Breaker) -> Breaker:
-        return known.failed(self._now(), cause, random())  # noqa: S311 - jitter
+        failed = known.failed(self._now(), cause, random())  # noqa: S311 - jitter
+        if failed.rounds > known.rounds:
+            self._retried(CA_GATE.kind)
+        return failed
 
     def _note(self, learn: Callable[[Breaker], Breaker]) -> None:
         with self._lock:
@@ -142,15 +143,15 @@ class Gate:
 class Gates:
     """The gates by directory URL; bounded, for tenants write the URLs."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], datetime], retried: Callable[[str], None] = lambda _kind: None) -> None:
+        self._now, self._retried = now, retried
         self._gates: dict[str, Gate] = {}
         self._lock = threading.Lock()
 
     def of(self, directory_url: str) -> Gate:
         """Return the one for a CA."""
         with self._lock:
-            gate = self._gates.pop(directory_url, None) or Gate(self._now)
+            gate = self._gates.pop(directory_url, None) or Gate(self._now, self._retried)
             while len(self._gates) >= MOST_SERVERS:
                 del self._gates[next(iter(self._gates))]
             self._gates[directory_url] = gate  # the last is the one used last
