@@ -204,7 +204,7 @@ def _performer(parts: Parts, defaults: Defaults, secrets: Secrets, accounts: Acc
         Issuing(secrets, accounts, validation, clock, metrics, stopping, trust, settings.watch_namespaces),
         Rolling(cluster, prober, clock, metrics, stopping, accounts.secrets.read, trust, features, edges.file_patience),
         Mending(References(cluster, clock), accounts, clock),
-        Restoring(PreviousPairs(cluster), secrets, clock),
+        Restoring(PreviousPairs(cluster, secrets.seal), secrets, clock),
         ways=WayFinding(cluster, clock, policy=settings.public_hosts, features=features),
         watching=Watching(edges.domains or _domains(settings), prober, clock, features),
         secrets=secrets,

@@ -14,7 +14,7 @@ from mailtls.api.resource import MANAGED_BY, MANAGER, owner_of, owner_uid_of
 from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
-from mailtls.kube.pairs import encoded, entry, read_json, read_pair, serving_json
+from mailtls.kube.pairs import ORIGIN, encoded, entry, read_json, read_pair, serving_json
 from mailtls.pki.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 
 KEY_SECRET: Final = "mailtls-journal"  # noqa: S105 - a name
@@ -89,6 +89,8 @@ COPY: Final = "serving.json"  # the entry with the copy
 COPY_SEAL: Final = "serving.seal"
 SEAL: Final = "staged.seal"  # of key, CSR and resource, which never change
 ORDER_SEAL: Final = "order.seal"
+DISPLACED: Final = "displaced.json"  # in the previous Secret: the pair that serves until an exchange is done
+PAIR_SEAL: Final = "mailtls.dev/pair-seal"  # an annotation of the previous Secret
 
 
 def staged_name(desired: Desired) -> str:
@@ -143,6 +145,27 @@ def sealed(body: Json, seal: Seal) -> Json:
     if COPY in data:
         data[COPY_SEAL] = encoded(seal.of(b"copy", *_identity(body), entry(body, COPY)))
     return body | {"data": data}
+
+
+def sealed_pair(body: Json, seal: Seal) -> Json:
+    """Add the seal of the Secret that keeps the pair before, over all that is read from it again."""
+    notes = body["metadata"].get("annotations", {}) | {PAIR_SEAL: seal.of(*_pair_parts(body))}
+    return body | {"metadata": body["metadata"] | {"annotations": notes}}
+
+
+def is_sealed_pair(kept: Json, seal: Seal) -> bool:
+    """Whether we wrote what the Secret keeps, in this place and for this resource."""
+    try:
+        return seal.fits((kept["metadata"].get("annotations") or {}).get(PAIR_SEAL, ""), *_pair_parts(kept))
+    except (KeyError, ValueError):
+        return False
+
+
+def _pair_parts(kept: Json) -> tuple[bytes, ...]:
+    notes = {name: note for name, note in (kept["metadata"].get("annotations") or {}).items() if name in ORIGIN}
+    displaced = entry(kept, DISPLACED) if DISPLACED in kept["data"] else b""
+    pair = (entry(kept, "tls.crt"), entry(kept, "tls.key"), displaced)
+    return b"previous", *_identity(kept), *pair, json.dumps(notes, sort_keys=True).encode()
 
 
 def stored_parts(desired: Desired, staged: Staged, certificate: Certificate) -> tuple[bytes, ...]:

@@ -7,13 +7,13 @@ the kept Secret is the other one follows from what serves.
 
 import json
 from dataclasses import replace
-from typing import Final
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import belongs_to
 from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
+from mailtls.kube.journal import DISPLACED, Seal, is_sealed_pair, sealed_pair
 from mailtls.kube.ownership import owned_fault
 from mailtls.kube.pairs import (
     ROLLBACK_HANDLED,
@@ -30,19 +30,18 @@ from mailtls.kube.pairs import (
 from mailtls.kube.secrets import keep, path
 from mailtls.reasons.reason import Finding, Reason
 
-DISPLACED: Final = "displaced.json"  # the pair that serves until the exchange is done
-
 
 class PreviousPairs:
     """Reads the kept pairs of resources and exchanges them for those that serve."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, seal: Seal) -> None:
+        self._cluster, self._seal = cluster, seal
 
     def read(self, desired: Desired, serving: ServingSecret) -> ServingSecret | None:
         """The pair that served before `serving`, whatever can be read of it; None where no Secret keeps one.
 
-        A Secret of its name that is not ours is `foreign`, and nothing of it is read.
+        A Secret of its name that is not ours, or that holds what we did not put there, is `foreign`, and nothing of it
+        is read.
         """
         kept = self._cluster.get(path(desired.key.namespace, previous_name(desired)))
         if kept is None:
@@ -50,6 +49,9 @@ class PreviousPairs:
         if not belongs_to(kept, desired.key, desired.uid):
             fault = owned_fault(kept, desired, previous_name(desired))
             return ServingSecret(foreign=fault or Finding(Reason.SECRET_NOT_OWNED, "Nothing is kept in it yet."))
+        if not is_sealed_pair(kept, self._seal):
+            message = f"Secret {previous_name(desired)} does not hold what was kept there: somebody else wrote into it."
+            return ServingSecret(foreign=Finding(Reason.SECRET_REPLACED, message))
         pair, displaced = read_pair(kept), _displaced(kept)
         # They are the same where a crash came between the last two writes.
         return displaced if displaced is not None and _leaf(pair) == _leaf(serving) else pair
@@ -93,7 +95,7 @@ class PreviousPairs:
         )
 
     def _keep(self, desired: Desired, body: Json) -> None:
-        fault = keep(self._cluster, desired, body)
+        fault = keep(self._cluster, desired, sealed_pair(body, self._seal))
         if fault is not None:  # it was ours when it was read
             raise Conflict(409, "Conflict", fault.message)
 

@@ -24,6 +24,7 @@ from mailtls.kube.journal import (
     read_copy,
     read_staged,
     sealed,
+    sealed_pair,
     staged_data,
     staged_name,
     stored_parts,
@@ -56,12 +57,12 @@ class Secrets:
 
     def __init__(self, cluster: Cluster, operator_namespace: str = "mailtls") -> None:
         self._cluster = cluster
-        self._seal = Seal(cluster, operator_namespace)
+        self.seal = Seal(cluster, operator_namespace)
         self._shared = SharedWork()
 
     def keep_seal(self) -> None:
         """Have the key that seals journals saved, where this process knows it and somebody deleted its Secret."""
-        self._seal.keep()
+        self.seal.keep()
 
     def serving(self, desired: Desired, known_uid: str | None = None) -> ServingSecret:
         """Read the Secret that pods mount; a fault in it is a value, never an exception.
@@ -97,7 +98,7 @@ class Secrets:
         fault = owned_fault(secret, desired, name)
         if fault is not None or not belongs_to(secret, desired.key, desired.uid):
             return fault, None
-        return read_staged(secret, self._seal), read_copy(secret, self._seal)
+        return read_staged(secret, self.seal), read_copy(secret, self.seal)
 
     def stage(self, desired: Desired, staged: Staged, resource: Json) -> Staged:
         """Save key, CSR, the intent to order, and the resource for a clean-up after its deletion.
@@ -105,7 +106,7 @@ class Secrets:
         Raises `Conflict` when somebody else staged meanwhile.
         """
         name = staged_name(desired)
-        body = sealed(secret_json(desired, name, staged_data(staged, resource), owned=True), self._seal)
+        body = sealed(secret_json(desired, name, staged_data(staged, resource), owned=True), self.seal)
         body["metadata"]["finalizers"] = [FINALIZER]
         if staged.resource_version:
             body["metadata"]["resourceVersion"] = staged.resource_version
@@ -140,7 +141,7 @@ class Secrets:
         Raises `Conflict` when somebody else wrote the staged Secret meanwhile.
         """
         name, place = staged_name(desired), path(desired.key.namespace)
-        body = sealed(secret_json(desired, name, copy_data(desired, pair), owned=True), self._seal)
+        body = sealed(secret_json(desired, name, copy_data(desired, pair), owned=True), self.seal)
         if staged is not None:
             body["metadata"] = {"resourceVersion": staged.resource_version}
             saved = self._cluster.merge(f"{place}/{name}", {"metadata": body["metadata"], "data": body["data"]})
@@ -161,13 +162,13 @@ class Secrets:
     def close_order(self, desired: Desired, staged: Staged, pair: ServingSecret | None = None) -> Staged:
         """Save that the order is closed, which lets go of the finalizer, and with the same write our copy of `pair`."""
         name, data = staged_name(desired), copy_data(desired, pair) if pair is not None else {}
-        body = sealed(secret_json(desired, name, data, owned=True), self._seal)
+        body = sealed(secret_json(desired, name, data, owned=True), self.seal)
         place = path(desired.key.namespace, name)
         return self._save_order(place, replace(staged, is_open=False), body["data"])
 
     def _save_order(self, place: str, staged: Staged, data: dict[str, str]) -> Staged:
         written = order_json(staged)
-        told = self._seal.of(*order_parts(staged.seal, written))
+        told = self.seal.of(*order_parts(staged.seal, written))
         patch: Json = {
             "metadata": {"resourceVersion": staged.resource_version},
             "data": data | {"order.json": encoded(written), ORDER_SEAL: encoded(told)},
@@ -194,14 +195,14 @@ class Secrets:
         self._keep_previous(desired, before)
         pair = pair_of(desired, certificate, key, before)
         if staged is not None:
-            pair = replace(pair, order_seal=self._seal.of(*stored_parts(desired, staged, certificate)))
+            pair = replace(pair, order_seal=self.seal.of(*stored_parts(desired, staged, certificate)))
         return replace(self.serve(desired, pair, before), is_of_the_order=staged is not None)
 
     def recognized(self, desired: Desired, pair: ServingSecret, staged: Staged | None) -> ServingSecret:
         """Say of the pair that serves whether we stored it for the order that is open."""
         if staged is None or not staged.is_open or pair.certificate is None or pair.order_seal is None:
             return pair
-        is_it = self._seal.fits(pair.order_seal, *stored_parts(desired, staged, pair.certificate))
+        is_it = self.seal.fits(pair.order_seal, *stored_parts(desired, staged, pair.certificate))
         return replace(pair, is_of_the_order=is_it)
 
     def serve(self, desired: Desired, pair: ServingSecret, before: ServingSecret) -> ServingSecret:
@@ -216,7 +217,7 @@ class Secrets:
 
     def read_staged(self, secret: Json) -> Staged | None:
         """Read a staged Secret; None where it makes no sense, or is not what the operator wrote."""
-        return read_staged(secret, self._seal)
+        return read_staged(secret, self.seal)
 
     def orphans(self, key: Key, present: Desired | None = None) -> list[Json]:
         """The staged Secrets that a resource left with an open order, or an earlier one of its name.
@@ -267,7 +268,7 @@ class Secrets:
     def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
         if not is_whole(before):  # what cannot serve must not take the place of a pair that could
             return
-        fault = keep(self._cluster, desired, previous_json(desired, before))
+        fault = keep(self._cluster, desired, sealed_pair(previous_json(desired, before), self.seal))
         if fault is not None:
             log.warning("the earlier pair is not kept", reason=fault.message)
 

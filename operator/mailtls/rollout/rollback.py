@@ -75,6 +75,8 @@ def fault_of(pair: ServingSecret | None, context: Context, now: datetime) -> Fin
 def _why_not(pair: ServingSecret | None, context: Context, now: datetime) -> str | None:
     if pair is None:
         return "it does not exist"
+    if pair.foreign is not None and pair.foreign.reason is Reason.SECRET_REPLACED:
+        return "somebody else wrote into it, and what it holds is not what was kept there"
     if pair.foreign is not None:
         return "it is not of this resource"
     certificate = pair.certificate

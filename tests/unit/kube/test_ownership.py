@@ -99,7 +99,7 @@ def test_secret_in_the_place_of_our_own_is_never_written(suffix: str, metadata: 
     else:
         first = secrets.store(desired(), self_signed(key), key, ServingSecret(exists=False))
         secrets.store(desired(), self_signed(key), key, first)
-        kept = PreviousPairs(cluster).read(desired(), first)
+        kept = PreviousPairs(cluster, secrets.seal).read(desired(), first)
         assert kept is not None
         assert kept.foreign is not None
         assert who in kept.foreign.message
@@ -161,7 +161,8 @@ def observed(cluster: FakeCluster) -> Context:
 
 def adopt(cluster: FakeCluster, known: Context | None = None) -> Context:
     """Take the Secret over."""
-    restoring = Restoring(PreviousPairs(cluster), Secrets(cluster), WallClock())
+    secrets = Secrets(cluster)
+    restoring = Restoring(PreviousPairs(cluster, secrets.seal), secrets, WallClock())
     return restoring.adopt(known or observed(cluster), AdoptSecret())
 
 
@@ -264,7 +265,7 @@ def test_previous_secret_of_an_earlier_resource_of_the_name_is_no_way_back() -> 
     secrets = Secrets(cluster)
     serving = secrets.store(desired(uid="uid-0"), self_signed(key), key, ServingSecret(exists=False))
     serving = secrets.store(desired(uid="uid-0"), self_signed(key), key, serving)
-    pairs = PreviousPairs(cluster)
+    pairs = PreviousPairs(cluster, secrets.seal)
     mine, inherited = pairs.read(desired(uid="uid-0"), serving), pairs.read(desired(), serving)
     assert mine is not None
     assert mine.certificate is not None

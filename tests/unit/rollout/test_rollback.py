@@ -1,5 +1,6 @@
 """Going back to the pair that served before: when, for how long, and what a crash leaves of the two."""
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from math import inf
@@ -13,7 +14,7 @@ from builders.stories import DAY, NOW, certificate, desired, schedule, secret, s
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.snapshot import Hold, ServingSecret
-from mailtls.api.spec import Desired, PrivateKeyPolicy
+from mailtls.api.spec import Desired, Key, PrivateKeyPolicy
 from mailtls.api.status import Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import issued
@@ -189,6 +190,11 @@ class Dying(FakeCluster):
         return super()._store(verb, path, body)
 
 
+def pairs_of(cluster: FakeCluster) -> PreviousPairs:
+    """As a new process reads them."""
+    return PreviousPairs(cluster, Secrets(cluster).seal)
+
+
 class Stage:
     """A resource whose Secret holds a second certificate, and whose previous Secret holds the first."""
 
@@ -208,14 +214,14 @@ class Stage:
 
     def kept(self) -> ServingSecret | None:
         """What would serve after a rollback."""
-        return PreviousPairs(self.cluster).read(desired(), self.serving())
+        return pairs_of(self.cluster).read(desired(), self.serving())
 
     def roll_back(self, wants: Desired = WISH) -> None:
         """Do what a pass does, checks aside."""
         serving, kept = self.serving(), self.kept()
         if serving.handled_rollback != wants.rollback_requested:
             assert kept is not None
-            PreviousPairs(self.cluster).exchange(wants, serving, kept, HELD)
+            pairs_of(self.cluster).exchange(wants, serving, kept, HELD)
 
     def leaves(self) -> tuple[str, str]:
         """The leaf that serves, and the one that would after a rollback; both with their own keys."""
@@ -249,9 +255,9 @@ def test_pair_comes_back_with_its_origin_and_the_wishes_that_were_heeded() -> No
     first = Secrets(cluster).store(desired(acme=elsewhere), self_signed(made[0]), made[0], absent)
     Secrets(cluster).store(desired(renew_requested="7"), self_signed(made[1]), made[1], first)
     wants, serving = desired(renew_requested="7", rollback_requested="1"), Secrets(cluster).serving(desired())
-    kept = PreviousPairs(cluster).read(wants, serving)
+    kept = pairs_of(cluster).read(wants, serving)
     assert kept is not None
-    restored = PreviousPairs(cluster).exchange(wants, serving, kept, HELD)
+    restored = pairs_of(cluster).exchange(wants, serving, kept, HELD)
     assert (restored.acme_server, restored.profile) == (elsewhere.server, "classic")
     assert restored.handled_renew == "7"
     assert replace(Secrets(cluster).serving(wants), key=None) == replace(restored, key=None)
@@ -293,7 +299,7 @@ def test_refused_wish_is_heeded_and_nothing_else_is_written() -> None:
     """A renewal, weeks later, must not make the old wish come true."""
     stage = Stage()
     before = stage.serving()
-    handled = PreviousPairs(stage.cluster).refuse(WISH, before)
+    handled = pairs_of(stage.cluster).refuse(WISH, before)
     assert handled.handled_rollback == "1"
     assert replace(handled, key=None) == replace(stage.serving(), key=None)
     assert replace(handled, handled_rollback=None, resource_version=before.resource_version) == before
@@ -305,3 +311,31 @@ def test_hold_that_cannot_be_read_is_none(note: str) -> None:
     stage = Stage()
     stage.cluster.objects[path("mail", "mx-tls")]["metadata"]["annotations"]["mailtls.dev/rolled-back"] = note
     assert stage.serving().hold is None
+
+
+@pytest.mark.parametrize("planted", ["another pair", "pair in exchange", "origin", "no seal", "copied from a sibling"])
+def test_pair_that_somebody_else_put_into_the_previous_secret_is_not_rolled_back_to(planted: str) -> None:
+    """Whoever may write Secrets in the namespace would choose what serves; the message says that it is not ours."""
+    stage, name = Stage(), path("mail", "mx-tls-previous")
+    kept = stage.cluster.objects[name]
+    if planted == "copied from a sibling":
+        sibling = desired(key=Key("mail", "other"), uid="uid-2", secret_name="other-tls")
+        secrets, key = Secrets(stage.cluster), keys.generate(PrivateKeyPolicy())
+        first = secrets.store(sibling, self_signed(key), key, ServingSecret(exists=False))
+        secrets.store(sibling, self_signed(key), key, first)
+        theirs = stage.cluster.objects[path("mail", "other-tls-previous")]
+        kept["data"], kept["metadata"]["annotations"] = theirs["data"], theirs["metadata"]["annotations"]
+    elif planted == "another pair":
+        kept["data"] = dict(stage.cluster.objects[path("mail", "mx-tls")]["data"])
+    elif planted == "pair in exchange":
+        kept["data"]["displaced.json"] = b64encode(b"{}").decode()
+    elif planted == "origin":
+        kept["metadata"]["annotations"]["mailtls.dev/acme-server"] = "https://elsewhere.test/directory"
+    else:
+        del kept["metadata"]["annotations"]["mailtls.dev/pair-seal"]
+    found = stage.kept()
+    assert found is not None
+    assert found.certificate is None
+    fault = fault_of(found, a_context(WISH), NOW)
+    assert fault is not None
+    assert "somebody else wrote into it" in fault.message
