@@ -25,7 +25,7 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
-from mailtls.probe.interface import Prober
+from mailtls.probe.prober import SupportsProbe
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.rollout.execute import Rolling
 
@@ -38,7 +38,7 @@ FIRST, SECOND = "postfix-0", "postfix-1"
 class Operator:
     """Goes from pass to pass over the pods that a test names; `servers` answer for them."""
 
-    def __init__(self, clock: WallClock, servers: Prober, wanted: Desired = WANTED) -> None:
+    def __init__(self, clock: WallClock, servers: SupportsProbe, wanted: Desired = WANTED) -> None:
         self.cluster, self.clock, self.wanted = FakeCluster(), clock, wanted
         self.attempts: Attempts | None = None  # what is remembered of issuances that failed
         key, secrets = keys.generate(PrivateKeyPolicy()), Secrets(self.cluster)

@@ -1,7 +1,7 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-docs/reasons.md from `mailtls.reasons.explanations.explanation`, and the schema that preflight checks by from the CRD.
+docs/reasons.md from `mailtls.reasons.explanations`, and the schema that preflight checks by from the CRD.
 """
 
 import json
@@ -84,7 +84,7 @@ def alerts() -> str:
 def reasons() -> str:
     """Return docs/reasons.md: one entry for each reason, in the order in which a certificate lives."""
     sys.path.insert(0, str(ROOT / "operator"))
-    from mailtls.reasons.explanations.explanation import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script first finds it
+    from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script first finds it
 
     lines = [REASONS_HEAD]
     for title, members in SECTIONS.items():

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.render import helm_binary, outdated
-from mailtls.reasons.explanations.explanation import EXPLANATIONS, SECTIONS
+from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
 from mailtls.reasons.reason import Reason
 
 

@@ -22,13 +22,13 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Cluster
 from mailtls.metrics import Metrics
 from mailtls.net.deadline import SystemClock
-from mailtls.probe.interface import Examiner, Prober
+from mailtls.probe.prober import SupportsExamine, SupportsProbe
 from mailtls.rollout.execute import FILE_PATIENCE
 from mailtls.settings import Settings
 from mailtls.times import Clock
 
 
-class PodProber(Prober, Examiner, Protocol):
+class PodProber(SupportsProbe, SupportsExamine, Protocol):
     """Connects to pods, and to the hosts of mail domains."""
 
 

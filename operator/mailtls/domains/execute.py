@@ -14,7 +14,7 @@ from mailtls.controller.step import LookAtDomains
 from mailtls.domains.policy import as_senders_see, asked_until, look_again_at, mail_targets, served_at
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, MailDomain
-from mailtls.probe.interface import Examiner
+from mailtls.probe.prober import SupportsExamine
 from mailtls.probe.target import Expected
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import Clock
@@ -35,7 +35,7 @@ class Watching:
     """Looks at domains; whatever comes of it, the certificate and its proof are not touched."""
 
     domains: Domains
-    examiner: Examiner
+    examiner: SupportsExamine
     clock: Clock
     features: Features = field(default_factory=Features)
 

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from mailtls.net.deadline import seconds_left
 from mailtls.probe.checks.verdict import judge
@@ -141,6 +141,20 @@ _TOO_LATE: Final = Finding(
     Reason.CONNECT_TIMEOUT,
     "The time for all probes of the resource ended before this one did; see probe.concurrency in the Helm values.",
 )
+
+
+class SupportsProbe(Protocol):
+    """Connects to mail servers as a client would."""
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Probe all targets concurrently; never raises for what a server does."""
+
+
+class SupportsExamine(Protocol):
+    """Connects to mail servers, and hands out what it saw beside its verdict."""
+
+    def examine(self, targets: Iterable[Target], expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
+        """Probe all targets concurrently, answer in their order; never raises for what a server does."""
 
 
 def _utc_now() -> datetime:

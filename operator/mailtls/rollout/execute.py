@@ -22,7 +22,7 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import EXEC, ROLLOUT
-from mailtls.probe.interface import Prober
+from mailtls.probe.prober import SupportsProbe
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.reload import reload_pod
@@ -45,7 +45,7 @@ class Rolling:
     """Brings certificates into pods and collects the evidence that they serve."""
 
     cluster: Cluster
-    prober: Prober
+    prober: SupportsProbe
     clock: Clock
     metrics: Metrics
     stopping: Event

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from mailtls import __version__
 from mailtls.cli.app import app
 from mailtls.reasons.advice import settings_for
-from mailtls.reasons.explanations.explanation import EXPLANATIONS
+from mailtls.reasons.explanations import EXPLANATIONS
 from mailtls.reasons.reason import Reason
 
 RUNNER = CliRunner()

@@ -28,7 +28,7 @@ from mailtls.cli.output.machine import json_report, json_schema
 from mailtls.cli.output.words import days_left, safe
 from mailtls.cli.results import Survey, Verdict
 from mailtls.probe.facts import LoginOutcome
-from mailtls.reasons.explanations.explanation import EXPLANATIONS
+from mailtls.reasons.explanations import EXPLANATIONS
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.reasons.software import Software, software_of
 

@@ -15,7 +15,7 @@ from mailtls.maildomain.overview import describe_domain
 from mailtls.net.answer import Records
 from mailtls.probe.replies import Fault, Phase, Stop
 from mailtls.reasons.explanations.domain import DOMAIN as EXPLAINED
-from mailtls.reasons.explanations.domain import SENDERS
+from mailtls.reasons.explanations.senders import SENDERS
 from mailtls.reasons.reason import Reason, Severity
 
 GOOD = ders(AUTHORITY.issue())

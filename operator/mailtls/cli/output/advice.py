@@ -10,7 +10,7 @@ from mailtls.cli.results import Seen
 from mailtls.probe.checks.wording import usual_software
 from mailtls.probe.target import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
 from mailtls.reasons.advice import setting, settings_for
-from mailtls.reasons.explanations.explanation import EXPLANATIONS, SECTIONS
+from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
 from mailtls.reasons.reason import Explanation, Finding, Reason, Severity
 from mailtls.reasons.software import product_name
 

@@ -1,13 +1,16 @@
-"""What the reasons about a mail domain mean: where its mail goes, DANE, MTA-STS, TLSRPT, SPF, DMARC and DKIM."""
+"""What the reasons about a mail domain mean: where its mail goes, DANE, MTA-STS and TLSRPT."""
 
 from collections.abc import Mapping
 
+from mailtls.reasons.explanations.senders import SENDERS
 from mailtls.reasons.reason import Explanation, Reason
 
 _DEFERRED = "Some senders' mail arrives late or comes back after days, while most of it arrives."
+
 _UNSAFE = "Nobody notices, but whoever strips TLS on the way can read or redirect the domain's mail."
+
 _UNTOLD = "Nobody notices, and nobody tells you when senders cannot deliver to you over TLS."
-_SPAM = "Gmail and Outlook put your mail into spam or refuse it."
+
 ROUTE: Mapping[Reason, Explanation] = {
     Reason.NO_MAIL_HOST: Explanation(
         "The domain has neither an MX record nor an address, so nobody can deliver mail to it.",
@@ -53,6 +56,7 @@ ROUTE: Mapping[Reason, Explanation] = {
         rfc="RFC 5321 section 5.1",
     ),
 }
+
 DANE: Mapping[Reason, Explanation] = {
     Reason.TLSA_MISMATCH: Explanation(
         "No TLSA record matches the certificate that the port serves, as happens when a renewal makes a new key and "
@@ -127,6 +131,7 @@ DANE: Mapping[Reason, Explanation] = {
         rfc="RFC 7672 section 2.1",
     ),
 }
+
 POLICY: Mapping[Reason, Explanation] = {
     Reason.STS_RECORD_MISSING: Explanation(
         "An MTA-STS policy is served, but no TXT record at _mta-sts announces it, so no sender looks for it.",
@@ -226,95 +231,9 @@ POLICY: Mapping[Reason, Explanation] = {
         rfc="RFC 8460 section 3",
     ),
 }
-SENDERS: Mapping[Reason, Explanation] = {
-    Reason.SPF_MISSING: Explanation(
-        "The domain has no SPF record, so receivers cannot tell its servers from others.",
-        "Publish the TXT record «v=spf1 mx -all», with an include: for each service that sends in your name.",
-        symptom=_SPAM,
-        rfc="RFC 7208 section 3",
-    ),
-    Reason.SPF_MULTIPLE: Explanation(
-        "There is more than one SPF record, which receivers treat as an error.",
-        "Merge them into one.",
-        symptom=_SPAM,
-        rfc="RFC 7208 section 4.5",
-    ),
-    Reason.SPF_INVALID: Explanation(
-        "The SPF record, or one that it includes, cannot be evaluated: receivers treat that as an error.",
-        "Correct the term that the message names; an include must lead to a domain with exactly one SPF record.",
-        symptom=_SPAM,
-        rfc="RFC 7208 sections 4.6 and 12",
-    ),
-    Reason.SPF_ALLOWS_ALL: Explanation(
-        "The SPF record ends with +all and thereby allows every server of the world to send in the domain's name.",
-        "End it with ~all, and with -all once reports show nothing missing.",
-        symptom="Spam goes out in your name, and your own mail lands in spam.",
-        rfc="RFC 7208 section 5.1",
-    ),
-    Reason.SPF_TOO_MANY_LOOKUPS: Explanation(
-        "Evaluating the SPF record takes more than ten DNS lookups, counted through all includes; receivers give up.",
-        "Remove includes of services that you no longer use, and write addresses (ip4:, ip6:) where they are fixed.",
-        symptom=_SPAM,
-        rfc="RFC 7208 section 4.6.4",
-    ),
-    Reason.SPF_VOID_LOOKUPS: Explanation(
-        "More than two names in the SPF record have no records of their own; receivers may give up.",
-        "Delete the terms with names that do not exist any more.",
-        symptom=_SPAM,
-        rfc="RFC 7208 section 4.6.4",
-    ),
-    Reason.DMARC_MISSING: Explanation(
-        "Neither the domain nor its parent has a DMARC record; Gmail, Yahoo and Outlook want one of bulk senders.",
-        "Publish «v=DMARC1; p=none; rua=mailto:...» at _dmarc, read the reports, and go on to quarantine and reject.",
-        symptom=_SPAM,
-        rfc="RFC 9989 section 4.10",
-    ),
-    Reason.DMARC_MULTIPLE: Explanation(
-        "There is more than one DMARC record, which receivers treat as none.",
-        "Delete all of them but one.",
-        symptom=_SPAM,
-        rfc="RFC 9989 section 4.10",
-    ),
-    Reason.DMARC_INVALID: Explanation(
-        "The DMARC record is malformed, and receivers ignore it.",
-        "Write «v=DMARC1; p=none; rua=mailto:dmarc@example.com», the version first.",
-        symptom=_SPAM,
-        rfc="RFC 9989 section 4.7",
-    ),
-    Reason.DKIM_MISSING: Explanation(
-        "There is no key at the selector, so no signature that names it can be verified.",
-        "Publish the TXT record that your signer printed at selector._domainkey.example.com, and compare the selector "
-        "with s= in a DKIM-Signature header of mail that you sent.",
-        symptom=_SPAM,
-        rfc="RFC 6376 section 3.6.2",
-    ),
-    Reason.DKIM_INVALID: Explanation(
-        "The key record cannot be read; mostly it was cut where it is longer than 255 characters.",
-        "Publish it again in several quoted strings of one record, without spaces lost or added in p=.",
-        symptom=_SPAM,
-        rfc="RFC 6376 section 3.6.1",
-    ),
-    Reason.DKIM_REVOKED: Explanation(
-        "The key record is there, but its p= is empty: the key is revoked.",
-        "Sign with a selector whose key is published.",
-        symptom=_SPAM,
-        rfc="RFC 6376 section 3.6.1",
-    ),
-    Reason.DKIM_TESTING: Explanation(
-        "The key record carries the flag t=y: the domain is still testing DKIM, and receivers treat its mail "
-        "like unsigned mail.",
-        "Remove t=y from the record as soon as receivers report that your signatures verify.",
-        symptom=_SPAM,
-        rfc="RFC 6376 section 3.6.1",
-    ),
-    Reason.DKIM_KEY_WEAK: Explanation(
-        "The RSA key has fewer than 2048 bits; receivers reject one below 1024 bits.",
-        "Make a key of 2048 bits under a new selector, and remove the old one a week after the last use.",
-        symptom=_SPAM,
-        rfc="RFC 8301 section 3.2",
-    ),
-}
+
 DOMAIN: Mapping[Reason, Explanation] = {**ROUTE, **DANE, **POLICY, **SENDERS}
+
 DOMAIN_SECTIONS: Mapping[str, tuple[Reason, ...]] = {
     "A mail domain: where its mail goes": tuple(ROUTE),
     "A mail domain: DANE": tuple(DANE),

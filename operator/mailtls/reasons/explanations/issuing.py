@@ -1,8 +1,46 @@
-"""What the reasons about the CA and about the validation of names mean."""
+"""What the reasons about ordering mean: why a certificate is due, the CA, and the validation of names."""
 
 from collections.abc import Mapping
 
 from mailtls.reasons.reason import Explanation, Reason
+
+DUE: Mapping[Reason, Explanation] = {
+    Reason.SECRET_MISSING: Explanation(
+        "The Secret does not exist yet, or somebody deleted it, so that a certificate is ordered.",
+        "No action is needed; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
+    ),
+    Reason.SECRET_UNREADABLE: Explanation(
+        "The Secret holds no certificate or private key that can be read, so that a new one is ordered.",
+        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+    ),
+    Reason.KEY_MISMATCH: Explanation(
+        "The private key in the Secret is not the certificate's, and no server could start with the pair, so that a "
+        "new certificate is ordered.",
+        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+    ),
+    Reason.KEY_POLICY_CHANGED: Explanation(
+        "The stored key is of another algorithm or size than spec.privateKey asks for, so that a new certificate is "
+        "ordered.",
+        "No action is needed.",
+    ),
+    Reason.NAMES_CHANGED: Explanation(
+        "The stored certificate is for other names than spec.dnsNames lists, so that a new one is ordered.",
+        "No action is needed.",
+    ),
+    Reason.ISSUER_CHANGED: Explanation(
+        "The stored certificate came from another CA or another profile than is wanted now, so that a new one "
+        "is ordered.",
+        "No action is needed.",
+    ),
+    Reason.RENEWAL_DUE: Explanation(
+        "The time to renew has come: the one that the CA suggests (ARI), or the one of spec.renewal.",
+        "No action is needed; the old certificate stays in service until the new one is stored.",
+    ),
+    Reason.RENEWAL_REQUESTED: Explanation(
+        "Somebody set the annotation mailtls.dev/renew to a new value, so that a new certificate is ordered now.",
+        "No action is needed; each value of the annotation is handled once.",
+    ),
+}
 
 CA: Mapping[Reason, Explanation] = {
     Reason.ACME_UNREACHABLE: Explanation(
@@ -99,6 +137,7 @@ CA: Mapping[Reason, Explanation] = {
         "Use one of the roots that the message lists, or remove acme.preferredChain.",
     ),
 }
+
 VALIDATION: Mapping[Reason, Explanation] = {
     Reason.DNS_UPDATE_REFUSED: Explanation(
         "The DNS server refused the dynamic update: the TSIG key, its algorithm or its rights on the zone do not fit.",

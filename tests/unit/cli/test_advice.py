@@ -8,9 +8,9 @@ from mailtls.cli.results import Seen
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.reasons.advice import setting
-from mailtls.reasons.explanations.depth import DEPTH
-from mailtls.reasons.explanations.explanation import EXPLANATIONS
-from mailtls.reasons.explanations.probe import CONNECTING, STARTING_TLS
+from mailtls.reasons.explanations import EXPLANATIONS
+from mailtls.reasons.explanations.connecting import CONNECTING, STARTING_TLS
+from mailtls.reasons.explanations.inspection import DEPTH
 from mailtls.reasons.explanations.served import SERVED
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.reasons.software import Software

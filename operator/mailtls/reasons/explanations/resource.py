@@ -1,0 +1,156 @@
+"""What the reasons about a resource as a whole mean: its states, its Secret, and the operator itself."""
+
+from collections.abc import Mapping
+
+from mailtls.reasons.reason import Explanation, Reason
+
+GOOD: Mapping[Reason, Explanation] = {
+    Reason.READY: Explanation(
+        "A valid certificate is stored, and every probed port of every pod serves exactly that certificate.",
+        "No action is needed.",
+    ),
+    Reason.ISSUED: Explanation(
+        "The CA has issued a certificate for the wanted names, and its renewal is not due.",
+        "No action is needed.",
+    ),
+    Reason.STORED: Explanation(
+        "The Secret holds the issued certificate, its chain and the matching private key.",
+        "No action is needed.",
+    ),
+    Reason.ROLLED_OUT: Explanation(
+        "Every pod of every listed workload has been given the stored certificate.",
+        "No action is needed.",
+    ),
+    Reason.VERIFIED: Explanation(
+        "The port was probed as a mail client would use it, and it serves the stored certificate with a chain, name, "
+        "dates and TLS version that clients accept.",
+        "No action is needed.",
+    ),
+    Reason.NO_WORKLOADS: Explanation(
+        "The resource lists no workloads, so that nothing is rolled out and nothing is probed.",
+        "List the StatefulSet, Deployment or DaemonSet of your mail server under spec.workloads to have it reloaded "
+        "and probed.",
+    ),
+    Reason.DOMAINS_HEALTHY: Explanation(
+        "Nothing that the mail domains of spec.domains publish keeps mail from arriving safely; warnings stand in "
+        "status.domains.",
+        "No action is needed, but the warnings are worth reading.",
+    ),
+    Reason.NO_DOMAINS: Explanation(
+        "The resource names no mail domains, so that nothing is looked up of what they publish.",
+        "List the domains whose mail the server takes under spec.domains to have their MX, TLSA, MTA-STS, TLSRPT, SPF, "
+        "DMARC and DKIM records watched.",
+    ),
+    Reason.SUSPENDED: Explanation(
+        "spec.suspend is true: the operator neither issues nor rolls out nor probes for this resource.",
+        "Set spec.suspend to false to go on; a certificate that expires meanwhile is not renewed.",
+    ),
+}
+
+IN_PROGRESS: Mapping[Reason, Explanation] = {
+    Reason.PENDING: Explanation(
+        "An earlier chapter is not finished yet, so that there is nothing to say about this one.",
+        "Wait, and read the condition before this one if it takes longer than a minute or two.",
+    ),
+    Reason.ISSUING: Explanation(
+        "A certificate is being ordered; status.order and the condition Issued show how far it is.",
+        "Wait; with DNS-01 the CA and the operator have to see the new record first.",
+    ),
+    Reason.ROLLING_OUT: Explanation(
+        "The new certificate is being brought into the pods, one pod after the other.",
+        "Wait; each pod must read the new file and serve it before the next one is touched.",
+    ),
+    Reason.PROBING: Explanation(
+        "The pods' ports are being probed for the first time since the certificate or the pods changed.",
+        "Wait a few seconds.",
+    ),
+}
+
+RESOURCE: Mapping[Reason, Explanation] = {
+    Reason.INVALID_SPEC: Explanation(
+        "The resource asks for something that cannot be done; the message names the field.",
+        "Correct the field that the message names and apply the resource again.",
+    ),
+    Reason.SECRET_CLAIMED: Explanation(
+        "An older MailServerTLS in this namespace already keeps the Secret that this one names; two of them would "
+        "replace each other's certificate for ever. The names <secretName>-next and <secretName>-previous belong to "
+        "it, too.",
+        "Give this resource another secretName, or delete one of the two resources.",
+    ),
+}
+
+SECRET: Mapping[Reason, Explanation] = {
+    Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
+        "The CA returned a certificate for another key than the one asked for; it was not stored.",
+        "No action is needed at first: a new order follows; if it happens again, report it to the CA.",
+    ),
+    Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
+        "The CA returned a certificate that lacks a wanted name; it was not stored.",
+        "Check whether the CA or the profile limits the names; a new order follows.",
+    ),
+    Reason.CERTIFICATE_NAMES_ADDED: Explanation(
+        "The CA put more names into the certificate than were requested. It was stored: it is for this key, and "
+        "for every wanted name.",
+        "No action is needed. Some CAs add the bare domain or www; ask them for a profile or template that does not.",
+    ),
+    Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
+        "The CA returned a chain that is incomplete or out of order; it was not stored, because clients would "
+        "refuse it.",
+        "Report it to the CA; with a private one, correct the chain that it is set up to send.",
+    ),
+    Reason.CERTIFICATE_DATES_WRONG: Explanation(
+        "The CA returned a certificate that is not valid now; it was not stored.",
+        "Check the clocks of the cluster's nodes and of the CA.",
+    ),
+    Reason.CERTIFICATE_DUE_AT_ONCE: Explanation(
+        "A certificate was due for renewal as soon as it was issued: the CA suggests a time in the past, or a "
+        "clock is far ahead. Nothing younger than an hour or than a tenth of its lifetime is renewed (half of what is "
+        "left, if that is less), and each further time the wait is longer.",
+        "Check the clocks of the cluster's nodes, and what the CA says about the certificate; to renew it "
+        "anyway, set the annotation mailtls.dev/renew to a new value.",
+    ),
+    Reason.CERTIFICATE_WORSE: Explanation(
+        "The stored certificate serves the same names for longer than the new one; it was kept.",
+        "No action is needed; to have the new one all the same, delete the Secret and set the annotation "
+        "mailtls.dev/renew.",
+    ),
+    Reason.ROLLED_BACK: Explanation(
+        "Somebody set the annotation mailtls.dev/rollback to a new value, so that the certificate before serves again. "
+        "It is not renewed for 24 hours, or for half of what it has left to live if that is less.",
+        "No action is needed; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
+        "new certificate at once.",
+    ),
+    Reason.ROLLBACK_REFUSED: Explanation(
+        "Somebody set the annotation mailtls.dev/rollback, but the pair in the Secret <secretName>-previous cannot "
+        "serve: the message says why. What serves was left as it is.",
+        "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not handled again.",
+    ),
+    Reason.SECRET_NOT_OWNED: Explanation(
+        "A Secret of that name exists that mailtls did not make, so it is not written, labelled or deleted. The "
+        "message says who keeps it: Helm, Argo CD, cert-manager, External Secrets, another tool or a person. The names "
+        "<secretName>-next and <secretName>-previous are needed, too.",
+        "Choose another secretName; or let mailtls take the Secret over, after the other tool has stopped writing it: "
+        "kubectl annotate secret NAME mailtls.dev/adopt=true. A Secret that is immutable, or of another type than "
+        "kubernetes.io/tls, must be deleted first.",
+    ),
+    Reason.SECRET_REPLACED: Explanation(
+        "Somebody wrote another certificate or key into the Secret than mailtls had stored. The message names the "
+        "field manager that did. What was stored is put back before any pod is reloaded; where no copy of it is left, "
+        "a new certificate is ordered.",
+        "To go back to the previous certificate, set the annotation mailtls.dev/rollback on the resource. To put one "
+        "of your own in, set the annotation mailtls.dev/adopt of the Secret to the SHA-256 fingerprint of its leaf, "
+        "with the same edit. If a tool writes the Secret again and again, stop it.",
+    ),
+    Reason.SECRET_ADOPTED: Explanation(
+        "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt requests it. Its "
+        "certificate stays in service, whoever issued it, and is renewed when it is due.",
+        "No action is needed; remove what used to write the Secret, so that two tools do not write it in turn.",
+    ),
+}
+
+OPERATOR: Mapping[Reason, Explanation] = {
+    Reason.INTERNAL_ERROR: Explanation(
+        "The operator met an error that it did not expect; it tries again with growing delays.",
+        "Search the operator's log for this resource, and report what you find with the version that you run.",
+    ),
+}

@@ -1,0 +1,89 @@
+"""What the reasons about bringing a certificate into the pods mean."""
+
+from collections.abc import Mapping
+
+from mailtls.reasons.reason import Explanation, Reason
+
+ROLLING_OUT: Mapping[Reason, Explanation] = {
+    Reason.WORKLOAD_NOT_FOUND: Explanation(
+        "A listed workload does not exist in this namespace.",
+        "Correct kind and name under spec.workloads, or create the workload; the resource must be in its namespace.",
+    ),
+    Reason.SECRET_NOT_MOUNTED: Explanation(
+        "The workload's pods do not mount the Secret, so that a new certificate cannot reach them.",
+        "Add a volume of the Secret to the pod template and mount it as a folder, and let Postfix' "
+        "smtpd_tls_chain_files name the files in it.",
+    ),
+    Reason.SUB_PATH_MOUNT: Explanation(
+        "The Secret is mounted with subPath, and Kubernetes never updates such a file in a running pod.",
+        "Mount the Secret as a folder without subPath, or set updateStrategy: Restart for this workload so that its "
+        "pods are restarted.",
+    ),
+    Reason.NO_PODS: Explanation(
+        "The workload has no pods at present, so that nothing can be reloaded or probed.",
+        "Scale the workload up, or find out with `kubectl describe` why its pods are not created.",
+    ),
+    Reason.POD_NOT_READY: Explanation(
+        "A pod of the workload is not ready, so that the rollout waits rather than takes a second one away.",
+        "Look at the pod with `kubectl describe pod` and `kubectl logs`; for Postfix `postfix check` in it often names "
+        "the cause.",
+    ),
+    Reason.FILE_NOT_UPDATED: Explanation(
+        "The new certificate did not appear in the pod's volume in time.",
+        "Check that the pod's node and kubelet are healthy, and that the container mounts this Secret as a folder.",
+    ),
+    Reason.RELOAD_FAILED: Explanation(
+        "The reload command in the pod failed; the message holds its exit code and output.",
+        "Run it by hand with `kubectl exec`; for Postfix `postfix reload` needs the master process running and the "
+        "rights of root. Set workloads[].reload.command if your image needs another one.",
+    ),
+    Reason.EXEC_UNAVAILABLE: Explanation(
+        "The API server answers, but no command can be run in the pod: the way from it to the pod's kubelet is broken.",
+        "Run `kubectl exec` with the pod by hand: it fails the same way while the node is down, a firewall stands "
+        "before the kubelet's port 10250, or the konnectivity agents are gone. It is tried again with growing pauses "
+        "until spec.rollout.timeout has passed.",
+    ),
+    Reason.CONTAINER_NOT_FOUND: Explanation(
+        "The pod has no container of the name in reload.container.",
+        "Correct workloads[].reload.container, or remove it: the first container that mounts the Secret is taken then.",
+    ),
+    Reason.ROLLOUT_TIMEOUT: Explanation(
+        "The pods did not finish reloading or restarting within spec.rollout.timeout.",
+        "Look at the workload with `kubectl rollout status` and at its newest pod with `kubectl describe pod`; raise "
+        "rollout.timeout if your mail server needs longer to stop.",
+    ),
+    Reason.WORKLOAD_SHARED: Explanation(
+        "Another MailServerTLS of the namespace names the same workload. Each rolls its own certificate out, with "
+        "annotations of its own, so the pods are reloaded or restarted for both.",
+        "List all names in one resource where one certificate is enough. Where the server has a certificate for each "
+        "name, or the pods hold several servers, no action is needed.",
+    ),
+    Reason.CANARY_FAILED: Explanation(
+        "The first pod did not serve the new certificate after its reload, so that the other pods were left alone.",
+        "Read status.endpoints for that pod; the others still serve the old certificate.",
+    ),
+    Reason.FORBIDDEN: Explanation(
+        "The Kubernetes API refused the operator something that it needs, by RBAC or an admission policy.",
+        "Compare the roles with the chart's (`helm upgrade` restores them), and check that the namespace is among "
+        "watchNamespaces if that is set.",
+    ),
+    Reason.FEATURE_DISABLED: Explanation(
+        "The resource needs something that is switched off in this installation, and that the operator's rights do "
+        "not allow. What does not need it goes on: the certificate is still renewed.",
+        "Have the Helm value that the message names set to true, or remove from the resource what needs it.",
+    ),
+    Reason.QUOTA_EXCEEDED: Explanation(
+        "A ResourceQuota of the namespace is used up, so that the operator cannot create what it needs.",
+        "Raise the quota that the message names, or delete objects that use it up: a resource has up to three Secrets.",
+    ),
+    Reason.ADMISSION_DENIED: Explanation(
+        "An admission webhook or policy of the cluster refuses what the operator writes, or does not answer.",
+        "Exempt the operator's ServiceAccount or the objects that the message names from the policy; where a webhook "
+        "does not answer, repair it or delete its configuration.",
+    ),
+    Reason.NAMESPACE_TERMINATING: Explanation(
+        "The namespace is being deleted, so that nothing new can be created in it.",
+        "No action is needed: the resource goes with its namespace. Where the namespace never goes, see its status for "
+        "what holds it.",
+    ),
+}
