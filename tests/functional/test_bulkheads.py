@@ -6,10 +6,9 @@ import pytest
 
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
-from mailtls.api.place import Place, PlaceKind
 from mailtls.api.reading.spec import parse
 from mailtls.api.resource import resource_path
-from mailtls.api.spec import Key
+from mailtls.api.spec import Key, Place, PlaceKind
 from mailtls.controller import reconciler as reconcile
 from mailtls.controller.bulkheads import Bulkheads
 from mailtls.controller.composition import defaults_of

@@ -1,4 +1,4 @@
-"""What an installation decides: features switched off, and who may ask its account for which names."""
+"""What an installation decides: which features are off, and which namespaces may order which names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from mailtls.api.preset import PRESETS
-from mailtls.api.spec import Desired, UpdateStrategy
+from mailtls.api.reading.ports import PRESETS
+from mailtls.api.spec import Desired, UpdateStrategy, Workload
 from mailtls.probe.target import Way
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.steps import Action, ReloadPod
 
 
 class Feature(StrEnum):
@@ -23,18 +22,18 @@ class Feature(StrEnum):
     DOMAINS = "domains"
 
 
-_SAID: Final[Mapping[Feature, tuple[str, str]]] = {
+_REFUSALS: Final[Mapping[Feature, tuple[str, str]]] = {
     Feature.EXEC: (
         "No command is run in pods",
-        "or bring the certificate in by updateStrategy: Restart, or None where the server looks at its files itself",
+        "or set updateStrategy: Restart, or None where the server watches its files itself",
     ),
     Feature.CUSTOM_RELOADS: (
         "Only the reload commands of presets are run in pods",
         "or remove workloads[].reload.command where workloads[].preset has a command of its own",
     ),
-    Feature.RESTARTS: ("No workload is restarted", "or bring the certificate in by updateStrategy: Reload or None"),
-    Feature.SERVICES: ("No Services are looked for", "or take Service out of spec.probe.from"),
-    Feature.DOMAINS: ("No mail domains are looked at", "or remove spec.domains"),
+    Feature.RESTARTS: ("No workload is restarted", "or set updateStrategy: Reload or None"),
+    Feature.SERVICES: ("No Services are probed", "or remove Service from spec.probe.from"),
+    Feature.DOMAINS: ("No mail domains are checked", "or remove spec.domains"),
 }
 _PRESET_RELOADS: Final = frozenset(preset.reload for preset in PRESETS.values() if preset.reload)
 
@@ -58,38 +57,40 @@ class Features:
         """Say that a feature is off, by the name of the value that does it, None while it is on."""
         if feature not in self.off:
             return None
-        what, way_out = _SAID[feature]
-        message = f"{what}: features.{feature} is false in the operator's Helm values. Set it to true, {way_out}."
+        what, remedy = _REFUSALS[feature]
+        message = f"{what}: features.{feature} is false in the operator's Helm values. Set it to true, {remedy}."
         return Finding(Reason.FEATURE_DISABLED, message)
 
     def refusals(self, desired: Desired) -> tuple[Finding, ...]:
-        """Say of all that a resource asks for and that is off."""
-        ways = {workload.update_strategy for workload in desired.workloads}
+        """Return a finding for each feature that a resource uses and that is off."""
+        strategies = {workload.update_strategy for workload in desired.workloads}
         commands = {reload.command for workload in desired.workloads for reload in workload.reloads}
-        asked = {
-            Feature.EXEC: UpdateStrategy.RELOAD in ways,
+        used = {
+            Feature.EXEC: UpdateStrategy.RELOAD in strategies,
             Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
-            Feature.RESTARTS: UpdateStrategy.RESTART in ways,
+            Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
             Feature.SERVICES: Way.SERVICE in desired.probe.ways,
             Feature.DOMAINS: bool(desired.domains),
         }
-        return tuple(filter(None, (self.refusal(feature) for feature in Feature if asked[feature])))
+        return tuple(filter(None, (self.refusal(feature) for feature in Feature if used[feature])))
 
-    def refusal_to_tell(self, step: Action) -> Finding | None:
-        """Say why a pod is not told to reload, or a workload or pod not replaced; None where it may be."""
-        if not isinstance(step, ReloadPod):
-            off = self.refusal(Feature.RESTARTS)
-            if off is None or step.workload.update_strategy is not UpdateStrategy.RELOAD:
-                return off
-            message = (
-                f"{step.workload} must be restarted, because a reload does not help or cannot be run, and "
-                "features.restarts is false in the Helm values. Set it to true or run kubectl rollout restart yourself."
-            )
-            return Finding(off.reason, message)
+    def reload_refusal(self, workload: Workload) -> Finding | None:
+        """Say why no pod of a workload is reloaded; None where it may be."""
         if (off := self.refusal(Feature.EXEC)) is not None:
             return off
-        is_custom = any(reload.command not in _PRESET_RELOADS for reload in step.workload.reloads)
+        is_custom = any(reload.command not in _PRESET_RELOADS for reload in workload.reloads)
         return self.refusal(Feature.CUSTOM_RELOADS) if is_custom else None
+
+    def restart_refusal(self, workload: Workload) -> Finding | None:
+        """Say why a workload is not restarted, nor one of its pods replaced; None where it may be."""
+        off = self.refusal(Feature.RESTARTS)
+        if off is None or workload.update_strategy is not UpdateStrategy.RELOAD:
+            return off
+        message = (
+            f"{workload} must be restarted, because a reload does not help or cannot be run, and "
+            "features.restarts is false in the Helm values. Set it to true or run kubectl rollout restart yourself."
+        )
+        return Finding(off.reason, message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-from mailtls.api.place import Place
 from mailtls.hostname import dialled
 from mailtls.maildomain.facts import MailDomain
 from mailtls.pki.certificate import KeyAlgorithm
@@ -83,7 +82,7 @@ class Workload:
 
     @property
     def reloads(self) -> tuple[Reload, ...]:
-        """All commands that a pod is told by, in their order; empty where none is."""
+        """All commands that reload a pod, in their order; empty where there is none."""
         return (*((self.reload,) if self.reload else ()), *self.also)
 
 
@@ -95,6 +94,38 @@ class DataRef:
     namespace: str
     name: str
     key: str
+
+
+class PlaceKind(StrEnum):
+    """What sort of server or object a step waits for."""
+
+    CA = "CA"
+    DNS = "DNS server"
+    RESOLVER = "resolvers"
+    HTTP01 = "HTTP-01 self-checks"
+    PODS = "pods"
+    OBJECTS = "objects"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One thing that a step waits for and that may be dead: a CA's host, a DNS server, or the pods of a namespace."""
+
+    kind: PlaceKind
+    name: str = ""
+
+    @property
+    def differs_by_resource(self) -> bool:
+        """Whether it may answer for one resource while it is dead for another."""
+        return self.kind in {PlaceKind.PODS, PlaceKind.HTTP01}
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is limited even while it answers: a check of domains makes many lookups at once."""
+        return self.kind is PlaceKind.RESOLVER
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
 
 
 class SolverSettings(Protocol):
@@ -113,18 +144,18 @@ class SolverSettings(Protocol):
 
     @property
     def self_check(self) -> bool:
-        """Whether the response is looked at before the CA is asked to validate it."""
+        """Whether the response is checked before the CA is asked to validate it."""
 
     @property
     def delay(self) -> timedelta | None:
-        """How long after publication the CA is asked where nobody can look at the response; None: it was not set."""
+        """How long after publication the CA is asked where nobody can check the response; None: it was not set."""
 
     @property
     def references(self) -> tuple[DataRef, ...]:
         """The entries of Secrets and ConfigMaps that it reads."""
 
     def place(self, namespace: str) -> Place | None:
-        """What publishing and looking wait on, for a resource of `namespace`; None: nothing that may be dead."""
+        """What publishing and checking wait for, for a resource of `namespace`; None: nothing that may be dead."""
 
     def __hash__(self) -> int: ...
 
@@ -152,7 +183,7 @@ class Acme:
     `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
     user keeps; None: the operator keeps the key of one account per (server, email) in a Secret. `namespace` is whose
     account it is, and where that Secret is: empty for the installation's, which stays in the operator's namespace.
-    `common_name`: requests carry a common name, for private authorities that want one.
+    `common_name`: requests carry a common name, for private CAs that require one.
     """
 
     server: str
@@ -193,7 +224,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class PublicName:
-    """The name and ports by which the rest of the world comes: nobody out there sends a PROXY header or XCLIENT."""
+    """The name and ports of the public route: nobody out there sends a PROXY header or XCLIENT."""
 
     host: str
     ports: tuple[Port, ...]

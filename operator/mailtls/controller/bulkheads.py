@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from mailtls.api.place import Place
-from mailtls.api.spec import Desired, Key
+from mailtls.api.spec import Desired, Key, Place
 from mailtls.controller.compartments import Compartments
 from mailtls.controller.deadlines import deadline_of
 from mailtls.controller.step import Step

@@ -9,8 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mailtls.api.place import Place
-from mailtls.api.spec import Key
+from mailtls.api.spec import Key, Place
 from mailtls.controller.places import SLOW
 
 MOST_PLACES: Final = 4096  # remembered; who is forgotten is as one that was never tried

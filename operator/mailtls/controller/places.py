@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from mailtls.api.place import Place, PlaceKind
-from mailtls.api.spec import Acme, Desired
+from mailtls.api.spec import Acme, Desired, Place, PlaceKind
 from mailtls.context import Context
 from mailtls.controller.step import (
     AdoptSecret,

@@ -7,10 +7,9 @@ from functools import partial
 
 import structlog
 
-from mailtls.api.place import PlaceKind
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
-from mailtls.api.spec import Desired, Key
+from mailtls.api.spec import Desired, Key, PlaceKind
 from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.controller.bulkheads import Bulkheads, NoPlace, Visit, Watchdog

@@ -35,7 +35,6 @@ class Backoff:
 
 
 _SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
-
 ISSUANCE: Final = Backoff("issuance", _MINUTE, _DAY, factor=10, jitter=0.2)
 """Orders that failed: each costs at the CA, and counts against its limits."""
 CHALLENGE: Final = Backoff("challenge", _MINUTE / 2, 10 * _MINUTE, jitter=0.2)
@@ -64,7 +63,6 @@ LEADER: Final = Backoff("leader", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
 """The beginning of a leader's work while the API server does not let it begin."""
 WATCH: Final = Backoff("watch", _SECOND, _MINUTE, factor=1.6)
 """Watches that fail, which are kopf's to begin again."""
-
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, EXEC, PROBE, REFUSED_PORT, RECONCILE, CONFLICT,
     API_REQUEST, LEADER,

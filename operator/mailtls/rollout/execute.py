@@ -122,7 +122,7 @@ class Rolling:
 
     def roll(self, context: Context, step: Roll) -> Context:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
-        if not isinstance(step.step, RolloutFailed) and (off := self.features.refusal_to_tell(step.step)) is not None:
+        if not isinstance(step.step, RolloutFailed) and (off := self._refusal(step.step)) is not None:
             return self._noted(context, step.step, off)
         if isinstance(step.step, ReloadPod):
             return self._reload(context, step.step)
@@ -135,6 +135,12 @@ class Rolling:
         self.metrics.retried(ROLLOUT.kind)
         retry_at = self.clock.now() + ROLLOUT.after(failed, random())  # noqa: S311 - jitter
         return context.with_rollout(failures=failed, failure=Failure(step.step.finding, retry_at))
+
+    def _refusal(self, action: Action) -> Finding | None:
+        """Say which feature is off that the action needs; None where it may be done."""
+        if isinstance(action, ReloadPod):
+            return self.features.reload_refusal(action.workload)
+        return self.features.restart_refusal(action.workload)
 
     def _reload(self, context: Context, step: ReloadPod) -> Context:
         fault = reload_pod(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from mailtls.api.installation import AllowedNames
-from mailtls.api.preset import PRESETS, default_policy
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
+from mailtls.api.reading.ports import PRESETS, default_policy
 from mailtls.api.reading.spec import Defaults, parse, secret_name
 from mailtls.api.spec import (
     Acme,
@@ -165,13 +165,13 @@ def test_several_servers_in_one_workload_are_told_by_all_their_commands() -> Non
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        ({"preset": "postfix"}, "StatefulSet/mail stands here twice"),
+        ({"preset": "postfix"}, "StatefulSet/mail is listed twice"),
         ({"preset": "dovecot", "updateStrategy": "Restart"}, "give all its entries the same updateStrategy"),
-        ({"preset": "exim"}, "port 25 stands in another entry of StatefulSet/mail"),
+        ({"preset": "exim"}, "port 25 is in another entry of StatefulSet/mail"),
     ],
 )
 def test_entries_of_one_workload_that_contradict_each_other_are_refused(second: Json, words: str) -> None:
-    """The same server again, two ways to tell the pods, and a port that two servers claim."""
+    """The same server again, two update strategies, and a port that two servers claim."""
     entries = [TWO_SERVERS[0], {"kind": "StatefulSet", "name": "mail", **second}]
     assert words in refusal({"workloads": entries})
 
@@ -197,7 +197,7 @@ def test_name_is_normalised(written: str, read: str) -> None:
 
 def test_names_that_are_the_same_once_normalised_are_refused() -> None:
     """One name in two spellings is one name twice."""
-    assert "stands here twice" in refusal({"dnsNames": ["mx1.bücher.example", "MX1.xn--bcher-kva.example."]})
+    assert "is listed twice" in refusal({"dnsNames": ["mx1.bücher.example", "MX1.xn--bcher-kva.example."]})
 
 
 @pytest.mark.parametrize(

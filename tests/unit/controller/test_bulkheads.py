@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from builders.contexts import a_context
 from builders.stories import NOW, desired
-from mailtls.api.place import Place, PlaceKind
-from mailtls.api.spec import Acme, DataRef, Desired, Key, SolverSpec
+from mailtls.api.spec import Acme, DataRef, Desired, Key, Place, PlaceKind, SolverSpec
 from mailtls.api.state import Failure
 from mailtls.controller.bulkheads import Bulkheads, NoPlace
 from mailtls.controller.compartments import Compartments

@@ -18,11 +18,10 @@ from mailtls.cli.preflight.place import Place
 from mailtls.controller.step import FindWays, LookAtDomains
 from mailtls.domains.execute import Watching
 from mailtls.kube.rights import ALWAYS, NEEDED, OF_FEATURES, Installation, feature_of, needed
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.kube.workload import WorkloadState
 from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.probe.target import Port, TlsMode, TlsPolicy, Way
 from mailtls.reasons.reason import Reason
-from mailtls.rollout.steps import ReloadPod, RestartWorkload
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.verification.find_routes import WayFinding
 
@@ -56,8 +55,7 @@ def test_reload_is_refused_where_its_command_may_not_be_run(
     switched: Features, reload: Reload | None, refused: Feature | None
 ) -> None:
     """A preset's command is known by its words, whoever wrote them."""
-    step = ReloadPod(workload(UpdateStrategy.RELOAD, reload), PodState("postfix-0", "uid", (), ready=True))
-    finding = switched.refusal_to_tell(step)
+    finding = switched.reload_refusal(workload(UpdateStrategy.RELOAD, reload))
     assert (finding is None) == (refused is None)
     if finding is not None:
         assert finding.reason is Reason.FEATURE_DISABLED
@@ -73,15 +71,13 @@ def test_command_of_a_further_server_in_the_same_pods_is_one_of_the_resources_ow
 
 def test_restart_is_refused_only_where_restarts_are_off() -> None:
     """It needs no command in a pod."""
-    step = RestartWorkload(workload(UpdateStrategy.RELOAD))
-    finding = off(Feature.RESTARTS).refusal_to_tell(step)
+    finding = off(Feature.RESTARTS).restart_refusal(workload(UpdateStrategy.RELOAD))
     assert finding is not None
     assert "kubectl rollout restart yourself" in finding.message
-    step = RestartWorkload(workload(UpdateStrategy.RESTART))
-    finding = off(Feature.RESTARTS).refusal_to_tell(step)
+    finding = off(Feature.RESTARTS).restart_refusal(workload(UpdateStrategy.RESTART))
     assert finding is not None
     assert "features.restarts is false" in finding.message
-    assert off(Feature.EXEC, Feature.CUSTOM_RELOADS).refusal_to_tell(step) is None
+    assert off(Feature.EXEC, Feature.CUSTOM_RELOADS).restart_refusal(workload(UpdateStrategy.RESTART)) is None
 
 
 def test_pods_are_left_alone_where_exec_is_off_and_the_resource_says_so() -> None:

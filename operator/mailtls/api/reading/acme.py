@@ -65,7 +65,7 @@ def acme(node: Node, namespace: str, default: Acme | None, solvers: SolverReader
         )
     if not chosen.solvers:
         raise node.at("solvers").refused(
-            "names could not be validated in any way, so list a solver here, or acme.solvers in the Helm values",
+            "no solver can validate the names, so list one here, or set acme.solvers in the Helm values",
             Reason.NO_SOLVER,
         )
     return chosen
@@ -107,7 +107,7 @@ def directory_url(node: Node) -> str:
     if text in SHORT_NAMES:
         return SHORT_NAMES[text]
     if text.startswith("http://"):
-        raise node.refused("use an https URL: over http anybody on the way could answer in the CA's place")
+        raise node.refused("use an https URL: over http anybody on the path could answer instead of the CA")
     if not _is_https_url(text):
         raise node.refused("write letsencrypt, letsencrypt-staging, or the https URL of an ACME directory")
     return text

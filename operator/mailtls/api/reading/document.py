@@ -62,7 +62,7 @@ class Node:
         if self.value is None:
             raise self.refused("this must be given")
         if not isinstance(self.value, str):
-            raise self.refused("write a text here, in quotation marks where YAML takes it for something else")
+            raise self.refused("write a text here, in quotation marks where YAML reads it as something else")
         if not 1 <= len(self.value) <= most:
             raise self.refused(f"write 1 to {most} characters")
         if any(ord(character) < ord(" ") or 0xD800 <= ord(character) <= 0xDFFF for character in self.value):  # noqa: PLR2004
@@ -72,7 +72,7 @@ class Node:
     def argument(self, most: int) -> str:
         """Return a text for a program, of up to `most` characters of any kind but NUL (execve takes none)."""
         if not isinstance(self.value, str):
-            raise self.refused("write a text here, in quotation marks where YAML takes it for something else")
+            raise self.refused("write a text here, in quotation marks where YAML reads it as something else")
         if len(self.value) > most or "\0" in self.value:
             raise self.refused(f"write up to {most} characters and no NUL")
         return self.value

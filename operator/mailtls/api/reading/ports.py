@@ -1,11 +1,52 @@
-"""Reads the ports of a `MailServerTLS`: what is spoken there, where TLS begins, and what is demanded of it."""
+"""Reads the ports of a `MailServerTLS`, and holds the ports and reload command of each preset."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
 
-from mailtls.api.preset import default_policy
 from mailtls.api.reading.document import Node
-from mailtls.probe.target import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
+from mailtls.probe.target import RELAY_PORT, Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.reasons.software import Software
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a workload may leave out; an empty tuple means that the user must give it, or that there is nothing."""
+
+    reload: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+
+
+_MAIL = (
+    Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),  # RFC 3207 section 4: other servers may come without
+    Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),  # RFC 8314 section 3.3
+    Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
+)
+_IMAPS = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
+PRESETS: Mapping[Software, Preset] = MappingProxyType(
+    {
+        Software.POSTFIX: Preset(reload=("postfix", "reload"), ports=_MAIL),
+        Software.DOVECOT: Preset(
+            reload=("doveadm", "reload"),
+            ports=(Port(143, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.IMAP), _IMAPS),
+        ),
+        # Both run as process 1 of their container. `kill` is the shell's own, as small images have no other.
+        Software.EXIM: Preset(reload=("sh", "-c", "kill -HUP 1"), ports=_MAIL),
+        Software.HAPROXY: Preset(
+            reload=("sh", "-c", "kill -USR2 1"), ports=(Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), _IMAPS)
+        ),
+        Software.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate only at its start: a restart is needed
+        Software.GENERIC: Preset(),
+    }
+)
+
+
+def default_policy(port: int, tls: TlsMode) -> TlsPolicy:
+    """What a port must do where the spec does not say: only port 25 may accept plain text, as other servers use it."""
+    takes_plain_text = port == RELAY_PORT and tls is TlsMode.START_TLS
+    return TlsPolicy.OPPORTUNISTIC if takes_plain_text else TlsPolicy.ENFORCED
 
 
 def ports_listed(node: Node) -> tuple[Port, ...]:
@@ -14,7 +55,7 @@ def ports_listed(node: Node) -> tuple[Port, ...]:
     for item in node.items(16):
         port = _port(item)
         if port.port in ports:
-            raise item.refused(f"port {port.port} stands here twice, so remove one of the two")
+            raise item.refused(f"port {port.port} is listed twice, so remove one of the two")
         ports[port.port] = port
     return tuple(ports.values())
 
@@ -24,7 +65,7 @@ def _port(node: Node) -> Port:
     protocol, policy = node.at("protocol"), node.at("tlsPolicy")
     wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
     if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
-        raise policy.refused("implicit TLS leaves no room for plain text, so remove tlsPolicy, or set it to Enforced")
+        raise policy.refused("implicit TLS never allows plain text, so remove tlsPolicy, or set it to Enforced")
     spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
     proxy = node.at("proxyProtocol")
     return Port(
@@ -42,7 +83,7 @@ def _xclient_address(node: Node, spoken: Protocol) -> str | None:
     if not node.is_given:
         return None
     if spoken not in {Protocol.SMTP, Protocol.LMTP}:
-        raise node.refused("only smtp and lmtp know XCLIENT, so remove xclientAddress")
+        raise node.refused("only smtp and lmtp support XCLIENT, so remove xclientAddress")
     return str(node.read(_address))
 
 

@@ -53,14 +53,14 @@ def _ways(node: Node) -> frozenset[Way]:
     if Way.PODS not in ways:
         raise node.refused("a rollout is decided by what each pod serves, so keep Pods in the list")
     if len(set(ways)) < len(ways):
-        raise node.refused("a word stands here twice, so remove one of the two")
+        raise node.refused("a route is listed twice, so remove one of the two")
     return frozenset(ways)
 
 
 def _public(node: Node, asked: Asked, ways: frozenset[Way]) -> PublicName | None:
     if Way.PUBLIC not in ways:
         if node.is_given:
-            raise node.refused("nobody looks from outside, so add Public to probe.from, or remove public")
+            raise node.refused("the public route is not probed, so add Public to probe.from, or remove public")
         return None
     host, ports = node.at("host"), ports_listed(node.at("ports")) or _ports_outside(asked.workloads)
     if asked.workloads and not ports:
@@ -68,7 +68,9 @@ def _public(node: Node, asked: Asked, ways: frozenset[Way]) -> PublicName | None
     return PublicName(host.read(_host) if host.is_given else asked.host, ports)
 
 
-_NO_PORT: Final = "no port of the workloads is one for the outside, so list some, such as {port: 25, tlsMode: StartTLS}"
+_NO_PORT: Final = (
+    "no port of the workloads is for the public route, so list some, such as {port: 25, tlsMode: StartTLS}"
+)
 
 
 def _host(text: str) -> str:
@@ -94,7 +96,7 @@ def domains(node: Node) -> tuple[MailDomain, ...]:
     for item in node.items(MOST_DOMAINS):
         name = item.at("name").read(_domain)
         if name in found:
-            raise item.refused("a domain stands here twice, so remove one of the two")
+            raise item.refused("a domain is listed twice, so remove one of the two")
         selectors = item.at("dkimSelectors").items(MOST_SELECTORS)
         found[name] = MailDomain(name, tuple(dict.fromkeys(each.read(_selector) for each in selectors)))
     return tuple(found.values())

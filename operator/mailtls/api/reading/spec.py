@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from mailtls.api.installation import AllowedNames, first_refused
-from mailtls.api.preset import PRESETS, Preset
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
-from mailtls.api.reading.ports import ports_listed
+from mailtls.api.reading.ports import PRESETS, Preset, ports_listed
 from mailtls.api.reading.probe import Asked, domains, probe
 from mailtls.api.spec import (
     DNS01,
@@ -152,7 +151,7 @@ def _dns_names(node: Node) -> tuple[str, ...]:
     for item in node.items(100):
         name = item.read(certificate_name)
         if name in names:
-            raise node.refused("a name stands here twice, so remove one of the two")
+            raise node.refused("a name is listed twice, so remove one of the two")
         names.append(name)
     if not names:
         raise node.refused("name at least one host, such as mx1.example.com")
@@ -226,7 +225,7 @@ def _workloads(node: Node) -> tuple[Workload, ...]:
     for item in node.items(32):
         workload, server = _workload(item), _software(item)
         if (str(workload), server) in servers:
-            raise item.refused(f"{workload} stands here twice, so remove one of the two")
+            raise item.refused(f"{workload} is listed twice, so remove one of the two")
         servers.add((str(workload), server))
         before = workloads.get(str(workload))
         workloads[str(workload)] = _together(item, before, workload) if before else workload
@@ -237,12 +236,12 @@ def _together(node: Node, before: Workload, more: Workload) -> Workload:
     """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
     if before.update_strategy is not more.update_strategy:
         raise node.at("updateStrategy").refused(
-            f"{more} is told in one way, so give all its entries the same updateStrategy"
+            f"{more} has one update strategy, so give all its entries the same updateStrategy"
         )
     taken = {port.port for port in before.ports}
     twice = next((port.port for port in more.ports if port.port in taken), None)
     if twice is not None:
-        raise node.at("ports").refused(f"port {twice} stands in another entry of {more}, so list each server's own")
+        raise node.at("ports").refused(f"port {twice} is in another entry of {more}, so list each server's own ports")
     return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
 
 

@@ -11,9 +11,8 @@ from typing import Final, Protocol
 
 import dns.name
 
-from mailtls.api.place import Place, PlaceKind
 from mailtls.api.reading.document import Node, duration
-from mailtls.api.spec import DNS01, DataRef
+from mailtls.api.spec import DNS01, DataRef, Place, PlaceKind
 from mailtls.issuance.solvers.base import VISIBLE, ChallengeResponse, Outcome, Remark, Stage, Visibility
 from mailtls.issuance.solvers.propagation import Spread, names_by
 from mailtls.reasons.reason import Finding, Reason

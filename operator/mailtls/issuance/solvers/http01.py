@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from mailtls.api.place import Place, PlaceKind
 from mailtls.api.reading.document import Node
-from mailtls.api.spec import HTTP01, DataRef
+from mailtls.api.spec import HTTP01, DataRef, Place, PlaceKind
 from mailtls.issuance.solvers.base import (
     VISIBLE,
     ChallengeResponse,

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from mailtls.api.place import Place
-from mailtls.api.spec import DNS01, Acme, DataRef, Desired, SolverSpec
+from mailtls.api.spec import DNS01, Acme, DataRef, Desired, Place, SolverSpec
 
 _WILDCARD: Final = "*."
 _NO_MATCH: Final = -1

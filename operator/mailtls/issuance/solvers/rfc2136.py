@@ -182,7 +182,7 @@ def _dns_server(text: str) -> str:
     if match is None or not 0 < int(match["port"] or DNS_PORT) <= HIGHEST_PORT:
         raise ValueError(
             "write host or host:port, such as ns1.example.com:53;"
-            " an IPv6 address stands in brackets, such as [2001:db8::53]:53"
+            " write an IPv6 address in brackets, such as [2001:db8::53]:53"
         )
     return text
 

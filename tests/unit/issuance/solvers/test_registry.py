@@ -10,10 +10,9 @@ import pytest
 from builders import toy_provider
 from builders.toy_provider import Toy
 from fakes.toy_service import TOKEN, ToyService, running
-from mailtls.api.place import Place, PlaceKind
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec, Node
-from mailtls.api.spec import DataRef
+from mailtls.api.spec import DataRef, Place, PlaceKind
 from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Outcome, Solver, Stage, Surroundings
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.http01 import Http01
