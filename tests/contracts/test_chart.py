@@ -75,13 +75,13 @@ def test_release_job_is_the_operator_with_another_command() -> None:
     """The same image, settings, trust and rights, and a Job of Helm's that no Service takes for a replica."""
     values = str(HERE / "valid" / "private-authority.yaml")
     objects = render("--values", values)
-    job, pod = objects["Job", "mailtls-release"], pod_of(objects)
+    job, pod = objects["Job", "mailtls-uninstall"], pod_of(objects)
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
     released = job["spec"]["template"]["spec"]
     differ = ("name", "args", "ports", "livenessProbe", "readinessProbe")
     one, other = (each["containers"][0] for each in (pod, released))
     assert {**one, **dict.fromkeys(differ)} == {**other, **dict.fromkeys(differ)}
-    assert other["args"] == ["release"]
+    assert other["args"] == ["uninstall"]
     assert released["restartPolicy"] == "Never"
     replicas_only = {"containers": None, "restartPolicy": None, "topologySpreadConstraints": None}
     assert {**released, **replicas_only} == {**pod, **replicas_only}
@@ -94,8 +94,8 @@ def test_release_job_is_the_operator_with_another_command() -> None:
 
 def test_release_job_can_be_left_out() -> None:
     """Neither the switch nor the plain manifest has it."""
-    assert ("Job", "mailtls-release") not in render("--set", "preDeleteHook.enabled=false")
-    assert ("Job", "mailtls-release") not in render("--no-hooks")
+    assert ("Job", "mailtls-uninstall") not in render("--set", "preDeleteHook.enabled=false")
+    assert ("Job", "mailtls-uninstall") not in render("--no-hooks")
 
 
 def test_crd_in_the_chart_is_the_repository_one_and_kept_on_uninstall() -> None:

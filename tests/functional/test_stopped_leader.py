@@ -22,7 +22,7 @@ LEADER = textwrap.dedent("""
     from time import monotonic
     from mailtls.controller.election import Leadership, LeadershipLost
     from mailtls.api.spec import PrivateKeyPolicy
-    from mailtls.world import keys
+    from mailtls.issuance import keys
     from mailtls.issuance.acme.network import Network, RequestKind
     from mailtls.issuance.acme.session import account_key
     from mailtls.net.effects import guarded

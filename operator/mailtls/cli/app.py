@@ -10,8 +10,10 @@ from typing import Annotated, Final
 import typer
 
 from mailtls import __version__
+from mailtls.cli import cluster as requests
+from mailtls.cli import cluster as status
 from mailtls.cli import preflight_command as preflight
-from mailtls.cli import probe, requests, status
+from mailtls.cli import probe
 from mailtls.cli.errors import unusable
 
 _MOST_SUGGESTIONS: Final = 3
@@ -70,13 +72,13 @@ def run(
     _leave(operator.run())
 
 
-def release() -> None:
+def uninstall() -> None:
     """Close open orders and let their Secrets go, before an installation is removed; no replica is the leader then.
 
     Takes a minute at most. Ends well also where something had to be left, which the log tells: it must not keep an
     installation from being removed.
     """
-    from mailtls.controller import uninstall as last_act
+    from mailtls.controller.uninstall import close_all_orders
     from mailtls.kube.connection import NotConfigured, configure
     from mailtls.logs import configure_logs
     from mailtls.settings import InvalidSettings, Settings
@@ -84,9 +86,9 @@ def release() -> None:
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_format, settings.log_level)
-        last_act.release(settings, partial(configure, None, settings.kubeconfig))
+        close_all_orders(settings, partial(configure, None, settings.kubeconfig))
     except (InvalidSettings, NotConfigured) as problem:
-        typer.echo(f"Nothing was released: {problem}", err=True)
+        typer.echo(f"No open order was closed: {problem}", err=True)
     _leave(0)
 
 
@@ -135,4 +137,4 @@ app.command("renew", epilog=EPILOG)(requests.renew)
 app.command("rollback", epilog=EPILOG)(requests.rollback)
 app.command("probe-now", epilog=EPILOG)(requests.probe_now)
 app.command(epilog=EPILOG)(run)
-app.command(epilog=EPILOG)(release)
+app.command(epilog=EPILOG)(uninstall)

@@ -41,7 +41,7 @@ class Patience:
     pause: float = 2.0
 
 
-class Release:
+class Uninstall:
     """Takes the lead for good, closes open orders, and lets go of those that cannot be closed."""
 
     def __init__(self, orders: Closing, elector: Elector, patience: Patience | None = None) -> None:
@@ -57,7 +57,7 @@ class Release:
         except (ApiError, Unreachable) as problem:
             log.warning("open orders could not be looked for", error=str(problem))
             return 1
-        log.info("released", closed=closed, not_released=left)
+        log.info("open orders are closed", closed=closed, still_held=left)
         return left
 
     def _take_the_lead(self) -> None:
@@ -67,7 +67,7 @@ class Release:
     def _close_in_time(self) -> int:
         """Close all orders side by side, and those that failed again, until none is left or the time is over."""
         deadline, closed = time.monotonic() + self._patience.cleaning, 0
-        workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="release")
+        workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="uninstall")
         while (held := self._orders.held()) and (left := deadline - time.monotonic()) > 0:
             done, late = wait([workers.submit(self._close, secret) for secret in held], timeout=left)
             succeeded = sum(each.result() for each in done)
@@ -104,12 +104,12 @@ class Release:
         return left
 
 
-def release(settings: Settings, load: Callable[[], Any]) -> int:
-    """Release all that the operator of these settings holds; returns how many Secrets still are."""
+def close_all_orders(settings: Settings, load: Callable[[], Any]) -> int:
+    """Close every order and let go of every Secret that the operator holds; returns how many it still holds."""
     cluster = KubernetesCluster(load)
     elector = Elector(cluster, Candidate(settings.namespace, settings.lease, settings.identity), SystemClock())
     parts = Parts(settings, cluster, Metrics(), elector.leadership, Tokens(), Claims(), stopping=Event())
-    return Release(closing(parts), elector).run()
+    return Uninstall(closing(parts), elector).run()
 
 
 def _name(secret: Json) -> str:

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired
-from mailtls.cli.preflight import acme, admission, serving
-from mailtls.cli.preflight import challenges as proofs
-from mailtls.cli.preflight import network as names
-from mailtls.cli.preflight import network as ports
+from mailtls.cli.preflight import admission, issuance, network, serving
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.results import Line, bad, good, unseen
 from mailtls.kube.interface import ApiError
@@ -27,10 +24,10 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         yield bad("spec", invalid.finding)
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
-    yield from names.name_lines(desired, place)
-    yield from _seen("CA", acme.lines(desired, place))
-    yield from _seen("proofs", proofs.lines(desired, place))
-    yield from ports.port_lines(desired, place)
+    yield from network.name_lines(desired, place)
+    yield from _seen("CA", issuance.ca_lines(desired, place))
+    yield from _seen("challenges", issuance.challenge_lines(desired, place))
+    yield from network.port_lines(desired, place)
     yield from serving.lines(resource, desired, place)
 
 

@@ -10,7 +10,7 @@ from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.controller.election import Candidate, Elector
 from mailtls.controller.parts import Closing
-from mailtls.controller.uninstall import Patience, Release
+from mailtls.controller.uninstall import Patience, Uninstall
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 
 QUICK = Patience(handover=0.0, cleaning=1.0, pause=0.01)
@@ -54,8 +54,8 @@ class Orders:
 
 def run(orders: Orders, cluster: FakeCluster | None = None, patience: Patience = QUICK) -> int:
     """Release them all."""
-    elector = Elector(cluster or FakeCluster(), Candidate("mail", "mailtls", "release"), WallClock())
-    return Release(orders.closing(), elector, patience).run()
+    elector = Elector(cluster or FakeCluster(), Candidate("mail", "mailtls", "uninstall"), WallClock())
+    return Uninstall(orders.closing(), elector, patience).run()
 
 
 def test_every_open_order_is_closed() -> None:
@@ -114,7 +114,7 @@ def test_operator_that_leads_stops_and_none_takes_over_meanwhile() -> None:
     assert run(orders, cluster) == 0
     seconds_until(leader.lost.is_set)
     assert not leader.leads
-    assert holder(cluster) == "release"
+    assert holder(cluster) == "uninstall"
     waiting = Replica(cluster, "waiting")
     time.sleep(1.5)  # longer than the lease of a replica
     assert not waiting.leads
