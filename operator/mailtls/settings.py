@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mailtls.api.installation import AllowedNames, Features, parse_features
 from mailtls.issuance.acme.order_rate import Budget, parse_budget
-from mailtls.net.addresses import AddressPolicy, Network, parse_networks
+from mailtls.net.addresses import AddressPolicy, Endpoints, Network, parse_networks
 from mailtls.times import parse_duration
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -76,6 +76,7 @@ class Settings:
     private_servers: bool = True
     private_public_hosts: bool = False
     api_server: str | None = None
+    api_endpoints: Endpoints = field(default_factory=Endpoints, compare=False)  # learned from the API server itself
     disabled_features: Features = field(default_factory=Features)
 
     @classmethod
@@ -137,7 +138,7 @@ class Settings:
 
     def _policy(self, *, private: bool) -> AddressPolicy:
         api_servers = frozenset({self.api_server} if self.api_server else ())
-        return AddressPolicy(self.allowed_networks, private, api_servers)
+        return AddressPolicy(self.allowed_networks, private, api_servers, self.api_endpoints)
 
 
 @dataclass(frozen=True, slots=True)

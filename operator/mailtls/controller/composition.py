@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from mailtls.api.reading.acme import SHORT_NAMES, default_acme
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import Defaults
@@ -32,7 +34,7 @@ from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Replica, endpoint_slice, publish, without_endpoint
 from mailtls.issuance.solvers.registry import SOLVERS, Registry, Solvers
 from mailtls.issuance.validation import Validation
-from mailtls.kube.interface import Cluster
+from mailtls.kube.interface import ApiError, Cluster
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
@@ -46,6 +48,7 @@ from mailtls.rollout.execute import Rolling
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.verification.find_routes import WayFinding
 
+log = structlog.get_logger()
 DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its pass lasts as long where a resolver is dead
 
 
@@ -225,9 +228,21 @@ def _domains(settings: Settings) -> DomainReader:
 
 
 def _begin(parts: Parts, secrets: Secrets) -> None:
+    _learn_api_endpoints(parts)
     _publish(parts)
     with guarded(parts.leadership.require):
         secrets.keep_seal()
+
+
+def _learn_api_endpoints(parts: Parts) -> None:
+    """Know where the API server that answers listens, behind its Service: it says so to every client."""
+    try:
+        found = parts.cluster.get("/api") or {}
+    except ApiError as refusal:
+        log.warning("the API server does not say where it listens", error=str(refusal))
+        return
+    by_network = found.get("serverAddressByClientCIDRs") or ()
+    parts.settings.api_endpoints.add(str(each.get("serverAddress")) for each in by_network)
 
 
 def _publish(parts: Parts) -> None:

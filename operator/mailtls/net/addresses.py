@@ -4,7 +4,7 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
@@ -17,19 +17,44 @@ _COMPATIBLE: Final = ip_network("::/96")  # RFC 4291 section 2.5.5.1
 _METADATA: Final = ip_address("fd00:ec2::254")  # the metadata service over IPv6; its IPv4 address is link-local
 
 
+class Endpoints:
+    """Addresses that are refused at one port only, learned while the process runs; thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: frozenset[tuple[str, int]] = frozenset()
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Learn endpoints such as `192.0.2.7:6443` or `[2001:db8::7]:443`; what is none is passed over."""
+        self._known |= {found for text in texts if (found := _endpoint(text)) is not None}
+
+    def has(self, address: IPv4Address | IPv6Address, port: int | None) -> bool:
+        """Whether it is one of them."""
+        return (str(address), port) in self._known
+
+
+def _endpoint(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    try:
+        return str(ip_address(host.strip("[]"))), int(port)
+    except ValueError:
+        return None  # a name: whoever dials it dials an address
+
+
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
     """What may be dialled. `allowed` networks go before every refusal; `private` admits those that are not global.
 
-    `api_servers` are the addresses of the Kubernetes API, which answers the operator with the operator's rights.
+    `api_servers` are the addresses of the Kubernetes API, which answers the operator with the operator's rights: those
+    of its Service at any port; `api_endpoints` behind it at their port, for much else may listen on those machines.
     """
 
     allowed: tuple[Network, ...] = ()
     private: bool = True
     api_servers: frozenset[str] = frozenset()
+    api_endpoints: Endpoints = field(default_factory=Endpoints, compare=False)
 
-    def refusal(self, address: str) -> str | None:
-        """Say what the address is that must not be dialled; None: it may be."""
+    def refusal(self, address: str, port: int) -> str | None:
+        """Say what the address is that must not be dialled at this port; None: it may be."""
         try:
             found = _without_zone(address)
         except ValueError:
@@ -37,7 +62,7 @@ class AddressPolicy:
         inner = _embedded(found)
         if any(_is_in(each, self.allowed) for each in (found, inner)):
             return None
-        if any(str(each) in self.api_servers for each in (found, inner)):
+        if any(str(each) in self.api_servers or self.api_endpoints.has(each, port) for each in (found, inner)):
             return "the Kubernetes API server"
         return _kind(inner) or _kind(found) or (None if self.private or inner.is_global else "a private address")
 

@@ -115,7 +115,7 @@ class DnsServer:
         """Those that may be dialled; raises `DnsProblem` (AddressRefused) when there is none."""
         if self._policy is None:
             return addresses
-        kinds = {each: self._policy.refusal(each.host) for each in addresses}
+        kinds = {each: self._policy.refusal(*each) for each in addresses}
         admitted = tuple(each for each, kind in kinds.items() if kind is None)
         if not admitted and kinds:
             address, kind = next(iter(kinds.items()))

@@ -55,12 +55,13 @@ class WayFinding:
 
     def _public(self, public: PublicName) -> Iterator[Lead]:
         found = self.find(public.host)
-        obstacles = {address: self._obstacle(public.host, address) for address in found.addresses}
+        obstacles = {address: self._obstacle(public, address) for address in found.addresses}
         undialled = {address: finding for address, finding in obstacles.items() if finding is not None}
         return public_leads(public, found.addresses, found.failure, undialled)
 
-    def _obstacle(self, host: str, address: str) -> Finding | None:
+    def _obstacle(self, public: PublicName, address: str) -> Finding | None:
         """Why an address is not dialled; the probe connects to no other address than the one that was judged here."""
-        if (what := self.policy.refusal(address)) is not None:
-            return refused(host, address, what)
-        return None if self.routable(address) else unroutable(host, address)
+        kinds = (self.policy.refusal(address, each.port) for each in public.ports)
+        if (what := next(filter(None, kinds), None)) is not None:
+            return refused(public.host, address, what)
+        return None if self.routable(address) else unroutable(public.host, address)

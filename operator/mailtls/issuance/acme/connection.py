@@ -73,7 +73,8 @@ class _Connection(HTTPSConnection):
     def _admitted(self, found: Sequence[SocketAddress]) -> Sequence[SocketAddress]:
         if self.policy is None or self.proxy is not None:
             return found  # a proxy is the installation's word, and decides itself where it leads
-        refusals = [(str(each[4][0]), self.policy.refusal(str(each[4][0]))) for each in found]
+        dialled = [(str(each[4][0]), int(each[4][1])) for each in found]
+        refusals = [(address, self.policy.refusal(address, port)) for address, port in dialled]
         admitted = [each for each, (_, what) in zip(found, refusals, strict=True) if what is None]
         if not admitted:
             address, what = refusals[0]

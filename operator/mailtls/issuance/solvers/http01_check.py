@@ -42,7 +42,7 @@ class _Guarded(AbstractResolver):
     ) -> list[ResolveResult]:
         """Look the name up; raises `_Unseen` when all its addresses are refused."""
         found = await self._resolver.resolve(host, port, family)
-        admitted = [each for each in found if self._policy.refusal(each["host"]) is None]
+        admitted = [each for each in found if self._policy.refusal(each["host"], each["port"]) is None]
         if not admitted:
             raise _Unseen("the name leads to an address that the operator does not connect to")
         return admitted
@@ -110,12 +110,13 @@ class Http01Check:
 
     def _refuse_literals(self, url: str) -> None:
         """No resolver is asked for a host that is an address, as in a redirect."""
-        host = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _CA_PORTS[parts.scheme]
         try:
             ipaddress.ip_address(host)
         except ValueError:
             return
-        if self._policy.refusal(host) is not None:
+        if self._policy.refusal(host, port) is not None:
             raise _Unseen("a redirect leads to an address that the operator does not connect to")
 
     def _target(self, url: str, response: aiohttp.ClientResponse) -> str | None:

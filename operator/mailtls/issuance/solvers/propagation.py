@@ -194,7 +194,7 @@ class Propagation:
             (address, server)
             for server in servers[:_MOST_SERVERS]
             for address in names.addresses(server)
-            if self._policy is None or self._policy.refusal(address.host) is None
+            if self._policy is None or self._policy.refusal(*address) is None
         )
         labels = {
             each: f"{name.to_text(omit_final_dot=True)} ({each})" for each, name in islice(found, _MOST_ADDRESSES)

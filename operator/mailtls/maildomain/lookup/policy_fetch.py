@@ -42,7 +42,8 @@ class PolicyFetcher:
     def fetch(self, host: str, addresses: Sequence[str], seconds: float | None = None) -> StsFetch:
         """Fetch the policy of `host` from the first of its addresses that answers; never raises for what it does."""
         limit = self._seconds if seconds is None else min(self._seconds, seconds)
-        refusals = {each: what for each in addresses if self._policy and (what := self._policy.refusal(each))}
+        policy, port = self._policy, self._port
+        refusals = {each: what for each in addresses if policy and (what := policy.refusal(each, port))}
         admitted = [each for each in addresses if each not in refusals]
         if refusals and not admitted:
             address, what = next(iter(refusals.items()))

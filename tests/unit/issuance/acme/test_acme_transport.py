@@ -245,7 +245,7 @@ def test_leader_whose_lease_ended_while_it_connected_sends_nothing(ca: HostileCa
     class Watched(AddressPolicy):
         __slots__ = ()
 
-        def refusal(self, address: str) -> str | None:
+        def refusal(self, address: str, port: int) -> str | None:
             dials.append(address)
             return None
 
