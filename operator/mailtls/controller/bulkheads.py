@@ -65,10 +65,16 @@ class Bulkheads:
         try:
             yield visit
         finally:
-            if not visit.has_asked and (given is not None or waited):
-                with self._lock:
-                    others = self._compartments.turn_away(key, self._monotonic())
-                self._wake_all(others)
+            self._take_back(visit, given, waited=waited)
+
+    def _take_back(self, visit: "Visit", given: object | None, *, waited: bool) -> None:
+        """Give to others what the reconcile did not come to; what it was given meanwhile is for the next one."""
+        with self._lock:
+            is_unused = given is not None and self._compartments.given(visit.key) is given
+            if not is_unused and (visit.has_asked or not waited):
+                return
+            others = self._compartments.turn_away(visit.key, self._monotonic())
+        self._wake_all(others)
 
     @contextmanager
     def entered(self, key: Key, places: frozenset[Place]) -> Iterator[Errand]:

@@ -17,12 +17,19 @@ Group = tuple[str, frozenset[Place], bool]
 """A namespace, what its resources wait on, and whether it is their own part of it that is known to be dead."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Inside:
-    """A resource that has its place; `since` None: it was given to it, and it is on its way there."""
+    """A resource that has its place, since when."""
 
     places: frozenset[Place]
-    since: float | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """A place that is kept for a resource which stood in line, until its next reconcile comes to it or ends."""
+
+    places: frozenset[Place]
 
 
 @dataclass(slots=True)
@@ -39,6 +46,7 @@ class Compartments:
 
     workers: int
     _inside: dict[Key, _Inside] = field(default_factory=dict)
+    _given: dict[Key, _Given] = field(default_factory=dict)
     _lines: OrderedDict[Group, deque[Key]] = field(default_factory=OrderedDict)
     _line_of: dict[Key, Group] = field(default_factory=dict)
     _answered: OrderedDict[Place, bool] = field(default_factory=OrderedDict)
@@ -63,11 +71,10 @@ class Compartments:
 
         The list is of others that may go on now.
         """
-        given = self._inside.pop(key, None)
         others: list[Key] = []
         if not self.is_in_doubt(key, places, now):
-            self._drop_from_line(key)
-        elif given is None or given.places != places:
+            self._drop_from_line(key)  # but what was given to it is kept: it is on its way there
+        elif (given := self._given.pop(key, None)) is None or given.places != places:
             group = (key.namespace, places, any(self._own_of(key, place) is False for place in places))
             if self._line_of.get(key) != group:
                 self._drop_from_line(key)
@@ -76,6 +83,7 @@ class Compartments:
             others = [each for each in self._serve(now) if each != key]
             if key in self._line_of:
                 return False, others
+            self._given.pop(key, None)
         self._inside[key] = _Inside(places, now)
         return True, others
 
@@ -88,7 +96,7 @@ class Compartments:
 
     def turn_away(self, key: Key, now: float) -> list[Key]:
         """Take back what was given to a key that does not want it any more; return those that may go on now."""
-        self._inside.pop(key, None)
+        self._given.pop(key, None)
         self._drop_from_line(key)
         return self._serve(now)
 
@@ -102,8 +110,7 @@ class Compartments:
 
     def given(self, key: Key) -> object | None:
         """Return a token of the place that was given to the key and not taken yet, None without one."""
-        inside = self._inside.get(key)
-        return inside if inside is not None and inside.since is None else None
+        return self._given.get(key)
 
     def is_waiting(self, key: Key) -> bool:
         """Whether the key stands in line."""
@@ -134,7 +141,7 @@ class Compartments:
             if group in self._lines:
                 self._lines.move_to_end(group)
             if is_doubtful:
-                self._inside[key] = _Inside(group[1], None)
+                self._given[key] = _Given(group[1])
             served.append(key)
         return served
 
@@ -165,8 +172,10 @@ class Compartments:
 
     def _doubtful_inside(self, now: float) -> list[tuple[Key, frozenset[Place]]]:
         found = []
-        for key, inside in self._inside.items():
-            doubtful = frozenset(place for place in inside.places if self._doubts(key, place, now))
+        taken = [(key, each.places) for key, each in self._inside.items()]
+        taken += [(key, each.places) for key, each in self._given.items()]
+        for key, places in taken:
+            doubtful = frozenset(place for place in places if self._doubts(key, place, now))
             if doubtful:
                 found.append((key, doubtful))
         return found
@@ -185,6 +194,6 @@ class Compartments:
 
     def _blames(self, place: Place, inside: _Inside, now: float) -> bool:
         """Whether somebody has been there for long; where one of several places is known to be dead, it is that one."""
-        if place not in inside.places or inside.since is None or now - inside.since < SLOW:
+        if place not in inside.places or now - inside.since < SLOW:
             return False
         return not any(self._answered.get(other) is not True for other in inside.places if other != place)

@@ -74,10 +74,19 @@ class Observer:
         return memory.context if self.clock.now() - read_at < READ_LASTS else None
 
     def resource(self, key: Key) -> Json | None:
-        """Return the resource as it is now; None when it is gone or on its way out."""
+        """Return the resource as it is now; None when it is gone or on its way out.
+
+        Where it cannot be read, what was heard of it is still to be read: no reconcile goes on from what it knew.
+        """
+        read_at = self.clock.now()
+        try:
+            found = self.cluster.get(resource_path(key))
+        except Exception:
+            with self._lock:
+                self._heard.add(key)
+            raise
         with self._lock:
-            self._read_at[key] = self.clock.now()
-        found = self.cluster.get(resource_path(key))
+            self._read_at[key] = read_at
         return None if found is None or found["metadata"].get("deletionTimestamp") else found
 
     def require_unchanged(self, key: Key, known: Json) -> None:

@@ -319,6 +319,42 @@ def test_a_resource_that_is_gone_leaves_its_place_to_others() -> None:
     assert woken == [key(1), key(2)]
 
 
+def test_what_was_given_stays_given_on_the_way_there() -> None:
+    """A reconcile that is at the CA again before it comes to its turn keeps it; else two would take turns for ever."""
+    woken: list[Key] = []
+    bulkheads = Bulkheads(4, wake=woken.append)
+    with bulkheads.visiting(key(0)) as visit:
+        with visit.errand(at(CA)) as errand:
+            errand.outcomes = {CA: True}
+        with visit.errand(at(DNS)) as errand:
+            for each in (1, 2):
+                with pytest.raises(NoPlace), bulkheads.visiting(key(each)) as other, other.errand(at(DNS)):
+                    pass
+            errand.outcomes = {DNS: False}
+    assert woken == [key(1)]
+    with bulkheads.visiting(key(1)) as visit:
+        with visit.errand(at(CA)) as errand:
+            errand.outcomes = {CA: True}
+        assert woken == [key(1)]
+        with visit.errand(at(DNS)):
+            pass
+    assert woken == [key(1), key(2)]
+
+
+def test_a_turn_that_a_reconcile_did_not_come_to_is_the_next_ones() -> None:
+    """It went another way this time, and ended."""
+    woken: list[Key] = []
+    bulkheads = Bulkheads(4, wake=woken.append)
+    with bulkheads.visiting(key(0)) as visit, visit.errand(at(DNS)) as errand:
+        for each in (1, 2):
+            with pytest.raises(NoPlace), bulkheads.visiting(key(each)) as other, other.errand(at(DNS)):
+                pass
+        errand.outcomes = {DNS: False, CA: True}
+    with bulkheads.visiting(key(1)) as visit, visit.errand(at(CA)):
+        pass
+    assert woken == [key(1), key(2)]
+
+
 # what a step waits on
 
 RFC2136 = Rfc2136("192.0.2.53", "key.", DataRef("Secret", "mail", "tsig", "key"))

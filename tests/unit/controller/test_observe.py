@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from builders.pairs import self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
@@ -16,6 +18,7 @@ from mailtls.controller.observe import READ_LASTS, Observer
 from mailtls.issuance import keys
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
+from mailtls.kube.interface import Unreachable
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
@@ -110,6 +113,18 @@ def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:
     passes.observer.remember(failed)
     assert passes.observe().rollout.failure == failure
     assert passes.observe(generation=2).rollout.failure is None
+
+
+def test_what_was_heard_is_read_after_a_read_that_failed() -> None:
+    """A suspension that was heard of must not be passed by because the API server was away for a moment."""
+    passes = Passes()
+    passes.pause()
+    passes.observer.heard(WANTED.key)
+    assert passes.observer.paused(WANTED.key) is None
+    passes.cluster.is_down = True
+    with pytest.raises(Unreachable):
+        passes.observer.resource(WANTED.key)
+    assert passes.observer.paused(WANTED.key) is None
 
 
 def test_paused_pass_goes_on_without_reading_anything_again() -> None:
