@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from mailtls.api.snapshot import Snapshot
 from mailtls.api.spec import Desired
 from mailtls.api.state import Same
 from mailtls.api.status import HistoryEntry, Status
 from mailtls.domains.state import DomainsState, carry_domains
 from mailtls.issuance.state import IssuanceState, carry_issuance
+from mailtls.kube.snapshot import Snapshot
 from mailtls.rollout.state import RolloutState, carry_rollout
 from mailtls.verification.state import VerificationState, carry_verification
 

@@ -5,13 +5,13 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from builders.stories import desired, schedule, secret
-from mailtls.api.snapshot import Snapshot
 from mailtls.api.spec import Desired
 from mailtls.api.status import Status
 from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.domains.state import DomainsState
 from mailtls.issuance.state import IssuanceState
+from mailtls.kube.snapshot import Snapshot
 from mailtls.probe.target import Depth
 from mailtls.rollout.state import RolloutState
 from mailtls.verification.state import VerificationState

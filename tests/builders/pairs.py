@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mailtls.api.snapshot import Staged
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.issuance import keys
+from mailtls.kube.snapshot import Staged
 from mailtls.pki import loading
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial, parse_chain
 

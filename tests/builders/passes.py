@@ -11,7 +11,6 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import Defaults
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Attempts, Schedule
 from mailtls.controller.observe import Observer
@@ -24,6 +23,7 @@ from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.metrics import Metrics
 from mailtls.probe.prober import SupportsProbe
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import Acme, DataRef, Desired, Key, SolverSpec
 from mailtls.api.status import Attempts, Schedule
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
+from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Reason
 

@@ -14,7 +14,6 @@ from mailtls.api.installation import Features
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.resource import resource_path
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.controller.composition import compose, defaults_of
 from mailtls.controller.election import Leadership
@@ -23,6 +22,7 @@ from mailtls.issuance import keys
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Executed
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.metrics import Metrics
 from mailtls.net.effects import before_effect
 from mailtls.probe.facts import Facts

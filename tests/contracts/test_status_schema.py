@@ -12,7 +12,8 @@ from builders.stories import DAY, NOW, attempts, desired, schedule, secret, stag
 from mailtls.api.status import DomainReport, HistoryEntry, Status, Stored
 from mailtls.api.status_json import read, write
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions, served
+from mailtls.controller.conditions import conditions
+from mailtls.controller.status_writer import report_of
 from mailtls.probe.target import Endpoint, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
 
@@ -20,7 +21,7 @@ CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
 
 
 def everything() -> Context:
-    """An Observed in which every part that a status can show is there."""
+    """A context in which every part that a status can show is there."""
     have = proven(Finding(Reason.SERVING_OLD_CERTIFICATE, "Old."))
     ours = secret(handled_renew="1", handled_rollback="1")
     window = schedule(window_start=NOW, window_end=NOW + DAY, explanation_url="https://ca.test/why")
@@ -45,8 +46,8 @@ def everything() -> Context:
 
 def written() -> dict[str, Any]:
     """The status of everything."""
-    wants, have = desired(workloads=(POSTFIX,)), everything()
-    return write(1, conditions(wanting(wants, have), NOW), have, served(wanting(wants, have)))
+    context = wanting(desired(workloads=(POSTFIX,)), everything())
+    return write(report_of(context, conditions(context, NOW)))
 
 
 def described() -> dict[str, Any]:

@@ -12,11 +12,11 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
-from mailtls.api.snapshot import ServingSecret, Snapshot
 from mailtls.api.spec import Key
 from mailtls.context import Context
 from mailtls.controller.step import ProbePods
 from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.snapshot import ServingSecret, Snapshot
 from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.conversation import Limits

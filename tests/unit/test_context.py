@@ -11,13 +11,13 @@ import pytest
 from builders.contexts import a_context, changed
 from builders.endpoints import POSTFIX
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
-from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.state import Failure, Same, carry, kept_while
 from mailtls.api.status import DomainReport, HistoryEntry
 from mailtls.context import Context, carried
 from mailtls.domains.state import DomainCheck, DomainsState
 from mailtls.issuance.order_state import OrderState
 from mailtls.issuance.state import IssuanceState, carry_issuance
+from mailtls.kube.snapshot import ObjectVersion
 from mailtls.maildomain.facts import MailDomain
 from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason

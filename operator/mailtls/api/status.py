@@ -1,9 +1,12 @@
-"""What was last reported of a resource: the part of its status that decisions read again."""
+"""The status of a resource: what decisions read of it again, and the whole of what is reported."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from mailtls.pki.certificate import Certificate
+from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason
 
 
@@ -131,3 +134,34 @@ class Status:
     def condition(self, wanted: ConditionType) -> Condition | None:
         """The condition of that type, None before the first pass."""
         return next((each for each in self.conditions if each.type is wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """The order that is open at the CA; `url` None: it was requested, and it is unknown whether the CA received it."""
+
+    url: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that a status shows of a spec of `generation`.
+
+    `certificate` is the stored one. `deep_probed_at` is None while a deep probe has found something. `handled` is the
+    last value of each request (`renew`, `probe`, `rollback`) that was handled.
+    """
+
+    generation: int
+    conditions: tuple[Condition, ...]
+    certificate: Certificate | None = None
+    schedule: Schedule | None = None
+    stored: Stored | None = None
+    order: OpenOrder | None = None
+    attempts: Attempts | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    served: ServedCount | None = None
+    deep_probed_at: datetime | None = None
+    domains: tuple[DomainReport, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    handled: Mapping[str, str | None] = field(default_factory=dict)

@@ -12,16 +12,16 @@ from mailtls.api.status import (
     ConditionType,
     DomainReport,
     HistoryEntry,
+    OpenOrder,
+    Report,
     Schedule,
-    ServedCount,
     Status,
     Stored,
     Truth,
 )
-from mailtls.context import Context
 from mailtls.pki.certificate import Certificate
 from mailtls.probe.target import Endpoint, Way
-from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason, Severity
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 ENDPOINTS_SHOWN = 100
 HISTORY_SHOWN = 10
@@ -116,54 +116,31 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def write(generation: int, conditions: Iterable[Condition], context: Context, served: ServedCount | None) -> Json:
+def write(report: Report) -> Json:
     """Write the whole status; keys that are None are removed by the merge patch."""
-    status = context.snapshot.status
-    certificate, handled = context.snapshot.secret.certificate, _handled(context)
+    served = report.served
     return (
-        write_conditions(generation, conditions)
+        write_conditions(report.generation, report.conditions)
         | {
-            "certificate": _certificate_json(certificate, context.issuance.schedule) if certificate else None,
-            "secret": _stored_json(status.stored),
-            "order": _order_json(context),
-            "attempts": _attempts_json(status.attempts),
-            "endpoints": [_endpoint_json(each) for each in context.verification.endpoints[:ENDPOINTS_SHOWN]] or None,
-            "deepProbeTime": _deep_probe_time(context),
+            "certificate": _certificate_json(report.certificate, report.schedule) if report.certificate else None,
+            "secret": _stored_json(report.stored),
+            "order": _order_json(report.order),
+            "attempts": _attempts_json(report.attempts),
+            "endpoints": [_endpoint_json(each) for each in report.endpoints[:ENDPOINTS_SHOWN]] or None,
+            "deepProbeTime": from_time(report.deep_probed_at) if report.deep_probed_at else None,
             "served": str(served) if served else None,
             "endpointsServed": served.served if served else None,
             "endpointsTotal": served.total if served else None,
-            "domains": [_domain_json(each) for each in context.domains.reports] or None,
-            "history": [_history_json(each) for each in status.history[-HISTORY_SHOWN:]] or None,
+            "domains": [_domain_json(each) for each in report.domains] or None,
+            "history": [_history_json(each) for each in report.history[-HISTORY_SHOWN:]] or None,
         }
-        | {name: handled[wish] for wish, name in LAST_HANDLED.items()}
+        | {name: report.handled.get(wish) for wish, name in LAST_HANDLED.items()}
     )
 
 
 def write_conditions(generation: int, conditions: Iterable[Condition]) -> Json:
     """Write what is said of a spec of this generation, and no more."""
     return {"observedGeneration": generation, "conditions": [_condition_json(each) for each in conditions]}
-
-
-def _deep_probe_time(context: Context) -> str | None:
-    """Kept only while nothing was found: what was, is in no status, so that a new process has to look for it again."""
-    verification = context.verification
-    found = any(finding.reason in FOUND_BY_DEEP_PROBES for each in verification.endpoints for finding in each.findings)
-    return None if found or verification.deep_probed_at is None else from_time(verification.deep_probed_at)
-
-
-def _handled(context: Context) -> dict[str, str | None]:
-    secret = context.snapshot.secret
-    return {"renew": secret.handled_renew, "probe": _probe_handled(context), "rollback": secret.handled_rollback}
-
-
-def _probe_handled(context: Context) -> str | None:
-    """A request for a probe is handled when the domains were looked at, too; that comes after the pods."""
-    asked = context.domains.last_check
-    return (
-        context.verification.handled_probe
-        if asked is None or asked.probe_requested == context.verification.handled_probe
-        else context.snapshot.status.handled_probe
-    )
 
 
 def _present(fields: Json) -> Json:
@@ -208,15 +185,8 @@ def _stored_json(stored: Stored | None) -> Json | None:
     return {"name": stored.name, "uid": stored.uid, "fingerprintSHA256": stored.sha256}
 
 
-def _order_json(context: Context) -> Json | None:
-    staged = (
-        context.snapshot.staged
-        if context.snapshot.staged is not None and context.snapshot.staged.is_open
-        else context.issuance.leftover
-    )
-    if staged is None:
-        return None
-    return _present({"url": staged.order_url, "since": from_time(staged.staged_at)})
+def _order_json(order: OpenOrder | None) -> Json | None:
+    return _present({"url": order.url, "since": from_time(order.since)}) if order else None
 
 
 def _attempts_json(attempts: Attempts | None) -> Json | None:

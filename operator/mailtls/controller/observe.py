@@ -8,7 +8,6 @@ from threading import Lock
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import Defaults
 from mailtls.api.resource import GROUP, resource_path
-from mailtls.api.snapshot import Snapshot
 from mailtls.api.spec import Desired, Key
 from mailtls.api.status_json import read
 from mailtls.context import Context, carried
@@ -20,6 +19,7 @@ from mailtls.issuance.storage import noted
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import Snapshot
 from mailtls.net.effects import ResourceChanged
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import Clock

@@ -11,7 +11,6 @@ import structlog
 
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import Defaults, parse
-from mailtls.api.snapshot import Snapshot
 from mailtls.api.spec import Desired, Key
 from mailtls.context import Context
 from mailtls.controller.bulkheads import NoPlace
@@ -50,6 +49,7 @@ from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.kube.journal import resource_of
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import Snapshot
 from mailtls.net.deadline import within
 from mailtls.net.effects import PassEnded
 from mailtls.rollout.execute import Rolling

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from mailtls.api.reading.spec import secret_name
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
-from mailtls.api.status import Condition, ConditionType, Status, Truth
+from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Truth
 from mailtls.api.status_json import read, to_time, write, write_conditions
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, interruption, refusal, served
@@ -22,7 +23,7 @@ from mailtls.issuance.state import IssuanceState
 from mailtls.issuance.storage import warnings
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.metrics import Metrics
-from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 from mailtls.rollout.policy import shared
 from mailtls.times import Clock
 from mailtls.verification.evidence import resting
@@ -49,7 +50,7 @@ class Reporter:
         """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
         said = conditions(context, self.clock.now())
         context = context.with_snapshot(status=replace(context.snapshot.status, stored=to_remember(context)))
-        shown = write(context.desired.generation, said, context, served(context))
+        shown = write(report_of(context, said))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
         told = self._write(context.snapshot.resource, shown)
@@ -166,6 +167,49 @@ class Reporter:
         if _has_rolled_out(context, said):
             self.metrics.rollout_ended("succeeded", _seconds_rolling(context, self.clock))
         self.metrics.conditions(desired.key, said)
+
+
+def report_of(context: Context, said: Iterable[Condition]) -> Report:
+    """Gather what the status shows."""
+    snapshot, secret = context.snapshot, context.snapshot.secret
+    status = snapshot.status
+    return Report(
+        generation=context.desired.generation,
+        conditions=tuple(said),
+        certificate=secret.certificate,
+        schedule=context.issuance.schedule,
+        stored=status.stored,
+        order=_open_order(context),
+        attempts=status.attempts,
+        endpoints=context.verification.endpoints,
+        served=served(context),
+        deep_probed_at=_deep_probed_at(context),
+        domains=context.domains.reports,
+        history=status.history,
+        handled={
+            "renew": secret.handled_renew,
+            "probe": _handled_probe(context),
+            "rollback": secret.handled_rollback,
+        },
+    )
+
+
+def _open_order(context: Context) -> OpenOrder | None:
+    staged = context.snapshot.staged
+    ours = staged if staged is not None and staged.is_open else context.issuance.leftover
+    return OpenOrder(ours.order_url, ours.staged_at) if ours else None
+
+
+def _deep_probed_at(context: Context) -> datetime | None:
+    """None while something was found: no status holds that, so a new process has to find it again."""
+    found = (finding for each in context.verification.endpoints for finding in each.findings)
+    return None if any(each.reason in FOUND_BY_DEEP_PROBES for each in found) else context.verification.deep_probed_at
+
+
+def _handled_probe(context: Context) -> str | None:
+    """A request for a probe is handled when the domains were checked, too; that comes after the pods."""
+    asked, handled = context.domains.last_check, context.verification.handled_probe
+    return handled if asked is None or asked.probe_requested == handled else context.snapshot.status.handled_probe
 
 
 def _is_new_refusal(failure: Failure | None, reported: Status, said: Iterable[Condition]) -> bool:

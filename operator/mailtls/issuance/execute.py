@@ -12,7 +12,6 @@ from threading import Event
 
 import structlog
 
-from mailtls.api.snapshot import Staged
 from mailtls.api.spec import Desired, RotationPolicy
 from mailtls.context import Context
 from mailtls.controller.step import (
@@ -38,6 +37,7 @@ from mailtls.issuance.order_state import OrderState, RenewalWindow
 from mailtls.issuance.schedule import renewal_schedule, renews_in_its_window, scheduled
 from mailtls.issuance.validation import Validation
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import Staged
 from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.reasons.reason import Finding, Reason

@@ -10,9 +10,9 @@ may be the one that is right.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.status import HistoryEntry, Stored
 from mailtls.context import Context
+from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import is_wished
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.api.snapshot import Staged
 from mailtls.api.spec import Desired, RotationPolicy
 from mailtls.api.status import ConditionType, Status
 from mailtls.context import Context
 from mailtls.issuance.adoption import is_adopted
 from mailtls.issuance.guard import is_replaced, replacement
 from mailtls.issuance.schedule import renewal_due_at
+from mailtls.kube.snapshot import Staged
 from mailtls.reasons.reason import Finding, Reason
 
 Check = Callable[[Context, datetime], Finding | None]

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef, Desired
 from mailtls.context import Context
 from mailtls.issuance.policy import is_held_back, issuance_is_due
 from mailtls.issuance.solvers.policy import references_of
+from mailtls.kube.snapshot import ObjectVersion
 from mailtls.reasons.reason import Reason
 from mailtls.verification.state import is_untrusted
 

@@ -6,10 +6,10 @@ The journal in the staged Secret is what survives the process; nothing here does
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mailtls.api.snapshot import ObjectVersion, Snapshot, Staged
 from mailtls.api.state import RESET, Failure, Same, carry, forget, kept
 from mailtls.api.status import HistoryEntry, Schedule
 from mailtls.issuance.order_state import OrderState
+from mailtls.kube.snapshot import ObjectVersion, Snapshot, Staged
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding
 

@@ -11,10 +11,10 @@ from typing import Final
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGED_BY, MANAGER, owner_of, owner_uid_of
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.pairs import ORIGIN, encoded, entry, read_json, read_pair, serving_json
+from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 
 KEY_SECRET: Final = "mailtls-journal"  # noqa: S105 - a name

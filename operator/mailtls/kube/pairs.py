@@ -9,8 +9,8 @@ from typing import Any
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import GROUP, VERSION, labels_of
-from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired
+from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain
 
 ACME_SERVER = "mailtls.dev/acme-server"

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import belongs_to
-from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.journal import DISPLACED, Seal, is_sealed_pair, sealed_pair
@@ -28,6 +27,7 @@ from mailtls.kube.pairs import (
     written,
 )
 from mailtls.kube.secrets import keep, path
+from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mailtls.api.reading.document import Json
-from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef, Desired
 from mailtls.kube.interface import ApiError, Cluster
+from mailtls.kube.snapshot import ObjectVersion
 from mailtls.net.shared_work import Expiring
 from mailtls.probe.target import Credentials
 from mailtls.reasons.reason import Finding, Reason, Severity

@@ -11,7 +11,6 @@ import structlog
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import OURS, belonging_to, belongs_to, labels_of, owner_of
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import Desired, Key
 from mailtls.kube.interface import ApiError, Cluster, Conflict
 from mailtls.kube.journal import (
@@ -41,6 +40,7 @@ from mailtls.kube.pairs import (
     serving_json,
     written,
 )
+from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.net.shared_work import SharedWork
 from mailtls.pki.certificate import Certificate, KeyMaterial
 from mailtls.reasons.reason import Finding

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired
 from mailtls.api.status import HistoryEntry, Schedule
 from mailtls.context import Context
+from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
 

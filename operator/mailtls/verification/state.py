@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.state import Same, carry, forget, kept
+from mailtls.kube.snapshot import ObjectVersion
 from mailtls.probe.target import Depth, Endpoint, Target, Way
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 

@@ -10,7 +10,6 @@ from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.spec import RENEW, Defaults
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.context import Context
@@ -20,6 +19,7 @@ from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Unreachable
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason

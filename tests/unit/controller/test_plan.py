@@ -6,7 +6,6 @@ import pytest
 
 from builders.contexts import a_context, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
@@ -26,6 +25,7 @@ from mailtls.controller.step import (
 )
 from mailtls.issuance.order import Fail
 from mailtls.issuance.order_state import OrderState
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason

@@ -15,7 +15,6 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import labels_of
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import Acme, Desired, Key, PrivateKeyPolicy
 from mailtls.issuance import keys
 from mailtls.issuance.acme.account import Account
@@ -26,6 +25,7 @@ from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
 from mailtls.kube.journal import COPY, KEY_SECRET, Seal
 from mailtls.kube.secrets import FINALIZER, Secrets, path
+from mailtls.kube.snapshot import ServingSecret, Staged
 
 GONE = Key("mail", "gone")
 OWN_SERVER = {"server": "https://ca.attacker.example/directory", "solvers": [{"http01": {}}]}

@@ -8,12 +8,12 @@ import pytest
 from builders.contexts import a_context, wanting
 from builders.endpoints import POSTFIX, proven
 from builders.stories import NOW, attempts, certificate, desired, schedule, secret
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, refusal, served, verified
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.schedule import targets_to_probe
 

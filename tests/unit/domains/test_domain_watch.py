@@ -19,6 +19,7 @@ from mailtls.api.status_json import read, write
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.controller.plan import next_step
+from mailtls.controller.status_writer import report_of
 from mailtls.controller.step import LookAtDomains, Rest
 from mailtls.domains.execute import Watching
 from mailtls.domains.policy import FAILING_AGAIN, LONGEST_MESSAGE, asked_until, domains_are_due, look_again_at
@@ -276,9 +277,9 @@ def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
     """Who waits for it then reads both results; the pods come first."""
     before, after = wanted(probe_requested="1"), wanted(probe_requested="2")
     have = looked(before).with_verification(handled_probe="2").with_snapshot(status=read({"lastHandledProbe": "1"}))
-    assert write(1, (), have, None)["lastHandledProbe"] == "1"
+    assert write(report_of(have, ()))["lastHandledProbe"] == "1"
     done = have.with_domains(last_check=asked_until(wanting(after, have), NOW))
-    assert write(1, (), done, None)["lastHandledProbe"] == "2"
+    assert write(report_of(done, ()))["lastHandledProbe"] == "2"
 
 
 # what is told
@@ -338,7 +339,7 @@ def test_domain_that_is_no_longer_named_is_forgotten() -> None:
 def test_what_was_found_is_read_back_after_a_restart() -> None:
     """The condition stands until the domains are looked at anew; ten findings of each are kept."""
     have = looked(wanted(), *[FAILS] * 6, *[WARNS] * 6)
-    status = write(1, (), have, None)
+    status = write(report_of(have, ()))
     assert [len(each["findings"]) for each in status["domains"]] == [10]
     again = a_context().with_domains(reports=read(status).domains)
     assert health(wanted(), again).reason is Reason.TLSA_MISMATCH

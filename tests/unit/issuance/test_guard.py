@@ -13,7 +13,6 @@ from builders.stories import NOW, certificate, desired, schedule, secret, staged
 from builders.whole_pass import MX, PATH, WholePass
 from e2e.other_authority import issued
 from mailtls.api.resource import labels_of
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.status import HistoryEntry, Status, Stored
 from mailtls.context import Context
 from mailtls.controller.plan import next_step
@@ -22,6 +21,7 @@ from mailtls.issuance.guard import is_replaced, lacks_a_copy, needs_putting_righ
 from mailtls.issuance.policy import issuance_is_due, usable
 from mailtls.kube.ownership import ADOPT
 from mailtls.kube.secrets import path
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import parse_chain
 from mailtls.reasons.reason import Reason
 

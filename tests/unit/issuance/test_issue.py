@@ -6,7 +6,6 @@ import pytest
 
 from builders.contexts import a_context, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import PrivateKeyPolicy, RotationPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, Status, Truth
@@ -19,6 +18,7 @@ from mailtls.issuance.policy import (
     spoils_a_kept_key,
     usable,
 )
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.reasons.reason import Finding, Reason
 

@@ -8,7 +8,6 @@ import pytest
 
 from builders.contexts import a_context, wanting
 from builders.stories import DAY, NOW, RFC2136, attempts, desired, staged
-from mailtls.api.snapshot import ObjectVersion, ServingSecret
 from mailtls.api.spec import DataRef, ExternalAccountBinding
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
@@ -17,6 +16,7 @@ from mailtls.controller.plan import next_step
 from mailtls.controller.step import LookAtReferences, Rest, StageKey
 from mailtls.issuance.policy import is_held_back
 from mailtls.issuance.references import is_mendable, is_mended, lifted, references
+from mailtls.kube.snapshot import ObjectVersion, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
 
 MINUTE = timedelta(minutes=1)

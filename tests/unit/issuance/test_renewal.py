@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from builders.contexts import a_context, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Renewal
 from mailtls.api.status import HistoryEntry, Status
 from mailtls.context import Context
@@ -20,6 +19,7 @@ from mailtls.issuance import storage as store
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.policy import is_held_back, issuance_is_due
 from mailtls.issuance.schedule import floor_of, renewal_due_at, renewal_schedule, scheduled
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.net.backoff import ISSUANCE
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from builders.contexts import a_context, wanting
 from builders.stories import DAY, NOW, certificate, desired, schedule, secret
-from mailtls.api.snapshot import ServingSecret
 from mailtls.api.spec import Desired, Renewal
 from mailtls.context import Context
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.schedule import renewal_schedule, renews_in_its_window
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.net.backoff import CHALLENGE, ISSUANCE
 
 WINDOW = RenewalWindow(NOW + 40 * DAY, NOW + 42 * DAY, NOW + DAY, "https://ca.test/why")

@@ -6,9 +6,9 @@ import pytest
 
 from builders.contexts import a_context
 from builders.stories import DAY, NOW, certificate, desired, secret
-from mailtls.api.snapshot import ServingSecret
 from mailtls.issuance.policy import names_differ
 from mailtls.issuance.storage import Candidate, chain_leads_elsewhere, fault_of, names_were_added
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason, Severity
 

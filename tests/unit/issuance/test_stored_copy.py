@@ -11,7 +11,6 @@ from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored
@@ -28,6 +27,7 @@ from mailtls.issuance.validation import Validation
 from mailtls.kube.journal import Seal
 from mailtls.kube.pairs import ORDER
 from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial
 from mailtls.reasons.reason import Finding, Reason

@@ -14,7 +14,6 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import labels_of
-from mailtls.api.snapshot import ServingSecret, Staged
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight.serving import whose_secrets
@@ -30,6 +29,7 @@ from mailtls.kube.ownership import ADOPT
 from mailtls.kube.pairs import ADOPTED
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.reasons.reason import Finding, Reason
 
 HELM: Json = {

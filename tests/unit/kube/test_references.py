@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef
 from mailtls.kube.interface import ApiError
 from mailtls.kube.references import References
+from mailtls.kube.snapshot import ObjectVersion
 
 TSIG = DataRef("Secret", "mail", "tsig", "secret")
 PATH = "/api/v1/namespaces/mail/secrets/tsig"

@@ -11,11 +11,11 @@ from builders.passes import FIRST, PORT, SECOND, WANTED
 from builders.passes import Operator as AnyOperator
 from builders.stories import NOW
 from fakes.clock import WallClock
-from mailtls.api.snapshot import ObjectVersion
 from mailtls.api.spec import DataRef, Probe
 from mailtls.api.state import Failure
 from mailtls.issuance.recheck import LOOK_SECONDS
 from mailtls.issuance.references import judged_anew, roots_are_in_doubt, roots_changed
+from mailtls.kube.snapshot import ObjectVersion
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import RollProgress

@@ -13,7 +13,6 @@ from builders.pairs import self_signed
 from builders.stories import DAY, NOW, certificate, desired, schedule, secret, staged
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.snapshot import Hold, ServingSecret
 from mailtls.api.spec import Desired, Key, PrivateKeyPolicy
 from mailtls.api.status import Truth
 from mailtls.context import Context
@@ -25,6 +24,7 @@ from mailtls.issuance.policy import issuance_is_due
 from mailtls.kube.interface import Unreachable
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import fault_of, held, hold_for, noted, refused

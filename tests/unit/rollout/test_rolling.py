@@ -17,6 +17,7 @@ from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status_json import write
 from mailtls.context import Context
 from mailtls.controller.plan import next_step
+from mailtls.controller.status_writer import report_of
 from mailtls.controller.step import ProbePods, Rest
 from mailtls.kube.references import TrialLogin, trial_login
 from mailtls.kube.workload import PodState, WorkloadState
@@ -269,10 +270,10 @@ def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
     have = rolling.probe(wanting(WEEKLY, have), ProbePods(every, Depth.FULL))
     assert [each.findings for each in have.verification.endpoints] == [(INJECTED,), ()]
     assert stands(have.verification.endpoints[0])
-    assert "deepProbeTime" not in {name for name, value in write(1, (), have, None).items() if value}
+    assert "deepProbeTime" not in {name for name, value in write(report_of(have, ())).items() if value}
     have = rolling.probe(wanting(WEEKLY, have), ProbePods(every, Depth.DEEP))
     assert [each.findings for each in have.verification.endpoints] == [(), ()]
-    assert write(1, (), have, None)["deepProbeTime"]
+    assert write(report_of(have, ()))["deepProbeTime"]
 
 
 WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))

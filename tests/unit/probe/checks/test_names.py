@@ -17,11 +17,11 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
-from mailtls.api.snapshot import ServingSecret, Snapshot
 from mailtls.api.spec import Key
 from mailtls.context import Context
 from mailtls.controller.step import ProbePods
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import ServingSecret, Snapshot
 from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.checks.verdict import judge
