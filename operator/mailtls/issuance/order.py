@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailtls.hostname import named
 from mailtls.issuance.acme.problem_document import Problem, Stage, judge
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState, OrderState, Status
 from mailtls.reasons.quoting import printable, quote_all, shorten
@@ -190,14 +191,14 @@ def _pending_challenges(order: OrderState, challenge_type_of: ChallengeTypeOf) -
 def _pending_challenge(authorization: AuthorizationState, challenge_type: str | None) -> PendingChallenge | Fail:
     name = authorization.identifier
     if not challenge_type:
-        return Fail(Finding(Reason.NO_SOLVER, f"Add a solver to spec.acme.solvers whose dnsZones cover {name}."))
+        return Fail(Finding(Reason.NO_SOLVER, f"Add a solver to spec.acme.solvers whose dnsZones cover {named(name)}."))
     challenge = authorization.challenge(challenge_type)
     if challenge is None:
         offered = quote_all(sorted({each.type for each in authorization.challenges})) or "nothing"
         return Fail(
             Finding(
                 Reason.NO_SOLVER,
-                f"Use another solver for {name}: the CA does not take {challenge_type}, but {offered}.",
+                f"Use another solver for {named(name)}: the CA does not take {challenge_type}, but {offered}.",
             ),
         )
     if challenge.status == Status.INVALID:
@@ -235,7 +236,7 @@ def _first(order: OrderState, status: Status) -> AuthorizationState | None:
 def _refused(problem: Problem, stage: Stage, name: str = "") -> Fail:
     verdict = judge(problem, stage)
     finding = verdict.finding
-    message = f"{shorten(printable(name))}: {finding.message}" if name else finding.message
+    message = f"{shorten(printable(named(name)))}: {finding.message}" if name else finding.message
     return Fail(Finding(finding.reason, message, finding.severity), verdict.needs_person)
 
 

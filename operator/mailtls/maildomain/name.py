@@ -5,18 +5,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-import idna
-
-from mailtls.hostname import LONGEST_NAME
+from mailtls.hostname import LONGEST_NAME, InvalidLabel, a_label, displayed, labels
 from mailtls.reasons.quoting import quote, shorten
 
 _LONGEST_TYPED: Final = 1024  # no domain is longer in any script; what is longer is not worth reading
 _LONGEST_LABEL: Final = 63  # RFC 1035 section 2.3.4
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _SELECTOR_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
-_DOTS = re.compile(
-    "[.\u3002\uff0e\uff61]"
-)  # IDNA takes the full stops of other scripts for dots (RFC 3490 section 3.1)
 
 
 class InvalidName(ValueError):
@@ -35,21 +30,10 @@ def domain_name(text: str) -> DomainName:
     """Read a domain or host name of any script (UTS 46, nontransitional); raises `InvalidName`."""
     typed = text.strip()
     _refuse_other_things(typed)
-    labels = _DOTS.split(typed)
-    if labels[-1:] == [""]:
-        labels.pop()
-    name = ".".join(_a_label(label, typed) for label in labels)
+    name = ".".join(_checked(label, typed) for label in labels(typed))
     if len(name) > LONGEST_NAME:
         raise InvalidName(f"{_shown(typed)} is longer than the {LONGEST_NAME} characters of a domain name.")
     return DomainName(name, displayed(name))
-
-
-def displayed(name: str) -> str:
-    """Return the name in its own script; as it stands where A-labels hold nothing that IDNA allows."""
-    try:
-        return idna.decode(name, uts46=False) if "xn--" in name else name
-    except (idna.IDNAError, UnicodeError):
-        return name
 
 
 def selector_name(text: str) -> str:
@@ -83,10 +67,10 @@ def _refuse_other_things(typed: str) -> None:
         raise InvalidName(f"{_shown(typed)} is a mail address: write the part after the @.")
 
 
-def _a_label(label: str, typed: str) -> str:
+def _checked(label: str, typed: str) -> str:
     if not label:
         raise InvalidName(f"{_shown(typed)} has an empty label: write single dots between the parts of the name.")
-    ascii_label = label.lower() if label.isascii() else _encoded(label, typed)
+    ascii_label = _encoded(label, typed)
     if len(ascii_label) > _LONGEST_LABEL:
         raise InvalidName(
             f"{_shown(typed)} has a part of more than {_LONGEST_LABEL} characters, more than the DNS holds."
@@ -98,8 +82,8 @@ def _a_label(label: str, typed: str) -> str:
 
 def _encoded(label: str, typed: str) -> str:
     try:
-        return idna.encode(label, uts46=True, transitional=False).decode("ascii")
-    except (idna.IDNAError, UnicodeError) as refusal:
+        return a_label(label)
+    except InvalidLabel as refusal:
         raise InvalidName(f"{_shown(typed)} is no domain name ({shorten(str(refusal))}).") from None
 
 

@@ -29,6 +29,7 @@ from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.http01 import Http01
 from mailtls.issuance.solvers.registry import SOLVERS
+from mailtls.maildomain.name import domain_name
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion
@@ -185,6 +186,8 @@ def test_entries_of_one_workload_that_contradict_each_other_are_refused(second: 
         ("MX1.BÜCHER.example", "mx1.xn--bcher-kva.example"),
         ("mx1.bu\u0308cher.example", "mx1.xn--bcher-kva.example"),
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("mx1.straße.example", "mx1.xn--strae-oqa.example"),
+        ("mx1\u3002bücher\uff0eexample\uff61", "mx1.xn--bcher-kva.example"),
         ("почта.пример", "xn--80a1acny.xn--e1afmkfd"),
         ("1.2.3.4.in-addr.example", "1.2.3.4.in-addr.example"),
         (f"{'m' * 63}.example", f"{'m' * 63}.example"),
@@ -201,11 +204,36 @@ def test_names_that_are_the_same_once_normalised_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mx1.straße.example", "mx1.faß\u200dx.example", "ma\u3002il.example", "mx1.☃\ufffe.example"]
+    "name", ["mx1.faß\u200dx.example", "mx1.☃.example", "mx1.☃\ufffe.example", "mx1.bü_cher.example", "mx1.אa.example"]
 )
-def test_name_that_idna_versions_read_differently_is_refused(name: str) -> None:
-    """IDNA 2003 makes strasse of straße, another domain: whoever means it writes the A-label."""
-    assert refusal({"dnsNames": [name]}).startswith("spec.dnsNames[0]: this name can be read in more than one way")
+def test_name_that_idna_does_not_allow_is_refused_in_one_sentence(name: str) -> None:
+    """A joiner out of place, symbols, and directions that are mixed: nobody could have registered it."""
+    sentence = "spec.dnsNames[0]: this name holds characters that no host name has (IDNA 2008), so use others"
+    assert refusal({"dnsNames": [name]}).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "typed", ["bücher.example", "Straße.Example.", "почта.пример", "日本語。example", "mx1.example.com"]
+)
+def test_name_and_domain_of_any_script_are_read_alike(typed: str) -> None:
+    """One behaviour for dnsNames, domains, the public host, and the zones of solvers."""
+    dns = DNS_SOLVER["dns01"]["rfc2136"] | {"zone": typed}
+    solver = {"selector": {"dnsZones": [typed]}, "dns01": {"rfc2136": dns}}
+    spec = {"dnsNames": [typed], "domains": [{"name": typed}], "acme": {"solvers": [solver]}}
+    desired = parse(resource(spec), Defaults(SOLVERS, INSTALLATION))
+    (found,) = desired.acme.solvers
+    assert isinstance(found.settings, Dns01)
+    assert isinstance(found.settings.provider, Rfc2136)
+    read = {desired.dns_names[0], desired.domains[0].name, found.dns_zones[0], found.settings.provider.zone}
+    assert len(read) == 1
+    assert next(iter(read)) == domain_name(typed).ascii
+
+
+def test_refused_name_of_another_script_is_shown_in_both_forms() -> None:
+    """Who typed it knows it by its letters, and the DNS knows it by the other."""
+    allowed = (AllowedNames(("mail",), ("example.com",)),)
+    with pytest.raises(InvalidSpec, match=r"order mx1\.bücher\.example \(mx1\.xn--bcher-kva\.example\)"):
+        parse(resource({"dnsNames": ["mx1.bücher.example"]}), Defaults(SOLVERS, INSTALLATION, allowed))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from mailtls.api.spec import (
     Workload,
     WorkloadKind,
 )
-from mailtls.hostname import certificate_name
+from mailtls.hostname import certificate_name, named
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Port
 from mailtls.reasons.reason import Reason
@@ -140,8 +140,8 @@ def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults:
     refused = first_refused(defaults.allowed_names, namespace, names)
     if refused is not None:
         raise node.refused(
-            f"acme.allowedNames of the installation does not let namespace {namespace} order {refused}, so remove the"
-            " name, or ask whoever installed the operator to allow it",
+            f"acme.allowedNames of the installation does not let namespace {namespace} order {named(refused)}, so"
+            " remove the name, or ask whoever installed the operator to allow it",
             Reason.NAME_NOT_ALLOWED,
         )
 

@@ -8,6 +8,7 @@ from mailtls.api.spec import Desired, SolverSettings
 from mailtls.cli.preflight.network import knock
 from mailtls.cli.preflight.place import Place, read_entry
 from mailtls.cli.results import Line, bad, doubtful, good, unseen
+from mailtls.hostname import named
 from mailtls.issuance.acme.directory import Directory, read_directory
 from mailtls.issuance.solvers.base import ChallengeProblem, Outcome, Remark, Stage, Surroundings
 from mailtls.issuance.solvers.policy import choose
@@ -87,7 +88,7 @@ def _caa_line(resolver: Resolver, name: str, ca_identities: frozenset[str], chal
     if answer.failure:
         return unseen(topic, f"CAA of {answer.name} could not be looked up ({answer.failure}), so CAs refuse.")
     if not answer.values:
-        return good(topic, f"No CAA record restricts {name}.")
+        return good(topic, f"No CAA record restricts {named(name)}.")
     shown = "; ".join(str(record) for record in answer.values)
     if not ca_identities:
         return doubtful(topic, f"CAA of {answer.name} ({shown}) must name your CA, which does not say its name.")
@@ -96,7 +97,7 @@ def _caa_line(resolver: Resolver, name: str, ca_identities: frozenset[str], chal
         return bad(topic, forbidden)
     if caa_binds_account(answer.values, name, ca_identities):
         return doubtful(topic, f"CAA of {answer.name} allows one account only ({shown}); it must be this one.")
-    return good(topic, f"CAA of {answer.name} allows {name} ({shown}).")
+    return good(topic, f"CAA of {answer.name} allows {named(name)} ({shown}).")
 
 
 def _limits(desired: Desired, place: Place) -> Iterator[Line]:
@@ -122,8 +123,8 @@ def challenge_lines(desired: Desired, place: Place, registry: Registry = SOLVERS
     for host, name in reversed(hosts.items()):
         solver = choose(desired.acme, name)
         if solver is None:
-            message = f"No solver is responsible for {name}: add one without a selector, or with a zone that holds it."
-            yield bad("solver", Finding(Reason.NO_SOLVER, message))
+            fix = "add one without a selector, or with a zone that holds it"
+            yield bad("solver", Finding(Reason.NO_SOLVER, f"No solver is responsible for {named(name)}: {fix}."))
         else:
             yield from _rehearsed(solver.settings, host, place, registry)
 
@@ -131,7 +132,7 @@ def challenge_lines(desired: Desired, place: Place, registry: Registry = SOLVERS
 def _rehearsed(settings: SolverSettings, host: str, place: Place, registry: Registry) -> Iterator[Line]:
     topic = settings.challenge_type
     if settings.references and place.cluster is None:
-        yield doubtful(topic, f"{host} is validated by {settings}; its Secret was not read, so not tried.")
+        yield doubtful(topic, f"{named(host)} is validated by {settings}; its Secret was not read, so not tried.")
         return
     try:
         secrets = {ref: read_entry(place, ref) for ref in settings.references}

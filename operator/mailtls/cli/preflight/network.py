@@ -8,6 +8,7 @@ from typing import Final
 from mailtls.api.spec import Desired
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.results import Line, doubtful, good, unseen
+from mailtls.hostname import named
 from mailtls.maildomain.lookup.records import Lookup
 from mailtls.probe.target import Protocol
 from mailtls.reasons.quoting import shorten
@@ -26,7 +27,7 @@ def name_lines(desired: Desired, place: Place) -> Iterator[Line]:
 
 
 def _line(lookup: Lookup, name: str) -> Line:
-    answers = lookup.addresses(name)
+    answers, name = lookup.addresses(name), named(name)
     addresses = [address for answer in answers for address in answer.values]
     if addresses:
         return good(NAMES, f"{name} has {', '.join(addresses)}.")
@@ -55,7 +56,7 @@ def port_lines(desired: Desired, place: Place) -> Iterator[Line]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for address in found[:_MOST_ADDRESSES]:
             faults = pool.map(knock, [address] * len(numbers), numbers)
-            yield from _at(f"{host} at {address}", dict(zip(numbers, faults, strict=True)))
+            yield from _at(f"{named(host)} at {address}", dict(zip(numbers, faults, strict=True)))
 
 
 def knock(address: str, port: int) -> str:

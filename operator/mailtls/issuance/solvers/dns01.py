@@ -13,6 +13,7 @@ import dns.name
 
 from mailtls.api.reading.document import Node, duration
 from mailtls.api.spec import DNS01, DataRef, Place, PlaceKind
+from mailtls.hostname import named
 from mailtls.issuance.solvers.base import VISIBLE, ChallengeResponse, Outcome, Remark, Stage, Visibility
 from mailtls.issuance.solvers.propagation import Spread, names_by
 from mailtls.reasons.reason import Finding, Reason
@@ -148,16 +149,15 @@ def record_name(name: str) -> str:
 
 def hidden_by_delay(name: str, delay: timedelta) -> Finding:
     """Say that the time alone decides, as set in the spec."""
-    message = (
-        f"The CA is asked to validate {_seconds(delay)} after the TXT record for {name} was published (dns01.delay)."
-    )
+    record = f"the TXT record for {named(name)}"
+    message = f"The CA is asked to validate {_seconds(delay)} after {record} was published (dns01.delay)."
     return Finding(Reason.DNS_NOT_PROPAGATED, message)
 
 
 def _not_propagated(name: str, late: tuple[str, ...]) -> Finding:
     message = (
         f"Repair the transfer of the zone to {', '.join(late)}, or turn selfCheck off where this operator sees other"
-        f" servers than the CA: the TXT record for {name} has not arrived there."
+        f" servers than the CA: the TXT record for {named(name)} has not arrived there."
     )
     return Finding(Reason.DNS_NOT_PROPAGATED, message)
 
@@ -165,7 +165,7 @@ def _not_propagated(name: str, late: tuple[str, ...]) -> Finding:
 def _not_resolved(name: str, resolvers: tuple[str, ...]) -> Finding:
     message = (
         f"Wait, or check whether the resolvers of this installation ({', '.join(resolvers)}) answer: the TXT record for"
-        f" {name} cannot be read there yet, and the zone's own servers cannot be reached from here."
+        f" {named(name)} cannot be read there yet, and the zone's own servers cannot be reached from here."
     )
     return Finding(Reason.DNS_NOT_PROPAGATED, message)
 
@@ -174,7 +174,7 @@ def _blocked(name: str, silent: tuple[str, ...], delay: timedelta) -> Finding:
     message = (
         f"Let the operator reach port 53 (UDP and TCP) of {', '.join(silent)}, name resolvers in the Helm value"
         f" domains.resolvers, or set dns01.delay: packets there are lost, so the CA is asked to validate"
-        f" {_seconds(delay)} after the TXT record for {name} was published."
+        f" {_seconds(delay)} after the TXT record for {named(name)} was published."
     )
     return Finding(Reason.NAME_SERVERS_UNREACHABLE, message)
 

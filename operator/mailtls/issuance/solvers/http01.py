@@ -7,6 +7,7 @@ from typing import Final
 
 from mailtls.api.reading.document import Node
 from mailtls.api.spec import HTTP01, DataRef, Place, PlaceKind
+from mailtls.hostname import named
 from mailtls.issuance.solvers.base import (
     VISIBLE,
     ChallengeResponse,
@@ -75,6 +76,7 @@ class Http01Solver:
     def rehearse(self, name: str, stage: Stage) -> Iterator[Remark]:
         """Connect to port 80 of each address of the name; whether it leads to the operator shows only in an order."""
         addresses, failure = stage.addresses(name)
+        name = named(name)
         if not addresses and failure:
             yield Remark(Outcome.UNKNOWN, f"{name} could not be looked up ({failure}), so port 80 was not tried.")
         elif not addresses:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from mailtls.hostname import named
 from mailtls.reasons.reason import Finding, Reason
 
 _CRITICAL: Final = 128  # RFC 8659 section 4.1.1
@@ -81,5 +82,5 @@ def _allows(grant: Grant, challenge: str) -> bool:
 
 
 def _refused(name: str, why: str) -> Finding:
-    message = f"CAA forbids {name}: {why}; add a record for the CA, or use one that is allowed."
+    message = f"CAA forbids {named(name)}: {why}; add a record for the CA, or use one that is allowed."
     return Finding(Reason.CAA_FORBIDS, message)
