@@ -91,6 +91,7 @@ class DnsServer:
             try:
                 connection = socket.create_connection(address, min(_CONNECT_SECONDS, _left(deadline)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.setblocking(False)  # else dnspython would wait without an end
             except OSError as error:
                 trouble = error
             else:
@@ -129,14 +130,14 @@ class DnsServer:
     def _exchange(
         self, connection: socket.socket, message: dns.message.Message, deadline: float
     ) -> dns.message.Message:
-        wire = message.to_wire(prepend_length=True)  # signs it, too
         try:
-            connection.settimeout(_left(deadline))
-            connection.sendall(wire)
-            length = int.from_bytes(_receive(connection, 2, deadline), "big")
-            answer = _parse(message, _receive(connection, length, deadline))
-        except TimeoutError:
+            expiration = time.time() + _left(deadline)  # dnspython counts by the wall clock
+            dns.query.send_tcp(connection, message, expiration)  # signs it, too
+            answer = _received(connection, message, expiration)
+        except (TimeoutError, dns.exception.Timeout):
             raise self._unreachable("no answer in time") from None
+        except EOFError:
+            raise self._unreachable(_meaning(ConnectionResetError())) from None
         except OSError as error:
             raise self._unreachable(_meaning(error)) from None
         except (dns.exception.FormError, dns.message.ShortHeader, dns.message.UnknownTSIGKey):
@@ -150,17 +151,6 @@ class DnsServer:
         return DnsProblem(Finding(Reason.DNS_UNREACHABLE, message), transient=True)
 
 
-def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
-    received = b""
-    while len(received) < length:
-        connection.settimeout(_left(deadline))
-        chunk = connection.recv(length - len(received))
-        if not chunk:
-            raise ConnectionResetError
-        received += chunk
-    return received
-
-
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
@@ -168,12 +158,12 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _parse(message: dns.message.Message, wire: bytes) -> dns.message.Message:
-    """Read and verify an answer; an unsigned one is returned as such, for the error it may hold."""
-    try:
-        return dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac)
-    except dns.exception.FormError:
-        return dns.message.from_wire(wire)  # raises for what is signed or malformed
+def _received(connection: socket.socket, message: dns.message.Message, expiration: float) -> dns.message.Message:
+    """Read an answer, and verify its signature; an unsigned one is returned as such, for the error it may hold."""
+    answer, _ = dns.query.receive_tcp(connection, expiration, keyring=False)  # type: ignore[arg-type]
+    if not answer.had_tsig:
+        return answer
+    return dns.message.from_wire(answer.wire or b"", keyring=message.keyring, request_mac=message.mac)
 
 
 def _meaning(error: Exception | None) -> str:
