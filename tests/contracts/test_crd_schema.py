@@ -205,7 +205,7 @@ def test_names_and_columns_are_those_of_the_design() -> None:
     )
     assert version["subresources"] == {"status": {}}
     columns = [column["name"] for column in version["additionalPrinterColumns"]]
-    assert columns == ["Ready", "Reason", "Name", "Expires", "Renews", "Served", "Age"]
+    assert columns == ["Ready", "Reason", "Host", "Expires", "Renews", "Served", "Age"]
 
 
 def test_columns_of_times_to_come_are_strings() -> None:

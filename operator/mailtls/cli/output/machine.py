@@ -15,7 +15,7 @@ from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band, read_served
 from mailtls.reasons.reason import Finding
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 def json_report(survey: Survey, *, strict: bool = False) -> str:
