@@ -1,0 +1,226 @@
+"""What must hold at every moment of a simulation, whoever fails: looked at with each effect that the operator has."""
+
+from base64 import b64decode
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from fakes.simulation.api import Write
+from fakes.simulation.authority import Order
+from fakes.simulation.servers import Server
+from fakes.simulation.world import Wanted, World
+from mailtls.api.reading.document import Json
+
+STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"
+LONGEST_PASS: Final = 180.0  # seconds: the step in which it ends may run two commands that hang
+UNSETTLED: Final = 15.0  # seconds after an accident in which a report may be older than it
+
+
+class Audit:
+    """Notes each breach of a rule, with what happened before."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.breaches: list[str] = []
+        self._told: dict[tuple[str, str], list[Server]] = {}
+        self._expected: dict[tuple[str, str], str] = {}
+        world.api.audits.append(self._on_write)
+        world.ca.ordered = self._on_order
+        world.ca.issued = self._on_certificate
+        world.servers.on_reload = self._on_reload
+        world.api.put(STRANGER, {"type": "kubernetes.io/tls", "metadata": {}, "data": {"tls.crt": "", "tls.key": ""}})
+
+    def breach(self, words: str) -> None:
+        """Note it."""
+        self.breaches.append(f"{self.world.runtime.monotonic():.2f} step {self.world.steps}: {words}")
+
+    # the CA
+
+    def _on_order(self, order: Order) -> None:
+        """There is one open order for each need."""
+        others = [each.number for each in self.world.ca.open_orders(order.names) if each is not order]
+        if others:
+            self.breach(f"order {order.number} for {order.names} beside the open {others}")
+        self._require_no_suspension(order.names, "order")
+
+    def _on_certificate(self, order: Order) -> None:
+        """The key is saved of each certificate that there is."""
+        if order.spki not in self._keys():
+            self.breach(f"the key of certificate {order.number} for {order.names} is saved nowhere")
+        self._require_no_suspension(order.names, "finalize")
+
+    def _keys(self) -> set[bytes]:
+        secrets = [body for path, body in self.world.api.objects.items() if "/secrets/" in path]
+        return {found for each in secrets if (found := _public(each)) is not None}
+
+    def _require_no_suspension(self, names: tuple[str, ...], what: str) -> None:
+        for wanted in self.world.wanted:
+            if names[0] == wanted.names()[0] and self._is_heard_suspended(wanted):
+                self.breach(f"{what} for {wanted.key}, which is known to be suspended")
+
+    def _is_heard_suspended(self, wanted: Wanted) -> bool:
+        """Whether the operator was told of a suspension that still stands."""
+        process = self.world.process
+        heard = process.heard.get(wanted.key) if process else None
+        now = self.world.api.objects.get(wanted.path)
+        if heard is None or now is None or now["metadata"]["uid"] != heard["metadata"]["uid"]:
+            return False
+        return bool(heard["spec"].get("suspend") and now["spec"].get("suspend"))
+
+    # pods
+
+    def _on_reload(self, server: Server) -> None:
+        """One pod of a workload is reloaded at a time, and the next one only when it is proven."""
+        group = server.namespace, server.workload
+        wanted = next(
+            each
+            for each in self.world.wanted
+            if (each.namespace, f"{each.name}-tls") == (server.namespace, server.secret)
+        )
+        stored = _certificate(self.world.api.objects.get(wanted.secret_path))
+        if self._expected.get(group) != stored:
+            self._expected[group], self._told[group] = stored, []
+        now = self.world.runtime.monotonic()
+        for other in self._told[group]:
+            lives = self.world.servers.by_pod.get((other.namespace, other.name)) is other
+            if other is not server and lives and other.chain(now) != stored:
+                self.breach(f"{server.name} is reloaded while {other.name} does not serve the certificate yet")
+        self._told[group].append(server)
+        if self._is_heard_suspended(wanted):
+            self.breach(f"{server.name} is reloaded, though {wanted.key} is known to be suspended")
+
+    # the API
+
+    def _on_write(self, write: Write) -> None:
+        process = self.world.process
+        if not write.process.startswith("operator"):
+            return
+        if process is None or process.name != write.process:
+            self.breach(f"{write.process} writes {write.path} and is dead")
+        elif not process.leadership.is_leading():
+            self.breach(f"{write.process} writes {write.path} and does not lead")
+        if write.path == STRANGER:
+            self.breach("the Secret of a stranger is written")
+        for wanted in self.world.wanted:
+            if write.path == wanted.secret_path:
+                self._on_serving_secret(wanted, write)
+            elif write.path == wanted.path and write.after is not None:
+                self._on_status(wanted, write.after)
+
+    def _on_serving_secret(self, wanted: Wanted, write: Write) -> None:
+        """What serves is whole, for the right names, and never older than what it replaces, unless somebody asked."""
+        if write.after is None:
+            self.breach(f"the operator deletes {write.path}")
+            return
+        new, old = _leaf(write.after), _leaf(write.before)
+        if new is None or _public(write.after) != _spki(new):
+            self.breach(f"{write.path} holds no whole pair")
+            return
+        if wanted.names()[0] not in _names(new):
+            self.breach(f"{write.path} holds a certificate for {_names(new)}")
+        is_older = old is not None and new.not_valid_before_utc < old.not_valid_before_utc
+        if is_older and not self._is_rollback(wanted):
+            self.breach(f"{write.path} holds an older certificate than before")
+        is_another = old is None or new.serial_number != old.serial_number
+        if is_another and self._is_heard_suspended(wanted):
+            self.breach(f"{write.path} gets another certificate, though {wanted.key} is known to be suspended")
+
+    def _is_rollback(self, wanted: Wanted) -> bool:
+        annotations = self.world.api.objects[wanted.path]["metadata"].get("annotations") or {}
+        return "mailtls.dev/rollback" in annotations
+
+    def _on_status(self, wanted: Wanted, body: Json) -> None:
+        """Nobody is told that all is well while a pod serves something else."""
+        ready = condition(body, "Ready")
+        now = self.world.runtime.monotonic()
+        if ready.get("status") != "True" or now - self.world.disturbed_at < UNSETTLED:
+            return
+        wrong = unserved(self.world, wanted)
+        if wrong and ready["observedGeneration"] == body["metadata"]["generation"]:
+            self.breach(f"{wanted.key} is said to be ready, and {wrong} serve something else")
+
+
+def unserved(world: World, wanted: Wanted) -> list[str]:
+    """Return the pods of a resource that do not serve what its Secret holds."""
+    stored, now = _certificate(world.api.objects.get(wanted.secret_path)), world.runtime.monotonic()
+    workloads = {name for name, _, _ in wanted.workloads}
+    return [
+        server.name
+        for server in world.servers.by_pod.values()
+        if server.namespace == wanted.namespace and server.workload in workloads and server.chain(now) != stored
+    ]
+
+
+def condition(body: Json, kind: str) -> Json:
+    """Return a condition of a resource, empty where it was not reported."""
+    found: Json = next((each for each in (body.get("status") or {}).get("conditions", ()) if each["type"] == kind), {})
+    return found
+
+
+def unfinished(world: World) -> list[str]:
+    """Say what is not as it must be in the end."""
+    return [fault for wanted in world.wanted for fault in _faults_of(world, wanted)] + _left_over(world)
+
+
+def _faults_of(world: World, wanted: Wanted) -> list[str]:
+    body = world.api.objects.get(wanted.path)
+    if body is None:
+        return []
+    ready = condition(body, "Ready")
+    found = []
+    if ready.get("status") != "True" or ready.get("observedGeneration") != body["metadata"]["generation"]:
+        found.append(f"{wanted.key} is not ready: {ready.get('reason')}: {ready.get('message')}")
+    leaf = _leaf(world.api.objects.get(wanted.secret_path))
+    if leaf is None or not set(body["spec"]["dnsNames"]) <= _names(leaf):
+        found.append(f"the Secret of {wanted.key} is not for {body['spec']['dnsNames']}")
+    if wrong := unserved(world, wanted):
+        found.append(f"{wanted.key}: {wrong} do not serve what is stored")
+    return found
+
+
+def _left_over(world: World) -> list[str]:
+    found = []
+    for path, body in world.api.objects.items():
+        if "/secrets/" not in path:
+            continue
+        if body["metadata"].get("finalizers"):
+            found.append(f"{path} is held by a finalizer")
+        owners = {each["uid"] for each in body["metadata"].get("ownerReferences") or ()}
+        if owners and not owners & {each["metadata"]["uid"] for each in world.api.objects.values()}:
+            found.append(f"{path} has lost its owner")
+    tokens: dict[Any, str] = world.process.tokens._answers if world.process else {}
+    return found + [f"the challenge response for {host} is still there" for host, _ in tokens]
+
+
+def _data(secret: Json | None, entry: str) -> bytes:
+    return b64decode(((secret or {}).get("data") or {}).get(entry) or "")
+
+
+def _certificate(secret: Json | None) -> str:
+    return _data(secret, "tls.crt").decode()
+
+
+def _leaf(secret: Json | None) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificates(_data(secret, "tls.crt"))[0]
+    except ValueError:
+        return None
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _public(secret: Json) -> bytes | None:
+    try:
+        key: Any = load_pem_private_key(_data(secret, "tls.key"), None)
+    except (ValueError, TypeError):
+        return None
+    found: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return found
+
+
+def _names(certificate: x509.Certificate) -> set[str]:
+    extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return set(extension.value.get_values_for_type(x509.DNSName))

@@ -1,0 +1,264 @@
+"""Pods with mail servers: a kubelet shows them a changed Secret late, and they serve what they have loaded last."""
+
+import copy
+from base64 import b64decode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from builders import kube
+from fakes.simulation.api import ApiServer, Write
+from fakes.simulation.runtime import Runtime
+from mailtls.api.reading.document import Json
+from mailtls.kube.interface import ApiError, Executed
+from mailtls.pki.loading import certificates
+from mailtls.probe.checks.verdict import judge
+from mailtls.probe.facts import Facts
+from mailtls.probe.replies import Fault, Phase, Session, Stop
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
+
+KUBELET: Final = 60.0  # seconds until a pod sees a changed Secret that nobody has woken its kubelet for
+WOKEN: Final = 1.0
+STARTING: Final = 5.0
+PLACEHOLDER: Final = ""
+
+
+@dataclass
+class Server:
+    """One pod's server. `files` are what the pod has seen of the Secret since when; `loads_at` is for a slow reload."""
+
+    namespace: str
+    name: str
+    workload: str
+    secret: str
+    address: str
+    files: list[tuple[float, str]] = field(default_factory=list)
+    served: str = PLACEHOLDER
+    loading: tuple[float, str] | None = None
+    ready_at: float = 0.0
+    takes: float = 0.0  # seconds until a reload has its effect
+
+    def file(self, now: float) -> str:
+        """What the pod sees at the path of the certificate."""
+        return next((content for since, content in reversed(self.files) if since <= now), "")
+
+    def chain(self, now: float) -> str:
+        """What it serves."""
+        if self.loading is not None and now >= self.loading[0]:
+            self.served, self.loading = self.loading[1], None
+        return self.served
+
+
+class Servers:
+    """All pods, the kubelets and the StatefulSet controller. `reloaded` hears of each reload, before it happens."""
+
+    def __init__(self, runtime: Runtime, api: ApiServer) -> None:
+        self.runtime, self.api = runtime, api
+        self.by_pod: dict[tuple[str, str], Server] = {}
+        self.replacing: set[str] = set()
+        self._addresses = 0
+        api.audits.append(self._notice)
+        api.run = self.execute
+        self.reloads: list[tuple[float, str, str]] = []
+        self.on_reload: Any = lambda _server: None
+
+    def deploy(self, namespace: str, name: str, secret: str, replicas: int) -> None:
+        """Make a StatefulSet and its pods."""
+        spec = kube.pod_spec(volume={"secret": {"secretName": secret}})
+        body = kube.workload(spec=spec, template={"labels": {"app": name}}, replicas=replicas)
+        body["metadata"] = {"name": name, "namespace": namespace}
+        body["spec"]["selector"] = {"matchLabels": {"app": name}}
+        self.api.put(f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", body)
+        self.settle(namespace, name)
+        for number in range(replicas):
+            self.start(namespace, name, number, secret)
+        self.settle(namespace, name)
+
+    def start(self, namespace: str, workload: str, number: int, secret: str, after: float = 0.0) -> None:
+        """Start a pod; its server loads what is in the Secret then."""
+        self._addresses += 1
+        name, now = f"{workload}-{number}", self.runtime.monotonic()
+        server = Server(namespace, name, workload, secret, f"198.51.100.{self._addresses}", ready_at=now + after)
+        server.files = [(now, self._content(namespace, secret))]
+        server.served = server.files[0][1]
+        self.by_pod[namespace, name] = server
+        owner = self.api.objects[f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{workload}"]
+        template = copy.deepcopy(owner["spec"]["template"])
+        pod = kube.pod(
+            name,
+            owner=("StatefulSet", workload, owner["metadata"]["uid"]),
+            spec=template["spec"],
+            labels={"app": workload},
+            annotations=dict(template["metadata"].get("annotations") or {}),
+        )
+        self._dress(pod, server)
+        self.api.put(f"/api/v1/namespaces/{namespace}/pods/{name}", pod)
+        if after:
+            self.runtime.spawn(lambda: self._become_ready(server, after), f"starts {name}", "kubelet")
+
+    def kill(self, namespace: str, name: str) -> None:
+        """Kill a pod; its controller makes it anew, and its server loads the file at its start."""
+        server = self.by_pod.get((namespace, name))
+        if server is None:
+            return
+        self.api.remove(f"/api/v1/namespaces/{namespace}/pods/{name}")
+
+    def scale(self, namespace: str, name: str, by: int) -> None:
+        """Add pods, or take some away, and keep one at least."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"
+        before = self.api.objects[path]["spec"]["replicas"]
+        after = max(1, min(4, before + by))
+        self.api.edit(path, lambda body: body["spec"].update(replicas=after))
+        own = [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]
+        for number in range(before, after):
+            if (namespace, f"{name}-{number}") not in self.by_pod:
+                self.start(namespace, name, number, own[0].secret if own else f"{name}-tls", STARTING)
+        for number in range(after, before):
+            self.kill(namespace, f"{name}-{number}")
+        self.settle(namespace, name)
+
+    def settle(self, namespace: str, name: str) -> None:
+        """Write the workload's status, as its controller does."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"
+        own = [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]
+        ready = sum(self._is_ready(each) for each in own)
+
+        def change(body: Json) -> None:
+            current = "old" if name in self.replacing else "new"
+            body["status"] = {
+                "observedGeneration": body["metadata"]["generation"],
+                "replicas": len(own),
+                "readyReplicas": ready,
+                "updateRevision": "new",
+                "currentRevision": current,
+            }
+
+        self.api.edit(path, change)
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
+        """Run `cat` or the reload command."""
+        server = self.by_pod.get((namespace, pod))
+        if server is None or not self._is_ready(server):
+            raise ApiError(404, "NotFound", f"pods {pod} not found")
+        assert container == "postfix"
+        assert timeout > 0
+        now = self.runtime.monotonic()
+        if command[0] == "cat":
+            return Executed(0, server.file(now), "")
+        self.on_reload(server)
+        self.reloads.append((now, namespace, pod))
+        server.loading = (now + server.takes, server.file(now))
+        server.chain(now)
+        return Executed(0, "", "")
+
+    # the prober
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target by what its server serves now."""
+        return [self._endpoint(each, expected) for each in targets]
+
+    def examine(self, targets: Iterable[Target], expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
+        """Answer with the facts too."""
+        return [(self._endpoint(each, expected), self._facts(each)) for each in targets]
+
+    def _endpoint(self, target: Target, expected: Expected) -> Endpoint:
+        return judge(target, expected, self._facts(target), self.runtime.now())
+
+    def _facts(self, target: Target) -> Facts:
+        server = next((each for each in self.by_pod.values() if each.address == target.address), None)
+        if server is None or not self._is_ready(server):
+            return Facts(stop=Stop(Phase.CONNECT, Fault.REFUSED))
+        chain = server.chain(self.runtime.monotonic())
+        try:
+            ders = tuple(each.public_bytes(Encoding.DER) for each in certificates(chain.encode()))
+        except ValueError:
+            return Facts(stop=Stop(Phase.HANDSHAKE, Fault.CLOSED))  # it has nothing to serve
+        return Facts(session=Session(ders, "TLSv1.3", "TLS_AES_256_GCM_SHA384"))
+
+    # what the cluster does by itself
+
+    def _notice(self, write: Write) -> None:
+        kind = write.path.split("/")[-2]
+        if kind == "secrets":
+            self._spread(write)
+        elif kind == "pods" and write.after is None:
+            self._remake(write)
+        elif kind == "pods" and write.before is not None and write.after is not None:
+            before, after = (each["metadata"].get("annotations") for each in (write.before, write.after))
+            if before != after:
+                self._wake(write.after)
+        elif kind == "statefulsets" and write.before is not None and write.after is not None:
+            before, after = (each["spec"]["template"]["metadata"] for each in (write.before, write.after))
+            if before != after:
+                self._roll(write.after)
+
+    def _spread(self, write: Write) -> None:
+        if write.after is None:
+            return  # kubelets keep what they have
+        meta, now = write.after["metadata"], self.runtime.monotonic()
+        content = _certificate(write.after)
+        for server in self.by_pod.values():
+            if (server.namespace, server.secret) == (meta["namespace"], meta["name"]):
+                server.files = [each for each in server.files if each[0] <= now] + [(now + KUBELET, content)]
+
+    def _wake(self, pod: Json) -> None:
+        meta, now = pod["metadata"], self.runtime.monotonic()
+        server = self.by_pod.get((meta["namespace"], meta["name"]))
+        if server is not None:
+            content = self._content(server.namespace, server.secret)
+            server.files = [each for each in server.files if each[0] <= now] + [(now + WOKEN, content)]
+
+    def _remake(self, write: Write) -> None:
+        meta = (write.before or {})["metadata"]
+        server = self.by_pod.pop((meta["namespace"], meta["name"]))
+        path = f"/apis/apps/v1/namespaces/{server.namespace}/statefulsets/{server.workload}"
+        number = int(server.name.rsplit("-", 1)[1])
+        if path in self.api.objects and number < self.api.objects[path]["spec"]["replicas"]:
+            self.start(server.namespace, server.workload, number, server.secret, STARTING)
+        if path in self.api.objects:
+            self.settle(server.namespace, server.workload)
+
+    def _roll(self, workload: Json) -> None:
+        meta = workload["metadata"]
+        self.replacing.add(meta["name"])
+        self.runtime.spawn(lambda: self._replace_all(meta["namespace"], meta["name"]), f"rolls {meta['name']}", "kube")
+
+    def _replace_all(self, namespace: str, name: str) -> None:
+        for server in [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]:
+            self.kill(namespace, server.name)
+            self.runtime.sleep(STARTING + 1)
+        self.replacing.discard(name)
+        self.settle(namespace, name)
+
+    def _become_ready(self, server: Server, after: float) -> None:
+        self.runtime.sleep(after)
+        if self.by_pod.get((server.namespace, server.name)) is not server:
+            return
+        now = self.runtime.monotonic()
+        server.files = [(now, self._content(server.namespace, server.secret))]
+        server.served = server.files[0][1]
+        self.api.edit(f"/api/v1/namespaces/{server.namespace}/pods/{server.name}", lambda pod: self._dress(pod, server))
+        self.settle(server.namespace, server.workload)
+
+    def _dress(self, pod: Json, server: Server) -> None:
+        is_ready = self._is_ready(server)
+        began = self.runtime.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        pod["status"]["podIPs"] = [{"ip": server.address}]
+        pod["status"]["conditions"] = [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": began}]
+        state = {"running": {"startedAt": began}} if is_ready else {"waiting": {}}
+        pod["status"]["containerStatuses"] = [
+            {"name": "postfix", "containerID": f"containerd://{server.address}", "state": state}
+        ]
+
+    def _is_ready(self, server: Server) -> bool:
+        return self.runtime.monotonic() >= server.ready_at
+
+    def _content(self, namespace: str, secret: str) -> str:
+        found = self.api.objects.get(f"/api/v1/namespaces/{namespace}/secrets/{secret}")
+        return _certificate(found) if found else ""
+
+
+def _certificate(secret: Json) -> str:
+    return b64decode((secret.get("data") or {}).get("tls.crt", "")).decode()

@@ -1,0 +1,334 @@
+"""A simulated world: API server, CA, pods and one process of the operator; what goes wrong, and what users do."""
+
+import contextvars
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+
+from fakes.simulation.api import ApiServer
+from fakes.simulation.authority import DIRECTORY, Ca
+from fakes.simulation.process import Process
+from fakes.simulation.runtime import Runtime, Task
+from fakes.simulation.servers import Server, Servers
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Key
+from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.net.effects import before_effect
+
+GROUP: Final = "/apis/mailtls.dev/v1alpha1"
+RESTART_TAKES: Final = 3.0
+WRITES: Final = frozenset({"create", "replace", "apply", "merge", "delete"})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong at the next request that it can happen to; `where` is a part of that request's path."""
+
+    channel: str  # api, exec, ca, watch
+    kind: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens when so many steps have been made since the one before."""
+
+    after: int
+    act: Callable[["World"], object]
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{self.after}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A resource that a user makes, with its workloads."""
+
+    namespace: str
+    name: str
+    workloads: tuple[tuple[str, int, str], ...]  # name, replicas, updateStrategy
+    email: str = "postmaster@example.test"
+
+    @property
+    def key(self) -> Key:
+        """What the operator calls it."""
+        return Key(self.namespace, self.name)
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the API."""
+        return f"{GROUP}/namespaces/{self.namespace}/mailservertls/{self.name}"
+
+    @property
+    def secret_path(self) -> str:
+        """Where its Secret stands."""
+        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.name}-tls"
+
+    def names(self, extra: str = "") -> list[str]:
+        """The host names of its certificate."""
+        host = f"{self.name}.{self.namespace}.test"
+        return [host, f"{extra}.{host}"] if extra else [host]
+
+    def body(self) -> Json:
+        """What the user applies."""
+        port = {"port": 465, "tlsMode": "Implicit"}
+        workloads = [
+            {"kind": "StatefulSet", "name": name, "ports": [port], "updateStrategy": strategy}
+            for name, _, strategy in self.workloads
+        ]
+        spec = {
+            "dnsNames": self.names(),
+            "secretName": f"{self.name}-tls",
+            "acme": {"server": DIRECTORY, "email": self.email, "solvers": [{"http01": {}}]},
+            "workloads": workloads,
+            "renewal": {"ari": False},
+        }
+        meta = {"name": self.name, "namespace": self.namespace}
+        return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": meta, "spec": spec}
+
+
+class World:
+    """`plan` is what happens to it; `seed` decides who of those that can run runs next, 0 being the simplest way."""
+
+    def __init__(
+        self, wanted: Sequence[Wanted], plan: Sequence[Disturbance] = (), *, workers: int = 2, seed: int = 0
+    ) -> None:
+        self.runtime = Runtime(self._choose)
+        self.wanted, self.plan, self.workers = tuple(wanted), deque(plan), workers
+        self._draw = random.Random(seed) if seed else None
+        self.api = ApiServer(self.runtime)
+        self.ca = Ca(self.runtime, self.shows, self._before_ca)
+        self.servers = Servers(self.runtime, self.api)
+        self.faults: deque[Fault] = deque()
+        self.steps = self._since = 0
+        self.log: list[str] = []
+        self.disturbed_at = 0.0
+        self._processes = 0
+        self.process: Process | None = None
+        self.retired: list[Process] = []
+        self.api.watches.append(lambda change, body: self.process.hear(change, body) if self.process else None)
+
+    def begin(self) -> None:
+        """Make all that users make, and start the operator."""
+        for each in self.wanted:
+            for name, replicas, _ in each.workloads:
+                self.servers.deploy(each.namespace, name, f"{each.name}-tls", replicas)
+            self.api.put(each.path, each.body())
+        self.start_process()
+
+    def start_process(self) -> None:
+        """Start the operator with no memory."""
+        self._processes += 1
+        if self.process is not None:
+            self.retired.append(self.process)
+        self.process = Process(self, f"operator-{self._processes}", self.workers)
+        self.process.start()
+
+    # what happens at each effect
+
+    def owner_of(self, server: Server) -> Wanted:
+        """Return the resource whose certificate a server has."""
+        return next(
+            each for each in self.wanted if server.secret == f"{each.name}-tls" and server.namespace == each.namespace
+        )
+
+    def step(self) -> None:
+        """Let others run, and let happen what is due; each effect of the operator calls this before and after."""
+        self.runtime.pause()
+        self.steps += 1
+        self._since += 1
+        while self.plan and self.plan[0].after <= self._since:
+            self.disturb()
+
+    def disturb(self) -> None:
+        """Let the next thing of the plan happen, as nobody's doing that runs now."""
+        due = self.plan.popleft()
+        self._since, self.disturbed_at = 0, self.runtime.monotonic()
+        self.log.append(f"{self.runtime.monotonic():.2f} step {self.steps}: {due.name}")
+        self.api.actor = "user"
+        try:
+            contextvars.Context().run(due.act, self)
+        finally:
+            self.api.actor = None
+
+    def before_api(self, verb: str, path: str) -> Exception | None:
+        """Fail a request, or lose its answer."""
+        self.step()
+        if verb == "exec":
+            return self._fault_of("exec", path)
+        return self._fault_of("api", path, is_write=verb in WRITES)
+
+    def _fault_of(self, channel: str, path: str, *, is_write: bool = True) -> Exception | None:
+        fault = self._take(channel, path, is_write=is_write)
+        match fault.kind if fault else None:
+            case "conflict":
+                raise Conflict(409, "Conflict", path)
+            case "server error":
+                raise ApiError(500, "InternalError", "simulated") if channel == "exec" else Unreachable("simulated 500")
+            case "unreachable":
+                raise Unreachable("simulated time-out")
+            case "forbidden":
+                raise ApiError(403, "Forbidden", "simulated")
+            case "slow":
+                self.runtime.sleep(3.0)
+            case "lost answer":
+                return Unreachable("simulated loss of an answer")
+        return None
+
+    def _take(self, channel: str, path: str, *, is_write: bool = True) -> Fault | None:
+        for fault in self.faults:
+            is_fit = is_write or fault.kind not in {"conflict", "lost answer"}
+            if is_fit and fault.channel == channel and fault.where in path:
+                self.faults.remove(fault)
+                self.log.append(f"{self.runtime.monotonic():.2f} fault: {channel} {fault.kind} at {path}")
+                return fault
+        return None
+
+    def _before_ca(self, kind: str, url: str) -> Exception | tuple[int, str] | None:
+        self.step()
+        before_effect()  # as the connection does, right before it sends
+        fault = self._take("ca", f"{kind} {url}")
+        match fault.kind if fault else None:
+            case "server error":
+                return 500, "serverInternal"
+            case "rate limited":
+                return 429, "rateLimited"
+            case "bad nonce":
+                return 400, "badNonce"
+            case "unreachable":
+                raise requests.ConnectionError("simulated")
+            case "slow":
+                self.runtime.sleep(3.0)
+            case "lost answer":
+                return requests.ReadTimeout("simulated loss of an answer")
+        return None
+
+    def watch_delay(self) -> float | None:
+        """How late the watch tells of what was just written; None: never."""
+        fault = self._take("watch", "")
+        match fault.kind if fault else None:
+            case "lost":
+                return None
+            case "late":
+                return 20.0
+        return 0.0
+
+    def shows(self, kind: str, name: str, token: str) -> bool:
+        """Whether a challenge response can be seen."""
+        return kind == "http-01" and self.process is not None and self.process.shows(name, token)
+
+    def _choose(self, ready: list[Task]) -> Task:
+        current = self.runtime.current
+        if self._draw is None:
+            return current if current in ready else ready[0]
+        if current in ready and self._draw.random() < 0.5:
+            return current
+        return self._draw.choice(ready)
+
+    # what users and accidents do
+
+    def arm(self, fault: Fault) -> None:
+        """Let a fault happen at the next request that it fits."""
+        self.faults.append(fault)
+
+    def crash(self) -> None:
+        """End the process where it is, and start another one a little later."""
+        old = self.process
+        if old is None or old.name not in {task.process for task in self.runtime.tasks}:
+            return
+        self.process = None
+        self.retired.append(old)
+        self.runtime.spawn(self._restart, "restarts the operator", "kube")
+        self.runtime.kill(old.name)
+
+    def _restart(self) -> None:
+        self.runtime.sleep(RESTART_TAKES)
+        if self.process is None:
+            self.start_process()
+
+    def lose_leadership(self) -> None:
+        """Let the process lose its Lease; it ends some seconds later, and another one leads."""
+        old = self.process
+        if old is None:
+            return
+        old.stop_leading()
+
+        def end() -> None:
+            self.runtime.sleep(5.0)
+            if self.process is old:
+                self.crash()
+
+        self.runtime.spawn(end, "ends the old leader", "kube")
+
+    def spec(self, which: int, **changes: Any) -> None:
+        """Change the spec of a resource."""
+        path = self.wanted[which % len(self.wanted)].path
+        if path in self.api.objects:
+            self.api.edit(path, lambda body: body["spec"].update(changes))
+
+    def request(self, which: int, name: str) -> None:
+        """Ask for something by an annotation."""
+        path = self.wanted[which % len(self.wanted)].path
+        if path in self.api.objects:
+            value = str(self.steps)
+            self.api.edit(
+                path, lambda body: body["metadata"].setdefault("annotations", {}).update({f"mailtls.dev/{name}": value})
+            )
+
+    def rename(self, which: int, extra: str) -> None:
+        """Ask for another set of names."""
+        self.spec(which, dnsNames=self.wanted[which % len(self.wanted)].names(extra))
+
+    def delete(self, which: int) -> None:
+        """Delete a resource."""
+        wanted = self.wanted[which % len(self.wanted)]
+        self.api.remove(wanted.path)
+
+    def create(self, which: int) -> None:
+        """Make a resource again that was deleted."""
+        wanted = self.wanted[which % len(self.wanted)]
+        if wanted.path not in self.api.objects:
+            self.api.put(wanted.path, wanted.body())
+
+    def kill_pod(self, which: int) -> None:
+        """Kill a pod."""
+        pods = sorted(self.servers.by_pod)
+        if pods:
+            self.servers.kill(*pods[which % len(pods)])
+
+    def slow_pod(self, which: int) -> None:
+        """Let a server take some seconds from its reload to the new certificate."""
+        pods = sorted(self.servers.by_pod)
+        if pods:
+            self.servers.by_pod[pods[which % len(pods)]].takes = 3.0
+
+    def scale(self, which: int, by: int) -> None:
+        """Add a pod to a workload, or take one away."""
+        wanted = self.wanted[which % len(self.wanted)]
+        name, _, _ = wanted.workloads[which // len(self.wanted) % len(wanted.workloads)]
+        self.servers.scale(wanted.namespace, name, by)
+
+    def sleep_long(self) -> None:
+        """Let the machines sleep, so that certificates are about to expire when they wake."""
+        self.runtime.skip(80 * 24 * 3600.0)
+
+    def sweep(self) -> None:
+        """List everything, as the operator does once an hour."""
+        process = self.process
+        if process is not None and process.is_at_work:
+            self.runtime.spawn(process.sweep, "sweeps", process.name)
+
+    def spoil_secret(self, which: int) -> None:
+        """Let somebody write nonsense into a serving Secret."""
+        path = self.wanted[which % len(self.wanted)].secret_path
+        if path in self.api.objects:
+            self.api.edit(path, lambda body: body["data"].update({"tls.crt": "bm9uc2Vuc2U="}))
+
+    def delete_secret(self, which: int) -> None:
+        """Let somebody delete a serving Secret."""
+        self.api.remove(self.wanted[which % len(self.wanted)].secret_path)
