@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fakes.cluster import FakeCluster
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.pebble import Options, Pebble, running_pebble
+from mailtls.api.annotations import ACCOUNT_URL
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import DataRef, ExternalAccountBinding
-from mailtls.issuance.acme.account_secrets import KEY_ENTRY, URL_ANNOTATION, secret_name
+from mailtls.issuance.acme.account_secrets import KEY_ENTRY, secret_name
 from mailtls.issuance.acme.network import RequestKind
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.acme.session import Identity
@@ -71,7 +72,7 @@ def test_key_is_saved_before_the_ca_hears_of_it(pebble: Pebble) -> None:
     }
     assert account.url.startswith(f"https://127.0.0.1:{pebble.port}/my-account/")
     saved = client.cluster.objects[_account_path(client)]["metadata"]["annotations"]
-    assert saved[URL_ANNOTATION] == account.url
+    assert saved[ACCOUNT_URL] == account.url
     assert [verb for verb, _ in client.cluster.writes] == ["create", "merge"]
 
 
@@ -126,7 +127,7 @@ def test_lost_url_leads_to_the_same_account(pebble: Pebble) -> None:
     """When a crash kept the URL from being saved, registering the same key returns the same account."""
     client = Client(pebble)
     url = client.account.url
-    del client.cluster.objects[_account_path(client)]["metadata"]["annotations"][URL_ANNOTATION]
+    del client.cluster.objects[_account_path(client)]["metadata"]["annotations"][ACCOUNT_URL]
     client.restarted()
     assert client.account.url == url
     assert client.requests["new-account", "200"] == 1

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
+from mailtls.api.annotations import Request
 from mailtls.api.spec import Key
 from mailtls.api.status import Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
 from mailtls.reasons.reason import Reason
@@ -60,19 +60,6 @@ class ResourceView:
 _ENDINGS: Final = frozenset({Reason.ISSUED, Reason.ROLLED_BACK, Reason.ROLLBACK_REFUSED})
 
 
-class Wish(StrEnum):
-    """What can be wished for; the annotation is `mailtls.dev/` and this, and the status has `lastHandledRenew` etc."""
-
-    RENEW = "renew"
-    ROLLBACK = "rollback"
-    PROBE = "probe"
-
-    @property
-    def annotation(self) -> str:
-        """The annotation that tells it."""
-        return f"mailtls.dev/{self}"
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """`came_true` None: not yet decided. `sentence` says where things stand."""
@@ -81,15 +68,15 @@ class Progress:
     sentence: str
 
 
-def progress(view: ResourceView, wish: Wish, value: str) -> Progress:
-    """Say how far the wish of this value is."""
+def progress(view: ResourceView, request: Request, value: str) -> Progress:
+    """Say how far the request of this value is."""
     if view.is_suspended:
         return Progress(came_true=False, sentence=suspended(view))
-    if view.handled.get(wish) != value:
-        return _waiting(view, wish, value)
-    if wish is Wish.PROBE:
+    if view.handled.get(request) != value:
+        return _waiting(view, request, value)
+    if request is Request.PROBE:
         return _verified(view)
-    refusal = _refusal(view) if wish is Wish.ROLLBACK else None
+    refusal = _refusal(view) if request is Request.ROLLBACK else None
     if refusal is not None:
         return Progress(came_true=False, sentence=f"{refusal.event}: {refusal.message}")
     if view.is_ready:
@@ -102,9 +89,9 @@ def suspended(view: ResourceView) -> str:
     return f"{view.key} is suspended: the operator handles the request when spec.suspend is false."
 
 
-def _waiting(view: ResourceView, wish: Wish, value: str) -> Progress:
+def _waiting(view: ResourceView, request: Request, value: str) -> Progress:
     attempts = view.status.attempts
-    failed = attempts is not None and wish is Wish.RENEW and attempts.observed_renew == value
+    failed = attempts is not None and request is Request.RENEW and attempts.observed_renew == value
     if attempts is None or not failed:
         return Progress(came_true=None, sentence=_story(view))
     sentence = f"{attempts.reason}: {attempts.message}"
@@ -112,7 +99,7 @@ def _waiting(view: ResourceView, wish: Wish, value: str) -> Progress:
 
 
 def _refusal(view: ResourceView) -> HistoryEntry | None:
-    """What became of a rollback that was heeded: a refusal leaves the resource as Ready as it was."""
+    """What became of a rollback that was handled: a refusal leaves the resource as Ready as it was."""
     last = next((each for each in reversed(view.status.history) if each.event in _ENDINGS), None)
     return last if last is not None and last.event is Reason.ROLLBACK_REFUSED else None
 

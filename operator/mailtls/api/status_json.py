@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from mailtls.api.annotations import Request
 from mailtls.api.reading.document import Json
 from mailtls.api.status import (
     Attempts,
@@ -26,8 +27,6 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 ENDPOINTS_SHOWN = 100
 HISTORY_SHOWN = 10
 FINDINGS_SHOWN = 10  # of one domain
-LAST_HANDLED = {"renew": "lastHandledRenew", "probe": "lastHandledProbe", "rollback": "lastHandledRollback"}
-"""The field of the status for each request: the last value of its annotation `mailtls.dev/...` that was handled."""
 
 
 def to_time(text: str) -> datetime:
@@ -47,7 +46,7 @@ def read(status: Json) -> Status:
         attempts=next(_many(_attempts, [status.get("attempts")]), None),
         schedule=next(_many(_schedule, [status.get("certificate")]), None),
         history=tuple(_many(_history, status.get("history"))),
-        handled_probe=_text(status.get(LAST_HANDLED["probe"])),
+        handled_probe=_text(status.get(Request.PROBE.last_handled)),
         deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
         has_order=bool(status.get("order")),
         stored=next(_many(_stored, [status.get("secret")]), None),
@@ -134,7 +133,7 @@ def write(report: Report) -> Json:
             "domains": [_domain_json(each) for each in report.domains] or None,
             "history": [_history_json(each) for each in report.history[-HISTORY_SHOWN:]] or None,
         }
-        | {name: report.handled.get(wish) for wish, name in LAST_HANDLED.items()}
+        | {each.last_handled: report.handled.get(each) for each in Request}
     )
 
 

@@ -14,7 +14,7 @@ import typer
 from mailtls.cli.errors import ExitCode, blind, faulty, unusable
 
 if TYPE_CHECKING:
-    from mailtls.api.resource_view import Wish
+    from mailtls.api.annotations import Request
     from mailtls.kube.client import KubernetesCluster
 
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
@@ -150,10 +150,10 @@ def _command(wish: str, purpose: str) -> Callable[..., None]:
         context: Context = None,
         kubeconfig: Kubeconfig = None,
     ) -> None:
-        from mailtls.api.resource_view import Wish
+        from mailtls.api.annotations import Request
 
         with connected(context, kubeconfig, namespace) as place:
-            _tell(place, name, Wish(wish), timeout if wait else None)
+            _tell(place, name, Request(wish), timeout if wait else None)
 
     command.__doc__ = purpose
     return command
@@ -174,13 +174,13 @@ def probe_now(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Have the operator probe every port of every pod now."""
-    from mailtls.api.resource_view import Wish
+    from mailtls.api.annotations import Request
 
     with connected(context, kubeconfig, namespace) as place:
-        _tell(place, name, Wish.PROBE, timeout if wait else None, "deep-" if deep else "")
+        _tell(place, name, Request.PROBE, timeout if wait else None, "deep-" if deep else "")
 
 
-def _tell(place: Connected, name: str, wish: "Wish", patience: float | None, manner: str = "") -> None:
+def _tell(place: Connected, name: str, wish: "Request", patience: float | None, manner: str = "") -> None:
     from mailtls.api.resource import resource_path
     from mailtls.api.resource_view import suspended
     from mailtls.api.spec import Key
@@ -201,7 +201,7 @@ def _tell(place: Connected, name: str, wish: "Wish", patience: float | None, man
     _follow(place, name, (wish, value), patience)
 
 
-def _follow(place: Connected, name: str, wanted: "tuple[Wish, str]", patience: float) -> None:
+def _follow(place: Connected, name: str, wanted: "tuple[Request, str]", patience: float) -> None:
     """Say each new state once, on a line of its own: it reads well in a terminal and in a log."""
     from mailtls.api.resource_view import progress
     from mailtls.api.spec import Key

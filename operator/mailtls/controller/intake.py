@@ -69,7 +69,7 @@ class Intake:
         self._add, self._add_after, self._claims, self._seen = add, add_after, claims, seen
         self._listings = Listings()
         self._lock = Lock()
-        self._wishes: dict[Key, Json] = {}
+        self._decided: dict[Key, Json] = {}
         self._primed: set[Key] = set()  # those whose first listing is still to come
         self._told_meanwhile: set[Key] = set()  # those the watch told of since the last sweep began to list
 
@@ -78,7 +78,7 @@ class Intake:
         for resource in resources:
             key = _key(resource)
             with self._lock:
-                self._wishes[key] = _wish(resource)
+                self._decided[key] = _decided_in(resource)
                 self._primed.add(key)
             self._wake(key, self._note(resource))
 
@@ -119,7 +119,7 @@ class Intake:
         """Take in the journals that open orders hold: whose resource went unseen, nobody else would ever close."""
         for owner in {found for secret in held if (found := owner_of(secret))}:
             with self._lock:
-                is_known = owner in self._wishes
+                is_known = owner in self._decided
             if not is_known:
                 self._add(owner)
 
@@ -135,7 +135,7 @@ class Intake:
         in it.
         """
         with self._lock:
-            known, self._told_meanwhile = set(self._wishes), set()
+            known, self._told_meanwhile = set(self._decided), set()
         listed = set()
         for resource in list_all():
             listed.add(_key(resource))
@@ -147,8 +147,8 @@ class Intake:
         with self._lock:
             is_old = key in self._told_meanwhile
             if resource is not None and not is_old:
-                is_news = self._wishes.get(key) != _wish(resource)
-                self._wishes[key] = _wish(resource)
+                is_news = self._decided.get(key) != _decided_in(resource)
+                self._decided[key] = _decided_in(resource)
                 others = self._note(resource)
                 if not is_news and not others:  # nothing was missed: it is looked at in its own time, not with all
                     self._add_after(key, SWEEP * share_of(resource["metadata"]["uid"]))
@@ -160,7 +160,7 @@ class Intake:
         self._wake(key, others)
 
     def _forget(self, key: Key) -> Iterable[Key]:
-        self._wishes.pop(key, None)
+        self._decided.pop(key, None)
         self._primed.discard(key)
         self._listings.forget(key)
         return self._claims.forget(key)
@@ -174,11 +174,11 @@ class Intake:
             self._add(each)
 
     def _is_news(self, key: Key, change: str | None, resource: Json) -> bool:
-        wish, before = _wish(resource), self._wishes.get(key)
-        self._wishes[key] = wish
+        decided, before = _decided_in(resource), self._decided.get(key)
+        self._decided[key] = decided
         is_primed = key in self._primed
         self._primed.discard(key)
-        if before != wish:
+        if before != decided:
             return True
         if change is None and not is_primed:  # listed anew after a gap in the watch: look at everything
             return True
@@ -216,7 +216,7 @@ def _key(resource: Json) -> Key:
     return Key(resource["metadata"]["namespace"], resource["metadata"]["name"])
 
 
-def _wish(resource: Json) -> Json:
+def _decided_in(resource: Json) -> Json:
     """What a user decides about a resource."""
     meta = resource["metadata"]
     return {name: meta.get(name) for name in ("uid", "generation", "annotations", "deletionTimestamp")}

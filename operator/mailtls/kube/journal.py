@@ -9,11 +9,12 @@ from hmac import compare_digest, new
 from secrets import token_bytes
 from typing import Final
 
+from mailtls.api.annotations import ORIGIN, PAIR_SEAL, annotations_of
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGED_BY, MANAGER, owner_of, owner_uid_of
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
-from mailtls.kube.pairs import ORIGIN, encoded, entry, read_json, read_pair, serving_json
+from mailtls.kube.pairs import encoded, entry, read_json, read_pair, serving_json
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import Certificate, KeyMaterial, key_algorithm, key_size, spki_sha256
 
@@ -90,7 +91,6 @@ COPY_SEAL: Final = "serving.seal"
 SEAL: Final = "staged.seal"  # of key, CSR and resource, which never change
 ORDER_SEAL: Final = "order.seal"
 DISPLACED: Final = "displaced.json"  # in the previous Secret: the pair that serves until an exchange is done
-PAIR_SEAL: Final = "mailtls.dev/pair-seal"  # an annotation of the previous Secret
 
 
 def staged_name(desired: Desired) -> str:
@@ -156,13 +156,13 @@ def sealed_pair(body: Json, seal: Seal) -> Json:
 def is_sealed_pair(kept: Json, seal: Seal) -> bool:
     """Whether we wrote what the Secret keeps, in this place and for this resource."""
     try:
-        return seal.fits((kept["metadata"].get("annotations") or {}).get(PAIR_SEAL, ""), *_pair_parts(kept))
+        return seal.fits(annotations_of(kept).get(PAIR_SEAL, ""), *_pair_parts(kept))
     except (KeyError, ValueError):
         return False
 
 
 def _pair_parts(kept: Json) -> tuple[bytes, ...]:
-    notes = {name: note for name, note in (kept["metadata"].get("annotations") or {}).items() if name in ORIGIN}
+    notes = {name: note for name, note in annotations_of(kept).items() if name in ORIGIN}
     displaced = entry(kept, DISPLACED) if DISPLACED in kept["data"] else b""
     pair = (entry(kept, "tls.crt"), entry(kept, "tls.key"), displaced)
     return b"previous", *_identity(kept), *pair, json.dumps(notes, sort_keys=True).encode()

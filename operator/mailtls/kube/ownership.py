@@ -7,13 +7,13 @@ annotation `mailtls.dev/adopt: "true"`; nothing else lets us write it.
 from collections.abc import Callable
 from typing import Final
 
+from mailtls.api.annotations import ADOPT, ADOPTED, annotations_of
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import GROUP, MANAGED_BY, MANAGER, OWNER, belongs_to
+from mailtls.api.resource import MANAGED_BY, MANAGER, OWNER, belongs_to
 from mailtls.api.spec import Desired
-from mailtls.kube.pairs import ADOPTED, certificate_of
+from mailtls.kube.pairs import certificate_of
 from mailtls.reasons.reason import Finding, Reason
 
-ADOPT: Final = f"{GROUP}/adopt"
 SERVING_TYPE: Final = "kubernetes.io/tls"
 _PEOPLE: Final = ("kubectl", "k9s", "lens", "headlamp", "dashboard", "Mozilla", "openlens")
 
@@ -23,7 +23,7 @@ def is_asked_for(secret: Json) -> bool:
 
     In a Secret that is ours already only the latter counts: what was asked for once must not let everything in later.
     """
-    asked = _annotations(secret).get(ADOPT, "")
+    asked = annotations_of(secret).get(ADOPT, "")
     if asked == "true":
         return not is_labelled(secret)
     certificate = certificate_of(secret) if asked else None
@@ -71,14 +71,14 @@ def owned_fault(secret: Json, desired: Desired, name: str) -> Finding | None:
 def may_be_taken(secret: Json) -> bool:
     """Whether a Secret in the place of a staged or previous one may be written over: asked for, and of their type."""
     return (
-        _annotations(secret).get(ADOPT) == "true"
+        annotations_of(secret).get(ADOPT) == "true"
         and secret.get("type", "Opaque") == "Opaque"
         and not secret.get("immutable")
     )
 
 
 def _was_adopted(secret: Json) -> bool:
-    return ADOPTED in _annotations(secret) or _annotations(secret).get(ADOPT) == "true"
+    return ADOPTED in annotations_of(secret) or annotations_of(secret).get(ADOPT) == "true"
 
 
 def _not_owned(message: str) -> Finding:
@@ -99,21 +99,21 @@ def _tool(secret: Json) -> str:
 
 
 def _cert_manager(secret: Json) -> str:
-    found = _annotations(secret).get("cert-manager.io/certificate-name")
+    found = annotations_of(secret).get("cert-manager.io/certificate-name")
     if found:
         return f"is kept by cert-manager (Certificate {found})"
-    marks = (*_annotations(secret), *_labels(secret))
+    marks = (*annotations_of(secret), *_labels(secret))
     return "is kept by cert-manager" if any("cert-manager.io/" in name for name in marks) else ""
 
 
 def _external_secrets(secret: Json) -> str:
-    marks = (*_annotations(secret), *_labels(secret))
+    marks = (*annotations_of(secret), *_labels(secret))
     is_marked = any("external-secrets.io/" in name for name in marks)
     return "is kept by External Secrets" if is_marked else ""
 
 
 def _argo(secret: Json) -> str:
-    app = _annotations(secret).get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
+    app = annotations_of(secret).get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
     app = app or _labels(secret).get("argocd.argoproj.io/instance", "")
     if not app and any("argocd" in manager for manager in managers(secret)):
         app = _labels(secret).get("app.kubernetes.io/instance", "")
@@ -127,7 +127,7 @@ def _flux(secret: Json) -> str:
 
 
 def _helm(secret: Json) -> str:
-    name = _annotations(secret).get("meta.helm.sh/release-name")
+    name = annotations_of(secret).get("meta.helm.sh/release-name")
     if name:
         return f"is kept by Helm (release {name})"
     return "is kept by Helm" if _labels(secret).get(MANAGED_BY) == "Helm" else ""
@@ -181,10 +181,6 @@ def writer_of(secret: Json) -> str | None:
 def managers(secret: Json) -> tuple[str, ...]:
     """Return the field managers that are recorded."""
     return tuple(str(each.get("manager")) for each in secret["metadata"].get("managedFields") or ())
-
-
-def _annotations(secret: Json) -> dict[str, str]:
-    return secret["metadata"].get("annotations") or {}
 
 
 def _labels(secret: Json) -> dict[str, str]:

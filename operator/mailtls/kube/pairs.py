@@ -7,22 +7,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from mailtls.api.annotations import (
+    ACME_PROFILE,
+    ACME_SERVER,
+    ADOPTED,
+    NAMES_ASKED,
+    ORDER,
+    ORIGIN,
+    RENEW_HANDLED,
+    ROLLBACK_HANDLED,
+    ROLLED_BACK,
+    ROOTS_OFFERED,
+    annotations_of,
+)
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import GROUP, VERSION, labels_of
 from mailtls.api.spec import Desired
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain
-
-ACME_SERVER = "mailtls.dev/acme-server"
-ACME_PROFILE = "mailtls.dev/acme-profile"
-RENEW_HANDLED = "mailtls.dev/renew-handled"
-ROLLBACK_HANDLED = "mailtls.dev/rollback-handled"
-ROLLED_BACK = "mailtls.dev/rolled-back"
-ROOTS_OFFERED = "mailtls.dev/roots-offered"
-NAMES_ASKED = "mailtls.dev/names-asked"  # where the CA put more into the certificate
-ADOPTED = "mailtls.dev/adopted"  # the leaf that was there when the Secret was taken over
-ORDER = "mailtls.dev/order"  # the seal of the order that the pair was stored for
-ORIGIN = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED, NAMES_ASKED)
 
 
 def previous_name(desired: Desired) -> str:
@@ -32,7 +34,7 @@ def previous_name(desired: Desired) -> str:
 
 def read_pair(secret: Json) -> ServingSecret:
     """Read what a Secret holds; a fault in it is a value, never an exception."""
-    notes, public_hash = secret["metadata"].get("annotations") or {}, _public_hash(secret)
+    notes, public_hash = annotations_of(secret), _public_hash(secret)
     return ServingSecret(
         certificate=certificate_of(secret),
         key_spki_sha256=public_hash,
@@ -166,7 +168,7 @@ def _hold(note: str | None) -> Hold | None:
 
 
 def _texts(secret: Json, note: str) -> tuple[str, ...]:
-    text = (secret["metadata"].get("annotations") or {}).get(note, "[]")
+    text = annotations_of(secret).get(note, "[]")
     try:
         return tuple(map(str, read_json(text)))
     except (ValueError, TypeError):

@@ -8,6 +8,7 @@ the kept Secret is the other one follows from what serves.
 import json
 from dataclasses import replace
 
+from mailtls.api.annotations import ROLLBACK_HANDLED
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import belongs_to
 from mailtls.api.spec import Desired
@@ -15,7 +16,6 @@ from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.journal import DISPLACED, Seal, is_sealed_pair, sealed_pair
 from mailtls.kube.ownership import owned_fault
 from mailtls.kube.pairs import (
-    ROLLBACK_HANDLED,
     encoded,
     entry,
     is_whole,

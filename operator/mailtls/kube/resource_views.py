@@ -5,12 +5,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from mailtls.api.annotations import Request
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import resource_path, resources_path
 from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.spec import Key
 from mailtls.api.status import ServedCount
-from mailtls.api.status_json import LAST_HANDLED, read, to_time
+from mailtls.api.status_json import read, to_time
 from mailtls.kube.interface import Cluster
 
 
@@ -44,7 +45,7 @@ def view(resource: Json) -> ResourceView:
         expires_at=_time(certificate.get("notAfter")),
         renews_at=_time(certificate.get("renewalTime")),
         endpoints=tuple(_endpoints(status.get("endpoints"))),
-        handled={wish: value for wish, name in LAST_HANDLED.items() if isinstance(value := status.get(name), str)},
+        handled={each: value for each in Request if isinstance(value := status.get(each.last_handled), str)},
     )
 
 

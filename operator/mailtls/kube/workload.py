@@ -3,35 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
-from typing import Final
 
 from mailtls.api.spec import Workload
 from mailtls.reasons.reason import Finding
-
-EARLIER_ANNOTATION: Final = "mailtls.dev/certificate"
-"""What earlier versions wrote on pods and templates alike, before each Secret had its own; it is only read."""
-LONGEST_NAME: Final = 63  # of an annotation, behind its prefix
-
-
-def certificate_annotation(secret_name: str) -> str:
-    """Name the annotation of a pod that says which leaf (SHA-256, hex) of a Secret it was last told to load.
-
-    One for each Secret: two resources may name the same workload, and must not read each other's words.
-    """
-    return _annotation("certificate", secret_name)
-
-
-def restart_annotation(secret_name: str) -> str:
-    """Name the annotation of a pod template that says for which leaf of a Secret the pods were last replaced."""
-    return _annotation("restarted-for", secret_name)
-
-
-def _annotation(what: str, secret_name: str) -> str:
-    name = f"{what}.{secret_name}"
-    if len(name) > LONGEST_NAME:  # a Secret's name may have 253 characters
-        name = f"{name[: LONGEST_NAME - 9]}-{sha256(secret_name.encode()).hexdigest()[:8]}"
-    return f"mailtls.dev/{name}"
 
 
 @dataclass(frozen=True, slots=True)

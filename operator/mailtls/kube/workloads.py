@@ -4,18 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from mailtls.api.annotations import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
 from mailtls.kube.pods import Mount, certificate_mounts, children, mentions_secret, running_containers
-from mailtls.kube.workload import (
-    EARLIER_ANNOTATION,
-    PodState,
-    WorkloadState,
-    certificate_annotation,
-    ordinal_order,
-    restart_annotation,
-)
+from mailtls.kube.workload import PodState, WorkloadState, ordinal_order
 from mailtls.reasons.reason import Finding, Reason
 
 PLURALS: Mapping[WorkloadKind, str] = {
@@ -229,7 +223,7 @@ def _is_alive(pod: Json) -> bool:
 
 def _noted(holder: Json, annotation: str) -> str | None:
     """Read which leaf is named; one that an earlier version named counts, so that an upgrade restarts nothing."""
-    annotations = (holder.get("metadata") or {}).get("annotations") or {}
+    annotations = annotations_of(holder)
     sha256: str | None = annotations.get(annotation, annotations.get(EARLIER_ANNOTATION))
     return sha256
 

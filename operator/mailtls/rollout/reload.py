@@ -6,8 +6,9 @@ from threading import Event
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from mailtls.api.annotations import certificate_annotation
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
-from mailtls.kube.workload import PodState, certificate_annotation
+from mailtls.kube.workload import PodState
 from mailtls.kube.workloads import forbidden, sub_path_mount
 from mailtls.net.effects import PassEnded
 from mailtls.pki.loading import certificates

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
+from mailtls.api.annotations import DEEP_REQUEST
 from mailtls.api.spec import Desired
 from mailtls.context import Context
 from mailtls.net.backoff import PROBE, REFUSED_PORT, Backoff
@@ -15,8 +15,6 @@ from mailtls.rollout.steps import RolledOut
 from mailtls.times import next_turn
 from mailtls.verification.evidence import Evidence, gather, targets
 from mailtls.verification.state import stands
-
-DEEP_REQUEST: Final = "deep"  # how the value of the annotation mailtls.dev/probe begins that asks for a deep probe
 
 
 def evidence(context: Context) -> Evidence:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.resources import CHAPTERS, PORT, resource
-from mailtls.api.resource_view import Wish, progress
+from mailtls.api.annotations import Request
+from mailtls.api.resource_view import progress
 from mailtls.api.status import ConditionType, Truth
 from mailtls.cli.output.resources import age, resource_story, resource_table, resources_json
 from mailtls.kube.resource_views import view
@@ -173,19 +174,19 @@ def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("seen", "wish", "came_true"),
     [
-        (resource(), Wish.RENEW, None),
-        (resource(lastHandledRenew="before"), Wish.RENEW, None),
-        (resource(lastHandledRenew="now"), Wish.RENEW, True),
-        (resource("RolledOut", lastHandledRenew="now"), Wish.RENEW, None),
-        (resource(attempts=attempts(None)), Wish.RENEW, False),
-        (resource(attempts=attempts("2026-11-24T17:00:00Z")), Wish.RENEW, None),
-        (resource(attempts=attempts(None, "before")), Wish.RENEW, None),
-        (resource(lastHandledRollback="now"), Wish.ROLLBACK, True),
-        (resource(lastHandledProbe="now"), Wish.PROBE, True),
-        (resource("Verified", lastHandledProbe="now"), Wish.PROBE, False),
+        (resource(), Request.RENEW, None),
+        (resource(lastHandledRenew="before"), Request.RENEW, None),
+        (resource(lastHandledRenew="now"), Request.RENEW, True),
+        (resource("RolledOut", lastHandledRenew="now"), Request.RENEW, None),
+        (resource(attempts=attempts(None)), Request.RENEW, False),
+        (resource(attempts=attempts("2026-11-24T17:00:00Z")), Request.RENEW, None),
+        (resource(attempts=attempts(None, "before")), Request.RENEW, None),
+        (resource(lastHandledRollback="now"), Request.ROLLBACK, True),
+        (resource(lastHandledProbe="now"), Request.PROBE, True),
+        (resource("Verified", lastHandledProbe="now"), Request.PROBE, False),
     ],
 )
-def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Wish, came_true: bool | None) -> None:
+def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Request, came_true: bool | None) -> None:
     """Done, failed for good, or on the way; only the operator's word on this very wish counts."""
     assert progress(view(seen), wish, "now").came_true is came_true
 
@@ -198,7 +199,7 @@ def test_refused_rollback_did_not_come_true_however_ready_the_resource_is(
 ) -> None:
     """A refusal heeds the wish and changes nothing, so that what served before goes on being Ready."""
     history = [{"time": "2026-11-24T15:00:00Z", "event": event, "message": f"It is {event}."} for event in events]
-    now = progress(view(resource(lastHandledRollback="now", history=history)), Wish.ROLLBACK, "now")
+    now = progress(view(resource(lastHandledRollback="now", history=history)), Request.ROLLBACK, "now")
     assert now.came_true is came_true
     assert came_true or now.sentence == "RollbackRefused: It is RollbackRefused."
 
@@ -206,7 +207,7 @@ def test_refused_rollback_did_not_come_true_however_ready_the_resource_is(
 def test_failed_attempt_is_told_while_waiting() -> None:
     """A person who waits reads why."""
     seen = view(resource(attempts=attempts("2026-11-24T17:00:00Z")))
-    assert progress(seen, Wish.RENEW, "now").sentence == "ChallengeFailed: No TXT record."
+    assert progress(seen, Request.RENEW, "now").sentence == "ChallengeFailed: No TXT record."
 
 
 def test_ways_besides_the_pods_are_listed_as_what_they_are() -> None:

@@ -9,7 +9,8 @@ from builders.pairs import self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.reading.spec import RENEW, Defaults
+from mailtls.api.annotations import Request
+from mailtls.api.reading.spec import Defaults
 from mailtls.api.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.context import Context
@@ -99,7 +100,7 @@ def test_refusal_holds_back_until_its_time_or_another_wish() -> None:
     passes.observer.remember(passes.observe().with_issuance(failure=failure))
     assert passes.observe().issuance.failure == failure
     assert passes.observe(generation=2).issuance.failure is None
-    wished = {"metadata": {"generation": 1, "annotations": {RENEW: "1"}}}
+    wished = {"metadata": {"generation": 1, "annotations": {Request.RENEW.annotation: "1"}}}
     assert passes.observer.observe(replace(WANTED, renew_requested="1"), wished).issuance.failure is None
     passes.clock.advance(timedelta(minutes=9))
     assert passes.observe().issuance.failure is None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailtls.api.resource_view import Wish, progress
+from mailtls.api.annotations import Request
+from mailtls.api.resource_view import progress
 from mailtls.kube.resource_views import view
 
 
@@ -13,15 +14,15 @@ def _resource(*, suspend: bool) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("wish", Wish)
-def test_request_for_a_suspended_resource_ends_with_what_to_do(wish: Wish) -> None:
+@pytest.mark.parametrize("wish", Request)
+def test_request_for_a_suspended_resource_ends_with_what_to_do(wish: Request) -> None:
     """Waiting ends at once, and the sentence names the field that holds the operator back."""
     found = progress(view(_resource(suspend=True)), wish, "now")
     assert found.came_true is False
     assert found.sentence == "mail/mx is suspended: the operator handles the request when spec.suspend is false."
 
 
-@pytest.mark.parametrize("wish", Wish)
-def test_request_for_a_resource_at_work_is_waited_for(wish: Wish) -> None:
+@pytest.mark.parametrize("wish", Request)
+def test_request_for_a_resource_at_work_is_waited_for(wish: Request) -> None:
     """Without suspension the request is not yet decided."""
     assert progress(view(_resource(suspend=False)), wish, "now").came_true is None

@@ -12,6 +12,7 @@ from builders.contexts import a_context, wanting
 from builders.stories import NOW, certificate, desired, schedule, secret, staged
 from builders.whole_pass import MX, PATH, WholePass
 from e2e.other_authority import issued
+from mailtls.api.annotations import ADOPT
 from mailtls.api.resource import labels_of
 from mailtls.api.status import HistoryEntry, Status, Stored
 from mailtls.context import Context
@@ -19,7 +20,6 @@ from mailtls.controller.plan import next_step
 from mailtls.controller.step import AdoptSecret, CloseOrder, KeepCopy, PutRight, Rest, RollBack, StageKey
 from mailtls.issuance.guard import is_replaced, lacks_a_copy, needs_putting_right, restored, to_remember
 from mailtls.issuance.policy import issuance_is_due, usable
-from mailtls.kube.ownership import ADOPT
 from mailtls.kube.secrets import path
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import parse_chain

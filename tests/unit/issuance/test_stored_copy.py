@@ -11,6 +11,7 @@ from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.api.annotations import ORDER
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored
@@ -25,7 +26,6 @@ from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
 from mailtls.kube.journal import Seal
-from mailtls.kube.pairs import ORDER
 from mailtls.kube.secrets import Secrets, path
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.metrics import Metrics

@@ -12,6 +12,7 @@ from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import DAY, NOW, certificate, desired, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from mailtls.api.annotations import ADOPT, ADOPTED
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import labels_of
 from mailtls.api.spec import PrivateKeyPolicy
@@ -25,8 +26,6 @@ from mailtls.issuance.adoption import adoption_is_due
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.issuance.restoring import Restoring
 from mailtls.kube.interface import Conflict
-from mailtls.kube.ownership import ADOPT
-from mailtls.kube.pairs import ADOPTED
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets, path
 from mailtls.kube.snapshot import ServingSecret, Staged

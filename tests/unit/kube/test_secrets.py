@@ -9,11 +9,11 @@ import pytest
 from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.cluster import FakeCluster
+from mailtls.api.annotations import ROOTS_OFFERED
 from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.issuance import keys
 from mailtls.kube.interface import Conflict
 from mailtls.kube.journal import parse_staged, resource_of
-from mailtls.kube.pairs import ROOTS_OFFERED
 from mailtls.kube.secrets import FINALIZER, Secrets, path
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import KeyAlgorithm, parse_chain

@@ -9,10 +9,11 @@ import pytest
 from builders import kube
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 from fakes.cluster import FakeCluster
+from mailtls.api.annotations import certificate_annotation, restart_annotation
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError
-from mailtls.kube.workload import WorkloadState, certificate_annotation, restart_annotation
+from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.policy import next_roll

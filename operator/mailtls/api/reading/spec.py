@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from mailtls.api.annotations import Request
 from mailtls.api.installation import AllowedNames, first_refused
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
@@ -36,9 +37,6 @@ from mailtls.reasons.software import Software
 
 __all__ = [
     "KEY_SIZES",
-    "PROBE",
-    "RENEW",
-    "ROLLBACK",
     "Defaults",
     "InvalidSpec",
     "default_acme",
@@ -46,9 +44,6 @@ __all__ = [
     "secret_name",
     "workloads_listed",
 ]
-RENEW = "mailtls.dev/renew"
-PROBE = "mailtls.dev/probe"
-ROLLBACK = "mailtls.dev/rollback"
 KEY_SIZES = {KeyAlgorithm.ECDSA: (256, 384), KeyAlgorithm.RSA: (3072, 2048, 4096)}  # the first is the default
 _LONGEST_LABEL = 63
 _LONGEST_SECRET_NAME = 244  # leaves room for `-previous`
@@ -96,9 +91,9 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         probe=probing,
         domains=domains(spec.at("domains")),
         suspend=spec.at("suspend").flag(default=False),
-        renew_requested=_wish(annotations.at(RENEW)),
-        probe_requested=_wish(annotations.at(PROBE)),
-        rollback_requested=_wish(annotations.at(ROLLBACK)),
+        renew_requested=_request(annotations, Request.RENEW),
+        probe_requested=_request(annotations, Request.PROBE),
+        rollback_requested=_request(annotations, Request.ROLLBACK),
     )
 
 
@@ -131,9 +126,10 @@ def _time(text: str) -> datetime:
     raise ValueError("write a time with its time zone, such as 2026-08-01T12:00:00Z")
 
 
-def _wish(node: Node) -> str | None:
-    """Return an annotation's value, whatever it is: any new value is a wish."""
-    return node.value if isinstance(node.value, str) else None
+def _request(annotations: Node, request: Request) -> str | None:
+    """Return the value of a request, whatever it is: any new value is one."""
+    value = annotations.at(request.annotation).value
+    return value if isinstance(value, str) else None
 
 
 def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> None:

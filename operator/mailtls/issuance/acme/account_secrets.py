@@ -9,6 +9,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mailtls.api.annotations import ACCOUNT_EMAIL, ACCOUNT_URL, ACME_SERVER, annotations_of
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGED_BY, MANAGER
 from mailtls.api.spec import Acme, DataRef
@@ -20,7 +21,6 @@ from mailtls.reasons.reason import Finding, Reason
 
 _log = structlog.get_logger(__name__)
 KEY_ENTRY = "account.key"
-URL_ANNOTATION = "mailtls.dev/account-url"
 SCOPE_LABEL = "mailtls.dev/account-scope"  # the namespace whose account it is
 
 
@@ -68,7 +68,7 @@ class AccountSecrets:
         if acme.namespace:
             _check_scope(secret, namespace)
         key_pem = _content(secret, own)
-        url = (secret["metadata"].get("annotations") or {}).get(URL_ANNOTATION)
+        url = annotations_of(secret).get(ACCOUNT_URL)
         new_account = f"Delete the Secret {namespace}/{own.name}, so that a new account is made"
         return Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path, new_account)
 
@@ -93,7 +93,7 @@ class AccountSecrets:
                 "name": name,
                 "namespace": namespace,
                 "labels": {MANAGED_BY: MANAGER, SCOPE_LABEL: namespace},
-                "annotations": {"mailtls.dev/acme-server": acme.server, "mailtls.dev/acme-email": acme.email or ""},
+                "annotations": {ACME_SERVER: acme.server, ACCOUNT_EMAIL: acme.email or ""},
             },
             "type": "Opaque",
             "data": {KEY_ENTRY: base64.b64encode(_new_key()).decode()},
@@ -109,7 +109,7 @@ class AccountSecrets:
     def save_url(self, path: str, url: str) -> None:
         """Note the account's URL on the Secret of its key; not to know it costs one request."""
         try:
-            self._cluster.merge(path, {"metadata": {"annotations": {URL_ANNOTATION: url}}})
+            self._cluster.merge(path, {"metadata": {"annotations": {ACCOUNT_URL: url}}})
         except (ApiError, Unreachable) as error:
             # Registering again with the same key returns the same account.
             _log.warning("account.url.unsaved", account=url, error=str(error))
