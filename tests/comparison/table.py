@@ -39,7 +39,7 @@ How they run:
 - testssl.sh with `--protocols --server-defaults --add-ca`, with `--std` on cases that mailtls looks at in full, with
   `--starttls-injection` on deep ones; for 150 seconds at most. What it says counts whatever weight it gives it, and is
   an alarm from MEDIUM on, except that the certificates of the tests name no place for revocation. {ran}
-- All are told the same: the name to expect and the CA to trust. Only mailtls can also be told which certificate
+- All get the same settings: the name to expect and the CA to trust. Only mailtls also takes which certificate
   is stored, which the cases need where one was renewed but not loaded, or belongs to somebody else.
 """
 
