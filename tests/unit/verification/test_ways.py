@@ -514,5 +514,5 @@ def test_workloads_with_no_port_for_the_outside_want_a_list() -> None:
     workloads = [
         {"kind": "StatefulSet", "name": "dovecot", "ports": [{"port": 24, "protocol": "lmtp", "tlsMode": "StartTLS"}]}
     ]
-    with pytest.raises(InvalidSpec, match=r"probe.public.ports: no port of the workloads is one for the outside"):
+    with pytest.raises(InvalidSpec, match=r"probe.public.ports: no port of the workloads is for the public route"):
         probe_of(workloads, **{"from": ["Pods", "Public"]})
