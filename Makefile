@@ -79,6 +79,13 @@ lint: $(READY) ## The part of `check` that only reads the code
 unit: $(READY) ## Tests of decisions: no I/O, seconds
 	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
 
+# How many runs `make simulate` makes; each is a new one.
+SIMULATIONS ?= 500
+
+.PHONY: simulate
+simulate: $(READY) ## Run the controller through random accidents in a simulated world (SIMULATIONS=500)
+	MAILTLS_SIMULATIONS=$(SIMULATIONS) $(BIN)/python -m pytest -q -n0 --timeout 0 tests/unit/controller/test_reconciler_simulation.py
+
 .PHONY: fuzz
 fuzz: $(READY) ## Fuzz all that reads a stranger's bytes, led by coverage (FUZZ_SECONDS=60 each)
 	PYTHONPATH=operator:tests $(BIN)/python -m fuzz dialog $(FUZZ_SECONDS)

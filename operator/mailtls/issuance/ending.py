@@ -21,6 +21,7 @@ from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import CHALLENGE, CLOSING, ISSUANCE, TRANSIENT, Backoff
 from mailtls.net.shared_work import Busy
+from mailtls.reasons.reason import Reason
 from mailtls.times import Clock
 
 
@@ -101,15 +102,17 @@ class Failing:
     def problem(self, context: Context, error: AcmeProblem | ChallengeProblem) -> Context:
         """File what stood in the way: transient trouble waits a little, all else of the CA is a failed attempt.
 
-        A challenge response that was refused costs nothing at the CA, so its order stays open and waits. Whatever it
-        was, the CA may have received the order by now, so the next pass looks before it orders.
+        A challenge response that was refused costs nothing at the CA, so its order stays open and waits; so does an
+        order that exists when the CA limits how often it is read (RFC 8555 section 6.6): another one in its place would
+        count as well. Whatever it was, the CA may have received the order by now, so the next pass looks before it
+        orders.
         """
         context = context.with_issuance(is_fresh_intent=False)
         if isinstance(error, ChallengeProblem) and not error.transient:
             pause = self._pause(CHALLENGE, context)
             refused = Failure(error.finding, self.clock.now() + pause, lasts=True)
             return context.with_issuance(failure=refused, transient_failures=context.issuance.transient_failures + 1)
-        if not error.transient:
+        if not error.transient and not _goes_on_later(context, error):
             return self.attempt(context, Fail(error.finding, error.needs_person), error.retry_at)
         return context.with_issuance(
             failure=self._soon(context, error, TRANSIENT), transient_failures=context.issuance.transient_failures + 1
@@ -130,3 +133,9 @@ class Failing:
     def _pause(self, backoff: Backoff, context: Context) -> timedelta:
         self.metrics.retried(backoff.kind)
         return backoff.after(context.issuance.transient_failures + 1, random())  # noqa: S311 - jitter
+
+
+def _goes_on_later(context: Context, error: AcmeProblem | ChallengeProblem) -> bool:
+    """Whether there is an order that only has to wait for a limit of requests."""
+    staged = context.snapshot.staged
+    return staged is not None and staged.order_url is not None and error.finding.reason is Reason.RATE_LIMITED

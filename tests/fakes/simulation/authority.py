@@ -86,7 +86,7 @@ class Ca:
     ) -> requests.Response:
         """Answer a request, as the transport of the ACME client does."""
         kind = url.removeprefix(URL).split("/")[1]
-        instead = self.before(kind, url)
+        instead = self.before(kind, f"{url} {self._names(kind, url, data)}")
         if isinstance(instead, tuple):
             return self._problem(url, *instead)
         answer = self._answer(method, kind, url, data)
@@ -97,6 +97,16 @@ class Ca:
     def open_orders(self, names: tuple[str, ...] | None = None) -> list[Order]:
         """Return those that can still become a certificate."""
         return [each for each in self.orders if each.is_open and names in {None, each.names}]
+
+    def _names(self, kind: str, url: str, data: str | None) -> str:
+        """Say which names a request is about."""
+        last = url.rsplit("/", 1)[1]
+        if kind in {"authorization", "challenge"} and last.isdigit():
+            return self.authorizations[int(last)].name
+        if kind in {"order", "finalize", "certificate"} and last.isdigit():
+            return " ".join(self.orders[int(last)].names)
+        _, payload = self._read(data) if data else ({}, {})
+        return " ".join(each["value"] for each in (payload or {}).get("identifiers", ()))
 
     def _answer(self, method: str, kind: str, url: str, data: str | None) -> requests.Response:
         if kind == "directory":

@@ -26,11 +26,12 @@ WRITES: Final = frozenset({"create", "replace", "apply", "merge", "delete"})
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong at the next request that it can happen to; `where` is a part of that request's path."""
+    """What goes wrong at the next request that it can happen to, or at all; `where` is a part of the request's path."""
 
     channel: str  # api, exec, ca, watch
     kind: str
     where: str = ""
+    lasts: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,9 @@ class World:
                 raise ApiError(403, "Forbidden", "simulated")
             case "slow":
                 self.runtime.sleep(3.0)
+            case "hangs":
+                self.runtime.sleep(30.0)
+                raise Unreachable("simulated connection that hangs")
             case "lost answer":
                 return Unreachable("simulated loss of an answer")
         return None
@@ -184,15 +188,16 @@ class World:
         for fault in self.faults:
             is_fit = is_write or fault.kind not in {"conflict", "lost answer"}
             if is_fit and fault.channel == channel and fault.where in path:
-                self.faults.remove(fault)
+                if not fault.lasts:
+                    self.faults.remove(fault)
                 self.log.append(f"{self.runtime.monotonic():.2f} fault: {channel} {fault.kind} at {path}")
                 return fault
         return None
 
-    def _before_ca(self, kind: str, url: str) -> Exception | tuple[int, str] | None:
+    def _before_ca(self, kind: str, about: str) -> Exception | tuple[int, str] | None:
         self.step()
         before_effect()  # as the connection does, right before it sends
-        fault = self._take("ca", f"{kind} {url}")
+        fault = self._take("ca", f"{kind} {about}")
         match fault.kind if fault else None:
             case "server error":
                 return 500, "serverInternal"
@@ -301,11 +306,11 @@ class World:
         if pods:
             self.servers.kill(*pods[which % len(pods)])
 
-    def slow_pod(self, which: int) -> None:
-        """Let a server take some seconds from its reload to the new certificate."""
+    def slow_pod(self, which: int, seconds: float) -> None:
+        """Let a server take so long from its reload to the new certificate."""
         pods = sorted(self.servers.by_pod)
         if pods:
-            self.servers.by_pod[pods[which % len(pods)]].takes = 3.0
+            self.servers.by_pod[pods[which % len(pods)]].takes = seconds
 
     def scale(self, which: int, by: int) -> None:
         """Add a pod to a workload, or take one away."""

@@ -1,0 +1,62 @@
+"""What can happen to a simulated world: faults of each part, and what users do."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from fakes.simulation.world import Fault, Wanted, World
+
+MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
+LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 1, "Reload")))
+OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 1, "Restart")))
+
+FAULTS = [
+    *(Fault("api", kind) for kind in ("conflict", "server error", "unreachable", "slow", "lost answer")),
+    *(Fault("api", kind, "-next") for kind in ("conflict", "unreachable", "lost answer")),
+    *(Fault("api", kind, "-tls") for kind in ("conflict", "unreachable", "lost answer")),
+    *(Fault("exec", kind) for kind in ("server error", "unreachable", "slow", "lost answer")),
+    *(Fault("ca", kind) for kind in ("server error", "bad nonce", "unreachable", "slow", "lost answer")),
+    *(Fault("ca", kind, "order https://ca.test/order") for kind in ("rate limited", "lost answer", "server error")),
+    *(Fault("watch", kind) for kind in ("lost", "late")),
+]
+
+
+Act = tuple[str, Callable[[World], object]]
+
+
+def act(what: Callable[..., object], *given: object, **named: object) -> Act:
+    """Name what happens."""
+    words = [what.__name__, *map(str, given), *(f"{name}={value}" for name, value in named.items())]
+    return " ".join(words), partial(_do, what, given, named)
+
+
+def _do(what: Callable[..., object], given: Sequence[object], named: dict[str, object], world: World) -> None:
+    what(world, *given, **named)
+
+
+def of_resource(which: int) -> list[Act]:
+    """What users do with one of the resources, and accidents that happen to it."""
+    return [
+        act(World.spec, which, suspend=True),
+        act(World.spec, which, suspend=False),
+        act(World.rename, which, "more"),
+        act(World.rename, which, ""),
+        *(act(World.request, which, name) for name in ("renew", "rollback", "probe")),
+        act(World.delete, which),
+        act(World.create, which),
+        act(World.spoil_secret, which),
+        act(World.delete_secret, which),
+        act(World.scale, which, 1),
+        act(World.scale, which, -1),
+    ]
+
+
+ACTS = [
+    *(act(World.arm, each) for each in FAULTS),
+    *(each for which in range(3) for each in of_resource(which)),
+    *(act(World.kill_pod, which) for which in range(8)),
+    *(act(World.slow_pod, which, seconds) for which in range(4) for seconds in (3.0, 40.0)),
+    *[act(World.crash)] * 6,
+    *[act(World.lose_leadership)] * 3,
+    *[act(World.sweep)] * 2,
+    act(World.sleep_long),
+]

@@ -1,0 +1,72 @@
+"""Runs a simulated world from its beginning until all is well, and says what went wrong on the way."""
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from fakes.simulation.audit import LONGEST_PASS, Audit, unfinished
+from fakes.simulation.primitives import installed
+from fakes.simulation.world import World
+
+PATIENCE: Final = 3 * 24 * 3600.0  # seconds of the simulation: four failed attempts in a row wait for a day
+QUIET: Final = 30.0
+
+
+def run(world: World, patience: float = PATIENCE) -> None:
+    """Let everything happen that is planned, then let all faults end and wait until all is well.
+
+    Raises AssertionError with the story where a rule was broken, or something is not well after `patience` seconds.
+    """
+    with alive(world):
+        audit = Audit(world)
+        world.begin()
+        _live_through(world)
+        _calm(world)
+        end = world.runtime.monotonic() + patience
+        while (left := unfinished(world)) and world.runtime.monotonic() < end and not audit.breaches:
+            world.runtime.sleep(QUIET)
+        assert not audit.breaches, _story(world, audit.breaches)
+        assert not left, _story(world, left)
+        longest = max(each.longest for each in (*world.retired, world.process) if each is not None)
+        assert longest < LONGEST_PASS, _story(world, [f"a reconcile took {longest} s"])
+
+
+@contextmanager
+def alive(world: World) -> Iterator[None]:
+    """Run the operator on simulated threads meanwhile, and in silence."""
+    random.seed(0)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        with installed(world.runtime):
+            try:
+                yield
+            finally:
+                world.runtime.end()
+    finally:
+        structlog.reset_defaults()
+
+
+def _live_through(world: World) -> None:
+    """Wait until the whole plan has happened; where nothing happens any more, the next accident does."""
+    while world.plan:
+        before = world.steps
+        world.runtime.sleep(QUIET)
+        if world.steps == before and world.plan:
+            world.disturb()
+
+
+def _calm(world: World) -> None:
+    """End what users and accidents keep from being well."""
+    world.faults.clear()
+    world.runtime.sleep(QUIET)
+    for which, wanted in enumerate(world.wanted):
+        if wanted.path in world.api.objects:
+            world.spec(which, suspend=False)
+
+
+def _story(world: World, faults: Sequence[str]) -> str:
+    return "\n".join(["", *world.log, "", *faults])
