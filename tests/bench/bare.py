@@ -102,7 +102,7 @@ class BareIssuing:
             case Present():
                 self._present(journey, action)
             case RequestValidation():
-                journey.order = self._account.answer(order, action.challenge)
+                journey.order = self._account.request_validation(order, action.challenge)
             case PollAuthorization():
                 journey.order = self._account.poll_authorization(order, action.url)
             case Finalize():

@@ -119,7 +119,7 @@ class Issuance:
                 self.present(action)
                 self.presented |= {proof.challenge.url for proof in proofs}
             case RequestValidation(challenge):
-                self.order = self.account.answer(self.order, challenge)
+                self.order = self.account.request_validation(self.order, challenge)
             case PollAuthorization(url, not_before):
                 self._wait(not_before)
                 self.order = self.account.poll_authorization(self.order, url)

@@ -150,7 +150,7 @@ def test_answering_again_after_a_crash_goes_on(pebble: Pebble) -> None:
     issuance = _issuance(client, client.account.new_order(["twice.example.com"]))
     while not isinstance(action := issuance.next(), RequestValidation):
         issuance.perform(action)
-    client.account.answer(issuance.order, action.challenge)
+    client.account.request_validation(issuance.order, action.challenge)
     issuance.perform(action)
     assert isinstance(issuance.run(), str)
 
@@ -181,7 +181,7 @@ def test_resumed_order_does_not_answer_what_was_answered(pebble: Pebble) -> None
     issuance = _issuance(client, client.account.new_order(["known.example.com"]))
     while not isinstance(action := issuance.next(), RequestValidation):
         issuance.perform(action)
-    resumed = client.account.resume(issuance.order.url, answered=frozenset({action.challenge.url}))
+    resumed = client.account.resume(issuance.order.url, requested=frozenset({action.challenge.url}))
     following = next_action(
         resumed, issuance.presented, lambda _name: "dns-01", client.clock.now(), resumed.identifiers
     )
@@ -318,7 +318,7 @@ def test_retry_after_of_an_authorization_is_honoured() -> None:
     with running_pebble(Options(always_valid=False, config={"retryAfter": {"authz": 3, "order": 5}})) as pebble:
         client = Client(pebble)
         issuance = _issuance(client, client.account.new_order(["wait.example.com"]))
-        while not isinstance(action := issuance.next(), PollAuthorization) or not issuance.order.answered:
+        while not isinstance(action := issuance.next(), PollAuthorization) or not issuance.order.requested:
             issuance.perform(action)
         for _ in range(8):  # Pebble draws the form of the header
             issuance.order = client.account.poll_authorization(issuance.order, action.url)

@@ -93,12 +93,12 @@ class Issuing:
         staged = _staged(context)
         account = self._account(context)
         if not renews_in_its_window(context, self.clock.now()):
-            account.line.stand(staged.spki_sha256, desired.key.namespace)
+            account.order_rate.acquire(staged.spki_sha256, desired.key.namespace)
         found = None
         if not context.issuance.is_fresh_intent:
             found = account.find_open(staged.names, staged.staged_at, profile=desired.acme.profile)
         order = found or self._new_order(account, context)
-        account.line.leave(staged.spki_sha256)
+        account.order_rate.spend(staged.spki_sha256)
         self.accounts.uses.note(desired.acme.server, staged.spki_sha256, order)
         return context.with_issuance(order=order, is_fresh_intent=False)
 
@@ -141,7 +141,7 @@ class Issuing:
             case Present():
                 return self._present(context, account, action)
             case RequestValidation():
-                order = account.answer(order, action.challenge)
+                order = account.request_validation(order, action.challenge)
             case PollAuthorization():
                 order = account.poll_authorization(order, action.url)
             case Finalize():

@@ -207,7 +207,7 @@ def _pending_challenge(authorization: AuthorizationState, challenge_type: str | 
 
 
 def _request_validation(order: OrderState, pending: tuple[PendingChallenge, ...]) -> RequestValidation | None:
-    waiting = (each.challenge for each in pending if each.challenge.url not in order.answered)
+    waiting = (each.challenge for each in pending if each.challenge.url not in order.requested)
     return next((RequestValidation(each) for each in waiting if each.status == Status.PENDING), None)
 
 

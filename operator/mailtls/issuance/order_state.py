@@ -94,7 +94,7 @@ class AuthorizationState:
 class OrderState:
     """One order; the URL alone is enough to read all of it again.
 
-    `answered` holds the URLs of the challenges that the CA was told to look at: some CAs leave such a challenge
+    `requested` holds the URLs of the challenges that the CA was asked to validate: some CAs leave such a challenge
     `pending`. `finalize_tries` counts finalize requests in this process. `profile` is None where the CA does not tell.
     Times are UTC.
     """
@@ -109,7 +109,7 @@ class OrderState:
     retry_at: datetime | None = None
     problem: Problem | None = None
     profile: str | None = None
-    answered: frozenset[str] = field(default_factory=frozenset)
+    requested: frozenset[str] = field(default_factory=frozenset)
     read_at: datetime | None = None
     polls: int = 0
     finalize_tries: int = 0
@@ -137,6 +137,16 @@ class OrderState:
         """Forget what the CA asked to be waited for: a person does not want to wait."""
         each_at_once = tuple(replace(each, retry_at=None, read_at=None) for each in self.authorizations)
         return replace(self, retry_at=None, read_at=None, authorizations=each_at_once)
+
+    def with_authorization(self, authorization: AuthorizationState) -> "OrderState":
+        """Return the order with what is known of one of its authorizations now."""
+        replaced = (authorization if each.url == authorization.url else each for each in self.authorizations)
+        return replace(self, authorizations=tuple(replaced))
+
+    def may_be(self, not_before: datetime, profile: str | None) -> bool:
+        """Whether it has not expired by a time, and is not known to be of another profile."""
+        is_alive = self.expires_at is None or self.expires_at > not_before
+        return is_alive and (profile is None or self.profile in {None, profile})
 
     def is_for(self, names: Iterable[str]) -> bool:
         """Whether it is an order of exactly `names`; DNS names compare without case."""

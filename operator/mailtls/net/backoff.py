@@ -38,7 +38,7 @@ _SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(d
 ISSUANCE: Final = Backoff("issuance", _MINUTE, _DAY, factor=10, jitter=0.2)
 """Orders that failed: each costs at the CA, and counts against its limits."""
 CHALLENGE: Final = Backoff("challenge", _MINUTE / 2, 10 * _MINUTE, jitter=0.2)
-"""Challenge responses that the DNS server refuses: the CA hears nothing of them."""
+"""Challenge responses that the DNS server refuses: the CA receives nothing of them."""
 TRANSIENT: Final = Backoff("transient", _SECOND, _MINUTE, jitter=0.2)
 """What a CA or DNS server that is away for a moment keeps from going on, while the order lives."""
 CLOSING: Final = Backoff("closing", _SECOND, _MINUTE, jitter=0.2)

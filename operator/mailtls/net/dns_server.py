@@ -189,7 +189,7 @@ def ask_all(query: dns.message.Message, addresses: Iterable[Address]) -> Mapping
             with suppress(OSError):  # no route to this family from here
                 datagrams = stack.enter_context(socket.socket(_family(address), socket.SOCK_DGRAM))
                 datagrams.setblocking(False)
-                datagrams.connect(address)  # only its own answers arrive, and refusals are told
+                datagrams.connect(address)  # only its own answers arrive, and refusals are reported
                 selector.register(datagrams, selectors.EVENT_READ, address)
         for seconds in _UDP_SECONDS:
             _ask_again(selector, wire)
@@ -223,7 +223,7 @@ def _family(address: Address) -> socket.AddressFamily:
 
 def _ask_again(selector: selectors.BaseSelector, wire: bytes) -> None:
     for waiting in tuple(selector.get_map().values()):
-        with suppress(OSError):  # a refusal of the last datagram: the selector tells the same
+        with suppress(OSError):  # a refusal of the last datagram: the selector reports the same
             waiting.fileobj.send(wire)  # type: ignore[union-attr]
 
 

@@ -26,7 +26,7 @@ class Bounds:
 
 
 def last_answer(status: int, text: str = "") -> web.Response:
-    """Make the one response of a connection; it does not tell which software makes it."""
+    """Make the one response of a connection; it does not say which software makes it."""
     return closing(web.Response(status=status, text=text, content_type="text/plain"))
 
 
@@ -59,7 +59,7 @@ class GuardedServer(web.Server):
         super().__init__(handler)
         self._bounds = bounds or Bounds()
         self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
-        quiet = logging.Logger("mailtls.http", logging.CRITICAL)  # noqa: LOG001 - heard by nobody, by intent
+        quiet = logging.Logger("mailtls.http", logging.CRITICAL)  # noqa: LOG001 - read by nobody, by intent
         self._options: Mapping[str, Any] = {
             "access_log": None,
             "logger": quiet,

@@ -19,7 +19,7 @@ import dns.rdatatype
 import dns.resolver
 
 from mailtls.net.answer import Dnssec, Records
-from mailtls.net.dns_server import DNS_PORT, Address, split_server
+from mailtls.net.dns_server import DNS_PORT, Address, is_authoritative, split_server
 from mailtls.reasons.quoting import shorten
 
 _Value = TypeVar("_Value")
@@ -94,7 +94,7 @@ class Resolver:
             return Records(str(server), kind, failure=_words(error))
         if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
             return Records(str(server), kind, failure=dns.rcode.to_text(answer.rcode()))
-        if not answer.flags & dns.flags.AA:  # resolvers pass over it, too: it does not know the zone
+        if not is_authoritative(answer):  # resolvers pass over it, too: it does not know the zone
             return Records(str(server), kind, failure="not authoritative for the zone")
         wanted = dns.rdatatype.from_text(kind)
         found = [each for each in answer.answer if each.rdtype == wanted]
@@ -111,7 +111,7 @@ class Resolver:
     def _doubted(
         self, name: str, kind: str, words: str, values: Callable[[Iterable[Any]], tuple[tuple[_Value, ...], int]]
     ) -> Records[_Value]:
-        """Tell a broken chain of signatures from a broken server: the former answers when checking is off."""
+        """Distinguish a broken chain of signatures from a broken server: the former answers when checking is off."""
         failed: Records[_Value] = Records(name, kind, failure=words)
         try:
             self._answer(self._unchecked, name, kind)

@@ -14,7 +14,7 @@ _MOST: Final = 10_000  # entries; names come from users, so memory must have an 
 
 
 class Expiring(Generic[K, V]):
-    """A mapping whose entries vanish `seconds` after they were put; `now` tells the seconds."""
+    """A mapping whose entries vanish `seconds` after they were put; `now` returns the seconds."""
 
     def __init__(self, seconds: float, most: int = _MOST, now: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._most, self._now = seconds, most, now

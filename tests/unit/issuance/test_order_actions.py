@@ -73,7 +73,7 @@ def test_pending_authorizations_are_presented_all_at_once() -> None:
 
 def test_presented_challenges_are_answered_one_by_one() -> None:
     """Answers follow when all is visible, and skip what was answered."""
-    order = replace(_order(Status.PENDING, _authorization(0), _authorization(1)), answered=_presented(1))
+    order = replace(_order(Status.PENDING, _authorization(0), _authorization(1)), requested=_presented(1))
     assert _next(order, _presented(2)) == RequestValidation(_challenge(1))
 
 
@@ -88,9 +88,9 @@ def test_first_poll_comes_after_milliseconds_and_the_earliest_first() -> None:
     """The authorization that is due first is polled first, not before its time."""
     soon = replace(_authorization(0), read_at=_NOW, polls=0)
     later = replace(_authorization(1), read_at=_NOW - timedelta(seconds=1), retry_at=_NOW + timedelta(seconds=3))
-    order = replace(_order(Status.PENDING, later, soon), answered=_presented(2))
+    order = replace(_order(Status.PENDING, later, soon), requested=_presented(2))
     assert _next(order, _presented(2)) == PollAuthorization("authz/0", _NOW + timedelta(milliseconds=20))
-    waiting = replace(_order(Status.PENDING, later), answered=_presented(2))
+    waiting = replace(_order(Status.PENDING, later), requested=_presented(2))
     assert _next(waiting, _presented(2)) == PollAuthorization("authz/1", _NOW + timedelta(seconds=3))
 
 
@@ -279,7 +279,7 @@ class _CapriciousCa:
             case RequestValidation(challenge):
                 assert challenge.url in self.presented
                 self.answered.add(challenge.url)
-                self.order = replace(self.order, answered=frozenset(self.answered))
+                self.order = replace(self.order, requested=frozenset(self.answered))
             case PollAuthorization(url, not_before):
                 self._pass(not_before)
                 self._poll_authorization(url)

@@ -18,9 +18,10 @@ from josepy.json_util import encode_b64jose
 from mailtls.issuance.acme import messages as acme_messages
 from mailtls.issuance.acme import problem as acme_problem
 from mailtls.issuance.acme import renewal_info as acme_renewal
-from mailtls.issuance.acme.chain import Offer, choose, clean_chain, ends_in, links
+from mailtls.issuance.acme.chain import Offer, chain_of, choose, ends_in, links
+from mailtls.issuance.acme.directory import refuse_unknown_profile
 from mailtls.issuance.acme.network import RequestKind
-from mailtls.issuance.acme.order_rate import OrderLine
+from mailtls.issuance.acme.order_rate import OrderRateLimiter
 from mailtls.issuance.acme.orders import Listing
 from mailtls.issuance.acme.problem import AcmeProblem, OrderGone, Refused
 from mailtls.issuance.acme.session import Session
@@ -29,7 +30,7 @@ from mailtls.pki.loading import certificates
 from mailtls.reasons.reason import Finding, Reason
 
 _MOST_CHAINS = 16  # that a CA offers besides its default; each may take a quarter of a megabyte
-_PROOFS = 1024  # of as many challenges the answer is kept, for each is asked for several times
+_RESPONSES = 1024  # of as many challenges the response is kept, for each is used several times
 # What CAs say when the certificate to be replaced is not one they can replace (RFC 9773 section 5 names the first).
 _REPLACES_REFUSED = frozenset({"alreadyReplaced", "malformed", "unauthorized", "serverInternal"})
 
@@ -37,15 +38,15 @@ _REPLACES_REFUSED = frozenset({"alreadyReplaced", "malformed", "unauthorized", "
 class Account:
     """Thread-safe; one for all resources that share a CA and an account key.
 
-    `line` is where orders wait for the CA's limit; the caller asks it before it orders. Every method raises
-    `AcmeProblem` when the CA or the way to it does not cooperate.
+    `order_rate` is where orders wait for the CA's limit: the caller acquires a token before it orders. Every method
+    raises `AcmeProblem` when the CA or the way to it does not cooperate.
     """
 
-    def __init__(self, session: Session, line: OrderLine | None = None) -> None:
+    def __init__(self, session: Session, order_rate: OrderRateLimiter | None = None) -> None:
         self._session = session
-        self.line = line or OrderLine(None, session.now)
+        self.order_rate = order_rate or OrderRateLimiter(None, session.now)
         self._listing = Listing(session)
-        self._proofs = lru_cache(_PROOFS)(self._key_authorization)
+        self._key_authorizations = lru_cache(_RESPONSES)(self._key_authorization)
 
     @property
     def url(self) -> str:
@@ -56,14 +57,14 @@ class Account:
         """Wait no longer for what the CA asked to be waited for: a person asks, or something was put right."""
         self._session.hurry()
 
-    # proofs of control
+    # challenge responses
 
     def key_authorization(self, token: str) -> str:
-        """Return the content of an HTTP-01 answer (RFC 8555 section 8.1)."""
-        return self._proofs(token)
+        """Return the content of an HTTP-01 response (RFC 8555 section 8.1)."""
+        return self._key_authorizations(token)
 
     def dns01_value(self, token: str) -> str:
-        """Return the TXT value of a DNS-01 answer (RFC 8555 section 8.4)."""
+        """Return the TXT value of a DNS-01 response (RFC 8555 section 8.4)."""
         digest = hashlib.sha256(self.key_authorization(token).encode()).digest()
         return str(encode_b64jose(digest))
 
@@ -75,7 +76,7 @@ class Account:
         `replaces` is the `replaces_id` of the certificate to be renewed; where the CA refuses just that, the order is
         made without it. A CA may hand out an older order of the same names.
         """
-        self._check_profile(profile)
+        refuse_unknown_profile(profile, self._profiles)
         response = self._post_new_order(names, profile, replaces)
         url = self._session.location(response)
         if not url:
@@ -89,13 +90,13 @@ class Account:
             raise AcmeProblem(Finding(Reason.ORDER_REJECTED, message))
         return order
 
-    def resume(self, url: str, *, answered: frozenset[str] = frozenset()) -> OrderState:
+    def resume(self, url: str, *, requested: frozenset[str] = frozenset()) -> OrderState:
         """Read an order, and its authorizations where they matter; raises `OrderGone` when the CA does not know it.
 
-        `answered` holds the URLs of challenges that were answered before; without it some are answered once more,
-        which CAs allow.
+        `requested` holds the URLs of challenges whose validation was requested before; without it that is done once
+        more for some, which CAs allow.
         """
-        order = self.poll(OrderState(url, answered=answered))
+        order = self.poll(OrderState(url, requested=requested))
         return self.load(order) if order.status in {Status.PENDING, Status.INVALID} else order
 
     def load(self, order: OrderState) -> OrderState:
@@ -124,27 +125,29 @@ class Account:
         except Refused as refused:
             if refused.response.status_code != HTTPStatus.NOT_FOUND:
                 raise self._session.problem(RequestKind.AUTHORIZATION, refused) from refused
-            return _with(order, replace(authorization, status="expired"))
+            return order.with_authorization(replace(authorization, status="expired"))
         now = self._session.now()
         with self._acme(response) as body:
             retry_at = acme_problem.retry_after(response, now, acme_problem.LONGEST_POLL_WAIT)
-            return _with(order, acme_messages.read_authorization(authorization, body, retry_at, now))
+            return order.with_authorization(acme_messages.read_authorization(authorization, body, retry_at, now))
 
-    def answer(self, order: OrderState, challenge: ChallengeState) -> OrderState:
-        """Tell the CA to look at a challenge of the order, whose proof is visible by now (RFC 8555 section 7.5.1)."""
+    def request_validation(self, order: OrderState, challenge: ChallengeState) -> OrderState:
+        """Ask the CA to validate a challenge, whose response is visible by now (RFC 8555 section 7.5.1)."""
         authorization = next(each for each in order.authorizations if challenge in each.challenges)
-        order = replace(order, answered=order.answered | {challenge.url})
+        order = replace(order, requested=order.requested | {challenge.url})
         message = self._http01(challenge.token).response(self._session.key)
         try:
             response = self._session.post_raw(RequestKind.CHALLENGE, challenge.url, message)
         except Refused as refused:
-            return self._answered_before(order, authorization, challenge, refused)
+            return self._requested_before(order, authorization, challenge, refused)
         now = self._session.now()
         with self._acme(response) as body:
             seen = acme_messages.read_challenge(body)
             states = tuple(seen if each == challenge else each for each in authorization.challenges)
             retry_at = acme_problem.retry_after(response, now, acme_problem.LONGEST_POLL_WAIT)
-            return _with(order, replace(authorization, challenges=states, retry_at=retry_at, read_at=now, polls=0))
+            return order.with_authorization(
+                replace(authorization, challenges=states, retry_at=retry_at, read_at=now, polls=0)
+            )
 
     def finalize(self, order: OrderState, csr_der: bytes) -> OrderState:
         """Send the certificate request (RFC 8555 section 7.4); an order that is not ready is read again."""
@@ -165,11 +168,11 @@ class Account:
         default, with the roots that there are.
         """
         response = self._session.post(RequestKind.CERTIFICATE, str(order.certificate_url))
-        default = self._chain(response)
+        default = chain_of(response)
         if preferred_chain is None or ends_in(default, preferred_chain):
             return Offer(default)
         urls = links(response, "alternate")[:_MOST_CHAINS]
-        alternates = [self._chain(self._session.post(RequestKind.CERTIFICATE, url)) for url in urls]
+        alternates = [chain_of(self._session.post(RequestKind.CERTIFICATE, url)) for url in urls]
         return choose([default, *alternates], preferred_chain)
 
     def deactivate(self, order: OrderState, spared: Collection[str] = ()) -> bool:
@@ -202,8 +205,8 @@ class Account:
         order out again.
         """
         valid = None
-        for order in self._listed(names):
-            if not order.is_for(names) or not _may_be(order, not_before, profile):
+        for order in self._listing.orders_for(names, self._listed):
+            if not order.is_for(names) or not order.may_be(not_before, profile):
                 continue
             if order.is_open:
                 return self.load(order)
@@ -219,7 +222,7 @@ class Account:
         return acme_renewal.certificate_id(leaf) if acme_renewal.renewal_info_url(self._session, leaf) else None
 
     def renewal_window(self, certificate_pem: str) -> RenewalWindow | None:
-        """Ask when to renew a certificate of this CA; None when it does not tell, or after expiry.
+        """Ask when to renew a certificate of this CA; None when it does not say, or after expiry.
 
         Raises a transient `AcmeProblem`, with `retry_at`, for an answer that is none.
         """
@@ -242,15 +245,7 @@ class Account:
                 raise self._session.problem(RequestKind.NEW_ORDER, refused) from refused
         return self._post_new_order(names, profile, None)
 
-    def _check_profile(self, profile: str | None) -> None:
-        if profile is None or profile in self._profiles() or profile in self._profiles(refresh=True):
-            return
-        offered = ", ".join(sorted(self._profiles()))
-        advice = f"Set spec.acme.profile to one of {offered}" if offered else "Remove spec.acme.profile"
-        message = f'{advice}: the CA offers no profile "{profile}".'
-        raise AcmeProblem(Finding(Reason.PROFILE_UNKNOWN, message), needs_person=True)
-
-    def _profiles(self, *, refresh: bool = False) -> Collection[str]:
+    def _profiles(self, refresh: bool) -> Collection[str]:
         return self._session.directory(refresh=refresh)["meta"].profiles or ()
 
     def _read_order(self, order: OrderState, response: requests.Response) -> OrderState:
@@ -268,10 +263,10 @@ class Account:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise acme_problem.not_acme(response.url) from error
 
-    def _answered_before(
+    def _requested_before(
         self, order: OrderState, authorization: AuthorizationState, challenge: ChallengeState, refused: Refused
     ) -> OrderState:
-        # A crash between answering and saving that: the CA refuses, because it looks at the challenge already.
+        # A crash between the request and saving it: the CA refuses, because it validates the challenge already.
         problem = self._session.problem(RequestKind.CHALLENGE, refused)
         if problem.transient or problem.retry_at:
             raise problem from refused
@@ -282,12 +277,6 @@ class Account:
             raise problem from refused
         return order
 
-    def _chain(self, response: requests.Response) -> str:
-        try:
-            return clean_chain(response.text)
-        except ValueError as error:
-            raise acme_problem.not_acme(response.url) from error
-
     def _deactivate(self, url: str) -> bool:
         try:
             self._session.post(RequestKind.AUTHORIZATION, url, messages.UpdateAuthorization(status="deactivated"))
@@ -295,32 +284,15 @@ class Account:
             return False
         return True
 
-    def _listed(self, names: Sequence[str]) -> Iterator[OrderState]:
-        wanted = frozenset(name.lower() for name in names)
-        for url in self._listing.urls():
-            if not self._listing.may_be_for(url, wanted):
-                continue
-            with suppress(OrderGone):
-                order = replace(self.poll(OrderState(url)), polls=0)
-                self._listing.remember(order)
-                yield order
+    def _listed(self, url: str) -> OrderState:
+        return replace(self.poll(OrderState(url)), polls=0)
 
     def _key_authorization(self, token: str) -> str:
         return str(self._http01(token).key_authorization(self._session.key))
 
     def _http01(self, token: str) -> challenges.HTTP01:
-        # Of DNS-01 the key authorization and the answer are the same.
+        # Of DNS-01 the key authorization and the request are the same.
         try:
             return challenges.HTTP01.from_json({"type": "http-01", "token": token})
         except DeserializationError as error:
             raise acme_problem.not_acme(self._session.account_url) from error
-
-
-def _may_be(order: OrderState, not_before: datetime, profile: str | None) -> bool:
-    is_alive = order.expires_at is None or order.expires_at > not_before
-    return is_alive and (profile is None or order.profile in {None, profile})
-
-
-def _with(order: OrderState, authorization: AuthorizationState) -> OrderState:
-    replaced = (authorization if each.url == authorization.url else each for each in order.authorizations)
-    return replace(order, authorizations=tuple(replaced))

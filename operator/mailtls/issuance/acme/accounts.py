@@ -19,7 +19,7 @@ from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.account_secrets import AccountSecrets, Inputs, missing
 from mailtls.issuance.acme.breaker import Gates
 from mailtls.issuance.acme.network import ClockWatch, OnRequest, OnSkew
-from mailtls.issuance.acme.order_rate import KNOWN, Budget, OrderLine
+from mailtls.issuance.acme.order_rate import KNOWN, Budget, OrderRateLimiter
 from mailtls.issuance.acme.orders import Uses
 from mailtls.issuance.acme.problem import busy
 from mailtls.issuance.acme.session import Session
@@ -43,7 +43,7 @@ _Key = tuple[str | DataRef | None, ...]
 class _Entry:
     """One account in memory; `changes` counts how often what it is made of was said to have changed."""
 
-    line: OrderLine
+    order_rate: OrderRateLimiter
     account: Account | None = None
     inputs: Inputs | None = None
     checked_at: datetime | None = None
@@ -86,7 +86,7 @@ class Accounts:
         self._lock = threading.Lock()
 
     def of(self, acme: Acme) -> Account:
-        """Return the account for a CA; its key is saved before the CA hears of it.
+        """Return the account for a CA; its key is saved before the CA receives it.
 
         Raises `AcmeProblem` with CredentialsMissing or ExternalAccountRequired, and what the `Cluster` raises.
         """
@@ -111,11 +111,11 @@ class Accounts:
             return len(self._entries)
 
     def release(self, acme: Acme, ticket: str) -> None:
-        """Give back what an order held in the line of its account, because it will not be placed; asks nobody."""
+        """Give back what an order held in its account's order rate limiter, as it will not be placed; asks nobody."""
         with self._lock:
             entry = self._entries.get(_key(acme))
         if entry is not None:
-            entry.line.release(ticket)
+            entry.order_rate.release(ticket)
 
     def look_again(self, acme: Acme) -> None:
         """Read what the account is made of anew before it is used the next time, and end its waits: it was changed."""
@@ -143,7 +143,7 @@ class Accounts:
             entry = self._entries.pop(key, None)
             if entry is None:
                 self._forget(acme.namespace, now)
-                entry = _Entry(OrderLine(self._limits.get(acme.server), self._clock.now))
+                entry = _Entry(OrderRateLimiter(self._limits.get(acme.server), self._clock.now))
             entry.used_at = now
             self._entries[key] = entry  # the last is the one used last
             return entry
@@ -170,7 +170,7 @@ class Accounts:
                 raise
             return  # the account in memory goes on while the API server is away
         if inputs != entry.inputs:
-            entry.account = Account(self._session(inputs), entry.line)
+            entry.account = Account(self._session(inputs), entry.order_rate)
             entry.inputs = inputs
 
     def _session(self, inputs: Inputs) -> Session:

@@ -61,11 +61,11 @@ class Breaker:
         return Breaker(failures, self.rounds + 1, now + CA_GATE.after(self.rounds + 1, jitter), cause)
 
     def unsettled(self) -> "Breaker":
-        """Know that a request ended and told nothing about whether the server can be reached."""
+        """Know that a request ended, and that it says nothing about whether the server can be reached."""
         return replace(self, looked_at=None)
 
     def hurried(self, now: datetime) -> "Breaker":
-        """Let one request look at once, because a person asks or what stood in the way was put right."""
+        """Let one request through at once, because a person asks or what stood in the way was corrected."""
         return self if self.until is None else replace(self, until=min(self.until, now), looked_at=None)
 
 
@@ -117,7 +117,7 @@ class Gate:
         self._note(lambda _known: Breaker())
 
     def hurry(self) -> None:
-        """Let one request look at once."""
+        """Let one request through at once."""
         self._note(lambda known: known.hurried(self._now()))
 
     def _enter(self) -> None:

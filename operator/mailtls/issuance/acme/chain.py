@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from requests.utils import parse_header_links
 
+from mailtls.issuance.acme.problem import not_acme
 from mailtls.pki import loading
 from mailtls.pki.certificate import root_of
 from mailtls.pki.loading import certificates
@@ -19,7 +20,7 @@ from mailtls.probe.tls.trust_store import TrustStore
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The chain that was chosen; `roots` are the common names of all roots offered, where they had to be looked at."""
+    """The chain that was chosen; `roots` are the common names of all roots offered, where they had to be read."""
 
     chain_pem: str
     roots: tuple[str, ...] = ()
@@ -28,7 +29,7 @@ class Offer:
 def choose(chains: Sequence[str], preferred: str) -> Offer:
     """Take the first chain that leads to the preferred root; where none does, the first of all, which is the default.
 
-    Only then all chains were looked at, so that the roots can be told.
+    Only then all chains were read, so that their roots are known.
     """
     found = next((chain for chain in chains if ends_in(chain, preferred)), None)
     if found is not None:
@@ -44,6 +45,14 @@ def clean_chain(pem: str) -> str:
     """
     found = certificates(pem.encode())
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in found)
+
+
+def chain_of(response: requests.Response) -> str:
+    """Return the clean chain of an answer; raises `AcmeProblem` where it holds none."""
+    try:
+        return clean_chain(response.text)
+    except ValueError as error:
+        raise not_acme(response.url) from error
 
 
 def ends_in(chain_pem: str, common_name: str) -> bool:

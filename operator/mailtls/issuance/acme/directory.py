@@ -1,16 +1,21 @@
-"""Reads what an authority says of itself before any account is made (RFC 8555 section 7.1.1)."""
+"""The directory of a CA (RFC 8555 section 7.1.1): what it says of itself, before any account is made and later."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
+from acme import messages
 
 from mailtls.issuance.acme.messages import json_of
-from mailtls.issuance.acme.problem import lacks_roots
-from mailtls.issuance.acme.transport import Transport, Unfit
+from mailtls.issuance.acme.problem import AcmeProblem, lacks_roots
+from mailtls.issuance.acme.transport import Transport, Unfit, require_https
 from mailtls.pki.roots import missing_roots
 from mailtls.reasons.quoting import printable, shorten
+from mailtls.reasons.reason import Finding, Reason
 
+# RFC 8555 section 9.7.5, RFC 9773 section 7.3
+_RESOURCES: Final = ("newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo")
 _HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _MOST_NAMES: Final = 20
 _LONGEST: Final = 400  # characters of a failure
@@ -71,3 +76,24 @@ def _words(error: Exception) -> str:
         case requests.ConnectionError():
             return "no connection"
     return f"an answer that cannot be read ({type(error).__name__})"
+
+
+def checked_directory(body: dict[str, Any]) -> messages.Directory:
+    """Take a directory whose URLs are all of https; raises `NotHttps`, and what odd JSON makes the library raise."""
+    for url in (body[name] for name in _RESOURCES if name in body):
+        require_https(str(url))
+    meta = body.get("meta")
+    profiles = meta.get("profiles") if isinstance(meta, dict) else None
+    if profiles is not None and not isinstance(profiles, dict):
+        raise TypeError("profiles have names and descriptions")
+    return messages.Directory.from_json(body)
+
+
+def refuse_unknown_profile(profile: str | None, offered: Callable[[bool], Collection[str]]) -> None:
+    """Raise `AcmeProblem` for a profile that the CA does not offer, be it that its directory is read again (`True`)."""
+    if profile is None or profile in offered(False) or profile in offered(True):
+        return
+    known = ", ".join(sorted(offered(False)))
+    advice = f"Set spec.acme.profile to one of {known}" if known else "Remove spec.acme.profile"
+    message = f'{advice}: the CA offers no profile "{profile}".'
+    raise AcmeProblem(Finding(Reason.PROFILE_UNKNOWN, message), needs_person=True)

@@ -33,7 +33,7 @@ OnSkew = Callable[[str, float], None]
 
 
 class ClockWatch:
-    """One for all authorities; thread-safe. `on_skew` hears the host and how many seconds our clock is ahead."""
+    """One for all CAs; thread-safe. `on_skew` is called with the host and how many seconds our clock is ahead."""
 
     def __init__(self, clock: Clock, on_skew: OnSkew = lambda _server, _seconds: None) -> None:
         self._clock, self._on_skew = clock, on_skew

@@ -42,7 +42,7 @@ def parse_budget(text: str) -> Budget | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Bucket:
     """Who placed orders, as one time: `full_at` is when the bucket will be full again, None while it is."""
 
     budget: Budget
@@ -53,39 +53,39 @@ class Line:
         turn_at = max(self.full_at or now, now) + (ahead + 1) * self.budget.pause - self.budget.per
         return turn_at if turn_at - now > _ROUNDING else now
 
-    def given_back(self) -> "Line":
-        """Return the line with one token that was taken and not spent."""
+    def given_back(self) -> "Bucket":
+        """Return the bucket with one token that was taken and not spent."""
         return self if self.full_at is None else replace(self, full_at=self.full_at - self.budget.pause)
 
-    def joined(self, now: datetime) -> tuple["Line", datetime]:
-        """Take one token, perhaps of the future; return the line after it and the time at which the token is there."""
+    def taken(self, now: datetime) -> tuple["Bucket", datetime]:
+        """Take one token, perhaps of the future; return the bucket after it, and when the token is there."""
         full_at = max(self.full_at or now, now) + self.budget.pause
         return replace(self, full_at=full_at), max(now, full_at - self.budget.per)
 
 
-# https://letsencrypt.org/docs/rate-limits: new orders of an account. Other CAs' limits are for their users to tell.
+# https://letsencrypt.org/docs/rate-limits: new orders of an account. Other CAs' limits are set by their users.
 _LETS_ENCRYPT: Final = Budget(300, timedelta(hours=3))
 KNOWN: Final = MappingProxyType(dict.fromkeys(SHORT_NAMES.values(), _LETS_ENCRYPT))
 _FORGOTTEN_AFTER: Final = timedelta(days=1)  # whoever has not come by then was deleted
 _GIVEN_UP_AFTER: Final = timedelta(minutes=10)  # who waits and has not come by then has lost the place
-_LONGEST_WAIT: Final = timedelta(hours=2)  # then the place is looked at again: others may have left
-MOST_WAITING: Final = 1000  # of one namespace are remembered; more are told to come back and have no place
+_LONGEST_WAIT: Final = timedelta(hours=2)  # then the place is checked again: others may have left
+MOST_WAITING: Final = 1000  # of one namespace are remembered; more are asked to come back and have no place
 
 
-class OrderLine:
-    """One for each account; thread-safe, and fair: namespaces take turns, whatever each of them asks for.
+class OrderRateLimiter:
+    """One for each account; thread-safe, and fair: namespaces take turns, whatever each of them requests.
 
-    It may live in memory. After a restart the bucket is full again, so that more orders may be asked for than the limit
+    It may live in memory. After a restart the bucket is full again, so that more orders may be requested than the limit
     allows, but none twice: an order is found again by its journal, and an attempt that failed is kept in the status.
     There are never more requests than resources that are due, and the CA, whose limit it is, refuses what is too much
     and says from when it takes more.
 
-    Who waits holds no token, only a place behind those of his namespace. A token is taken when the turn comes; `leave`
+    Who waits holds no token, only a place behind those of his namespace. A token is taken when the turn comes; `spend`
     spends it, `release` gives it back.
     """
 
     def __init__(self, budget: Budget | None, now: Callable[[], datetime]) -> None:
-        self._line = Line(budget) if budget is not None else None
+        self._bucket = Bucket(budget) if budget is not None else None
         self._now = now
         self._granted: dict[str, datetime] = {}
         self._waiting: dict[str, dict[str, datetime]] = {}  # by namespace, in the order of their turns
@@ -98,17 +98,17 @@ class OrderLine:
             waiting = (each for place in self._waiting.values() for each in place.items())
             return {**self._granted, **dict(waiting)}
 
-    def stand(self, ticket: str, namespace: str = "") -> None:
+    def acquire(self, ticket: str, namespace: str = "") -> None:
         """Go on when it is the ticket's turn, else raise `AcmeProblem` that says when it will be.
 
-        The place in line is kept, for as long as nobody leaves it by `leave` or `release` and the ticket comes back.
+        The place in line is kept, for as long as nobody leaves it by `spend` or `release` and the ticket comes back.
         """
         now = self._now()
         turn_at = self._turn_at(ticket, namespace, now)
-        if turn_at > now and self._line is not None:
-            raise AcmeProblem(_held_back(self._line.budget, turn_at), retry_at=turn_at, transient=True)
+        if turn_at > now and self._bucket is not None:
+            raise AcmeProblem(_held_back(self._bucket.budget, turn_at), retry_at=turn_at, transient=True)
 
-    def leave(self, ticket: str) -> None:
+    def spend(self, ticket: str) -> None:
         """The order is placed: the token is spent."""
         with self._lock:
             self._granted.pop(ticket, None)
@@ -118,22 +118,22 @@ class OrderLine:
         """No order will be placed: the token, or the place in line, is free for others."""
         with self._lock:
             self._drop(ticket)
-            if self._granted.pop(ticket, None) is not None and self._line is not None:
-                self._line = self._line.given_back()
+            if self._granted.pop(ticket, None) is not None and self._bucket is not None:
+                self._bucket = self._bucket.given_back()
 
     def _turn_at(self, ticket: str, namespace: str, now: datetime) -> datetime:
         with self._lock:
-            if self._line is None or ticket in self._granted:
+            if self._bucket is None or ticket in self._granted:
                 return now
             self._forget(now)
             place = self._waiting.setdefault(namespace, {})
-            turn_at = self._line.turn_at(now, self._ahead(ticket, namespace))
+            turn_at = self._bucket.turn_at(now, self._ahead(ticket, namespace))
             if turn_at > now:
                 again_at = min(turn_at, now + _LONGEST_WAIT)
                 if ticket in place or len(place) < MOST_WAITING:
                     place[ticket] = again_at
                 return again_at
-            self._line, _ = self._line.joined(now)
+            self._bucket, _ = self._bucket.taken(now)
             self._granted[ticket] = now
             place.pop(ticket, None)
             self._waiting[namespace] = self._waiting.pop(namespace)  # the others' turn

@@ -2,12 +2,14 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
 from mailtls.issuance.acme.chain import links
 from mailtls.issuance.acme.network import RequestKind
+from mailtls.issuance.acme.problem import OrderGone
 from mailtls.issuance.acme.session import Session
 from mailtls.issuance.order_state import OrderState
 
@@ -46,6 +48,16 @@ class Listing:
                 del self._names[next(iter(self._names))]
             self._names[url] = names
 
+    def orders_for(self, names: Iterable[str], read: Callable[[str], OrderState]) -> Iterator[OrderState]:
+        """Read with `read` each order that may be of exactly these names, last listed first."""
+        wanted = frozenset(name.lower() for name in names)
+        for url in self.urls():
+            if self.may_be_for(url, wanted):
+                with suppress(OrderGone):
+                    order = read(url)
+                    self.remember(order)
+                    yield order
+
     def _pages(self) -> Iterator[str]:
         page = self._session.orders_url()
         for _ in range(_MOST_PAGES):
@@ -59,7 +71,7 @@ class Listing:
 
 
 def _digest(texts: Iterable[str]) -> bytes:
-    """Tell texts apart in a few octets, whatever a server has written."""
+    """Distinguish texts by a few octets, whatever a server has written."""
     return sha256("\n".join(sorted(texts)).encode(errors="surrogatepass")).digest()
 
 
@@ -86,7 +98,7 @@ class Uses:
             self._urls[user] = frozenset((server, url) for url in urls)
             self._characters += _characters(self._urls[user])
             while len(self._urls) > _MOST_USERS or self._characters > _MOST_CHARACTERS:
-                self._drop(next(iter(self._urls)))  # the one heard of last is the last
+                self._drop(next(iter(self._urls)))  # the one noted last is the last
 
     def forget(self, user: str) -> None:
         """Know that the user's order is closed."""

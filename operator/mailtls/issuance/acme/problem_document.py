@@ -60,7 +60,10 @@ _NEEDS_PERSON = frozenset(
     },
 )
 _KNOWN: Mapping[str, tuple[Reason, str]] = {
-    "rateLimited": (Reason.RATE_LIMITED, "The CA's rate limit is reached, the operator waits as told"),
+    "rateLimited": (
+        Reason.RATE_LIMITED,
+        "The CA's rate limit is reached, the operator waits as long as the CA asks for",
+    ),
     "invalidProfile": (Reason.PROFILE_UNKNOWN, "Set spec.acme.profile to one that the CA offers"),
     "caa": (Reason.CAA_FORBIDS, "Add a CAA record that allows this CA, the present ones forbid it"),
     "externalAccountRequired": (
@@ -103,7 +106,7 @@ _COMMON_NAME = re.compile(
 _OTHERWISE: Mapping[Stage, tuple[Reason, str]] = {
     Stage.ACCOUNT: (Reason.ACCOUNT_REJECTED, "The CA refuses the account"),
     Stage.ORDER: (Reason.ORDER_REJECTED, "The CA refuses the order"),
-    Stage.CHALLENGE: (Reason.CHALLENGE_FAILED, "The CA could not see the proof of control"),
+    Stage.CHALLENGE: (Reason.CHALLENGE_FAILED, "The CA could not validate the name"),
 }
 
 

@@ -17,11 +17,12 @@ from josepy.interfaces import JSONDeSerializable
 
 from mailtls.issuance.acme import problem as acme_problem
 from mailtls.issuance.acme.breaker import Gate
+from mailtls.issuance.acme.directory import checked_directory
 from mailtls.issuance.acme.messages import json_of
 from mailtls.issuance.acme.network import ClockWatch, Network, OnRequest, RequestKind
 from mailtls.issuance.acme.problem import AcmeProblem, Refused
 from mailtls.issuance.acme.problem_document import Problem, Stage
-from mailtls.issuance.acme.transport import MakeTransport, Transport, location_of, require_https
+from mailtls.issuance.acme.transport import MakeTransport, Transport, location_of
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.shared_work import Busy, SharedWork
 from mailtls.pki.loading import private_key
@@ -35,8 +36,6 @@ _log = structlog.get_logger(__name__)
 _DIRECTORY_LASTS = timedelta(days=1)
 _LARGEST_DIRECTORY = 64 * 1024  # octets; it is kept with each account, and that of a large CA takes two thousand
 _PATIENCE = 2.0  # seconds that a worker waits for what another one asks; then the queue takes the resource back
-# RFC 8555 section 9.7.5, RFC 9773 section 7.3
-_RESOURCES = ("newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo")
 _STAGES = {
     RequestKind.NEW_ACCOUNT: Stage.ACCOUNT,
     RequestKind.ACCOUNT: Stage.ACCOUNT,
@@ -208,7 +207,7 @@ class Session:
         if not all(isinstance(body.get(name), str) for name in ("newNonce", "newAccount", "newOrder")):
             raise acme_problem.not_acme(url)
         try:
-            found = _checked_directory(body)
+            found = checked_directory(body)
         except requests.RequestException as error:
             raise acme_problem.from_broken_connection(error, url) from error
         except (DeserializationError, ValueError, TypeError, AttributeError, LookupError) as error:
@@ -281,17 +280,6 @@ class Session:
                 if self.now() < problem.retry_at:
                     raise AcmeProblem(problem.finding, retry_at=problem.retry_at, transient=problem.transient)
                 del self._waits[scope]
-
-
-def _checked_directory(body: dict[str, Any]) -> messages.Directory:
-    """Take a directory whose URLs are all of https; raises `NotHttps`, and what odd JSON makes the library raise."""
-    for url in (body[name] for name in _RESOURCES if name in body):
-        require_https(str(url))
-    meta = body.get("meta")
-    profiles = meta.get("profiles") if isinstance(meta, dict) else None
-    if profiles is not None and not isinstance(profiles, dict):
-        raise TypeError("profiles have names and descriptions")
-    return messages.Directory.from_json(body)
 
 
 def _counts_for_account(problem: Problem) -> bool:

@@ -62,7 +62,7 @@ class MakeTransport(Protocol):
 class Transport:
     """Thread-safe. What is read is the answer's own octets, never unpacked: a small body could fill all memory.
 
-    `directory_url` tells which proxy of the environment leads there, looked up once. Raises what `Roots` raises.
+    `directory_url` decides which proxy of the environment leads there, looked up once. Raises what `Roots` raises.
     """
 
     def __init__(

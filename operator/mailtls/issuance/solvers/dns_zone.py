@@ -104,7 +104,7 @@ def _target(owner: dns.name.Name, answer: dns.message.Message) -> dns.name.Name 
 
 
 def _zone_of_answer(owner: dns.name.Name, answer: dns.message.Message) -> dns.name.Name | None:
-    """Read the zone from an SOA record, asked for or told with "no such record" (RFC 2308 section 3)."""
+    """Read the zone from an SOA record, asked for or sent with "no such record" (RFC 2308 section 3)."""
     if not is_authoritative(answer) or _first(answer.answer, dns.rdatatype.CNAME) is not None:
         return None  # after a CNAME the SOA record may be that of another zone
     found = _first([*answer.answer, *answer.authority], dns.rdatatype.SOA)

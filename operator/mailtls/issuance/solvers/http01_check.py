@@ -1,4 +1,4 @@
-"""Looks for a token as a CA would (RFC 8555 section 8.3), before the CA is told to look."""
+"""Fetches a challenge response as a CA does (RFC 8555 section 8.3), before the CA is asked to validate."""
 
 import asyncio
 import errno

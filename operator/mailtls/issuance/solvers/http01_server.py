@@ -148,7 +148,7 @@ class Replica:
 def endpoint_slice(namespace: str, service_name: str, pod: Replica, port: int) -> Json:
     """Return the EndpointSlice that makes one pod the only endpoint of a Service.
 
-    The name tells the address family, because a slice can never change its own.
+    The name holds the address family, because a slice can never change its own.
     """
     family = f"IPv{ip_address(pod.address).version}"
     endpoint = {

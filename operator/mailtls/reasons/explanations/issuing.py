@@ -114,7 +114,7 @@ CA: Mapping[Reason, Explanation] = {
         rfc="RFC 8659 section 3",
     ),
     Reason.CHALLENGE_FAILED: Explanation(
-        "The CA looked for the proof of control over a name and did not find the right answer.",
+        "The CA looked for the challenge response of a name and did not find the right one.",
         "For DNS-01 check that the zone's public nameservers are the ones that take the updates; for HTTP-01 check "
         "that port 80 of the name leads to the operator's Service from the internet, over IPv4 and IPv6 alike.",
     ),

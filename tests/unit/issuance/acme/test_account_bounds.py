@@ -55,12 +55,12 @@ def test_released_order_gives_its_token_back() -> None:
     cluster = FakeCluster()
     accounts = Accounts(cluster, "mailtls-system", WallClock(), lambda *_: None)
     acme = _acme(0, "")
-    line = accounts.of(acme).line
-    line.stand("ticket", "mail")
+    limiter = accounts.of(acme).order_rate
+    limiter.acquire("ticket", "mail")
     reads = len(cluster.reads)
     accounts.release(acme, "ticket")
     accounts.release(_acme(1, "never-seen"), "ticket")
-    assert (len(cluster.reads), dict(line.tickets)) == (reads, {})
+    assert (len(cluster.reads), dict(limiter.tickets)) == (reads, {})
 
 
 def test_renewals_that_are_asked_for_of_thousands_of_resources_end_the_waits_once_each() -> None:
@@ -136,7 +136,7 @@ def _words(account: Account, ca: HostileCa) -> object:
     ca.answers["/x"] = answer(challenge)
     before = ChallengeState("http-01", f"{ca.url}/x", "A" * 43)
     order = OrderState(f"{ca.url}/o", authorizations=(AuthorizationState(f"{ca.url}/a", challenges=(before,)),))
-    return account.answer(order, before)
+    return account.request_validation(order, before)
 
 
 def _directory(account: Account, ca: HostileCa) -> object:

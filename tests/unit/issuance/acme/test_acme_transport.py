@@ -168,7 +168,7 @@ def test_url_of_an_order_that_is_no_https_is_not_asked(ca: HostileCa) -> None:
         lambda: account.poll(order),
         lambda: account.download(order),
         lambda: account.poll_authorization(order, inner),
-        lambda: account.answer(order, authorization.challenges[0]),
+        lambda: account.request_validation(order, authorization.challenges[0]),
     ):
         with pytest.raises(AcmeProblem) as caught:
             ask()
@@ -357,7 +357,7 @@ def test_whatever_a_server_answers_has_a_named_reason(
         lambda: account.new_order(NAMES),
         lambda: account.poll(order),
         lambda: account.poll_authorization(order, url),
-        lambda: account.answer(order, authorization.challenges[0]),
+        lambda: account.request_validation(order, authorization.challenges[0]),
         lambda: account.download(order, "A root"),
         lambda: list(account._listing._pages()),
         lambda: account.resume(url),

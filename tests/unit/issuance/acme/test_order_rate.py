@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from builders.stories import NOW
 from fakes.clock import WallClock
 from mailtls.api.reading.acme import SHORT_NAMES
-from mailtls.issuance.acme.order_rate import KNOWN, MOST_WAITING, Budget, Line, OrderLine, parse_budget
+from mailtls.issuance.acme.order_rate import KNOWN, MOST_WAITING, Bucket, Budget, OrderRateLimiter, parse_budget
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.reasons.reason import Reason
 
@@ -19,9 +19,9 @@ LETS_ENCRYPT = Budget(300, 3 * HOUR)
 
 def turns(budget: Budget, arrivals: list[timedelta]) -> list[datetime]:
     """When each of those who arrive may order."""
-    line, found = Line(budget), []
+    bucket, found = Bucket(budget), []
     for arrival in arrivals:
-        line, turn_at = line.joined(NOW + arrival)
+        bucket, turn_at = bucket.taken(NOW + arrival)
         found.append(turn_at)
     return found
 
@@ -74,10 +74,10 @@ def test_limits_are_known_of_lets_encrypt_only() -> None:
     assert dict(KNOWN) == dict.fromkeys(SHORT_NAMES.values(), LETS_ENCRYPT)
 
 
-def turn_of(line: OrderLine, ticket: str, namespace: str = "") -> datetime | None:
+def turn_of(limiter: OrderRateLimiter, ticket: str, namespace: str = "") -> datetime | None:
     """When the ticket's turn is, None when it is now."""
     try:
-        line.stand(ticket, namespace)
+        limiter.acquire(ticket, namespace)
     except AcmeProblem as problem:
         return problem.retry_at
     return None
@@ -85,10 +85,10 @@ def turn_of(line: OrderLine, ticket: str, namespace: str = "") -> datetime | Non
 
 def test_who_waits_is_told_why_and_until_when() -> None:
     """It is the operator that holds back, and no attempt has failed."""
-    line = OrderLine(Budget(1, HOUR), WallClock().now)
-    line.stand("a")
+    limiter = OrderRateLimiter(Budget(1, HOUR), WallClock().now)
+    limiter.acquire("a")
     with pytest.raises(AcmeProblem, match="itself holds back") as caught:
-        line.stand("b")
+        limiter.acquire("b")
     assert caught.value.finding.reason is Reason.RATE_LIMITED
     assert caught.value.transient
     assert f"next try at {caught.value.retry_at:%Y-%m-%d %H:%M:%S} UTC." in caught.value.finding.message
@@ -97,72 +97,72 @@ def test_who_waits_is_told_why_and_until_when() -> None:
 def test_place_in_line_is_kept_until_the_order_is_placed() -> None:
     """Neither a wake-up nor an authority that is away costs a second place."""
     clock = WallClock()
-    line = OrderLine(Budget(1, HOUR), clock.now)
-    assert turn_of(line, "a") is None
-    assert turn_of(line, "a") is None
-    second = turn_of(line, "b")
+    limiter = OrderRateLimiter(Budget(1, HOUR), clock.now)
+    assert turn_of(limiter, "a") is None
+    assert turn_of(limiter, "a") is None
+    second = turn_of(limiter, "b")
     assert second is not None
-    assert turn_of(line, "b") == second
-    line.leave("a")
-    third = turn_of(line, "a")
+    assert turn_of(limiter, "b") == second
+    limiter.spend("a")
+    third = turn_of(limiter, "a")
     assert third is not None
     assert third - second == HOUR
     clock.advance(HOUR + timedelta(seconds=1))
-    assert turn_of(line, "b") is None
-    late = turn_of(line, "a")
+    assert turn_of(limiter, "b") is None
+    late = turn_of(limiter, "a")
     assert late is not None
     assert third <= late <= third + timedelta(seconds=2)  # a full bucket does not overflow while b is late
 
 
 def test_without_a_limit_nobody_waits() -> None:
     """Private authorities take what comes."""
-    line = OrderLine(None, WallClock().now)
-    assert {turn_of(line, str(number)) for number in range(1000)} == {None}
+    limiter = OrderRateLimiter(None, WallClock().now)
+    assert {turn_of(limiter, str(number)) for number in range(1000)} == {None}
 
 
 def test_tickets_of_the_deleted_are_forgotten() -> None:
     """Memory has an end."""
     clock = WallClock()
-    line = OrderLine(Budget(1000, HOUR), clock.now)
+    limiter = OrderRateLimiter(Budget(1000, HOUR), clock.now)
     for number in range(100):
-        line.stand(str(number))
+        limiter.acquire(str(number))
     clock.advance(timedelta(days=2))
-    line.stand("new")
-    assert set(line.tickets) == {"new"}
+    limiter.acquire("new")
+    assert set(limiter.tickets) == {"new"}
 
 
 def test_place_of_a_deleted_resource_is_given_back() -> None:
     """Who makes and deletes 5000 resources pushes nobody back, whether their turn had come or not."""
-    line = OrderLine(LETS_ENCRYPT, WallClock().now)
+    limiter = OrderRateLimiter(LETS_ENCRYPT, WallClock().now)
     for number in range(5000):
-        turn_of(line, str(number), "evil")
-        line.release(str(number))
-    assert turn_of(line, "honest", "mail") is None
-    assert set(line.tickets) == {"honest"}
+        turn_of(limiter, str(number), "evil")
+        limiter.release(str(number))
+    assert turn_of(limiter, "honest", "mail") is None
+    assert set(limiter.tickets) == {"honest"}
 
 
 def test_namespaces_take_turns() -> None:
     """However long the line of one is, another waits for one place at most."""
     clock = WallClock()
-    line = OrderLine(LETS_ENCRYPT, clock.now)
+    limiter = OrderRateLimiter(LETS_ENCRYPT, clock.now)
     begun = clock.now()
     for number in range(5000):
-        turn_of(line, str(number), "evil")
+        turn_of(limiter, str(number), "evil")
         if number < LETS_ENCRYPT.orders:
-            line.leave(str(number))
-    honest = [turn_of(line, f"honest-{number}", "mail") for number in range(3)]
+            limiter.spend(str(number))
+    honest = [turn_of(limiter, f"honest-{number}", "mail") for number in range(3)]
     for number, turn_at in enumerate(honest):
         assert turn_at is not None
         assert turn_at - begun <= (2 * number + 3) * LETS_ENCRYPT.pause
-    assert len(line.tickets) <= MOST_WAITING + 3
+    assert len(limiter.tickets) <= MOST_WAITING + 3
 
 
 def test_who_does_not_come_back_loses_the_place() -> None:
     """A resource that went without a word keeps the others waiting for ten minutes at most."""
     clock = WallClock()
-    line = OrderLine(Budget(2, HOUR), clock.now)
+    limiter = OrderRateLimiter(Budget(2, HOUR), clock.now)
     for number in range(4):
-        turn_of(line, str(number), "mail")
+        turn_of(limiter, str(number), "mail")
     clock.advance(2 * HOUR)
-    assert turn_of(line, "late", "mail") is None
-    assert set(line.tickets) == {"0", "1", "late"}
+    assert turn_of(limiter, "late", "mail") is None
+    assert set(limiter.tickets) == {"0", "1", "late"}
