@@ -130,7 +130,7 @@ def _dns_names(leaf: x509.Certificate) -> frozenset[str]:
 
 
 def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm | None:
-    """The algorithm of a key, None where it is one that no policy asks for."""
+    """The algorithm of a key, None where it is one that no policy can name."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return KeyAlgorithm.ECDSA
     return KeyAlgorithm.RSA if isinstance(key, rsa.RSAPublicKey) else None

@@ -117,7 +117,7 @@ def public_key_of(certificate: x509.Certificate) -> PublicKeyTypes:
 
 
 def is_issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    """Whether a certificate was signed by the key of another, under its name; False for what cannot be told."""
+    """Whether a certificate was signed by the key of another, under its name; False where that is not known."""
     try:
         public_key_of(parent)
         child.verify_directly_issued_by(parent)
@@ -192,7 +192,7 @@ class _Der:
         return self._left[:1] == bytes([tag])
 
     def enter(self, tag: int) -> "_Der":
-        """Take a value and look into it."""
+        """Take a value and read it."""
         return _Der(self.take(tag))
 
     def take(self, tag: int) -> bytes:

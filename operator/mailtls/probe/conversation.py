@@ -28,14 +28,14 @@ class Limits:
     """
 
     connect: float = 5.0
-    dialog: float = 10.0  # each talk as a whole: before TLS, and inside it
+    dialog: float = 10.0  # each dialog as a whole: before TLS, and inside it
     handshake: float = 10.0
     overall: float = 20.0
     inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
-    names: float = 30.0  # those that ask for the certificate's other names, after these
+    names: float = 30.0  # those that send the certificate's other names as SNI, after these
     most_names: int = 100  # as many as a resource may have
     certificates: int = 512 * 1024  # octets that are held of what one server shows; a hundred names may have a hundred
-    parting: float = 0.5  # how long the end of a talk is waited for after taking leave
+    parting: float = 0.5  # how long to wait for the server's end of the connection after QUIT
     unasked: float = 2.0  # how long a reply to a command that must be ignored is waited for
     concurrency: int = 50
     busy: float = 0.5
@@ -105,7 +105,7 @@ class Conversation:
 
     async def _start_tls(self, wire: Wire) -> None:
         dialog = dialog_for(self._target.port, Stage.BEFORE_TLS, wire.client_name)
-        await self._talk(wire, dialog)
+        await self._hold_dialog(wire, dialog)
         if dialog.surplus:  # sent before our ClientHello, so it cannot be TLS (RFC 3207 section 6)
             raise Halt(Stop(Phase.HANDSHAKE, Fault.NOT_TLS, quote(dialog.surplus)))
 
@@ -120,7 +120,7 @@ class Conversation:
         return self._tls.ticket() if self._tls else None
 
     async def _part(self, wire: Wire, tls: TlsClient) -> None:
-        """Take leave inside TLS and let the server end the connection, for its log counts those that are lost.
+        """Say QUIT inside TLS and let the server end the connection, for its log counts those that are lost.
 
         Closing with something unread (tickets, the answer to QUIT) resets the connection, and the QUIT may be lost.
         """
@@ -133,20 +133,20 @@ class Conversation:
     async def _greet_in_tls(self, wire: Wire, tls: TlsClient) -> None:
         port = self._target.port
         stage = Stage.AFTER_STARTTLS if port.tls_mode is TlsMode.START_TLS else Stage.INSIDE_TLS
-        await self._talk(TlsWire(wire, tls), dialog_for(port, stage, wire.client_name))
+        await self._hold_dialog(TlsWire(wire, tls), dialog_for(port, stage, wire.client_name))
 
     def _goodbye(self, tls: TlsClient) -> bytes:
         with suppress(HandshakeFailed):  # all is known by now: a session that breaks here costs only the courtesy
             return tls.encrypt(farewell(self._target.port.protocol)) + tls.close()
         return b""
 
-    async def _talk(self, wire: Wire | TlsWire, dialog: Dialog) -> None:
+    async def _hold_dialog(self, wire: Wire | TlsWire, dialog: Dialog) -> None:
         try:
             async with self._during(dialog.phase, self._limits.dialog):
                 await self._exchange(wire, dialog)
         except Halt as halt:
             is_silent = halt.stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and not halt.stop.detail
-            raise Halt(replace(halt.stop, detail=dialog.heard)) if is_silent else halt from None
+            raise Halt(replace(halt.stop, detail=dialog.partial_reply)) if is_silent else halt from None
         finally:
             self._facts = replace(self._facts, replies=(*self._facts.replies, *dialog.replies))
         if dialog.stop:
@@ -179,13 +179,13 @@ class Conversation:
     def _network_stop(self, error: OSError) -> Stop:
         detail = shorten(error.strerror or str(error))
         if isinstance(error, ConnectionResetError) and self._phase is Phase.CONNECT:
-            # somebody listens, took the connection and dropped it faster than we could look
+            # somebody listens, took the connection and dropped it before the greeting could be read
             self._phase = Phase.HANDSHAKE if self._target.port.tls_mode is TlsMode.IMPLICIT else Phase.GREETING
         if self._phase is not Phase.CONNECT:
             return Stop(self._phase, Fault.CLOSED, detail)
         if isinstance(error, ConnectionRefusedError):
             return Stop(self._phase, Fault.REFUSED, detail)
-        # asyncio writes the address in place of the system's words, which tell a missing route from a filter's answer
+        # asyncio writes the address in place of the system's words, which name the cause
         return Stop(self._phase, Fault.UNREACHABLE, os.strerror(error.errno) if error.errno else detail)
 
     def _is_silent(self, stop: Stop) -> bool:

@@ -1,4 +1,4 @@
-"""One more connection to a target, to ask one question that the conversation could not."""
+"""One more connection to a target, for one question that the conversation could not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,20 +22,20 @@ _TLS_COMMANDS: Final = (b"STARTTLS\r\n", b"STLS\r\n")
 
 
 class ExtraConnection(Conversation):
-    """Comes to TLS as the conversation does, and asks its own question there; used once."""
+    """Comes to TLS as the conversation does, and puts its own question there; used once."""
 
-    async def meet(self, tls: TlsClient, *, speak: bool = False) -> Outcome:
-        """Shake hands by the rules of `tls`; `speak`: also talk inside TLS, for the ticket that comes with it."""
+    async def open_session(self, tls: TlsClient, *, speak: bool = False) -> Outcome:
+        """Shake hands by the rules of `tls`; `speak`: also hold the dialog inside TLS, for its ticket."""
         try:
-            await self._meet(tls, speak=speak)
+            await self._open_session(tls, speak=speak)
         except Halt as halt:
             return self._facts.session or halt.stop
         return self._session()
 
     async def resume(self, tls: TlsClient) -> Outcome:
-        """Shake hands and talk; a session that breaks behind the handshake is a `Stop` too."""
+        """Shake hands and hold the dialog inside TLS; a session that breaks behind the handshake is a `Stop` too."""
         try:
-            await self._meet(tls, speak=True)
+            await self._open_session(tls, speak=True)
         except Halt as halt:
             return halt.stop
         return self._session()
@@ -84,13 +84,13 @@ class ExtraConnection(Conversation):
         except Halt as halt:
             return Login(LoginOutcome.INCOMPLETE, str(halt.stop.fault))
 
-    async def _meet(self, tls: TlsClient, *, speak: bool) -> None:
+    async def _open_session(self, tls: TlsClient, *, speak: bool) -> None:
         async with self._at_tls() as wire:
             await self._handshake(wire, tls)
             try:
                 if (
                     speak or self._target.port.tls_mode is TlsMode.IMPLICIT
-                ):  # where nobody may take leave before the greeting
+                ):  # where QUIT may not come before the greeting
                     await self._greet_in_tls(wire, tls)
             finally:
                 await self._part(wire, tls)
@@ -107,12 +107,15 @@ class ExtraConnection(Conversation):
 
     async def _unasked(self, wire: TlsWire) -> str:
         """Wait for an answer that nobody may give; of several lines the telling one counts."""
-        heard = b""
+        received = b""
         with suppress(TimeoutError, HandshakeFailed, OSError):
             async with asyncio.timeout(self._limits.unasked):
-                while (more := await wire.receive()) and len(heard) < REPLY_LIMIT:
-                    heard += more
-        lines, answer_prefix = heard.splitlines(), INJECTED_COMMANDS[self._target.port.protocol].answer_prefix.encode()
+                while (more := await wire.receive()) and len(received) < REPLY_LIMIT:
+                    received += more
+        lines, answer_prefix = (
+            received.splitlines(),
+            INJECTED_COMMANDS[self._target.port.protocol].answer_prefix.encode(),
+        )
         return quote(next((line for line in lines if line.startswith(answer_prefix)), b"".join(lines[:1])))
 
     def _session(self) -> Session | Stop:
@@ -139,7 +142,7 @@ _INJECTING: Final = MappingProxyType(
 
 
 async def _verdict(wire: TlsWire, dialog: LoginDialog) -> Login:
-    """Talk until the server has given its verdict, or gone."""
+    """Go on until the server has given its verdict, or gone."""
     await wire.send(dialog.begin())
     while dialog.result is None:
         received = await wire.receive()

@@ -1,4 +1,4 @@
-"""What one probe saw and heard, before anybody judged it; also by its extra connections."""
+"""What one probe found out, before it is judged: by the conversation and by extra connections."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class LoginOutcome(StrEnum):
     TLS_WANTED = "TlsWanted"  # although TLS is there
     NOT_OFFERED = "NotOffered"  # no way to log in that we know
     UNPROVEN = "Unproven"  # not tried, as the server did not prove who it is
-    NOT_REACHED = "NotReached"  # not tried, as the talk did not come that far
+    NOT_REACHED = "NotReached"  # not tried, as the conversation ended before
     INCOMPLETE = "Incomplete"
 
 
@@ -71,7 +71,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """All answers; a question that is missing was not asked, or its answer says nothing (no connection, time-out).
+    """All answers; a question that is missing was not put, or its answer says nothing (no connection, time-out).
 
     `weak_ciphers` are families that the server took when offered nothing better. `injected` is what it said unasked
     inside TLS after a command that came in clear, in one piece with STARTTLS (None: not tried). `names` is what the
@@ -91,7 +91,7 @@ class Inspection:
         return answer if isinstance(answer, Session) else None
 
     def refusal(self, question: Question) -> Stop | None:
-        """How the server turned the handshake of a question down; None also where nobody can tell."""
+        """How the server turned the handshake of a question down; None also where that is not known."""
         answer = self.answers.get(question)
         if not isinstance(answer, Stop) or answer.phase is not Phase.HANDSHAKE or answer.fault not in REFUSALS:
             return None
@@ -103,7 +103,7 @@ class Facts:
     """Everything one probe learned; `stop` is None when the conversation reached its end.
 
     `tls_first` says that a STARTTLS port which sent no greeting answered a ClientHello. `inspection` is what a probe
-    of more depth asked besides.
+    of more depth found out besides.
     """
 
     stop: Stop | None = None

@@ -46,7 +46,7 @@ RESUMED: Final = {Question.TLS_1_2: Question.RESUMED_1_2, Question.TLS_1_3: Ques
 
 @dataclass(frozen=True, slots=True)
 class FirstSession:
-    """The session of the conversation before, and its ticket: they answer what need not be asked again."""
+    """The session of the conversation before, and its ticket: they answer questions that need no connection."""
 
     session: Session
     ticket: SSL.Session | None = None
@@ -62,7 +62,7 @@ class FirstSession:
 class Inspector:
     """Asks one target after the conversation with it; what is found grows, so that a time-out loses nothing.
 
-    It asks with few connections, and with fewer still that end in a refusal: nobody can take leave of a server that
+    It uses few connections, and with fewer still that end in a refusal: no client can say QUIT to a server that
     refuses the handshake, and its log calls that a lost connection, which programs that ban attackers count.
     """
 
@@ -105,9 +105,9 @@ class Inspector:
                 self._found = replace(self._found, names={**self._found.names, name: answer}, unasked=left)
 
     async def _name(self, host: str) -> Outcome:
-        answer = await self._connection().meet(self._client(Offer(), host))
+        answer = await self._connection().open_session(self._client(Offer(), host))
         if _is_closed_in_handshake(answer):
-            answer = await self._connection().meet(self._client(Offer(), host))
+            answer = await self._connection().open_session(self._client(Offer(), host))
         return self._held(answer)
 
     def _held(self, answer: Outcome) -> Outcome:
@@ -159,7 +159,7 @@ class Inspector:
         return is_trusted and leaf.for_servers and leaf.names(self._target.server_name)
 
     async def _known(self, question: Question, first: FirstSession) -> dict[Question, Outcome]:
-        """Take the conversation for an answer, and resume it where that is asked."""
+        """Take the conversation for an answer, and resume it where a question is about that."""
         if question not in RESUMED or first.ticket is None:
             return {question: first.session}
         return {question: first.session, RESUMED[question]: await self._resume(Offer(), first.ticket)}
@@ -174,7 +174,7 @@ class Inspector:
 
     async def _legacy(self) -> dict[Question, Outcome]:
         """Offer both old versions at once, which a server that is well kept refuses once."""
-        answer, _ = await self._meet(Question.TLS_1_0, _LEGACY)
+        answer, _ = await self._open_session(Question.TLS_1_0, _LEGACY)
         if not isinstance(answer, Session):
             return {Question.TLS_1_0: answer, Question.TLS_1_1: answer}
         taken, left = Question.TLS_1_1, Question.TLS_1_0
@@ -194,20 +194,22 @@ class Inspector:
 
     async def _ask(self, question: Question) -> dict[Question, Outcome]:
         """Ask one question; where a resumption hangs on it, that one too."""
-        answer, tls = await self._meet(question)
+        answer, tls = await self._open_session(question)
         if _is_closed_in_handshake(answer):
-            answer, tls = await self._meet(question)  # a server on its way down closes too: only twice is a refusal
+            answer, tls = await self._open_session(
+                question
+            )  # a server on its way down closes too: only twice is a refusal
         ticket = tls.ticket() if question in RESUMED and isinstance(answer, Session) else None
         if ticket is None:
             return {question: answer}
         return {question: answer, RESUMED[question]: await self._resume(OFFERS[question], ticket)}
 
-    async def _meet(self, question: Question, offer: Offer | None = None) -> tuple[Outcome, TlsClient]:
+    async def _open_session(self, question: Question, offer: Offer | None = None) -> tuple[Outcome, TlsClient]:
         tls = self._client(offer or OFFERS[question], _server_name(question, self._target))
-        return self._held(await self._connection().meet(tls, speak=question in RESUMED)), tls
+        return self._held(await self._connection().open_session(tls, speak=question in RESUMED)), tls
 
     async def _resume(self, offer: Offer, ticket: SSL.Session) -> Outcome:
-        """Resume; a failure counts when a session from scratch comes to its end right after it, talk and all."""
+        """Resume; a failure counts when a session from scratch comes to its end right after it, dialog included."""
         answer = self._held(await self._connection().resume(self._client(offer, ticket=ticket)))
         if isinstance(answer, Session):
             return answer

@@ -1,6 +1,6 @@
-"""A trial login as a state machine without I/O: PLAIN where it is offered, else the protocol's own way.
+"""A trial login as a state machine without I/O: PLAIN where it is offered, else the protocol's own command.
 
-Only for use inside TLS, with a server that has proven who it is. A server may repeat what it heard, changed as it
+Only for use inside TLS, with a server that has shown who it is. A server may repeat what it was sent, changed as it
 likes: of an answer to a password only the codes are kept.
 """
 
@@ -71,7 +71,7 @@ class LoginDialog:
         self.result: Login | None = None
 
     def begin(self) -> bytes:
-        """Return the first command; empty where no way to log in is offered, and then there is a result at once."""
+        """Return the first command; empty where no known mechanism is offered, and then there is a result at once."""
         return self._next(LoginOutcome.NOT_OFFERED, "")
 
     def receive(self, data: bytes) -> bytes:
@@ -119,41 +119,41 @@ def _reply(line: bytes, protocol: Protocol) -> Reply:
 
 
 def _at_the_end(protocol: Protocol, text: str) -> LoginOutcome:
-    """What it means to be asked for more when all was said: only POP3 agrees by the word that asks, too."""
+    """What it means when the server wants more after all was sent: POP3 agrees by the same word."""
     agrees = protocol is Protocol.POP3 and text.startswith("+OK")
     return LoginOutcome.ACCEPTED if agrees else LoginOutcome.INCOMPLETE
 
 
 def _steps(protocol: Protocol, whom: Credentials, listed: Reply | None) -> Iterator[bytes]:
-    """What to send, each when the server wants more; nothing where it offers no way that we know."""
-    ways = frozenset((listed.logins or "").upper().split()) if listed else frozenset()
-    lines = _WAYS[protocol](ways, whom)
+    """What to send, each when the server wants more; nothing where it offers no mechanism that we know."""
+    mechanisms = frozenset((listed.logins or "").upper().split()) if listed else frozenset()
+    lines = _COMMANDS[protocol](mechanisms, whom)
     return (line.encode() + b"\r\n" for line in lines)
 
 
-def _smtp(ways: frozenset[str], whom: Credentials) -> tuple[str, ...]:
-    if "PLAIN" in ways:
+def _smtp(mechanisms: frozenset[str], whom: Credentials) -> tuple[str, ...]:
+    if "PLAIN" in mechanisms:
         return (f"AUTH PLAIN {_plain(whom)}",)
-    return ("AUTH LOGIN", _base64(whom.username), _base64(whom.password)) if "LOGIN" in ways else ()
+    return ("AUTH LOGIN", _base64(whom.username), _base64(whom.password)) if "LOGIN" in mechanisms else ()
 
 
-def _imap(ways: frozenset[str], whom: Credentials) -> tuple[str, ...]:
-    if "PLAIN" in ways:
+def _imap(mechanisms: frozenset[str], whom: Credentials) -> tuple[str, ...]:
+    if "PLAIN" in mechanisms:
         return f"{_TAG} AUTHENTICATE PLAIN", _plain(whom)
-    return (f"{_TAG} LOGIN {_quoted(whom.username)} {_quoted(whom.password)}",) if "LOGIN" in ways else ()
+    return (f"{_TAG} LOGIN {_quoted(whom.username)} {_quoted(whom.password)}",) if "LOGIN" in mechanisms else ()
 
 
-def _pop3(ways: frozenset[str], whom: Credentials) -> tuple[str, ...]:
-    if "PLAIN" in ways:
+def _pop3(mechanisms: frozenset[str], whom: Credentials) -> tuple[str, ...]:
+    if "PLAIN" in mechanisms:
         return "AUTH PLAIN", _plain(whom)
-    return (f"USER {whom.username}", f"PASS {whom.password}") if "USER" in ways else ()
+    return (f"USER {whom.username}", f"PASS {whom.password}") if "USER" in mechanisms else ()
 
 
-def _sieve(ways: frozenset[str], whom: Credentials) -> tuple[str, ...]:
-    return (f'AUTHENTICATE "PLAIN" "{_plain(whom)}"',) if "PLAIN" in ways else ()
+def _sieve(mechanisms: frozenset[str], whom: Credentials) -> tuple[str, ...]:
+    return (f'AUTHENTICATE "PLAIN" "{_plain(whom)}"',) if "PLAIN" in mechanisms else ()
 
 
-_WAYS: Final = MappingProxyType(
+_COMMANDS: Final = MappingProxyType(
     {Protocol.SMTP: _smtp, Protocol.IMAP: _imap, Protocol.POP3: _pop3, Protocol.SIEVE: _sieve}
 )
 

@@ -179,19 +179,19 @@ class Prober:
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> list[Endpoint]:
         """Probe all targets concurrently, answer in their order; never raises for what a server does."""
-        return [endpoint for endpoint, _ in self._asked(targets, expected, depth, lambda _facts: Facts())]
+        return [endpoint for endpoint, _ in self._probed(targets, expected, depth, lambda _facts: Facts())]
 
     def examine(
         self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK
     ) -> list[tuple[Endpoint, Facts]]:
         """Do the same and hand out the facts beside each verdict, for those who judge on more than one port."""
-        return self._asked(targets, expected, depth, lambda facts: facts)
+        return self._probed(targets, expected, depth, lambda facts: facts)
 
-    def _asked(
+    def _probed(
         self, targets: Iterable[Target], expected: Expected, depth: Depth, kept: Callable[[Facts], Facts]
     ) -> list[tuple[Endpoint, Facts]]:
-        asked = list(targets)
-        return asyncio.run(self._sweep(asked, expected, depth, kept)) if asked else []
+        wanted = list(targets)
+        return asyncio.run(self._sweep(wanted, expected, depth, kept)) if wanted else []
 
     async def _sweep(
         self, targets: list[Target], expected: Expected, depth: Depth, kept: Callable[[Facts], Facts]
@@ -214,10 +214,10 @@ class Prober:
         self, target: Target, expected: Expected, depth: Depth, trust: TrustStore
     ) -> tuple[Endpoint, Facts]:
         try:
-            talk = Conversation(target, self._context, trust, self._limits)
-            facts = await talk.hold()
-            if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to look into
-                first = FirstSession(facts.session, talk.ticket)
+            conversation = Conversation(target, self._context, trust, self._limits)
+            facts = await conversation.hold()
+            if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to inspect
+                first = FirstSession(facts.session, conversation.ticket)
                 inspector = Inspector(target, expected, trust, self._limits)
                 facts = replace(facts, inspection=await inspector.inspect(depth, first))
             return self._judge(target, expected, facts, self._now()), facts

@@ -125,7 +125,7 @@ def _capability(line: str) -> tuple[str, str]:
 class Verification:
     """OpenSSL's word on the chain: `code` 0 is good (X509_V_OK), `depth` 0 is the leaf.
 
-    `is_trial`: the chain is trusted, but the root is one of Let's Encrypt's staging authority. `is_public`: it leads to
+    `is_trial`: the chain is trusted, but the root is one of Let's Encrypt's staging CA. `is_public`: it leads to
     a root of the system, as strangers have them, and not only to one that was trusted beside these.
     """
 

@@ -22,9 +22,10 @@ class Credentials:
 
 
 class Depth(StrEnum):
-    """`QUICK` holds one conversation, after each pod; `FULL` also asks what else a client may meet; `DEEP` tries more.
+    """`QUICK` holds one conversation, `FULL` also checks what other clients would meet, `DEEP` tries more.
 
-    `FULL` is for after a rollout and on the interval, `DEEP` for what a server may resent, on demand or by schedule.
+    The operator uses `QUICK` after each pod, `FULL` after a rollout and on the interval, and `DEEP` on demand or by
+    schedule, as a server may resent it.
     """
 
     QUICK = "Quick"
@@ -32,7 +33,7 @@ class Depth(StrEnum):
     DEEP = "Deep"
 
     def reaches(self, other: "Depth") -> bool:
-        """Whether this asks at least as much as `other`."""
+        """Whether this is at least as thorough as `other`."""
         depths = list(Depth)
         return depths.index(self) >= depths.index(other)
 
@@ -135,7 +136,7 @@ class Target:
 
     @property
     def where(self) -> str:
-        """Server and port; by all ways but the pods' own with the address, for there are no others to tell it."""
+        """Server and port; on every route but the pods' own with the address, which nothing else shows."""
         address = f"[{self.address}]" if ":" in self.address else self.address
         at = f" at {address}" if address and self.way is not Way.PODS else ""
         return f"{self.label}{at}:{self.port.port}"
@@ -146,10 +147,10 @@ class Expected:
     """What must be served: the stored leaf, and the roots (PEM) that clients trust besides the system's.
 
     `leaf_sha256` None: no certificate is stored anywhere, any that clients accept will do. `not_before` of the stored
-    leaf, where given, tells an older certificate from a foreign one. `login`, where given, is tried by full and deep
-    probes. `trusts_staging`: the roots of Let's Encrypt's staging authority are trusted too, with a warning. `by_hand`:
-    somebody reads the findings who runs no operator. `names`: all that the stored certificate is for; full and deep
-    probes ask for each of them by SNI, of which the target's own is one.
+    leaf, where given, distinguishes an older certificate from a foreign one. `login`, where given, is tried by full and
+    deep probes. `trusts_staging`: the roots of Let's Encrypt's staging CA are trusted too, with a warning. `by_hand`:
+    somebody reads the findings who runs no operator. `names`: all that the stored certificate is for, the target's
+    own among them; full and deep probes send each of them as SNI.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
@@ -190,5 +191,5 @@ class Endpoint:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether nobody could look from here, which says nothing about the server."""
+        """Whether the server could not be reached from here, which says nothing about it."""
         return any(found.reason is Reason.PORT_BLOCKED for found in self.findings)

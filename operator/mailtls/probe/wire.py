@@ -58,8 +58,8 @@ class Wire:
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
     def proxy_header(self, version: ProxyProtocol) -> bytes:
-        """What a port that expects the PROXY protocol wants to hear first, empty for `NONE`."""
-        if version is ProxyProtocol.NONE:  # most ports: no need to ask the socket, which may be gone already
+        """What a port that expects the PROXY protocol expects first, empty for `NONE`."""
+        if version is ProxyProtocol.NONE:  # most ports: no need to query the socket, which may be gone already
             return b""
         ours, theirs = (_address(name) for name in (self._socket.getsockname(), self._socket.getpeername()))
         return proxy_header(version, ours, theirs)

@@ -115,8 +115,8 @@ _SETTINGS: Final[Mapping[Reason, Mapping[Software, str]]] = {
     Reason.STARTTLS_READVERTISED: {
         POSTFIX: "Add -o smtpd_tls_security_level=none to the service behind the proxy in master.cf, and -o "
         "smtpd_tls_auth_only=no so that logins stay possible.",
-        DOVECOT: "Let the proxy tell of its TLS: send-proxy-v2-ssl in haproxy, haproxy = yes in the inet_listener, and "
-        "the proxy in haproxy_trusted_networks.",
+        DOVECOT: "Let the proxy pass on that it has TLS: send-proxy-v2-ssl in haproxy, haproxy = yes in the "
+        "inet_listener, and the proxy in haproxy_trusted_networks.",
         EXIM: "Let tls_advertise_hosts be empty for the port behind the proxy: ${if eq{$received_port}{10025}{}{*}}.",
     },
     Reason.SNI_REQUIRED: {
@@ -132,8 +132,8 @@ _SETTINGS: Final[Mapping[Reason, Mapping[Software, str]]] = {
         DOVECOT: "Raise process_limit of the login services, and mail_max_userip_connections.",
     },
     Reason.SECOND_CERTIFICATE_STALE: {
-        POSTFIX: "Look at every pair in smtpd_tls_chain_files, and empty smtpd_tls_cert_file, smtpd_tls_eccert_file "
-        "and the files of their keys.",
+        POSTFIX: "Look at every key and certificate in smtpd_tls_chain_files, and empty smtpd_tls_cert_file, "
+        "smtpd_tls_eccert_file and the files of their keys.",
         DOVECOT: "Look at ssl_server_alt_cert_file (ssl_alt_cert before 2.4), or remove it.",
         EXIM: "Look at every file in the list of tls_certificate.",
     },

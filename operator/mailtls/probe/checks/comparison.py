@@ -163,7 +163,7 @@ def _blocked(target: Target) -> Finding:
     return Finding(
         Reason.PORT_BLOCKED,
         f"Port {target.port.port} of {target.address} does not answer from here: many providers block outgoing port "
-        "25, or a firewall drops the packets, or the address leads nowhere. To be sure, ask from elsewhere, such as "
+        "25, or a firewall drops the packets, or the address leads nowhere. To be sure, probe from elsewhere, such as "
         "from a server that sends mail.",
         Severity.WARN,
     )

@@ -57,20 +57,20 @@ def network_is_unreachable(given: CheckInput) -> Finding | None:
 
 
 def server_is_busy(given: CheckInput) -> Finding | None:
-    """A refusal for now (4xx) instead of a welcome; only a warning once the certificate is proven."""
+    """A refusal for now (4xx) instead of a welcome; only a warning once the certificate was seen."""
     reply = _refusal(given)
     if reply is None or not reply.is_transient:
         return None
     return Finding(
         Reason.SERVER_BUSY,
-        f"The server asks to come back later ({reply.text}): it is overloaded, starting or limits connections; "
+        f"The server says to come back later ({reply.text}): it is overloaded, starting or limits connections; "
         "the probe is repeated.",
         _unless_proven(given),
     )
 
 
 def probe_is_denied(given: CheckInput) -> Finding | None:
-    """A refusal for good (5xx) instead of a welcome; only a warning once the certificate is proven."""
+    """A refusal for good (5xx) instead of a welcome; only a warning once the certificate was seen."""
     reply = _refusal(given)
     if reply is None or not reply.is_permanent or list_is_unknown(reply) or reply.word == _PREAUTHENTICATED:
         return None
@@ -166,19 +166,19 @@ def server_speaks_another_protocol(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.PROTOCOL_ERROR,
-        f"The talk broke off at {given.hints.phase(stop.phase)} ({ending(stop)}): {unwanted(given)}check that "
+        f"The dialog ended at {given.hints.phase(stop.phase)} ({ending(stop)}): {unwanted(given)}check that "
         f"{given.hints.server} listens on port {given.port} and see its log.",
     )
 
 
 def _refusal(given: CheckInput) -> Reply | None:
-    """The reply that turned us away before anything about TLS was asked."""
+    """The reply that turned us away before TLS."""
     stop = given.facts.stopped(Phase.GREETING, Phase.CAPABILITIES)
     return given.facts.reply(stop.phase) if stop and stop.fault is Fault.UNEXPECTED_REPLY else None
 
 
 def _unless_proven(given: CheckInput) -> Severity:
-    """A refusal fails the probe as long as no certificate was seen: nothing was proven."""
+    """A refusal fails the probe as long as no certificate was seen: nothing is known."""
     return Severity.WARN if given.facts.session else Severity.FAIL
 
 
@@ -190,7 +190,7 @@ def port_is_blocked(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.PORT_BLOCKED,
         f"Port {given.port} of {given.target.address} does not answer from here: many providers block outgoing port "
-        "25, or a firewall drops the packets, or the address leads nowhere. Ask from elsewhere by `mailtls probe "
+        "25, or a firewall drops the packets, or the address leads nowhere. Probe from elsewhere by `mailtls probe "
         f"{given.target.pod}`.",
         Severity.WARN,
     )

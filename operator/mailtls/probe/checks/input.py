@@ -1,4 +1,4 @@
-"""What each check looks at, and what checks share: where the dialog ended, and the evidence behind a finding."""
+"""What each check is given, and what checks share: where the dialog ended, and the evidence behind a finding."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from mailtls.reasons.software import Software, product_name, software_of
 
 @dataclass(frozen=True, slots=True)
 class CheckInput:
-    """One probe's facts beside what was asked for; `chain` is empty when no certificate could be read."""
+    """One probe's facts beside what was expected; `chain` is empty when no certificate could be read."""
 
     target: Target
     expected: Expected
@@ -78,13 +78,13 @@ class CheckInput:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What the server lists inside TLS, sorted; empty where it was not asked."""
+        """What the server lists inside TLS, sorted; empty where no list came."""
         reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
         return tuple(sorted({line.upper() for line in reply.capabilities})) if reply else ()
 
     @property
     def logins(self) -> str:
-        """The ways to log in that are offered inside TLS, quoted; empty where there are none, or nobody asked."""
+        """The login mechanisms that are offered inside TLS, quoted; empty where there are none, or no list came."""
         reply = self.facts.reply(Phase.CAPABILITIES_IN_TLS)
         return shorten((reply.logins if reply else None) or "")
 
@@ -95,7 +95,7 @@ class CheckInput:
 
 
 def stop_at(given: CheckInput, fault: Fault, phase: Phase) -> Stop | None:
-    """The stop, if the talk ended in this phase and in this way."""
+    """The stop, if the dialog ended in this phase and by this fault."""
     stop = given.facts.stopped(phase)
     return stop if stop and stop.fault is fault else None
 
@@ -116,7 +116,7 @@ def speaks_smtp_for_lmtp(given: CheckInput) -> bool:
 
 
 def is_refused(given: CheckInput, stop: Stop) -> bool:
-    """Whether the server said no where the talk ended."""
+    """Whether the server said no where the dialog ended."""
     reply = given.facts.reply(stop.phase)
     return reply is not None and reply.is_refusal
 
@@ -137,7 +137,7 @@ def unwanted(given: CheckInput) -> str:
 
 
 def ending(stop: Stop) -> str:
-    """How the talk ended, with the words of the peer or the system where there are any."""
+    """How the dialog ended, with the words of the peer or the system where there are any."""
     return f"{stop.fault}: {stop.detail}" if stop.detail else str(stop.fault)
 
 

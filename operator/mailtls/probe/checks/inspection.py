@@ -209,7 +209,7 @@ def tls_is_below_minimum(given: CheckInput) -> Finding | None:
 
 
 def key_is_below_minimum(given: CheckInput) -> Finding | None:
-    """The RSA key of a served leaf is smaller than allowed; those of its authority are not the user's to choose."""
+    """The RSA key of a served leaf is smaller than allowed; those of its CA are not the user's to choose."""
     least = given.thresholds.minimum_rsa_bits
     small = [leaf for leaf in _leaves(given) if leaf.key_kind == "RSA" and leaf.key_bits < least] if least else []
     if not small:
@@ -226,8 +226,8 @@ def _taken(given: CheckInput, older: tuple[Question, ...]) -> Iterator[tuple[str
     """The versions that were taken when nothing newer was offered, or chosen although there was; with their cipher."""
     inspection, chosen = given.facts.inspection or Inspection(), given.facts.session
     for question in older:
-        asked = inspection.session(question)
-        session = asked or (chosen if chosen and chosen.tls_version == _VERSION_NAMES[question] else None)
+        answer = inspection.session(question)
+        session = answer or (chosen if chosen and chosen.tls_version == _VERSION_NAMES[question] else None)
         if session:
             yield question.removesuffix(" only"), session.cipher
 

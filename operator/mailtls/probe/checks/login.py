@@ -54,26 +54,26 @@ def login_wants_tls(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.TLS_REQUIRED_FOR_AUTH,
         f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy ends "
-        "TLS before it, tell the server to trust that.",
+        "TLS before it, configure the server to trust that.",
         evidence=said,
     )
 
 
 def login_is_not_offered(given: CheckInput) -> Finding | None:
-    """Nobody can log in here with a password, by what is offered; where nothing is, the conversation tells."""
-    login, ways = _login(given, LoginOutcome.NOT_OFFERED), given.logins
-    if login is None or not ways or _hides_logins(given):
+    """Nobody can log in here with a password, by what is offered; where nothing is, another check says so."""
+    login, mechanisms = _login(given, LoginOutcome.NOT_OFFERED), given.logins
+    if login is None or not mechanisms or _hides_logins(given):
         return None
     return Finding(
         Reason.AUTH_MISSING,
-        f"Inside TLS no way to log in with a password is offered (PLAIN or LOGIN), only {ways}: turn one on for this "
+        f"Inside TLS no login with a password is offered (PLAIN or LOGIN), only {mechanisms}: turn one on for this "
         "port.",
-        evidence=ways,
+        evidence=mechanisms,
     )
 
 
 def login_is_not_tried(given: CheckInput) -> Finding | None:
-    """The login that was asked for did not come about, so that nothing is known about it."""
+    """The trial login did not take place, so that nothing is known about it."""
     if login := _login(given, LoginOutcome.UNPROVEN):
         why = "the server did not prove who it is, and might have kept the password"
     elif login := _login(given, LoginOutcome.NOT_REACHED):

@@ -30,15 +30,15 @@ CERTIFICATE_CHECKS: Final = (
 """What is checked of each certificate that a port serves, in the order in which faults are reported."""
 _NOT_THE_STORED_ONE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
 _WHERE: Final = (
-    "The server has a certificate of its own for that: look for it where names choose certificates (Postfix copies "
-    "them into tls_server_sni_maps, so run postmap -F again)."
+    "The server has a certificate of its own for that: it is configured where names choose certificates (Postfix "
+    "copies them into tls_server_sni_maps, so run postmap -F again)."
 )
 
 
 def findings(given: CheckInput) -> Iterator[Finding]:
     """What is wrong under other names, and how many names nobody came to."""
-    for looked, names in _groups(given):
-        yield from (_under(names, each) for each in _flaws(looked))
+    for served, names in _groups(given):
+        yield from (_under(names, each) for each in _flaws(served))
     yield from _refused(given)
     yield from _not_asked(_inspection(given).unasked)
 
@@ -46,26 +46,26 @@ def findings(given: CheckInput) -> Iterator[Finding]:
 def to_vouch_for(given: CheckInput) -> tuple[tuple[str, str], ...]:
     """Certificates of which all that is wrong is that they are not the stored one: another resource may keep them."""
     return tuple(
-        (_shown(names), looked.leaf.sha256)
-        for looked, names in _groups(given)
-        if looked.leaf is not None and {each.reason for each in _flaws(looked)} <= _NOT_THE_STORED_ONE
+        (_shown(names), served.leaf.sha256)
+        for served, names in _groups(given)
+        if served.leaf is not None and {each.reason for each in _flaws(served)} <= _NOT_THE_STORED_ONE
     )
 
 
-def _flaws(looked: CheckInput) -> list[Finding]:
-    return [finding for check in CERTIFICATE_CHECKS if (finding := check(looked))]
+def _flaws(served: CheckInput) -> list[Finding]:
+    return [finding for check in CERTIFICATE_CHECKS if (finding := check(served))]
 
 
 def _groups(given: CheckInput) -> Iterator[tuple[CheckInput, list[str]]]:
-    """What is served under other names and is worth a look: by chain, and by whether it is for the name."""
+    """What is served under other names and needs a check: by chain, and by whether it is for the name."""
     groups: dict[tuple[tuple[bytes, ...], bool], tuple[CheckInput, list[str]]] = {}
     for name, answer in _inspection(given).names.items():
-        looked = _as_dialled(given, name, answer)
-        if looked is None or looked.facts.session is None or _is_told_already(given, looked):
+        served = _as_dialled(given, name, answer)
+        if served is None or served.facts.session is None or _is_reported_already(given, served):
             continue
-        is_for_it = looked.leaf is not None and looked.leaf.names(looked.target.server_name)
+        is_for_it = served.leaf is not None and served.leaf.names(served.target.server_name)
         if is_for_it or not name.startswith("*."):  # a wildcard that has no certificate: the default says nothing
-            _, names = groups.setdefault((looked.facts.session.chain, is_for_it), (looked, []))
+            _, names = groups.setdefault((served.facts.session.chain, is_for_it), (served, []))
             names.append(name)
     yield from groups.values()
 
@@ -77,13 +77,13 @@ def _as_dialled(given: CheckInput, name: str, answer: Outcome) -> CheckInput | N
     return CheckInput.of(target, given.expected, replace(given.facts, session=answer), given.now)
 
 
-def _is_told_already(given: CheckInput, looked: CheckInput) -> bool:
+def _is_reported_already(given: CheckInput, served: CheckInput) -> bool:
     """Whether the first name is served the very same: then all is well, or what is wrong was said of that one."""
     first = given.facts.session
-    if first is None or looked.facts.session is None or looked.facts.session.chain != first.chain:
+    if first is None or served.facts.session is None or served.facts.session.chain != first.chain:
         return False
     is_stored = given.leaf is not None and given.leaf.sha256 == (given.expected.leaf_sha256 or "").lower()
-    return not is_stored or (looked.leaf is not None and looked.leaf.names(looked.target.server_name))
+    return not is_stored or (served.leaf is not None and served.leaf.names(served.target.server_name))
 
 
 def _under(names: Sequence[str], finding: Finding) -> Finding:

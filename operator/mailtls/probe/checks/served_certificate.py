@@ -18,7 +18,7 @@ _STORE_EMPTY: Final = -2
 _NAMED: Final = _ISSUER_MISSING | {
     *(0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE, _STORE_EMPTY)
 }
-_STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging authority begin
+_STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging CA begin
 
 
 def older_certificate_is_served(given: CheckInput) -> Finding | None:
@@ -133,7 +133,7 @@ def root_is_untrusted(given: CheckInput) -> Finding | None:
 
 
 def certificate_is_for_trials(given: CheckInput) -> Finding | None:
-    """All is well, but for the authority: it is Let's Encrypt's staging one, which is trusted here as asked."""
+    """All is well, but for the CA: it is Let's Encrypt's staging one, which is trusted here on request."""
     return (
         Finding(
             Reason.STAGING_CERTIFICATE,
@@ -215,7 +215,7 @@ def purpose_is_wrong(given: CheckInput) -> Finding | None:
 
 
 def expiry_is_near(given: CheckInput) -> Finding | None:
-    """Less than a third of the lifetime (or what was asked for) is left: a renewal should have happened."""
+    """Less than a third of the lifetime (or of the threshold) is left: a renewal should have happened."""
     leaf, thresholds = given.leaf, given.thresholds
     if leaf is None or not given.now <= leaf.not_after < given.now + thresholds.margin(leaf.lifetime):
         return None
@@ -262,7 +262,7 @@ def _unusable(given: CheckInput) -> str:
 
 
 def _real(given: CheckInput) -> str:
-    return f"order from the real one when trials are over ({given.wording.authority})"
+    return f"order from the real one when trials are over ({given.wording.leave_staging})"
 
 
 def _matches(given: CheckInput, leaf: ServedCertificate) -> bool:

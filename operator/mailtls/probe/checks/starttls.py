@@ -22,7 +22,7 @@ _NO_CERTIFICATE = (
     "its certificate or key file may be missing, unreadable or not match the other, which its log says, or its rate "
     "limit for TLS is reached"
 )
-# How a server takes its leave in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
+# How a server ends the dialog in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
 _FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")
 
 
@@ -47,7 +47,7 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
-        f"{given.hints.asks} {said}, so no client can start TLS: {'' if stop else unwanted(given)}"
+        f"{given.hints.list_command} {said}, so no client can start TLS: {'' if stop else unwanted(given)}"
         f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}.",
         Severity.WARN if _may_do_without_tls(given) else Severity.FAIL,
         evidence=said,
@@ -66,7 +66,7 @@ def starttls_is_unavailable(given: CheckInput) -> Finding | None:
 
 
 def starttls_breaks_down(given: CheckInput) -> Finding | None:
-    """The server agrees to start TLS, then finds that it cannot and takes its leave in clear text, as Dovecot does."""
+    """The server agrees to start TLS, then finds that it cannot and says so in clear text, as Dovecot does."""
     stop = stop_at(given, Fault.NOT_TLS, Phase.HANDSHAKE)
     if not stop or given.implicit or not _FAREWELL.match(stop.detail):
         return None
@@ -160,8 +160,8 @@ def starttls_is_offered_in_tls(given: CheckInput) -> Finding | None:
 
 def auth_is_offered_before_tls(given: CheckInput) -> Finding | None:
     """Passwords may travel in clear text where TLS is enforced (RFC 4954 section 4, RFC 8314 section 3)."""
-    heard = given.facts.reply(Phase.CAPABILITIES)
-    methods = heard.logins if heard else None
+    reply = given.facts.reply(Phase.CAPABILITIES)
+    methods = reply.logins if reply else None
     if methods is None or not given.enforced:
         return None
     return Finding(
@@ -208,11 +208,11 @@ def _has_other_check(given: CheckInput, stop: Stop) -> bool:
 
 
 def _lacks_logins(given: CheckInput) -> bool:
-    """Whether users cannot log in: the list inside TLS was heard, and holds no way to (RFC 4954 section 3)."""
-    heard = given.facts.reply(Phase.CAPABILITIES_IN_TLS)
-    if heard is None or heard.is_refusal or heard.logins is not None or not given.target.port.is_for_users:
+    """Whether users cannot log in: the list inside TLS has come, and offers no login (RFC 4954 section 3)."""
+    reply = given.facts.reply(Phase.CAPABILITIES_IN_TLS)
+    if reply is None or reply.is_refusal or reply.logins is not None or not given.target.port.is_for_users:
         return False
-    is_blind_to_tls = heard.keyword("STARTTLS") is not None  # and may hide its logins for that: said elsewhere
+    is_blind_to_tls = reply.keyword("STARTTLS") is not None  # and may hide its logins for that: another check says so
     return _offers_logins_in_clear(given) or not is_blind_to_tls
 
 

@@ -14,14 +14,14 @@ class ProtocolHints:
     """Words of one protocol; `ports` says which of its ports begin how."""
 
     server: str  # with its article
-    asks: str
+    list_command: str
     ports: str
     starts: str = "STARTTLS"
 
     def phase(self, phase: Phase) -> str:
         """Name a phase so that it is found in a transcript."""
         listing = phase in {Phase.CAPABILITIES, Phase.CAPABILITIES_IN_TLS}
-        return f"{phase} ({self.asks})" if listing else self.starts if phase is Phase.STARTTLS else str(phase)
+        return f"{phase} ({self.list_command})" if listing else self.starts if phase is Phase.STARTTLS else str(phase)
 
 
 _HINTS: Final = MappingProxyType(
@@ -55,7 +55,7 @@ class Wording:
     owner: str  # whom the address should belong to
     chain: str  # a file that holds the whole chain
     add_name: str
-    authority: str  # how to leave the staging authority
+    leave_staging: str  # how to leave the staging CA
     prober: str  # whose address to let in
     silence: str  # why a port may not answer at all
     network: str
@@ -73,7 +73,7 @@ IN_CLUSTER: Final = Wording(
     owner="this workload",
     chain="tls.crt as it is",
     add_name="add the name to `dnsNames`",
-    authority="`acme.server: letsencrypt`",
+    leave_staging="`acme.server: letsencrypt`",
     prober="the operator's address",
     silence="a NetworkPolicy or firewall may drop the packets, or the pod is gone",
     network="the pod network and the address family",
@@ -90,7 +90,7 @@ BY_HAND: Final = Wording(
     owner="this server",
     chain="the leaf, then its intermediates",
     add_name="reissue it with that name too",
-    authority="with certbot: without --staging",
+    leave_staging="with certbot: without --staging",
     prober="this machine's address",
     silence="a firewall may drop the packets, or the host is down; many providers block port 25 to the outside",
     network="this machine's network and the address family",

@@ -15,7 +15,7 @@ from mailtls.probe.target import Port, Protocol
 class Stage(Enum):
     """Where in a connection a dialog takes place; each stage has its phases.
 
-    All that was said before TLS is void in it (RFC 3207 section 4.2), so the capabilities are asked for again.
+    All that was said before TLS is void in it (RFC 3207 section 4.2), so the capabilities are listed again.
     """
 
     BEFORE_TLS = (Phase.GREETING, Phase.CAPABILITIES, Phase.STARTTLS)

@@ -53,7 +53,7 @@ class LineReader:
 
 
 class Grammar(Protocol):
-    """How one protocol asks and answers; serves one dialog."""
+    """The commands and replies of one protocol; serves one dialog."""
 
     line_limit: int  # octets of one line of the server
 
@@ -106,7 +106,7 @@ class Dialog:
         return self._answer() if whole else b""
 
     @property
-    def heard(self) -> str:
+    def partial_reply(self) -> str:
         """How an unfinished reply began, quoted; empty where nothing came."""
         return quote(self._lines[0] if self._lines else self._reader.pending)
 

@@ -44,7 +44,7 @@ class ImapGrammar:
         return True
 
     def reply(self, phase: Phase, lines: Sequence[bytes]) -> Reply:
-        """Read the last line's word, and the capabilities where they are what was asked for."""
+        """Read the last line's word, and the capabilities where the phase lists them."""
         _, _, last = lines[-1].partition(b" ")
         word, _, text = last.partition(b" ")
         texts: tuple[str, ...] = (quote(text),)

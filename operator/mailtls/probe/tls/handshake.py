@@ -65,12 +65,12 @@ class TlsClient:
         if resumed is not None:
             self._connection.set_session(resumed)
         self._connection.set_connect_state()
-        self._heard = False
+        self._has_received = False
 
     def handshake(self, received: bytes = b"") -> bool:
         """Take bytes of the server; True once the handshake is done. Raises `HandshakeFailed`."""
-        if received and not self._heard:
-            self._heard = True
+        if received and not self._has_received:
+            self._has_received = True
             if received[:1] not in _RECORDS:
                 raise HandshakeFailed(Fault.NOT_TLS, quote(received.split(b"\n", 1)[0]))
         try:

@@ -97,7 +97,7 @@ def _add(store: crypto.X509Store, extra_roots_pem: str) -> None:
         return
     bundle = loading.certificates(extra_roots_pem.encode(), loading.BUNDLE)
     roots = [root for root in bundle if root.issuer == root.subject]
-    if not roots:  # nothing else to trust: take the bundle's certificates as anchors, as asked
+    if not roots:  # nothing else to trust: take the bundle's certificates as anchors
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     for root in roots or bundle:
         store.add_cert(crypto.X509.from_cryptography(root))

@@ -21,7 +21,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         rfc="RFC 5321 section 4.5.4.1",
     ),
     Reason.CONNECT_TIMEOUT: Explanation(
-        "The port did not answer at all: it is blocked, that is, packets are dropped on the way.",
+        "The port did not answer at all: it is blocked, and something drops the packets.",
         "Open the port in firewalls and in your provider's filter (many block port 25), and in a cluster let the "
         "NetworkPolicies allow the operator's pods to reach the mail pods.",
         symptom="Mail to you is delayed with «connection timed out».",
@@ -29,18 +29,17 @@ CONNECTING: Mapping[Reason, Explanation] = {
         rfc="RFC 5321 section 4.5.3.2",
     ),
     Reason.NETWORK_UNREACHABLE: Explanation(
-        "There is no route to the server's address, or a firewall on the way answers that it lets nobody through: the "
-        "port is blocked.",
+        "There is no route to the server's address, or a firewall answers that the port is blocked.",
         "Check firewalls and NetworkPolicies, the network between prober and server, and whether both route IPv4 and "
         "IPv6 if the server has both.",
         symptom="Mail from some senders is delayed, mostly from those who prefer the address family that fails.",
         mailbox_symptom="Mail programs connect slowly or not at all, in some networks and not in others.",
     ),
     Reason.PORT_BLOCKED: Explanation(
-        "The address did not answer from outside, so that nobody knows what is served there: the filter may be before "
-        "whoever asks as well as before the server. It fails nothing.",
-        "Ask from another network by mailtls probe, such as from a server that sends mail. If it answers there, let "
-        "the prober out to that port, or (the operator) take Public out of spec.probe.from; else open the server's "
+        "The address did not answer from outside, so nothing is known about what it serves. The filter may be on the "
+        "prober's side or on the server's. This is a warning only.",
+        "Run mailtls probe in another network, such as on a server that sends mail. If it answers there, let the "
+        "prober out to that port, or (the operator) take Public out of spec.probe.from; else open the server's "
         "firewall. Many providers block outgoing port 25; many clusters have no IPv6.",
         symptom="None, if only the prober cannot get out; else mail to you is delayed with «connection timed out».",
         mailbox_symptom="None, if only the prober cannot get out; else mail programs and phones wait and give up.",
@@ -64,20 +63,19 @@ CONNECTING: Mapping[Reason, Explanation] = {
     Reason.SUBMISSION_PORT_MISSING: Explanation(
         "The host takes mail from users on one of the ports 465 (implicit TLS) and 587 (STARTTLS), not on the other.",
         "Let the server listen on 465 and 587, both with TLS enforced, and open both in the firewall. Name the ports "
-        "with --port to ask only those that you offer.",
+        "with --port to probe only those that you offer.",
         symptom="Mail programs that try only the missing port do not find the server, or are slow to set up.",
         rfc="RFC 8314 section 3.3",
     ),
     Reason.SERVER_BUSY: Explanation(
-        "The server answered that it has no capacity at present (421), or asks strangers to come back later.",
+        "The server answered that it has no capacity at present (421), or tells strangers to come back later.",
         "Raise the server's limits of processes and connections, or exempt the prober's address from them.",
         symptom="Mail to you arrives late; senders see «421 too many connections».",
         mailbox_symptom="Mail programs cannot connect now and then, mostly at busy hours.",
         rfc="RFC 5321 section 3.8",
     ),
     Reason.PROBE_DENIED: Explanation(
-        "The server refuses to talk to the prober (554): its address is blocked, mostly by a block list or access "
-        "rules.",
+        "The server refuses the prober (554): its address is blocked, mostly by a block list or access rules.",
         "Exempt the addresses of the operator's pods, or of the machine that probes, from these rules.",
         symptom="None, if only the prober is turned away; else mail from some senders bounces with a 5xx reply.",
         mailbox_symptom="None, if only the prober is turned away; else some users cannot connect.",
@@ -93,16 +91,16 @@ CONNECTING: Mapping[Reason, Explanation] = {
         rfc="RFC 5321 section 4.5.3.2.1",
     ),
     Reason.PROTOCOL_ERROR: Explanation(
-        "The server's answers are not what the port's protocol has a mail server say.",
+        "The server's answers do not follow the port's protocol.",
         "Check that the port is the mail server's and its protocol the one that is listed; the message shows what was "
         "answered.",
         symptom="Mail programs say that the server gave an unexpected answer.",
         rfc="RFC 5321 section 4.2",
     ),
     Reason.XCLIENT_REFUSED: Explanation(
-        "The probe was told to claim a client's address (xclientAddress, --xclient), but the server does not take it "
-        "by XCLIENT.",
-        "Let the server take XCLIENT from the prober, or claim no address; where the message shows a refusal of the "
+        "The probe has to claim a client's address (xclientAddress, --xclient), but the server does not accept it by "
+        "XCLIENT.",
+        "Let the server accept XCLIENT from the prober, or claim no address; where the message shows a refusal of the "
         "claimed address itself, the server's access rules turn that client away.",
         symptom="None, if only XCLIENT is refused; else the claimed client is turned away.",
     ),
@@ -110,8 +108,8 @@ CONNECTING: Mapping[Reason, Explanation] = {
 STARTING_TLS: Mapping[Reason, Explanation] = {
     Reason.IMAP_PREAUTH_BLOCKS_STARTTLS: Explanation(
         "The IMAP server greets as if the client had logged in (PREAUTH), and after a login no client may start TLS.",
-        "Let the server ask for a login on this port; a pre-authenticated service belongs on a local socket. If the "
-        "server does not greet so by itself, look for somebody on the way who does.",
+        "Let the server require a login on this port; a pre-authenticated service belongs on a local socket. If the "
+        "server does not greet so by itself, look for a middlebox that does.",
         symptom="Mail programs that insist on TLS cannot connect; others send everything in plain text.",
         rfc="RFC 9051 sections 6.2.1 and 11.2",
     ),
@@ -171,9 +169,9 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         tlsrpt="validation-failure",
     ),
     Reason.TLS_HANDSHAKE_FAILED: Explanation(
-        "The TLS handshake broke off; the message holds OpenSSL's words.",
-        "Look into the server's log at the same second; mostly the certificate files cannot be read, or cipher lists "
-        "leave nothing in common.",
+        "The TLS handshake failed; the message quotes OpenSSL.",
+        "Read the server's log of that second; mostly the certificate files cannot be read, or cipher lists leave "
+        "nothing in common.",
         symptom="Senders fall back to clear text or delay with «TLS handshake failed».",
         mailbox_symptom="Mail programs and phones say that no secure connection could be made.",
         rfc="RFC 8446 section 6.2",
@@ -189,15 +187,14 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
     ),
     Reason.EHLO_AFTER_TLS_FAILED: Explanation(
         "The server did not answer the first command inside TLS, such as EHLO.",
-        "Look into the server's log at the same second: it may demand a client certificate, or have lost what stands "
-        "behind it.",
+        "Read the server's log of that second: it may demand a client certificate, or have lost the server behind it.",
         symptom="Mail to you is delayed: senders connect, then hang or break off.",
         mailbox_symptom="Mail programs connect, then hang or break off before the login.",
         rfc="RFC 3207 section 4.2",
     ),
     Reason.STARTTLS_READVERTISED: Explanation(
-        "The server offers STARTTLS again inside TLS, as one does that does not know of the proxy that ended TLS "
-        "before it.",
+        "The server offers STARTTLS again inside TLS, because it does not know of the proxy in front of it that ended "
+        "TLS.",
         "Turn STARTTLS off for the service behind the proxy, where nobody but the proxy can reach it; else update the "
         "mail server.",
         symptom="Nobody notices, but some mail programs try to start TLS twice and fail.",

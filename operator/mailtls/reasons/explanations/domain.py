@@ -7,7 +7,7 @@ from mailtls.reasons.reason import Explanation, Reason
 
 _DEFERRED = "Some senders' mail arrives late or comes back after days, while most of it arrives."
 
-_UNSAFE = "Nobody notices, but whoever strips TLS on the way can read or redirect the domain's mail."
+_UNSAFE = "Nobody notices, but whoever strips TLS in the network between can read or redirect the domain's mail."
 
 _UNTOLD = "Nobody notices, and nobody tells you when senders cannot deliver to you over TLS."
 

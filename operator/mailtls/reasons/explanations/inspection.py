@@ -6,9 +6,9 @@ from mailtls.reasons.reason import Explanation, Reason
 
 DEPTH: Mapping[Reason, Explanation] = {
     Reason.SNI_REQUIRED: Explanation(
-        "The server only shakes hands with clients that send the right name along (SNI), but many mail servers send "
-        "none, or the name of their MX record.",
-        "Give the server a certificate to fall back to when no name, or an unknown one, is sent.",
+        "The server accepts only clients that send the right name (SNI), but many mail servers send none, or the name "
+        "of their MX record.",
+        "Give the server a default certificate for clients that send no name or an unknown one.",
         symptom="Mail from some senders never arrives, or arrives without TLS, while web mail and your own tests work.",
         mailbox_symptom="Old mail programs, scanners and printers, which send no name, cannot connect; others can.",
         rfc="RFC 7672 section 8.1, RFC 8461 section 7.1",
@@ -58,13 +58,13 @@ DEPTH: Mapping[Reason, Explanation] = {
         rfc="RFC 9325 section 4.4",
     ),
     Reason.LEGACY_TLS_ENABLED: Explanation(
-        "The server still accepts TLS 1.0 or 1.1, which have been given up since 2021.",
+        "The server still accepts TLS 1.0 or 1.1, which are deprecated since 2021.",
         "Set the oldest TLS version to 1.2.",
         symptom="Nobody notices; security scans and test pages complain.",
         rfc="RFC 8996 section 4, RFC 9325 section 3.1.1",
     ),
     Reason.RESUMPTION_FAILED: Explanation(
-        "A client that comes back and resumes its session, as most do, is cut off, while a new session works.",
+        "A client that resumes its session, as most do, is cut off, while a new session works.",
         "Share session cache and ticket keys between the processes and replicas behind one address, or turn session "
         "tickets off.",
         symptom="Now and then connecting fails and works at the second try.",
@@ -72,43 +72,43 @@ DEPTH: Mapping[Reason, Explanation] = {
     ),
     Reason.STARTTLS_COMMAND_INJECTION: Explanation(
         "The server keeps what it received in clear text behind STARTTLS and carries it out inside TLS, as if the "
-        "client had said it there (CVE-2011-0411 and its kin).",
+        "client had sent it there (CVE-2011-0411 and similar).",
         "Update the mail server, or the proxy that starts TLS for it.",
-        symptom="Nobody notices, but somebody on the way can redirect mail or steal the password of a login.",
+        symptom="Nobody notices, but somebody in the network between can redirect mail or steal the password of a "
+        "login.",
         rfc="RFC 3207 section 4.2 and section 6",
     ),
     Reason.AUTH_FAILED: Explanation(
-        "The server turned the user name and password of the trial login down (535 in SMTP).",
+        "The server refused the user name and password of the trial login (535 in SMTP).",
         "Check user name and password (the Secret of probe.authSecretRef, or --auth-user and its variable), and the "
         "log of the authentication service.",
-        symptom="Users are asked for their password again and again, and cannot send or read mail.",
+        symptom="Mail programs ask users for their password again and again, and cannot send or read mail.",
         rfc="RFC 4954 section 6",
     ),
     Reason.TLS_REQUIRED_FOR_AUTH: Explanation(
-        "Inside TLS the server says that TLS is needed first: it does not know that a proxy before it took TLS off.",
-        "Tell the server that the proxy speaks TLS in its place (PROXY protocol version 2 can carry that), or let the "
-        "server itself do TLS.",
+        "Inside TLS the server says that TLS is needed first: it does not know that a proxy in front of it ended TLS.",
+        "Let the server know that the proxy speaks TLS in its place (version 2 of the PROXY protocol can carry that), "
+        "or let the server itself do TLS.",
         symptom="Users cannot log in: their program says that the server wants encryption.",
         rfc="RFC 4954 section 6, RFC 3207 section 4",
     ),
     Reason.AUTH_UNAVAILABLE: Explanation(
-        "The server could not judge the trial login for the moment: it says so itself, so that nothing is known about "
-        "the password.",
-        "Start the authentication service behind the mail server, or what it asks (LDAP, a database).",
-        symptom="Users are told that the login failed for now, and wait or type their password again and again.",
+        "The server says that it cannot check logins at the moment, so nothing is known about the password.",
+        "Start the authentication service behind the mail server, or what it depends on (LDAP, a database).",
+        symptom="Mail programs say that the login failed for now; users wait, or type their password again and again.",
         rfc="RFC 4954 section 4 and section 6, RFC 5530 section 3, RFC 3206 section 4",
     ),
     Reason.AUTH_INCOMPLETE: Explanation(
-        "The server gave no verdict on the trial login: it hung up, fell silent, or asked for more than there is to "
-        "say.",
+        "The server neither accepted nor refused the trial login: it closed the connection, stopped answering, or "
+        "wanted more than a login has.",
         "Read the server's log at that moment: a process of it, or its authentication service, may have died.",
         symptom="Mail programs hang at the login, or say that the connection was lost.",
         rfc="RFC 4954 section 4",
     ),
     Reason.AUTH_NOT_TRIED: Explanation(
-        "A login was to be tried, and was not: the server did not prove who it is, turned further connections away, or "
-        "is at a port where nobody logs in; or the same login was refused a short while ago, and trying on might lock "
-        "the account.",
+        "The trial login was not tried: the server did not show a certificate that proves its name, it refused further "
+        "connections, or nobody logs in at this port; or the same login was refused a short while ago, and another try "
+        "might lock the account.",
         "Repair what else is found at the port first; name a port where users log in (465, 587, 993, 995, 143, 110 or "
         "4190).",
         rfc="RFC 4954 section 9",

@@ -6,30 +6,29 @@ from mailtls.reasons.reason import Explanation, Reason
 
 DUE: Mapping[Reason, Explanation] = {
     Reason.SECRET_MISSING: Explanation(
-        "The Secret does not exist yet, or somebody deleted it, so that a certificate is ordered.",
+        "The Secret does not exist yet, or somebody deleted it, so a certificate is ordered.",
         "No action is needed; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
     ),
     Reason.SECRET_UNREADABLE: Explanation(
-        "The Secret holds no certificate or private key that can be read, so that a new one is ordered.",
+        "The Secret holds no certificate or private key that can be read, so a new one is ordered.",
         "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
     ),
     Reason.KEY_MISMATCH: Explanation(
-        "The private key in the Secret is not the certificate's, and no server could start with the pair, so that a "
-        "new certificate is ordered.",
+        "The private key in the Secret is not the certificate's, and no server could start with the two, so a new "
+        "certificate is ordered.",
         "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
     ),
     Reason.KEY_POLICY_CHANGED: Explanation(
-        "The stored key is of another algorithm or size than spec.privateKey asks for, so that a new certificate is "
-        "ordered.",
+        "The stored key is of another algorithm or size than spec.privateKey says, so a new certificate is ordered.",
         "No action is needed.",
     ),
     Reason.NAMES_CHANGED: Explanation(
-        "The stored certificate is for other names than spec.dnsNames lists, so that a new one is ordered.",
+        "The stored certificate is for other names than spec.dnsNames lists, so a new one is ordered.",
         "No action is needed.",
     ),
     Reason.ISSUER_CHANGED: Explanation(
-        "The stored certificate came from another CA or another profile than is wanted now, so that a new one "
-        "is ordered.",
+        "The stored certificate came from another CA or another profile than spec.acme names now, so a new one is "
+        "ordered.",
         "No action is needed.",
     ),
     Reason.RENEWAL_DUE: Explanation(
@@ -37,7 +36,7 @@ DUE: Mapping[Reason, Explanation] = {
         "No action is needed; the old certificate stays in service until the new one is stored.",
     ),
     Reason.RENEWAL_REQUESTED: Explanation(
-        "Somebody set the annotation mailtls.dev/renew to a new value, so that a new certificate is ordered now.",
+        "Somebody set the annotation mailtls.dev/renew to a new value, so a new certificate is ordered now.",
         "No action is needed; each value of the annotation is handled once.",
     ),
 }
@@ -83,12 +82,12 @@ CA: Mapping[Reason, Explanation] = {
     ),
     Reason.AUTHORIZATION_NOT_ORDERED: Explanation(
         "The ACME server wants a name validated that was not ordered, so the operator gave the order up before it "
-        "published anything: an answer could prove somebody else's name to another CA.",
+        "published anything: an answer could validate somebody else's name for another CA.",
         "Order from a CA that you trust; ask the operator of this one why it adds names.",
     ),
     Reason.RATE_LIMITED: Explanation(
-        "The CA has counted too many orders, failures or certificates for these names or this account; or the "
-        "operator itself lets an order wait in line, so that the CA need not refuse it.",
+        "The CA has counted too many orders, failures or certificates for these names or this account; or the operator "
+        "itself lets an order wait, so the CA does not have to refuse it.",
         "Wait until the time in the message; use the CA's staging server for trials, and do not delete the "
         "Secret or the resource, because that does not reset the limit.",
     ),
@@ -119,7 +118,7 @@ CA: Mapping[Reason, Explanation] = {
         "that port 80 of the name leads to the operator's Service from the internet, over IPv4 and IPv6 alike.",
     ),
     Reason.NO_SOLVER: Explanation(
-        "No solver matches one of the names, so that control over it cannot be proven.",
+        "No solver matches one of the names, so it cannot be validated.",
         "Add a solver without a selector, or one whose dnsZones hold the name; a wildcard needs a dns01 solver.",
     ),
     Reason.NAME_NOT_ALLOWED: Explanation(
@@ -154,18 +153,18 @@ VALIDATION: Mapping[Reason, Explanation] = {
         "cluster, turn the solver's selfCheck off.",
     ),
     Reason.NAME_SERVERS_UNREACHABLE: Explanation(
-        "None of the zone's authoritative servers can be asked from the cluster: packets to their port 53 are lost, "
-        "over UDP and over TCP, as behind a firewall. So the CA is asked to validate some time after the record was "
-        "published.",
-        "Allow the operator port 53 to the internet, name resolvers in the Helm value domains.resolvers, which are "
-        "asked for the record then, or set dns01.delay to as long as your name servers need to pass a record on.",
+        "None of the zone's authoritative servers can be reached from the cluster: packets to their port 53 are lost, "
+        "over UDP and over TCP, as behind a firewall. So the operator waits for some time after it published the "
+        "record, and then lets the CA validate it.",
+        "Allow the operator port 53 to the internet, name resolvers in the Helm value domains.resolvers, which then "
+        "are queried for the record, or set dns01.delay to as long as your name servers need to pass a record on.",
     ),
     Reason.ZONE_NOT_FOUND: Explanation(
         "The zone that the challenge record belongs into could not be found, or the server does not serve it.",
         "Set the solver's zone to the zone that the server serves, and check the SOA record of the name.",
     ),
     Reason.HTTP_SELF_CHECK_FAILED: Explanation(
-        "The operator asked for its own answer at the name's port 80 and got something else, or nothing.",
+        "The operator requested its own challenge response at the name's port 80, and got something else or nothing.",
         "Check that the name's address leads to the operator's HTTP-01 Service; where the cluster cannot reach its own "
         "public address, turn the solver's selfCheck off.",
     ),

@@ -10,7 +10,7 @@ GOOD: Mapping[Reason, Explanation] = {
         "No action is needed.",
     ),
     Reason.ISSUED: Explanation(
-        "The CA has issued a certificate for the wanted names, and its renewal is not due.",
+        "The CA has issued a certificate for the names of spec.dnsNames, and its renewal is not due.",
         "No action is needed.",
     ),
     Reason.STORED: Explanation(
@@ -27,17 +27,17 @@ GOOD: Mapping[Reason, Explanation] = {
         "No action is needed.",
     ),
     Reason.NO_WORKLOADS: Explanation(
-        "The resource lists no workloads, so that nothing is rolled out and nothing is probed.",
+        "The resource lists no workloads, so nothing is rolled out and nothing is probed.",
         "List the StatefulSet, Deployment or DaemonSet of your mail server under spec.workloads to have it reloaded "
         "and probed.",
     ),
     Reason.DOMAINS_HEALTHY: Explanation(
-        "Nothing that the mail domains of spec.domains publish keeps mail from arriving safely; warnings stand in "
-        "status.domains.",
+        "The mail domains of spec.domains publish nothing that keeps mail from arriving safely; status.domains lists "
+        "the warnings.",
         "No action is needed, but the warnings are worth reading.",
     ),
     Reason.NO_DOMAINS: Explanation(
-        "The resource names no mail domains, so that nothing is looked up of what they publish.",
+        "The resource names no mail domains, so the operator checks none.",
         "List the domains whose mail the server takes under spec.domains to have their MX, TLSA, MTA-STS, TLSRPT, SPF, "
         "DMARC and DKIM records watched.",
     ),
@@ -49,7 +49,7 @@ GOOD: Mapping[Reason, Explanation] = {
 
 IN_PROGRESS: Mapping[Reason, Explanation] = {
     Reason.PENDING: Explanation(
-        "An earlier chapter is not finished yet, so that there is nothing to say about this one.",
+        "An earlier stage is not finished yet, so nothing is known about this one.",
         "Wait, and read the condition before this one if it takes longer than a minute or two.",
     ),
     Reason.ISSUING: Explanation(
@@ -68,7 +68,7 @@ IN_PROGRESS: Mapping[Reason, Explanation] = {
 
 RESOURCE: Mapping[Reason, Explanation] = {
     Reason.INVALID_SPEC: Explanation(
-        "The resource asks for something that cannot be done; the message names the field.",
+        "A field of the resource cannot be used as it is; the message names the field.",
         "Correct the field that the message names and apply the resource again.",
     ),
     Reason.SECRET_CLAIMED: Explanation(
@@ -81,16 +81,16 @@ RESOURCE: Mapping[Reason, Explanation] = {
 
 SECRET: Mapping[Reason, Explanation] = {
     Reason.CERTIFICATE_KEY_MISMATCH: Explanation(
-        "The CA returned a certificate for another key than the one asked for; it was not stored.",
+        "The CA returned a certificate for another key than the requested one; it was not stored.",
         "No action is needed at first: a new order follows; if it happens again, report it to the CA.",
     ),
     Reason.CERTIFICATE_NAMES_MISMATCH: Explanation(
-        "The CA returned a certificate that lacks a wanted name; it was not stored.",
+        "The CA returned a certificate that lacks a name of the order; it was not stored.",
         "Check whether the CA or the profile limits the names; a new order follows.",
     ),
     Reason.CERTIFICATE_NAMES_ADDED: Explanation(
-        "The CA put more names into the certificate than were requested. It was stored: it is for this key, and "
-        "for every wanted name.",
+        "The CA put more names into the certificate than were requested. It was stored: it is for this key, and for "
+        "every name of the order.",
         "No action is needed. Some CAs add the bare domain or www; ask them for a profile or template that does not.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: Explanation(
@@ -115,14 +115,14 @@ SECRET: Mapping[Reason, Explanation] = {
         "mailtls.dev/renew.",
     ),
     Reason.ROLLED_BACK: Explanation(
-        "Somebody set the annotation mailtls.dev/rollback to a new value, so that the certificate before serves again. "
-        "It is not renewed for 24 hours, or for half of what it has left to live if that is less.",
+        "Somebody set the annotation mailtls.dev/rollback to a new value, so the certificate before serves again. It "
+        "is not renewed for 24 hours, or for half of what it has left to live if that is less.",
         "No action is needed; a new value of the annotation takes the rollback back, and mailtls.dev/renew orders a "
         "new certificate at once.",
     ),
     Reason.ROLLBACK_REFUSED: Explanation(
-        "Somebody set the annotation mailtls.dev/rollback, but the pair in the Secret <secretName>-previous cannot "
-        "serve: the message says why. What serves was left as it is.",
+        "Somebody set the annotation mailtls.dev/rollback, but the certificate and key in the Secret "
+        "<secretName>-previous cannot serve: the message says why. What serves was left as it is.",
         "Set mailtls.dev/renew to have a new certificate instead; this value of the annotation is not handled again.",
     ),
     Reason.SECRET_NOT_OWNED: Explanation(
@@ -144,7 +144,7 @@ SECRET: Mapping[Reason, Explanation] = {
     Reason.SECRET_ADOPTED: Explanation(
         "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt requests it. Its "
         "certificate stays in service, whoever issued it, and is renewed when it is due.",
-        "No action is needed; remove what used to write the Secret, so that two tools do not write it in turn.",
+        "No action is needed; remove what used to write the Secret, so two tools do not write it in turn.",
     ),
 }
 

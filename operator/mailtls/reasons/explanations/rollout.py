@@ -10,7 +10,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Correct kind and name under spec.workloads, or create the workload; the resource must be in its namespace.",
     ),
     Reason.SECRET_NOT_MOUNTED: Explanation(
-        "The workload's pods do not mount the Secret, so that a new certificate cannot reach them.",
+        "The workload's pods do not mount the Secret, so a new certificate cannot reach them.",
         "Add a volume of the Secret to the pod template and mount it as a folder, and let Postfix' "
         "smtpd_tls_chain_files name the files in it.",
     ),
@@ -20,11 +20,11 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "pods are restarted.",
     ),
     Reason.NO_PODS: Explanation(
-        "The workload has no pods at present, so that nothing can be reloaded or probed.",
+        "The workload has no pods at present, so nothing can be reloaded or probed.",
         "Scale the workload up, or find out with `kubectl describe` why its pods are not created.",
     ),
     Reason.POD_NOT_READY: Explanation(
-        "A pod of the workload is not ready, so that the rollout waits rather than takes a second one away.",
+        "A pod of the workload is not ready, so the rollout waits and does not take a second one away.",
         "Look at the pod with `kubectl describe pod` and `kubectl logs`; for Postfix `postfix check` in it often names "
         "the cause.",
     ),
@@ -38,7 +38,8 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "rights of root. Set workloads[].reload.command if your image needs another one.",
     ),
     Reason.EXEC_UNAVAILABLE: Explanation(
-        "The API server answers, but no command can be run in the pod: the way from it to the pod's kubelet is broken.",
+        "The API server answers, but no command can be run in the pod: the connection from it to the pod's kubelet is "
+        "broken.",
         "Run `kubectl exec` with the pod by hand: it fails the same way while the node is down, a firewall stands "
         "before the kubelet's port 10250, or the konnectivity agents are gone. It is tried again with growing pauses "
         "until spec.rollout.timeout has passed.",
@@ -59,7 +60,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "name, or the pods hold several servers, no action is needed.",
     ),
     Reason.CANARY_FAILED: Explanation(
-        "The first pod did not serve the new certificate after its reload, so that the other pods were left alone.",
+        "The first pod did not serve the new certificate after its reload, so the other pods were not touched.",
         "Read status.endpoints for that pod; the others still serve the old certificate.",
     ),
     Reason.FORBIDDEN: Explanation(
@@ -73,7 +74,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Have the Helm value that the message names set to true, or remove from the resource what needs it.",
     ),
     Reason.QUOTA_EXCEEDED: Explanation(
-        "A ResourceQuota of the namespace is used up, so that the operator cannot create what it needs.",
+        "A ResourceQuota of the namespace is used up, so the operator cannot create what it needs.",
         "Raise the quota that the message names, or delete objects that use it up: a resource has up to three Secrets.",
     ),
     Reason.ADMISSION_DENIED: Explanation(
@@ -82,7 +83,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "does not answer, repair it or delete its configuration.",
     ),
     Reason.NAMESPACE_TERMINATING: Explanation(
-        "The namespace is being deleted, so that nothing new can be created in it.",
+        "The namespace is being deleted, so nothing new can be created in it.",
         "No action is needed: the resource goes with its namespace. Where the namespace never goes, see its status for "
         "what holds it.",
     ),

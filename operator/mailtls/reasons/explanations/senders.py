@@ -8,7 +8,7 @@ _SPAM = "Gmail and Outlook put your mail into spam or refuse it."
 
 SENDERS: Mapping[Reason, Explanation] = {
     Reason.SPF_MISSING: Explanation(
-        "The domain has no SPF record, so receivers cannot tell its servers from others.",
+        "The domain has no SPF record, so receivers cannot distinguish its servers from others.",
         "Publish the TXT record «v=spf1 mx -all», with an include: for each service that sends in your name.",
         symptom=_SPAM,
         rfc="RFC 7208 section 3",
@@ -44,7 +44,7 @@ SENDERS: Mapping[Reason, Explanation] = {
         rfc="RFC 7208 section 4.6.4",
     ),
     Reason.DMARC_MISSING: Explanation(
-        "Neither the domain nor its parent has a DMARC record; Gmail, Yahoo and Outlook want one of bulk senders.",
+        "Neither the domain nor its parent has a DMARC record; Gmail, Yahoo and Outlook require one from bulk senders.",
         "Publish «v=DMARC1; p=none; rua=mailto:...» at _dmarc, read the reports, and go on to quarantine and reject.",
         symptom=_SPAM,
         rfc="RFC 9989 section 4.10",

@@ -63,9 +63,9 @@ SERVED: Mapping[Reason, Explanation] = {
         tlsrpt="certificate-not-trusted",
     ),
     Reason.STAGING_CERTIFICATE: Explanation(
-        "The served certificate is of Let's Encrypt's staging CA. The probe trusts it, as it was told to, but "
-        "mail clients do not: to them it is untrusted.",
-        "When trials are over, set spec.acme.server to letsencrypt, or remove it where the installation has that for a "
+        "The served certificate is of Let's Encrypt's staging CA. The probe trusts it, because the resource or "
+        "--staging says so, but mail clients do not: to them it is untrusted.",
+        "When trials are over, set spec.acme.server to letsencrypt, or remove it where that is the installation's "
         "default; a new certificate is then ordered and rolled out by itself.",
         symptom=_UNVERIFIED,
         mailbox_symptom=_UNTRUSTED,
@@ -82,7 +82,7 @@ SERVED: Mapping[Reason, Explanation] = {
         tlsrpt="certificate-not-trusted",
     ),
     Reason.INCOMPLETE_CHAIN: Explanation(
-        "The server does not send the intermediate certificates, so that to many clients its certificate is untrusted.",
+        "The server does not send the intermediate certificates, so to many clients its certificate is untrusted.",
         "Serve the whole chain: tls.crt of the Secret, or fullchain.pem in place of cert.pem.",
         symptom="Mail from senders with MTA-STS never arrives.",
         mailbox_symptom="Some mail programs connect, and others, phones above all, say that the server cannot be "
@@ -120,7 +120,8 @@ SERVED: Mapping[Reason, Explanation] = {
     ),
     Reason.CERTIFICATE_EXPIRING_SOON: Explanation(
         "Less than a third of the served certificate's lifetime is left.",
-        "Look why it is not renewed: with the operator the condition Issued says so, else the log of your ACME client.",
+        "Find out why it is not renewed: with the operator the condition Issued says so, else the log of your ACME "
+        "client.",
         symptom="Nobody notices yet.",
     ),
     Reason.WEAK_CRYPTO: Explanation(
@@ -130,15 +131,16 @@ SERVED: Mapping[Reason, Explanation] = {
         rfc="RFC 9325 sections 4 and 5",
     ),
     Reason.AUTH_OFFERED_BEFORE_TLS: Explanation(
-        "The server offers to take passwords before TLS is started, where anybody on the way can read them.",
+        "The server offers to take passwords before TLS is started, where anybody in the network between can read "
+        "them.",
         "Let the server offer logins inside TLS only.",
         symptom="Nobody notices, but a mail program set to «no encryption» sends the password in clear text.",
         rfc="RFC 4954 section 4, RFC 8314 section 3",
     ),
     Reason.AUTH_MISSING: Explanation(
-        "Inside TLS the port offers no way to log in with a password, so that users cannot log in safely. It fails "
-        "where logins were offered before TLS or a trial login is asked for; a relay that takes mail by address alone "
-        "is only warned of.",
+        "Inside TLS the port offers no login with a password, so users cannot log in safely. It fails where logins "
+        "were offered before TLS or a trial login is configured; for a relay that knows its clients by address it is a "
+        "warning.",
         "Turn authentication on for this port, and check the service behind it (Dovecot, Cyrus, PAM).",
         symptom="Mail programs say that the server does not support logging in; nobody can send mail.",
         rfc="RFC 4954 section 3, RFC 6409 section 4.3",
