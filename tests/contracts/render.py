@@ -123,6 +123,7 @@ def _checkable(node: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in node.items() if key in CHECKABLE}
     if "properties" in node:
         kept["properties"] = {name: _checkable(member) for name, member in node["properties"].items()}
+        kept["additionalProperties"] = False  # the API server drops, or refuses, what has no schema
     return kept | ({"items": _checkable(node["items"])} if "items" in node else {})
 
 

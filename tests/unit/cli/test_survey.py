@@ -3,7 +3,7 @@
 import json
 from xml.etree import ElementTree as ET
 
-import fastjsonschema
+from jsonschema import Draft7Validator, ValidationError
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -101,7 +101,7 @@ def test_quiet_report_leaves_out_what_is_well() -> None:
 def test_json_report_fits_its_schema(found: Survey) -> None:
     """Programs can rely on the shape, which the package brings along."""
     report = json.loads(json_report(found))
-    fastjsonschema.compile(json_schema())(report)
+    Draft7Validator(json_schema()).validate(report)
     assert report["exitCode"] == found.exit_code()
     assert len(report["endpoints"]) == len(found.endpoints)
 
@@ -110,8 +110,8 @@ def test_json_schema_refuses_unknown_fields() -> None:
     """The schema says something: a field that nobody documented is an error."""
     report = json.loads(json_report(EVERYTHING))
     report["endpoints"][0]["surprise"] = 1
-    with pytest.raises(fastjsonschema.JsonSchemaException):
-        fastjsonschema.compile(json_schema())(report)
+    with pytest.raises(ValidationError):
+        Draft7Validator(json_schema()).validate(report)
 
 
 def test_json_report_has_fix_and_evidence_of_each_finding() -> None:
@@ -181,7 +181,7 @@ def test_every_report_tells_what_came_of_a_login(outcome: LoginOutcome, said: st
 def test_every_outcome_of_a_login_fits_the_schema() -> None:
     """An outcome that the schema does not know would break who checks reports by it."""
     found = survey(endpoints=tuple(logged_in(outcome) for outcome in LoginOutcome))
-    fastjsonschema.compile(json_schema())(json.loads(json_report(found)))
+    Draft7Validator(json_schema()).validate(json.loads(json_report(found)))
 
 
 def test_prometheus_report_escapes_hostile_labels() -> None:

@@ -7,6 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
@@ -53,76 +56,71 @@ def _refused(refusal: ApiError) -> Line:
     return bad(TOPIC, Finding(Reason.INVALID_SPEC, refusal.message))
 
 
-_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "integer": int,
-    "boolean": bool,
-}
 _MOST: Final = 20  # faults that are listed
 
 
 def faults(spec: Any) -> tuple[str, ...]:
-    """Return a sentence for each place where a spec does not fit the schema, the first ones if there are many."""
-    found = _faults(_schema(), spec, "spec")
-    return tuple(fault for _, fault in zip(range(_MOST), found, strict=False))
+    """Return a sentence for each place where a spec does not fit the CRD's schema, the first ones if there are many."""
+    validator = _validator()
+    found = validator.iter_errors(_without_nulls(validator.schema, spec))
+    told = dict.fromkeys(sentence for error in found for sentence in _sentences(error))
+    return tuple(told)[:_MOST]
+
+
+def _fits(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
+    """Search as Go does, to whom `$` is the very end, and not also before a last line break."""
+    if isinstance(value, str) and re.search(re.sub(r"\$$", r"\\Z", pattern), value) is None:
+        yield ValidationError(pattern)
 
 
 @cache
-def _schema() -> Mapping[str, Any]:
-    schema: dict[str, Any] = json.loads(files(__package__).joinpath("schema.json").read_text("utf-8"))
-    return schema
+def _validator() -> Any:
+    """Validate by the schema of the shipped CRD, whose objects have no fields but those that it names."""
+    schema = json.loads(files(__package__).joinpath("schema.json").read_text("utf-8"))
+    return extend(Draft202012Validator, {"pattern": _fits})(schema)
 
 
-def _faults(node: Mapping[str, Any], value: Any, path: str) -> Iterator[str]:
-    if not _is(node["type"], value):
-        yield f"{path} must be of type {node['type']}."
-    elif isinstance(value, dict):
-        yield from _object(node, value, path)
-    elif isinstance(value, list):
-        yield from _size(node, len(value), "Items", path)
-        for number, each in enumerate(value):
-            yield from _faults(node["items"], each, f"{path}[{number}]")
-    else:
-        yield from _scalar(node, value, path)
+def _without_nulls(schema: Mapping[str, Any], value: Any) -> Any:
+    """Leave out what is null, as the API server does, as if it were not there."""
+    if isinstance(value, list):
+        return [_without_nulls(schema.get("items", {}), each) for each in value]
+    members = schema.get("properties", {})
+    if not members or not isinstance(value, dict):
+        return value
+    kept = ((name, each) for name, each in value.items() if each is not None or name not in members)
+    return {name: _without_nulls(members.get(name, {}), each) for name, each in kept}
 
 
-def _object(node: Mapping[str, Any], value: Mapping[Any, Any], path: str) -> Iterator[str]:
-    members = node.get("properties", {})
-    for name in node.get("required", ()):
-        if value.get(name) is None:
-            yield f"{path}.{name} is missing."
-    for name, member in value.items():
-        if name not in members:
-            yield f"{path}.{shorten(str(name))} is no field: it is one of {', '.join(members)}."
-        elif member is not None:  # the API server drops it, as if it were not there
-            yield from _faults(members[name], member, f"{path}.{name}")
+def _place(error: ValidationError) -> str:
+    """Where in the spec: `spec.workloads[0].ports`."""
+    return "spec" + "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in error.absolute_path)
 
 
-def _scalar(node: Mapping[str, Any], value: Any, path: str) -> Iterator[str]:
-    shown = shorten(str(value))
-    if "enum" in node and value not in node["enum"]:
-        yield f"{path} is «{shown}», but must be one of {', '.join(map(str, node['enum']))}."
-    if not node.get("minimum", value) <= value <= node.get("maximum", value):
-        yield f"{path} is {shown}, but must be from {node.get('minimum', 'any')} to {node.get('maximum', 'any')}."
-    if isinstance(value, str):
-        yield from _size(node, len(value), "Length", path)
-        if "pattern" in node and not _fits(node["pattern"], value):
-            yield f"{path} is «{shown}», which does not fit {node['pattern']}."
+def _sentences(error: ValidationError) -> Iterator[str]:
+    place, value, schema = _place(error), error.instance, error.schema
+    match error.validator:
+        case "type":
+            yield f"{place} must be of type {schema['type']}."
+        case "required":
+            yield from (f"{place}.{name} is missing." for name in schema["required"] if name not in value)
+        case "additionalProperties":
+            known = schema["properties"]
+            unknown = (shorten(str(name)) for name in value if name not in known)
+            yield from (f"{place}.{name} is no field: it is one of {', '.join(known)}." for name in unknown)
+        case "enum":
+            yield f"{place} is «{shorten(str(value))}», but must be one of {', '.join(map(str, schema['enum']))}."
+        case "pattern":
+            yield f"{place} is «{shorten(str(value))}», which does not fit {schema['pattern']}."
+        case "minimum" | "maximum":
+            least, most = schema.get("minimum", "any"), schema.get("maximum", "any")
+            yield f"{place} is {shorten(str(value))}, but must be from {least} to {most}."
+        case "minItems" | "maxItems":
+            yield f"{place} has {len(value)} entries, but must have {_bounds(schema, 'Items')}."
+        case "minLength" | "maxLength":
+            yield f"{place} has {len(value)} characters, but must have {_bounds(schema, 'Length')}."
+        case _:
+            yield f"{place} does not fit the schema: {shorten(error.message)}."
 
 
-def _fits(pattern: str, value: str) -> bool:
-    """Search as Go does, to whom `$` is the very end, and not also before a last line break."""
-    return re.search(re.sub(r"\$$", r"\\Z", pattern), value) is not None
-
-
-def _size(node: Mapping[str, Any], size: int, unit: str, path: str) -> Iterator[str]:
-    least, most = node.get(f"min{unit}", 0), node.get(f"max{unit}", size)
-    if not least <= size <= most:
-        what = "entries" if unit == "Items" else "characters"
-        yield f"{path} has {size} {what}, but must have {least} to {node.get(f'max{unit}', 'any number of them')}."
-
-
-def _is(kind: str, value: Any) -> bool:
-    return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+def _bounds(schema: Mapping[str, Any], unit: str) -> str:
+    return f"{schema.get(f'min{unit}', 0)} to {schema.get(f'max{unit}', 'any number of them')}"
