@@ -10,7 +10,7 @@ from mailtls.api.reading.document import Json
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import NotConfigured, configure
 from mailtls.kube.interface import ApiError, Conflict
-from mailtls.kube.secrets import NOBODYS_VERSION
+from mailtls.kube.pairs import NOBODYS_VERSION
 from testbed.cluster import Cluster
 from testbed.sandbox import Sandbox
 

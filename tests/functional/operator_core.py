@@ -32,7 +32,7 @@ from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.propagation import Names
 from mailtls.issuance.solvers.registry import SOLVERS, Registry
 from mailtls.kube.claims import Claims
-from mailtls.kube.secrets import path
+from mailtls.kube.pairs import path
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import parse_networks
 from mailtls.reasons.reason import Finding

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from jsonschema import Draft7Validator
 import pytest
+from jsonschema import Draft7Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from functional.cli import CHILDREN, MX_CHILD, mailtls

@@ -15,7 +15,8 @@ from mailservers.postfix import Postfix, missing, postfix
 from mailtls.api.spec import Key
 from mailtls.context import Context
 from mailtls.controller.step import ProbePods
-from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.pairs import path
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Snapshot
 from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial, parse_chain

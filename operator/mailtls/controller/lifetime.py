@@ -21,8 +21,9 @@ from mailtls.controller.parts import Parts, Work
 from mailtls.controller.watches import Watches, await_access
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.kube.claims import Claims
-from mailtls.kube.client import KubernetesCluster, Patience
+from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.interface import ApiError, Unreachable
+from mailtls.kube.request import Patience
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import LEADER
 from mailtls.net.deadline import SystemClock

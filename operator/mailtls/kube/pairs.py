@@ -26,6 +26,15 @@ from mailtls.api.spec import Desired
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain
 
+# No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
+NOBODYS_VERSION = "1"
+
+
+def path(namespace: str, name: str | None = None) -> str:
+    """URL path of a Secret, or of all Secrets of a namespace."""
+    place = f"/api/v1/namespaces/{namespace}/secrets"
+    return f"{place}/{name}" if name else place
+
 
 def previous_name(desired: Desired) -> str:
     """Name the Secret with the pair that served before."""
@@ -180,3 +189,24 @@ def _public_hash(secret: Json) -> str | None:
         return KeyMaterial(entry(secret, "tls.key")).spki_sha256()
     except (ValueError, KeyError, Base64Error):
         return None
+
+
+def pair_of(desired: Desired, certificate: Certificate, key: KeyMaterial, before: ServingSecret) -> ServingSecret:
+    """A certificate that was just issued, as it is stored in the place of what was there before."""
+    return ServingSecret(
+        certificate=certificate,
+        key_spki_sha256=key.spki_sha256(),
+        acme_server=desired.acme.server,
+        profile=desired.acme.profile,
+        handled_renew=desired.renew_requested,
+        handled_rollback=desired.rollback_requested,
+        adopted=_taken_from(before),
+        key=key,
+    )
+
+
+def _taken_from(before: ServingSecret) -> str | None:
+    """Remember that the Secret was somebody else's, and which leaf was in it then: marks of that one may stay on it."""
+    if before.is_ours or not before.exists or not before.is_asked_for:
+        return before.adopted
+    return before.certificate.sha256 if before.certificate else "none"

@@ -16,9 +16,11 @@ from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.journal import DISPLACED, Seal, is_sealed_pair, sealed_pair
 from mailtls.kube.ownership import owned_fault
 from mailtls.kube.pairs import (
+    NOBODYS_VERSION,
     encoded,
     entry,
     is_whole,
+    path,
     previous_json,
     previous_name,
     read_json,
@@ -26,7 +28,6 @@ from mailtls.kube.pairs import (
     serving_json,
     written,
 )
-from mailtls.kube.secrets import keep, path
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
 
@@ -109,3 +110,17 @@ def _displaced(kept: Json) -> ServingSecret | None:
         return read_pair(read_json(entry(kept, DISPLACED)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def keep(cluster: Cluster, desired: Desired, body: Json) -> Finding | None:
+    """Write a Secret that goes with the resource, such as the previous pair; say why where one of its name is not ours.
+
+    Raises `Conflict` when somebody else wrote it meanwhile.
+    """
+    place = path(desired.key.namespace, body["metadata"]["name"])
+    kept = cluster.get(place)
+    fault = owned_fault(kept, desired, body["metadata"]["name"]) if kept else None
+    if fault is None:
+        body["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"] if kept else NOBODYS_VERSION
+        cluster.apply(place, body)
+    return fault

@@ -30,16 +30,20 @@ from mailtls.kube.journal import (
 )
 from mailtls.kube.ownership import is_asked_for, is_labelled, owned_fault, serving_fault, writer_of
 from mailtls.kube.pairs import (
+    NOBODYS_VERSION,
     certificate_of,
     encoded,
     entry,
     is_whole,
+    pair_of,
+    path,
     previous_json,
     read_pair,
     secret_json,
     serving_json,
     written,
 )
+from mailtls.kube.previous import keep
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.net.shared_work import SharedWork
 from mailtls.pki.certificate import Certificate, KeyMaterial
@@ -48,8 +52,6 @@ from mailtls.reasons.reason import Finding
 log = structlog.get_logger()
 FINALIZER = "mailtls.dev/challenges"
 LIST_PATIENCE = 10.0  # seconds
-# No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
-NOBODYS_VERSION = "1"
 
 
 class Secrets:
@@ -273,26 +275,6 @@ class Secrets:
             log.warning("the earlier pair is not kept", reason=fault.message)
 
 
-def path(namespace: str, name: str | None = None) -> str:
-    """URL path of a Secret, or of all Secrets of a namespace."""
-    place = f"/api/v1/namespaces/{namespace}/secrets"
-    return f"{place}/{name}" if name else place
-
-
-def keep(cluster: Cluster, desired: Desired, body: Json) -> Finding | None:
-    """Write a Secret that goes with the resource, such as the previous pair; say why where one of its name is not ours.
-
-    Raises `Conflict` when somebody else wrote it meanwhile.
-    """
-    place = path(desired.key.namespace, body["metadata"]["name"])
-    kept = cluster.get(place)
-    fault = owned_fault(kept, desired, body["metadata"]["name"]) if kept else None
-    if fault is None:
-        body["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"] if kept else NOBODYS_VERSION
-        cluster.apply(place, body)
-    return fault
-
-
 def _is_held(secret: Json) -> bool:
     """Whether it is a journal of ours that an open order holds."""
     meta = secret["metadata"]
@@ -303,24 +285,3 @@ def _is_held(secret: Json) -> bool:
 def _is_staged_for(secret: Json, desired: Desired) -> bool:
     is_named = secret["metadata"]["name"] == f"{desired.secret_name}-next"
     return is_named and belongs_to(secret, desired.key, desired.uid)
-
-
-def pair_of(desired: Desired, certificate: Certificate, key: KeyMaterial, before: ServingSecret) -> ServingSecret:
-    """A certificate that was just issued, as it is stored in the place of what was there before."""
-    return ServingSecret(
-        certificate=certificate,
-        key_spki_sha256=key.spki_sha256(),
-        acme_server=desired.acme.server,
-        profile=desired.acme.profile,
-        handled_renew=desired.renew_requested,
-        handled_rollback=desired.rollback_requested,
-        adopted=_taken_from(before),
-        key=key,
-    )
-
-
-def _taken_from(before: ServingSecret) -> str | None:
-    """Remember that the Secret was somebody else's, and which leaf was in it then: marks of that one may stay on it."""
-    if before.is_ours or not before.exists or not before.is_asked_for:
-        return before.adopted
-    return before.certificate.sha256 if before.certificate else "none"

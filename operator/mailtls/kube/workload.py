@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mailtls.api.spec import Workload
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Workload, WorkloadKind
 from mailtls.reasons.reason import Finding
 
 
@@ -98,3 +99,40 @@ class Service:
     def selects(self, labels: Mapping[str, str]) -> bool:
         """Whether pods with these labels are behind it."""
         return bool(self.selector) and self.selector.items() <= labels.items()
+
+
+def replicas_wanted(workload: Workload, body: Json) -> int:
+    """How many pods the workload should have."""
+    if workload.kind is WorkloadKind.DAEMON_SET:
+        return int((body.get("status") or {}).get("desiredNumberScheduled", 0))
+    return int(body["spec"].get("replicas", 1))
+
+
+def is_rolled(workload: Workload, body: Json) -> bool:
+    """Whether the controller has seen the newest template and finished, as `kubectl rollout status` judges it."""
+    status = body.get("status") or {}
+    if status.get("observedGeneration", 0) < body["metadata"].get("generation", 0):
+        return False
+    wanted = replicas_wanted(workload, body)
+    if workload.kind is WorkloadKind.DAEMON_SET:
+        return bool(min(status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)) >= wanted)
+    if workload.kind is WorkloadKind.DEPLOYMENT:
+        updated = status.get("updatedReplicas", 0)
+        return bool(updated >= wanted and status.get("replicas", 0) <= updated <= status.get("availableReplicas", 0))
+    return _stateful_set_is_rolled(body["spec"], status, wanted)
+
+
+def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:
+    if status.get("readyReplicas", 0) < wanted:
+        return False
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":  # its currentRevision stays behind for ever
+        return bool(status.get("updatedReplicas", 0) >= wanted)
+    if partition := partition_of(spec):
+        return bool(status.get("updatedReplicas", 0) >= wanted - partition)
+    return bool(status.get("updateRevision") == status.get("currentRevision"))
+
+
+def partition_of(spec: Json) -> int:
+    """Below which number a StatefulSet leaves its pods as they are; 0: it leaves none."""
+    return int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)

@@ -9,7 +9,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
 from mailtls.kube.pods import Mount, certificate_mounts, children, mentions_secret, running_containers
-from mailtls.kube.workload import PodState, WorkloadState, ordinal_order
+from mailtls.kube.workload import PodState, WorkloadState, is_rolled, ordinal_order, partition_of, replicas_wanted
 from mailtls.reasons.reason import Finding, Reason
 
 PLURALS: Mapping[WorkloadKind, str] = {
@@ -111,12 +111,12 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         pods=tuple(
             sorted((_pod(workload, pod, secret_name) for pod in owned), key=lambda pod: ordinal_order(pod.name))
         ),
-        rolled=_is_rolled(workload, body),
-        replicas_wanted=_replicas_wanted(workload, body),
+        rolled=is_rolled(workload, body),
+        replicas_wanted=replicas_wanted(workload, body),
         labels=(template.get("metadata") or {}).get("labels") or {},
         port_names=_port_names(template["spec"]),
         by_hand=_by_hand(body["spec"]),
-        partition=_partition(body["spec"]),
+        partition=partition_of(body["spec"]),
     )
 
 
@@ -126,10 +126,6 @@ def _by_hand(spec: Json) -> str:
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
         return "its update strategy is OnDelete; delete the pods yourself."
     return ""
-
-
-def _partition(spec: Json) -> int:
-    return int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
 
 
 def _port_names(pod_spec: Json) -> dict[str, int]:
@@ -283,34 +279,3 @@ def _run(uid: str, status: Json) -> str:
 
 def _time(written: str | None) -> datetime | None:
     return datetime.fromisoformat(written) if written else None
-
-
-def _replicas_wanted(workload: Workload, body: Json) -> int:
-    if workload.kind is WorkloadKind.DAEMON_SET:
-        return int((body.get("status") or {}).get("desiredNumberScheduled", 0))
-    return int(body["spec"].get("replicas", 1))
-
-
-def _is_rolled(workload: Workload, body: Json) -> bool:
-    """Whether the controller has seen the newest template and finished, as `kubectl rollout status` judges it."""
-    status = body.get("status") or {}
-    if status.get("observedGeneration", 0) < body["metadata"].get("generation", 0):
-        return False
-    wanted = _replicas_wanted(workload, body)
-    if workload.kind is WorkloadKind.DAEMON_SET:
-        return bool(min(status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)) >= wanted)
-    if workload.kind is WorkloadKind.DEPLOYMENT:
-        updated = status.get("updatedReplicas", 0)
-        return bool(updated >= wanted and status.get("replicas", 0) <= updated <= status.get("availableReplicas", 0))
-    return _stateful_set_is_rolled(body["spec"], status, wanted)
-
-
-def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:
-    if status.get("readyReplicas", 0) < wanted:
-        return False
-    strategy = spec.get("updateStrategy") or {}
-    if strategy.get("type") == "OnDelete":  # its currentRevision stays behind for ever
-        return bool(status.get("updatedReplicas", 0) >= wanted)
-    if partition := _partition(spec):
-        return bool(status.get("updatedReplicas", 0) >= wanted - partition)
-    return bool(status.get("updateRevision") == status.get("currentRevision"))

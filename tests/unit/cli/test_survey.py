@@ -3,8 +3,8 @@
 import json
 from xml.etree import ElementTree as ET
 
-from jsonschema import Draft7Validator, ValidationError
 import pytest
+from jsonschema import Draft7Validator, ValidationError
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 

@@ -24,7 +24,8 @@ from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
 from mailtls.kube.journal import COPY, KEY_SECRET, Seal
-from mailtls.kube.secrets import FINALIZER, Secrets, path
+from mailtls.kube.pairs import path
+from mailtls.kube.secrets import FINALIZER, Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 
 GONE = Key("mail", "gone")

@@ -20,7 +20,7 @@ from mailtls.controller.plan import next_step
 from mailtls.controller.step import AdoptSecret, CloseOrder, KeepCopy, PutRight, Rest, RollBack, StageKey
 from mailtls.issuance.guard import is_replaced, lacks_a_copy, needs_putting_right, restored, to_remember
 from mailtls.issuance.policy import issuance_is_due, usable
-from mailtls.kube.secrets import path
+from mailtls.kube.pairs import path
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import parse_chain
 from mailtls.reasons.reason import Reason

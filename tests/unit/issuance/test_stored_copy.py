@@ -26,7 +26,8 @@ from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
 from mailtls.kube.journal import Seal
-from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.pairs import path
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial

@@ -26,8 +26,9 @@ from mailtls.issuance.adoption import adoption_is_due
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.issuance.restoring import Restoring
 from mailtls.kube.interface import Conflict
+from mailtls.kube.pairs import path
 from mailtls.kube.previous import PreviousPairs
-from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.reasons.reason import Finding, Reason
 

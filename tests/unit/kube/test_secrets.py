@@ -14,7 +14,8 @@ from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.issuance import keys
 from mailtls.kube.interface import Conflict
 from mailtls.kube.journal import parse_staged, resource_of
-from mailtls.kube.secrets import FINALIZER, Secrets, path
+from mailtls.kube.pairs import path
+from mailtls.kube.secrets import FINALIZER, Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import KeyAlgorithm, parse_chain
 from mailtls.reasons.reason import Finding

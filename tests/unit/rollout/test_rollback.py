@@ -22,8 +22,9 @@ from mailtls.controller.step import CloseOrder, Rest, RollBack, StageKey
 from mailtls.issuance import keys
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.kube.interface import Unreachable
+from mailtls.kube.pairs import path
 from mailtls.kube.previous import PreviousPairs
-from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason

@@ -77,7 +77,8 @@ def _fits(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[V
 def _validator() -> Any:
     """Validate by the schema of the shipped CRD, whose objects have no fields but those that it names."""
     schema = json.loads(files(__package__).joinpath("schema.json").read_text("utf-8"))
-    return extend(Draft202012Validator, {"pattern": _fits})(schema)
+    extended: Any = extend  # its stubs have no types
+    return extended(Draft202012Validator, {"pattern": _fits})(schema)
 
 
 def _without_nulls(schema: Mapping[str, Any], value: Any) -> Any:
@@ -97,7 +98,9 @@ def _place(error: ValidationError) -> str:
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
-    place, value, schema = _place(error), error.instance, error.schema
+    value: Any = error.instance
+    schema: Any = error.schema
+    place = _place(error)
     match error.validator:
         case "type":
             yield f"{place} must be of type {schema['type']}."

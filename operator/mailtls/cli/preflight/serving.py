@@ -13,10 +13,10 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError
 from mailtls.kube.journal import staged_name
 from mailtls.kube.ownership import owned_fault
-from mailtls.kube.pairs import previous_name
+from mailtls.kube.pairs import path, previous_name
 from mailtls.kube.pods import services
 from mailtls.kube.rights import feature_of, missing_rights, needed
-from mailtls.kube.secrets import Secrets, path
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.workloads import observe
 from mailtls.probe.target import Way
 from mailtls.reasons.reason import Finding, Reason
