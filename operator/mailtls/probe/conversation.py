@@ -36,7 +36,7 @@ class Limits:
     most_names: int = 100  # as many as a resource may have
     certificates: int = 512 * 1024  # octets that are held of what one server shows; a hundred names may have a hundred
     parting: float = 0.5  # how long to wait for the server's end of the connection after QUIT
-    unasked: float = 2.0  # how long a reply to a command that must be ignored is waited for
+    unsolicited: float = 2.0  # how long a reply to a command that must be ignored is waited for
     concurrency: int = 50
     busy: float = 0.5
     connections: int = 500

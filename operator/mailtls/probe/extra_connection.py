@@ -54,7 +54,7 @@ class ExtraConnection(Conversation):
         try:
             async with self._at_tls() as wire:
                 await self._handshake(wire, tls)
-                said = await self._unasked(TlsWire(wire, tls))
+                said = await self._unsolicited(TlsWire(wire, tls))
                 await self._part(wire, tls)
                 return said
         except Halt as halt:  # disconnecting and refusing are safe; what ends before is no answer
@@ -105,11 +105,11 @@ class ExtraConnection(Conversation):
         finally:
             wire.close(last_words)
 
-    async def _unasked(self, wire: TlsWire) -> str:
+    async def _unsolicited(self, wire: TlsWire) -> str:
         """Wait for an answer that nobody may give; of several lines the telling one counts."""
         received = b""
         with suppress(TimeoutError, HandshakeFailed, OSError):
-            async with asyncio.timeout(self._limits.unasked):
+            async with asyncio.timeout(self._limits.unsolicited):
                 while (more := await wire.receive()) and len(received) < REPLY_LIMIT:
                     received += more
         lines, answer_prefix = (

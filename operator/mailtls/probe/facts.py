@@ -75,7 +75,7 @@ class Inspection:
 
     `weak_ciphers` are families that the server took when offered nothing better. `injected` is what it said unasked
     inside TLS after a command that came in clear, in one piece with STARTTLS (None: not tried). `names` is what the
-    other names of the certificate led to, each sent as SNI; `unasked` are those that nobody came to.
+    other names of the certificate led to, each sent as SNI; `unprobed` are those that were not reached.
     """
 
     answers: Mapping[Question, Outcome] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Inspection:
     injected: str | None = None
     login: Login | None = None
     names: Mapping[str, Outcome] = field(default_factory=dict)
-    unasked: tuple[str, ...] = ()
+    unprobed: tuple[str, ...] = ()
 
     def session(self, question: Question) -> Session | None:
         """The session that a question led to."""

@@ -77,20 +77,20 @@ class Inspector:
         """Ask all questions of `depth` that time allows; never raises for what the server or the network does."""
         if self._expected.login is not None and self._target.port.is_for_users:
             self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
-        self._found = replace(self._found, unasked=self._other_names())
+        self._found = replace(self._found, unprobed=self._other_names())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.inspection):
-                await self._ask_all(depth, first)
+                await self._inspect_all(depth, first)
         if not self._has_had_enough:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.names):
-                    await self._ask_for_names()
+                    await self._probe_names()
         return self._found
 
     def _other_names(self) -> tuple[str, ...]:
         return tuple(name for name in self._expected.names if dialled(name) != self._target.server_name)
 
-    async def _ask_for_names(self) -> None:
+    async def _probe_names(self) -> None:
         """Ask for each other name by SNI, a handshake each; whoever had enough of us is left alone here, too."""
         unresponsive = 0
         for name in self._other_names()[: self._limits.most_names]:
@@ -101,8 +101,8 @@ class Inspector:
             if unresponsive == PATIENCE_WITH_UNRESPONSIVE:
                 return
             if not _is_unresponsive(answer):
-                left = tuple(each for each in self._found.unasked if each != name)
-                self._found = replace(self._found, names={**self._found.names, name: answer}, unasked=left)
+                left = tuple(each for each in self._found.unprobed if each != name)
+                self._found = replace(self._found, names={**self._found.names, name: answer}, unprobed=left)
 
     async def _name(self, host: str) -> Outcome:
         answer = await self._connection().open_session(self._client(Offer(), host))
@@ -120,7 +120,7 @@ class Inspector:
         """Whether the server has shown so many certificates that more would cost all others the memory."""
         return sum(map(len, self._certificates)) >= self._limits.certificates
 
-    async def _ask_all(self, depth: Depth, first: FirstSession) -> None:
+    async def _inspect_all(self, depth: Depth, first: FirstSession) -> None:
         unresponsive, known = 0, first.questions
         for question in OFFERS:
             if question in self._found.answers:
@@ -134,7 +134,7 @@ class Inspector:
             ):  # it has had enough of us, or we of it
                 self._has_had_enough = True
                 return
-        await self._look_for_weak_ciphers()
+        await self._find_weak_ciphers()
         if depth is Depth.DEEP and self._target.port.tls_mode is TlsMode.START_TLS:
             self._found = replace(self._found, injected=await self._connection().inject(self._client(Offer())))
         await self._log_in()
@@ -170,7 +170,7 @@ class Inspector:
         other = next((kind for kind, each in _KEY_TYPES.items() if each is question), None)
         if other and known & set(_KEY_TYPES.values()):
             return await self._other_key_type(question, other)
-        return await self._ask(question)
+        return await self._probe(question)
 
     async def _legacy(self) -> dict[Question, Outcome]:
         """Offer both old versions at once, which a server that is well kept refuses once."""
@@ -180,7 +180,7 @@ class Inspector:
         taken, left = Question.TLS_1_1, Question.TLS_1_0
         if answer.tls_version == "TLSv1":
             taken, left = left, taken
-        return {taken: answer, **await self._ask(left)}
+        return {taken: answer, **await self._probe(left)}
 
     async def _other_key_type(self, question: Question, kind: str) -> dict[Question, Outcome]:
         """Offer what needs the other type of key, and all that is weak: most servers have neither, and refuse once."""
@@ -190,9 +190,9 @@ class Inspector:
                 self._weak_left = []
             return {question: choice}
         self._note_weak(choice)
-        return await self._ask(question)
+        return await self._probe(question)
 
-    async def _ask(self, question: Question) -> dict[Question, Outcome]:
+    async def _probe(self, question: Question) -> dict[Question, Outcome]:
         """Ask one question; where a resumption hangs on it, that one too."""
         answer, tls = await self._open_session(question)
         if _is_closed_in_handshake(answer):
@@ -216,7 +216,7 @@ class Inspector:
         anew = await self._connection().resume(self._client(offer))
         return answer if isinstance(anew, Session) else Stop(Phase.CONNECT, answer.fault)
 
-    async def _look_for_weak_ciphers(self) -> None:
+    async def _find_weak_ciphers(self) -> None:
         """Find the families that are taken: what was taken is left out of the next offer."""
         while self._weak_left and isinstance(family := await self._connection().choice(self._weak_left), str):
             self._note_weak(family)

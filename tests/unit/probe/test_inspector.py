@@ -22,7 +22,7 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 AUTHORITY = Authority()
 GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
 EXPIRED_RSA = AUTHORITY.issue(Wish(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
-LIMITS = Limits(unasked=0.3)
+LIMITS = Limits(unsolicited=0.3)
 WHOM = Credentials("probe@example.com", "correct horse")
 
 

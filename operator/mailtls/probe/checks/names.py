@@ -40,7 +40,7 @@ def findings(given: CheckInput) -> Iterator[Finding]:
     for served, names in _groups(given):
         yield from (_under(names, each) for each in _flaws(served))
     yield from _refused(given)
-    yield from _not_asked(_inspection(given).unasked)
+    yield from _not_probed(_inspection(given).unprobed)
 
 
 def to_vouch_for(given: CheckInput) -> tuple[tuple[str, str], ...]:
@@ -110,7 +110,7 @@ def _refused(given: CheckInput) -> Iterator[Finding]:
         )
 
 
-def _not_asked(names: Sequence[str]) -> Iterator[Finding]:
+def _not_probed(names: Sequence[str]) -> Iterator[Finding]:
     if names:
         yield Finding(
             Reason.NAMES_NOT_ASKED,

@@ -48,7 +48,7 @@ def _grammar(port: Port, stage: Stage, client_name: str) -> Grammar:
     if port.protocol is Protocol.POP3:
         return Pop3Grammar()
     if port.protocol is Protocol.SIEVE:
-        return SieveGrammar(unasked=stage is Stage.AFTER_STARTTLS)
+        return SieveGrammar(unsolicited=stage is Stage.AFTER_STARTTLS)
     return SmtpGrammar(client_name, port.protocol, port.xclient_address)
 
 

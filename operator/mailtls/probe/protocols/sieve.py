@@ -21,13 +21,13 @@ _ENDS: Final = frozenset({"OK", "NO", "BYE"})
 class SieveGrammar:
     """A reply is any number of capability lines and a last one with OK, NO or BYE.
 
-    `unasked` says that the capabilities come by themselves, as they do after STARTTLS (RFC 5804 section 2.2).
+    `unsolicited` says that the capabilities come by themselves, as they do after STARTTLS (RFC 5804 section 2.2).
     """
 
     line_limit = 8192  # the line "SIEVE" names every extension of the language
 
-    def __init__(self, *, unasked: bool) -> None:
-        self._asks_in_tls = b"" if unasked else b"CAPABILITY\r\n"
+    def __init__(self, *, unsolicited: bool) -> None:
+        self._asks_in_tls = b"" if unsolicited else b"CAPABILITY\r\n"
         self._missing = -1  # octets of a literal that are still to come; -1 outside of one
         self._end: int | None = None  # the place of the line with the verdict
 

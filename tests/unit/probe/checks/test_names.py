@@ -166,7 +166,7 @@ def test_server_that_shows_ever_more_certificates_takes_no_memory_of_others(tmp_
         Prober(Limits(certificates=1), judge=watch).probe([at(port)], expected(), Depth.FULL)
     assert asked[0].inspection is not None
     assert len(asked[0].inspection.answers) < 3
-    assert asked[0].inspection.unasked == (SECOND, WILD)
+    assert asked[0].inspection.unprobed == (SECOND, WILD)
 
 
 def test_what_servers_showed_is_dropped_with_each_verdict(tmp_path: Path) -> None:
