@@ -1,4 +1,4 @@
-"""Where the resources stand in the API, and the labels by which other objects tell that they are theirs."""
+"""The paths of the resources in the API, and the labels and owners of the objects that belong to them."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ def labels_of(owner: Key) -> dict[str, str]:
 
 
 def owner_of(made: Json) -> Key | None:
-    """Tell whose an object is that we made and that goes with its resource; None where it is somebody else's.
+    """Return the resource that an object of ours belongs to; None where it is somebody else's.
 
     It has our label, and an owner reference to a resource of the name that another label gives. The namespace is the
     object's own: nothing that its data say leads elsewhere.
@@ -45,7 +45,7 @@ def owner_of(made: Json) -> Key | None:
 
 
 def belongs_to(made: Json, owner: Key, uid: str | None = None) -> bool:
-    """Whether we made an object for a resource, which then goes with it; `uid` tells that resource from its namesakes.
+    """Whether we made an object for a resource, which is deleted with it; `uid` excludes namesakes of it.
 
     Without `uid` it may be an earlier resource of the name, deleted a moment ago.
     """

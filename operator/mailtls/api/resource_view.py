@@ -47,7 +47,7 @@ class ResourceView:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the certificate is proven on every port."""
+        """Whether every port serves the certificate."""
         ready = self.status.condition(ConditionType.READY)
         return ready is not None and ready.status is Truth.TRUE
 

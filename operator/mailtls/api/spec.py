@@ -162,7 +162,7 @@ class SolverSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SolverSpec:
-    """A way to validate names. `dns_zones` empty matches every name; among matches the longest zone wins."""
+    """One solver of the spec. `dns_zones` empty matches every name; among matches the longest zone wins."""
 
     settings: SolverSettings
     dns_zones: tuple[str, ...] = ()
@@ -178,7 +178,7 @@ class ExternalAccountBinding:
 
 @dataclass(frozen=True, slots=True)
 class Acme:
-    """The CA to order from and the ways to validate names with it.
+    """The CA to order from and the solvers for its challenges.
 
     `server` is the directory's https URL (short names are resolved at parsing). `account_key` names a Secret the
     user keeps; None: the operator keeps the key of one account per (server, email) in a Secret. `namespace` is whose
@@ -232,7 +232,7 @@ class PublicName:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How often, how deep and by which ways the pods are probed, and which roots besides the system's are trusted.
+    """How often, how deep and by which routes the pods are probed, and which roots besides the system's are trusted.
 
     `deep_interval`, where given, is how often a sweep is deep whatever `depth` says.
     `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.

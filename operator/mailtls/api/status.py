@@ -11,9 +11,9 @@ from mailtls.reasons.reason import Finding, Reason
 
 
 class ConditionType(StrEnum):
-    """Conditions in the order of the story; all are present after the first pass.
+    """Conditions in the order of their stages; all are present after the first reconcile.
 
-    Ready sums up what stands before it. What stands after it speaks of the DNS and never gates TLS.
+    Ready sums up those before it. Those after it are about the DNS, and TLS does not depend on them.
     """
 
     ISSUED = "Issued"
@@ -46,7 +46,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Memory of failed issuances, so that neither a restart nor a loop burns the CA's rate limits.
+    """Memory of failed issuances, so that neither a restart nor a loop uses up the CA's rate limits.
 
     `next_attempt_at` None after a failure means that a person is needed: only a changed spec or the renew annotation
     starts again.
@@ -87,7 +87,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class DomainReport:
-    """What was found about one mail domain at the last look; findings that fail come first."""
+    """What the last check of one mail domain found; findings that fail come first."""
 
     name: str
     checked_at: datetime
@@ -119,7 +119,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status as it stood when the pass began."""
+    """The status as it was when the reconcile began."""
 
     conditions: tuple[Condition, ...] = ()
     attempts: Attempts | None = None
@@ -132,7 +132,7 @@ class Status:
     domains: tuple[DomainReport, ...] = ()
 
     def condition(self, wanted: ConditionType) -> Condition | None:
-        """The condition of that type, None before the first pass."""
+        """The condition of that type, None before the first reconcile."""
         return next((each for each in self.conditions if each.type is wanted), None)
 
 

@@ -1,4 +1,4 @@
-"""The status subresource as JSON, both ways. Reading forgives everything: a status is a report, never an input."""
+"""The status subresource as JSON, both ways. Reading never fails: a status is a report, never an input."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -40,7 +40,7 @@ def from_time(at: datetime) -> str:
 
 
 def read(status: Json) -> Status:
-    """Read what the last pass reported; a part that makes no sense is as if it were not there."""
+    """Read what the last reconcile reported; a part that cannot be read counts as absent."""
     return Status(
         conditions=tuple(_many(_condition, status.get("conditions"))),
         attempts=next(_many(_attempts, [status.get("attempts")]), None),

@@ -12,7 +12,7 @@ It reads the DNS and the policy of MTA-STS, writes nothing, and knows nothing of
         print(f"{finding.severity} {finding.reason}: {finding.message}")
 
 `read` raises `InvalidName` for what is no domain, and nothing else: a question without an answer is a fact, too. What
-the hosts were seen to serve is handed to `judge_domain` as `ServedTls`.
+the hosts really serve is given to `judge_domain` as `ServedTls`.
 """
 
 from importlib import import_module

@@ -12,7 +12,7 @@ RELAY_PORT: Final = 25  # where mail from other servers arrives (RFC 5321 sectio
 
 @dataclass(frozen=True, slots=True)
 class MailDomain:
-    """A mail domain as the DNS is asked for it (A-labels, lower case), and the selectors of its DKIM keys."""
+    """A mail domain as the DNS knows it (A-labels, lower case), and the selectors of its DKIM keys."""
 
     name: str
     dkim_selectors: tuple[str, ...] = ()
@@ -50,9 +50,9 @@ class Mx:
 
 @dataclass(frozen=True, slots=True)
 class MxHost:
-    """A host that takes the domain's mail. `answers` are the A and AAAA questions behind `addresses`.
+    """A host that takes the domain's mail. `answers` are the A and AAAA lookups behind `addresses`.
 
-    `tlsa` is by port; `authoritative` holds each nameserver's own answer to the same question, `name` being the
+    `tlsa` is by port; `authoritative` holds each nameserver's own answer, `name` being the
     server. `alias` is where a CNAME at the host's name leads.
     """
 
@@ -91,7 +91,7 @@ class StsFetch:
 class SpfFacts:
     """The TXT records of the domain, and what evaluating its SPF record costs in the worst case.
 
-    `lookups` counts terms that ask the DNS, through all includes (RFC 7208 section 4.6.4); `voids` those that found
+    `lookups` counts terms that need a lookup, through all includes (RFC 7208 section 4.6.4); `voids` those that found
     nothing; `faults` are sentences about includes that break; `is_cut` says that counting stopped.
     """
 
@@ -121,10 +121,10 @@ class DomainFacts:
 
     @property
     def failures(self) -> tuple[Records[Mx] | Records[str] | Records[TlsaRecord], ...]:
-        """The questions that got no answer."""
-        return tuple(asked for asked in self._asked() if asked.failure)
+        """The lookups that got no answer."""
+        return tuple(lookup for lookup in self._lookups() if lookup.failure)
 
-    def _asked(self) -> Iterator[Records[Mx] | Records[str] | Records[TlsaRecord]]:
+    def _lookups(self) -> Iterator[Records[Mx] | Records[str] | Records[TlsaRecord]]:
         yield self.mx_records
         for host in self.mx:
             yield from host.answers
@@ -134,7 +134,7 @@ class DomainFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServedTls:
-    """What was seen at one port of one of the domain's hosts, at one of its addresses, by whatever looked there.
+    """What one port of one of the domain's hosts served, at one of its addresses.
 
     `chain` is DER as served, leaf first; empty where no TLS came about. `trouble` says in a few words why a sender that
     trusts only the public CAs refuses the TLS or the chain; empty where it accepts both, and where nobody answered.

@@ -34,7 +34,7 @@ def _hosts(facts: DomainFacts) -> Iterator[Line]:
         preference = "no MX record;" if facts.is_implicit_mx else str(host.preference)
         yield "MX", f"{preference} {shorten(host.name)} ({', '.join(host.addresses) or 'no address'})"
     if facts.mx_records.left_out:
-        yield "MX", f"{facts.mx_records.left_out} more, which are not looked at"
+        yield "MX", f"{facts.mx_records.left_out} more, which are not checked"
 
 
 def _dane(facts: DomainFacts) -> Iterator[Line]:

@@ -31,7 +31,7 @@ class SolverReader(Protocol):
 
 
 def default_acme(settings: Json | None, namespace: str, solvers: SolverReader) -> Acme | None:
-    """Read the installation's authority from `settings`, in the shape of `spec.acme`; None where there is none.
+    """Read the installation's CA from `settings`, in the shape of `spec.acme`; None where there is none.
 
     References are to objects in `namespace`, the operator's. Empty values count as absent, because Helm's values cannot
     be taken away. Raises `InvalidSpec`.
@@ -52,7 +52,7 @@ def acme(node: Node, namespace: str, default: Acme | None, solvers: SolverReader
     Account and solvers travel together: a resource that names another server, e-mail address, account key, external
     account or CA bundle has an account of its namespace and brings its own solvers. Otherwise its CA could have the
     installation's solvers answer the challenges of another CA. Raises `InvalidSpec`, with `NoSolver` where names could
-    not be validated in any way.
+    not be validated at all.
     """
     chosen = default if not node.is_given else _overriding(node, namespace, default, solvers)
     if chosen is None:
@@ -72,7 +72,7 @@ def acme(node: Node, namespace: str, default: Acme | None, solvers: SolverReader
 
 
 def data_ref(node: Node, namespace: str, *, kind: str = "Secret", default_key: str | None = None) -> DataRef:
-    """Read a reference to one entry of a Secret or ConfigMap in `namespace`; there is no way to name another."""
+    """Read a reference to one entry of a Secret or ConfigMap in `namespace`; another namespace cannot be named."""
     key = node.at("key")
     return DataRef(
         kind=kind,

@@ -1,4 +1,4 @@
-"""Reads how the probe of a `MailServerTLS` goes about, and which mail domains are looked up."""
+"""Reads how the pods of a `MailServerTLS` are probed, and which mail domains are checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,28 +21,28 @@ _MOST_DEEP: Final = timedelta(hours=8760)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the probe's defaults follow from."""
+class ProbeDefaults:
+    """What gives the probe its defaults."""
 
     namespace: str
     host: str
     workloads: tuple[Workload, ...]
 
 
-def probe(node: Node, asked: Asked, default_interval: timedelta) -> Probe:
+def probe(node: Node, defaults: ProbeDefaults, default_interval: timedelta) -> Probe:
     """Read `spec.probe`."""
     interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
     deep = node.at("deepInterval")
     ways = _ways(node.at("from"))
     return Probe(
         interval=duration(interval, _LEAST, _MOST) if interval.is_given else default_interval,
-        trust=bundle_ref(node.at("trust"), asked.namespace),
+        trust=bundle_ref(node.at("trust"), defaults.namespace),
         depth=depth.choice(Depth) if depth.is_given else Probe().depth,
         auth_secret=object_name(auth.at("name")) if auth.is_given else None,
         deep_interval=duration(deep, _LEAST_DEEP, _MOST_DEEP) if deep.is_given else None,
         thresholds=thresholds(node.at("thresholds")),
         ways=ways,
-        public=_public(node.at("public"), asked, ways),
+        public=_public(node.at("public"), defaults, ways),
     )
 
 
@@ -57,15 +57,15 @@ def _ways(node: Node) -> frozenset[Way]:
     return frozenset(ways)
 
 
-def _public(node: Node, asked: Asked, ways: frozenset[Way]) -> PublicName | None:
+def _public(node: Node, defaults: ProbeDefaults, ways: frozenset[Way]) -> PublicName | None:
     if Way.PUBLIC not in ways:
         if node.is_given:
             raise node.refused("the public route is not probed, so add Public to probe.from, or remove public")
         return None
-    host, ports = node.at("host"), ports_listed(node.at("ports")) or _ports_outside(asked.workloads)
-    if asked.workloads and not ports:
+    host, ports = node.at("host"), ports_listed(node.at("ports")) or _ports_outside(defaults.workloads)
+    if defaults.workloads and not ports:
         raise node.at("ports").refused(_NO_PORT)
-    return PublicName(host.read(_host) if host.is_given else asked.host, ports)
+    return PublicName(host.read(_host) if host.is_given else defaults.host, ports)
 
 
 _NO_PORT: Final = (
@@ -80,7 +80,7 @@ def _host(text: str) -> str:
 
 
 def _ports_outside(workloads: Iterable[Workload]) -> tuple[Port, ...]:
-    """What the workloads serve to the world: PROXY headers are a balancer's to add, and LMTP is for the inside."""
+    """The ports of the public route: a balancer adds PROXY headers, and LMTP is for the inside."""
     ports = (port for workload in workloads for port in workload.ports if port.protocol is not Protocol.LMTP)
     bare = (replace(port, proxy_protocol=ProxyProtocol.NONE, xclient_address=None) for port in ports)
     return tuple({port.port: port for port in bare}.values())

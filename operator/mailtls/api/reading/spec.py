@@ -13,7 +13,7 @@ from mailtls.api.installation import AllowedNames, first_refused
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
 from mailtls.api.reading.ports import PRESETS, Preset, ports_listed
-from mailtls.api.reading.probe import Asked, domains, probe
+from mailtls.api.reading.probe import ProbeDefaults, domains, probe
 from mailtls.api.spec import (
     DNS01,
     Acme,
@@ -68,13 +68,13 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     metadata, spec = Node("metadata", resource.get("metadata")), Node("spec", resource.get("spec"))
     namespace = object_name(metadata.at("namespace"))
     names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
-    authority = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
+    ca = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
     workloads = _workloads(spec.at("workloads"))
-    _check_wildcards(spec.at("dnsNames"), names, authority)
-    if not authority.namespace:
+    _check_wildcards(spec.at("dnsNames"), names, ca)
+    if not ca.namespace:
         _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
     private_key = _private_key(spec.at("privateKey"))
-    probing = probe(spec.at("probe"), Asked(namespace, names[0], workloads), defaults.probe_interval)
+    probing = probe(spec.at("probe"), ProbeDefaults(namespace, names[0], workloads), defaults.probe_interval)
     _check_key_size(spec.at("privateKey").at("size"), private_key, probing, workloads)
     return Desired(
         key=Key(namespace, object_name(metadata.at("name"))),
@@ -83,7 +83,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         created_at=metadata.at("creationTimestamp").read(_time),
         dns_names=names,
         secret_name=secret_name(resource),
-        acme=authority,
+        acme=ca,
         private_key=private_key,
         renewal=_renewal(spec.at("renewal")),
         workloads=workloads,
@@ -98,7 +98,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
 
 
 def secret_name(resource: Json) -> str:
-    """Tell which Secret a resource claims, even where the rest of its spec is wrong; raises `InvalidSpec`."""
+    """Return the name of the Secret that a resource claims, even if its spec is invalid; raises `InvalidSpec`."""
     given = Node("spec", resource.get("spec")).at("secretName")
     name = object_name(Node("metadata", resource.get("metadata")).at("name"))
     if len(name) > _LONGEST_LABEL:
@@ -109,7 +109,7 @@ def secret_name(resource: Json) -> str:
 
 
 def workloads_listed(resource: Json) -> frozenset[str]:
-    """Tell which workloads a resource lists (`StatefulSet/postfix`); none where the list cannot be used."""
+    """Return which workloads a resource lists (`StatefulSet/postfix`); none where the list cannot be used."""
     try:
         return frozenset(str(each) for each in _workloads(Node("spec", resource.get("spec")).at("workloads")))
     except InvalidSpec:
@@ -137,7 +137,7 @@ def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults:
     if refused is not None:
         raise node.refused(
             f"acme.allowedNames of the installation does not let namespace {namespace} order {named(refused)}, so"
-            " remove the name, or ask whoever installed the operator to allow it",
+            " remove the name, or let whoever installed the operator allow it",
             Reason.NAME_NOT_ALLOWED,
         )
 
@@ -156,9 +156,9 @@ def _dns_names(node: Node) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_wildcards(node: Node, names: Sequence[str], authority: Acme) -> None:
+def _check_wildcards(node: Node, names: Sequence[str], ca: Acme) -> None:
     """Refuse wildcards that nothing could validate: CAs take DNS only for them (RFC 8555 section 7.1.3)."""
-    by_dns = any(solver.settings.challenge_type == DNS01 for solver in authority.solvers)
+    by_dns = any(solver.settings.challenge_type == DNS01 for solver in ca.solvers)
     if not by_dns and any(name.startswith("*.") for name in names):
         raise node.refused(
             "a wildcard can only be validated by DNS, so add a dns01 solver to acme.solvers, or list each name"
@@ -215,7 +215,7 @@ def _rollout(node: Node) -> Rollout:
 
 
 def _workloads(node: Node) -> tuple[Workload, ...]:
-    """Read the workloads; entries of several servers in the same pods become one, told by all their reloads."""
+    """Read the workloads; entries of several servers in the same pods become one, with all their reloads."""
     workloads: dict[str, Workload] = {}
     servers: set[tuple[str, Software]] = set()
     for item in node.items(32):

@@ -82,7 +82,7 @@ def parameter_set_is_orphaned(published: Published) -> Iterator[Finding]:
 def starttls_is_missing_under_dane(published: Published) -> Iterator[Finding]:
     """TLSA records promise TLS that the port does not offer: senders refuse to deliver (RFC 7672 section 2.2)."""
     for service in published.services():
-        offers = [each.instead_of_starttls for each in service.seen if each.instead_of_starttls is not None]
+        offers = [each.instead_of_starttls for each in service.served if each.instead_of_starttls is not None]
         if offers and service.tlsa.values:
             yield Finding(
                 Reason.STARTTLS_NOT_ADVERTISED,

@@ -1,4 +1,4 @@
-"""What each check of a mail domain looks at: its records, beside what its hosts serve."""
+"""The input of each check of a mail domain: its records, and what its hosts serve."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from mailtls.net.answer import Records
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One port of one host, with its TLSA records and all that was seen there."""
+    """One port of one host, with its TLSA records and all that it served."""
 
     host: MxHost
     port: int
     tlsa: Records[TlsaRecord]
     authoritative: tuple[Records[TlsaRecord], ...]
-    seen: tuple[ServedTls, ...]
+    served: tuple[ServedTls, ...]
 
     @property
     def subject(self) -> str:
@@ -26,15 +26,15 @@ class Service:
     @property
     def chains(self) -> tuple[tuple[bytes, ...], ...]:
         """Every chain that was served, each once."""
-        return tuple(dict.fromkeys(each.chain for each in self.seen if each.chain))
+        return tuple(dict.fromkeys(each.chain for each in self.served if each.chain))
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A domain's facts and what its hosts serve; `now` None: nobody looks at the dates of certificates."""
+    """A domain's facts and what its hosts serve; `now` None: the dates of certificates are not checked."""
 
     facts: DomainFacts
-    seen: tuple[ServedTls, ...] = ()
+    all_served: tuple[ServedTls, ...] = ()
     now: datetime | None = None
 
     @property
@@ -49,11 +49,11 @@ class Published:
         return not (facts.mx or facts.mx_records.values or facts.spf.records.values)
 
     def services(self) -> Iterator[Service]:
-        """Yield the ports whose TLSA records were asked for."""
+        """Yield the ports whose TLSA records were looked up."""
         for host in self.facts.mx:
             for port, tlsa in host.tlsa.items():
                 yield Service(host, port, tlsa, host.authoritative.get(port, ()), self.served(host.name, port))
 
     def served(self, host: str, port: int = RELAY_PORT) -> tuple[ServedTls, ...]:
-        """Return what was seen at a port of a host, at all of its addresses."""
-        return tuple(each for each in self.seen if (each.host, each.port) == (host, port))
+        """Return what a port of a host served, at all of its addresses."""
+        return tuple(each for each in self.all_served if (each.host, each.port) == (host, port))

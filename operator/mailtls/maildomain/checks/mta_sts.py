@@ -261,7 +261,7 @@ def _consequence(policy: StsPolicy) -> str:
 
 
 def _fault(served: ServedTls) -> str:
-    """Why a sender would refuse what a host serves (RFC 8461 section 4.2); empty when it would not, or saw nothing."""
+    """Why a sender would refuse what a host serves (RFC 8461 section 4.2); empty when none is known."""
     if served.trouble or not served.chain:
         return served.trouble
     leaf = read_served(served.chain[0])

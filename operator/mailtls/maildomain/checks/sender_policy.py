@@ -160,7 +160,7 @@ def dmarc_policy(facts: DomainFacts) -> tuple[str, DmarcRecord] | None:
 def _dmarc_answer(facts: DomainFacts) -> Records[str] | None:
     """Choose as RFC 9989 section 4.10.1 says: the domain's own record, else that of its Organizational Domain.
 
-    That is the one with the fewest labels, unless a record on the way says `psd`: with n, it is that one, and with y,
+    That is the one with the fewest labels, unless a record in between has a tag `psd`: n means that one, and y means
     the one below it.
     """
     own, *parents = facts.dmarc or (None,)

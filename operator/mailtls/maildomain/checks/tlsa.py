@@ -38,8 +38,8 @@ def flaw(record: TlsaRecord, port: int) -> str:
 def matches(record: TlsaRecord, chain: tuple[bytes, ...], names: Iterable[str], now: datetime | None) -> bool:
     """Whether a client that has only this record takes the chain.
 
-    Usage 3 looks at nothing but the leaf, neither names nor dates (RFC 7671 section 5.1); usage 2 wants an anchor above
-    it, one of the names, and dates that hold (section 5.2). Usages 0 and 1 leave the rest to the web's roots.
+    Usage 3 compares the leaf certificate alone, neither names nor dates (RFC 7671 section 5.1); usage 2 needs an anchor
+    above it, one of the names, and dates that hold (section 5.2). Usages 0 and 1 leave the rest to the web's roots.
     """
     match record.usage:
         case x if x in {DANE_EE, PKIX_EE}:

@@ -1,4 +1,4 @@
-"""Judges what a mail domain publishes, beside what its hosts were seen to serve: an ordered tuple of checks."""
+"""Judges what a mail domain publishes, and whether its hosts serve that: an ordered tuple of checks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -58,13 +58,13 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def judge_domain(
-    facts: DomainFacts, seen: Sequence[ServedTls] = (), now: datetime | None = None
+    facts: DomainFacts, served: Sequence[ServedTls] = (), now: datetime | None = None
 ) -> tuple[Finding, ...]:
-    """Return all findings, those that fail first; `seen` is what its hosts serve.
+    """Return all findings, those that fail first; `served` is what its hosts serve.
 
     `now` lets TLSA records of usage 2 be held against the dates of the certificates; without it, they are left out.
     """
-    published = Published(facts, tuple(seen), now)
+    published = Published(facts, tuple(served), now)
     found = [finding for check in CHECKS for finding in check(published)]
     return tuple(sorted(found, key=lambda finding: finding.severity is not Severity.FAIL))
 

@@ -37,7 +37,7 @@ class _Service:
 
 
 class MailHosts:
-    """Looks hosts up; all questions of one kind at once, as each kind waits for the one before it."""
+    """Looks up hosts: all lookups of one kind at once, because each kind depends on the one before it."""
 
     def __init__(self, lookup: Lookup, pool: ThreadPoolExecutor) -> None:
         self._lookup, self._pool = lookup, pool
@@ -64,13 +64,13 @@ class MailHosts:
         return MxHost(mx.host, mx.preference, addresses, alias=alias, answers=answers)
 
     def _with_tlsa(self, hosts: list[MxHost], ports: Sequence[int]) -> tuple[MxHost, ...]:
-        asked = [(host, port) for host in hosts if host.addresses for port in dict.fromkeys(ports)]
-        services = self._compared(self._all(self._service, asked))
+        ports_of_hosts = [(host, port) for host in hosts if host.addresses for port in dict.fromkeys(ports)]
+        services = self._compared(self._all(self._service, ports_of_hosts))
         return tuple(_with(host, [each for each in services if each.host == host.name]) for host in hosts)
 
-    def _service(self, asked: tuple[MxHost, int]) -> _Service:
-        """Ask at the end of an alias first, then at the name itself (RFC 7672 section 2.2.2)."""
-        host, port = asked
+    def _service(self, port_of_host: tuple[MxHost, int]) -> _Service:
+        """Look up the end of an alias first, then the name itself (RFC 7672 section 2.2.2)."""
+        host, port = port_of_host
         names = [f"_{port}._tcp.{name}" for name in (host.alias, host.name) if name]
         answers = (self._lookup.tlsa(name) for name in names)
         first = next(answers)
@@ -78,16 +78,16 @@ class MailHosts:
         return _Service(host.name, port, found)
 
     def _compared(self, services: list[_Service]) -> list[_Service]:
-        """Ask all authoritative servers the same; a sender gets the answer of any of them."""
+        """Query all authoritative servers; a sender may get the answer of any of them."""
         zones = self._all(lambda each: None if each.tlsa.failure else self._lookup.zone(_end(each.tlsa)), services)
         distinct = [zone for zone in dict.fromkeys(zones) if zone is not None]
         servers = dict(zip(distinct, self._all(self._lookup.servers, distinct), strict=True))
-        asked = [
+        queries = [
             (each, server) for each, zone in zip(services, zones, strict=True) for server in servers.get(zone or "", ())
         ]
-        answers = self._all(lambda pair: self._at(*pair), asked)
-        told = list(zip(asked, answers, strict=True))
-        return [replace(each, authoritative=tuple(a for (who, _), a in told if who is each)) for each in services]
+        answers = self._all(lambda pair: self._at(*pair), queries)
+        answered = list(zip(queries, answers, strict=True))
+        return [replace(each, authoritative=tuple(a for (who, _), a in answered if who is each)) for each in services]
 
     def _at(self, service: _Service, server: tuple[str, Address]) -> Records[TlsaRecord]:
         name, address = server

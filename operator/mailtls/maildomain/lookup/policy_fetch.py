@@ -70,7 +70,7 @@ class PolicyFetcher:
         connector = aiohttp.TCPConnector(
             resolver=_Known(addresses), ssl=self._context, force_close=True, use_dns_cache=False
         )
-        # Identity: a body that grows when it is unpacked could pass the limit before it is seen.
+        # Identity: a body that grows when it is unpacked could exceed the limit unnoticed.
         headers = {"Accept-Encoding": "identity", "Accept": "text/plain, */*;q=0.1"}
         timeout = aiohttp.ClientTimeout(total=None)  # the one below holds for everything
         async with (

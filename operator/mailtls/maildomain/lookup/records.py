@@ -1,4 +1,7 @@
-"""The questions that a mail domain is asked, with how many records of each kind are kept."""
+"""The lookups for a mail domain, and how many records of each kind are kept.
+
+dnspython parses MX, TLSA and CAA; only what the checks need of them is kept, as frozen values.
+"""
 
 from typing import Any, Final
 
@@ -11,7 +14,7 @@ from mailtls.net.resolver import Resolver, ResolverSettings
 from mailtls.reasons.quoting import quote
 
 MOST_HOSTS: Final = 50
-_MOST_TEXTS: Final = 200  # the apex of a large company holds dozens of proofs for other services
+_MOST_TEXTS: Final = 200  # the apex of a large company holds dozens of validation texts of other services
 _LONGEST_TEXT: Final = 8192
 _MOST_TLSA: Final = 50
 _MOST_CAA: Final = 50
@@ -19,7 +22,7 @@ _MOST_SERVERS: Final = 8  # of a zone; more stand behind few names
 
 
 class Lookup:
-    """Asks about one domain within one limit of time; thread-safe."""
+    """Looks up one domain within one limit of time; thread-safe."""
 
     def __init__(self, settings: ResolverSettings) -> None:
         self._resolver = Resolver(settings)
@@ -81,7 +84,7 @@ def caa_of(resolver: Resolver, name: str) -> Records[CaaRecord]:
 
 
 def by_resolver(lookup: Lookup) -> FindAddresses:
-    """Ask the resolver that the user named, and nothing else."""
+    """Use the resolver that the user named, and nothing else."""
 
     def find(host: str) -> Found:
         answers = lookup.addresses(host)

@@ -30,7 +30,7 @@ class DkimInvalid(ValueError):
 class DkimKey:
     """`kind` is rsa or ed25519; `bits` is 0 for a key that was revoked (an empty `p`).
 
-    `is_testing` (t=y): receivers are asked to treat signed mail as they treat unsigned mail.
+    `is_testing` (t=y): receivers treat signed mail like unsigned mail.
     """
 
     kind: str
@@ -84,7 +84,7 @@ def _decoded(value: str) -> bytes:
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise DkimInvalid("its key (p=) is not base64; look for a lost character where the record was split") from None
+        raise DkimInvalid("its key (p=) is not base64; check for a lost character where the record was split") from None
 
 
 def _bits(kind: str, key: bytes) -> int:
@@ -97,7 +97,7 @@ def _bits(kind: str, key: bytes) -> int:
     try:
         public = public_key(key)
     except Exception:  # noqa: BLE001 - cryptography has no common base for what may be wrong in a stranger's key
-        raise DkimInvalid("its key (p=) cannot be read; look for a part that was cut off") from None
+        raise DkimInvalid("its key (p=) cannot be read; check whether a part was cut off") from None
     if not isinstance(public, rsa.RSAPublicKey):
         raise DkimInvalid("its key (p=) is no RSA key, although k= says so")
     return public.key_size

@@ -40,7 +40,7 @@ class StsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StsRecord:
-    """The TXT record at `_mta-sts`; a new `id` tells senders to fetch the policy again."""
+    """The TXT record at `_mta-sts`; senders fetch the policy again when `id` changes."""
 
     id: str
 
@@ -97,7 +97,7 @@ def parse_policy(body: bytes) -> StsPolicy:
         raise StsInvalid(f"{_PRESENT} the line «version: {VERSION}», and this one does not")
     mode = _mode(fields.get("mode"))
     if mode is not StsMode.NONE and not hosts:
-        raise StsInvalid("it has no mx line, so that no host of the domain is allowed")
+        raise StsInvalid("it has no mx line, so it allows no host of the domain")
     return StsPolicy(mode, tuple(hosts), _max_age(fields.get("max_age")))
 
 
