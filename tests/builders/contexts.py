@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import Any, Final
 
 from builders.stories import desired, schedule, secret
@@ -14,6 +15,9 @@ from mailtls.issuance.state import IssuanceState
 from mailtls.kube.snapshot import Snapshot
 from mailtls.probe.target import Depth
 from mailtls.rollout.state import RolloutState
+from mailtls.stage import next_decision
+from mailtls.stages import STAGES
+from mailtls.step import Rest, Step
 from mailtls.verification.state import VerificationState
 
 PARTS: Final[dict[str, type]] = {
@@ -54,3 +58,9 @@ def changed(context: Context, **changes: Any) -> Context:
 def wanting(wanted: Desired, context: Context) -> Context:
     """Have the context be about this resource."""
     return replace(context, desired=wanted)
+
+
+def next_step(context: Context, now: datetime) -> Step | Rest:
+    """The one thing that the stages decide on."""
+    decided = next_decision(STAGES, context, now)
+    return decided if isinstance(decided, Rest) else decided.step

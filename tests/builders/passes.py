@@ -14,11 +14,8 @@ from mailtls.api.reading.spec import Defaults
 from mailtls.api.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Attempts, Schedule
 from mailtls.controller.observe import Observer
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import ConfirmPods, LookAtRoots, LookAtWorkloads, ProbePods, Rest, Roll
 from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.recheck import Mending
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
 from mailtls.kube.references import References
@@ -28,6 +25,10 @@ from mailtls.metrics import Metrics
 from mailtls.probe.prober import SupportsProbe
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.rollout.execute import Rolling
+from mailtls.stage import Executor, next_decision
+from mailtls.stages import STAGES
+from mailtls.step import Rest
+from mailtls.verification.execute import Probing
 
 PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (PORT,)),))
@@ -46,8 +47,10 @@ class Operator:
         secrets.keep_copy(wanted, secrets.store(wanted, self.certificate, key, ServingSecret(exists=False)), None)
         self.cluster.create("/apis/apps/v1/namespaces/mail/statefulsets", kube.workload())
         accounts = Accounts(self.cluster, "mailtls-system", clock, lambda *_: None)
-        self.rolling = Rolling(self.cluster, servers, clock, Metrics(), Event(), accounts.secrets.read)
-        self.mending = Mending(References(self.cluster, clock), accounts, clock)
+        references = References(self.cluster, clock)
+        probing = Probing(self.cluster, servers, clock, Metrics(), accounts.secrets.read, references)
+        rolling = Rolling(self.cluster, probing, clock, Metrics(), Event())
+        self.executors: dict[type[Executor], Executor] = {Probing: probing, Rolling: rolling}
         self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults(SOLVERS))
 
     def look(self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND)) -> Rest:
@@ -60,18 +63,11 @@ class Operator:
         drawn = Schedule(self.certificate.sha256, self.clock.now() + 50 * DAY)
         seen = seen.with_issuance(schedule=drawn, renewal_info_due_at=self.clock.now() + DAY)
         seen = seen.with_snapshot(status=replace(seen.snapshot.status, attempts=self.attempts))
-        hands = {
-            LookAtWorkloads: self.rolling.look,
-            ProbePods: self.rolling.probe,
-            ConfirmPods: self.rolling.confirm,
-            Roll: self.rolling.roll,
-            LookAtRoots: self.mending.look_at_roots,
-        }
-        while not isinstance(step := next_step(seen, self.clock.now()), Rest):
-            seen = hands[type(step)](seen, step)  # type: ignore[operator]
+        while not isinstance(decided := next_decision(STAGES, seen, self.clock.now()), Rest):
+            seen = decided.stage.execute(self.executors[decided.stage.by], seen, decided.step)
         self.observer.remember(wanting(self.wanted, seen))
         self.seen = seen
-        return step
+        return decided
 
     def knows(self, pod: str) -> Endpoint | None:
         """What is known of a pod now."""

@@ -28,8 +28,9 @@ from mailtls.net.effects import before_effect
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.execute import FILE_PATIENCE
 from mailtls.settings import Settings
+from mailtls.stage import FILE_PATIENCE, AnyStage
+from mailtls.stages import STAGES
 
 MX = Key("mail", "mx")
 PATH = resource_path(MX)
@@ -100,7 +101,11 @@ class WholePass:
     """A resource with a stored certificate and so many pods that do not serve it yet."""
 
     def __init__(
-        self, pods: int = 3, features: Features | None = None, file_patience: timedelta = FILE_PATIENCE
+        self,
+        pods: int = 3,
+        features: Features | None = None,
+        file_patience: timedelta = FILE_PATIENCE,
+        stages: Sequence[AnyStage] = STAGES,
     ) -> None:
         self.cluster, self.clock, self.metrics, self.stopping = Pods(), WallClock(), Metrics(), Event()
         settings = Settings(
@@ -116,7 +121,7 @@ class WholePass:
         )
         leadership.extend(math.inf)
         parts = Parts(settings, self.cluster, self.metrics, leadership, Tokens(), Claims(), self.stopping, edges=edges)
-        made = compose(parts)
+        made = compose(parts, stages)
         self.defaults, self.secrets = defaults_of(settings), made.secrets
         self.observer, self.reconcile = made.observer, made.reconciler
         self._put_resource()

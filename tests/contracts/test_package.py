@@ -28,7 +28,7 @@ def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"mailtls-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"mailtls/__main__.py", "mailtls/py.typed", "mailtls/controller/plan.py"} <= names
+    assert {"mailtls/__main__.py", "mailtls/py.typed", "mailtls/stages.py"} <= names
     assert {name.split("/")[0] for name in names} == {"mailtls", f"mailtls-{__version__}.dist-info"}
     commands = zipfile.ZipFile(wheel).read(f"mailtls-{__version__}.dist-info/entry_points.txt").decode()
     assert "mailtls = mailtls.__main__:main" in commands

@@ -25,7 +25,6 @@ from mailtls.controller.bulkheads import Bulkheads
 from mailtls.controller.composition import compose
 from mailtls.controller.election import Leadership
 from mailtls.controller.parts import Edges, Parts
-from mailtls.domains.execute import Domains
 from mailtls.issuance.acme.order_rate import Budget
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.http01_server import Tokens
@@ -37,6 +36,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.addresses import parse_networks
 from mailtls.reasons.reason import Finding
 from mailtls.settings import Settings
+from mailtls.stage import Domains
 
 KEY = Key("mail", "mx")
 WITHIN = 20.0  # seconds

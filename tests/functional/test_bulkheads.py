@@ -9,11 +9,12 @@ from functional.pebble import Pebble, running_pebble
 from mailtls.api.reading.spec import parse
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key, Place, PlaceKind
-from mailtls.controller import reconciler as reconcile
 from mailtls.controller.bulkheads import Bulkheads
 from mailtls.controller.composition import defaults_of
-from mailtls.controller.places import ca_of
-from mailtls.controller.step import CloseOrder
+from mailtls.issuance.decide import CloseOrder
+from mailtls.stage import Stage
+from mailtls.stages import STAGES
+from mailtls.step import ca_of
 
 OTHER = Key("other", "mx")
 ONE_PLACE = 4  # workers
@@ -30,7 +31,7 @@ def _with_bulkheads(pebble: Pebble) -> tuple[Core, list[Key], Place]:
     woken: list[Key] = []
     core = Core(pebble, bulkheads=Bulkheads(ONE_PLACE, wake=woken.append))
     core.apply()
-    return core, woken, ca_of(parse(core.cluster.objects[resource_path(KEY)], defaults_of(core.settings())).acme)
+    return core, woken, ca_of(parse(core.cluster.objects[resource_path(KEY)], defaults_of(core.settings())).acme.server)
 
 
 def test_resource_in_line_asks_the_ca_for_nothing_and_goes_on_with_the_same_key(pebble: Pebble) -> None:
@@ -79,8 +80,9 @@ def test_certificate_that_is_stored_is_told_while_its_order_waits_to_be_closed(
     core, _, place = _with_bulkheads(pebble)
     core.run_until_ready()
     before = core.status()["certificate"]["serialNumber"]
-    only = {CloseOrder: frozenset({place})}
-    monkeypatch.setattr(reconcile, "places_of", lambda step, _desired: only.get(type(step), frozenset()))
+    for step in (stage.step for stage in STAGES if isinstance(stage, Stage)):
+        waits_on = (place,) if step is CloseOrder else ()
+        monkeypatch.setattr(step, "places", lambda _step, _desired, waits_on=waits_on: waits_on)
     with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})) as errand:
         errand.outcomes = {place: False}
     with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})):

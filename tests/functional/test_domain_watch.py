@@ -22,8 +22,8 @@ from mailservers.scripted import Script, serving
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
-from mailtls.controller.step import LookAtDomains
-from mailtls.domains.execute import Watching
+from mailtls.domains.execute import DomainChecking
+from mailtls.domains.policy import CheckDomains
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.maildomain.facts import MailDomain, SpfFacts
 from mailtls.maildomain.lookup.domains import DomainReader
@@ -70,8 +70,8 @@ def look(reader: DomainReader, port: int, *domains: MailDomain) -> Context:
     postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (relay,))
     pods = (PodState("postfix-0", "uid-0", ("127.0.0.1",), ready=True),)
     wants: Desired = desired(dns_names=("mx.ours.example",), workloads=(postfix,), domains=domains)
-    watching = Watching(reader, Prober(), WallClock())
-    return watching.look(a_context(wants, workloads=(WorkloadState(postfix, pods=pods),)), LookAtDomains())
+    watching = DomainChecking(reader, Prober(), WallClock())
+    return watching.check(a_context(wants, workloads=(WorkloadState(postfix, pods=pods),)), CheckDomains())
 
 
 def found(have: Context) -> dict[str, list[Finding]]:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from threading import Event
 
 import pytest
 
@@ -14,8 +13,8 @@ from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.postfix import Postfix, missing, postfix
 from mailtls.api.spec import Key
 from mailtls.context import Context
-from mailtls.controller.step import ProbePods
 from mailtls.kube.pairs import path
+from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Snapshot
 from mailtls.metrics import Metrics
@@ -24,7 +23,8 @@ from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Depth, Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
-from mailtls.rollout.execute import Rolling
+from mailtls.verification.decide import ProbePods
+from mailtls.verification.execute import Probing
 
 AUTHORITY = Authority()
 SECOND_NAME = "mail.example.com"
@@ -137,10 +137,12 @@ def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], 
         chain, key = parse_chain(each.chain_pem.decode()), KeyMaterial(each.key_pem)
         secrets.store(kept, chain, key, ServingSecret(exists=False))
     prober = Prober(LIMITS, now=clock.now)
-    rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
+    probing = Probing(
+        cluster, prober, clock, Metrics(), lambda _ref: b"", References(cluster, clock), AUTHORITY.roots_pem
+    )
     context = Context(desired(), Snapshot(secret=secrets.serving(desired(secret_name="mx0-tls", dns_names=(HOST,)))))
     step = ProbePods((target(server, name),), Depth.FULL)
-    (endpoint,) = rolling.probe(context, step).verification.endpoints
+    (endpoint,) = probing.probe(context, step).verification.endpoints
     return [each.reason for each in endpoint.findings], cluster.lists
 
 

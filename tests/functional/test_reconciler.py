@@ -17,9 +17,9 @@ from mailtls.api.status import ConditionType
 from mailtls.issuance import keys
 from mailtls.issuance.acme.order_rate import Budget
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.net.effects import Interrupted
 from mailtls.pki.certificate import KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.reload import Interrupted
 
 LONGEST_WAIT = 90.0  # seconds
 DNS_KEY = Key("mailtls.")

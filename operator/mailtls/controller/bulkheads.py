@@ -9,12 +9,7 @@ from typing import Final
 
 from mailtls.api.spec import Desired, Key, Place
 from mailtls.controller.compartments import Compartments
-from mailtls.controller.deadlines import deadline_of
-from mailtls.controller.step import Step
-
-
-class NoPlace(Exception):
-    """Too many wait on the same already: the pass ends, and its resource is woken when it is its turn."""
+from mailtls.step import NoPlace, Step
 
 
 @dataclass(slots=True)
@@ -143,9 +138,9 @@ class Watchdog:
     @contextmanager
     def watch(self, step: Step, desired: Desired) -> Iterator[None]:
         """Watch a step while it is performed."""
-        allowed = deadline_of(step) + GRACE
+        allowed = step.deadline.seconds + GRACE
         with self._lock:
-            self._begun[desired.key] = _Begun(type(step).__name__, self._monotonic(), allowed)
+            self._begun[desired.key] = _Begun(step.name, self._monotonic(), allowed)
         try:
             yield
         finally:

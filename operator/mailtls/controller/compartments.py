@@ -5,13 +5,19 @@ a namespace. Places that answered last time are not limited at all; those that d
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mailtls.api.spec import Key, Place
-from mailtls.controller.places import SLOW
+from mailtls.api.spec import Key, Place, PlaceKind
+from mailtls.context import Context
+from mailtls.reasons.reason import Reason
+from mailtls.step import Step
 
+SLOW: Final = 10.0
+"""Seconds: who takes longer is suspected to be dead; who is busy may take five for all that is asked at once."""
+UNSEEN: Final = 3.0
+"""Seconds after which pods and names under validation are dead where nothing was seen of them."""
 MOST_PLACES: Final = 4096  # remembered; who is forgotten is as one that was never tried
 Group = tuple[str, frozenset[Place], bool]
 """A namespace, what its resources wait on, and whether it is their own part of it that is known to be dead."""
@@ -197,3 +203,27 @@ class Compartments:
         if place not in inside.places or now - inside.since < SLOW:
             return False
         return not any(self._answered.get(other) is not True for other in inside.places if other != place)
+
+
+_SILENCE: Final = {PlaceKind.CA: Reason.ACME_UNREACHABLE, PlaceKind.DNS: Reason.DNS_UNREACHABLE}
+
+
+def outcomes(step: Step, places: frozenset[Place], context: Context, seconds: float) -> Mapping[Place, bool]:
+    """Return which places answered a step that ended with this context, and which did not; unknown ones are missing.
+
+    A step that says who was not reached blames nobody else; one that succeeded was answered, unless it took very long.
+    Pods may be slow on purpose (a greeting is held back against spam): they are dead only where one of a slow step's
+    probes saw no certificate.
+    """
+    failures = (context.issuance.failure, context.issuance.close_failure)
+    blamed = silent(places, {failure.finding.reason for failure in failures if failure is not None})
+    if blamed:
+        return blamed
+    if step.was_answered(context):
+        return dict.fromkeys(places, True)
+    return {place: seconds < (UNSEEN if place.differs_by_resource else SLOW) for place in places}
+
+
+def silent(places: frozenset[Place], reasons: Collection[Reason]) -> dict[Place, bool]:
+    """Return those of the places that did not answer, by the reasons that were given for it."""
+    return {place: False for place in places if _SILENCE.get(place.kind) in reasons}

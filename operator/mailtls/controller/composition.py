@@ -4,7 +4,7 @@
 anything. What stands at the edge besides the API server is in `Edges`, so that a test can put its own there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,22 +20,16 @@ from mailtls.controller.election import Leadership
 from mailtls.controller.intake import Intake, Seen, Sweeper
 from mailtls.controller.observe import Observer
 from mailtls.controller.parts import Closing, Parts, Work
-from mailtls.controller.perform import Performer
 from mailtls.controller.queue import WorkQueue
 from mailtls.controller.reconciler import Reconciler
 from mailtls.controller.status_writer import Reporter
-from mailtls.domains.execute import Watching
 from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.execute import Issuing
-from mailtls.issuance.recheck import Mending
-from mailtls.issuance.restoring import Restoring
+from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Replica, endpoint_slice, publish, without_endpoint
 from mailtls.issuance.solvers.registry import SOLVERS, Registry, Solvers
-from mailtls.issuance.validation import Validation
 from mailtls.kube.interface import ApiError, Cluster
-from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.maildomain.lookup.domains import DomainReader
@@ -44,9 +38,9 @@ from mailtls.net.effects import guarded
 from mailtls.net.resolver import ResolverSettings
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
-from mailtls.rollout.execute import Rolling
 from mailtls.settings import InvalidSettings, Settings
-from mailtls.verification.find_routes import WayFinding
+from mailtls.stage import Adapters, AnyStage, Plan
+from mailtls.stages import STAGES
 
 log = structlog.get_logger()
 DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its pass lasts as long where a resolver is dead
@@ -59,23 +53,23 @@ class Composition:
     secrets: Secrets
     accounts: Accounts
     solvers: Solvers
-    performer: Performer
+    plan: Plan
     observer: Observer
     reporter: Reporter
     reconciler: Reconciler
 
 
-def compose(parts: Parts) -> Composition:
-    """Make all objects; raises `InvalidSettings` where settings that are well-formed make no sense together."""
+def compose(parts: Parts, stages: Sequence[AnyStage] = STAGES) -> Composition:
+    """Make all objects for these stages; raises `InvalidSettings` where well-formed settings make no sense together."""
     cluster, clock = parts.cluster, parts.edges.clock
     defaults = defaults_of(parts.settings, parts.edges.registry)
     secrets, accounts = Secrets(cluster, parts.settings.namespace), _accounts(parts, defaults)
     solvers = _solvers(parts, accounts)
-    performer = _performer(parts, defaults, secrets, accounts, solvers)
+    plan = Plan(stages, _adapters(parts, defaults, secrets, accounts, solvers))
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
     reporter = Reporter(cluster, parts.metrics, clock)
-    reconciler = Reconciler(observer, performer, reporter, clock, parts.bulkheads)
-    return Composition(secrets, accounts, solvers, performer, observer, reporter, reconciler)
+    reconciler = Reconciler(observer, plan, reporter, clock, parts.bulkheads)
+    return Composition(secrets, accounts, solvers, plan, observer, reporter, reconciler)
 
 
 def defaults_of(settings: Settings, registry: Registry = SOLVERS) -> Defaults:
@@ -92,7 +86,7 @@ def closing(parts: Parts) -> Closing:
     made = compose(parts)
     return Closing(
         held=lambda: made.secrets.held(parts.settings.watch_namespaces),
-        close=made.performer.close_orphan,
+        close=made.plan.executor(Leftovers).close_orphan,
         let_go=made.secrets.release,
     )
 
@@ -192,28 +186,26 @@ def _solvers(parts: Parts, accounts: Accounts) -> Solvers:
     return Solvers(edges.registry, surroundings, accounts.secrets.read)
 
 
-def _performer(parts: Parts, defaults: Defaults, secrets: Secrets, accounts: Accounts, solvers: Solvers) -> Performer:
-    settings, cluster, metrics, edges, clock = (
-        parts.settings,
-        parts.cluster,
-        parts.metrics,
-        parts.edges,
-        parts.edges.clock,
-    )
-    trust, features, stopping = _text(settings.trust_bundle_file), settings.disabled_features, parts.stopping
-    prober = edges.prober or Prober(Limits(concurrency=settings.probe_concurrency), now=clock.now)
-    validation = Validation(solvers, clock)
-    return Performer(
-        Issuing(secrets, accounts, validation, clock, metrics, stopping, trust, settings.watch_namespaces),
-        Rolling(cluster, prober, clock, metrics, stopping, accounts.secrets.read, trust, features, edges.file_patience),
-        Mending(References(cluster, clock), accounts, clock),
-        Restoring(PreviousPairs(cluster, secrets.seal), secrets, clock),
-        ways=WayFinding(cluster, clock, policy=settings.public_hosts, features=features),
-        watching=Watching(edges.domains or _domains(settings), prober, clock, features),
+def _adapters(parts: Parts, defaults: Defaults, secrets: Secrets, accounts: Accounts, solvers: Solvers) -> Adapters:
+    settings, edges = parts.settings, parts.edges
+    return Adapters(
+        cluster=parts.cluster,
         secrets=secrets,
+        accounts=accounts,
+        solvers=solvers,
+        references=References(parts.cluster, edges.clock),
+        prober=edges.prober or Prober(Limits(concurrency=settings.probe_concurrency), now=edges.clock.now),
+        domains=edges.domains or _domains(settings),
+        clock=edges.clock,
+        metrics=parts.metrics,
+        stopping=parts.stopping,
         defaults=defaults,
-        stopping=stopping,
         may_act=parts.leadership.require,
+        features=settings.disabled_features,
+        public_hosts=settings.public_hosts,
+        namespaces=settings.watch_namespaces,
+        trust_pem=_text(settings.trust_bundle_file),
+        file_patience=edges.file_patience,
     )
 
 

@@ -16,8 +16,9 @@ from mailtls.probe.target import Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll, on_its_way, shared
 from mailtls.rollout.steps import RolledOut, RolloutFailed, WaitForPods
+from mailtls.verification.decide import probe_routes
 from mailtls.verification.evidence import PASSING, UNREACHABLE, targets
-from mailtls.verification.routes import are_awaited, ways_to_probe
+from mailtls.verification.routes import are_awaited
 from mailtls.verification.schedule import evidence, targets_to_probe
 
 BESIDE = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gates nothing
@@ -227,7 +228,7 @@ def verified(context: Context, now: datetime) -> Verdict:
         return _not_yet(NO_CERTIFICATE if context.snapshot.secret.certificate is None else NOT_LOOKED)
     if not targets(context.snapshot.workloads, context.desired.server_name):
         return _not_yet("No pod is ready to be asked.")
-    if targets_to_probe(context, now) or ways_to_probe(context):
+    if targets_to_probe(context, now) or probe_routes(context):
         return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
     return _proven(context, len(endpoints_wanted(context)))
 

@@ -5,15 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event
-from typing import Protocol
 
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Key
 from mailtls.controller.bulkheads import Bulkheads
 from mailtls.controller.election import Leadership
-from mailtls.controller.perform import TELLING
-from mailtls.domains.execute import Domains
 from mailtls.issuance.acme.transport import MakeTransport, Transport
+from mailtls.issuance.leftovers import TELLING
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.propagation import Names
@@ -22,14 +20,9 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Cluster
 from mailtls.metrics import Metrics
 from mailtls.net.deadline import SystemClock
-from mailtls.probe.prober import SupportsExamine, SupportsProbe
-from mailtls.rollout.execute import FILE_PATIENCE
 from mailtls.settings import Settings
+from mailtls.stage import FILE_PATIENCE, Domains, PodProber
 from mailtls.times import Clock
-
-
-class PodProber(SupportsProbe, SupportsExamine, Protocol):
-    """Connects to pods, and to the hosts of mail domains."""
 
 
 @dataclass(frozen=True, slots=True)

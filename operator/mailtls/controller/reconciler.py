@@ -1,4 +1,4 @@
-"""One pass over one resource: observe, decide, perform, report - on one screen."""
+"""One reconcile of one resource: observe, decide, perform one step, look again, report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,29 +12,20 @@ from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired, Key, PlaceKind
 from mailtls.api.status_json import read
 from mailtls.context import Context
-from mailtls.controller.bulkheads import Bulkheads, NoPlace, Visit, Watchdog
-from mailtls.controller.deadlines import deadline_of
+from mailtls.controller.bulkheads import Bulkheads, Visit, Watchdog
+from mailtls.controller.compartments import outcomes, silent
 from mailtls.controller.observe import Observer
-from mailtls.controller.perform import Performer
-from mailtls.controller.places import outcomes, places_of, silent
-from mailtls.controller.plan import next_step
 from mailtls.controller.status_writer import Reporter
-from mailtls.controller.step import (
-    AdvanceOrder,
-    CloseOrder,
-    LookAtDomains,
-    LookAtWorkloads,
-    Rest,
-    Roll,
-    SaveOrder,
-    Step,
-)
 from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.decide import CloseOrder
+from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable, finding_of_refusal, webhook_fails
 from mailtls.net.deadline import within
 from mailtls.net.effects import PassEnded, ResourceChanged, before_effect, guarded
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.stage import Decision, Plan
+from mailtls.step import NoPlace, Rest
 from mailtls.times import Clock
 
 MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
@@ -42,8 +33,6 @@ BRIEF = 2.0  # seconds until the next look at an order
 LONG = timedelta(seconds=1)
 PASS_LASTS = timedelta(seconds=30)  # then a pass ends after its step, and the others have a turn
 YOUNG = timedelta(seconds=5)
-GETS_ON = (AdvanceOrder, Roll)
-"""Steps after which the next pass goes on; one that ended after a mere look at many pods would look for ever."""
 log = structlog.get_logger()
 
 
@@ -57,12 +46,12 @@ class Reconciler:
     def __init__(
         self,
         observer: Observer,
-        performer: Performer,
+        plan: Plan,
         reporter: Reporter,
         clock: Clock,
         bulkheads: Bulkheads | None = None,
     ) -> None:
-        self._observer, self._performer, self._reporter, self._clock = observer, performer, reporter, clock
+        self._observer, self._plan, self._reporter, self._clock = observer, plan, reporter, clock
         self._bulkheads = bulkheads or Bulkheads(workers=4)
         self.watchdog = Watchdog()
 
@@ -83,7 +72,8 @@ class Reconciler:
             return None
         with structlog.contextvars.bound_contextvars(resource=str(key)):
             try:
-                return self._pass(desired, resource, paused, visit)
+                context = self._observer.resume(paused) if paused else self._observer.observe(desired, resource)
+                return self._reconcile(context, visit)
             except Exception as error:
                 self._tell_of(error, key)
                 raise
@@ -95,50 +85,58 @@ class Reconciler:
             self._reporter.unreadable(key, finding_of_refusal(refused))
             raise
 
-    def _pass(self, desired: Desired, resource: Json, paused: Context | None, visit: Visit) -> float | None:
-        observer = self._observer
-        context = observer.resume(paused) if paused else observer.observe(desired, resource)
-        told_at = begun_at = self._clock.now()
-        has_rolled = False
-        stands_in_line = False
+    def _reconcile(self, context: Context, visit: Visit) -> float | None:
+        """Take one step after the other; one that lasted long ends the reconcile where the next one can go on."""
+        reported_at = begun_at = self._clock.now()
+        is_rolling, waits = False, False
         try:
             for _ in range(MOST_STEPS):
-                step = next_step(context, self._clock.now())
-                if isinstance(step, Rest):
+                decision = self._plan.next(context, self._clock.now())
+                if isinstance(decision, Rest):
                     break
-                log.debug("next", step=type(step).__name__)
-                silence = self._clock.now() - told_at if has_rolled else LONG
-                if _is_worth_telling(step, context, silence):
-                    context, told_at = self._report(context), self._clock.now()
-                has_rolled = has_rolled or isinstance(step, Roll)
-                context = self._errand(step, context, visit)
-                if isinstance(step, GETS_ON) and self._clock.now() - begun_at > PASS_LASTS:
+                step = decision.step
+                log.debug("next", step=step.name)
+                silence = self._clock.now() - reported_at if is_rolling else LONG
+                if step.is_reported_before(context, silence):
+                    context, reported_at = self._report(context), self._clock.now()
+                is_rolling = is_rolling or step.is_rollout
+                context = self._in_its_places(decision, context, visit)
+                if step.gets_on and self._clock.now() - begun_at > PASS_LASTS:
                     context = self._report(context)
                     return 0.0
             else:
-                raise TooManySteps(str(desired.key))
+                raise TooManySteps(str(context.desired.key))
         except ResourceChanged:
-            log.info("the pass ends: the resource was changed", step=type(step).__name__)
+            log.info("the reconcile ends: the resource was changed")
             return 0.0
         except NoPlace as full:
-            log.debug("the pass ends: too many wait on the same", places=str(full))
-            stands_in_line = True
+            log.debug("the reconcile ends: too many wait on the same", places=str(full))
+            waits = True
             return self._stand_in_line(context)
         finally:
-            # What else cut the pass short may have done so after the CA had heard of an order.
-            observer.remember(context if stands_in_line else context.with_issuance(is_fresh_intent=False))
-        delay = self._seconds_until(step.until)
+            # What else cut it short may have done so after the CA had received an order.
+            self._observer.remember(context if waits else context.with_issuance(is_fresh_intent=False))
+        return self._rest(decision, context)
+
+    def _rest(self, rest: Rest, context: Context) -> float | None:
+        """Report what is known at the end, and say when to come back."""
+        delay = None if rest.until is None else max(0.0, (rest.until - self._clock.now()).total_seconds())
         if not self._is_brief(context, delay):
             context = self._report(context)
-        observer.remember(context, is_paused=_waits_for_the_ca(context))
+        self._observer.remember(context, is_paused=_waits_for_the_ca(context))
         return delay
 
-    def _errand(self, step: Step, context: Context, visit: Visit) -> Context:
+    def _in_its_places(self, decision: Decision, context: Context, visit: Visit) -> Context:
         """Perform a step that has its places, and note who answered; raises `NoPlace`."""
-        places, seconds = places_of(step, context.desired), deadline_of(step)
-        with visit.errand(places) as errand, within(seconds), self.watchdog.watch(step, context.desired):
+        step, desired = decision.step, context.desired
+        places = frozenset(step.places(desired))
+        with (
+            visit.errand(places) as errand,
+            within(step.deadline.seconds),
+            self.watchdog.watch(step, desired),
+        ):
             try:
-                context = self._perform(step, context)
+                context = self._execute(decision, context)
             except Unreachable:
                 errand.outcomes = {place: False for place in places if place.kind is PlaceKind.OBJECTS}
                 raise
@@ -156,13 +154,13 @@ class Reconciler:
         self._report(context)
         return None
 
-    def _perform(self, step: Step, context: Context) -> Context:
+    def _execute(self, decision: Decision, context: Context) -> Context:
         """Perform a step while what a user decided stands; what was done is written down whatever was decided since."""
-        if isinstance(step, SaveOrder):
-            return self._performer.perform(step, context)
+        if decision.step.is_record:
+            return self._plan.execute(decision, context)
         with guarded(partial(self._observer.require_unchanged, context.desired.key, context.snapshot.resource)):
             before_effect()
-            return self._performer.perform(step, context)
+            return self._plan.execute(decision, context)
 
     def _report(self, context: Context) -> Context:
         """Tell what is known, and go on from what was told."""
@@ -187,15 +185,12 @@ class Reconciler:
             return False
         return delay <= BRIEF and self._clock.now() - context.snapshot.staged.staged_at < YOUNG
 
-    def _seconds_until(self, at: datetime | None) -> float | None:
-        return None if at is None else max(0.0, (at - self._clock.now()).total_seconds())
-
     def _farewell(self, key: Key, visit: Visit) -> float | None:
         """The resource is gone: clean up what its open order left, then forget it."""
 
         @contextmanager
         def entering(desired: Desired) -> Iterator[None]:
-            places = places_of(CloseOrder(), desired)
+            places = frozenset(CloseOrder().places(desired))
             with visit.errand(places) as errand:
                 try:
                     yield
@@ -203,7 +198,7 @@ class Reconciler:
                     errand.outcomes = silent(places, {problem.finding.reason})
                     raise
 
-        delay = self._performer.clean_up_after(key, entering)
+        delay = self._plan.executor(Leftovers).clean_up_after(key, entering)
         if delay is None:
             self._bulkheads.forget(key)
             self._observer.forget(key)
@@ -230,16 +225,3 @@ def finding_of(error: Exception) -> Finding | None:
     if error.is_missing:
         return None  # what was looked at is gone: observe again
     return finding_of_refusal(error)
-
-
-def _is_worth_telling(step: Step, context: Context, silence: timedelta) -> bool:
-    """Whether users should learn of it in mid-pass: a certificate before its rollout, the first pod, those that follow.
-
-    The first pod may take long itself, and of a rollout that is quick not every pod is told. And all that is
-    known of TLS, before domains are looked at that may keep us waiting.
-    """
-    if isinstance(step, LookAtDomains):
-        return True
-    return (isinstance(step, LookAtWorkloads) and bool(context.issuance.issued)) or (
-        isinstance(step, Roll) and silence >= LONG
-    )

@@ -1,8 +1,8 @@
-"""Performs the look at the mail domains: the DNS first, then the pods behind their hosts, then the verdict."""
+"""Checks the mail domains: the DNS first, then the pods behind their hosts, then the verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Self
 
 import structlog
 
@@ -10,37 +10,33 @@ from mailtls.api.installation import Feature, Features
 from mailtls.api.spec import Desired
 from mailtls.api.status import DomainReport
 from mailtls.context import Context
-from mailtls.controller.step import LookAtDomains
-from mailtls.domains.policy import as_senders_see, asked_until, look_again_at, mail_targets, served_at
+from mailtls.domains.policy import CheckDomains, as_senders_see, asked_until, look_again_at, mail_targets, served_at
 from mailtls.maildomain.checks.verdict import judge_domain
-from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.probe.prober import SupportsExamine
 from mailtls.probe.target import Expected
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.stage import Adapters, Domains, Executor
 from mailtls.times import Clock
-
-
-class Domains(Protocol):
-    """Looks up what mail domains publish."""
-
-    def read_all(self, domains: Sequence[MailDomain]) -> Sequence[DomainFacts]:
-        """Look all up within one limit of time, answer in their order; never raises for what the DNS does."""
-
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Watching:
-    """Looks at domains; whatever comes of it, the certificate and its proof are not touched."""
+class DomainChecking(Executor):
+    """Checks domains; whatever comes of it, the certificate and its proof are not touched."""
 
     domains: Domains
     examiner: SupportsExamine
     clock: Clock
     features: Features = field(default_factory=Features)
 
-    def look(self, context: Context, _step: LookAtDomains) -> Context:
-        """Look at all domains of a resource."""
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(adapters.domains, adapters.prober, adapters.clock, adapters.features)
+
+    def check(self, context: Context, _step: CheckDomains) -> Context:
+        """Check all domains of a resource."""
         desired = context.desired
         reports = self._switched_off(desired) or self._reports(context)
         again_at = look_again_at(desired, reports, self.clock.now())

@@ -1,11 +1,11 @@
 """Watch: when what the mail domains publish is looked up again, by which pods it is judged, and what it sums up to."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import ClassVar, Final
 
-from mailtls.api.spec import Desired
+from mailtls.api.spec import Desired, Place, PlaceKind
 from mailtls.api.status import ConditionType, DomainReport
 from mailtls.context import Context
 from mailtls.domains.state import DomainCheck
@@ -16,12 +16,46 @@ from mailtls.probe.replies import Fault, Phase
 from mailtls.probe.target import RELAY_PORT, Port, Protocol, Target, TlsMode, TlsPolicy, Way
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Severity
+from mailtls.rollout.decide import pods_expected_at
+from mailtls.step import Deadline, Step
 from mailtls.times import next_turn
 from mailtls.verification.evidence import targets
 
 FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
 LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
 Found = tuple[str, Finding]  # the domain, and what was found there
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDomains(Step):
+    """Look up what the mail domains publish, and compare it with what the pods serve."""
+
+    deadline: ClassVar[Deadline] = Deadline(
+        60.0, "15 seconds are for all lookups, the rest for the pods behind the names"
+    )
+
+    def places(self, desired: Desired) -> Iterable[Place]:
+        """The resolvers."""
+        del desired
+        return (Place(PlaceKind.RESOLVER),)
+
+    def is_reported_before(self, context: Context, silence: timedelta) -> bool:
+        """All that is known of TLS is reported before domains are looked up, which may take long."""
+        del context, silence
+        return True
+
+
+def check_domains(context: Context, now: datetime) -> CheckDomains | None:
+    """What the domains publish comes last, and waits while a certificate is on its way: lookups may take seconds."""
+    is_ordering = context.issuance.order is not None and context.issuance.failure is None
+    if is_ordering or pods_expected_at(context, now) is not None or not domains_are_due(context, now):
+        return None
+    return CheckDomains()
+
+
+def domains_due_at(context: Context, _now: datetime) -> Iterable[datetime | None]:
+    """When the domains are checked again."""
+    yield next_look_at(context) if context.desired.domains else None
 
 
 def domains_are_due(context: Context, now: datetime) -> bool:

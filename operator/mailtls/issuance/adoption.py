@@ -1,13 +1,30 @@
 """Adoption: a Secret that somebody asked us to take over, whose certificate serves on whoever issued it."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from mailtls.api.spec import Desired
+from mailtls.api.spec import Desired, Place
 from mailtls.api.status import HistoryEntry
 from mailtls.context import Context
 from mailtls.issuance.guard import is_replaced
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason
+from mailtls.step import Step, objects_in
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptSecret(Step):
+    """Take over a Secret that somebody asked us to take, and let its certificate serve on."""
+
+    def places(self, desired: Desired) -> Iterable[Place]:
+        """The namespace that the Secret is written to."""
+        return (objects_in(desired.key.namespace),)
+
+
+def adopt(context: Context, now: datetime) -> AdoptSecret | None:
+    """A Secret whose owner asks for it is taken over; where its certificate cannot serve, the next one takes it."""
+    return AdoptSecret() if adoption_is_due(context, now) else None
 
 
 def is_adopted(context: Context) -> bool:

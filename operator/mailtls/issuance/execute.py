@@ -9,12 +9,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random, uniform
 from threading import Event
+from typing import ClassVar, Self
 
 import structlog
 
 from mailtls.api.spec import Desired, RotationPolicy
 from mailtls.context import Context
-from mailtls.controller.step import (
+from mailtls.issuance import guard, keys
+from mailtls.issuance import storage as store
+from mailtls.issuance.acme.account import Account
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.acme.chain import is_anchored
+from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
+from mailtls.issuance.decide import (
     AdvanceOrder,
     CloseOrder,
     GiveUp,
@@ -25,24 +32,21 @@ from mailtls.controller.step import (
     StageKey,
     StoreCertificate,
 )
-from mailtls.issuance import guard, keys
-from mailtls.issuance import storage as store
-from mailtls.issuance.acme.account import Account
-from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.acme.chain import is_anchored
-from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
 from mailtls.issuance.ending import Closing, Failing
 from mailtls.issuance.order import Download, Fail, Finalize, PollAuthorization, PollOrder, Present, RequestValidation
 from mailtls.issuance.order_state import OrderState, RenewalWindow
 from mailtls.issuance.schedule import renewal_schedule, renews_in_its_window, scheduled
+from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.validation import Validation
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Staged
 from mailtls.metrics import Metrics
+from mailtls.net.effects import Interrupted
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout import rollback
-from mailtls.rollout.reload import Interrupted
+from mailtls.stage import Adapters, Executor
+from mailtls.step import Step
 from mailtls.times import Clock
 
 log = structlog.get_logger()
@@ -52,9 +56,10 @@ WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not 
 
 
 @dataclass(frozen=True, slots=True)
-class Issuing:
+class Issuing(Executor):
     """Walks orders from intent to Secret."""
 
+    problems: ClassVar[tuple[type[Exception], ...]] = (AcmeProblem, ChallengeProblem)
     secrets: Secrets
     accounts: Accounts
     validation: Validation
@@ -63,6 +68,31 @@ class Issuing:
     stopping: Event
     trust_pem: str = ""
     namespaces: tuple[str, ...] = ()  # where resources are; empty: everywhere
+
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(
+            adapters.secrets,
+            adapters.accounts,
+            Validation(adapters.solvers, adapters.clock),
+            adapters.clock,
+            adapters.metrics,
+            adapters.stopping,
+            adapters.trust_pem,
+            adapters.namespaces,
+        )
+
+    def failed(self, context: Context, step: Step, problem: Exception) -> Context:
+        """File what stood in the way: an order that cannot be closed is another thing than one that cannot go on."""
+        if not isinstance(problem, AcmeProblem | ChallengeProblem):
+            raise problem
+        told = {"reason": problem.finding.reason, "message": problem.finding.message}
+        if isinstance(step, CloseOrder):
+            log.warning("the order is closed later", **told)
+            return self.failing.not_closed(context, problem)
+        log.warning("the certificate has to wait", **told)
+        return self.failing.problem(context, problem)
 
     def stage(self, context: Context, step: StageKey) -> Context:
         """Save a key and its CSR before anything is asked of the CA."""

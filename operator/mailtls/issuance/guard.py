@@ -7,17 +7,67 @@ for the order that is open. A copy of what is adopted or rolled back to is saved
 may be the one that is right.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
+from mailtls.api.spec import Desired, Place
 from mailtls.api.status import HistoryEntry, Stored
 from mailtls.context import Context
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import is_wished
+from mailtls.step import Rest, Step, objects_in
 
 MOST_RESTORES = 5  # within `SPAN`: a tool that writes the Secret again and again is waited for, and named
 SPAN = timedelta(minutes=10)
+FOREIGN_RECHECK: Final = timedelta(seconds=30)  # no watch tells of a Secret that is not ours
+NAMESAKE_RECHECK: Final = timedelta(seconds=2)  # what an earlier resource left is removed soon; if not, much later
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSecret(Step):
+    """Write what was stored, and our labels, into a Secret that somebody changed."""
+
+    def places(self, desired: Desired) -> Iterable[Place]:
+        """The namespace that the Secret is written to."""
+        return (objects_in(desired.key.namespace),)
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCopy(Step):
+    """Save our own copy of the pair that serves, where there is none."""
+
+    def places(self, desired: Desired) -> Iterable[Place]:
+        """The namespace that the copy is written to."""
+        return (objects_in(desired.key.namespace),)
+
+
+def stand_aside(context: Context, now: datetime) -> Rest | None:
+    """A suspended resource, one whose Secret is another's, and one whose Secret must not be touched, do nothing."""
+    desired, foreign = context.desired, context.snapshot.secret.foreign
+    if desired.suspend or context.snapshot.holder not in {None, desired.key}:
+        return Rest(None if desired.suspend else context.issuance.leftovers_due_at)
+    if foreign is None:
+        return None
+    if foreign.reason is not Reason.PENDING:
+        return Rest(now + FOREIGN_RECHECK)
+    # Whoever writes such a Secret, and keeps it from going, must not have us look every two seconds for ever.
+    return Rest(now + min(max(NAMESAKE_RECHECK, (now - desired.created_at) / 8), FOREIGN_RECHECK))
+
+
+def restore_secret(context: Context, now: datetime) -> RestoreSecret | Rest | None:
+    """The Secret holds what was stored, with our labels, before anything else is done."""
+    if not needs_putting_right(context):
+        return None
+    until = is_fought_over(context, now) if is_replaced(context) else None
+    return RestoreSecret() if until is None or until <= now else Rest(until)
+
+
+def save_copy(context: Context, _now: datetime) -> SaveCopy | None:
+    """There is a copy of what serves."""
+    return SaveCopy() if lacks_a_copy(context) else None
 
 
 def is_replaced(context: Context) -> bool:

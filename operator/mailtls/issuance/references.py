@@ -1,11 +1,11 @@
 """Mend: what the resource refers to may be put right by a person while an attempt is held back, and nobody tells.
 
 Only Secrets with our label are watched, so the objects referred to are looked at now and then, and only for as long as
-a failure holds an attempt back that they could mend. So are the roots to trust, while a served chain is not trusted.
+a failure holds an attempt back that they could mend.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailtls.api.spec import DataRef, Desired
@@ -14,7 +14,7 @@ from mailtls.issuance.policy import is_held_back, issuance_is_due
 from mailtls.issuance.solvers.policy import references_of
 from mailtls.kube.snapshot import ObjectVersion
 from mailtls.reasons.reason import Reason
-from mailtls.verification.state import is_untrusted
+from mailtls.step import Step
 
 MENDABLE = frozenset(
     {
@@ -27,6 +27,24 @@ MENDABLE = frozenset(
     }
 )
 """Failures that another content of a Secret or ConfigMap may end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckDependencies(Step):
+    """Check whether a Secret or ConfigMap that the resource refers to was changed since an attempt failed."""
+
+
+def recheck_dependencies(context: Context, now: datetime) -> RecheckDependencies | None:
+    """What holds an attempt back may have been put right meanwhile, and no watch tells."""
+    due_at = context.issuance.dependencies_due_at
+    is_due = due_at is None or due_at <= now
+    is_to_see = bool(references(context.desired)) or needs_new_account(context)
+    return RecheckDependencies() if is_due and is_mendable(context, now) and is_to_see else None
+
+
+def dependencies_due_at(context: Context, now: datetime) -> Iterable[datetime | None]:
+    """When dependencies are checked again."""
+    yield context.issuance.dependencies_due_at if is_mendable(context, now) else None
 
 
 def references(desired: Desired) -> tuple[DataRef, ...]:
@@ -63,12 +81,7 @@ def is_mended(context: Context, sights: Iterable[ObjectVersion]) -> bool:
     attempts = context.snapshot.status.attempts
     if attempts is None:
         return False
-    return any(_changed_since(each, attempts.last_failure_at) for each in sights)
-
-
-def _changed_since(sight: ObjectVersion, at: datetime) -> bool:
-    """Kubernetes tells whole seconds: a change within that very second may have come after it, so it counts."""
-    return sight.changed_at is not None and sight.changed_at >= at.replace(microsecond=0)
+    return any(each.changed_since(attempts.last_failure_at) for each in sights)
 
 
 def lifted(context: Context, now: datetime) -> Context:
@@ -76,24 +89,3 @@ def lifted(context: Context, now: datetime) -> Context:
     attempts = context.snapshot.status.attempts
     status = replace(context.snapshot.status, attempts=replace(attempts, next_attempt_at=now) if attempts else None)
     return context.with_snapshot(status=status).with_issuance(failure=None)
-
-
-def roots_are_in_doubt(context: Context) -> bool:
-    """Whether a chain that pods serve is not trusted, and the resource names roots that may lack one."""
-    return context.desired.probe.trust is not None and (
-        context.verification.roots is not None or context.verification.has_untrusted
-    )
-
-
-def roots_changed(context: Context, sight: ObjectVersion) -> bool:
-    """Whether the bundle was changed since it was last looked at; at the first look, since a chain was not trusted."""
-    verification = context.verification
-    if verification.roots is not None:
-        return (sight.path, sight.version) != (verification.roots.path, verification.roots.version)
-    return any(_changed_since(sight, each.checked_at) for each in verification.endpoints if is_untrusted(each))
-
-
-def judged_anew(context: Context) -> Context:
-    """Let all pods be asked at once, and a rollout go on that has failed: what was trusted may not be any more."""
-    changed = context.with_verification(probed_at=None, roots=None).with_snapshot(workloads=None)
-    return replace(changed, rollout=context.rollout.tried_anew())

@@ -1,27 +1,36 @@
 """Lets a pair serve that was not just issued: the one before, where every check lets it, or one that is adopted."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import structlog
 
 from mailtls.context import Context
-from mailtls.controller.step import AdoptSecret, KeepCopy, PutRight, RollBack
 from mailtls.issuance import adoption, guard
+from mailtls.issuance.adoption import AdoptSecret
+from mailtls.issuance.guard import RestoreSecret, SaveCopy
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets
 from mailtls.rollout import rollback
+from mailtls.rollout.rollback import RollBack
+from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Restoring:
+class Restoring(Executor):
     """Puts previous pairs back, and takes Secrets over."""
 
     pairs: PreviousPairs
     secrets: Secrets
     clock: Clock
+
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(PreviousPairs(adapters.cluster, adapters.secrets.seal), adapters.secrets, adapters.clock)
 
     def adopt(self, context: Context, _step: AdoptSecret) -> Context:
         """Take the Secret over; nothing of what pods serve changes."""
@@ -35,7 +44,7 @@ class Restoring:
         log.info("the Secret was taken over, as its annotation asks", secret=desired.secret_name)
         return adoption.noted(context.with_snapshot(secret=taken, staged=staged, copy=taken), self.clock.now())
 
-    def put_right(self, context: Context, _step: PutRight) -> Context:
+    def restore(self, context: Context, _step: RestoreSecret) -> Context:
         """Put back what was stored, or labels alone; pods that read something else meanwhile are found by a probe."""
         desired = context.desired
         pair, was_replaced = guard.restored(context), guard.is_replaced(context)
@@ -47,7 +56,7 @@ class Restoring:
         log.warning("the Secret was put right", secret=desired.secret_name, writer=context.snapshot.secret.writer)
         return told.with_snapshot(secret=secret, copy=secret).about_another_certificate()
 
-    def keep_copy(self, context: Context, _step: KeepCopy) -> Context:
+    def save_copy(self, context: Context, _step: SaveCopy) -> Context:
         """Save a copy of what serves, to put the Secret right from."""
         staged = self.secrets.keep_copy(context.desired, context.snapshot.secret, context.snapshot.staged)
         return context.with_snapshot(staged=staged, copy=context.snapshot.secret)

@@ -5,7 +5,8 @@ from binascii import Error as Base64Error
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from random import uniform
 from typing import Final
 
 from mailtls.api.reading.document import Json
@@ -19,6 +20,14 @@ from mailtls.times import Clock
 
 PLURALS: Final = {"Secret": "secrets", "ConfigMap": "configmaps"}
 _SHARED_SECONDS: Final = 20.0  # a thousand resources that wait for one Secret are one request
+
+
+RECHECK_SECONDS: Final = (30, 60)  # drawn by lot: resources that wait for the same do not read it at the same moment
+
+
+def next_recheck_at(now: datetime) -> datetime:
+    """Return when objects that are referred to are read again."""
+    return now + timedelta(seconds=uniform(*RECHECK_SECONDS))  # noqa: S311 - spreads load
 
 
 class References:

@@ -90,6 +90,13 @@ class ObjectVersion:
     version: str
     changed_at: datetime | None = None
 
+    def changed_since(self, at: datetime) -> bool:
+        """Whether it was changed at that time or later.
+
+        Kubernetes tells whole seconds: a change within that very second may have come after it, so it counts.
+        """
+        return self.changed_at is not None and self.changed_at >= at.replace(microsecond=0)
+
 
 def _absent() -> ServingSecret:
     return ServingSecret(exists=False)

@@ -18,6 +18,10 @@ class ResourceChanged(PassEnded):
     """The resource was changed, suspended, deleted or asked for something since the pass read it."""
 
 
+class Interrupted(PassEnded):
+    """The operator is stopping; what was begun goes on after its restart."""
+
+
 Guard = Callable[[], None]
 _GUARDS: ContextVar[tuple[Guard, ...]] = ContextVar("guards", default=())
 

@@ -10,7 +10,7 @@ from mailtls.api.annotations import certificate_annotation
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.workload import PodState
 from mailtls.kube.workloads import forbidden, sub_path_mount
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import Interrupted
 from mailtls.pki.loading import certificates
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import ReloadPod
@@ -39,10 +39,6 @@ NO_SUCH_PROGRAM = "executable file"  # runc: `executable file not found`, crun: 
 
 class _ExecUnavailable(Exception):
     """The API server answers, but the command could not be run in the pod."""
-
-
-class Interrupted(PassEnded):
-    """The operator is stopping; what was begun goes on after its restart."""
 
 
 def reload_pod(

@@ -1,18 +1,33 @@
 """Rollback: whether the pair that served before may serve again, and for how long it is left alone then."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Desired
+from mailtls.api.spec import Desired, Place
 from mailtls.api.status import HistoryEntry, Schedule
 from mailtls.context import Context
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.step import Step, objects_in
 
 LONGEST_HOLD = timedelta(hours=24)
 Check = Callable[[Certificate, Context, datetime], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack(Step):
+    """Exchange the pair in the Secret for the one before it, where that can serve; the request is handled anyway."""
+
+    def places(self, desired: Desired) -> Iterable[Place]:
+        """The namespace of both Secrets."""
+        return (objects_in(desired.key.namespace),)
+
+
+def roll_back(context: Context, _now: datetime) -> RollBack | None:
+    """A request for the pair before is handled before any other certificate is thought of."""
+    return RollBack() if is_wished(context) else None
 
 
 def is_wished(context: Context) -> bool:

@@ -1,25 +1,27 @@
-"""Performs the look around: which Services lead to the pods, and which addresses the public name has."""
+"""Finds routes: which Services lead to the pods, and which addresses the public name has."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from mailtls.api.installation import Feature, Features
 from mailtls.api.spec import PublicName
 from mailtls.context import Context
-from mailtls.controller.step import FindWays
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.kube.pods import services
 from mailtls.kube.workloads import forbidden
 from mailtls.net.addresses import AddressPolicy, FindAddresses, by_system, is_routable
 from mailtls.probe.target import Way
 from mailtls.reasons.reason import Finding
+from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
+from mailtls.verification.decide import FindRoutes
 from mailtls.verification.routes import Lead, public_leads, refused, service_leads, unroutable, unserved, with_ways
 
 
 @dataclass(frozen=True, slots=True)
-class WayFinding:
-    """Finds the ways; there is no watch on them, so that they cost nothing while nobody asks."""
+class RouteFinding(Executor):
+    """Finds the routes; there is no watch on them, so that they cost nothing while nobody asks."""
 
     cluster: Cluster
     clock: Clock
@@ -28,8 +30,13 @@ class WayFinding:
     policy: AddressPolicy = field(default_factory=AddressPolicy)
     features: Features = field(default_factory=Features)
 
-    def look(self, context: Context, _step: FindWays) -> Context:
-        """Look for all ways that the spec names."""
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(adapters.cluster, adapters.clock, policy=adapters.public_hosts, features=adapters.features)
+
+    def find_all(self, context: Context, _step: FindRoutes) -> Context:
+        """Find all routes that the spec names."""
         desired = context.desired
         leads: list[Lead] = []
         if Way.SERVICE in desired.probe.ways:

@@ -10,9 +10,8 @@ from typing import TypeAlias
 
 from mailtls.api.spec import Desired, PublicName
 from mailtls.context import Context
-from mailtls.controller.step import ProbeWays
 from mailtls.kube.workload import Service, ServicePort, WorkloadState
-from mailtls.probe.target import Depth, Endpoint, Port, Target, Way
+from mailtls.probe.target import Endpoint, Port, Target, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.evidence import targets
 from mailtls.verification.schedule import has_rolled_out
@@ -30,23 +29,6 @@ def are_due(context: Context, now: datetime) -> bool:
     """Whether the ways can be asked now: before all is out they would show one certificate or the other by chance."""
     has_pods = bool(targets(context.snapshot.workloads or (), context.desired.server_name))
     return are_awaited(context) and has_pods and has_rolled_out(context, now)
-
-
-def ways_to_probe(context: Context) -> ProbeWays | None:
-    """What is not known yet of the ways, those of one depth at a time.
-
-    A Service only passes packets on, to another pod with each connection: one conversation tells all. What stands
-    before a public address may end TLS itself, and is looked at as thoroughly as the pods were in their sweep.
-    """
-    verification = context.verification
-    known = {endpoint.target for endpoint in verification.endpoints}
-    unknown = tuple(target for target in verification.routes or () if target not in known)
-    inside = tuple(target for target in unknown if target.way is Way.SERVICE)
-    if inside:
-        return ProbeWays(inside, Depth.QUICK)
-    swept, wanted = verification.probed_depth, context.desired.probe.depth
-    depth = swept if swept.reaches(wanted) else wanted
-    return ProbeWays(unknown, depth) if unknown else None
 
 
 def with_ways(context: Context, leads: Iterable[Lead], now: datetime) -> Context:

@@ -14,21 +14,11 @@ from builders.contexts import a_context
 from builders.stories import NOW, desired
 from mailtls.api.spec import Acme, DataRef, Desired, Key, Place, PlaceKind, SolverSpec
 from mailtls.api.state import Failure
-from mailtls.controller.bulkheads import Bulkheads, NoPlace
-from mailtls.controller.compartments import Compartments
-from mailtls.controller.places import SLOW, UNSEEN, ca_of, outcomes, places_of
+from mailtls.controller.bulkheads import Bulkheads
+from mailtls.controller.compartments import SLOW, UNSEEN, Compartments, outcomes
 from mailtls.controller.queue import WorkQueue
-from mailtls.controller.step import (
-    AdvanceOrder,
-    CloseOrder,
-    LookAtDomains,
-    LookAtWorkloads,
-    OpenOrder,
-    ProbePods,
-    SaveOrder,
-    StageKey,
-    Step,
-)
+from mailtls.domains.policy import CheckDomains
+from mailtls.issuance.decide import AdvanceOrder, CloseOrder, OpenOrder, SaveOrder, StageKey
 from mailtls.issuance.order import PendingChallenge, Present
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState
 from mailtls.issuance.solvers.dns01 import Dns01
@@ -36,6 +26,9 @@ from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.http01 import Http01
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.decide import ReadWorkloads
+from mailtls.step import NoPlace, Step, ca_of
+from mailtls.verification.decide import ProbePods
 
 WORKERS = 16
 SHARE = 4
@@ -374,16 +367,16 @@ def _present(name: str) -> AdvanceOrder:
         (_present("mx.example.com"), {DNS}),
         (CloseOrder(), {CA, DNS}),
         (SaveOrder(), set()),
-        (LookAtWorkloads(), set()),
+        (ReadWorkloads(), set()),
         (StageKey(Finding(Reason.RENEWAL_DUE, "")), {Place(PlaceKind.OBJECTS, "mail")}),
         (ProbePods(()), {pods("mail")}),
-        (LookAtDomains(), {Place(PlaceKind.RESOLVER)}),
+        (CheckDomains(), {Place(PlaceKind.RESOLVER)}),
     ],
 )
 def test_steps_wait_on_what_they_talk_to(step: Step, places: set[Place]) -> None:
     """A CA by its host, a DNS server by its name, pods by their namespace; saving an order's URL must always be had."""
-    assert places_of(step, replace(desired(), acme=BY_DNS)) == places
-    assert ca_of(BY_DNS) == CA
+    assert frozenset(step.places(replace(desired(), acme=BY_DNS))) == places
+    assert ca_of(BY_DNS.server) == CA
 
 
 def test_http01_waits_on_self_checks_only_where_there_are_some() -> None:
@@ -392,7 +385,7 @@ def test_http01_waits_on_self_checks_only_where_there_are_some() -> None:
     for check in (True, False):
         acme = replace(BY_DNS, solvers=(SolverSpec(Http01(self_check=check)),))
         expected = {Place(PlaceKind.HTTP01, "mail")} if check else set()
-        assert places_of(step, replace(desired(), acme=acme)) == expected
+        assert frozenset(step.places(replace(desired(), acme=acme))) == expected
 
 
 def _wanted() -> Desired:
@@ -401,7 +394,7 @@ def _wanted() -> Desired:
 
 def test_who_was_not_reached_is_blamed_alone() -> None:
     """Closing an order that fails at the DNS server tells nothing about the CA."""
-    places = places_of(CloseOrder(), _wanted())
+    places = frozenset(CloseOrder().places(_wanted()))
     failed = a_context(close_failure=Failure(Finding(Reason.DNS_UNREACHABLE, ""), NOW))
     assert outcomes(CloseOrder(), places, failed, 1.0) == {DNS: False}
     assert outcomes(OpenOrder(), at(CA), failed, 1.0) == {CA: True}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import dns.message
 import pytest
@@ -14,8 +13,6 @@ from kubernetes.client import Configuration
 
 from builders.whole_pass import WholePass
 from fakes.clock import WallClock
-from mailtls.controller.deadlines import DEADLINES, deadline_of, table
-from mailtls.controller.step import LookAtWorkloads, Rest, Roll, Step
 from mailtls.issuance.acme.account_secrets import _new_key
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.acme.session import Identity, Session
@@ -26,20 +23,26 @@ from mailtls.net.dns_server import DnsProblem, DnsServer
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
+from mailtls.rollout.decide import ReadWorkloads, Roll
+from mailtls.stage import Stage
+from mailtls.stages import STAGES, deadline_table
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-it-works.md"
 
 
 def test_every_step_has_a_deadline() -> None:
-    """A new step without one fails here, and its pass would raise."""
-    assert set(DEADLINES) == set(get_args(Step)) - {Rest}
-    assert deadline_of(LookAtWorkloads()) == 30.0
+    """The table has each step of each stage once; one that says nothing of it has the usual one."""
+    steps = [stage.step for stage in STAGES if isinstance(stage, Stage)]
+    assert len(set(steps)) == len(steps)
+    assert all(deadline_table().count(f"`{step.__name__}`") == 1 for step in steps)
+    assert ReadWorkloads.deadline.seconds == 30.0
 
 
 def test_page_shows_the_table() -> None:
     """docs/how-it-works.md holds it word for word; a deadline that is not the usual says why."""
-    assert table() in PAGE.read_text("utf-8")
-    assert all(each.why for each in DEADLINES.values() if each.seconds != 30.0)
+    assert deadline_table() in PAGE.read_text("utf-8")
+    deadlines = [stage.step.deadline for stage in STAGES if isinstance(stage, Stage)]
+    assert all(each.why for each in deadlines if each.seconds != 30.0)
 
 
 def test_step_is_performed_within_its_deadline() -> None:
@@ -54,7 +57,7 @@ def test_step_is_performed_within_its_deadline() -> None:
     passes.run()
     (seconds,) = left
     assert seconds is not None
-    assert 0 < seconds <= DEADLINES[Roll].seconds
+    assert 0 < seconds <= Roll.deadline.seconds
     assert seconds_left() is None
 
 

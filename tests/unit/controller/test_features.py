@@ -15,15 +15,16 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Probe, Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.cli.preflight import serving
 from mailtls.cli.preflight.place import Place
-from mailtls.controller.step import FindWays, LookAtDomains
-from mailtls.domains.execute import Watching
+from mailtls.domains.execute import DomainChecking
+from mailtls.domains.policy import CheckDomains
 from mailtls.kube.rights import ALWAYS, NEEDED, OF_FEATURES, Installation, feature_of, needed
 from mailtls.kube.workload import WorkloadState
 from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.probe.target import Port, TlsMode, TlsPolicy, Way
 from mailtls.reasons.reason import Reason
 from mailtls.settings import InvalidSettings, Settings
-from mailtls.verification.find_routes import WayFinding
+from mailtls.verification.decide import FindRoutes
+from mailtls.verification.find_routes import RouteFinding
 
 POSTFIX = Reload(("postfix", "reload"))
 OWN = Reload(("sh", "-c", "postfix reload"))
@@ -103,8 +104,8 @@ def test_services_are_not_listed_where_they_are_off() -> None:
 
     state = WorkloadState(_with_port(), pods=(), rolled=True)
     wants = desired(workloads=(state.workload,), probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})))
-    ways = WayFinding(NoServices(), WallClock(), features=off(Feature.SERVICES))
-    found = ways.look(a_context(wants, workloads=(state,)), FindWays())
+    ways = RouteFinding(NoServices(), WallClock(), features=off(Feature.SERVICES))
+    found = ways.find_all(a_context(wants, workloads=(state,)), FindRoutes())
     (endpoint,) = found.verification.endpoints
     assert endpoint.failure is not None
     assert endpoint.failure.reason is Reason.FEATURE_DISABLED
@@ -123,8 +124,8 @@ def test_domains_are_not_looked_up_where_they_are_off() -> None:
         def read_all(self, domains: Sequence[MailDomain]) -> Sequence[DomainFacts]:
             raise AssertionError(domains)
 
-    watching = Watching(NoDns([]), Pods(()), WallClock(), off(Feature.DOMAINS))
-    found = watching.look(a_context(desired(domains=(MailDomain("example.com"),))), LookAtDomains())
+    watching = DomainChecking(NoDns([]), Pods(()), WallClock(), off(Feature.DOMAINS))
+    found = watching.check(a_context(desired(domains=(MailDomain("example.com"),))), CheckDomains())
     ((finding,),) = (report.findings for report in found.domains.reports)
     assert finding.reason is Reason.FEATURE_DISABLED
     assert "features.domains is false" in finding.message

@@ -4,19 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
 from mailtls.api.spec import Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
-from mailtls.controller.plan import look, next_step, roll
-from mailtls.controller.step import (
+from mailtls.issuance.decide import (
     CloseLeftovers,
     CloseOrder,
     GiveUp,
-    LookAtWorkloads,
     OpenOrder,
-    Rest,
     ResumeOrder,
     SaveOrder,
     ScheduleRenewal,
@@ -29,7 +26,9 @@ from mailtls.kube.snapshot import ServingSecret
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.decide import ReadWorkloads, read_workloads, roll
 from mailtls.rollout.steps import RollProgress
+from mailtls.step import Rest
 from mailtls.verification.evidence import targets
 
 MISSING = ServingSecret(exists=False)
@@ -210,7 +209,7 @@ def test_certificate_without_schedule_gets_one() -> None:
 def test_workloads_are_looked_at_when_there_is_something_to_prove() -> None:
     """Pods are of no interest before there is a certificate."""
     wants = desired(workloads=(POSTFIX,))
-    assert next_step(a_context(wants), NOW) == LookAtWorkloads()
+    assert next_step(a_context(wants), NOW) == ReadWorkloads()
     held = Status(attempts=attempts(next_attempt_at=None))
     assert next_step(a_context(wants, secret=MISSING, status=held, schedule=None), NOW) == Rest(None)
 
@@ -220,7 +219,7 @@ def test_failing_renewal_does_not_stop_the_probe() -> None:
     failing = a_context(
         status=Status(attempts=attempts()), schedule=schedule(renewal_at=NOW - DAY), staged=staged(is_open=False)
     )
-    assert next_step(wanting(desired(workloads=(POSTFIX,)), failing), NOW) == LookAtWorkloads()
+    assert next_step(wanting(desired(workloads=(POSTFIX,)), failing), NOW) == ReadWorkloads()
 
 
 EXPIRED = secret(certificate=certificate(not_after=NOW - DAY))
@@ -232,13 +231,13 @@ OTHER_KEY = secret(key_spki_sha256="00" * 32)
 def test_unusable_certificate_whose_renewal_fails_is_probed_all_the_same(have: ServingSecret) -> None:
     """What is served matters most when what is stored is bad."""
     failing = a_context(secret=have, status=Status(attempts=attempts()), staged=staged(is_open=False))
-    assert next_step(wanting(desired(workloads=(POSTFIX,)), failing), NOW) == LookAtWorkloads()
+    assert next_step(wanting(desired(workloads=(POSTFIX,)), failing), NOW) == ReadWorkloads()
 
 
 def test_unreadable_secret_has_nothing_to_compare_with() -> None:
     """Without a certificate nothing tells what a pod should serve."""
     have = a_context(secret=secret(key_spki_sha256=None))
-    assert look(wanting(desired(workloads=(POSTFIX,)), have), NOW) is None
+    assert read_workloads(wanting(desired(workloads=(POSTFIX,)), have), NOW) is None
 
 
 @pytest.mark.parametrize(("have", "rolls"), [(secret(), True), (EXPIRED, False), (OTHER_NAMES, False)])

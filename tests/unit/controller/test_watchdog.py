@@ -3,20 +3,19 @@
 from builders.stories import desired
 from builders.whole_pass import WholePass
 from mailtls.controller.bulkheads import GRACE, Watchdog
-from mailtls.controller.deadlines import deadline_of
-from mailtls.controller.step import LookAtWorkloads
 from mailtls.kube.interface import Executed
+from mailtls.rollout.decide import ReadWorkloads
 
 
 def test_worker_stuck_in_a_step_is_seen_until_the_step_ends() -> None:
     """The sentence names the resource and the step, for whoever reads why the kubelet restarted the pod."""
     time = [0.0]
     watchdog = Watchdog(monotonic=lambda: time[0])
-    with watchdog.watch(LookAtWorkloads(), desired()):
-        time[0] += deadline_of(LookAtWorkloads()) + GRACE
+    with watchdog.watch(ReadWorkloads(), desired()):
+        time[0] += ReadWorkloads.deadline.seconds + GRACE
         assert watchdog.stuck() is None
         time[0] += 1
-        assert watchdog.stuck() == "a worker is stuck: LookAtWorkloads of mail/mx has not ended for 151 seconds"
+        assert watchdog.stuck() == "a worker is stuck: ReadWorkloads of mail/mx has not ended for 151 seconds"
     assert watchdog.stuck() is None
 
 
@@ -24,8 +23,8 @@ def test_worker_that_comes_near_to_being_stuck_is_counted() -> None:
     """An alert goes off while somebody can still look at it: the restart ends that."""
     time = [0.0]
     watchdog = Watchdog(monotonic=lambda: time[0])
-    with watchdog.watch(LookAtWorkloads(), desired()):
-        time[0] += (deadline_of(LookAtWorkloads()) + GRACE) / 2
+    with watchdog.watch(ReadWorkloads(), desired()):
+        time[0] += (ReadWorkloads.deadline.seconds + GRACE) / 2
         assert watchdog.late() == 0
         time[0] += 1
         assert watchdog.late() == 1

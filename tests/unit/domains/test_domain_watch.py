@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.domains import AUTHORITY, DOMAIN, ders, facts, host, tlsa
 from builders.stories import DAY, NOW, certificate, desired
 from fakes.clock import WallClock
@@ -18,11 +18,16 @@ from mailtls.api.status import Condition, ConditionType, DomainReport, HistoryEn
 from mailtls.api.status_json import read, write
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
-from mailtls.controller.plan import next_step
 from mailtls.controller.status_writer import report_of
-from mailtls.controller.step import LookAtDomains, Rest
-from mailtls.domains.execute import Watching
-from mailtls.domains.policy import FAILING_AGAIN, LONGEST_MESSAGE, asked_until, domains_are_due, look_again_at
+from mailtls.domains.execute import DomainChecking
+from mailtls.domains.policy import (
+    FAILING_AGAIN,
+    LONGEST_MESSAGE,
+    CheckDomains,
+    asked_until,
+    domains_are_due,
+    look_again_at,
+)
 from mailtls.domains.state import DomainsState
 from mailtls.issuance.order_state import OrderState
 from mailtls.kube.workload import PodState, WorkloadState
@@ -31,6 +36,7 @@ from mailtls.net.answer import Records
 from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.steps import RollProgress
+from mailtls.step import Rest
 
 HOUR = timedelta(hours=1)
 OURS = MailDomain(DOMAIN)
@@ -66,7 +72,7 @@ def looked(wants: Desired, *findings: Finding, at: timedelta = timedelta(0), **c
 
 def is_due(wants: Desired, have: Context, after: timedelta = timedelta(0)) -> bool:
     """Whether the next thing to do is to look at the domains."""
-    return isinstance(next_step(wanting(wants, have), NOW + after), LookAtDomains)
+    return isinstance(next_step(wanting(wants, have), NOW + after), CheckDomains)
 
 
 def health(wants: Desired, have: Context) -> Condition:
@@ -194,8 +200,8 @@ def look(wants: Desired, dns: Dns, pods: Pods | None = None, have: Context | Non
     """Perform one look at NOW."""
     clock = WallClock()
     clock.advance(NOW - clock.now())
-    watching = Watching(dns, pods or Pods(ders(SERVED)), clock)
-    return watching.look(wanting(wants, have or a_context(workloads=STATES)), LookAtDomains())
+    watching = DomainChecking(dns, pods or Pods(ders(SERVED)), clock)
+    return watching.check(wanting(wants, have or a_context(workloads=STATES)), CheckDomains())
 
 
 def reasons(have: Context) -> list[Reason]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.stories import NOW, certificate, desired, schedule, secret, staged
 from builders.whole_pass import MX, PATH, WholePass
 from e2e.other_authority import issued
@@ -16,14 +16,24 @@ from mailtls.api.annotations import ADOPT
 from mailtls.api.resource import labels_of
 from mailtls.api.status import HistoryEntry, Status, Stored
 from mailtls.context import Context
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import AdoptSecret, CloseOrder, KeepCopy, PutRight, Rest, RollBack, StageKey
-from mailtls.issuance.guard import is_replaced, lacks_a_copy, needs_putting_right, restored, to_remember
+from mailtls.issuance.adoption import AdoptSecret
+from mailtls.issuance.decide import CloseOrder, StageKey
+from mailtls.issuance.guard import (
+    RestoreSecret,
+    SaveCopy,
+    is_replaced,
+    lacks_a_copy,
+    needs_putting_right,
+    restored,
+    to_remember,
+)
 from mailtls.issuance.policy import issuance_is_due, usable
 from mailtls.kube.pairs import path
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import parse_chain
 from mailtls.reasons.reason import Reason
+from mailtls.rollout.rollback import RollBack
+from mailtls.step import Rest
 
 OURS: dict[str, Any] = {"is_ours": True, "name": "mx-tls", "uid": "u"}
 OTHER = certificate(sha256="ee" * 32, serial_number="0e", issuer="CN=Somebody")
@@ -57,7 +67,7 @@ def test_anything_but_what_was_stored_is_put_right_first(found: ServingSecret) -
     """Before anything else is thought of: nothing is ordered for it, and no pod is told of it."""
     now = stored(secret=found)
     assert is_replaced(now)
-    assert next_step(now, NOW) == PutRight()
+    assert next_step(now, NOW) == RestoreSecret()
     assert not usable(now, NOW)
     assert to_remember(now) == now.snapshot.status.stored
 
@@ -98,7 +108,7 @@ def test_without_a_copy_a_new_certificate_is_ordered_and_nothing_rolls() -> None
 
 def test_labels_that_somebody_removed_are_put_back() -> None:
     """The Secret is known by its uid."""
-    assert next_step(stored(secret=secret(lacks_labels=True, **OURS)), NOW) == PutRight()
+    assert next_step(stored(secret=secret(lacks_labels=True, **OURS)), NOW) == RestoreSecret()
 
 
 @pytest.mark.parametrize("changed", [{"acme_server": None}, {"profile": "x"}, {"adopted": None}])
@@ -107,7 +117,7 @@ def test_annotations_that_say_where_it_came_from_are_put_back(changed: dict[str,
     origin = {"acme_server": "https://ca.test/directory", "profile": "classic", "adopted": "ee" * 32}
     now = stored(secret=secret(**OURS, **origin | changed), copy=secret(**origin))
     assert not is_replaced(now)
-    assert next_step(now, NOW) == PutRight()
+    assert next_step(now, NOW) == RestoreSecret()
     pair = restored(now)
     assert {name: getattr(pair, name) for name in origin} == origin
     odd = certificate(chain_pem=f"{certificate().chain_pem}\n")
@@ -119,7 +129,7 @@ def test_request_that_was_handled_is_not_forgotten_with_its_annotation(request_:
     """One that was handled since the copy was made stands."""
     handled = {f"handled_{request_}": "1"}
     lost = stored(copy=secret(**handled))
-    assert next_step(wanting(desired(**{f"{request_}_requested": "1"}), lost), NOW) == PutRight()
+    assert next_step(wanting(desired(**{f"{request_}_requested": "1"}), lost), NOW) == RestoreSecret()
     assert getattr(restored(lost), f"handled_{request_}") == "1"
     later = stored(secret=secret(**OURS, **{f"handled_{request_}": "2"}), copy=secret(**handled))
     assert isinstance(next_step(wanting(desired(**{f"{request_}_requested": "2"}), later), NOW), Rest)
@@ -128,9 +138,9 @@ def test_request_that_was_handled_is_not_forgotten_with_its_annotation(request_:
 @pytest.mark.parametrize("wish", ["rollback", "order"])
 def test_copy_is_made_where_there_is_none_and_made_anew_where_it_is_of_another_pair(wish: str) -> None:
     """Except while a pair that was copied already is about to be stored."""
-    assert next_step(stored(copy=None), NOW) == KeepCopy()
+    assert next_step(stored(copy=None), NOW) == SaveCopy()
     odd = stored(copy=secret(certificate=OTHER))
-    assert next_step(odd, NOW) == KeepCopy()
+    assert next_step(odd, NOW) == SaveCopy()
     between = desired(rollback_requested="1") if wish == "rollback" else desired()
     odd = odd if wish == "rollback" else odd.with_snapshot(staged=staged())
     assert not lacks_a_copy(wanting(between, odd))
@@ -140,7 +150,7 @@ def test_copy_is_made_where_there_is_none_and_made_anew_where_it_is_of_another_p
 def test_rollback_by_request_comes_after_putting_right() -> None:
     """What somebody put in must not become the pair to go back to."""
     wants = desired(rollback_requested="1")
-    assert next_step(wanting(wants, replaced()), NOW) == PutRight()
+    assert next_step(wanting(wants, replaced()), NOW) == RestoreSecret()
     assert next_step(wanting(wants, stored()), NOW) == RollBack()
 
 
@@ -149,7 +159,7 @@ def test_certificate_that_is_named_for_adoption_is_let_in() -> None:
     asked = secret(certificate=OTHER, is_asked_for=True, **OURS)
     assert next_step(stored(secret=asked), NOW) == AdoptSecret()
     bad = replace(asked, certificate=replace(OTHER, self_signed=True))
-    assert next_step(stored(secret=bad), NOW) == PutRight()
+    assert next_step(stored(secret=bad), NOW) == RestoreSecret()
     assert issuance_is_due(stored(secret=secret(is_asked_for=True, **OURS)), NOW) is None
 
 
@@ -158,7 +168,7 @@ def test_secret_that_a_tool_writes_again_and_again_is_not_fought_over_for_ever()
     often = tuple(HistoryEntry(NOW - timedelta(minutes=each), Reason.SECRET_REPLACED, "") for each in (9, 7, 5, 3, 1))
     fought = replaced(status=Status(stored=Stored("mx-tls", "u", "aa" * 32), history=often))
     assert next_step(fought, NOW) == Rest(NOW + timedelta(minutes=1))
-    assert next_step(fought, NOW + timedelta(minutes=1)) == PutRight()
+    assert next_step(fought, NOW + timedelta(minutes=1)) == RestoreSecret()
 
 
 def test_hand_made_replacement_is_undone_before_any_pod_is_told() -> None:

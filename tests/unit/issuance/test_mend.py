@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, NOW, RFC2136, attempts, desired, staged
 from mailtls.api.spec import DataRef, ExternalAccountBinding
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
 from mailtls.context import Context
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import LookAtReferences, Rest, StageKey
+from mailtls.issuance.decide import StageKey
 from mailtls.issuance.policy import is_held_back
-from mailtls.issuance.references import is_mendable, is_mended, lifted, references
+from mailtls.issuance.references import RecheckDependencies, is_mendable, is_mended, lifted, references
 from mailtls.kube.snapshot import ObjectVersion, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.step import Rest
 
 MINUTE = timedelta(minutes=1)
 TSIG, HMAC = RFC2136.tsig_secret, DataRef("Secret", "mail", "eab", "hmac")
@@ -118,7 +118,7 @@ def test_lifted_hold_lets_the_next_attempt_be_made_and_remembers_the_failures() 
 
 def test_held_resource_looks_and_then_comes_back_for_the_next_look() -> None:
     """Also where no time would wake it, because a person is needed."""
-    assert next_step(held(), NOW) == LookAtReferences()
+    assert next_step(held(), NOW) == RecheckDependencies()
     assert next_step(held(dependencies_due_at=NOW + MINUTE), NOW) == Rest(NOW + MINUTE)
     assert isinstance(next_step(lifted(held(dependencies_due_at=NOW + MINUTE), NOW), NOW), StageKey)
 

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret
 from mailtls.api.spec import Renewal
 from mailtls.api.status import HistoryEntry, Status
 from mailtls.context import Context
 from mailtls.controller.conditions import issued
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import Rest
 from mailtls.issuance import storage as store
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.policy import is_held_back, issuance_is_due
@@ -23,6 +21,7 @@ from mailtls.kube.snapshot import ServingSecret
 from mailtls.net.backoff import ISSUANCE
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason
+from mailtls.step import Rest
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)

@@ -11,8 +11,8 @@ from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.spec import Acme, PrivateKeyPolicy
-from mailtls.controller.step import StageKey
 from mailtls.issuance import keys
+from mailtls.issuance.decide import StageKey
 from mailtls.issuance.execute import Issuing
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context
+from builders.contexts import a_context, next_step
 from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
@@ -16,12 +16,11 @@ from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored
 from mailtls.context import Context
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import CloseOrder, KeepCopy, StoreCertificate
 from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.decide import CloseOrder, StoreCertificate
 from mailtls.issuance.execute import Issuing
-from mailtls.issuance.guard import is_replaced
+from mailtls.issuance.guard import SaveCopy, is_replaced
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
@@ -136,7 +135,7 @@ def test_order_that_cannot_be_closed_has_the_copy_saved_by_itself() -> None:
     storing = Storing()
     failure = Failure(Finding(Reason.DNS_UNREACHABLE, "Gone."), storing.clock.now() + timedelta(minutes=1))
     stored = storing.store().with_issuance(close_failure=failure)
-    assert storing.planned(stored) == KeepCopy()
+    assert storing.planned(stored) == SaveCopy()
     saved = storing.secrets.keep_copy(desired(), stored.snapshot.secret, stored.snapshot.staged)
-    assert storing.planned(stored.with_snapshot(staged=saved, copy=stored.snapshot.secret)) != KeepCopy()
+    assert storing.planned(stored.with_snapshot(staged=saved, copy=stored.snapshot.secret)) != SaveCopy()
     assert _sha256(storing.restarted().snapshot.copy) == _sha256(stored.snapshot.secret)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context
+from builders.contexts import a_context, next_step
 from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import DAY, NOW, certificate, desired, secret
 from fakes.clock import WallClock
@@ -19,10 +19,9 @@ from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight.serving import whose_secrets
 from mailtls.context import Context
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import AdoptSecret, Rest, ScheduleRenewal
 from mailtls.issuance import keys
-from mailtls.issuance.adoption import adoption_is_due
+from mailtls.issuance.adoption import AdoptSecret, adoption_is_due
+from mailtls.issuance.decide import ScheduleRenewal
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.issuance.restoring import Restoring
 from mailtls.kube.interface import Conflict
@@ -31,6 +30,7 @@ from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.step import Rest
 
 HELM: Json = {
     "labels": {"app.kubernetes.io/managed-by": "Helm"},

@@ -13,12 +13,12 @@ from builders.stories import NOW
 from fakes.clock import WallClock
 from mailtls.api.spec import DataRef, Probe
 from mailtls.api.state import Failure
-from mailtls.issuance.recheck import LOOK_SECONDS
-from mailtls.issuance.references import judged_anew, roots_are_in_doubt, roots_changed
+from mailtls.kube.references import RECHECK_SECONDS
 from mailtls.kube.snapshot import ObjectVersion
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import RollProgress
+from mailtls.verification.decide import judged_anew, roots_are_in_doubt, roots_changed
 
 BUNDLE = DataRef("ConfigMap", "mail", "company-root", "ca.crt")
 PATH = "/api/v1/namespaces/mail/configmaps/company-root"
@@ -75,7 +75,7 @@ def test_corrected_roots_are_noticed_within_a_minute_and_all_pods_are_asked() ->
     assert operator.seen.verification.roots is not None
     operator.put("new", operator.clock.now().isoformat())
     asked = operator.servers.asked
-    operator.clock.advance(timedelta(seconds=LOOK_SECONDS[1]))
+    operator.clock.advance(timedelta(seconds=RECHECK_SECONDS[1]))
     operator.look()
     assert [(each.target.pod, each.failure) for each in operator.seen.verification.endpoints] == [
         (FIRST, UNTRUSTED),
@@ -90,7 +90,7 @@ def test_operator_comes_back_for_the_next_look_while_roots_are_in_doubt() -> Non
     for _ in range(5):
         rest = operator.look()
     assert rest.until is not None
-    assert rest.until - operator.clock.now() <= timedelta(seconds=LOOK_SECONDS[1])
+    assert rest.until - operator.clock.now() <= timedelta(seconds=RECHECK_SECONDS[1])
 
 
 def test_roots_that_stay_as_they_are_cause_no_sweep() -> None:
@@ -99,7 +99,7 @@ def test_roots_that_stay_as_they_are_cause_no_sweep() -> None:
     operator.servers.modern = {SECOND}
     operator.look()
     swept_at = operator.seen.verification.probed_at
-    operator.clock.advance(timedelta(seconds=LOOK_SECONDS[1]))
+    operator.clock.advance(timedelta(seconds=RECHECK_SECONDS[1]))
     operator.look()
     assert operator.seen.verification.probed_at == swept_at
 
@@ -109,7 +109,7 @@ def test_roots_that_nobody_doubts_are_not_looked_at() -> None:
     operator = Operator("new")
     operator.look()
     read, asked = operator.reads(), operator.servers.asked
-    operator.clock.advance(timedelta(seconds=LOOK_SECONDS[1]))
+    operator.clock.advance(timedelta(seconds=RECHECK_SECONDS[1]))
     operator.look()
     assert (operator.reads(), operator.servers.asked) == (read, asked)
     assert operator.seen.verification.roots is None

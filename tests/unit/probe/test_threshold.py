@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,8 +17,8 @@ from mailservers.certificates import HOST, Authority, Wish
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.api.spec import DataRef, Probe
 from mailtls.cli.probe_options import Options, request
-from mailtls.controller.step import ProbePods
 from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.kube.references import References
 from mailtls.metrics import Metrics
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts
@@ -28,7 +27,8 @@ from mailtls.probe.replies import Session
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.rollout.execute import Rolling
+from mailtls.verification.decide import ProbePods
+from mailtls.verification.execute import Probing
 
 AUTHORITY = Authority()
 GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
@@ -187,8 +187,10 @@ def test_operator_probes_by_the_thresholds_of_the_resource() -> None:
     """What the spec demands is what the pods are held against."""
     demanded = Thresholds(timedelta(hours=48), TlsVersion.TLS_1_3, RsaBits.BITS_4096)
     wanted, prober = desired(probe=Probe(thresholds=demanded)), Remembers()
-    rolling = Rolling(FakeCluster(), prober, WallClock(), Metrics(), Event(), lambda _ref: b"")
-    rolling.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((target(),)))
+    probing = Probing(
+        FakeCluster(), prober, WallClock(), Metrics(), lambda _ref: b"", References(FakeCluster(), WallClock())
+    )
+    probing.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((target(),)))
     assert [each.thresholds for each in prober.expected] == [demanded]
 
 
@@ -199,8 +201,10 @@ def test_roots_that_are_missing_are_warned_of_at_each_port() -> None:
         raise AcmeProblem(Finding(Reason.CREDENTIALS_MISSING, "Create the ConfigMap mail/roots with the entry ca.crt."))
 
     wanted = desired(probe=Probe(trust=DataRef("ConfigMap", "mail", "roots", "ca.crt")))
-    rolling = Rolling(FakeCluster(), Remembers(), WallClock(), Metrics(), Event(), nowhere)
-    have = rolling.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((target(),)))
+    probing = Probing(
+        FakeCluster(), Remembers(), WallClock(), Metrics(), nowhere, References(FakeCluster(), WallClock())
+    )
+    have = probing.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((target(),)))
     (warning,) = have.verification.endpoints[0].findings
     assert (warning.reason, warning.severity) == (Reason.CREDENTIALS_MISSING, Severity.WARN)
     assert "ConfigMap mail/roots with the entry ca.crt, as probe.trust names it" in warning.message

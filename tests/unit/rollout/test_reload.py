@@ -18,8 +18,9 @@ from builders.kube import FakeCluster
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable, printable
 from mailtls.kube.workload import PodState
+from mailtls.net.effects import Interrupted
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.reload import Interrupted, leaf_sha256, reload_pod
+from mailtls.rollout.reload import leaf_sha256, reload_pod
 from mailtls.rollout.steps import ReloadPod
 
 COMMAND = ("postfix", "reload")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.pairs import self_signed
 from builders.stories import DAY, NOW, certificate, desired, schedule, secret, staged
 from fakes.cluster import FakeCluster
@@ -17,9 +17,8 @@ from mailtls.api.spec import Desired, Key, PrivateKeyPolicy
 from mailtls.api.status import Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import issued
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import CloseOrder, Rest, RollBack, StageKey
 from mailtls.issuance import keys
+from mailtls.issuance.decide import CloseOrder, StageKey
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.kube.interface import Unreachable
 from mailtls.kube.pairs import path
@@ -28,7 +27,8 @@ from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.rollback import fault_of, held, hold_for, noted, refused
+from mailtls.rollout.rollback import RollBack, fault_of, held, hold_for, noted, refused
+from mailtls.step import Rest
 
 WISH = desired(rollback_requested="1")
 HELD = Hold(NOW + timedelta(hours=24), generation=1)

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from threading import Event
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.kube import basic_auth
 from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
@@ -16,18 +15,18 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status_json import write
 from mailtls.context import Context
-from mailtls.controller.plan import next_step
 from mailtls.controller.status_writer import report_of
-from mailtls.controller.step import ProbePods, Rest
-from mailtls.kube.references import TrialLogin, trial_login
+from mailtls.kube.references import References, TrialLogin, trial_login
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE, REFUSED_PORT
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.rollout.execute import Rolling
 from mailtls.rollout.steps import RollProgress
+from mailtls.step import Rest
+from mailtls.verification.decide import ProbePods
 from mailtls.verification.evidence import targets
+from mailtls.verification.execute import Probing
 from mailtls.verification.schedule import depth_to_probe, next_probe_at, swept_again_at, targets_to_probe
 from mailtls.verification.state import stands
 
@@ -54,11 +53,13 @@ class AllIsWell:
 def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> None:
     """What is known of a pod that is gone must not make a sweep look incomplete for ever."""
     clock = WallClock()
-    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(
+        FakeCluster(), AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock)
+    )
     have = with_memory_of_a_pod_that_is_gone(clock)
     step = next_step(wanting(WANTED, have), clock.now())
     assert isinstance(step, ProbePods)
-    assert isinstance(next_step(wanting(WANTED, rolling.probe(wanting(WANTED, have), step)), clock.now()), Rest)
+    assert isinstance(next_step(wanting(WANTED, probing.probe(wanting(WANTED, have), step)), clock.now()), Rest)
 
 
 def test_container_that_restarted_is_asked_again_and_the_others_are_not() -> None:
@@ -97,7 +98,7 @@ def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
     """Before every pod has the certificate a glance is enough; then all are looked into, at the depth of the spec."""
     clock = WallClock()
     prober = AllIsWell(clock)
-    rolling = Rolling(FakeCluster(), prober, clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(FakeCluster(), prober, clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock))
     have = with_memory_of_a_pod_that_is_gone(clock).with_verification(
         endpoints=(), probed_at=None, probed_depth=Depth.QUICK
     )
@@ -105,7 +106,7 @@ def test_sweep_looks_deep_once_the_rollout_has_ended() -> None:
         step = next_step(wanting(WANTED, have), clock.now())
         assert isinstance(step, ProbePods)
         assert step.depth is depth
-        have = rolling.probe(wanting(WANTED, have), step)
+        have = probing.probe(wanting(WANTED, have), step)
     assert prober.depths == [Depth.QUICK, Depth.FULL]
     assert isinstance(next_step(wanting(WANTED, have), clock.now()), Rest)
 
@@ -140,7 +141,9 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
 def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     """A pod that is down must cost the others no look, and all are swept when the interval is over."""
     clock = WallClock()
-    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(
+        FakeCluster(), AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock)
+    )
     states, now = (WorkloadState(POSTFIX, pods=PODS, replicas_wanted=2),), clock.now()
     good, bad = (Endpoint(each, now, served_sha256="aa" * 32) for each in targets(states, "mx.example.test"))
     expired = Finding(Reason.CERTIFICATE_EXPIRED, "It has expired.")
@@ -159,7 +162,7 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     still = have.with_verification(endpoints=(good, replace(bad, findings=(expired,))))
     assert next_probe_at(wanting(WANTED, still)) == now + timedelta(seconds=80)
     assert still.verification.still_failing == have.verification.failing_since
-    mended = rolling.probe(wanting(WANTED, have), ProbePods((bad.target,), Depth.FULL))
+    mended = probing.probe(wanting(WANTED, have), ProbePods((bad.target,), Depth.FULL))
     assert (mended.verification.probed_at, mended.verification.still_failing) == (now, {})
     assert next_probe_at(wanting(WANTED, mended)) == swept_again_at(WANTED, now)
 
@@ -193,14 +196,16 @@ def test_pod_that_was_replaced_inherits_no_patience() -> None:
 def test_spec_that_wants_a_glance_gets_no_more() -> None:
     """With `depth: Quick` one sweep is enough."""
     clock = WallClock()
-    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(
+        FakeCluster(), AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock)
+    )
     have = with_memory_of_a_pod_that_is_gone(clock).with_verification(
         endpoints=(), probed_at=None, probed_depth=Depth.QUICK
     )
     modest = replace(WANTED, probe=Probe(depth=Depth.QUICK))
     step = next_step(wanting(modest, have), clock.now())
     assert isinstance(step, ProbePods)
-    assert isinstance(next_step(wanting(modest, rolling.probe(wanting(modest, have), step)), clock.now()), Rest)
+    assert isinstance(next_step(wanting(modest, probing.probe(wanting(modest, have), step)), clock.now()), Rest)
 
 
 WEEKLY = replace(WANTED, probe=Probe(deep_interval=timedelta(days=7)))
@@ -224,13 +229,15 @@ def proven(clock: WallClock) -> Context:
 def test_deep_probe_has_a_schedule_of_its_own() -> None:
     """The interval of deep probes is kept besides the usual one, and reckoned from the last that was deep."""
     clock = WallClock()
-    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(
+        FakeCluster(), AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock)
+    )
     have, now = proven(clock), clock.now()
     assert isinstance(next_step(wanting(WANTED, have), now), Rest)
     step = next_step(wanting(WEEKLY, have), now)
     assert isinstance(step, ProbePods)
     assert step.depth is Depth.DEEP
-    have = rolling.probe(wanting(WEEKLY, have), step)
+    have = probing.probe(wanting(WEEKLY, have), step)
     assert isinstance(next_step(wanting(WEEKLY, have), clock.now()), Rest)
     assert have.verification.deep_probed_at is not None
     assert depth_to_probe(wanting(WEEKLY, have), have.verification.deep_probed_at + 6 * DAY) is Depth.FULL
@@ -251,27 +258,31 @@ def test_deep_probe_waits_for_the_end_of_a_rollout() -> None:
 def test_annotation_that_begins_with_deep_asks_for_a_deep_probe_once(value: str, depth: Depth) -> None:
     """A person may ask for it by hand, at any time."""
     clock = WallClock()
-    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(
+        FakeCluster(), AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock)
+    )
     asking, have = replace(WANTED, probe_requested=value), proven(clock).with_verification(handled_probe="1")
     step = next_step(wanting(asking, have), clock.now())
     assert isinstance(step, ProbePods)
     assert step.depth is depth
-    assert isinstance(next_step(wanting(asking, rolling.probe(wanting(asking, have), step)), clock.now()), Rest)
+    assert isinstance(next_step(wanting(asking, probing.probe(wanting(asking, have), step)), clock.now()), Rest)
 
 
 def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
     """A shallower probe does not ask, so it must not make the fault vanish from the status an hour later."""
     clock = WallClock()
-    rolling = Rolling(FakeCluster(), AllIsWell(clock), clock, Metrics(), Event(), lambda _ref: b"")
+    probing = Probing(
+        FakeCluster(), AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(FakeCluster(), clock)
+    )
     have = proven(clock)
     bad = replace(have.verification.endpoints[0], findings=(INJECTED,))
     have = have.with_verification(endpoints=(bad, have.verification.endpoints[1]), deep_probed_at=clock.now())
     every = tuple(each.target for each in have.verification.endpoints)
-    have = rolling.probe(wanting(WEEKLY, have), ProbePods(every, Depth.FULL))
+    have = probing.probe(wanting(WEEKLY, have), ProbePods(every, Depth.FULL))
     assert [each.findings for each in have.verification.endpoints] == [(INJECTED,), ()]
     assert stands(have.verification.endpoints[0])
     assert "deepProbeTime" not in {name for name, value in write(report_of(have, ())).items() if value}
-    have = rolling.probe(wanting(WEEKLY, have), ProbePods(every, Depth.DEEP))
+    have = probing.probe(wanting(WEEKLY, have), ProbePods(every, Depth.DEEP))
     assert [each.findings for each in have.verification.endpoints] == [(), ()]
     assert write(report_of(have, ()))["deepProbeTime"]
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from threading import Event
 from typing import Any
 
 import pytest
 
-from builders.contexts import a_context, wanting
+from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
@@ -20,11 +19,10 @@ from mailtls.api.spec import Desired, Probe, PublicName, UpdateStrategy, Workloa
 from mailtls.api.status import Condition, ConditionType, ServedCount, Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, served
-from mailtls.controller.plan import next_step
-from mailtls.controller.step import FindWays, ProbePods, ProbeWays, Rest
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.interface import ApiError
 from mailtls.kube.pods import parse
+from mailtls.kube.references import References
 from mailtls.kube.workload import PodState, Service, ServicePort, WorkloadState
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy, Found
@@ -45,10 +43,12 @@ from mailtls.probe.target import (
     Way,
 )
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.rollout.execute import Rolling
 from mailtls.rollout.steps import RollProgress
+from mailtls.step import Rest
+from mailtls.verification.decide import FindRoutes, ProbePods, ProbeRoutes
 from mailtls.verification.evidence import gather, targets
-from mailtls.verification.find_routes import WayFinding
+from mailtls.verification.execute import Probing
+from mailtls.verification.find_routes import RouteFinding
 from mailtls.verification.routes import service_leads
 from mailtls.verification.schedule import next_probe_at
 
@@ -182,9 +182,11 @@ class Look:
         self.cluster.objects[f"{SERVICES}/mx"] = body()
         self.found, self.unroutable, self.wants = Found(("192.0.2.1", "2001:db8::1")), set[str](), wants(probe)
         self.prober = Answers(self.clock, self.faults)
-        self.rolling = Rolling(self.cluster, self.prober, self.clock, Metrics(), Event(), lambda _ref: b"")
+        self.probing = Probing(
+            self.cluster, self.prober, self.clock, Metrics(), lambda _ref: b"", References(self.cluster, self.clock)
+        )
         self.policy = AddressPolicy()
-        self.ways = WayFinding(self.cluster, self.clock, lambda _host: self.found, self.is_routable, self.policy)
+        self.ways = RouteFinding(self.cluster, self.clock, lambda _host: self.found, self.is_routable, self.policy)
 
     def is_routable(self, address: str) -> bool:
         """Whether there is a way for our packets."""
@@ -203,11 +205,11 @@ class Look:
         for _ in range(20):
             match next_step(wanting(self.wants, have), self.clock.now()):
                 case ProbePods() as step:
-                    have = self.rolling.probe(wanting(self.wants, have), step)
-                case ProbeWays() as step:
-                    have = self.rolling.probe_ways(wanting(self.wants, have), step)
-                case FindWays() as step:
-                    have = self.ways.look(wanting(self.wants, have), step)
+                    have = self.probing.probe(wanting(self.wants, have), step)
+                case ProbeRoutes() as step:
+                    have = self.probing.probe_routes(wanting(self.wants, have), step)
+                case FindRoutes() as step:
+                    have = self.ways.find_all(wanting(self.wants, have), step)
                 case Rest():
                     return have
                 case other:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -19,7 +18,7 @@ from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.api.spec import Key
 from mailtls.context import Context
-from mailtls.controller.step import ProbePods
+from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Snapshot
 from mailtls.metrics import Metrics
@@ -32,8 +31,9 @@ from mailtls.probe.prober import Prober
 from mailtls.probe.replies import Session
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
-from mailtls.rollout.execute import Rolling
+from mailtls.verification.decide import ProbePods
 from mailtls.verification.evidence import clients_refuse
+from mailtls.verification.execute import Probing
 
 AUTHORITY = Authority()
 SECOND, WILD = "mail.example.com", "*.example.net"
@@ -217,10 +217,12 @@ def asked_by_the_operator(context: ssl.SSLContext, *siblings: Served) -> list[Re
         Secrets(cluster).store(kept, chain, key, ServingSecret(exists=False))
     want = desired(secret_name="mx0-tls", dns_names=(*NAMES, "not-issued-yet.example.com"))
     prober = Prober(now=clock.now)
-    rolling = Rolling(cluster, prober, clock, Metrics(), Event(), lambda _ref: b"", AUTHORITY.roots_pem)
+    probing = Probing(
+        cluster, prober, clock, Metrics(), lambda _ref: b"", References(cluster, clock), AUTHORITY.roots_pem
+    )
     seen = Context(want, Snapshot(secret=Secrets(cluster).serving(want)))
     with mailbox(Mailbox(context)) as port:
-        (endpoint,) = rolling.probe(seen, ProbePods((at(port),), Depth.FULL)).verification.endpoints
+        (endpoint,) = probing.probe(seen, ProbePods((at(port),), Depth.FULL)).verification.endpoints
     return [each.reason for each in endpoint.findings]
 
 

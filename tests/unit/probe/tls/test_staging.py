@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from threading import Event
 
 import pytest
 from cryptography import x509
@@ -19,7 +18,7 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import HOST, Authority
 from mailtls.api.reading.acme import SHORT_NAMES
 from mailtls.cli.probe_options import Options, request
-from mailtls.controller.step import ProbePods
+from mailtls.kube.references import References
 from mailtls.metrics import Metrics
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts
@@ -27,7 +26,8 @@ from mailtls.probe.replies import Session, Verification
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.probe.tls.trust_store import TrustStore, staging_roots
 from mailtls.reasons.reason import Reason, Severity
-from mailtls.rollout.execute import Rolling
+from mailtls.verification.decide import ProbePods
+from mailtls.verification.execute import Probing
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 # Two certificates that the authority gave out itself, by X1 and X2, as a server would send them.
@@ -142,8 +142,10 @@ def test_operator_trusts_the_staging_roots_for_resources_of_that_authority_only(
     wanted = desired()
     wanted = replace(wanted, acme=replace(wanted.acme, server=SHORT_NAMES[name]))
     prober = Remembers()
-    rolling = Rolling(FakeCluster(), prober, WallClock(), Metrics(), Event(), lambda _ref: b"")
-    rolling.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((TARGET,)))
+    probing = Probing(
+        FakeCluster(), prober, WallClock(), Metrics(), lambda _ref: b"", References(FakeCluster(), WallClock())
+    )
+    probing.probe(a_context(wanted, secret=secret(certificate=certificate())), ProbePods((TARGET,)))
     assert [each.trusts_staging for each in prober.expected] == [trusted]
 
 

@@ -1,11 +1,10 @@
-"""Performs steps: hands each to the part of the world it is for, and files what goes wrong under its chapter."""
+"""Closes orders that nobody goes on with: of an earlier secretName, or of a resource that is gone."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from threading import Event
-from typing import Any
+from typing import Final, Self
 
 import structlog
 
@@ -13,38 +12,9 @@ from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import Defaults, parse
 from mailtls.api.spec import Desired, Key
 from mailtls.context import Context
-from mailtls.controller.bulkheads import NoPlace
-from mailtls.controller.step import (
-    AdoptSecret,
-    AdvanceOrder,
-    CloseLeftovers,
-    CloseOrder,
-    ConfirmPods,
-    FindWays,
-    GiveUp,
-    KeepCopy,
-    LookAtDomains,
-    LookAtReferences,
-    LookAtRoots,
-    LookAtWorkloads,
-    OpenOrder,
-    ProbePods,
-    ProbeWays,
-    PutRight,
-    ResumeOrder,
-    Roll,
-    RollBack,
-    SaveOrder,
-    ScheduleRenewal,
-    StageKey,
-    Step,
-    StoreCertificate,
-)
-from mailtls.domains.execute import Watching
 from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.decide import CloseLeftovers, CloseOrder
 from mailtls.issuance.execute import Issuing
-from mailtls.issuance.recheck import Mending
-from mailtls.issuance.restoring import Restoring
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.kube.journal import resource_of
@@ -52,17 +22,16 @@ from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Snapshot
 from mailtls.net.deadline import within
 from mailtls.net.effects import PassEnded
-from mailtls.rollout.execute import Rolling
-from mailtls.rollout.reload import Interrupted
-from mailtls.verification.find_routes import WayFinding
+from mailtls.stage import Adapters, Executor
+from mailtls.step import NoPlace
 
-CLEAN_UP_TRIES = 5
-CLEAN_UP_WITHIN = timedelta(seconds=40)  # a namespace waits no longer for a CA or DNS server that is gone
-CLEAN_UP_PAUSE = 10.0  # seconds
-CLEAN_UP_TRY_LASTS = 15.0  # seconds: a CA that drips holds no namespace for longer than one that is gone
-TELLING = (AcmeProblem, ChallengeProblem, Unreachable, ApiError, InvalidSpec)
+CLEAN_UP_TRIES: Final = 5
+CLEAN_UP_WITHIN: Final = timedelta(seconds=40)  # a namespace waits no longer for a CA or DNS server that is gone
+CLEAN_UP_PAUSE: Final = 10.0  # seconds
+CLEAN_UP_TRY_LASTS: Final = 15.0  # seconds: a CA that drips holds no namespace for longer than one that is gone
+TELLING: Final = (AcmeProblem, ChallengeProblem, Unreachable, ApiError, InvalidSpec)
+"""What these exceptions say is fit to be shown."""
 log = structlog.get_logger()
-Hand = Callable[[Context, Any], Context]
 Entering = Callable[[Desired], AbstractContextManager[None]]
 
 
@@ -71,67 +40,22 @@ def _anywhere(_desired: Desired) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Performer:
-    """The hands of the operator. `may_act` raises when another replica leads."""
+class Leftovers(Executor):
+    """Closes what was left open. `may_act` raises when another replica leads."""
 
     issuing: Issuing
-    rolling: Rolling
-    mending: Mending
-    restoring: Restoring
-    ways: WayFinding
-    watching: Watching
     secrets: Secrets
     defaults: Defaults
-    stopping: Event
     may_act: Callable[[], None]
     _clean_up_tries: dict[Key, int] = field(default_factory=dict)
     _clean_up_began: dict[Key, datetime] = field(default_factory=dict)
 
-    def perform(self, step: Step, context: Context) -> Context:
-        """Perform one step and return what is known then; failures of the outside are part of that."""
-        if self.stopping.is_set():
-            raise Interrupted
-        self.may_act()
-        hand: Hand = self._hands()[type(step)]
-        try:
-            with structlog.contextvars.bound_contextvars(step=type(step).__name__):
-                return hand(context, step)
-        except (AcmeProblem, ChallengeProblem) as problem:
-            told = {"reason": problem.finding.reason, "message": problem.finding.message}
-            if isinstance(step, CloseOrder):
-                log.warning("the order is closed later", **told)
-                return self.issuing.failing.not_closed(context, problem)
-            log.warning("the certificate has to wait", **told)
-            return self.issuing.failing.problem(context, problem)
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(Issuing.of(adapters), adapters.secrets, adapters.defaults, adapters.may_act)
 
-    def _hands(self) -> dict[type, Hand]:
-        return {
-            StageKey: self.issuing.stage,
-            OpenOrder: self.issuing.open,
-            SaveOrder: self.issuing.save,
-            ResumeOrder: self.issuing.resume,
-            AdvanceOrder: self.issuing.advance,
-            GiveUp: self.issuing.give_up,
-            StoreCertificate: self.issuing.store,
-            RollBack: self.restoring.roll_back,
-            AdoptSecret: self.restoring.adopt,
-            PutRight: self.restoring.put_right,
-            KeepCopy: self.restoring.keep_copy,
-            CloseOrder: self.issuing.close,
-            CloseLeftovers: self.close_leftovers,
-            LookAtReferences: self.mending.look,
-            LookAtRoots: self.mending.look_at_roots,
-            ScheduleRenewal: self.issuing.schedule,
-            LookAtWorkloads: self.rolling.look,
-            ProbePods: self.rolling.probe,
-            ConfirmPods: self.rolling.confirm,
-            FindWays: self.ways.look,
-            ProbeWays: self.rolling.probe_ways,
-            Roll: self.rolling.roll,
-            LookAtDomains: self.watching.look,
-        }
-
-    def close_leftovers(self, context: Context, _step: CloseLeftovers) -> Context:
+    def close(self, context: Context, _step: CloseLeftovers) -> Context:
         """Close what was ordered under an earlier secretName; the resource itself does not wait for it."""
         left = self._close_orphans(context.desired.key, _anywhere, context.desired)
         if left is None:

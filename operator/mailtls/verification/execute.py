@@ -1,0 +1,174 @@
+"""Performs verification: probes pods and routes, and rechecks the roots by which their chains are trusted."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import structlog
+
+from mailtls.api.reading.acme import STAGING
+from mailtls.api.spec import DataRef, Desired
+from mailtls.context import Context
+from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.kube.interface import Cluster
+from mailtls.kube.references import References, next_recheck_at, trial_login
+from mailtls.kube.secrets import Secrets
+from mailtls.metrics import Metrics
+from mailtls.probe.prober import SupportsProbe
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target
+from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.stage import Adapters, Executor
+from mailtls.times import Clock
+from mailtls.verification.decide import ConfirmPods, ProbePods, ProbeRoutes, RecheckRoots, judged_anew, roots_changed
+from mailtls.verification.evidence import refusals_in, standing_refusals, targets, with_refusals
+from mailtls.verification.routes import without_ways
+from mailtls.verification.schedule import confirmed, retried, with_deep_findings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Probing(Executor):
+    """Collects the evidence of what pods serve; `read` returns an entry of a Secret or ConfigMap."""
+
+    cluster: Cluster
+    prober: SupportsProbe
+    clock: Clock
+    metrics: Metrics
+    read: Callable[[DataRef], bytes]
+    references: References
+    trust_pem: str = ""
+
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(
+            adapters.cluster,
+            adapters.prober,
+            adapters.clock,
+            adapters.metrics,
+            adapters.accounts.secrets.read,
+            adapters.references,
+            adapters.trust_pem,
+        )
+
+    def probe(self, context: Context, step: ProbePods) -> Context:
+        """Ask the pods; a sweep of all targets also moves the time of the next one."""
+        for backoff in retried(context, step.targets):
+            self.metrics.retried(backoff.kind)
+        asked, context = self._asked(context, step)
+        if step.depth is not Depth.DEEP:
+            asked = with_deep_findings(asked, context.verification.endpoints)
+        context = replace(context, verification=context.verification.with_answers(asked))
+        if not set(targets(context.snapshot.workloads or (), context.desired.server_name)) <= set(step.targets):
+            return context
+        now = self.clock.now()
+        # Without what was aside, too: whoever misses a sweep is probed when back.
+        return without_ways(context).with_verification(
+            probed_at=now,
+            probed_depth=step.depth,
+            deep_probed_at=now if step.depth is Depth.DEEP else context.verification.deep_probed_at,
+            handled_probe=context.desired.probe_requested,
+        )
+
+    def _asked(self, context: Context, step: ProbePods | ProbeRoutes) -> tuple[Sequence[Endpoint], Context]:
+        """Ask, with a login where one is wanted and none was refused a short while ago; remember who refuses it."""
+        if step.depth is Depth.QUICK:
+            return self.ask(context, step.targets), context
+        trial = trial_login(self.cluster, context.desired)
+        standing = standing_refusals(context, trial.version, self.clock.now())
+        asked = self.ask(context, step.targets, step.depth, None if standing else trial.whom)
+        asked = _warned(asked, trial.missing)
+        known = standing or refusals_in(asked, trial.version, context.desired.probe_requested)
+        return with_refusals(asked, standing), context.with_verification(login_refusals=known)
+
+    def confirm(self, context: Context, step: ConfirmPods) -> Context:
+        """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
+
+        A glance leaves the times of sweeps and of looks at what fails as they are.
+        """
+        verification = context.verification
+        learned = {each.target: each for each in verification.set_aside}
+        found = [confirmed(learned[each.target], each) for each in self.ask(context, step.targets)]
+        left = tuple(each for each in verification.set_aside if each.target not in step.targets)
+        known = replace(verification, set_aside=left).with_answers(each for each in found if each)
+        return replace(context, verification=known)
+
+    def probe_routes(self, context: Context, step: ProbeRoutes) -> Context:
+        """Ask Services or public addresses."""
+        asked, context = self._asked(context, step)
+        if step.depth is not Depth.DEEP:
+            asked = with_deep_findings(asked, context.verification.set_aside)
+        return replace(context, verification=context.verification.with_answers(asked))
+
+    def recheck_roots(self, context: Context, _step: RecheckRoots) -> Context:
+        """Compare the roots to trust with those last read; a change means that all pods are probed at once."""
+        if context.desired.probe.trust is None:
+            raise AssertionError("roots are in doubt only where some are named")
+        (version,) = self.references.look([context.desired.probe.trust])
+        checked = context.with_verification(roots_due_at=next_recheck_at(self.clock.now()))
+        if not roots_changed(context, version):
+            return checked.with_verification(roots=version)
+        log.info("the roots to trust were changed, so all pods are probed at once")
+        return judged_anew(checked)
+
+    def ask(
+        self,
+        context: Context,
+        asked: Sequence[Target],
+        depth: Depth = Depth.QUICK,
+        login: Credentials | None = None,
+    ) -> Sequence[Endpoint]:
+        """Probe these targets for the stored certificate, and know of other resources' certificates."""
+        desired = context.desired
+        certificate = context.snapshot.secret.certificate
+        if certificate is None:
+            raise AssertionError("without a certificate there is nothing to expect")
+        # After a rollback a server that has not read the new file serves the younger certificate of the two.
+        not_before = None if context.snapshot.secret.hold else certificate.not_before
+        roots, without = self._roots(desired)
+        expected = Expected(
+            certificate.sha256,
+            roots,
+            not_before,
+            trusts_staging=desired.acme.server == STAGING,
+            thresholds=desired.probe.thresholds,
+            # what the spec has gained since is said by Issued, and served when the next certificate is
+            names=tuple(name for name in desired.dns_names if name in certificate.names),
+        )
+        if depth is Depth.QUICK:
+            return _warned(self.prober.probe(asked, expected), without)
+        found = _warned(self.prober.probe(asked, replace(expected, login=login), depth), without)
+        return self._without_siblings(desired, found)
+
+    def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Take back what is said of other certificates that another resource keeps; most servers have none."""
+        if not any(each.second_sha256 or each.named_sha256 for each in found):
+            return found
+        kept = Secrets(self.cluster).leaves(desired.key.namespace)
+        return [_without_kept(each, kept) for each in found]
+
+    def _roots(self, desired: Desired) -> tuple[str, Finding | None]:
+        """Roots to trust besides the system's, and a warning where those of `probe.trust` are missing."""
+        if desired.probe.trust is None:
+            return self.trust_pem, None
+        try:
+            return f"{self.trust_pem}\n{self.read(desired.probe.trust).decode(errors='replace')}", None
+        except AcmeProblem as missing:
+            words = (
+                f"{missing.finding.message.rstrip('.')}, as probe.trust names it; its roots are not trusted until then."
+            )
+            return self.trust_pem, Finding(missing.finding.reason, words, Severity.WARN)
+
+
+def _warned(endpoints: Sequence[Endpoint], warning: Finding | None) -> Sequence[Endpoint]:
+    """Add what nobody told the prober."""
+    return [replace(each, findings=(*each.findings, warning)) for each in endpoints] if warning else endpoints
+
+
+def _without_kept(endpoint: Endpoint, kept: Collection[str]) -> Endpoint:
+    """Without the findings on certificates that are stored elsewhere."""
+    named = {subject for subject, sha256 in endpoint.named_sha256 if sha256 in kept}
+    second = {Reason.SECOND_CERTIFICATE_STALE} if endpoint.second_sha256 in kept else set()
+    others = (each for each in endpoint.findings if each.reason not in second and each.subject not in named)
+    return replace(endpoint, findings=tuple(others))
