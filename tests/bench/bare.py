@@ -55,9 +55,9 @@ class Journey:
 class BareIssuing:
     """Issues certificates, and keeps none."""
 
-    def __init__(self, account: Account, proofs: Solvers, acme: Acme, journeys: list[Journey]) -> None:
+    def __init__(self, account: Account, solvers: Solvers, acme: Acme, journeys: list[Journey]) -> None:
         """Nothing is asked of anybody yet."""
-        self._account, self._solvers, self._acme, self._journeys = account, proofs, acme, journeys
+        self._account, self._solvers, self._acme, self._journeys = account, solvers, acme, journeys
         self._clock, self._left, self._done = SystemClock(), len(journeys), threading.Event()
         self._lock = threading.Lock()
         self.failures: list[str] = []

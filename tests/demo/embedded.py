@@ -92,7 +92,7 @@ def keep_crds(api: Api) -> bool:
 
 
 def settings(cluster: Cluster, zone: Zone, namespace: str) -> dict[str, object]:
-    """The chart's values: a private authority, its roots, and how to prove names."""
+    """The chart's values: a private authority, its roots, and how names are validated."""
     pebble = Pebble(cluster.layout, PEBBLE_PORT)
     rfc2136 = {
         "server": zone.server,

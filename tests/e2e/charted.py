@@ -31,7 +31,7 @@ def install(sandbox: Sandbox, values: dict[str, Any], folder: Path) -> str:
 
 
 def values_for(sandbox: Sandbox, zone: Zone, pebble: Pebble, email: str) -> dict[str, Any]:
-    """Return values that order from this Pebble, prove by this zone, and trust what Pebble issues."""
+    """Return values that order from this Pebble, validate by this zone, and trust what Pebble issues."""
     rfc2136 = {
         "server": zone.server,
         "tsigKeyName": zone.key.name,

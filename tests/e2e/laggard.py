@@ -1,4 +1,4 @@
-"""Holds an order in its middle: a name server of the zone that never gets its updates, so no proof is seen there."""
+"""Holds an order in its middle: a name server of the zone that never gets its updates, so no record is seen there."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Laggard:
 
 @contextmanager
 def orders_held(names: NameServer, zone: Zone) -> Iterator[Laggard]:
-    """Hold every order for the zone at its proof until the end of the block, or until the laggard's release."""
+    """Hold every order for the zone at its challenge until the end of the block, or until the laggard's release."""
     laggard = Laggard()
     names.set_record(zone, zone.host("ns2"), "A", laggard.address)
     names.set_record(zone, zone.name, "NS", f"{zone.host('ns2')}.")  # beside ns1, which BIND lets nobody remove
@@ -64,14 +64,14 @@ def orders_held(names: NameServer, zone: Zone) -> Iterator[Laggard]:
         laggard.release()
 
 
-def proofs(names: NameServer, zone: Zone) -> list[str]:
+def challenge_records(names: NameServer, zone: Zone) -> list[str]:
     """The TXT records of a zone: what challenges left there."""
     return [record for record in names.records(zone) if record.split()[3] == "TXT"]
 
 
-def await_proof(names: NameServer, zone: Zone, *, within: float = 20.0) -> None:
-    """Wait until a proof is published."""
+def await_challenge_record(names: NameServer, zone: Zone, *, within: float = 20.0) -> None:
+    """Wait until a challenge record is published."""
     deadline = time.monotonic() + within
-    while not proofs(names, zone):
-        assert time.monotonic() < deadline, "no proof was published"
+    while not challenge_records(names, zone):
+        assert time.monotonic() < deadline, "no challenge record was published"
         time.sleep(0.1)

@@ -1,7 +1,7 @@
 """The operator is killed right before and right after each of its effects, and started again.
 
 In every case the certificate is issued by the one order that there ever was, with the key that was staged for it, and
-nothing of the proof stays in the DNS.
+no challenge record stays in the DNS.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from e2e.crashing import AFTER, BEFORE, EFFECT, EFFECTS, MOMENT
 from e2e.installation import SECRET, STAGED, Installation
-from e2e.laggard import proofs
+from e2e.laggard import challenge_records
 from e2e.served import served_fingerprint
 from testbed.mailserver import PORTS, MailServer, self_signed
 
@@ -76,4 +76,4 @@ def expect_one_order(installation: Installation, names: NameServer, staged_key: 
     journal = installation.journal()
     assert journal is not None
     assert not journal["open"]
-    assert proofs(names, installation.zone) == []
+    assert challenge_records(names, installation.zone) == []

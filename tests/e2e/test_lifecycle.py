@@ -12,7 +12,7 @@ from cryptography import x509
 
 from e2e.events import expect_told, told
 from e2e.installation import CONDITIONS, SECRET, STAGED, TSIG, Installation, dns01
-from e2e.laggard import await_proof, orders_held, proofs
+from e2e.laggard import await_challenge_record, challenge_records, orders_held
 from e2e.served import served_fingerprint
 from testbed.layout import NODE_ADDRESS
 from testbed.mailserver import PORTS, MailServer
@@ -180,16 +180,16 @@ def test_deletion_leaves_the_serving_secret_alone(installation: Installation) ->
 
 
 def test_deletion_in_mid_order_cleans_up_and_is_not_blocked(installation: Installation, names: NameServer) -> None:
-    """The resource is gone at once; its staged key and its proof follow without anybody's help."""
+    """The resource is gone at once; its staged key and its challenge record follow without anybody's help."""
     with orders_held(names, installation.zone):
         installation.start()
         installation.apply()
         installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         installation.delete()
         assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
         installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=10)
-        assert proofs(names, installation.zone) == []
+        assert challenge_records(names, installation.zone) == []
         assert installation.sandbox.find("secrets", SECRET) is None
 
 
@@ -201,13 +201,13 @@ def test_deletion_while_the_authority_is_away_is_not_blocked_either(
         installation.start()
         installation.apply()
         installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         with installation.pebble.unreachable():
             installation.delete()
             assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is None
             installation.replica().await_text("clean-up of an order failed")
         installation.sandbox.wait_for("secrets", STAGED, lambda seen: seen is None, within=30)
-        assert proofs(names, installation.zone) == []
+        assert challenge_records(names, installation.zone) == []
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["all answer", "CA and DNS are gone"])
@@ -219,7 +219,7 @@ def test_deletion_while_no_operator_runs_is_finished_by_the_next_one(
         replica = installation.start()
         installation.apply()
         installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         replica.kill()
         installation.delete()
         deleted = installation.sandbox.wait_for("secrets", STAGED, _is_on_its_way_out)
@@ -249,7 +249,7 @@ def test_events_tell_of_transitions_only(installation: Installation) -> None:
 
 
 def test_private_keys_are_never_told(installation: Installation) -> None:
-    """No key is in the log of the chattiest level, in an Event, or in a status; nor the DNS key that proves names."""
+    """No key is in the log of the chattiest level, in an Event, or in a status; nor the DNS key of challenges."""
     replica = installation.start()
     installation.apply()
     installation.await_ready()
@@ -295,7 +295,7 @@ def test_wrong_dns_key_is_named_and_its_repair_taken_up(installation: Installati
 
 
 def test_name_without_a_solver_is_named(installation: Installation) -> None:
-    """Nobody can prove a name outside of every solver's zones."""
+    """Nobody can have a name validated outside of every solver's zones."""
     installation.solvers = [dns01(installation.zone, dnsZones=["elsewhere.test"])]
     installation.start()
     installation.apply()

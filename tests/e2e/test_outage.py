@@ -10,7 +10,7 @@ import pytest
 
 from e2e.conftest import install_crd
 from e2e.installation import Installation
-from e2e.laggard import await_proof, orders_held, proofs
+from e2e.laggard import await_challenge_record, challenge_records, orders_held
 from testbed import network
 from testbed.api import Api
 from testbed.cluster import Cluster
@@ -51,7 +51,7 @@ def test_authority_that_rejects_every_fifth_nonce_issues_all_the_same(
     for number in range(MANY):
         installation.await_ready(f"mx{number}")
     assert installation.pebble.orders() == MANY
-    assert proofs(names, installation.zone) == []
+    assert challenge_records(names, installation.zone) == []
     assert "status=400" in installation.replica().text(), "no nonce was rejected"
 
 
@@ -61,7 +61,7 @@ def test_authority_that_is_away_in_mid_order_is_waited_for(installation: Install
         installation.start()
         installation.apply()
         installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         with installation.pebble.unreachable():
             laggard.release()
             installation.await_reason("AcmeUnreachable")
@@ -96,7 +96,7 @@ def issue_across_a_restart(installation: Installation, names: NameServer) -> Non
         replica = installation.start()
         installation.apply()
         url = installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         installation.sandbox.cluster.restart_apiserver(down_for=3.0)
         journal = installation.journal()
         assert journal is not None
@@ -119,4 +119,4 @@ def expect_one_order(installation: Installation, names: NameServer) -> None:
     """See that the outage cost no order, and that all is tidy."""
     assert installation.pebble.orders() == 1
     assert "attempts" not in installation.get()["status"]
-    assert proofs(names, installation.zone) == []
+    assert challenge_records(names, installation.zone) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.installation import SECRET, STAGED, Installation
-from e2e.laggard import await_proof, orders_held
+from e2e.laggard import await_challenge_record, orders_held
 from e2e.other_authority import issued
 from testbed.sandbox import MAIL_SERVER_TLS
 
@@ -81,7 +81,7 @@ def test_resource_made_anew_under_its_name_in_mid_order_goes_on(installation: In
         installation.start()
         first = installation.apply()
         installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         key = installation.sandbox.secret(STAGED)["tls.key"]
         installation.delete()
         second = installation.apply()

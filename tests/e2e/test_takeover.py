@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.installation import STAGED, Installation
-from e2e.laggard import await_proof, orders_held, proofs
+from e2e.laggard import await_challenge_record, challenge_records, orders_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +23,12 @@ LEASE = 15.0  # seconds that a silent leader keeps the lease
 def test_sigterm_in_mid_order_ends_the_process_in_time_and_the_next_goes_on(
     installation: Installation, names: NameServer
 ) -> None:
-    """The order, its key and its proof wait for the next process."""
+    """The order, its key and its challenge wait for the next process."""
     with orders_held(names, installation.zone):
         replica = installation.start()
         installation.apply()
         url = installation.await_order()
-        await_proof(names, installation.zone)
+        await_challenge_record(names, installation.zone)
         assert replica.stop() < 5
         key = installation.sandbox.secret(STAGED)["tls.key"]
         installation.start("mailtls-1")
@@ -39,7 +39,7 @@ def test_sigterm_in_mid_order_ends_the_process_in_time_and_the_next_goes_on(
     installation.await_ready()
     assert installation.pebble.orders() == 1
     assert installation.sandbox.secret("mx-tls")["tls.key"] == key
-    assert proofs(names, installation.zone) == []
+    assert challenge_records(names, installation.zone) == []
 
 
 def test_second_replica_takes_over(installation: Installation) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from e2e.charted import values_for
-from e2e.laggard import await_proof, orders_held, proofs
+from e2e.laggard import await_challenge_record, challenge_records, orders_held
 from testbed.console import Trouble
 from testbed.layout import project_folder
 from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
@@ -54,16 +54,16 @@ def order(sandbox: Sandbox, zone: Zone) -> None:
 def test_uninstalling_in_mid_order_leaves_nothing_that_holds_the_namespace(
     cluster: Cluster, sandbox: Sandbox, zone: Zone, names: NameServer, shared_pebble: Pebble, email: str, tmp_path: Path
 ) -> None:
-    """The proof is removed, the staged Secret is let go of, the Job is gone, and the namespace can be deleted."""
+    """The record is removed, the staged Secret is let go of, the Job is gone, and the namespace can be deleted."""
     sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
     with orders_held(names, zone):
         install(cluster, sandbox, values_for(sandbox, zone, shared_pebble, email), tmp_path)
         order(sandbox, zone)
-        await_proof(names, zone)
+        await_challenge_record(names, zone)
         begun = time.monotonic()
         cluster.helm("uninstall", "mailtls", f"--namespace={sandbox.name}", "--timeout=120s")
         assert time.monotonic() - begun < WITHIN
-        assert proofs(names, zone) == []
+        assert challenge_records(names, zone) == []
         assert "finalizers" not in sandbox.get("secrets", "mx-tls-next")["metadata"]
         assert sandbox.objects("jobs.batch") == []
         begun = time.monotonic()

@@ -47,7 +47,7 @@ def preflight(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Say what would go wrong with MailServerTLS manifests: DNS, CAA, CA, proofs, ports, Secret, mounts, rights.
+    """Say what would go wrong with MailServerTLS manifests: DNS, CAA, CA, challenges, ports, Secret, mounts, rights.
 
     Nothing is changed: the API server is asked by a dry run, DNS servers by an update without records.
     """

@@ -44,7 +44,7 @@ def key_differs(context: Context, _now: datetime) -> Finding | None:
 
 
 def issuer_differs(context: Context, _now: datetime) -> Finding | None:
-    """The certificate came from another authority, or under another profile; one that was adopted may."""
+    """The certificate came from another CA, or under another profile; one that was adopted may."""
     if is_adopted(context):
         return None
     have, want = (

@@ -65,7 +65,7 @@ class Reason(StrEnum):
     NAME_NOT_ALLOWED = "NameNotAllowed"
     CREDENTIALS_MISSING = "CredentialsMissing"
     CHAIN_UNAVAILABLE = "ChainUnavailable"
-    # proofs of control
+    # challenges
     DNS_UPDATE_REFUSED = "DnsUpdateRefused"
     DNS_UNREACHABLE = "DnsUnreachable"
     DNS_NOT_PROPAGATED = "DnsNotPropagated"

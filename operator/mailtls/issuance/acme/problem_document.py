@@ -1,4 +1,4 @@
-"""What a certificate authority complains about (RFC 8555 section 6.7), and what that means to a postmaster."""
+"""What a CA complains about (RFC 8555 section 6.7), and what that means to a postmaster."""
 
 import re
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ from builders.contexts import a_context, wanting
 from builders.stories import desired, staged
 from fakes.clock import WallClock
 from mailtls.context import Context
-from mailtls.issuance import validation as proving
+from mailtls.issuance import validation
 from mailtls.issuance.order import Fail, PendingChallenge, Present
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState
 from mailtls.issuance.solvers.base import ChallengeProblem, ChallengeResponse, Visibility
@@ -69,7 +69,7 @@ class Keys:
 def server(monkeypatch: pytest.MonkeyPatch) -> FarAway:
     """The server, whose time is the step's."""
     made = FarAway()
-    monkeypatch.setattr(proving, "seconds_left", lambda: made.left)
+    monkeypatch.setattr(validation, "seconds_left", lambda: made.left)
     return made
 
 
