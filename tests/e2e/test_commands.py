@@ -186,7 +186,7 @@ def test_preflight_with_few_rights_looks_at_what_it_may(installation: Installati
         "???? admission You may not apply it",
         "OK spec The operator can read it",
         "???? limits Whether a certificate is there already cannot be seen",
-        "???? dns-01 The key for",
+        "???? dns-01 The Secret for dns01.rfc2136 at",
         "???? secret Whether another resource keeps it cannot be seen",
         f"OK workload StatefulSet/{postfix.name} reads Secret {SECRET}; 1 pods",
         "???? rights The operator could not be looked for",

@@ -53,6 +53,7 @@ class Reporter:
         shown = write(report_of(context, said))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
+        self._measure(context, said)  # before the status: who waits for a condition finds its metrics
         told = self._write(context.snapshot.resource, shown)
         is_news = context.snapshot.status.attempts != context.snapshot.reported.attempts
         self._tell(context.snapshot.resource, said, context.snapshot.reported, context.issuance, is_news=is_news)
@@ -60,7 +61,8 @@ class Reporter:
         for warning in warnings(context) if context.issuance.issued is not None else ():
             self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
         self._tell_of_sharers(context)
-        self._measure(context, said)
+        if _has_rolled_out(context, said):
+            self.metrics.rollout_ended("succeeded", _seconds_rolling(context, self.clock))
         return told
 
     def refuse(self, resource: Json, finding: Finding) -> None:
@@ -164,8 +166,6 @@ class Reporter:
                 resting(context.snapshot.workloads, desired.server_name),
             )
         self.metrics.domains(desired.key, context.domains.reports)
-        if _has_rolled_out(context, said):
-            self.metrics.rollout_ended("succeeded", _seconds_rolling(context, self.clock))
         self.metrics.conditions(desired.key, said)
 
 
