@@ -11,7 +11,7 @@ from mailtls.net import backoff
 from mailtls.resource_metrics import ResourceMetrics
 
 _MINUTES: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
-_PASSES: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_RECONCILE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
@@ -33,7 +33,9 @@ class Metrics(ResourceMetrics):
         )
         self._rollouts = self._counter("mailtls_rollouts_total", "Rollouts that came to an end.", "outcome")
         self._rollout_seconds = self._histogram(
-            "mailtls_rollout_duration_seconds", "From the first pod told to the last one verified.", _MINUTES
+            "mailtls_rollout_duration_seconds",
+            "From the first pod reloaded or restarted to the last one verified.",
+            _MINUTES,
         )
         self._acme = self._counter("mailtls_acme_requests_total", "Requests to ACME servers.", "type", "code")
         self._skew = self._gauge(
@@ -59,8 +61,8 @@ class Metrics(ResourceMetrics):
             "mailtls_bulkhead_waiting",
             "Resources that wait until fewer others wait on the same CA, DNS server or pods.",
         )
-        self._passes = self._histogram(
-            "mailtls_reconcile_duration_seconds", "How long passes over one resource took.", _PASSES
+        self._reconciles = self._histogram(
+            "mailtls_reconcile_duration_seconds", "How long reconciles of one resource took.", _RECONCILE_SECONDS
         )
         self._leader = self._gauge("mailtls_leader", "1 while this replica leads.")
         build = self._gauge("mailtls_build_info", "Always 1; the version is in the label.", "version")
@@ -86,7 +88,7 @@ class Metrics(ResourceMetrics):
         """Note how many seconds our clock is ahead of an ACME server's, negative when behind."""
         with self._lock:
             self._skew_of.pop(server, None)
-            self._skew_of[server] = None  # the last is the one heard of last
+            self._skew_of[server] = None  # the last is the one that answered last
             if len(self._skew_of) > MOST_SERVERS:
                 oldest = next(iter(self._skew_of))
                 del self._skew_of[oldest]
@@ -102,8 +104,8 @@ class Metrics(ResourceMetrics):
         self._writes.labels(verb).inc()
 
     def reconciled(self, seconds: float) -> None:
-        """Note how long a pass took."""
-        self._passes.observe(seconds)
+        """Note how long a reconcile took."""
+        self._reconciles.observe(seconds)
 
     def watch_queue(self, depth: Callable[[], int], oldest: Callable[[], float]) -> None:
         """Ask at each scrape for the queue's length, and how many seconds its oldest has waited."""
@@ -115,7 +117,7 @@ class Metrics(ResourceMetrics):
         self._late.set_function(lambda: float(late()))
 
     def watch_line(self, waiting: Callable[[], int]) -> None:
-        """Ask `waiting` at each scrape how many resources stand in line for a place in a bulkhead."""
+        """Ask `waiting` at each scrape how many resources wait for a place in a bulkhead."""
         self._in_line.set_function(lambda: float(waiting()))
 
     def watch_leader(self, is_leading: Callable[[], bool]) -> None:

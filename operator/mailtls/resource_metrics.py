@@ -115,7 +115,7 @@ class ResourceMetrics:
 
         A port that showed no certificate this time keeps the expiry date last seen there, and whether it matched. A
         port probed at several addresses is as good as the worst of them. `resting` are ports of pods that live but are
-        not ready: nobody probes them, and what was last found there stands beside the finding PodNotReady.
+        not ready: nobody probes them, and what was last found there stays beside the finding PodNotReady.
         """
         ports: dict[Labels, list[Endpoint]] = {}
         for endpoint in endpoints:

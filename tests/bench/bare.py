@@ -5,18 +5,21 @@ What Kubernetes costs is the difference; the ratio holds on fast and slow machin
 
 from __future__ import annotations
 
+import base64
+import math
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.stage import solvers
-from mailtls.api.reading.acme import default_acme
+from bench.stage import TSIG_SECRET, solvers
+from fakes.cluster import FakeCluster
 from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.controller.composition import Composition, compose, defaults_of
+from mailtls.controller.election import Leadership
+from mailtls.controller.parts import Parts
 from mailtls.controller.queue import WorkQueue
 from mailtls.issuance import keys
-from mailtls.issuance.acme.account import Account
-from mailtls.issuance.acme.session import Identity, Session
 from mailtls.issuance.order import (
     Action,
     Download,
@@ -28,16 +31,21 @@ from mailtls.issuance.order import (
     RequestValidation,
     next_action,
 )
-from mailtls.issuance.solvers.base import ChallengeResponse, Surroundings
+from mailtls.issuance.solvers.base import ChallengeResponse
+from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.policy import challenge_type_of
-from mailtls.issuance.solvers.registry import SOLVERS, Solvers
+from mailtls.kube.claims import Claims
+from mailtls.metrics import Metrics
 from mailtls.net.deadline import SystemClock
+from mailtls.settings import Settings
 from testbed.console import Trouble
 
 if TYPE_CHECKING:
     from bench.stage import Stage
     from mailtls.api.spec import Acme
+    from mailtls.issuance.acme.account import Account
     from mailtls.issuance.order_state import OrderState
+    from mailtls.issuance.solvers.registry import Solvers
 
 _WITHIN = 90.0
 
@@ -135,14 +143,29 @@ class BareIssuing:
 
 def bare_rate(stage: Stage, count: int) -> float:
     """Issue `count` certificates with a fresh account; gives certificates per second."""
-    acme = default_acme(
-        {"server": stage.pebble.directory_url, "solvers": solvers(stage.zone)}, stage.sandbox.name, SOLVERS
-    )
+    made, settings = composed(stage)
+    acme = defaults_of(settings).acme
     assert acme is not None
-    identity = Identity(stage.pebble.directory_url, keys.generate(PrivateKeyPolicy()).pem, "bare@" + stage.zone.name)
-    roots = stage.pebble.authority.read_text(encoding="utf-8")
-    account = Account(Session(identity, SystemClock(), lambda _kind, _code: None, roots_pem=roots))
+    account = made.accounts.of(acme)
     assert account.url  # registered beforehand: a warm account, as the operator's
-    made = Solvers(SOLVERS, Surroundings(), lambda _ref: stage.zone.key.secret.encode())
     journeys = [Journey(stage.zone.host(f"bare-{number:03}")) for number in range(count)]
-    return BareIssuing(account, made, acme, journeys).run()
+    return BareIssuing(account, made.solvers, acme, journeys).run()
+
+
+def composed(stage: Stage) -> tuple[Composition, Settings]:
+    """The operator's own objects, over an API server that is a dictionary."""
+    cluster, leadership = FakeCluster(), Leadership()
+    leadership.extend(math.inf)
+    secret = {"secret": base64.b64encode(stage.zone.key.secret.encode()).decode()}
+    place = f"/api/v1/namespaces/{stage.sandbox.name}/secrets"
+    cluster.create(place, {"metadata": {"name": TSIG_SECRET, "namespace": stage.sandbox.name}, "data": secret})
+    settings = Settings(
+        stage.sandbox.name,
+        "bare",
+        acme_server=stage.pebble.directory_url,
+        acme_email=f"bare@{stage.zone.name}",
+        acme_ca_bundle_file=stage.pebble.authority,
+        acme_solvers=tuple(solvers(stage.zone)),
+    )
+    parts = Parts(settings, cluster, Metrics(), leadership, Tokens(), Claims(), threading.Event())
+    return compose(parts), settings

@@ -43,7 +43,7 @@ from mailtls.stage import Adapters, AnyStage, Plan
 from mailtls.stages import STAGES
 
 log = structlog.get_logger()
-DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its pass lasts as long where a resolver is dead
+DOMAINS_WITHIN = 15.0  # seconds for all domains of a resource: its reconcile lasts as long where a resolver is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def build(parts: Parts) -> Work:
 
 
 class Controller:
-    """The work of a replica and what feeds it: queue, bulkheads, the intake of what the watches tell, and the sweep.
+    """The work of a replica and what feeds it: queue, bulkheads, the intake of events, and the sweep.
 
     `seen` knows our own writes. Nothing runs before `queue.start()`.
     """
@@ -153,7 +153,7 @@ class Controller:
 
 
 def _while_leading(leadership: Leadership, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:
-    """Have no effect of a pass, its report included, where another replica may lead by now."""
+    """Have no effect of a reconcile, its report included, where another replica may lead by now."""
 
     def reconcile_while_leading(key: Key) -> float | None:
         with guarded(leadership.require):

@@ -37,7 +37,7 @@ class _Series:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Posts Events of a resource; losing one must not lose the pass. `count` holds those that were withheld."""
+    """Posts Events of a resource; losing one must not lose the reconcile. `count` holds those that were withheld."""
 
     cluster: Cluster
     clock: Clock

@@ -27,7 +27,7 @@ class Seen:
     """The versions of objects that we wrote ourselves, so that their events are known. Bounded; safe for threads."""
 
     OBJECTS: Final = 20_000
-    VERSIONS: Final = 16  # the events of a busy pass arrive late, and then all at once
+    VERSIONS: Final = 16  # the events of a busy reconcile arrive late, and then all at once
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -71,7 +71,7 @@ class Intake:
         self._lock = Lock()
         self._decided: dict[Key, Json] = {}
         self._primed: set[Key] = set()  # those whose first listing is still to come
-        self._told_meanwhile: set[Key] = set()  # those the watch told of since the last sweep began to list
+        self._events_meanwhile: set[Key] = set()  # those with an event since the last sweep began to list
 
     def prime(self, resources: Iterable[Json]) -> None:
         """Take in all resources before the watches start; their first listing then says nothing new."""
@@ -86,7 +86,7 @@ class Intake:
         """Take in an event of a MailServerTLS; `change` None means that it was listed."""
         key = _key(resource)
         with self._lock:
-            self._told_meanwhile.add(key)
+            self._events_meanwhile.add(key)
             if change == "DELETED":
                 others = self._forget(key)
                 self._seen.forget(resource)
@@ -97,7 +97,7 @@ class Intake:
         self._wake(key, others)
 
     def is_own_write(self, secret: Json) -> bool:
-        """Whether an event tells of exactly what we wrote."""
+        """Whether an event is about exactly what we wrote."""
         return self._seen.is_echo(secret)
 
     def secret(self, change: str | None, secret: Json) -> None:
@@ -131,11 +131,11 @@ class Intake:
     def sweep(self, list_all: Callable[[], Iterable[Json]]) -> None:
         """List everything: every resource is looked at, and those that vanished unseen are taken leave of.
 
-        What the watch tells meanwhile is newer than the list: such a resource is neither taken from the list nor missed
+        An event that comes meanwhile is newer than the list: such a resource is neither taken from the list nor missed
         in it.
         """
         with self._lock:
-            known, self._told_meanwhile = set(self._decided), set()
+            known, self._events_meanwhile = set(self._decided), set()
         listed = set()
         for resource in list_all():
             listed.add(_key(resource))
@@ -145,7 +145,7 @@ class Intake:
 
     def _take_from_list(self, key: Key, resource: Json | None) -> None:
         with self._lock:
-            is_old = key in self._told_meanwhile
+            is_old = key in self._events_meanwhile
             if resource is not None and not is_old:
                 is_news = self._decided.get(key) != _decided_in(resource)
                 self._decided[key] = _decided_in(resource)

@@ -135,7 +135,7 @@ class Operator:
         left = partial(_left, begun)
         self._watches.stop()
         if not self._queue.stop(left(WORKERS_GRACE)):
-            log.warning("a pass did not end in time and is cut off; the next leader goes on from what it saved")
+            log.warning("a reconcile did not end in time and is cut off; the next leader goes on from what it saved")
         if not self._watches.join(left(WATCHES_GRACE)):
             log.warning("the watches did not end in time")
         withdrawal = Thread(target=self._withdraw, name="withdraw", daemon=True)

@@ -65,8 +65,8 @@ class Work:
 
     `begin` is called before all, and by each sweep; it may raise `Unreachable` and is called again then. `withdraw`
     takes back what it published, by a cluster that gives up soon; both raise `PassEnded` where we do not lead.
-    `restore` is called with each resource that exists, before the first pass. `heard` is called for a key that the
-    watches tell of, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
+    `restore` is called with each resource that exists, before the first reconcile. `heard` is called for a key with an
+    event, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
     against, None where all is well; `late` how many workers come near to that.
     """
 
@@ -81,7 +81,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How orders that stand open are closed when nobody goes on with them.
+    """How open orders are closed when nobody goes on with them.
 
     `held` lists their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
     exceptions of `telling` say is fit to be shown.

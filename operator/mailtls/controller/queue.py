@@ -1,7 +1,7 @@
 """A work queue of keys: each key at most once in line, never twice at work, none forgotten.
 
 Level-triggered, as controllers are: a key says only that something about it may have changed. While it is worked on,
-any number of further hints end in exactly one more pass.
+any number of further hints end in exactly one more reconcile.
 """
 
 import heapq
@@ -74,13 +74,13 @@ class _Timers(Generic[K]):
 
 
 class WorkQueue(Generic[K]):
-    """Runs `reconcile(key)` in worker threads; it returns the seconds until the next pass, None for no timer.
+    """Runs `reconcile(key)` in worker threads; it returns the seconds until the next reconcile, None for no timer.
 
-    When a pass begins, the key's timer is cleared: the pass decides anew when the next one is due. Of the times asked
-    for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last pass
-    failed rests for `Delays.rest` seconds at most, so that events caused by the failing pass itself make no loop.
+    When a reconcile begins, the key's timer is cleared: it decides anew when the next one is due. Of the times asked
+    for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last reconcile
+    failed rests for `Delays.rest` seconds at most, so that events caused by the failing reconcile itself make no loop.
 
-    `workers` passes are at work at a time. `spare` threads stand in for passes that are `away`. Of those
+    `workers` reconciles are at work at a time. `spare` threads stand in for reconciles that are `away`. Of those
     that wait, a key of the `party` that has the fewest at work is next.
     """
 
@@ -118,12 +118,12 @@ class WorkQueue(Generic[K]):
             thread.start()
 
     def add(self, key: K) -> None:
-        """Ask for a pass now, or for one more when the key is being worked on."""
+        """Request a reconcile now, or for one more when the key is being worked on."""
         with self._work:
             self._add(key)
 
     def add_after(self, key: K, delay: float) -> None:
-        """Ask for a pass in `delay` seconds; an earlier one that is due already stays."""
+        """Request a reconcile in `delay` seconds; an earlier one that is due already stays."""
         with self._work:
             self._schedule(key, delay)
 
@@ -140,7 +140,7 @@ class WorkQueue(Generic[K]):
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Let another key be worked on meanwhile: the pass that calls this only waits, for something that may be dead.
+        """Let another key be worked on meanwhile: who calls this only waits, for something that may be dead.
 
         When it is back, it goes on at once; others begin only when there are few enough at work again.
         """
@@ -158,7 +158,7 @@ class WorkQueue(Generic[K]):
         return all(thread.is_alive() for thread in self._threads)
 
     def stop(self, grace: float) -> bool:
-        """Begin no more passes and wait up to `grace` seconds for those that run; False when some still do."""
+        """Begin no more reconciles and wait up to `grace` seconds for those that run; False when some still do."""
         with self._work:
             self._stopped = True
             self._work.notify_all()
@@ -223,7 +223,7 @@ class WorkQueue(Generic[K]):
         error: Exception | None = None
         try:
             delay = self._reconcile(key)
-        except Exception as failure:  # noqa: BLE001 - whatever a pass meets, the worker goes on
+        except Exception as failure:  # noqa: BLE001 - whatever a reconcile meets, the worker goes on
             error = failure
         self._took(time.monotonic() - begun)
         if error is None:
@@ -269,10 +269,10 @@ class WorkQueue(Generic[K]):
 def _say(error: Exception, failures: int, delay: float) -> None:
     """What the outside did is one line; a defect of ours comes with its traceback."""
     if isinstance(error, PassEnded):
-        log.info("the pass ends", why=str(error))
+        log.info("the reconcile ends", why=str(error))
     elif isinstance(error, Conflict) and failures == 1:
         log.debug("somebody else wrote first", error=str(error))
     elif isinstance(error, ApiError | Unreachable):
-        log.warning("the pass is tried again", error=str(error), failures=failures, seconds=round(delay, 1))
+        log.warning("the reconcile is tried again", error=str(error), failures=failures, seconds=round(delay, 1))
     else:
-        log.error("the pass failed", failures=failures, seconds=round(delay, 1), exc_info=error)
+        log.error("the reconcile failed", failures=failures, seconds=round(delay, 1), exc_info=error)

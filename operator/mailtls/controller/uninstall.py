@@ -1,4 +1,4 @@
-"""The last act of an installation: close what orders stand open, so that no finalizer outlives the operator.
+"""The last act of an installation: close all open orders, so that no finalizer outlives the operator.
 
 `helm uninstall` runs it as a Job before it deletes anything. It must end soon and never be in the way: what cannot be
 closed in time is let go of: a challenge response that stays behind is harmless, a namespace that cannot be deleted is

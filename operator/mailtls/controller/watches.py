@@ -49,7 +49,7 @@ def register(
     async def secret(event: kopf.RawEvent, **_: Any) -> None:
         found = dict(event["object"])
         if not intake.is_own_write(found):
-            await asyncio.sleep(ECHO_SECONDS)  # a watch may be faster than the answer to the write that it tells of
+            await asyncio.sleep(ECHO_SECONDS)  # a watch may be faster than the answer to the write that it reports
         intake.secret(event["type"], found)
 
     for kind in kinds:
@@ -58,7 +58,7 @@ def register(
 
 
 def _watch_workloads(registry: kopf.OperatorRegistry, intake: Intake, kind: WorkloadKind) -> None:
-    """Watch the workloads and not their pods: there are far fewer, and their status tells when a pod changes."""
+    """Watch the workloads and not their pods: there are far fewer, and their status changes with their pods."""
 
     @kopf.on.event("apps", "v1", PLURALS[kind], registry=registry)
     async def workload(event: kopf.RawEvent, **_: Any) -> None:
@@ -85,7 +85,7 @@ def tune(settings: kopf.OperatorSettings, *, scan: bool) -> None:
     settings.peering.standalone = True  # a Lease elects; peering pauses both of two equal replicas
     settings.scanning.disabled = not scan
     settings.persistence.diffbase_storage = NoHistory()
-    settings.posting.enabled = False  # Events tell of transitions, and are our own
+    settings.posting.enabled = False  # Events report transitions, and are our own
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
@@ -153,7 +153,7 @@ class Watches:
         asked_at = self._asked_at
         if asked_at is None:
             self._asked_at = time.monotonic()
-            with suppress(RuntimeError):  # it ends at this very moment: the next look will tell
+            with suppress(RuntimeError):  # it ends at this very moment: the next check will say
                 self._loop.call_soon_threadsafe(self._answer)
             return True
         return time.monotonic() - asked_at < SILENCE

@@ -35,7 +35,7 @@ class Listings:
         """Return the resources that should look at the workload's pods; `change` None means that it was listed.
 
         Its status counts pods that are ready, so it changes with every one of them. What is listed for the first time
-        was there when the first pass looked; what is listed again follows a gap in the watch.
+        was there when the first reconcile looked; what is listed again follows a gap in the watch.
         """
         meta = workload["metadata"]
         place = meta["namespace"], f"{kind}/{meta['name']}"
@@ -66,7 +66,7 @@ class Listings:
 
 
 def _standing(workload: Json) -> Json:
-    """What of a workload tells of its pods: how many there should be, of which template, and how far they are."""
+    """What a workload says about its pods: how many there should be, of which template, and how far they are."""
     meta, status = workload["metadata"], workload.get("status") or {}
     template = workload["spec"]["template"].get("metadata") or {}
     return {

@@ -26,7 +26,7 @@ from mailtls.kube.request import (
     UNAUTHORIZED,
     USER_AGENT,
     Answer,
-    Line,
+    LoginRoute,
     Patience,
     Request,
     parsed_object,
@@ -45,8 +45,8 @@ GONE: Final = 410
 class KubernetesCluster:
     """Implements `ports.Cluster`; safe for threads, one connection each.
 
-    `load` is called at first and again after a 401. `written` hears of every write that succeeded: the verb, and what
-    the server answered.
+    `load` is called at first and again after a 401. `written` is called after each write that succeeded, with the verb
+    and what the server answered.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class KubernetesCluster:
         self._lock = Lock()
         self._client = ApiClient(load())
         self._commands = Commands()
-        self._line: Line | None = None
+        self._route: LoginRoute | None = None
 
     def get(self, path: str) -> Json | None:
         """Return the object, None when it does not exist."""
@@ -192,7 +192,9 @@ class KubernetesCluster:
                     raise failure
                 wait += answer.retry_after or 0.0
             except TimeoutError:
-                raise Unreachable("The API server was not asked: the deadline of the step has passed.") from None
+                raise Unreachable(
+                    "No request was sent to the API server: the deadline of the step has passed."
+                ) from None
             except HTTPError as broken:
                 failure = Unreachable(f"No answer from the API server: {broken}")
                 if not request.may_repeat and not isinstance(broken, ConnectTimeoutError | NewConnectionError):
@@ -212,15 +214,15 @@ class KubernetesCluster:
         return answer
 
     def _once(self, client: Any, request: Request) -> Answer:
-        line = self._line_of(client)
-        headers, body = line.headers, None
+        route = self._route_of(client)
+        headers, body = route.headers, None
         if request.body is not None:
             headers = {**headers, "Content-Type": request.content_type}
             body = json.dumps(request.body).encode()
-        path = f"{line.prefix}{request.path}"
+        path = f"{route.prefix}{request.path}"
         if request.method != "GET":
             before_effect()  # here, so that a write that is tried again is looked at again
-        response = line.pool.urlopen(
+        response = route.pool.urlopen(
             request.method,
             f"{path}?{urlencode(request.query)}" if request.query else path,
             body=body,
@@ -230,11 +232,11 @@ class KubernetesCluster:
         )
         return Answer(response.status, response.data, retry_after_seconds(response.headers.get("Retry-After")))
 
-    def _line_of(self, client: Any) -> Line:
-        line = self._line
-        if line is None or line.client is not client or time.monotonic() > line.until:
-            line = self._line = Line.of(client)  # two threads may both find it: that costs only time
-        return line
+    def _route_of(self, client: Any) -> LoginRoute:
+        route = self._route
+        if route is None or route.client is not client or time.monotonic() > route.until:
+            route = self._route = LoginRoute.of(client)  # two threads may both find it: that costs only time
+        return route
 
     def _log_in_again(self, used: Any) -> None:
         """Load the credentials again, once for all threads that met the same 401."""

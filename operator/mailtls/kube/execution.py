@@ -53,7 +53,7 @@ class _Streams:
 
 
 class _Running:
-    """One command and its connection; whoever reads it to the end tells those who wait for the same command."""
+    """One command and its connection; whoever reads it to the end informs those who wait for the same command."""
 
     def __init__(self, connection: Any) -> None:
         self._connection, self._streams = connection, _Streams()
@@ -167,30 +167,30 @@ def _listen(connection: Any, streams: _Streams, deadline: float) -> bool:
 
 def refusal(status: int, body: bytes) -> Exception:
     """Turn an HTTP answer that is no success into what callers know."""
-    told = _status(body)
-    message = told.get("message") or body[:300].decode("utf-8", "replace") or "no explanation"
+    answer = _status(body)
+    message = answer.get("message") or body[:300].decode("utf-8", "replace") or "no explanation"
     if status in RETRYABLE:
         return Unreachable(f"The API server answered {status}: {message}")
-    return ApiError(status, told.get("reason") or "Unknown", message)
+    return ApiError(status, answer.get("reason") or "Unknown", message)
 
 
 def _status(body: bytes | bytearray) -> Json:
     try:
-        told = json.loads(body)
+        status = json.loads(body)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return status if isinstance(status, dict) else {}
 
 
 def _exit_code(body: bytearray) -> int:
     """Read the final Status: success, an exit code among its causes, or why the command never started."""
-    told = _status(body)
-    if not told:
+    status = _status(body)
+    if not status:
         raise Unreachable("The connection to the container ended without a result.")
-    if told.get("status") == "Success":
+    if status.get("status") == "Success":
         return 0
-    causes = (told.get("details") or {}).get("causes") or []
+    causes = (status.get("details") or {}).get("causes") or []
     codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
     if codes:
         return int(codes[0])
-    raise ApiError(int(told.get("code") or 500), told.get("reason") or "InternalError", told.get("message") or "")
+    raise ApiError(int(status.get("code") or 500), status.get("reason") or "InternalError", status.get("message") or "")

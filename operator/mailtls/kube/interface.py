@@ -1,4 +1,4 @@
-"""What is asked of the Kubernetes API, how it fails, and what its refusals mean to an administrator."""
+"""What requests to the Kubernetes API there are, how they fail, and what its refusals mean to an administrator."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ OUTPUT_LIMIT: Final = 300
 
 
 def finding_of_refusal(error: ApiError) -> Finding:
-    """Name what stands in the way: the first check that knows it; the rest is said in the server's words."""
+    """Name the obstacle: the first check that knows it; the rest is said in the server's words."""
     return refused_by_rule(error) or _unknown(error)
 
 

@@ -33,11 +33,11 @@ class Seal:
 
     def of(self, *parts: bytes) -> str:
         """Seal parts in their order, in lower-case hexadecimal; raises what the `Cluster` raises."""
-        told = new(self._the_key(), digestmod=sha256)
+        code = new(self._the_key(), digestmod=sha256)
         for part in parts:
-            told.update(len(part).to_bytes(8, "big"))  # so that nothing can move from one part to the next
-            told.update(part)
-        return told.hexdigest()
+            code.update(len(part).to_bytes(8, "big"))  # so that nothing can move from one part to the next
+            code.update(part)
+        return code.hexdigest()
 
     def fits(self, seal: str, *parts: bytes) -> bool:
         """Whether the operator sealed exactly these parts."""
@@ -139,9 +139,9 @@ def sealed(body: Json, seal: Seal) -> Json:
     """Add the seals that go with the entries of a staged Secret."""
     data = dict(body["data"])
     if "tls.key" in data:
-        told = seal.of(*_staged_parts(body))
+        code = seal.of(*_staged_parts(body))
         written = entry(body, "order.json").decode()
-        data |= {SEAL: encoded(told), ORDER_SEAL: encoded(seal.of(*order_parts(told, written)))}
+        data |= {SEAL: encoded(code), ORDER_SEAL: encoded(seal.of(*order_parts(code, written)))}
     if COPY in data:
         data[COPY_SEAL] = encoded(seal.of(b"copy", *_identity(body), entry(body, COPY)))
     return body | {"data": data}

@@ -60,7 +60,7 @@ def children(parent: Json, *keys: str) -> list[Json]:
 
 
 def certificate_mounts(pod_spec: Json, secret_name: str) -> tuple[Mount, ...]:
-    """List the containers that mount the certificate and can be told to reload, updating mounts first."""
+    """List the containers that mount the certificate and can be reloaded, updating mounts first."""
     files = dict(_certificate_files(pod_spec, secret_name))
     found = [
         mount

@@ -58,7 +58,7 @@ class PreviousPairs:
         return displaced if displaced is not None and _leaf(pair) == _leaf(serving) else pair
 
     def exchange(self, desired: Desired, serving: ServingSecret, pair: ServingSecret, hold: Hold) -> ServingSecret:
-        """Let `pair` serve and keep what served; the wish is heeded with the very write that grants it.
+        """Let `pair` serve and keep what served; the request is handled with the very write that fulfils it.
 
         Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
         """
@@ -86,7 +86,7 @@ class PreviousPairs:
         )
 
     def refuse(self, desired: Desired, serving: ServingSecret) -> ServingSecret:
-        """Heed a wish that cannot be granted, so that it is not granted later, when nobody thinks of it any more."""
+        """Mark a request that cannot be fulfilled as handled, so that it is not fulfilled when nobody expects it."""
         patch = {"metadata": {"annotations": {ROLLBACK_HANDLED: desired.rollback_requested}}}
         saved = self._cluster.merge(path(desired.key.namespace, desired.secret_name), patch)
         return replace(

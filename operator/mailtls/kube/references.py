@@ -38,7 +38,7 @@ class References:
         self._sights: Expiring[str, ObjectVersion] = Expiring(_SHARED_SECONDS, now=lambda: clock.now().timestamp())
 
     def look(self, refs: Iterable[DataRef]) -> tuple[ObjectVersion, ...]:
-        """Return how each object looks; one that is not there, or that we may not see, is a sight as well."""
+        """Return the version of each object; one that is not there, or that we may not see, has one as well."""
         return tuple(self._sights.get(path) or self._sights.put(path, self._sight(path)) for path in _paths(refs))
 
     def _sight(self, path: str) -> ObjectVersion:
@@ -61,10 +61,10 @@ def _paths(refs: Iterable[DataRef]) -> tuple[str, ...]:
 
 
 def _changed_at(metadata: Json) -> datetime | None:
-    """When the object was last written, as its field managers tell; None where nobody does."""
-    told = [metadata.get("creationTimestamp"), *(each.get("time") for each in metadata.get("managedFields") or ())]
+    """When the object was last written, as its field managers record; None where none does."""
+    written = [metadata.get("creationTimestamp"), *(each.get("time") for each in metadata.get("managedFields") or ())]
     times = []
-    for text in told:
+    for text in written:
         with suppress(ValueError, TypeError):
             times.append(datetime.fromisoformat(text).astimezone(UTC))
     return max(times, default=None)

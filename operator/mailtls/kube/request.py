@@ -1,4 +1,4 @@
-"""One request to the API server and its answer: what both hold, and how an answer is told from a failure."""
+"""One request to the API server and its answer: what both hold, and how an answer is distinguished from a failure."""
 
 import json
 import time
@@ -49,7 +49,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LoginRoute:
     """What requests of one login have in common, worked out once for many of them; `until` is in monotonic seconds."""
 
     client: Any
@@ -59,7 +59,7 @@ class Line:
     pool: Any
 
     @classmethod
-    def of(cls, client: Any) -> "Line":
+    def of(cls, client: Any) -> "LoginRoute":
         """Find the way; through a proxy every request finds its own."""
         configuration = client.configuration
         host, manager = configuration.host.rstrip("/"), client.rest_client.pool_manager
@@ -83,11 +83,13 @@ class Answer:
         if self.status < 400:  # noqa: PLR2004
             return None
         try:
-            told = json.loads(self.data)
+            status = json.loads(self.data)
         except ValueError:
-            told = {}
-        reason = (told.get("reason") if isinstance(told, dict) else None) or "Unknown"
-        said = (told.get("message") if isinstance(told, dict) else None) or self.data[:300].decode("utf-8", "replace")
+            status = {}
+        reason = (status.get("reason") if isinstance(status, dict) else None) or "Unknown"
+        said = (status.get("message") if isinstance(status, dict) else None) or self.data[:300].decode(
+            "utf-8", "replace"
+        )
         if self.status == CONFLICT:
             return Conflict(self.status, reason, said)
         if self.status == TOO_MANY_REQUESTS or self.status >= SERVER_ERRORS:

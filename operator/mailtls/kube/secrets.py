@@ -170,10 +170,10 @@ class Secrets:
 
     def _save_order(self, place: str, staged: Staged, data: dict[str, str]) -> Staged:
         written = order_json(staged)
-        told = self.seal.of(*order_parts(staged.seal, written))
+        order_seal = self.seal.of(*order_parts(staged.seal, written))
         patch: Json = {
             "metadata": {"resourceVersion": staged.resource_version},
-            "data": data | {"order.json": encoded(written), ORDER_SEAL: encoded(told)},
+            "data": data | {"order.json": encoded(written), ORDER_SEAL: encoded(order_seal)},
         }
         if not staged.is_open:
             patch["metadata"]["finalizers"] = None
@@ -239,7 +239,7 @@ class Secrets:
         """Return the keys (hash of the public half) and servers of all open orders that we sealed.
 
         One list at a time, shared by all who ask: the Secrets of a large cluster take tens of megabytes each time.
-        Nobody is given one that was begun before he asked. Raises `Busy` when it takes long.
+        Nobody gets one that was begun before they asked. Raises `Busy` when it takes long.
         """
         places, me = tuple(namespaces), object()
         for _ in range(2):  # the second time either it is ours, or it was begun after the one that we waited for

@@ -63,7 +63,7 @@ class Staged:
     """The next key, saved before it is used, with the journal of the order it is for.
 
     `is_open` until the order is over and its challenges are removed; `order_url` None: an order was meant, and whether
-    the CA heard of it is not known. `replaces_sha256` is the leaf that served when it was staged, None where none did.
+    the CA received it is not known. `replaces_sha256` is the leaf that served when it was staged, None where none did.
     """
 
     spki_sha256: str

@@ -276,7 +276,7 @@ def test_a_failure_says_nothing_of_local_values(form: LogFormat, capsys: pytest.
         queue.add("mail/a")
         assert eventually(lambda: bool(queue._failures))
     said = capsys.readouterr().err
-    assert "the pass failed" in said
+    assert "the reconcile failed" in said
     assert "mail/a" in said
     assert "of 27 characters" in said
     assert "BEGIN PRIVATE KEY" not in said
