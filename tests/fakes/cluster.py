@@ -3,18 +3,32 @@
 import copy
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
 from mailtls.net.effects import before_effect
 
+Answer = Callable[[Sequence[str]], Executed]
+
 
 class FakeCluster:
-    """Thread-safe; `writes` tells what was written, `is_down` makes every call fail."""
+    """Thread-safe; `requests` holds all that was asked (verb, path, detail), `writes` what was written.
 
-    def __init__(self) -> None:
-        self.objects: dict[str, Json] = {}
+    `answer` runs commands, `refuse` maps a verb to what the API server says instead; `is_down` makes every call fail.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, Json] | None = None,
+        *,
+        answer: Answer | None = None,
+        refuse: Mapping[str, Exception] | None = None,
+    ) -> None:
+        self.objects: dict[str, Json] = copy.deepcopy(dict(objects or {}))
+        self.answer, self.refuse = answer, dict(refuse or {})
+        self.requests: list[tuple[str, str, Any]] = []
         self.writes: list[tuple[str, str]] = []
         self.reads: list[str] = []
         self.lists: list[str] = []
@@ -26,7 +40,7 @@ class FakeCluster:
     def get(self, path: str) -> Json | None:
         """Return a copy of the object at `path`."""
         with self._lock:
-            self._answer()
+            self._enter("get", path)
             self.reads.append(path)
             return copy.deepcopy(self.objects.get(path))
 
@@ -37,7 +51,7 @@ class FakeCluster:
         """
         wanted = dict(term.split("=", 1) for term in label_selector.split(",") if term)
         with self._lock:
-            self._answer()
+            self._enter("list", path, label_selector)
             self.lists.append(path)
             found = [each for name, each in self.objects.items() if path in _places(name)]
             return copy.deepcopy([each for each in found if wanted.items() <= _labels(each).items()])
@@ -46,7 +60,7 @@ class FakeCluster:
         """Store a new object."""
         target = f"{path}/{body['metadata']['name']}"
         with self._lock:
-            self._answer()
+            self._enter("create", path, body)
             if target in self.objects:
                 raise Conflict(409, "AlreadyExists", target)
             return self._store("create", target, body)
@@ -54,7 +68,7 @@ class FakeCluster:
     def replace(self, path: str, body: Json) -> Json:
         """Store an object whose version is the newest."""
         with self._lock:
-            self._answer()
+            self._enter("replace", path, body)
             self._check_version(path, body)
             return self._store("replace", path, body)
 
@@ -64,7 +78,7 @@ class FakeCluster:
         A version that `body` names counts only where there is an object.
         """
         with self._lock:
-            self._answer()
+            self._enter("apply", path, body)
             if path in self.objects:
                 self._check_version(path, body)
             kept = _without(self.objects.get(path, {}), self._applied.get(path, {}), body)
@@ -75,14 +89,14 @@ class FakeCluster:
     def merge(self, path: str, body: Json) -> Json:
         """Merge `body` in as RFC 7386 says."""
         with self._lock:
-            self._answer()
+            self._enter("merge", path, body)
             self._check_version(path, body)
             return self._store("merge", path, _merged(self.objects[path], body))
 
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Remove the object."""
         with self._lock:
-            self._answer()
+            self._enter("delete", path, uid)
             if uid is not None and path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
                 raise Conflict(409, "Conflict", path)
             before_effect()
@@ -90,18 +104,30 @@ class FakeCluster:
                 self.writes.append(("delete", path))
 
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
-        """Run nothing: there are no containers here."""
-        raise ApiError(404, "NotFound", f"{namespace}/{pod}/{container}: {' '.join(command)} for {timeout} s")
+        """Run a command by `answer`; without one there are no containers here."""
+        assert timeout > 0
+        before_effect()
+        self._enter("execute", f"{namespace}/{pod}/{container}", tuple(command))
+        if self.answer is None:
+            raise ApiError(404, "NotFound", f"{namespace}/{pod}/{container}: {' '.join(command)}")
+        return self.answer(command)
 
-    def _answer(self) -> None:
+    def verbs(self) -> tuple[str, ...]:
+        """Return the verbs of all requests in order."""
+        return tuple(verb for verb, _, _ in self.requests)
+
+    def _enter(self, verb: str, path: str, detail: Any = None) -> None:
+        self.requests.append((verb, path, copy.deepcopy(detail)))
         if self.is_down:
             raise Unreachable("the API server is down")
+        if verb in self.refuse:
+            raise self.refuse[verb]
 
     def _check_version(self, path: str, body: Json) -> None:
         if path not in self.objects:
             raise ApiError(404, "NotFound", path)
         version = (body.get("metadata") or {}).get("resourceVersion")
-        if version is not None and version != self.objects[path]["metadata"]["resourceVersion"]:
+        if version is not None and version != self.objects[path]["metadata"].get("resourceVersion"):
             raise Conflict(409, "Conflict", path)
 
     def _store(self, verb: str, path: str, body: Json) -> Json:

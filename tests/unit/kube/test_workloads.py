@@ -20,6 +20,8 @@ from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import RestartWorkload, RolledOut
 
 PATH = "/apis/apps/v1/namespaces/mail/statefulsets/postfix"
+PODS = "/api/v1/namespaces/mail/pods"
+LABELS = {"app": "postfix"}
 COMMAND = ("postfix", "reload")
 
 
@@ -47,12 +49,16 @@ def reason(state: WorkloadState) -> Reason | None:
 def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     """All that a rollout wants to know comes from one get and one list."""
     told, restarted = {"mailtls.dev/certificate.mx-tls": NEW}, {"mailtls.dev/restarted-for.mx-tls": NEW}
-    cluster = kube.FakeCluster(
-        {PATH: kube.workload(template={"annotations": restarted})},
-        [kube.pod("postfix-10"), kube.pod("postfix-2", annotations=told), kube.pod("postfix-0", ready="False")],
-    )
+    pods = [
+        kube.pod("postfix-10", labels=LABELS),
+        kube.pod("postfix-2", annotations=told, labels=LABELS),
+        kube.pod("postfix-0", ready="False", labels=LABELS),
+        kube.pod("another", labels={"app": "another"}),
+    ]
+    placed = {f"{PODS}/{each['metadata']['name']}": each for each in pods}
+    cluster = FakeCluster({PATH: kube.workload(template={"annotations": restarted}), **placed})
     found = observe(cluster, "mail", wanted(), "mx-tls")
-    assert cluster.requests == [("get", PATH, None), ("list", "/api/v1/namespaces/mail/pods", "app=postfix")]
+    assert cluster.requests == [("get", PATH, None), ("list", PODS, "app=postfix")]
     assert (found.finding, found.template_sha256, found.replicas_wanted) == (None, NEW, 2)
     assert [pod.name for pod in found.pods] == ["postfix-0", "postfix-2", "postfix-10"]
     assert [pod.ready for pod in found.pods] == [False, True, True]
@@ -146,7 +152,7 @@ def test_start_of_the_container_that_reads_the_certificate_is_told() -> None:
 
 def test_missing_workload_is_named_with_its_namespace() -> None:
     """The message says what is missing where."""
-    found = observe(kube.FakeCluster(), "mail", wanted(), "mx-tls")
+    found = observe(FakeCluster(), "mail", wanted(), "mx-tls")
     assert reason(found) is Reason.WORKLOAD_NOT_FOUND
     assert found.finding is not None
     assert "StatefulSet/postfix" in found.finding.message
@@ -157,7 +163,7 @@ def test_missing_workload_is_named_with_its_namespace() -> None:
 def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
     """RBAC mistakes end in the status, with the rule to add."""
     refusal = ApiError(403, "Forbidden", "no")
-    cluster = kube.FakeCluster({PATH: kube.workload()}, refuse={verb: refusal})
+    cluster = FakeCluster({PATH: kube.workload()}, refuse={verb: refusal})
     found = observe(cluster, "mail", wanted(), "mx-tls")
     assert reason(found) is Reason.FORBIDDEN
     assert found.finding is not None
@@ -166,7 +172,7 @@ def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
 
 def test_other_refusal_is_raised() -> None:
     """A server error is no state of the workload."""
-    cluster = kube.FakeCluster(refuse={"get": ApiError(500, "InternalError", "etcd")})
+    cluster = FakeCluster(refuse={"get": ApiError(500, "InternalError", "etcd")})
     with pytest.raises(ApiError):
         observe(cluster, "mail", wanted(), "mx-tls")
 
@@ -435,7 +441,7 @@ def test_selector_writes_labels_and_all_four_operators() -> None:
 
 def test_restart_names_the_certificate_in_the_template() -> None:
     """One patch, the same for the same certificate."""
-    cluster = kube.FakeCluster()
+    cluster = FakeCluster({PATH: kube.workload()})
     assert restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls") is None
     body = {"spec": {"template": {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}}}
     assert cluster.requests == [("merge", PATH, body)]
@@ -444,7 +450,7 @@ def test_restart_names_the_certificate_in_the_template() -> None:
 @pytest.mark.parametrize(("status", "expected"), [(403, Reason.FORBIDDEN), (404, Reason.WORKLOAD_NOT_FOUND)])
 def test_restart_refused_is_a_finding(status: int, expected: Reason) -> None:
     """What a user can mend is told, not raised."""
-    cluster = kube.FakeCluster(refuse={"merge": ApiError(status, "", "no")})
+    cluster = FakeCluster(refuse={"merge": ApiError(status, "", "no")})
     found = restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls")
     assert found is not None
     assert found.reason is expected
@@ -526,7 +532,7 @@ def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> Non
 
 def test_restart_failing_otherwise_is_raised() -> None:
     """A server error is tried again."""
-    cluster = kube.FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
+    cluster = FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
     with pytest.raises(ApiError):
         restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls")
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from builders.kube import FakeCluster
+from fakes.cluster import FakeCluster
+from mailtls.api.reading.document import Json
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable, printable
 from mailtls.kube.workload import PodState
@@ -28,7 +29,7 @@ LIMITED = ("timeout", "-k", "5", "30", *COMMAND)
 POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (), Reload(COMMAND))
 POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, container="postfix", certificate_path="/tls.crt")
 POD_PATH = "/api/v1/namespaces/mail/pods/postfix-0"
-ALIVE = {POD_PATH: {"metadata": {"uid": POD.uid}}}
+ALIVE: dict[str, Json] = {POD_PATH: {"metadata": {"uid": POD.uid}}}
 CONTAINERD = (
     "Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "
     f'"{"f1a2" * 16}": OCI runtime exec failed: exec failed: unable to start container process: '
@@ -83,7 +84,7 @@ def told(finding: Finding | None, *parts: str) -> Reason:
 
 def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
     """The command runs only once the container sees the new file."""
-    cluster = FakeCluster(answer=shows(OLD_PEM, "", NEW_PEM + OLD_PEM))
+    cluster = FakeCluster(ALIVE, answer=shows(OLD_PEM, "", NEW_PEM + OLD_PEM))
     assert tell(cluster) is None
     woken = {"metadata": {"uid": POD.uid, "annotations": {"mailtls.dev/certificate.mx-tls": NEW}}}
     look = ("execute", "mail/postfix-0/postfix", ("cat", "/tls.crt"))
@@ -102,7 +103,7 @@ WITH_DOVECOT = replace(POD, also_containers=("dovecot",))
 
 def test_all_servers_of_a_pod_are_told_each_in_its_container() -> None:
     """One wait for the file, then one command after the other, which share the time of one."""
-    cluster = FakeCluster(answer=shows(NEW_PEM))
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
     assert tell(cluster, WITH_DOVECOT, BOTH) is None
     ran = [(where, command) for verb, where, command in cluster.requests if verb == "execute"]
     limited = ("timeout", "-k", "5", "15")
@@ -127,7 +128,7 @@ def test_second_command_that_fails_is_named_with_its_own_container() -> None:
 
 def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
     """Writing the same value again would change nothing and wake no kubelet."""
-    cluster = FakeCluster(answer=shows(NEW_PEM))
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
     assert tell(cluster, replace(POD, told_sha256=NEW)) is None
     values = [
         body["metadata"]["annotations"]["mailtls.dev/certificate.mx-tls"] for verb, _, body in cluster.requests[:2]
@@ -137,7 +138,7 @@ def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
 
 def test_file_that_never_changes_is_named_and_the_command_not_run() -> None:
     """Reloading the old file would only look like success."""
-    cluster = FakeCluster(answer=shows(OLD_PEM))
+    cluster = FakeCluster(ALIVE, answer=shows(OLD_PEM))
     assert told(tell(cluster, timeout=0.5), "/tls.crt", "postfix-0") is Reason.FILE_NOT_UPDATED
     assert all(command != LIMITED for _, _, command in cluster.requests)
 
@@ -145,12 +146,15 @@ def test_file_that_never_changes_is_named_and_the_command_not_run() -> None:
 def test_file_that_cannot_be_read_is_named_with_what_cat_said() -> None:
     """A wrong path or permission shows in the message."""
     denied = Executed(1, "", "cat: /tls.crt: Permission denied\n")
-    assert told(tell(FakeCluster(answer=shows(denied)), timeout=0.5), "Permission denied") is Reason.FILE_NOT_UPDATED
+    assert (
+        told(tell(FakeCluster(ALIVE, answer=shows(denied)), timeout=0.5), "Permission denied")
+        is Reason.FILE_NOT_UPDATED
+    )
 
 
 def test_sub_path_mount_with_the_old_file_is_named_at_once() -> None:
     """Waiting would be in vain."""
-    cluster = FakeCluster(answer=shows(OLD_PEM))
+    cluster = FakeCluster(ALIVE, answer=shows(OLD_PEM))
     assert (
         told(tell(cluster, replace(POD, sub_path=True), timeout=60), "updateStrategy: Restart") is Reason.SUB_PATH_MOUNT
     )
@@ -159,13 +163,13 @@ def test_sub_path_mount_with_the_old_file_is_named_at_once() -> None:
 
 def test_sub_path_mount_with_the_new_file_is_reloaded() -> None:
     """The pod started after the Secret was stored."""
-    assert tell(FakeCluster(answer=shows(NEW_PEM)), replace(POD, sub_path=True)) is None
+    assert tell(FakeCluster(ALIVE, answer=shows(NEW_PEM)), replace(POD, sub_path=True)) is None
 
 
 @pytest.mark.parametrize("shown", [Executed(127, "", ""), Executed(126, "", ""), Executed(None, "", NO_CAT)])
 def test_image_without_cat_is_reloaded_after_a_fixed_time(shown: Executed) -> None:
     """Images without a shell get their time, and the probe has the last word."""
-    cluster = FakeCluster(answer=shows(shown))
+    cluster = FakeCluster(ALIVE, answer=shows(shown))
     began_at = time.monotonic()
     assert tell(cluster, timeout=0.3) is None
     assert time.monotonic() - began_at >= 0.25
@@ -181,12 +185,12 @@ def test_container_runtime_refusing_cat_counts_as_an_image_without_it(said: str)
             raise ApiError(500, "InternalError", said)
         return Executed(0, "", "")
 
-    assert tell(FakeCluster(answer=answer), timeout=0.1) is None
+    assert tell(FakeCluster(ALIVE, answer=answer), timeout=0.1) is None
 
 
 def test_path_unknown_is_reloaded_after_a_fixed_time() -> None:
     """A reload container that does not mount the Secret itself cannot show the file."""
-    cluster = FakeCluster()
+    cluster = FakeCluster(ALIVE, answer=shows())
     assert tell(cluster, replace(POD, certificate_path=None), timeout=0.1) is None
     assert cluster.verbs() == ("merge", "execute")
 
@@ -261,7 +265,7 @@ def test_command_that_the_image_lacks_is_named() -> None:
 
 def test_workload_without_command_is_done_when_the_file_is_there() -> None:
     """Servers that look at their files by themselves need no more."""
-    cluster = FakeCluster(answer=shows(NEW_PEM))
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
     assert tell(cluster, of=replace(POSTFIX, reload=None)) is None
     assert cluster.verbs() == ("merge", "execute")
 
@@ -269,7 +273,7 @@ def test_workload_without_command_is_done_when_the_file_is_there() -> None:
 @pytest.mark.parametrize(("verb", "named"), [("merge", "patch pods"), ("execute", "get and create pods/exec")])
 def test_forbidden_request_names_the_permission(verb: str, named: str) -> None:
     """RBAC mistakes end in the status, with the rule to add."""
-    cluster = FakeCluster(refuse={verb: ApiError(403, "Forbidden", "no")}, answer=shows(NEW_PEM))
+    cluster = FakeCluster(ALIVE, refuse={verb: ApiError(403, "Forbidden", "no")}, answer=shows(NEW_PEM))
     assert told(tell(cluster), named, "namespace mail") is Reason.FORBIDDEN
 
 
@@ -296,8 +300,7 @@ def test_pod_replaced_meanwhile_is_not_ready(refusal: ApiError) -> None:
 )
 def test_exec_channel_that_fails_is_told_from_an_api_server_that_is_away(failure: Exception) -> None:
     """A kubelet that cannot be reached has a name of its own, in whatever way the API server tells of it."""
-    path = "/api/v1/namespaces/mail/pods/postfix-0"
-    cluster = FakeCluster(objects={path: {"metadata": {"uid": POD.uid}}}, refuse={"execute": failure})
+    cluster = FakeCluster(ALIVE, refuse={"execute": failure})
     assert told(tell(cluster), "pod postfix-0", "error dialing backend") is Reason.EXEC_UNAVAILABLE
     cluster.refuse["get"] = Unreachable("no route")
     if isinstance(failure, Unreachable):
@@ -307,11 +310,18 @@ def test_exec_channel_that_fails_is_told_from_an_api_server_that_is_away(failure
 
 def test_pod_gone_in_mid_command_is_not_ready() -> None:
     """Its connection broke because it was deleted, and a namesake of another uid is not the same pod."""
-    broken = Unreachable("The connection to the container broke")
-    path = "/api/v1/namespaces/mail/pods/postfix-0"
-    for objects in ({}, {path: {"metadata": {"uid": "another"}}}):
-        cluster = FakeCluster(objects=objects, refuse={"execute": broken})
+    left: list[dict[str, Json]] = [{}, {POD_PATH: {"metadata": {"uid": "another"}}}]
+    cluster = FakeCluster()
+
+    def breaks(_asked: Sequence[str]) -> Executed:
+        cluster.objects = left.pop()
+        raise Unreachable("The connection to the container broke")
+
+    cluster.answer = breaks
+    while left:
+        cluster.objects.update(ALIVE)
         assert told(tell(cluster), "replaced") is Reason.POD_NOT_READY
+        assert cluster.verbs()[-2:] == ("execute", "get")
 
 
 def test_unreachable_api_server_is_raised() -> None:
@@ -328,7 +338,7 @@ def test_stopping_interrupts_a_long_wait_quickly() -> None:
     began_at = time.monotonic()
     with pytest.raises(Interrupted):
         reload_pod(
-            FakeCluster(answer=shows(OLD_PEM)),
+            FakeCluster(ALIVE, answer=shows(OLD_PEM)),
             "mail",
             ReloadPod(POSTFIX, POD),
             NEW,
@@ -348,7 +358,7 @@ def test_stopping_keeps_the_command_from_being_run() -> None:
         stopping.set()
         return Executed(0, NEW_PEM, "")
 
-    cluster = FakeCluster(answer=answer)
+    cluster = FakeCluster(ALIVE, answer=answer)
     with pytest.raises(Interrupted):
         reload_pod(cluster, "mail", ReloadPod(POSTFIX, POD), NEW, secret_name="mx-tls", timeout=60, stopping=stopping)
     assert cluster.verbs() == ("merge", "execute")
