@@ -1,4 +1,4 @@
-"""Durations as Kubernetes writes them, clocks that differ, and turns spread over an interval."""
+"""Durations and moments as Kubernetes and messages write them, clocks that differ, turns spread over an interval."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,21 @@ def format_duration(duration: timedelta) -> str:
 def format_minute(moment: datetime) -> str:
     """Write a moment in UTC as a message shows it: `2026-08-01 12:00 UTC`."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def format_second(moment: datetime) -> str:
+    """Write a moment in UTC as a message shows it where minutes are too coarse: `2026-08-01 12:00:30 UTC`."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def format_rfc3339(moment: datetime) -> str:
+    """Write a moment as Kubernetes does: RFC 3339, in UTC, with whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Read an RFC 3339 moment; raises ValueError."""
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 TOLERATED = timedelta(seconds=60)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from mailtls.api.annotations import Request
@@ -23,20 +22,11 @@ from mailtls.api.status import (
 from mailtls.pki.certificate import Certificate
 from mailtls.probe.target import Endpoint, Way
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.times import format_rfc3339, parse_rfc3339
 
 ENDPOINTS_SHOWN = 100
 HISTORY_SHOWN = 10
 FINDINGS_SHOWN = 10  # of one domain
-
-
-def to_time(text: str) -> datetime:
-    """Read an RFC 3339 time."""
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def from_time(at: datetime) -> str:
-    """Write an RFC 3339 time in UTC with whole seconds, as Kubernetes does."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read(status: Json) -> Status:
@@ -47,7 +37,7 @@ def read(status: Json) -> Status:
         schedule=next(_many(_schedule, [status.get("certificate")]), None),
         history=tuple(_many(_history, status.get("history"))),
         handled_probe=_text(status.get(Request.PROBE.last_handled)),
-        deep_probed_at=next(_many(to_time, [status.get("deepProbeTime")]), None),
+        deep_probed_at=next(_many(parse_rfc3339, [status.get("deepProbeTime")]), None),
         has_order=bool(status.get("order")),
         stored=next(_many(_stored, [status.get("secret")]), None),
         domains=tuple(_many(_domain, status.get("domains"))),
@@ -66,7 +56,7 @@ def _condition(item: Json) -> Condition:
         Truth(item["status"]),
         Reason(item["reason"]),
         item["message"],
-        to_time(item["lastTransitionTime"]),
+        parse_rfc3339(item["lastTransitionTime"]),
         int(item.get("observedGeneration", 0)),
     )
 
@@ -77,8 +67,8 @@ def _attempts(item: Json) -> Attempts:
         failed=int(item["failed"]),
         reason=Reason(item["reason"]),
         message=item["message"],
-        last_failure_at=to_time(item["lastFailureTime"]),
-        next_attempt_at=to_time(upcoming) if upcoming else None,
+        last_failure_at=parse_rfc3339(item["lastFailureTime"]),
+        next_attempt_at=parse_rfc3339(upcoming) if upcoming else None,
         observed_generation=int(item.get("observedGeneration", 0)),
         observed_renew=item.get("observedRenew"),
     )
@@ -88,9 +78,9 @@ def _schedule(item: Json) -> Schedule:
     window = item.get("ari") or {}
     return Schedule(
         sha256=item["fingerprintSHA256"],
-        renewal_at=to_time(item["renewalTime"]),
-        window_start=to_time(window["windowStart"]) if window else None,
-        window_end=to_time(window["windowEnd"]) if window else None,
+        renewal_at=parse_rfc3339(item["renewalTime"]),
+        window_start=parse_rfc3339(window["windowStart"]) if window else None,
+        window_end=parse_rfc3339(window["windowEnd"]) if window else None,
         explanation_url=window.get("explanationURL"),
     )
 
@@ -100,11 +90,11 @@ def _stored(item: Json) -> Stored:
 
 
 def _history(item: Json) -> HistoryEntry:
-    return HistoryEntry(to_time(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
+    return HistoryEntry(parse_rfc3339(item["time"]), Reason(item["event"]), item["message"], item.get("serialNumber"))
 
 
 def _domain(item: Json) -> DomainReport:
-    return DomainReport(item["name"], to_time(item["checkedAt"]), tuple(_many(_finding, item.get("findings"))))
+    return DomainReport(item["name"], parse_rfc3339(item["checkedAt"]), tuple(_many(_finding, item.get("findings"))))
 
 
 def _finding(item: Json) -> Finding:
@@ -126,7 +116,7 @@ def write(report: Report) -> Json:
             "order": _order_json(report.order),
             "attempts": _attempts_json(report.attempts),
             "endpoints": [_endpoint_json(each) for each in report.endpoints[:ENDPOINTS_SHOWN]] or None,
-            "deepProbeTime": from_time(report.deep_probed_at) if report.deep_probed_at else None,
+            "deepProbeTime": format_rfc3339(report.deep_probed_at) if report.deep_probed_at else None,
             "served": str(served) if served else None,
             "endpointsServed": served.served if served else None,
             "endpointsTotal": served.total if served else None,
@@ -152,7 +142,7 @@ def _condition_json(condition: Condition) -> Json:
         "status": str(condition.status),
         "reason": str(condition.reason),
         "message": condition.message,
-        "lastTransitionTime": from_time(condition.transitioned_at),
+        "lastTransitionTime": format_rfc3339(condition.transitioned_at),
         "observedGeneration": condition.observed_generation,
     }
 
@@ -162,8 +152,8 @@ def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Js
     window = None
     if known and known.window_start and known.window_end:
         window = {
-            "windowStart": from_time(known.window_start),
-            "windowEnd": from_time(known.window_end),
+            "windowStart": format_rfc3339(known.window_start),
+            "windowEnd": format_rfc3339(known.window_end),
             "explanationURL": known.explanation_url,
         }
     return {
@@ -171,9 +161,9 @@ def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Js
         "fingerprintSHA256": certificate.sha256,
         "spkiSHA256": certificate.spki_sha256,
         "issuer": certificate.issuer,
-        "notBefore": from_time(certificate.not_before),
-        "notAfter": from_time(certificate.not_after),
-        "renewalTime": from_time(known.renewal_at) if known else None,
+        "notBefore": format_rfc3339(certificate.not_before),
+        "notAfter": format_rfc3339(certificate.not_after),
+        "renewalTime": format_rfc3339(known.renewal_at) if known else None,
         "ari": window,
     }
 
@@ -185,7 +175,7 @@ def _stored_json(stored: Stored | None) -> Json | None:
 
 
 def _order_json(order: OpenOrder | None) -> Json | None:
-    return _present({"url": order.url, "since": from_time(order.since)}) if order else None
+    return _present({"url": order.url, "since": format_rfc3339(order.since)}) if order else None
 
 
 def _attempts_json(attempts: Attempts | None) -> Json | None:
@@ -196,8 +186,8 @@ def _attempts_json(attempts: Attempts | None) -> Json | None:
         "failed": attempts.failed,
         "reason": str(attempts.reason),
         "message": attempts.message,
-        "lastFailureTime": from_time(attempts.last_failure_at),
-        "nextAttemptTime": from_time(upcoming) if upcoming else None,
+        "lastFailureTime": format_rfc3339(attempts.last_failure_at),
+        "nextAttemptTime": format_rfc3339(upcoming) if upcoming else None,
         "observedGeneration": attempts.observed_generation,
         "observedRenew": attempts.observed_renew,
     }
@@ -217,13 +207,13 @@ def _endpoint_json(endpoint: Endpoint) -> Json:
         "address": endpoint.target.address or None,
         "port": endpoint.target.port.port,
         "servedFingerprintSHA256": endpoint.served_sha256,
-        "servedNotAfter": from_time(endpoint.served_not_after) if endpoint.served_not_after else None,
+        "servedNotAfter": format_rfc3339(endpoint.served_not_after) if endpoint.served_not_after else None,
         "tlsVersion": endpoint.tls_version,
         "cipher": endpoint.cipher,
         "result": result,
         "reason": str(finding.reason) if finding else None,
         "message": finding.message if finding else None,
-        "checkedAt": from_time(endpoint.checked_at),
+        "checkedAt": format_rfc3339(endpoint.checked_at),
     }
     return _present(fields)
 
@@ -233,9 +223,9 @@ def _domain_json(report: DomainReport) -> Json:
         {"reason": str(each.reason), "severity": str(each.severity), "message": each.message}
         for each in report.findings[:FINDINGS_SHOWN]
     ]
-    return {"name": report.name, "checkedAt": from_time(report.checked_at), "findings": shown}
+    return {"name": report.name, "checkedAt": format_rfc3339(report.checked_at), "findings": shown}
 
 
 def _history_json(entry: HistoryEntry) -> Json:
-    fields = {"time": from_time(entry.at), "event": str(entry.event), "message": entry.message}
+    fields = {"time": format_rfc3339(entry.at), "event": str(entry.event), "message": entry.message}
     return _present(fields | {"serialNumber": entry.serial_number})

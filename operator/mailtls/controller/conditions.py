@@ -16,6 +16,7 @@ from mailtls.probe.target import Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll, on_its_way, shared
 from mailtls.rollout.steps import RolledOut, RolloutFailed, WaitForPods
+from mailtls.times import format_minute, format_second
 from mailtls.verification.decide import probe_routes
 from mailtls.verification.evidence import PASSING, UNREACHABLE, targets
 from mailtls.verification.routes import are_awaited
@@ -101,7 +102,7 @@ def issued(context: Context, now: datetime) -> Verdict:
     certificate = context.snapshot.secret.certificate
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
     if certificate is not None and is_wanted and usable(context, now):
-        until = f"Certificate {certificate.serial_number} is valid until {certificate.not_after:%Y-%m-%d %H:%M} UTC."
+        until = f"Certificate {certificate.serial_number} is valid until {format_minute(certificate.not_after)}."
         words = [until, _renewal_trouble(context, trouble) if due else _hold(context, now)]
         words += [held_by_its_age(context, now), _warnings(context)]
         return _true(Reason.ISSUED, " ".join(filter(None, words)))
@@ -127,7 +128,7 @@ def _at_work(context: Context) -> str:
 
 def _next_poll(context: Context) -> str:
     until = context.issuance.order.waits_until if context.issuance.order is not None else None
-    return f" The CA asks to wait; next poll at {until:%Y-%m-%d %H:%M:%S} UTC." if until else ""
+    return f" The CA asks to wait; next poll at {format_second(until)}." if until else ""
 
 
 def _obstacle(context: Context) -> Finding | None:
@@ -160,7 +161,7 @@ def _hold(context: Context, now: datetime) -> str:
     if hold is None or not renewal_is_held(context, now):
         return ""
     return (
-        f"It was rolled back to, and is not renewed before {hold.until:%Y-%m-%d %H:%M} UTC, unless mailtls.dev/renew "
+        f"It was rolled back to, and is not renewed before {format_minute(hold.until)}, unless mailtls.dev/renew "
         "requests it."
     )
 

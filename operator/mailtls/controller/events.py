@@ -11,9 +11,8 @@ import structlog
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import GROUP, VERSION
-from mailtls.api.status_json import from_time
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
-from mailtls.times import Clock
+from mailtls.times import Clock, format_rfc3339
 
 MESSAGE_LIMIT: Final = 1000  # an Event takes 1024 characters
 SAME: Final = 2
@@ -78,7 +77,7 @@ class Events:
         return series
 
     def _event(self, resource: Json, kind: str, reason: str, message: str) -> Json:
-        meta, now = resource["metadata"], from_time(self.clock.now())
+        meta, now = resource["metadata"], format_rfc3339(self.clock.now())
         named = {name: meta[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in meta}
         return {
             "apiVersion": "v1",

@@ -14,7 +14,7 @@ from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Truth
-from mailtls.api.status_json import read, to_time, write, write_conditions
+from mailtls.api.status_json import read, write, write_conditions
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, interruption, refusal, served
 from mailtls.controller.events import Events
@@ -25,7 +25,7 @@ from mailtls.kube.interface import ApiError, Cluster
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 from mailtls.rollout.policy import shared
-from mailtls.times import Clock
+from mailtls.times import Clock, parse_rfc3339
 from mailtls.verification.evidence import resting
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
@@ -99,7 +99,7 @@ class Reporter:
         with suppress(InvalidSpec, ValueError, AttributeError):  # one odd resource must not keep us from starting
             expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
             if expiry and status.schedule:
-                self.metrics.stored(key, secret_name(resource), to_time(expiry), status.schedule.renewal_at)
+                self.metrics.stored(key, secret_name(resource), parse_rfc3339(expiry), status.schedule.renewal_at)
 
     def forget(self, key: Key) -> None:
         """Drop the metrics of a resource that is gone."""

@@ -11,6 +11,7 @@ from mailtls.issuance.guard import is_replaced
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Reason
 from mailtls.step import Step, objects_in
+from mailtls.times import format_minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def noted(context: Context, now: datetime) -> Context:
         raise AssertionError("only a Secret with a certificate is taken over as it is")
     message = (
         f"The Secret was taken over as requested. Its certificate {certificate.serial_number} of {certificate.issuer} "
-        f"stays in service, until {certificate.not_after:%Y-%m-%d %H:%M} UTC at most."
+        f"stays in service, until {format_minute(certificate.not_after)} at most."
     )
     entry = HistoryEntry(now, Reason.SECRET_ADOPTED, message, certificate.serial_number)
     return context.with_history(entry).with_issuance(issued=entry)

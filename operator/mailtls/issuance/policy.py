@@ -12,6 +12,7 @@ from mailtls.issuance.guard import is_replaced, replacement
 from mailtls.issuance.schedule import renewal_due_at
 from mailtls.kube.snapshot import Staged
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.times import format_minute, format_second
 
 Check = Callable[[Context, datetime], Finding | None]
 
@@ -92,7 +93,7 @@ def renewal_is_due(context: Context, now: datetime) -> Finding | None:
     certificate = context.snapshot.secret.certificate
     if certificate is None or now < renewal_due_at(certificate, context, now):
         return None
-    return Finding(Reason.RENEWAL_DUE, f"The certificate expires on {certificate.not_after:%Y-%m-%d}.")
+    return Finding(Reason.RENEWAL_DUE, f"The certificate expires at {format_minute(certificate.not_after)}.")
 
 
 def secret_is_replaced(context: Context, _now: datetime) -> Finding | None:
@@ -160,7 +161,7 @@ def stored_is_expired(context: Context, now: datetime) -> Finding | None:
     if certificate is None or certificate.not_after > now:
         return None
     return Finding(
-        Reason.CERTIFICATE_EXPIRED, f"The stored certificate expired at {certificate.not_after:%Y-%m-%d %H:%M} UTC."
+        Reason.CERTIFICATE_EXPIRED, f"The stored certificate expired at {format_minute(certificate.not_after)}."
     )
 
 
@@ -221,5 +222,5 @@ def with_next_try(finding: Finding, at: datetime | None) -> Finding:
     """Say when what a CA holds back is tried again, where the message does not say so by itself."""
     if at is None or "next try at" in finding.message:
         return finding
-    message = f"{finding.message} Next try at {at:%Y-%m-%d %H:%M:%S} UTC, or when a renewal is requested."
+    message = f"{finding.message} Next try at {format_second(at)}, or when a renewal is requested."
     return replace(finding, message=message)

@@ -10,6 +10,7 @@ from mailtls.issuance.order_state import RenewalWindow
 from mailtls.net.backoff import ISSUANCE
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.times import format_minute
 
 
 def renewal_schedule(
@@ -161,7 +162,7 @@ def failed_attempt(
 def _due_at_once(context: Context) -> Finding:
     schedule = context.issuance.schedule
     if schedule is not None and schedule.window_start is not None:
-        why = f"the CA suggests to renew it from {_minute(schedule.window_start)}{_explained(schedule)}"
+        why = f"the CA suggests to renew it from {format_minute(schedule.window_start)}{_explained(schedule)}"
     else:
         why = "most of its lifetime is over by the clock here; check the clocks of the cluster's nodes and of the CA"
     return Finding(Reason.CERTIFICATE_DUE_AT_ONCE, f"The certificate was due for renewal when it was issued: {why}.")
@@ -176,18 +177,14 @@ def held_by_its_age(context: Context, now: datetime) -> str:
     if certificate is None or schedule is None or schedule.sha256 != certificate.sha256:
         return ""
     floor = floor_of(certificate, context, now)
-    until = f"It is too young to be renewed before {_minute(floor)}, unless mailtls.dev/renew requests it."
+    until = f"It is too young to be renewed before {format_minute(floor)}, unless mailtls.dev/renew requests it."
     attempts = context.snapshot.status.attempts
     if now < floor and attempts is not None and attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE:
         return f"{attempts.reason}: {attempts.message} {until}"
     if schedule.window_start is None or not schedule.window_start <= now < floor:
         return ""
-    return f"The CA suggests to renew it from {_minute(schedule.window_start)}{_explained(schedule)}. {until}"
+    return f"The CA suggests to renew it from {format_minute(schedule.window_start)}{_explained(schedule)}. {until}"
 
 
 def _explained(schedule: Schedule) -> str:
     return f" (it explains at {schedule.explanation_url})" if schedule.explanation_url else ""
-
-
-def _minute(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -11,6 +11,7 @@ from mailtls.issuance.schedule import after_storing
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.quoting import quote_all
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.times import format_minute
 
 CLOCK_SKEW = timedelta(hours=1)  # CAs back-date by as much
 
@@ -64,8 +65,8 @@ def dates_are_wrong(new: Candidate, _context: Context, now: datetime) -> Finding
         return None
     return Finding(
         Reason.CERTIFICATE_DATES_WRONG,
-        f"The certificate is valid from {new.certificate.not_before:%Y-%m-%d %H:%M} to"
-        f" {new.certificate.not_after:%Y-%m-%d %H:%M} UTC, not now; check the clocks of the cluster.",
+        f"The certificate is valid from {format_minute(new.certificate.not_before)} to"
+        f" {format_minute(new.certificate.not_after)}, not now; check the clocks of the cluster.",
     )
 
 
@@ -86,7 +87,7 @@ def is_worse(new: Candidate, context: Context, _now: datetime) -> Finding | None
         return None
     return Finding(
         Reason.CERTIFICATE_WORSE,
-        f"The stored certificate was issued later and is valid until {old.not_after:%Y-%m-%d}; it was kept.",
+        f"The stored certificate was issued later and is valid until {format_minute(old.not_after)}; it was kept.",
     )
 
 

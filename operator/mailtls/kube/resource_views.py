@@ -11,8 +11,9 @@ from mailtls.api.resource import resource_path, resources_path
 from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.spec import Key
 from mailtls.api.status import ServedCount
-from mailtls.api.status_json import read, to_time
+from mailtls.api.status_json import read
 from mailtls.kube.interface import Cluster
+from mailtls.times import parse_rfc3339
 
 
 def find(cluster: Cluster, key: Key) -> ResourceView | None:
@@ -89,6 +90,6 @@ def _text(value: Any) -> str:
 
 def _time(value: Any) -> datetime | None:
     try:
-        return to_time(value) if isinstance(value, str) else None
+        return parse_rfc3339(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None

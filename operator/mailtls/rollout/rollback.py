@@ -11,6 +11,7 @@ from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.step import Step, objects_in
+from mailtls.times import format_minute
 
 LONGEST_HOLD = timedelta(hours=24)
 Check = Callable[[Certificate, Context, datetime], str | None]
@@ -66,7 +67,8 @@ def it_is_not_valid_now(certificate: Certificate, _context: Context, now: dateti
     """Its time is over, or has not come."""
     if certificate.not_before <= now < certificate.not_after:
         return None
-    return f"its certificate is valid from {_minute(certificate.not_before)} to {_minute(certificate.not_after)}"
+    first, last = format_minute(certificate.not_before), format_minute(certificate.not_after)
+    return f"its certificate is valid from {first} to {last}"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -122,8 +124,8 @@ def noted(context: Context, now: datetime) -> Context:
     if certificate is None or hold is None:
         raise AssertionError("a rollback leaves a certificate and its hold")
     message = (
-        f"Certificate {certificate.serial_number}, valid until {_minute(certificate.not_after)}, was put back. "
-        f"It is not renewed before {_minute(hold.until)}, unless mailtls.dev/renew requests it."
+        f"Certificate {certificate.serial_number}, valid until {format_minute(certificate.not_after)}, was put back. "
+        f"It is not renewed before {format_minute(hold.until)}, unless mailtls.dev/renew requests it."
     )
     entry = HistoryEntry(now, Reason.ROLLED_BACK, message, certificate.serial_number)
     return context.with_history(entry).with_issuance(issued=entry)
@@ -133,7 +135,3 @@ def refused(context: Context, fault: Finding, now: datetime) -> Context:
     """Tell that the wish could not be granted."""
     entry = HistoryEntry(now, fault.reason, fault.message)
     return context.with_history(entry).with_issuance(refused=entry)
-
-
-def _minute(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"

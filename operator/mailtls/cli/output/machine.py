@@ -14,6 +14,7 @@ from mailtls.cli.output.words import days_left, safe
 from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band, read_served
 from mailtls.reasons.reason import Finding
+from mailtls.times import format_rfc3339
 
 SCHEMA_VERSION: Final = 2
 
@@ -34,7 +35,7 @@ def as_json(survey: Survey, *, strict: bool = False) -> dict[str, Any]:
     return {
         "schemaVersion": SCHEMA_VERSION,
         "mailtls": __version__,
-        "startedAt": _time(survey.started_at),
+        "startedAt": format_rfc3339(survey.started_at),
         "seconds": round(survey.took.total_seconds(), 3),
         "depth": str(survey.depth),
         "result": str(survey.verdict),
@@ -71,7 +72,7 @@ def _endpoint(seen: Seen) -> dict[str, Any]:
         "tlsMode": str(target.port.tls_mode),
         "tlsPolicy": str(target.port.tls_policy),
         "serverName": target.server_name,
-        "checkedAt": _time(endpoint.checked_at),
+        "checkedAt": format_rfc3339(endpoint.checked_at),
         "result": str(seen.verdict),
         "reason": str(endpoint.failure.reason) if endpoint.failure else None,
         "software": str(seen.software) if seen.software else None,
@@ -89,8 +90,8 @@ def _certificate(served: ServedCertificate, now: datetime) -> dict[str, Any]:
         "subject": safe(served.subject),
         "issuer": safe(served.issuer),
         "names": [safe(name) for name in served.identities],
-        "notBefore": _time(served.not_before),
-        "notAfter": _time(served.not_after),
+        "notBefore": format_rfc3339(served.not_before),
+        "notAfter": format_rfc3339(served.not_after),
         "daysLeft": days_left(served.not_after, now),
         "fingerprintSHA256": served.sha256,
         "keyAlgorithm": served.key_kind,
@@ -117,7 +118,3 @@ def _finding(finding: Finding, seen: Seen | None) -> dict[str, Any]:
 
 def _omitted(omitted: Omitted) -> dict[str, Any]:
     return {"subject": safe(omitted.subject), "message": safe(omitted.why), "blind": omitted.is_blind}
-
-
-def _time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

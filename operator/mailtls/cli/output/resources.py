@@ -10,6 +10,7 @@ from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.cli.output.words import safe
 from mailtls.reasons.reason import Severity
+from mailtls.times import format_rfc3339
 
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
@@ -229,4 +230,4 @@ def _domain(report: DomainReport) -> dict[str, Any]:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else None
+    return format_rfc3339(moment) if moment else None

@@ -15,6 +15,7 @@ from mailtls.issuance.acme.connection import CONNECT_SECONDS
 from mailtls.issuance.acme.transport import NotAdmitted, NotHttps, Unfit
 from mailtls.net.backoff import CA_GATE
 from mailtls.net.deadline import seconds_left
+from mailtls.times import format_second
 
 TRIES: Final = 3  # failures in a row before a server is left alone
 
@@ -77,7 +78,7 @@ class LeftAlone(requests.ConnectionError):
     """The request was not sent, because the last ones found nobody; `next_try_at` in UTC."""
 
     def __init__(self, cause: str, failures: int, next_try_at: datetime) -> None:
-        until = f"{next_try_at:%Y-%m-%d %H:%M:%S} UTC"
+        until = f"{format_second(next_try_at)}"
         super().__init__(f"{cause}; after {failures} failures to reach it, it is left alone, next try at {until}")
         self.next_try_at = next_try_at
 

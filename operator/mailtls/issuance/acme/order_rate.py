@@ -11,7 +11,7 @@ from typing import Final
 from mailtls.api.reading.acme import SHORT_NAMES
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.times import format_duration, parse_duration
+from mailtls.times import format_duration, format_second, parse_duration
 
 _ROUNDING = timedelta(milliseconds=1)  # a pause is a whole number of microseconds, and many add up
 
@@ -171,6 +171,6 @@ class OrderRateLimiter:
 def _held_back(budget: Budget, turn_at: datetime) -> Finding:
     message = (
         f"The operator itself holds back, because the CA takes {budget.orders} orders of an account in"
-        f" {format_duration(budget.per)}; next try at {turn_at:%Y-%m-%d %H:%M:%S} UTC."
+        f" {format_duration(budget.per)}; next try at {format_second(turn_at)}."
     )
     return Finding(Reason.RATE_LIMITED, message)

@@ -1,4 +1,7 @@
-"""Which certificates a TLSA record matches (RFC 6698 section 2.1, RFC 7671 sections 4 and 5)."""
+"""Which certificates a TLSA record matches (RFC 6698 section 2.1, RFC 7671 sections 4 and 5).
+
+By hand, as no library does it: dnspython parses records and compares nothing, OpenSSL compares only while it connects.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
