@@ -16,7 +16,7 @@ from mailtls.api.status import ConditionType, Truth
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.issuance.solvers.rfc2136 import TSIG_ALGORITHMS
 from mailtls.pki.certificate import KeyAlgorithm
-from mailtls.probe.target import Depth, Protocol, ProxyProtocol, TlsMode, TlsPolicy, Way
+from mailtls.probe.target import Depth, Protocol, ProxyProtocol, Route, TlsMode, TlsPolicy
 from mailtls.reasons.software import Software
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -167,7 +167,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
         ("spec.workloads[].ports[].proxyProtocol", ProxyProtocol),
         ("spec.workloads[].ports[].tlsMode", TlsMode),
         ("spec.workloads[].ports[].tlsPolicy", TlsPolicy),
-        ("spec.probe.from[]", Way),
+        ("spec.probe.from[]", Route),
         ("spec.probe.depth", Depth),
         ("spec.privateKey.algorithm", KeyAlgorithm),
         ("spec.privateKey.rotationPolicy", RotationPolicy),

@@ -14,7 +14,7 @@ from mailtls.api.status_json import read, write
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.controller.status_writer import report_of
-from mailtls.probe.target import Endpoint, Target, Way
+from mailtls.probe.target import Endpoint, Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 CRD = Path(__file__).parents[2] / "crds/mailservertls.yaml"
@@ -30,16 +30,16 @@ def everything() -> Context:
         for each in have.verification.endpoints
     )
     service = Target(
-        "10.96.0.7", PORTS[0], "mx.example.test", pod="postfix", workload="StatefulSet/postfix", way=Way.SERVICE
+        "10.96.0.7", PORTS[0], "mx.example.test", pod="postfix", workload="StatefulSet/postfix", route=Route.SERVICE
     )
-    public = Target("192.0.2.1", PORTS[0], "mx.example.test", pod="mx.example.test", way=Way.PUBLIC)
-    ways = tuple(Endpoint(each, NOW) for each in (service, public))
+    public = Target("192.0.2.1", PORTS[0], "mx.example.test", pod="mx.example.test", route=Route.PUBLIC)
+    routes = tuple(Endpoint(each, NOW) for each in (service, public))
     entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
     status = Status(attempts=attempts(observed_renew="0"), history=(entry,), stored=Stored("mx-tls", "u", "aa" * 32))
     return (
         have.with_snapshot(secret=ours, status=status, staged=staged(order_url="https://ca.test/order/1"))
         .with_issuance(schedule=window)
-        .with_verification(endpoints=(*full, *ways), routes=(service, public), handled_probe="1", deep_probed_at=NOW)
+        .with_verification(endpoints=(*full, *routes), routes=(service, public), handled_probe="1", deep_probed_at=NOW)
         .with_domains(reports=(DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "Other."),)),))
     )
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from mailtls.api.reading.ports import PRESETS
 from mailtls.api.spec import Desired, UpdateStrategy, Workload
-from mailtls.probe.target import Way
+from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 
 
@@ -69,7 +69,7 @@ class Features:
             Feature.EXEC: UpdateStrategy.RELOAD in strategies,
             Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
             Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
-            Feature.SERVICES: Way.SERVICE in desired.probe.ways,
+            Feature.SERVICES: Route.SERVICE in desired.probe.routes,
             Feature.DOMAINS: bool(desired.domains),
         }
         return tuple(filter(None, (self.refusal(feature) for feature in Feature if used[feature])))

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from mailtls.hostname import dialled
 from mailtls.maildomain.facts import MailDomain
 from mailtls.pki.certificate import KeyAlgorithm
-from mailtls.probe.target import Depth, Port, Way
+from mailtls.probe.target import Depth, Port, Route
 from mailtls.probe.threshold import Thresholds
 
 DNS01: Final = "dns-01"  # RFC 8555 section 8.4
@@ -236,7 +236,7 @@ class Probe:
 
     `deep_interval`, where given, is how often a sweep is deep whatever `depth` says.
     `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.
-    `public` is there when `ways` say so.
+    `public` is there when `routes` say so.
     """
 
     interval: timedelta = timedelta(hours=1)
@@ -245,7 +245,7 @@ class Probe:
     auth_secret: str | None = None
     deep_interval: timedelta | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
-    ways: frozenset[Way] = frozenset({Way.PODS})
+    routes: frozenset[Route] = frozenset({Route.PODS})
     public: PublicName | None = None
 
 

@@ -20,7 +20,7 @@ from mailtls.api.status import (
     Truth,
 )
 from mailtls.pki.certificate import Certificate
-from mailtls.probe.target import Endpoint, Way
+from mailtls.probe.target import Endpoint, Route
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.times import format_rfc3339, parse_rfc3339
 
@@ -193,7 +193,7 @@ def _attempts_json(attempts: Attempts | None) -> Json | None:
     }
 
 
-_NAMED = {Way.PODS: "pod", Way.SERVICE: "service", Way.PUBLIC: "host"}
+_NAMED = {Route.PODS: "pod", Route.SERVICE: "service", Route.PUBLIC: "host"}
 
 
 def _endpoint_json(endpoint: Endpoint) -> Json:
@@ -201,8 +201,8 @@ def _endpoint_json(endpoint: Endpoint) -> Json:
     finding = failure or next(iter(endpoint.findings), None)
     result = "Fail" if failure else "Warn" if finding else "OK"
     fields = {
-        "from": str(endpoint.target.way),
-        _NAMED[endpoint.target.way]: endpoint.target.pod or None,
+        "from": str(endpoint.target.route),
+        _NAMED[endpoint.target.route]: endpoint.target.pod or None,
         "workload": endpoint.target.workload or None,
         "address": endpoint.target.address or None,
         "port": endpoint.target.port.port,

@@ -13,7 +13,7 @@ from mailtls.hostname import is_named
 from mailtls.maildomain.facts import DomainFacts, ServedTls
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase
-from mailtls.probe.target import RELAY_PORT, Port, Protocol, Target, TlsMode, TlsPolicy, Way
+from mailtls.probe.target import RELAY_PORT, Port, Protocol, Route, Target, TlsMode, TlsPolicy
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Severity
 from mailtls.rollout.decide import pods_expected_at
@@ -184,7 +184,7 @@ def _of(reports: Iterable[DomainReport], severity: Severity) -> list[Found]:
 
 
 def _served(context: Context) -> frozenset[str]:
-    pods = (endpoint for endpoint in context.verification.endpoints if endpoint.target.way is Way.PODS)
+    pods = (endpoint for endpoint in context.verification.endpoints if endpoint.target.route is Route.PODS)
     return frozenset(endpoint.served_sha256 for endpoint in pods if endpoint.served_sha256)
 
 

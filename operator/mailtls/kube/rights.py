@@ -9,7 +9,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Desired, UpdateStrategy
 from mailtls.kube.interface import Cluster
 from mailtls.kube.pods import children
-from mailtls.probe.target import Way
+from mailtls.probe.target import Route
 
 _PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
@@ -51,11 +51,11 @@ NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right i
 
 def needed(desired: Desired) -> tuple[Right, ...]:
     """Return the rights that one resource makes use of."""
-    ways = {workload.update_strategy for workload in desired.workloads}
+    strategies = {workload.update_strategy for workload in desired.workloads}
     asked = {
-        Feature.EXEC: UpdateStrategy.RELOAD in ways,
-        Feature.RESTARTS: UpdateStrategy.RESTART in ways,
-        Feature.SERVICES: Way.SERVICE in desired.probe.ways,
+        Feature.EXEC: UpdateStrategy.RELOAD in strategies,
+        Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
+        Feature.SERVICES: Route.SERVICE in desired.probe.routes,
     }
     return (*ALWAYS, *(right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights))
 

@@ -1,4 +1,4 @@
-"""What is probed: one port of a pod, a Service or an address from outside, by which way and how deep."""
+"""What is probed: one port of a pod, a Service or an address from outside, by which route and how deep."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,7 +38,7 @@ class Depth(StrEnum):
         return depths.index(self) >= depths.index(other)
 
 
-class Way(StrEnum):
+class Route(StrEnum):
     """How a client comes to a server: to a pod's own address, by a Service, or from outside by the public name."""
 
     PODS = "Pods"
@@ -116,8 +116,8 @@ class Target:
     `address` is a literal, as a name with many addresses is as many targets; it is empty where none was found.
     `server_name` is sent as SNI, and the certificate must be for it.
 
-    The rest names the server in messages and comparisons. `pod` is its own name: a pod's, by the `way` of a Service the
-    Service's, from outside the host's. Targets of one `workload` should serve the same; it is empty outside a cluster.
+    The rest names the server in messages and comparisons. `pod` is its own name: a pod's, a Service's, or the host's
+    from outside, as `route` says. Targets of one `workload` should serve the same; it is empty outside a cluster.
     `run` names the processes: what a container said before it restarted is no evidence on what it says since.
     """
 
@@ -127,18 +127,18 @@ class Target:
     pod: str = ""
     workload: str = ""  # "StatefulSet/postfix"
     run: str = ""
-    way: Way = Way.PODS
+    route: Route = Route.PODS
 
     @property
     def label(self) -> str:
         """One word for the server: `postfix-0`, `Service/postfix` or `Public/mx1.example.com`."""
-        return self.pod or self.server_name if self.way is Way.PODS else f"{self.way}/{self.pod}".rstrip("/")
+        return self.pod or self.server_name if self.route is Route.PODS else f"{self.route}/{self.pod}".rstrip("/")
 
     @property
     def where(self) -> str:
         """Server and port; on every route but the pods' own with the address, which nothing else shows."""
         address = f"[{self.address}]" if ":" in self.address else self.address
-        at = f" at {address}" if address and self.way is not Way.PODS else ""
+        at = f" at {address}" if address and self.route is not Route.PODS else ""
         return f"{self.label}{at}:{self.port.port}"
 
 

@@ -17,7 +17,7 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import EXEC, ROLLOUT
-from mailtls.probe.target import Way
+from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
 from mailtls.rollout.reload import reload_pod
@@ -162,8 +162,8 @@ def _with_workloads(context: Context, states: tuple[WorkloadState, ...]) -> Cont
     """Keep what is known of pods that live and ways that are asked, that on unready pods aside; the rest is gone."""
     verification = context.verification
     ready, unready = (set(each(states, context.desired.server_name)) for each in (targets, resting))
-    ways = context.desired.probe.ways - {Way.PODS}
-    kept = tuple(each for each in verification.endpoints if each.target in ready or each.target.way in ways)
+    routes = context.desired.probe.routes - {Route.PODS}
+    kept = tuple(each for each in verification.endpoints if each.target in ready or each.target.route in routes)
     evidence = (*verification.set_aside, *verification.endpoints)
     learned = {each.target: each for each in evidence if stands(each)}
     known = {endpoint.target for endpoint in kept}

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from mailtls.api.spec import Desired, Place, PlaceKind
 from mailtls.context import Context
 from mailtls.kube.snapshot import ObjectVersion
-from mailtls.probe.target import Depth, Target, Way
+from mailtls.probe.target import Depth, Route, Target
 from mailtls.step import Deadline, Step, pods_in
 from mailtls.verification.routes import are_due
 from mailtls.verification.schedule import (
@@ -135,7 +135,7 @@ def probe_routes(context: Context, _now: datetime | None = None) -> ProbeRoutes 
     """
     known = {endpoint.target for endpoint in context.verification.endpoints}
     unknown = tuple(target for target in context.verification.routes or () if target not in known)
-    inside = tuple(target for target in unknown if target.way is Way.SERVICE)
+    inside = tuple(target for target in unknown if target.route is Route.SERVICE)
     if inside:
         return ProbeRoutes(inside, Depth.QUICK)
     swept, wanted = context.verification.probed_depth, context.desired.probe.depth

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mailtls.context import Context
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.probe.target import Endpoint, Target, Way
+from mailtls.probe.target import Endpoint, Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.state import LoginRefusal
 
@@ -81,7 +81,7 @@ def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
     """Index endpoints by pod and port, keeping the worst of several addresses."""
     worst: dict[tuple[str, int], Endpoint] = {}
     for endpoint in endpoints:
-        if endpoint.target.way is not Way.PODS:
+        if endpoint.target.route is not Route.PODS:
             continue  # what a Service or a balancer leads to by chance proves no pod
         where = endpoint.target.pod, endpoint.target.port.port
         if where not in worst or _badness(endpoint, wanted_sha256) > _badness(worst[where], wanted_sha256):

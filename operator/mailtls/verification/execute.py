@@ -21,7 +21,7 @@ from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
 from mailtls.verification.decide import ConfirmPods, ProbePods, ProbeRoutes, RecheckRoots, judged_anew, roots_changed
 from mailtls.verification.evidence import refusals_in, standing_refusals, targets, with_refusals
-from mailtls.verification.routes import without_ways
+from mailtls.verification.routes import without_routes
 from mailtls.verification.schedule import confirmed, retried, with_deep_findings
 
 log = structlog.get_logger()
@@ -64,7 +64,7 @@ class Probing(Executor):
             return context
         now = self.clock.now()
         # Without what was aside, too: whoever misses a sweep is probed when back.
-        return without_ways(context).with_verification(
+        return without_routes(context).with_verification(
             probed_at=now,
             probed_depth=step.depth,
             deep_probed_at=now if step.depth is Depth.DEEP else context.verification.deep_probed_at,

@@ -11,12 +11,20 @@ from mailtls.kube.interface import ApiError, Cluster
 from mailtls.kube.pods import services
 from mailtls.kube.workloads import forbidden
 from mailtls.net.addresses import AddressPolicy, FindAddresses, by_system, is_routable
-from mailtls.probe.target import Way
+from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
 from mailtls.verification.decide import FindRoutes
-from mailtls.verification.routes import Lead, public_leads, refused, service_leads, unroutable, unserved, with_ways
+from mailtls.verification.routes import (
+    FoundRoute,
+    public_routes,
+    refused,
+    service_routes,
+    unroutable,
+    unserved,
+    with_routes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +46,14 @@ class RouteFinding(Executor):
     def find_all(self, context: Context, _step: FindRoutes) -> Context:
         """Find all routes that the spec names."""
         desired = context.desired
-        leads: list[Lead] = []
-        if Way.SERVICE in desired.probe.ways:
-            leads += self._services(context)
+        found_routes: list[FoundRoute] = []
+        if Route.SERVICE in desired.probe.routes:
+            found_routes += self._services(context)
         if desired.probe.public is not None:
-            leads += self._public(desired.probe.public)
-        return with_ways(context, leads, self.clock.now())
+            found_routes += self._public(desired.probe.public)
+        return with_routes(context, found_routes, self.clock.now())
 
-    def _services(self, context: Context) -> Iterator[Lead]:
+    def _services(self, context: Context) -> Iterator[FoundRoute]:
         desired = context.desired
         states, namespace = context.snapshot.workloads or (), desired.key.namespace
         if (off := self.features.refusal(Feature.SERVICES)) is not None:
@@ -53,18 +61,18 @@ class RouteFinding(Executor):
                 yield from unserved(state, desired, off)
             return
         try:
-            yield from service_leads(states, services(self.cluster, namespace), desired)
+            yield from service_routes(states, services(self.cluster, namespace), desired)
         except ApiError as error:
             if not error.is_forbidden:
                 raise
             for state in states:
                 yield from unserved(state, desired, forbidden("list services", namespace))
 
-    def _public(self, public: PublicName) -> Iterator[Lead]:
+    def _public(self, public: PublicName) -> Iterator[FoundRoute]:
         found = self.find(public.host)
         obstacles = {address: self._obstacle(public, address) for address in found.addresses}
         undialled = {address: finding for address, finding in obstacles.items() if finding is not None}
-        return public_leads(public, found.addresses, found.failure, undialled)
+        return public_routes(public, found.addresses, found.failure, undialled)
 
     def _obstacle(self, public: PublicName, address: str) -> Finding | None:
         """Why an address is not dialled; the probe connects to no other address than the one that was judged here."""

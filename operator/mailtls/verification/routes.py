@@ -1,4 +1,4 @@
-"""Ways: how clients come to the pods by Services and from outside, asked once every pod has the certificate.
+"""Routes: how clients reach the pods by Services and from outside, probed once every pod has the certificate.
 
 They prove nothing about single pods, and no rollout is decided by them: they show what is put before the pods.
 """
@@ -11,46 +11,48 @@ from typing import TypeAlias
 from mailtls.api.spec import Desired, PublicName
 from mailtls.context import Context
 from mailtls.kube.workload import Service, ServicePort, WorkloadState
-from mailtls.probe.target import Endpoint, Port, Target, Way
+from mailtls.probe.target import Endpoint, Port, Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.evidence import targets
 from mailtls.verification.schedule import has_rolled_out
 
-Lead: TypeAlias = tuple[Target, Finding | None]
-"""A way, and what is known of it without going there; None: go and ask."""
+FoundRoute: TypeAlias = tuple[Target, Finding | None]
+"""A route, and what is known of it without a probe; None: probe it."""
 
 
 def are_awaited(context: Context) -> bool:
     """Whether more than the pods is to be asked, and nobody has looked yet how to come there."""
-    return context.desired.probe.ways != {Way.PODS} and context.verification.routes is None
+    return context.desired.probe.routes != {Route.PODS} and context.verification.routes is None
 
 
 def are_due(context: Context, now: datetime) -> bool:
-    """Whether the ways can be asked now: before all is out they would show one certificate or the other by chance."""
+    """Whether the routes can be probed now: during a rollout they would show one certificate or the other by chance."""
     has_pods = bool(targets(context.snapshot.workloads or (), context.desired.server_name))
     return are_awaited(context) and has_pods and has_rolled_out(context, now)
 
 
-def with_ways(context: Context, leads: Iterable[Lead], now: datetime) -> Context:
-    """Know the ways; of those that are as they were the evidence stays."""
-    found = dict(leads)
+def with_routes(context: Context, found_routes: Iterable[FoundRoute], now: datetime) -> Context:
+    """Know the routes; of those that are as they were the evidence stays."""
+    found = dict(found_routes)
     askable = {target for target, finding in found.items() if finding is None}
     kept = tuple(
-        each for each in context.verification.endpoints if each.target.way is Way.PODS or each.target in askable
+        each for each in context.verification.endpoints if each.target.route is Route.PODS or each.target in askable
     )
     told = [Endpoint(target, now, (finding,)) for target, finding in found.items() if finding is not None]
     routed = context.with_verification(routes=tuple(found), endpoints=kept)
     return replace(routed, verification=routed.verification.with_answers(told))
 
 
-def without_ways(context: Context) -> Context:
-    """Begin anew with the ways, as a sweep does with all; nothing stays aside but what was found there."""
-    pods = tuple(endpoint for endpoint in context.verification.endpoints if endpoint.target.way is Way.PODS)
-    ways = tuple(endpoint for endpoint in context.verification.endpoints if endpoint.target.way is not Way.PODS)
-    return context.with_verification(routes=None, endpoints=pods, set_aside=ways)
+def without_routes(context: Context) -> Context:
+    """Begin anew with the routes, as a sweep does with all; nothing stays aside but what was found there."""
+    pods = tuple(endpoint for endpoint in context.verification.endpoints if endpoint.target.route is Route.PODS)
+    routes = tuple(endpoint for endpoint in context.verification.endpoints if endpoint.target.route is not Route.PODS)
+    return context.with_verification(routes=None, endpoints=pods, set_aside=routes)
 
 
-def service_leads(states: Iterable[WorkloadState], services: Sequence[Service], desired: Desired) -> Iterator[Lead]:
+def service_routes(
+    states: Iterable[WorkloadState], services: Sequence[Service], desired: Desired
+) -> Iterator[FoundRoute]:
     """Every address of every Service that leads to a port of a workload which has pods."""
     for state in states:
         if not state.living_pods:
@@ -64,7 +66,7 @@ def service_leads(states: Iterable[WorkloadState], services: Sequence[Service], 
                 yield _service_target(service.name, state, address, port, desired), None
 
 
-def unserved(state: WorkloadState, desired: Desired, finding: Finding) -> Iterator[Lead]:
+def unserved(state: WorkloadState, desired: Desired, finding: Finding) -> Iterator[FoundRoute]:
     """Say why no Service is asked for the ports of a workload."""
     for port in state.workload.ports:
         yield _service_target("", state, "", port, desired), finding
@@ -89,12 +91,12 @@ def _pairs(state: WorkloadState, services: Iterable[Service]) -> Iterator[tuple[
 
 
 def _service_target(name: str, state: WorkloadState, address: str, port: Port, desired: Desired) -> Target:
-    return Target(address, port, desired.server_name, pod=name, workload=str(state.workload), way=Way.SERVICE)
+    return Target(address, port, desired.server_name, pod=name, workload=str(state.workload), route=Route.SERVICE)
 
 
-def public_leads(
+def public_routes(
     public: PublicName, addresses: Sequence[str], failure: str, undialled: Mapping[str, Finding]
-) -> Iterator[Lead]:
+) -> Iterator[FoundRoute]:
     """Every port at every address of the public name; `failure` says why the DNS was silent, empty: no such name.
 
     `undialled` are the addresses that nobody connects to, and why.
@@ -107,7 +109,7 @@ def public_leads(
 
 
 def _public_target(public: PublicName, address: str, port: Port) -> Target:
-    return Target(address, port, public.host, pod=public.host, way=Way.PUBLIC)
+    return Target(address, port, public.host, pod=public.host, route=Route.PUBLIC)
 
 
 def _unresolved(host: str, failure: str) -> Finding:
@@ -119,7 +121,7 @@ def _unresolved(host: str, failure: str) -> Finding:
 
 
 def unroutable(host: str, address: str) -> Finding:
-    """Say that this machine has no way to an address of the public name."""
+    """Say that this machine has no route to an address of the public name."""
     family = "IPv6" if ":" in address else "IPv4"
     message = (
         f"{address} could not be asked: the operator's pod has no {family}. Give the cluster {family}, or ask "

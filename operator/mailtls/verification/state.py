@@ -7,7 +7,7 @@ from typing import Final
 
 from mailtls.api.state import Same, carry, forget, kept
 from mailtls.kube.snapshot import ObjectVersion
-from mailtls.probe.target import Depth, Endpoint, Target, Way
+from mailtls.probe.target import Depth, Endpoint, Route, Target
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 
 UNTRUSTED: Final = frozenset({Reason.INCOMPLETE_CHAIN, Reason.SELF_SIGNED, Reason.UNTRUSTED_ROOT})
@@ -69,7 +69,7 @@ class VerificationState:
     @property
     def known_routes(self) -> tuple[Target, ...] | None:
         """The routes that need not be found again: one that fails may lead elsewhere meanwhile."""
-        probed = (endpoint for endpoint in self.endpoints if endpoint.target.way is not Way.PODS)
+        probed = (endpoint for endpoint in self.endpoints if endpoint.target.route is not Route.PODS)
         return self.routes if all(map(stands, probed)) else None
 
     def with_answers(self, probed: Iterable[Endpoint]) -> "VerificationState":
@@ -110,4 +110,4 @@ def is_untrusted(endpoint: Endpoint) -> bool:
 
 def _place(endpoint: Endpoint) -> tuple[str, ...]:
     target = endpoint.target
-    return target.way, target.workload, target.pod, f"{target.port.port:05}"
+    return target.route, target.workload, target.pod, f"{target.port.port:05}"

@@ -20,7 +20,7 @@ from mailtls.domains.policy import CheckDomains
 from mailtls.kube.rights import ALWAYS, NEEDED, OF_FEATURES, Installation, feature_of, needed
 from mailtls.kube.workload import WorkloadState
 from mailtls.maildomain.facts import DomainFacts, MailDomain
-from mailtls.probe.target import Port, TlsMode, TlsPolicy, Way
+from mailtls.probe.target import Port, Route, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.verification.decide import FindRoutes
@@ -36,7 +36,7 @@ def off(*features: Feature) -> Features:
 
 
 def workload(strategy: UpdateStrategy, reload: Reload | None = None) -> Workload:
-    """A workload told in one way."""
+    """A workload with one update strategy."""
     return Workload(WorkloadKind.STATEFUL_SET, "postfix", strategy, (), reload=reload)
 
 
@@ -103,9 +103,9 @@ def test_services_are_not_listed_where_they_are_off() -> None:
             raise AssertionError(path)
 
     state = WorkloadState(_with_port(), pods=(), rolled=True)
-    wants = desired(workloads=(state.workload,), probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})))
-    ways = RouteFinding(NoServices(), WallClock(), features=off(Feature.SERVICES))
-    found = ways.find_all(a_context(wants, workloads=(state,)), FindRoutes())
+    wants = desired(workloads=(state.workload,), probe=Probe(routes=frozenset({Route.PODS, Route.SERVICE})))
+    routes = RouteFinding(NoServices(), WallClock(), features=off(Feature.SERVICES))
+    found = routes.find_all(a_context(wants, workloads=(state,)), FindRoutes())
     (endpoint,) = found.verification.endpoints
     assert endpoint.failure is not None
     assert endpoint.failure.reason is Reason.FEATURE_DISABLED
@@ -147,7 +147,7 @@ def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None
     assert set(needed(reloads)) == {*ALWAYS, *OF_FEATURES[Feature.EXEC]}
     every = desired(
         workloads=(workload(UpdateStrategy.RELOAD, POSTFIX), workload(UpdateStrategy.RESTART)),
-        probe=Probe(ways=frozenset({Way.PODS, Way.SERVICE})),
+        probe=Probe(routes=frozenset({Route.PODS, Route.SERVICE})),
     )
     assert set(needed(every)) == set(NEEDED)
     assert {feature_of(right) for right in ALWAYS} == {None}
@@ -175,8 +175,8 @@ class AskedCluster(FakeCluster):
 
 def test_preflight_says_of_all_that_the_resource_asks_for_and_that_is_off() -> None:
     """By the operator's own environment; rights that were taken away for it are not asked for beside."""
-    ways = (workload(UpdateStrategy.RELOAD, OWN), workload(UpdateStrategy.RESTART))
-    wants, cluster = desired(workloads=ways, domains=(MailDomain("example.com"),)), AskedCluster()
+    workloads = (workload(UpdateStrategy.RELOAD, OWN), workload(UpdateStrategy.RESTART))
+    wants, cluster = desired(workloads=workloads, domains=(MailDomain("example.com"),)), AskedCluster()
     told = {"MAILTLS_DISABLED_FEATURES": "customReloads,domains,restarts"}
     place = Place(NOW, cluster, Installation("mailtls", "mailtls", told))
     lines = [line for line in serving.lines({"metadata": {}, "spec": {}}, wants, place) if line.topic == "features"]

@@ -12,7 +12,7 @@ from mailtls.api.spec import Probe, PublicName, Workload
 from mailtls.hostname import certificate_name
 from mailtls.maildomain.facts import MailDomain
 from mailtls.maildomain.name import InvalidName, address_of, domain_name, selector_name
-from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, Way
+from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, Route
 
 _LEAST: Final = timedelta(minutes=1)
 _MOST: Final = timedelta(hours=168)
@@ -33,7 +33,7 @@ def probe(node: Node, defaults: ProbeDefaults, default_interval: timedelta) -> P
     """Read `spec.probe`."""
     interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
     deep = node.at("deepInterval")
-    ways = _ways(node.at("from"))
+    routes = _routes(node.at("from"))
     return Probe(
         interval=duration(interval, _LEAST, _MOST) if interval.is_given else default_interval,
         trust=bundle_ref(node.at("trust"), defaults.namespace),
@@ -41,24 +41,24 @@ def probe(node: Node, defaults: ProbeDefaults, default_interval: timedelta) -> P
         auth_secret=object_name(auth.at("name")) if auth.is_given else None,
         deep_interval=duration(deep, _LEAST_DEEP, _MOST_DEEP) if deep.is_given else None,
         thresholds=thresholds(node.at("thresholds")),
-        ways=ways,
-        public=_public(node.at("public"), defaults, ways),
+        routes=routes,
+        public=_public(node.at("public"), defaults, routes),
     )
 
 
-def _ways(node: Node) -> frozenset[Way]:
+def _routes(node: Node) -> frozenset[Route]:
     if not node.is_given:
-        return Probe().ways
-    ways = [item.choice(Way) for item in node.items(3)]
-    if Way.PODS not in ways:
+        return Probe().routes
+    routes = [item.choice(Route) for item in node.items(3)]
+    if Route.PODS not in routes:
         raise node.refused("a rollout is decided by what each pod serves, so keep Pods in the list")
-    if len(set(ways)) < len(ways):
+    if len(set(routes)) < len(routes):
         raise node.refused("a route is listed twice, so remove one of the two")
-    return frozenset(ways)
+    return frozenset(routes)
 
 
-def _public(node: Node, defaults: ProbeDefaults, ways: frozenset[Way]) -> PublicName | None:
-    if Way.PUBLIC not in ways:
+def _public(node: Node, defaults: ProbeDefaults, routes: frozenset[Route]) -> PublicName | None:
+    if Route.PUBLIC not in routes:
         if node.is_given:
             raise node.refused("the public route is not probed, so add Public to probe.from, or remove public")
         return None

@@ -18,9 +18,9 @@ from mailtls.kube.pods import services
 from mailtls.kube.rights import feature_of, missing_rights, needed
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.workloads import observe
-from mailtls.probe.target import Way
+from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.verification.routes import service_leads
+from mailtls.verification.routes import service_routes
 
 _MOST_SHOWN: Final = 8
 _OFF: Final = "MAILTLS_DISABLED_FEATURES"
@@ -101,13 +101,13 @@ def _workloads(_resource: Json, desired: Desired, _place: Place, cluster: Rehear
 
 
 def _services(_resource: Json, desired: Desired, _place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
-    if Way.SERVICE not in desired.probe.ways:
+    if Route.SERVICE not in desired.probe.routes:
         return
     topic, namespace = "service", desired.key.namespace
     found = services(cluster, namespace)
     for workload in desired.workloads:
         state = observe(cluster, namespace, workload, desired.secret_name)
-        targets = tuple(service_leads((state,), found, desired))
+        targets = tuple(service_routes((state,), found, desired))
         fault = next((finding for _, finding in targets if finding), None)
         if fault is not None:
             yield bad(topic, fault)

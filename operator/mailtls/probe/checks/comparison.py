@@ -6,7 +6,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.probe.target import RELAY_PORT, Endpoint, Target, Way
+from mailtls.probe.target import RELAY_PORT, Endpoint, Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 
@@ -48,20 +48,20 @@ def _variants(group: list[Endpoint], of: Callable[[Endpoint], str]) -> str:
 
 
 def _owner(target: Target) -> str:
-    return f"Services of {target.workload}" if target.way is Way.SERVICE else target.workload or _public(target)
+    return f"Services of {target.workload}" if target.route is Route.SERVICE else target.workload or _public(target)
 
 
 def _public(target: Target) -> str:
-    return target.pod if target.way is Way.PUBLIC else ""
+    return target.pod if target.route is Route.PUBLIC else ""
 
 
 def _name(target: Target) -> str:
-    return target.pod if target.way is Way.PODS else f"{target.label} ({target.address})"
+    return target.pod if target.route is Route.PODS else f"{target.label} ({target.address})"
 
 
 def _group(endpoint: Endpoint) -> tuple[str, str, int]:
     """Whom to compare with whom: by another way a server may well offer something else."""
-    return endpoint.target.way, endpoint.target.workload, endpoint.target.port.port
+    return endpoint.target.route, endpoint.target.workload, endpoint.target.port.port
 
 
 _ASPECTS: Mapping[str, Callable[[Endpoint], str]] = {
@@ -107,10 +107,12 @@ def with_lonely_submission(endpoints: Sequence[Endpoint], missing: Iterable[Targ
 
 def with_blocked_ports(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     """Take silence on port 25 for a filter, unless that port of another server answers: then the way there is open."""
-    ways = {_family(each) for each in endpoints if each.target.port.port == RELAY_PORT and not _is_closed(each)}
+    open_families = {
+        _family(each) for each in endpoints if each.target.port.port == RELAY_PORT and not _is_closed(each)
+    }
     return tuple(
         replace(each, findings=(_blocked(each.target),))
-        if _is_silent_relay(each) and _family(each) not in ways
+        if _is_silent_relay(each) and _family(each) not in open_families
         else each
         for each in endpoints
     )

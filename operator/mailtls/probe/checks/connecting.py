@@ -16,7 +16,7 @@ from mailtls.probe.checks.input import (
     unwanted,
 )
 from mailtls.probe.replies import Fault, Phase, Reply
-from mailtls.probe.target import Target, Way
+from mailtls.probe.target import Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 _PREAUTHENTICATED = "PREAUTH"
@@ -36,7 +36,7 @@ def connection_is_refused(given: CheckInput) -> Finding | None:
 def connection_times_out(given: CheckInput) -> Finding | None:
     """Packets vanish on the way."""
     stop = stop_at(given, Fault.TIMED_OUT, Phase.CONNECT)
-    if stop is None or given.target.way is Way.PUBLIC:  # from outside it says less: `port_is_blocked`
+    if stop is None or given.target.route is Route.PUBLIC:  # from outside it says less: `port_is_blocked`
         return None
     return Finding(
         Reason.CONNECT_TIMEOUT,
@@ -185,7 +185,7 @@ def _unless_proven(given: CheckInput) -> Severity:
 def port_is_blocked(given: CheckInput) -> Finding | None:
     """From outside nobody answers: as likely a filter before us as one before the server, so no verdict on it."""
     stop = given.facts.stopped(Phase.CONNECT)
-    if given.target.way is not Way.PUBLIC or stop is None or stop.fault is not Fault.TIMED_OUT:
+    if given.target.route is not Route.PUBLIC or stop is None or stop.fault is not Fault.TIMED_OUT:
         return None
     return Finding(
         Reason.PORT_BLOCKED,
@@ -198,9 +198,9 @@ def port_is_blocked(given: CheckInput) -> Finding | None:
 
 def with_directions(target: Target, finding: Finding) -> Finding:
     """Say what else than the pod may be at fault."""
-    if finding.severity is Severity.WARN or target.way not in _DIRECTIONS:
+    if finding.severity is Severity.WARN or target.route not in _DIRECTIONS:
         return finding
-    return replace(finding, message=f"{finding.message} {_DIRECTIONS[target.way](target)}")
+    return replace(finding, message=f"{finding.message} {_DIRECTIONS[target.route](target)}")
 
 
 def _by_service(target: Target) -> str:
@@ -217,6 +217,6 @@ def _from_outside(target: Target) -> str:
     )
 
 
-_DIRECTIONS: Final[Mapping[Way, Callable[[Target], str]]] = MappingProxyType(
-    {Way.SERVICE: _by_service, Way.PUBLIC: _from_outside}
+_DIRECTIONS: Final[Mapping[Route, Callable[[Target], str]]] = MappingProxyType(
+    {Route.SERVICE: _by_service, Route.PUBLIC: _from_outside}
 )

@@ -1,4 +1,4 @@
-"""The ways to the pods: which Services and addresses are asked, when, and what is made of the answers."""
+"""The routes to the pods: which Services and addresses are probed, when, and what is made of the results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -37,10 +37,10 @@ from mailtls.probe.target import (
     Port,
     Protocol,
     ProxyProtocol,
+    Route,
     Target,
     TlsMode,
     TlsPolicy,
-    Way,
 )
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.steps import RollProgress
@@ -49,7 +49,7 @@ from mailtls.verification.decide import FindRoutes, ProbePods, ProbeRoutes
 from mailtls.verification.evidence import gather, targets
 from mailtls.verification.execute import Probing
 from mailtls.verification.find_routes import RouteFinding
-from mailtls.verification.routes import service_leads
+from mailtls.verification.routes import service_routes
 from mailtls.verification.schedule import next_probe_at
 
 HOST = "mx.example.test"
@@ -63,12 +63,12 @@ STATE = WorkloadState(
 SELECTOR = {"app": "postfix"}
 BOTH = ("10.96.0.7", "fd00::7")
 PUBLIC = PublicName(HOST, (SMTP,))
-EVERY_WAY = Probe(ways=frozenset(Way), public=PUBLIC)
+EVERY_ROUTE = Probe(routes=frozenset(Route), public=PUBLIC)
 SERVICES = "/api/v1/namespaces/mail/services"
 
 
-def wants(probe: Probe = EVERY_WAY) -> Desired:
-    """A resource that asks for these ways."""
+def wants(probe: Probe = EVERY_ROUTE) -> Desired:
+    """A resource that names these routes."""
     return desired(workloads=(POSTFIX,), probe=probe)
 
 
@@ -94,9 +94,9 @@ def body(**spec: Any) -> Json:
 
 def asked(*services: Service) -> list[tuple[str, str, int]]:
     """Which Services are dialled, where, on which port."""
-    leads = list(service_leads((STATE,), services, wants()))
-    assert all(finding is None for _, finding in leads)
-    return [(target.pod, target.address, target.port.port) for target, _ in leads]
+    found_routes = list(service_routes((STATE,), services, wants()))
+    assert all(finding is None for _, finding in found_routes)
+    return [(target.pod, target.address, target.port.port) for target, _ in found_routes]
 
 
 def test_service_is_asked_at_both_families_on_the_port_that_leads_to_one_of_the_pods() -> None:
@@ -108,9 +108,9 @@ def test_service_is_asked_at_both_families_on_the_port_that_leads_to_one_of_the_
 
 def test_port_of_a_service_is_dialled_as_the_pods_port_is() -> None:
     """kube-proxy adds nothing: a pod that expects a PROXY header expects it by the Service too."""
-    (target, _), *_ = service_leads((STATE,), (service(ServicePort(10465, 465)),), wants())
+    (target, _), *_ = service_routes((STATE,), (service(ServicePort(10465, 465)),), wants())
     assert target.port == replace(SMTPS, port=10465)
-    assert (target.way, target.workload, target.server_name) == (Way.SERVICE, "StatefulSet/postfix", HOST)
+    assert (target.route, target.workload, target.server_name) == (Route.SERVICE, "StatefulSet/postfix", HOST)
 
 
 def test_headless_service_is_found_and_asked_nothing() -> None:
@@ -129,20 +129,20 @@ def test_headless_service_is_found_and_asked_nothing() -> None:
     ids=["none", "another's", "too choosy", "another port"],
 )
 def test_workload_without_a_service_is_told_by_each_port(services: tuple[Service, ...]) -> None:
-    """Who asked for the way by the Service learns that there is none, and what to do."""
-    leads = list(service_leads((STATE,), services, wants()))
-    assert [(target.port.port, finding.reason) for target, finding in leads if finding] == [
+    """Who wants the route by the Service learns that there is none, and what to do."""
+    found_routes = list(service_routes((STATE,), services, wants()))
+    assert [(target.port.port, finding.reason) for target, finding in found_routes if finding] == [
         (25, Reason.SERVICE_MISSING),
         (465, Reason.SERVICE_MISSING),
     ]
-    assert leads[0][1] is not None
+    assert found_routes[0][1] is not None
     for part in ("namespace mail", "StatefulSet/postfix", "(25, 465)", "selector or targetPort", "spec.probe.from"):
-        assert part in leads[0][1].message
+        assert part in found_routes[0][1].message
 
 
 def test_workload_scaled_to_zero_needs_no_service() -> None:
     """Behind its Service nobody could answer."""
-    assert list(service_leads((replace(STATE, pods=()),), (), wants())) == []
+    assert list(service_routes((replace(STATE, pods=()),), (), wants())) == []
 
 
 def test_service_is_read_as_the_api_server_writes_it() -> None:
@@ -177,7 +177,7 @@ class Answers:
 class Look:
     """One resource whose pod serves the certificate, and what is around it."""
 
-    def __init__(self, probe: Probe = EVERY_WAY) -> None:
+    def __init__(self, probe: Probe = EVERY_ROUTE) -> None:
         self.clock, self.cluster, self.faults = WallClock(), FakeCluster(), dict[str, Finding]()
         self.cluster.objects[f"{SERVICES}/mx"] = body()
         self.found, self.unroutable, self.wants = Found(("192.0.2.1", "2001:db8::1")), set[str](), wants(probe)
@@ -186,10 +186,10 @@ class Look:
             self.cluster, self.prober, self.clock, Metrics(), lambda _ref: b"", References(self.cluster, self.clock)
         )
         self.policy = AddressPolicy()
-        self.ways = RouteFinding(self.cluster, self.clock, lambda _host: self.found, self.is_routable, self.policy)
+        self.routes = RouteFinding(self.cluster, self.clock, lambda _host: self.found, self.is_routable, self.policy)
 
     def is_routable(self, address: str) -> bool:
-        """Whether there is a way for our packets."""
+        """Whether there is a route for our packets."""
         return address not in self.unroutable
 
     def begin(self) -> Context:
@@ -209,7 +209,7 @@ class Look:
                 case ProbeRoutes() as step:
                     have = self.probing.probe_routes(wanting(self.wants, have), step)
                 case FindRoutes() as step:
-                    have = self.ways.find_all(wanting(self.wants, have), step)
+                    have = self.routes.find_all(wanting(self.wants, have), step)
                 case Rest():
                     return have
                 case other:
@@ -276,13 +276,13 @@ def test_next_sweep_looks_around_anew() -> None:
     look.found = Found(("192.0.2.2",))
     later = look.walk(have.with_verification(probed_at=look.clock.now() - DAY))
     assert look.cluster.lists == [SERVICES] * 2
-    assert {each.target.address for each in later.verification.endpoints if each.target.way is Way.PUBLIC} == {
+    assert {each.target.address for each in later.verification.endpoints if each.target.route is Route.PUBLIC} == {
         "192.0.2.2"
     }
 
 
 def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
-    """The next pass looks for the ways again, for a mended Service may have another address, and asks what failed."""
+    """Routes are found again, as a Service may have another address now, and probes what failed."""
     look = Look()
     look.faults[SERVICE_6] = OLD
     have = look.walk(look.begin())
@@ -348,7 +348,7 @@ def test_operator_that_may_not_list_services_says_so() -> None:
             raise ApiError(403, "Forbidden", f"{path} {label_selector}")
 
     look = Look()
-    look.ways = replace(look.ways, cluster=Forbidding())
+    look.routes = replace(look.routes, cluster=Forbidding())
     verified = look.verified(look.walk(look.begin()))
     assert verified.reason is Reason.FORBIDDEN
     assert "list services in namespace mail" in verified.message
@@ -361,7 +361,7 @@ def test_operator_that_may_not_list_services_says_so() -> None:
 )
 def test_public_name_without_an_address_fails_with_what_to_do(found: Found, says: str) -> None:
     """A typing mistake and a dead DNS are told apart."""
-    look = Look(Probe(ways=frozenset({Way.PODS, Way.PUBLIC}), public=PUBLIC))
+    look = Look(Probe(routes=frozenset({Route.PODS, Route.PUBLIC}), public=PUBLIC))
     look.found = found
     verified = look.verified(look.walk(look.begin()))
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.DNS_LOOKUP_FAILED)
@@ -371,7 +371,7 @@ def test_public_name_without_an_address_fails_with_what_to_do(found: Found, says
 
 def test_address_of_a_family_that_we_have_not_is_a_warning_and_not_dialled() -> None:
     """The pods are proven; that our cluster has no IPv6 is not the mail server's fault."""
-    look = Look(Probe(ways=frozenset({Way.PODS, Way.PUBLIC}), public=PUBLIC))
+    look = Look(Probe(routes=frozenset({Route.PODS, Route.PUBLIC}), public=PUBLIC))
     look.unroutable = {"2001:db8::1"}
     have = look.walk(look.begin())
     verified = look.verified(have)
@@ -383,7 +383,7 @@ def test_address_of_a_family_that_we_have_not_is_a_warning_and_not_dialled() -> 
 
 def test_public_name_that_leads_to_a_refused_address_fails_and_is_not_dialled() -> None:
     """A tenant must not learn what listens at a cloud's metadata service."""
-    look = Look(Probe(ways=frozenset({Way.PODS, Way.PUBLIC}), public=PUBLIC))
+    look = Look(Probe(routes=frozenset({Route.PODS, Route.PUBLIC}), public=PUBLIC))
     look.found = Found(("169.254.169.254", "2001:db8::1"))
     verified = look.verified(look.walk(look.begin()))
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.ADDRESS_REFUSED)
@@ -398,14 +398,14 @@ def test_changed_list_of_ways_drops_what_is_not_asked_for_any_more() -> None:
     look = Look()
     look.faults[SERVICE_4] = OLD
     have = look.walk(look.begin())
-    look.wants = wants(Probe(ways=frozenset({Way.PODS, Way.PUBLIC}), public=PUBLIC))
+    look.wants = wants(Probe(routes=frozenset({Route.PODS, Route.PUBLIC}), public=PUBLIC))
     fewer = look.walk(have.with_verification(routes=None))
-    assert {each.target.way for each in fewer.verification.endpoints} == {Way.PODS, Way.PUBLIC}
+    assert {each.target.route for each in fewer.verification.endpoints} == {Route.PODS, Route.PUBLIC}
 
 
 def test_what_a_service_serves_proves_no_pod() -> None:
     """A Service may bear the name of a pod."""
-    target = Target("10.96.0.7", SMTP, HOST, pod="postfix-0", workload="StatefulSet/postfix", way=Way.SERVICE)
+    target = Target("10.96.0.7", SMTP, HOST, pod="postfix-0", workload="StatefulSet/postfix", route=Route.SERVICE)
     (own,) = targets((replace(STATE, workload=replace(POSTFIX, ports=(SMTP,))),), HOST)
     now = WallClock().now()
     evidence = gather((Endpoint(target, now, served_sha256="aa"), Endpoint(own, now, served_sha256="00")), "aa")
@@ -446,31 +446,31 @@ def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:
 # what is judged
 
 
-def judged(way: Way, fault: Fault) -> Finding:
+def judged(route: Route, fault: Fault) -> Finding:
     """The verdict where the connection itself ends so."""
-    target = Target("192.0.2.1", SMTP, HOST, pod="mx", way=way)
+    target = Target("192.0.2.1", SMTP, HOST, pod="mx", route=route)
     (finding,) = judge(target, Expected("aa" * 32), Facts(Stop(Phase.CONNECT, fault)), WallClock().now()).findings
     return finding
 
 
-@pytest.mark.parametrize("way", list(Way))
-def test_silence_is_a_warning_from_outside_only(way: Way) -> None:
+@pytest.mark.parametrize("route", list(Route))
+def test_silence_is_a_warning_from_outside_only(route: Route) -> None:
     """The filter may be before us; in the cluster there is none that should be."""
-    finding = judged(way, Fault.TIMED_OUT)
+    finding = judged(route, Fault.TIMED_OUT)
     outside = (Reason.PORT_BLOCKED, Severity.WARN)
     assert (finding.reason, finding.severity) == (
-        outside if way is Way.PUBLIC else (Reason.CONNECT_TIMEOUT, Severity.FAIL)
+        outside if route is Route.PUBLIC else (Reason.CONNECT_TIMEOUT, Severity.FAIL)
     )
 
 
-@pytest.mark.parametrize("way", list(Way))
+@pytest.mark.parametrize("route", list(Route))
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.UNREACHABLE])
-def test_refusal_fails_by_every_way_and_tells_what_else_to_look_at(way: Way, fault: Fault) -> None:
+def test_refusal_fails_by_every_way_and_tells_what_else_to_look_at(route: Route, fault: Fault) -> None:
     """Whoever answers is there; the words name the Service or the public address, and call neither a pod."""
-    finding = judged(way, fault)
+    finding = judged(route, fault)
     assert finding.severity is Severity.FAIL
-    assert ("The Service mx leads there" in finding.message) is (way is Way.SERVICE)
-    assert ("the public address of mx" in finding.message) is (way is Way.PUBLIC)
+    assert ("The Service mx leads there" in finding.message) is (route is Route.SERVICE)
+    assert ("the public address of mx" in finding.message) is (route is Route.PUBLIC)
 
 
 # the spec
@@ -498,7 +498,7 @@ def test_public_name_and_ports_follow_from_names_and_workloads() -> None:
     ]
     workloads = [{"kind": "StatefulSet", "name": "postfix", "ports": ports}]
     asked_for = probe_of(workloads, **{"from": ["Pods", "Public"]})
-    assert asked_for.ways == {Way.PODS, Way.PUBLIC}
+    assert asked_for.routes == {Route.PODS, Route.PUBLIC}
     assert asked_for.public == PublicName(HOST, (SMTP,))
     assert probe_of(workloads).public is None
 
