@@ -74,31 +74,27 @@ def condition(installation: Installation, kind: str, reason: str) -> str:
     return str(found["message"])
 
 
-def test_features_that_are_off_are_told_by_name_and_nothing_forbidden_is_tried(
-    installation: Installation, tmp_path: Path
+@pytest.mark.parametrize(
+    ("off", "workload"),
+    [(("exec", "services"), {"preset": "postfix"}), (("restarts",), {"updateStrategy": "Restart"})],
+    ids=["exec and services", "restarts"],
+)
+def test_feature_that_is_off_is_told_by_name_and_nothing_forbidden_is_tried(
+    installation: Installation, tmp_path: Path, off: tuple[str, ...], workload: dict[str, str]
 ) -> None:
-    """Without exec and Services: the certificate is issued, the resource says what it does not get, and why."""
+    """The certificate is issued, the resource says what it does not get, and why; the workload is left as it is."""
     MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
-    limit(installation, tmp_path, "features.exec=false", "features.services=false")
+    limit(installation, tmp_path, *(f"features.{each}=false" for each in off))
     operator = installation.start()
-    apply(installation, preset="postfix")
-    assert "features.exec is false" in condition(installation, "RolledOut", "FeatureDisabled")
+    apply(installation, **workload)
+    assert f"features.{off[0]} is false" in condition(installation, "RolledOut", "FeatureDisabled")
     assert condition_of(installation.get(), "Issued")["status"] == "True"  # type: ignore[index]
-    installation.sandbox.delete("statefulsets.apps", "postfix")  # what reads the Secret at its start has it now
-    MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
-    assert "features.services is false" in condition(installation, "Verified", "FeatureDisabled")
-    assert "orbidden" not in operator.text()
-
-
-def test_restart_that_is_off_is_told_by_name(installation: Installation, tmp_path: Path) -> None:
-    """The workload's template is left as it is."""
-    MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
-    limit(installation, tmp_path, "features.restarts=false")
-    operator = installation.start()
-    apply(installation, updateStrategy="Restart")
-    assert "features.restarts is false" in condition(installation, "RolledOut", "FeatureDisabled")
     template = installation.sandbox.get("statefulsets.apps", "postfix")["spec"]["template"]["metadata"]
     assert "annotations" not in template
+    for each in off[1:]:
+        installation.sandbox.delete("statefulsets.apps", "postfix")  # what reads the Secret at its start has it now
+        MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+        assert f"features.{each} is false" in condition(installation, "Verified", "FeatureDisabled")
     assert "orbidden" not in operator.text()
 
 
