@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mailservers.certificates import Authority, Served
 from mailtls.cli.output.text import text_report
-from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain
 from mailtls.cli.targets import read_port
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts, Inspection, Login, LoginOutcome
@@ -22,26 +22,26 @@ SERVED = Authority().issue()
 HOSTILE = '[red]\x1b[2J\u202e</failure>"\\\n'
 
 
-def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address: str = "192.0.2.1") -> Seen:
+def seen(facts: Facts, host: str = "mx1.example.com", port: str = "25", address: str = "192.0.2.1") -> Probed:
     """Judge made-up facts as the prober does."""
     target = Target(address, read_port(port), host, pod=host)
-    return Seen(judge(target, Expected(by_hand=True), facts, NOW), facts, "example.com")
+    return Probed(judge(target, Expected(by_hand=True), facts, NOW), facts, "example.com")
 
 
-def good(served: Served = SERVED) -> Seen:
+def good(served: Served = SERVED) -> Probed:
     """A Postfix whose certificate clients accept."""
     chain = tuple(each.public_bytes(Encoding.DER) for each in served.chain)
     replies = (Reply(Phase.GREETING, 220, ("mx1.example.com ESMTP Postfix",)),)
     return seen(Facts(replies=replies, session=Session(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384")))
 
 
-def logged_in(outcome: LoginOutcome, said: str = "") -> Seen:
+def logged_in(outcome: LoginOutcome, said: str = "") -> Probed:
     """The same Postfix where users send, and what came of a trial login."""
     facts = good().facts
     return seen(replace(facts, inspection=Inspection(login=Login(outcome, said))), port="587")
 
 
-def refused(host: str = "mx2.example.com") -> Seen:
+def refused(host: str = "mx2.example.com") -> Probed:
     """A host with IPv6 that nobody answers on."""
     facts = Facts(stop=Stop(Phase.CONNECT, Fault.REFUSED, "Connection refused"))
     return seen(facts, host, "465", "2001:db8::2")

@@ -133,13 +133,13 @@ def _show_all(place: Connected, *, everywhere: bool) -> ExitCode:
     return ExitCode.GOOD if all(view.is_ready for view in views) else ExitCode.FAULTY
 
 
-_LOOK_AGAIN_AFTER: Final = 1.0
+_RECHECK_AFTER: Final = 1.0
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it is done, and show how far it is.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, max=86400, help="Seconds to wait at most.")]
 
 
-def _command(wish: str, purpose: str) -> Callable[..., None]:
-    """Make the command that tells this wish; `purpose` is its help."""
+def _command(request: str, purpose: str) -> Callable[..., None]:
+    """Make the command for this request; `purpose` is its help."""
 
     def command(
         name: Name,
@@ -153,7 +153,7 @@ def _command(wish: str, purpose: str) -> Callable[..., None]:
         from mailtls.api.annotations import Request
 
         with connected(context, kubeconfig, namespace) as place:
-            _tell(place, name, Request(wish), timeout if wait else None)
+            _request(place, name, Request(request), timeout if wait else None)
 
     command.__doc__ = purpose
     return command
@@ -177,28 +177,28 @@ def probe_now(
     from mailtls.api.annotations import Request
 
     with connected(context, kubeconfig, namespace) as place:
-        _tell(place, name, Request.PROBE, timeout if wait else None, "deep-" if deep else "")
+        _request(place, name, Request.PROBE, timeout if wait else None, "deep-" if deep else "")
 
 
-def _tell(place: Connected, name: str, wish: "Request", patience: float | None, manner: str = "") -> None:
+def _request(place: Connected, name: str, request: "Request", patience: float | None, prefix: str = "") -> None:
     from mailtls.api.resource import resource_path
     from mailtls.api.resource_view import suspended
     from mailtls.api.spec import Key
     from mailtls.kube.resource_views import find
     from mailtls.net.deadline import SystemClock
 
-    key, value = Key(place.namespace, name), manner + SystemClock().now().isoformat(timespec="microseconds")
+    key, value = Key(place.namespace, name), prefix + SystemClock().now().isoformat(timespec="microseconds")
     view = find(place.cluster, key)
     if view is None:
         raise unknown(place, name)
-    place.cluster.merge(resource_path(key), {"metadata": {"annotations": {wish.annotation: value}}})
-    typer.echo(f"{wish.annotation}={value} set on {key}.")
+    place.cluster.merge(resource_path(key), {"metadata": {"annotations": {request.annotation: value}}})
+    typer.echo(f"{request.annotation}={value} set on {key}.")
     if patience is None and view.is_suspended:
         typer.echo(suspended(view))
     if patience is None:
         typer.echo(f"See how far it is: mailtls status {name} -n {place.namespace}")
         return
-    _follow(place, name, (wish, value), patience)
+    _follow(place, name, (request, value), patience)
 
 
 def _follow(place: Connected, name: str, wanted: "tuple[Request, str]", patience: float) -> None:
@@ -221,5 +221,5 @@ def _follow(place: Connected, name: str, wanted: "tuple[Request, str]", patience
         if now.came_true is not None:
             show_one(place, name)
             raise typer.Exit(ExitCode.GOOD if now.came_true else ExitCode.FAULTY)
-        time.sleep(_LOOK_AGAIN_AFTER)
+        time.sleep(_RECHECK_AFTER)
     raise faulty(f"It was not done within {patience:g} seconds; see mailtls status {name} -n {place.namespace}.")

@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Probed:
     """One endpoint with its verdict and the facts behind it; `domain` is the mail domain that led to it, or empty."""
 
     endpoint: Endpoint
@@ -98,7 +98,7 @@ class Survey:
     took: timedelta
     depth: Depth = Depth.QUICK
     domains: tuple[SurveyedDomain, ...] = ()
-    endpoints: tuple[Seen, ...] = ()
+    endpoints: tuple[Probed, ...] = ()
     unresolved: tuple[Finding, ...] = ()  # names that the DNS does not know, by `subject`
     omitted: tuple[Omitted, ...] = ()
     not_offered: tuple[Omitted, ...] = ()
@@ -107,7 +107,7 @@ class Survey:
     def findings(self) -> tuple[Finding, ...]:
         """All findings, of domains, names and endpoints."""
         domains = (found for domain in self.domains for found in domain.findings)
-        endpoints = (found for seen in self.endpoints for found in seen.endpoint.findings)
+        endpoints = (found for probed in self.endpoints for found in probed.endpoint.findings)
         return (*self.unresolved, *domains, *endpoints)
 
     @property
@@ -120,13 +120,13 @@ class Survey:
 
     @property
     def _is_blind(self) -> bool:
-        blocked = [_is_blocked(seen.endpoint) for seen in self.endpoints]
+        blocked = [_is_blocked(probed.endpoint) for probed in self.endpoints]
         saw_nothing = all(blocked) if blocked else not self.domains
         return saw_nothing or any(omitted.is_blind for omitted in self.omitted)
 
     def count(self, verdict: Verdict) -> int:
         """How many endpoints are like that."""
-        return sum(seen.verdict is verdict for seen in self.endpoints)
+        return sum(probed.verdict is verdict for probed in self.endpoints)
 
     def exit_code(self, *, strict: bool = False) -> ExitCode:
         """What to tell the shell; `strict` takes warnings for failures."""

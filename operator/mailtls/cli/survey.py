@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain
+from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain
 from mailtls.cli.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
 from mailtls.domains.policy import served_at
 from mailtls.hostname import displayed
@@ -229,15 +229,15 @@ def _probe(request: Request, targets: list[Target], clock: Clock, progress: Call
 
 
 def _weighed(
-    planned: Sequence[_Planned], seen: Sequence[tuple[Endpoint, Facts]]
-) -> tuple[tuple[Seen, ...], tuple[Omitted, ...]]:
+    planned: Sequence[_Planned], probed: Sequence[tuple[Endpoint, Facts]]
+) -> tuple[tuple[Probed, ...], tuple[Omitted, ...]]:
     """Judge the endpoints beside each other, and part the ports that are not offered from them."""
-    endpoints = tuple(endpoint for endpoint, _ in seen)
+    endpoints = tuple(endpoint for endpoint, _ in probed)
     missing = not_offered(endpoints, frozenset(each.target for each in planned if each.is_named))
     judged = with_differences(with_lonely_submission(with_blocked_ports(endpoints), missing))
     found = tuple(
-        Seen(endpoint, facts, each.domain)
-        for each, endpoint, (_, facts) in zip(planned, judged, seen, strict=True)
+        Probed(endpoint, facts, each.domain)
+        for each, endpoint, (_, facts) in zip(planned, judged, probed, strict=True)
         if each.target not in missing
     )
     return found, tuple(_absence(each.target) for each in planned if each.target in missing)
@@ -256,10 +256,12 @@ def _nobody_logs_in(port: Port) -> Finding:
     return Finding(Reason.AUTH_NOT_TRIED, message, Severity.WARN)
 
 
-def _domain(facts: DomainFacts, found: Iterable[Seen], now: datetime) -> SurveyedDomain:
+def _domain(facts: DomainFacts, found: Iterable[Probed], now: datetime) -> SurveyedDomain:
     hosts = tuple(host.name for host in facts.mx)
     own = tuple(
-        served_at(seen.endpoint.target, seen.facts) for seen in found if seen.endpoint.target.server_name in hosts
+        served_at(probed.endpoint.target, probed.facts)
+        for probed in found
+        if probed.endpoint.target.server_name in hosts
     )
     return SurveyedDomain(
         facts.domain, facts.display_name, hosts, describe_domain(facts), judge_domain(facts, own, now)

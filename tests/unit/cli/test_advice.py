@@ -4,7 +4,7 @@ import pytest
 
 from builders.surveys import seen
 from mailtls.cli.output.advice import advice_on
-from mailtls.cli.results import Seen
+from mailtls.cli.results import Probed
 from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase, Reply, Stop
 from mailtls.reasons.advice import setting
@@ -20,7 +20,7 @@ OF_SENDERS = ("Gmail", "senders", "MTA-STS", "Mail to you", "Mail from")
 SMTP_ALONE = ("RFC 3207", "RFC 4954", "RFC 5321", "RFC 7672", "RFC 8461")
 
 
-def greeted(port: str, greeting: str = "") -> Seen:
+def greeted(port: str, greeting: str = "") -> Probed:
     """An endpoint that offered no STARTTLS; its greeting names a server, or none."""
     replies = (Reply(Phase.GREETING, 220, (greeting,)),) if greeting else ()
     return seen(Facts(replies=replies, stop=Stop(Phase.STARTTLS, Fault.NOT_OFFERED, "IMAP4rev1")), port=port)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Final
 
-from mailtls.cli.results import Seen
+from mailtls.cli.results import Probed
 from mailtls.probe.checks.wording import usual_software
 from mailtls.probe.target import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol
 from mailtls.reasons.advice import setting, settings_for
@@ -52,13 +52,13 @@ def explanation(reason: Reason) -> Explanation:
     return EXPLANATIONS.get(reason, Explanation("", ""))
 
 
-def advice_on(finding: Finding, seen: Seen | None = None) -> Advice:
-    """Advise on a finding about an endpoint, or where `seen` is None, about a domain or a name."""
+def advice_on(finding: Finding, probed: Probed | None = None) -> Advice:
+    """Advise on a finding about an endpoint, or where `probed` is None, about a domain or a name."""
     known = explanation(finding.reason)
-    if seen is None:
+    if probed is None:
         return Advice(known.fix, known.symptom, rfc=known.rfc, tlsrpt=finding.tlsrpt or known.tlsrpt)
-    port = seen.endpoint.target.port
-    software = seen.software or usual_software(port.protocol)
+    port = probed.endpoint.target.port
+    software = probed.software or usual_software(port.protocol)
     how = setting(finding.reason, software)
     return Advice(
         known.fix,

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from mailtls.cli.output.advice import advice_on
 from mailtls.cli.output.words import manner, place, safe
-from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain, Verdict
 from mailtls.probe.facts import LoginOutcome
 from mailtls.reasons.reason import Finding, Severity
 
@@ -55,40 +55,40 @@ class _Written(Collector):
     def _endpoints(self) -> Metric:
         words = "1 when clients accept what the endpoint serves."
         family = GaugeMetricFamily("mailtls_survey_endpoint_ok", words, labels=_PLACE)
-        for seen in self._survey.endpoints:
-            family.add_metric(_place(seen), seen.verdict is not Verdict.FAIL)
+        for probed in self._survey.endpoints:
+            family.add_metric(_place(probed), probed.verdict is not Verdict.FAIL)
         return family
 
     def _expiry(self) -> Metric:
         words = "When the served certificate expires; stays after it has."
         family = GaugeMetricFamily("mailtls_survey_endpoint_not_after_timestamp_seconds", words, labels=_PLACE)
-        for seen in self._survey.endpoints:
-            if seen.endpoint.served_not_after:
-                family.add_metric(_place(seen), seen.endpoint.served_not_after.timestamp())
+        for probed in self._survey.endpoints:
+            if probed.endpoint.served_not_after:
+                family.add_metric(_place(probed), probed.endpoint.served_not_after.timestamp())
         return family
 
     def _tls(self) -> Metric:
         words = "TLS version and cipher that were agreed on; always 1."
         family = GaugeMetricFamily("mailtls_survey_endpoint_tls_info", words, labels=(*_PLACE, "version", "cipher"))
-        for seen in self._survey.endpoints:
-            if seen.endpoint.tls_version:
-                family.add_metric((*_place(seen), seen.endpoint.tls_version, seen.endpoint.cipher or ""), 1)
+        for probed in self._survey.endpoints:
+            if probed.endpoint.tls_version:
+                family.add_metric((*_place(probed), probed.endpoint.tls_version, probed.endpoint.cipher or ""), 1)
         return family
 
     def _logins(self) -> Metric:
         words = "1 when the trial login was accepted; only where one was to be tried."
         family = GaugeMetricFamily("mailtls_survey_endpoint_login_ok", words, labels=_PLACE)
-        for seen in self._survey.endpoints:
-            if seen.login:
-                family.add_metric(_place(seen), seen.login.outcome is LoginOutcome.ACCEPTED)
+        for probed in self._survey.endpoints:
+            if probed.login:
+                family.add_metric(_place(probed), probed.login.outcome is LoginOutcome.ACCEPTED)
         return family
 
     def _findings(self) -> Metric:
         words = "1 for each finding about the endpoint."
         family = GaugeMetricFamily("mailtls_survey_endpoint_finding", words, labels=(*_PLACE, "reason", "severity"))
-        for seen in self._survey.endpoints:
-            for reason, severity in dict.fromkeys((each.reason, each.severity) for each in seen.endpoint.findings):
-                family.add_metric((*_place(seen), reason, severity), 1)
+        for probed in self._survey.endpoints:
+            for reason, severity in dict.fromkeys((each.reason, each.severity) for each in probed.endpoint.findings):
+                family.add_metric((*_place(probed), reason, severity), 1)
         return family
 
     def _domains(self) -> Metric:
@@ -108,16 +108,16 @@ class _Written(Collector):
         return family
 
 
-def _place(seen: Seen) -> tuple[str, str, str, str]:
-    target = seen.endpoint.target
+def _place(probed: Probed) -> tuple[str, str, str, str]:
+    target = probed.endpoint.target
     return safe(target.pod), target.address, str(target.port.port), str(target.port.protocol)
 
 
 def junit_report(survey: Survey) -> bytes:
     """Write the survey as XML; warnings are output of a test that passes."""
     root = Element("testsuites", name="mailtls probe", time=f"{survey.took.total_seconds():.3f}")
-    for host, found in groupby(survey.endpoints, lambda seen: seen.endpoint.target.pod):
-        _suite(root, host, [_endpoint_case(seen) for seen in found])
+    for host, found in groupby(survey.endpoints, lambda probed: probed.endpoint.target.pod):
+        _suite(root, host, [_endpoint_case(probed) for probed in found])
     _suite(root, "mail domains", [_domain_case(domain) for domain in survey.domains])
     unresolved = [_case("names", finding.subject, [finding]) for finding in survey.unresolved]
     _suite(root, "names", unresolved + [_omitted_case(each) for each in (*survey.not_offered, *survey.omitted)])
@@ -135,26 +135,26 @@ def _suite(root: Element, name: str, cases: list[Element]) -> None:
     suite.extend(cases)
 
 
-def _endpoint_case(seen: Seen) -> Element:
-    target = seen.endpoint.target
-    name = f"{place(seen)} {manner(target.port)}"
-    return _case(target.pod, name, seen.endpoint.findings, seen)
+def _endpoint_case(probed: Probed) -> Element:
+    target = probed.endpoint.target
+    name = f"{place(probed)} {manner(target.port)}"
+    return _case(target.pod, name, probed.endpoint.findings, probed)
 
 
 def _domain_case(domain: SurveyedDomain) -> Element:
     return _case("mail domains", domain.display_name, domain.findings)
 
 
-def _case(group: str, name: str, findings: Iterable[Finding], seen: Seen | None = None) -> Element:
+def _case(group: str, name: str, findings: Iterable[Finding], probed: Probed | None = None) -> Element:
     case = Element("testcase", classname=safe(group), name=safe(name))
     failing = [finding for finding in findings if finding.severity is Severity.FAIL]
     if failing:
         first = failing[0]
         failure = SubElement(case, "failure", type=str(first.reason), message=safe(first.message))
-        failure.text = "\n".join(_sentence(finding, seen) for finding in failing)
+        failure.text = "\n".join(_sentence(finding, probed) for finding in failing)
     warnings = [finding for finding in findings if finding.severity is Severity.WARN]
     if warnings:
-        SubElement(case, "system-out").text = "\n".join(_sentence(finding, seen) for finding in warnings)
+        SubElement(case, "system-out").text = "\n".join(_sentence(finding, probed) for finding in warnings)
     return case
 
 
@@ -167,9 +167,9 @@ def _omitted_case(omitted: Omitted) -> Element:
     return case
 
 
-def _sentence(finding: Finding, seen: Seen | None) -> str:
+def _sentence(finding: Finding, probed: Probed | None) -> str:
     """Say all that the report for people says, in sentences."""
-    advice = advice_on(finding, seen)
+    advice = advice_on(finding, probed)
     parts = {
         f"{finding.reason}: ": finding.message,
         "Seen: ": finding.evidence,

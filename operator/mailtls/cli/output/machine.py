@@ -11,7 +11,7 @@ from typing import Any, Final
 from mailtls import __version__
 from mailtls.cli.output.advice import advice_on, explanation
 from mailtls.cli.output.words import days_left, safe
-from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band, read_served
 from mailtls.reasons.reason import Finding
 from mailtls.times import format_rfc3339
@@ -42,7 +42,7 @@ def as_json(survey: Survey, *, strict: bool = False) -> dict[str, Any]:
         "exitCode": int(survey.exit_code(strict=strict)),
         "counts": {verdict.lower(): survey.count(verdict) for verdict in (Verdict.OK, Verdict.WARN, Verdict.FAIL)},
         "domains": [_domain(domain) for domain in survey.domains],
-        "endpoints": [_endpoint(seen) for seen in survey.endpoints],
+        "endpoints": [_endpoint(probed) for probed in survey.endpoints],
         "unresolved": [_finding(finding, None) for finding in survey.unresolved],
         "omitted": [_omitted(omitted) for omitted in survey.omitted],
         "notOffered": [_omitted(omitted) for omitted in survey.not_offered],
@@ -60,11 +60,11 @@ def _domain(domain: SurveyedDomain) -> dict[str, Any]:
     }
 
 
-def _endpoint(seen: Seen) -> dict[str, Any]:
-    endpoint, target = seen.endpoint, seen.endpoint.target
-    chain = [read_served(der) for der in seen.facts.session.chain] if seen.facts.session else []
+def _endpoint(probed: Probed) -> dict[str, Any]:
+    endpoint, target = probed.endpoint, probed.endpoint.target
+    chain = [read_served(der) for der in probed.facts.session.chain] if probed.facts.session else []
     return {
-        "domain": seen.domain or None,
+        "domain": probed.domain or None,
         "host": safe(target.pod),
         "address": target.address,
         "port": target.port.port,
@@ -73,15 +73,15 @@ def _endpoint(seen: Seen) -> dict[str, Any]:
         "tlsPolicy": str(target.port.tls_policy),
         "serverName": target.server_name,
         "checkedAt": format_rfc3339(endpoint.checked_at),
-        "result": str(seen.verdict),
+        "result": str(probed.verdict),
         "reason": str(endpoint.failure.reason) if endpoint.failure else None,
-        "software": str(seen.software) if seen.software else None,
-        "greeting": safe(seen.greeting) or None,
+        "software": str(probed.software) if probed.software else None,
+        "greeting": safe(probed.greeting) or None,
         "tlsVersion": endpoint.tls_version,
         "cipher": endpoint.cipher,
-        "login": str(seen.login.outcome) if seen.login else None,
+        "login": str(probed.login.outcome) if probed.login else None,
         "chain": [_certificate(each, endpoint.checked_at) for each in chain if each is not None],
-        "findings": [_finding(finding, seen) for finding in endpoint.findings],
+        "findings": [_finding(finding, probed) for finding in endpoint.findings],
     }
 
 
@@ -100,8 +100,8 @@ def _certificate(served: ServedCertificate, now: datetime) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding, seen: Seen | None) -> dict[str, Any]:
-    advice = advice_on(finding, seen)
+def _finding(finding: Finding, probed: Probed | None) -> dict[str, Any]:
+    advice = advice_on(finding, probed)
     return {
         "reason": str(finding.reason),
         "severity": str(finding.severity),

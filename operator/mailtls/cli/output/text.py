@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mailtls.cli.output.advice import advice_on
 from mailtls.cli.output.words import days_left, key_words, login_words, manner, place, safe, summary
-from mailtls.cli.results import Omitted, Seen, Survey, SurveyedDomain, Verdict
+from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate
 from mailtls.reasons.reason import Finding, Severity
 from mailtls.times import format_minute
@@ -38,9 +38,9 @@ def text_report(survey: Survey, *, quiet: bool = False) -> RenderableType:
 def _blocks(survey: Survey, *, quiet: bool) -> Iterator[RenderableType]:
     if survey.unresolved:
         yield from (finding_block(finding, None, finding.subject) for finding in survey.unresolved)
-    for seen in survey.endpoints:
-        if not quiet or seen.verdict is not Verdict.OK:
-            yield endpoint_block(seen)
+    for probed in survey.endpoints:
+        if not quiet or probed.verdict is not Verdict.OK:
+            yield endpoint_block(probed)
     for domain in survey.domains:
         if not quiet or domain.verdict is not Verdict.OK:
             yield domain_block(domain)
@@ -50,11 +50,11 @@ def _blocks(survey: Survey, *, quiet: bool) -> Iterator[RenderableType]:
         yield omitted_block(survey.omitted)
 
 
-def endpoint_block(seen: Seen) -> RenderableType:
+def endpoint_block(probed: Probed) -> RenderableType:
     """One address and port: what it serves, then what is wrong."""
-    target = seen.endpoint.target
-    head = _head(seen.verdict, f"{safe(target.pod)}  {place(seen)}", manner(target.port))
-    return Group(head, _rows(_facts(seen)), *_findings(seen.endpoint.findings, seen))
+    target = probed.endpoint.target
+    head = _head(probed.verdict, f"{safe(target.pod)}  {place(probed)}", manner(target.port))
+    return Group(head, _rows(_facts(probed)), *_findings(probed.endpoint.findings, probed))
 
 
 def domain_block(domain: SurveyedDomain) -> RenderableType:
@@ -70,13 +70,13 @@ def omitted_block(omitted: Iterable[Omitted], title: str = "Not looked at") -> R
     return Group(Text(title, style="bold"), *lines)
 
 
-def finding_block(finding: Finding, seen: Seen | None, subject: str = "") -> RenderableType:
+def finding_block(finding: Finding, probed: Probed | None, subject: str = "") -> RenderableType:
     """One finding: the sentence, what was seen, what users see of it, what to do, and the rules behind it."""
     verdict = _SEVERITIES[finding.severity]
     title = Text.assemble((f"{_marker(verdict)} ", STYLES[verdict]), (str(finding.reason), "bold"))
     if subject:
         title.append(f"  {safe(subject)}")
-    advice = advice_on(finding, seen)
+    advice = advice_on(finding, probed)
     rows = [
         ("why", finding.message),
         ("seen", finding.evidence),
@@ -88,9 +88,9 @@ def finding_block(finding: Finding, seen: Seen | None, subject: str = "") -> Ren
     return Group(Text("  ").append_text(title), _rows([row for row in rows if row[1]]))
 
 
-def _findings(findings: Iterable[Finding], seen: Seen | None) -> Iterator[RenderableType]:
+def _findings(findings: Iterable[Finding], probed: Probed | None) -> Iterator[RenderableType]:
     for finding in findings:
-        yield finding_block(finding, seen, finding.subject)
+        yield finding_block(finding, probed, finding.subject)
 
 
 def _head(verdict: Verdict, what: str, how: str) -> Text:
@@ -101,16 +101,16 @@ def _marker(verdict: Verdict) -> str:
     return f"{verdict.upper():<4}"
 
 
-def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
-    endpoint = seen.endpoint
-    if seen.greeting:
-        yield "greeting", seen.greeting
+def _facts(probed: Probed) -> Iterator[tuple[str, str]]:
+    endpoint = probed.endpoint
+    if probed.greeting:
+        yield "greeting", probed.greeting
     if endpoint.tls_version:
         yield "TLS", f"{endpoint.tls_version}, {endpoint.cipher}"
-    if seen.login:
-        yield "login", login_words(seen.login)
-    if seen.leaf:
-        yield from _certificate(seen.leaf, endpoint.checked_at)
+    if probed.login:
+        yield "login", login_words(probed.login)
+    if probed.leaf:
+        yield from _certificate(probed.leaf, endpoint.checked_at)
 
 
 def _certificate(leaf: ServedCertificate, now: datetime) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Final
 
 from mailtls.cli.output.advice import explanation
-from mailtls.cli.results import Line, Seen, Survey, Verdict
+from mailtls.cli.results import Line, Probed, Survey, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band
 from mailtls.probe.facts import Login, LoginOutcome
 from mailtls.probe.target import Port, TlsMode
@@ -56,9 +56,9 @@ def safe(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def place(seen: Seen) -> str:
+def place(probed: Probed) -> str:
     """Write where it was: `192.0.2.1:25`, `[2001:db8::1]:25`."""
-    target = seen.endpoint.target
+    target = probed.endpoint.target
     address = f"[{target.address}]" if ":" in target.address else target.address
     return f"{address}:{target.port.port}"
 

@@ -17,7 +17,7 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
     """Yield a line for each thing as it is looked at; what the API server refuses to show is a line too."""
     if place.hidden:
         yield unseen("operator", place.hidden)
-    yield from _seen(admission.TOPIC, admission.lines(resource, place))
+    yield from _listed(admission.TOPIC, admission.lines(resource, place))
     try:
         desired = parse(_complete(resource, place), place.defaults)
     except InvalidSpec as invalid:
@@ -25,13 +25,13 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
     yield from network.name_lines(desired, place)
-    yield from _seen("CA", issuance.ca_lines(desired, place))
-    yield from _seen("challenges", issuance.challenge_lines(desired, place))
+    yield from _listed("CA", issuance.ca_lines(desired, place))
+    yield from _listed("challenges", issuance.challenge_lines(desired, place))
     yield from network.port_lines(desired, place)
     yield from serving.lines(resource, desired, place)
 
 
-def _seen(topic: str, lines: Iterator[Line]) -> Iterator[Line]:
+def _listed(topic: str, lines: Iterator[Line]) -> Iterator[Line]:
     """Tell what cannot be looked at instead of ending."""
     try:
         yield from lines

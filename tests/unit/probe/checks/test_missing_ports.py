@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from builders.surveys import survey
-from mailtls.cli.results import Seen, Verdict
+from mailtls.cli.results import Probed, Verdict
 from mailtls.cli.targets import read_port
 from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission
 from mailtls.probe.checks.verdict import judge
@@ -93,8 +93,8 @@ def test_silence_on_port_25_is_a_fault_where_that_port_answers_elsewhere() -> No
 
 def test_survey_of_blocked_ports_alone_has_seen_nothing() -> None:
     """Exit code 3: nobody may take silence for good news, nor for a fault; beside others it is a warning."""
-    (blocked,) = (Seen(each) for each in with_blocked_ports([endpoint(25, Fault.TIMED_OUT)]))
-    alone, beside = survey(endpoints=(blocked,)), survey(endpoints=(blocked, Seen(endpoint(587))))
+    (blocked,) = (Probed(each) for each in with_blocked_ports([endpoint(25, Fault.TIMED_OUT)]))
+    alone, beside = survey(endpoints=(blocked,)), survey(endpoints=(blocked, Probed(endpoint(587))))
     assert (alone.verdict, alone.exit_code()) == (Verdict.UNKNOWN, 3)
     assert (beside.verdict, beside.exit_code(), beside.exit_code(strict=True)) == (Verdict.WARN, 0, 1)
 
