@@ -1,5 +1,6 @@
 """The adapter against a real API server: every verb, real conflicts, server-side apply, long lists, exec."""
 
+import math
 import threading
 import time
 from functools import partial
@@ -7,11 +8,19 @@ from functools import partial
 import pytest
 
 from mailtls.api.reading.document import Json
+from mailtls.controller.composition import build
+from mailtls.controller.election import Leadership
+from mailtls.controller.parts import Parts
+from mailtls.issuance.solvers.http01_server import Tokens
+from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import NotConfigured, configure
 from mailtls.kube.interface import ApiError, Conflict
 from mailtls.kube.pairs import NOBODYS_VERSION
+from mailtls.metrics import Metrics
+from mailtls.settings import Settings
 from testbed.cluster import Cluster
+from testbed.layout import NODE_ADDRESS
 from testbed.sandbox import Sandbox
 
 pytestmark = pytest.mark.cluster
@@ -208,3 +217,14 @@ def test_an_unknown_context_is_a_sentence(cluster: Cluster) -> None:
     """A context that the kubeconfig does not have is said so."""
     with pytest.raises(NotConfigured, match="no-such-context"):
         configure("no-such-context", str(cluster.layout.kubeconfig))
+
+
+def test_api_server_names_the_endpoint_that_strangers_are_not_led_to(adapter: KubernetesCluster) -> None:
+    """It listens on the node at a port of its own, where Pebble, at other ports, may be reached."""
+    settings, leadership = Settings("mailtls", "mailtls-0"), Leadership()
+    leadership.extend(math.inf)
+    parts = Parts(settings, adapter, Metrics(), leadership, Tokens(), Claims(), threading.Event())
+    assert settings.servers.refusal(NODE_ADDRESS, 6443) is None
+    build(parts).begin()
+    assert settings.servers.refusal(NODE_ADDRESS, 6443) == "the Kubernetes API server"
+    assert settings.servers.refusal(NODE_ADDRESS, 14000) is None
