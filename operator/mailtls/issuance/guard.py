@@ -16,6 +16,7 @@ from mailtls.api.spec import Desired, Place
 from mailtls.api.status import HistoryEntry, Stored
 from mailtls.context import Context
 from mailtls.kube.snapshot import ServingSecret, Staged
+from mailtls.net.backoff import NAMESAKE
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import is_wished
 from mailtls.step import Rest, Step, objects_in
@@ -23,7 +24,6 @@ from mailtls.step import Rest, Step, objects_in
 MOST_RESTORES = 5  # within `SPAN`: a tool that writes the Secret again and again is waited for, and named
 SPAN = timedelta(minutes=10)
 FOREIGN_RECHECK: Final = timedelta(seconds=30)  # no watch tells of a Secret that is not ours
-NAMESAKE_RECHECK: Final = timedelta(seconds=2)  # what an earlier resource left is removed soon; if not, much later
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def stand_aside(context: Context, now: datetime) -> Rest | None:
     if foreign.reason is not Reason.PENDING:
         return Rest(now + FOREIGN_RECHECK)
     # Whoever writes such a Secret, and keeps it from going, must not have us look every two seconds for ever.
-    return Rest(now + min(max(NAMESAKE_RECHECK, (now - desired.created_at) / 8), FOREIGN_RECHECK))
+    return Rest(now + NAMESAKE.after_failing_for(now - desired.created_at))
 
 
 def restore_secret(context: Context, now: datetime) -> RestoreSecret | Rest | None:

@@ -63,8 +63,18 @@ LEADER: Final = Backoff("leader", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
 """The beginning of a leader's work while the API server does not let it begin."""
 WATCH: Final = Backoff("watch", _SECOND, _MINUTE, factor=1.6)
 """Watches that fail, which are kopf's to begin again."""
+NAMESAKE: Final = Backoff("namesake", 2 * _SECOND, _MINUTE / 2, factor=0.125)
+"""Secrets that an earlier resource of the name left: they go soon, or somebody keeps them."""
+POD: Final = Backoff("pod", 2 * _SECOND, 10 * _SECOND, factor=0.125)
+"""Pods that a rollout waits for, by the time that it has."""
+WATCHED_POD: Final = Backoff("watched-pod", 2 * _SECOND, _MINUTE / 2, factor=0.125)
+"""The same where an event comes when their state changes."""
+FILE: Final = Backoff("file", _SECOND / 5, 2 * _SECOND, factor=1.5)
+"""A mounted file that the kubelet is about to write, within one step."""
+
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, EXEC, PROBE, REFUSED_PORT, RECONCILE, CONFLICT,
     API_REQUEST, LEADER,
 )  # fmt: skip
-ALL: Final = (*COUNTED, WATCH)  # what kopf begins again is not ours to count
+ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE)
+"""What kopf begins again is not ours to count, and what is only waited for has not failed."""

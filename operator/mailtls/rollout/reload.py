@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import count
 from threading import Event
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -10,6 +11,7 @@ from mailtls.api.annotations import certificate_annotation
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.workload import PodState
 from mailtls.kube.workloads import forbidden, sub_path_mount
+from mailtls.net.backoff import FILE
 from mailtls.net.effects import Interrupted
 from mailtls.pki.loading import certificates
 from mailtls.reasons.reason import Finding, Reason
@@ -20,8 +22,6 @@ INVALID = 422
 NOT_FOUND = 404
 SERVER_ERRORS = 500
 EXEC = "get and create pods/exec"  # by websocket: newer clusters ask for both, older ones for get
-FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 2.0
 BLIND_WAIT = 5.0
 """Seconds given to the kubelet where the file cannot be read: ten times what a woken one usually takes."""
 READ_TIMEOUT = 5.0
@@ -109,8 +109,8 @@ class _Visit:
         if self.pod.container is None or self.pod.certificate_path is None:
             self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
             return None
-        pause = FIRST_PAUSE
-        while True:
+        for looks in count(1):
+            pause = FILE.after(looks).total_seconds()
             try:
                 shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT, self.pod.container)
             except ApiError as error:
@@ -125,7 +125,7 @@ class _Visit:
             if time.monotonic() + pause >= deadline:
                 return self._file_not_updated(shown)
             self._sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+        raise AssertionError("the deadline ends the loop")
 
     def run_command(self) -> Finding | None:
         """Run the reload command, where the workload has one: some servers look at their files by themselves."""

@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 
 from mailtls.api.spec import UpdateStrategy, WorkloadKind
 from mailtls.kube.workload import PodState, WorkloadState, ordinal
+from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import ReplacePod, RestartWorkload, RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.verification.evidence import PASSING, Evidence, Flaw, flaws
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between looks at a server that was just told or has just started."""
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(seconds=10)
 """Between looks at pods that take their time."""
-WATCHED, LONGEST_WATCHED_PAUSE = frozenset({Reason.POD_NOT_READY, Reason.ROLLING_OUT}), timedelta(seconds=30)
+WATCHED = frozenset({Reason.POD_NOT_READY, Reason.ROLLING_OUT})
 """What the status of a workload tells as well, which wakes the resource at once."""
 VOLUME_LAG = timedelta(minutes=2)
 """How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
@@ -101,8 +101,7 @@ class View:
     def wait_for(self, finding: Finding, subject: str) -> WaitForPods:
         """Look again after a pause that grows with the time for which `subject` is waited for."""
         waited = self.now - self.progress.acted_at.get(subject, self.progress.started_at)
-        longest = LONGEST_WATCHED_PAUSE if finding.reason in WATCHED else LONGEST_PAUSE
-        return self.wait(finding, min(max(FIRST_PAUSE, waited / 8), longest))
+        return self.wait(finding, (WATCHED_POD if finding.reason in WATCHED else POD).after_failing_for(waited))
 
     def wait_or_fail(self, finding: Finding, subject: str) -> RollStep:
         """Look again until the time-out for `subject` has passed."""
