@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from mailtls.maildomain.checks.input import Published, Service
 from mailtls.maildomain.checks.tlsa import DANE_EE, DANE_TA, association, flaw, key_of, matches
-from mailtls.maildomain.facts import TlsaRecord
+from mailtls.maildomain.facts import Published, Service, TlsaRecord
 from mailtls.net.answer import Dnssec
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason, Severity

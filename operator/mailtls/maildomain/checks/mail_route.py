@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from mailtls.maildomain.checks.input import Published
-from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, TlsaRecord
+from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, Published, TlsaRecord
 from mailtls.net.answer import Dnssec, Records
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason, Severity

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from mailtls.maildomain.checks.input import Published
-from mailtls.maildomain.facts import DomainFacts, ServedTls, StsFault
+from mailtls.maildomain.facts import DomainFacts, Published, ServedTls, StsFault
 from mailtls.maildomain.records.mta_sts import (
     ReportInvalid,
     StsInvalid,

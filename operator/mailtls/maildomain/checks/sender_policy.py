@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from mailtls.maildomain.checks.input import Published
-from mailtls.maildomain.facts import DomainFacts
+from mailtls.maildomain.facts import DomainFacts, Published
 from mailtls.maildomain.records.dkim import DkimInvalid, DkimKey, is_dkim_record, parse_dkim
 from mailtls.maildomain.records.dmarc import DmarcInvalid, DmarcRecord, is_dmarc_record, parse_dmarc
 from mailtls.maildomain.records.spf import MOST_LOOKUPS, MOST_VOIDS, SpfInvalid, SpfRecord, is_spf_record, parse_spf

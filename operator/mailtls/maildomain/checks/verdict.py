@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from mailtls.maildomain.checks import dane, mail_route, mta_sts, sender_policy
-from mailtls.maildomain.checks.input import Published
 from mailtls.maildomain.checks.mta_sts import policy_of
-from mailtls.maildomain.facts import DomainFacts, MxHost, ServedTls
+from mailtls.maildomain.facts import DomainFacts, MxHost, Published, ServedTls
 from mailtls.maildomain.records.mta_sts import StsMode
 from mailtls.net.answer import Dnssec
 from mailtls.reasons.reason import Finding, Severity
