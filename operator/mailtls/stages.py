@@ -14,6 +14,7 @@ from mailtls.issuance.guard import RestoreSecret, SaveCopy, restore_secret, save
 from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.recheck import Rechecking
 from mailtls.issuance.references import RecheckDependencies, dependencies_due_at, recheck_dependencies
+from mailtls.issuance.renewal import Renewing
 from mailtls.issuance.restoring import Restoring
 from mailtls.rollout.decide import ReadWorkloads, Roll, read_workloads, roll, roll_due_at, roll_retry_at
 from mailtls.rollout.execute import Rolling
@@ -40,7 +41,7 @@ STAGES: Final[tuple[AnyStage, ...]] = (
     Stage(order.AdvanceOrder, order.advance_order, Issuing, Issuing.advance),
     Stage(order.ResumeOrder, order.resume_order, Issuing, Issuing.resume),
     Stage(order.OpenOrder, order.open_order, Issuing, Issuing.open),
-    Stage(order.ScheduleRenewal, order.schedule_renewal, Issuing, Issuing.schedule, order.renewal_due_times),
+    Stage(order.ScheduleRenewal, order.schedule_renewal, Renewing, Renewing.schedule, order.renewal_due_times),
     Stage(
         verification.RecheckRoots,
         verification.recheck_roots,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final, Self
 
 from mailtls.pki.certificate import Certificate
 from mailtls.probe.target import Endpoint
@@ -165,3 +166,30 @@ class Report:
     domains: tuple[DomainReport, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     handled: Mapping[str, str | None] = field(default_factory=dict)
+
+
+SUSPENDED: Final = "Suspended: nothing is renewed or checked until spec.suspend is false."
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a condition says, before it is compared with what it said before."""
+
+    status: Truth
+    reason: Reason
+    message: str
+
+    @classmethod
+    def true(cls, reason: Reason, message: str) -> Self:
+        """Say that all is well."""
+        return cls(Truth.TRUE, reason, message)
+
+    @classmethod
+    def false(cls, finding: Finding) -> Self:
+        """Say what is wrong."""
+        return cls(Truth.FALSE, finding.reason, finding.message)
+
+    @classmethod
+    def pending(cls, message: str) -> Self:
+        """Say what is not known yet."""
+        return cls(Truth.UNKNOWN, Reason.PENDING, message)

@@ -16,7 +16,7 @@ from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Truth
 from mailtls.api.status_json import read, write, write_conditions
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions, interruption, refusal, served
+from mailtls.controller.conditions import conditions, interruption, refusal
 from mailtls.controller.events import Events
 from mailtls.issuance.guard import to_remember
 from mailtls.issuance.state import IssuanceState
@@ -26,6 +26,7 @@ from mailtls.metrics import Metrics
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 from mailtls.rollout.policy import shared
 from mailtls.times import Clock, parse_rfc3339
+from mailtls.verification.conditions import served
 from mailtls.verification.evidence import resting
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work

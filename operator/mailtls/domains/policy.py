@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from mailtls.api.spec import Desired, Place, PlaceKind
-from mailtls.api.status import ConditionType, DomainReport
+from mailtls.api.status import ConditionType, DomainReport, Truth, Verdict
 from mailtls.context import Context
 from mailtls.domains.state import DomainCheck
 from mailtls.hostname import is_named
@@ -15,7 +15,7 @@ from mailtls.probe.facts import Facts
 from mailtls.probe.replies import Fault, Phase
 from mailtls.probe.target import RELAY_PORT, Port, Protocol, Route, Target, TlsMode, TlsPolicy
 from mailtls.reasons.quoting import shorten
-from mailtls.reasons.reason import Finding, Severity
+from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.decide import pods_expected_at
 from mailtls.step import Deadline, Step
 from mailtls.times import next_turn
@@ -202,3 +202,14 @@ def _trouble(facts: Facts) -> str:
     if verdict.code > 0:
         return f"its certificate is not trusted: {verdict.words}"
     return "" if verdict.is_public else "its certificate is not of a public CA"  # what we trust besides, senders do not
+
+
+def domain_healthy(context: Context) -> Verdict:
+    """True while nothing that the mail domains publish keeps mail from them; what is warned of is told beside."""
+    if not context.desired.domains:
+        words = "No mail domains are named in spec.domains, so nothing is looked up of what they publish."
+        return Verdict(Truth.UNKNOWN, Reason.NO_DOMAINS, words)
+    if not is_complete(context.desired, context.domains.reports):
+        return Verdict.pending("The domains were not looked at yet.")
+    failure = failing(context.domains.reports)
+    return Verdict.false(failure) if failure else Verdict.true(Reason.DOMAINS_HEALTHY, healthy(context.domains.reports))

@@ -7,7 +7,6 @@ is saved; 4. the rest can be read again from the CA at any time. A crash between
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from random import random, uniform
 from threading import Event
 from typing import ClassVar, Self
 
@@ -28,14 +27,13 @@ from mailtls.issuance.decide import (
     OpenOrder,
     ResumeOrder,
     SaveOrder,
-    ScheduleRenewal,
     StageKey,
     StoreCertificate,
 )
 from mailtls.issuance.ending import Closing, Failing
 from mailtls.issuance.order import Download, Fail, Finalize, PollAuthorization, PollOrder, Present, RequestValidation
-from mailtls.issuance.order_state import OrderState, RenewalWindow
-from mailtls.issuance.schedule import renewal_schedule, renews_in_its_window, scheduled
+from mailtls.issuance.order_state import OrderState
+from mailtls.issuance.schedule import renews_in_its_window
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.validation import Validation
 from mailtls.kube.secrets import Secrets
@@ -44,7 +42,6 @@ from mailtls.metrics import Metrics
 from mailtls.net.effects import Interrupted
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout import rollback
 from mailtls.stage import Adapters, Executor
 from mailtls.step import Step
 from mailtls.times import Clock
@@ -52,7 +49,6 @@ from mailtls.times import Clock
 log = structlog.get_logger()
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
 MOST_STUMBLES_AT_CLOSING = 20  # then the responses stay behind: harmless, and better than a journal that never closes
-WITHOUT_ARI = timedelta(hours=6)  # when to ask for a window again that was not to be had
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,26 +261,6 @@ class Issuing(Executor):
     def failing(self) -> Failing:
         """Files what stood in the way of an order."""
         return Failing(self.clock, self.metrics)
-
-    def schedule(self, context: Context, _step: ScheduleRenewal) -> Context:
-        """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""
-        certificate = context.snapshot.secret.certificate
-        if certificate is None:
-            raise AssertionError("only a stored certificate is scheduled")
-        desired, secret = context.desired, context.snapshot.secret
-        is_the_cas = secret.acme_server == desired.acme.server  # another CA's window is not to be had from it
-        window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari and is_the_cas else None
-        picked = renewal_schedule(certificate, desired.renewal, window, context.issuance.schedule, random())  # noqa: S311
-        again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
-        picked = rollback.held(picked, context)
-        context = scheduled(picked, context, self.clock.now(), random())  # noqa: S311 - jitter
-        return context.with_issuance(renewal_info_due_at=again_at if desired.renewal.ari else None)
-
-    def _window(self, desired: Desired, leaf_pem: str) -> RenewalWindow | None:
-        try:
-            return self.accounts.of(desired.acme).renewal_window(leaf_pem)
-        except AcmeProblem:
-            return None  # the renewal itself will tell, if the CA is away for long
 
 
 def _next_key(context: Context) -> KeyMaterial:

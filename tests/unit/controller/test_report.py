@@ -12,9 +12,10 @@ from mailtls.api.spec import Key
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions, refusal, served, verified
+from mailtls.controller.conditions import conditions, refusal
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.verification.conditions import served, verified
 from mailtls.verification.schedule import targets_to_probe
 
 MISSING = ServingSecret(exists=False)

@@ -12,8 +12,8 @@ from builders.stories import DAY, NOW, attempts, certificate, desired, schedule,
 from mailtls.api.spec import Renewal
 from mailtls.api.status import HistoryEntry, Status
 from mailtls.context import Context
-from mailtls.controller.conditions import issued
 from mailtls.issuance import storage as store
+from mailtls.issuance.conditions import issued
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.policy import is_held_back, issuance_is_due
 from mailtls.issuance.schedule import floor_of, renewal_due_at, renewal_schedule, scheduled

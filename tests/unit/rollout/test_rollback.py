@@ -16,8 +16,8 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Desired, Key, PrivateKeyPolicy
 from mailtls.api.status import Truth
 from mailtls.context import Context
-from mailtls.controller.conditions import issued
 from mailtls.issuance import keys
+from mailtls.issuance.conditions import issued
 from mailtls.issuance.decide import CloseOrder, StageKey
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.kube.interface import Unreachable

@@ -9,9 +9,9 @@ from builders.passes import Operator as AnyOperator
 from builders.stories import DAY
 from fakes.clock import WallClock
 from mailtls.api.status import ServedCount
-from mailtls.controller.conditions import served
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.verification.conditions import served
 from mailtls.verification.schedule import confirmed
 
 REFUSED = Finding(Reason.AUTH_FAILED, "The login was refused.")

@@ -18,7 +18,7 @@ from mailtls.api.reading.spec import parse as parse_spec
 from mailtls.api.spec import Desired, Probe, PublicName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Condition, ConditionType, ServedCount, Truth
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions, served
+from mailtls.controller.conditions import conditions
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.interface import ApiError
 from mailtls.kube.pods import parse
@@ -45,6 +45,7 @@ from mailtls.probe.target import (
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.steps import RollProgress
 from mailtls.step import Rest
+from mailtls.verification.conditions import served
 from mailtls.verification.decide import FindRoutes, ProbePods, ProbeRoutes
 from mailtls.verification.evidence import gather, targets
 from mailtls.verification.execute import Probing

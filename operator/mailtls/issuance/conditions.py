@@ -1,0 +1,108 @@
+"""What the conditions Issued and Stored say. Every message says what is, or what to do."""
+
+from datetime import datetime
+from typing import Final
+
+from mailtls.api.status import SUSPENDED, Verdict
+from mailtls.context import Context
+from mailtls.issuance.guard import is_replaced, not_put_right
+from mailtls.issuance.policy import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
+from mailtls.issuance.schedule import held_by_its_age
+from mailtls.issuance.storage import warnings
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.times import format_minute, format_second
+
+RENEWALS: Final = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})
+"""Due, but what is stored is what the spec wants."""
+
+
+def issued(context: Context, now: datetime) -> Verdict:
+    """True while the stored pair is what the spec wants and can serve, even when its renewal is due or failing."""
+    if (obstacle := _obstacle(context)) is not None:
+        return Verdict.false(obstacle)
+    due, trouble = issuance_is_due(context, now), _trouble(context, now)
+    certificate = context.snapshot.secret.certificate
+    is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for
+    if certificate is not None and is_wanted and usable(context, now):
+        until = f"Certificate {certificate.serial_number} is valid until {format_minute(certificate.not_after)}."
+        words = [until, _renewal_trouble(context, trouble) if due else _hold(context, now)]
+        words += [held_by_its_age(context, now), _warnings(context)]
+        return Verdict.true(Reason.ISSUED, " ".join(filter(None, words)))
+    if (expired := stored_is_expired(context, now)) is not None:
+        after = SUSPENDED if context.desired.suspend else _renewal_trouble(context, trouble)
+        return Verdict.false(Finding(expired.reason, f"{expired.message} {after}"))
+    if trouble is not None:
+        return Verdict.false(trouble)
+    if context.desired.suspend:
+        return Verdict.false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
+    return Verdict.false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(context)}".strip()))
+
+
+def _warnings(context: Context) -> str:
+    return " ".join(warning.message for warning in warnings(context))
+
+
+def _at_work(context: Context) -> str:
+    if context.issuance.presenting_since is None:
+        return f"A certificate is being issued.{_next_poll(context)}"
+    return "Challenge responses are published, but not visible here yet; with selfCheck: false the CA is asked at once."
+
+
+def _next_poll(context: Context) -> str:
+    until = context.issuance.order.waits_until if context.issuance.order is not None else None
+    return f" The CA asks to wait; next poll at {format_second(until)}." if until else ""
+
+
+def _obstacle(context: Context) -> Finding | None:
+    if context.snapshot.holder is not None and context.snapshot.holder != context.desired.key:
+        return Finding(
+            Reason.SECRET_CLAIMED,
+            f"Secret {context.desired.secret_name} belongs to the older MailServerTLS {context.snapshot.holder.name}, "
+            "as secretName or with -next or -previous behind it; give this one another secretName.",
+        )
+    return context.snapshot.secret.foreign
+
+
+def _trouble(context: Context, now: datetime) -> Finding | None:
+    """The failure of this reconcile, else the one that is remembered, for as long as it holds anything back."""
+    issuance = context.issuance
+    if issuance.failure is not None:
+        return issuance.failure.finding
+    if issuance.hidden_by is not None:
+        return issuance.hidden_by
+    attempts = context.snapshot.status.attempts
+    if attempts is None or not attempts.failed:
+        return None
+    if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not is_held_back(context, now):
+        return None  # it was about the certificate before: the next one is on its way
+    return Finding(attempts.reason, attempts.message)
+
+
+def _hold(context: Context, now: datetime) -> str:
+    hold = context.snapshot.secret.hold
+    if hold is None or not renewal_is_held(context, now):
+        return ""
+    return (
+        f"It was rolled back to, and is not renewed before {format_minute(hold.until)}, unless mailtls.dev/renew "
+        "requests it."
+    )
+
+
+def _renewal_trouble(context: Context, trouble: Finding | None) -> str:
+    if trouble is None:
+        return f"Its replacement is on the way.{_next_poll(context)}"
+    return f"Its replacement fails ({trouble.reason}): {trouble.message}"
+
+
+def stored(context: Context) -> Verdict:
+    """True when the Secret holds a certificate with its own key."""
+    certificate = context.snapshot.secret.certificate
+    if is_replaced(context):
+        return Verdict.false(not_put_right(context, SUSPENDED))
+    if certificate is None:
+        return Verdict.pending("There is no certificate to store yet.")
+    if certificate.spki_sha256 != context.snapshot.secret.key_spki_sha256:
+        return Verdict.false(
+            Finding(Reason.KEY_MISMATCH, f"Secret {context.desired.secret_name} holds a key of another certificate.")
+        )
+    return Verdict.true(Reason.STORED, f"Secret {context.desired.secret_name} holds leaf {certificate.sha256}.")

@@ -1,0 +1,52 @@
+"""Schedules renewals: asks the CA for its window where it has one (RFC 9773), and draws the time."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from random import random, uniform
+from typing import Final, Self
+
+from mailtls.api.spec import Desired
+from mailtls.context import Context
+from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.decide import ScheduleRenewal
+from mailtls.issuance.order_state import RenewalWindow
+from mailtls.issuance.schedule import renewal_schedule, scheduled
+from mailtls.rollout import rollback
+from mailtls.stage import Adapters, Executor
+from mailtls.times import Clock
+
+WITHOUT_ARI: Final = timedelta(hours=6)  # when to ask for a window again that was not to be had
+
+
+@dataclass(frozen=True, slots=True)
+class Renewing(Executor):
+    """Draws when the stored certificate is renewed."""
+
+    accounts: Accounts
+    clock: Clock
+
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(adapters.accounts, adapters.clock)
+
+    def schedule(self, context: Context, _step: ScheduleRenewal) -> Context:
+        """Ask for the renewal window, and pick the time; without an answer the lifetime alone decides."""
+        certificate = context.snapshot.secret.certificate
+        if certificate is None:
+            raise AssertionError("only a stored certificate is scheduled")
+        desired, secret = context.desired, context.snapshot.secret
+        is_the_cas = secret.acme_server == desired.acme.server  # another CA's window is not to be had from it
+        window = self._window(desired, certificate.leaf_pem) if desired.renewal.ari and is_the_cas else None
+        picked = renewal_schedule(certificate, desired.renewal, window, context.issuance.schedule, random())  # noqa: S311
+        again_at = window.check_again_at if window else self.clock.now() + WITHOUT_ARI * uniform(0.8, 1.2)  # noqa: S311
+        picked = rollback.held(picked, context)
+        context = scheduled(picked, context, self.clock.now(), random())  # noqa: S311 - jitter
+        return context.with_issuance(renewal_info_due_at=again_at if desired.renewal.ari else None)
+
+    def _window(self, desired: Desired, leaf_pem: str) -> RenewalWindow | None:
+        try:
+            return self.accounts.of(desired.acme).renewal_window(leaf_pem)
+        except AcmeProblem:
+            return None  # the renewal itself will tell, if the CA is away for long

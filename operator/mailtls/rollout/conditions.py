@@ -1,0 +1,55 @@
+"""What the condition RolledOut says."""
+
+from datetime import datetime
+from typing import Final
+
+from mailtls.api.status import ConditionType, Truth, Verdict
+from mailtls.context import Context
+from mailtls.issuance.policy import stored_is_expired, usable
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.policy import next_roll, on_its_way
+from mailtls.rollout.steps import RolledOut, RolloutFailed, WaitForPods
+from mailtls.verification.evidence import PASSING, UNREACHABLE
+from mailtls.verification.schedule import evidence
+
+NO_CERTIFICATE: Final = "Waits for a certificate."
+NOT_PROBED: Final = "The certificate is stored; no pod was probed yet."
+
+
+def rolled_out(context: Context, now: datetime) -> Verdict:
+    """True when every pod was told about the stored certificate, or serves it without being told."""
+    if not context.desired.workloads:
+        return Verdict.true(
+            Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be told about the certificate."
+        )
+    certificate = context.snapshot.secret.certificate
+    if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
+        return Verdict.pending(NO_CERTIFICATE if certificate is None else NOT_PROBED)
+    step = next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now)
+    if isinstance(step, RolledOut):
+        return Verdict.true(Reason.ROLLED_OUT, "Every pod has the certificate.")
+    trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
+    trouble = context.rollout.failure.finding if context.rollout.failure else trouble
+    if not usable(context, now):
+        return Verdict.false(_not_rolled(context, now))
+    if trouble is None:
+        return Verdict.false(Finding(Reason.ROLLING_OUT, on_its_way(step)))
+    return (
+        Verdict.true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(context, trouble) else Verdict.false(trouble)
+    )
+
+
+def _not_rolled(context: Context, now: datetime) -> Finding:
+    """Why the stored certificate goes to no further pod."""
+    expired = stored_is_expired(context, now)
+    if expired is not None:
+        return Finding(expired.reason, f"{expired.message} It is rolled out to no further pod.")
+    return Finding(Reason.ISSUING, "The stored certificate is not the one wanted; it is rolled out to no further pod.")
+
+
+def _was_out(context: Context, trouble: Finding) -> bool:
+    """A pod that cannot be talked to does not undo a rollout that had ended: that is for Verified to say."""
+    before = context.snapshot.status.condition(ConditionType.ROLLED_OUT)
+    is_idle = context.rollout.progress is not None and not context.rollout.progress.acted_at
+    was_true = before is not None and before.status is Truth.TRUE and before.reason is Reason.ROLLED_OUT
+    return is_idle and was_true and trouble.reason in UNREACHABLE | PASSING

@@ -1,0 +1,85 @@
+"""What the condition Verified says, and how many endpoints serve the stored certificate."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from mailtls.api.status import ServedCount, Truth, Verdict
+from mailtls.context import Context
+from mailtls.probe.checks.comparison import differences
+from mailtls.probe.target import Endpoint, Target
+from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.conditions import NO_CERTIFICATE, NOT_PROBED
+from mailtls.verification.decide import probe_routes
+from mailtls.verification.evidence import targets
+from mailtls.verification.routes import are_awaited
+from mailtls.verification.schedule import targets_to_probe
+
+
+def verified(context: Context, now: datetime) -> Verdict:
+    """True when every port of every pod was seen to serve the stored certificate as clients want it."""
+    if not context.desired.workloads:
+        return Verdict.true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
+    if context.snapshot.workloads is None:
+        return Verdict.pending(NO_CERTIFICATE if context.snapshot.secret.certificate is None else NOT_PROBED)
+    if not targets(context.snapshot.workloads, context.desired.server_name):
+        return Verdict.pending("No pod is ready to be asked.")
+    if targets_to_probe(context, now) or probe_routes(context):
+        return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
+    return _proven(context, len(endpoints_wanted(context)))
+
+
+def _proven(context: Context, total: int) -> Verdict:
+    failing = [endpoint for endpoint in context.verification.endpoints if endpoint.failure]
+    if failing:
+        return Verdict.false(_worst(failing, total))
+    if are_awaited(context):
+        message = "The pods serve it; Services and the public name are asked once every pod has the certificate."
+        return Verdict(Truth.UNKNOWN, Reason.PROBING, message)
+    return Verdict.true(Reason.VERIFIED, " ".join((_good(context, total), *_remarks(context))))
+
+
+def _good(context: Context, total: int) -> str:
+    blocked = sum(endpoint.is_blocked for endpoint in context.verification.endpoints)
+    return f"{total - blocked} of {total} endpoints serve the stored certificate."
+
+
+def _remarks(context: Context) -> Iterator[str]:
+    """What is worth a word though nothing fails: what could not be looked at, pods that differ, and trials."""
+    verification = context.verification
+    blocked = next((endpoint for endpoint in verification.endpoints if endpoint.is_blocked), None)
+    if blocked is not None:
+        yield f"{blocked.target.where}: {blocked.findings[0].reason}: {blocked.findings[0].message}"
+    yield from (
+        found.message for found in (*differences(verification.endpoints)[:1], *_trials(verification.endpoints)[:1])
+    )
+
+
+def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:
+    """What must not be overlooked although the probe is content: clients do not trust what is served."""
+    findings = (finding for endpoint in endpoints for finding in endpoint.findings)
+    return [finding for finding in findings if finding.reason is Reason.STAGING_CERTIFICATE]
+
+
+def _worst(failing: list[Endpoint], total: int) -> Finding:
+    first = failing[0]
+    if first.failure is None:
+        raise AssertionError("only failing endpoints come here")
+    others = f" ({len(failing)} of {total} endpoints fail)" if len(failing) > 1 else ""
+    return Finding(first.failure.reason, f"{first.target.where}: {first.failure.message}{others}")
+
+
+def served(context: Context) -> ServedCount | None:
+    """How many endpoints serve the stored certificate, of how many; None while the workloads are not known."""
+    if context.snapshot.workloads is None:
+        return None
+    every = endpoints_wanted(context)
+    proven = (each for each in context.verification.endpoints if not each.failure and not each.is_blocked)
+    right = sum(1 for endpoint in proven if endpoint.target in every)
+    return ServedCount(right, len(every))
+
+
+def endpoints_wanted(context: Context) -> frozenset[Target]:
+    """All that must be proven: the pods' ports, and the routes to them once these are known."""
+    return frozenset(
+        (*targets(context.snapshot.workloads or (), context.desired.server_name), *(context.verification.routes or ()))
+    )
