@@ -122,7 +122,7 @@ class Controller:
             spare=bulkheads.most_in_doubt,
             took=metrics.reconciled,
             retried=metrics.retried,
-            party=lambda key: key.namespace,
+            group=lambda key: key.namespace,
         )
         self.intake = Intake(self._hint, self._hint_later, parts.claims, seen)
         self.sweeper = Sweeper(parts.cluster, settings.watch_namespaces, self.intake)

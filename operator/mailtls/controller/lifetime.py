@@ -22,8 +22,8 @@ from mailtls.controller.watches import Watches, await_access
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster
+from mailtls.kube.connection import Patience
 from mailtls.kube.interface import ApiError, Unreachable
-from mailtls.kube.request import Patience
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import LEADER
 from mailtls.net.deadline import SystemClock

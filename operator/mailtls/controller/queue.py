@@ -1,22 +1,20 @@
-"""A work queue of keys: each key at most once in line, never twice at work, none forgotten.
+"""A work queue of keys: each key at most once in the queue, never twice at work, none forgotten.
 
 Level-triggered, as controllers are: a key says only that something about it may have changed. While it is worked on,
 any number of further hints end in exactly one more reconcile.
 """
 
-import heapq
 import random
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from threading import Condition, Lock, Thread
 from typing import Final, Generic, TypeVar
 
 import structlog
 
-from mailtls.controller.line import Line
+from mailtls.controller.waiting import FairQueue, Timers
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.net.backoff import CONFLICT, RECONCILE, Backoff
 from mailtls.net.effects import PassEnded
@@ -39,40 +37,6 @@ class Delays:
         return self.conflict if isinstance(error, Conflict) else self.failed
 
 
-class _Timers(Generic[K]):
-    """The earliest time of each key, in a heap whose stale entries are dropped before they outnumber the live ones."""
-
-    def __init__(self) -> None:
-        self.due: dict[K, float] = {}
-        self.heap: list[tuple[float, int, K]] = []
-        self._ticket = count()
-
-    def set(self, key: K, at: float) -> None:
-        """Set the key's time unless it has an earlier one."""
-        if at >= self.due.get(key, float("inf")):
-            return
-        self.due[key] = at
-        heapq.heappush(self.heap, (at, next(self._ticket), key))
-        if len(self.heap) > 2 * len(self.due) + 64:
-            self.heap = [(at, next(self._ticket), key) for key, at in self.due.items()]
-            heapq.heapify(self.heap)
-
-    def drop(self, key: K) -> None:
-        self.due.pop(key, None)
-
-    def head(self) -> float | None:
-        """Return the earliest time of all."""
-        while self.heap and self.due.get(self.heap[0][2]) != self.heap[0][0]:
-            heapq.heappop(self.heap)
-        return self.heap[0][0] if self.heap else None
-
-    def pop_due(self, now: float) -> Iterable[K]:
-        while (at := self.head()) is not None and at <= now:
-            key = heapq.heappop(self.heap)[2]
-            del self.due[key]
-            yield key
-
-
 class WorkQueue(Generic[K]):
     """Runs `reconcile(key)` in worker threads; it returns the seconds until the next reconcile, None for no timer.
 
@@ -81,7 +45,7 @@ class WorkQueue(Generic[K]):
     failed rests for `Delays.rest` seconds at most, so that events caused by the failing reconcile itself make no loop.
 
     `workers` reconciles are at work at a time. `spare` threads stand in for reconciles that are `away`. Of those
-    that wait, a key of the `party` that has the fewest at work is next.
+    that wait, a key of the `group` that has the fewest at work is next.
     """
 
     def __init__(
@@ -93,20 +57,20 @@ class WorkQueue(Generic[K]):
         delays: Delays | None = None,
         took: Callable[[float], None] | None = None,
         retried: Callable[[str], None] = lambda _kind: None,
-        party: Callable[[K], Hashable] = lambda _key: None,
+        group: Callable[[K], Hashable] = lambda _key: None,
     ) -> None:
         self._reconcile = reconcile
         self._delays, self._retried = delays or Delays(), retried
         self._took = took or (lambda _seconds: None)
         lock = Lock()
         self._work, self._time = Condition(lock), Condition(lock)
-        self._ready = Line(party)
+        self._ready = FairQueue(group)
         self._queued: dict[K, float] = {}  # since when each waits, the oldest first
         self._busy: set[K] = set()
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
         self._rests_until: dict[K, float] = {}
-        self._timers: _Timers[K] = _Timers()
+        self._timers: Timers[K] = Timers()
         self._stopped = False
         self._workers, self._at_work = workers, 0
         self._threads = [Thread(target=self._work_on, name=f"worker-{n}", daemon=True) for n in range(workers + spare)]

@@ -19,20 +19,22 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGER
-from mailtls.kube.connection import authorization, configure, tls_context
-from mailtls.kube.execution import Call, Commands, Place
-from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
-from mailtls.kube.request import (
+from mailtls.kube.connection import (
     UNAUTHORIZED,
     USER_AGENT,
     Answer,
     LoginRoute,
     Patience,
     Request,
+    authorization,
+    configure,
     parsed_object,
     passes,
     retry_after_seconds,
+    tls_context,
 )
+from mailtls.kube.execution import Call, Commands, Place
+from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
 from mailtls.net.deadline import bounded, end_of
 from mailtls.net.effects import before_effect
 

@@ -16,8 +16,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.controller.line import Line
-from mailtls.controller.queue import Delays, WorkQueue, _Timers
+from mailtls.controller.queue import Delays, WorkQueue
+from mailtls.controller.waiting import FairQueue, Timers
 from mailtls.kube.interface import Conflict
 from mailtls.logs import configure_logs
 from mailtls.net.backoff import Backoff
@@ -132,7 +132,7 @@ def test_parties_take_turns_whoever_has_more_keys_in_line() -> None:
     def note(key: str) -> None:
         runs.append(key)
 
-    queue = WorkQueue[str](note, workers=1, party=lambda key: key[0])
+    queue = WorkQueue[str](note, workers=1, group=lambda key: key[0])
     for key in ("a1", "a2", "a3", "a4", "b1", "b2", "c1"):
         queue.add(key)
     assert queue.depth() == 7
@@ -144,7 +144,7 @@ def test_parties_take_turns_whoever_has_more_keys_in_line() -> None:
 
 def test_party_with_the_fewest_at_work_is_next() -> None:
     """One namespace holds the workers with passes that take long: whoever comes then has those that get free."""
-    line = Line[str](lambda key: key[0])
+    line = FairQueue[str](lambda key: key[0])
     for key in ("a1", "a2", "a3", "a4", "a5"):
         line.append(key)
     assert [line.pop() for _ in range(3)] == ["a1", "a2", "a3"]
@@ -333,7 +333,7 @@ def test_silence_costs_no_processor_time() -> None:
 @settings(deadline=None)
 def test_timers_pop_each_key_once_at_its_earliest_time(calls: list[tuple[str, float, bool]]) -> None:
     """Whatever is set and dropped, the heap answers as a table of minima would."""
-    timers: _Timers[str] = _Timers()
+    timers: Timers[str] = Timers()
     table: dict[str, float] = {}
     for key, at, drop in calls:
         if drop:
@@ -351,7 +351,7 @@ def test_timers_pop_each_key_once_at_its_earliest_time(calls: list[tuple[str, fl
 
 def test_the_heap_stays_small_when_one_key_is_scheduled_for_ever() -> None:
     """Stale entries do not pile up."""
-    timers: _Timers[str] = _Timers()
+    timers: Timers[str] = Timers()
     for number in range(100_000, 0, -1):
         timers.set("a", float(number))
         timers.drop("a")

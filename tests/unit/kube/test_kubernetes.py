@@ -16,8 +16,8 @@ from kubernetes.client import Configuration
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.client import KubernetesCluster
+from mailtls.kube.connection import Patience
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
-from mailtls.kube.request import Patience
 from mailtls.net.backoff import Backoff
 
 PATH = "/api/v1/namespaces/mail/secrets/mx"
