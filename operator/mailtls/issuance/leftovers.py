@@ -19,7 +19,7 @@ from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.kube.journal import resource_of
 from mailtls.kube.secrets import Secrets
-from mailtls.kube.snapshot import Snapshot
+from mailtls.kube.snapshot import ServingSecret, Snapshot
 from mailtls.net.deadline import within
 from mailtls.net.effects import PassEnded
 from mailtls.stage import Adapters, Executor
@@ -107,6 +107,9 @@ class Leftovers(Executor):
             self.secrets.release(secret)
             return
         desired = parse(resource_of(secret), replace(self.defaults, allowed_names=()))  # it was allowed once
-        gone = Context(desired, Snapshot(staged=staged))
+        serving = self.secrets.recognized(desired, self.secrets.serving(desired), staged)
+        # What was stored for the order has no other sign than the order: our copy follows as it is closed.
+        stored = serving if serving.is_of_the_order else ServingSecret(exists=False)
+        gone = Context(desired, Snapshot(staged=staged, secret=stored))
         with entering(desired), within(CLEAN_UP_TRY_LASTS):
             self.issuing.close(gone, CloseOrder())

@@ -12,6 +12,7 @@ from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.annotations import ORDER
+from mailtls.api.reading.spec import Defaults
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored
@@ -21,6 +22,7 @@ from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.decide import CloseOrder, StoreCertificate
 from mailtls.issuance.execute import Issuing
 from mailtls.issuance.guard import SaveCopy, is_replaced
+from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
@@ -105,6 +107,21 @@ def test_crash_before_the_order_is_closed_does_not_bring_the_older_pair_back() -
     assert storing.planned(found) == CloseOrder()
     storing.issuing().close(found, CloseOrder())
     assert _sha256(storing.restarted().snapshot.copy) == _sha256(found.snapshot.secret)
+
+
+@pytest.mark.parametrize("is_stored", [True, False], ids=["stored", "not stored yet"])
+def test_order_that_is_closed_as_a_leftover_has_the_pair_copied_that_was_stored_for_it(*, is_stored: bool) -> None:
+    """The uninstall, and a changed secretName, may come between the two writes; what was stored is still ours then."""
+    storing = Storing()
+    if is_stored:
+        storing.store()
+    leftovers = Leftovers(storing.issuing(), storing.secrets, Defaults(SOLVERS, desired().acme), lambda: None)
+    leftovers.close_orphan(storing.cluster.objects[NEXT])
+    found = storing.restarted()
+    assert found.snapshot.staged is not None
+    assert not found.snapshot.staged.is_open
+    assert not is_replaced(found)
+    assert _sha256(found.snapshot.copy) == _sha256(found.snapshot.secret)
 
 
 @pytest.mark.parametrize("has_staged_key", [False, True], ids=["another key", "the staged key"])
