@@ -71,13 +71,12 @@ class ToyRecords:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-def _read(solver: Node, namespace: str) -> Dns01:
+def _read(solver: Node, namespace: str) -> Dns01[Toy]:
     node = solver.at("dns01").at("toy")
     return dns01_settings(solver.at("dns01"), Toy(node.at("server").text(), data_ref(node.at("tokenRef"), namespace)))
 
 
-def _build(settings: Dns01, secrets: Secrets, _surroundings: Surroundings) -> Dns01Solver:
-    assert isinstance(settings.provider, Toy)
+def _build(settings: Dns01[Toy], secrets: Secrets, _surroundings: Surroundings) -> Dns01Solver:
     return Dns01Solver(settings, ToyRecords(settings.provider, secrets[settings.provider.token].decode()))
 
 

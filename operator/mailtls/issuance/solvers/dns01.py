@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import dns.name
 
@@ -42,14 +42,17 @@ class DnsProviderSettings(Protocol):
     def __hash__(self) -> int: ...
 
 
+P = TypeVar("P", bound=DnsProviderSettings)
+
+
 @dataclass(frozen=True, slots=True)
-class Dns01:
+class Dns01(Generic[P]):
     """A challenge response is a TXT record. `self_check` asks the authoritative servers first.
 
     `delay` is how long after publication the CA is asked to validate where none of them can be asked, or none is to be.
     """
 
-    provider: DnsProviderSettings
+    provider: P
     self_check: bool = True
     delay: timedelta | None = None
 
@@ -89,7 +92,7 @@ class TxtRecords(Protocol):
         """Try whether a record at `name` could be written, change nothing, and return a sentence that says so."""
 
 
-def dns01_settings(node: Node, provider: DnsProviderSettings) -> Dns01:
+def dns01_settings(node: Node, provider: P) -> Dns01[P]:
     """Read what stands beside the provider in `dns01`; raises `InvalidSpec`."""
     delay = node.at("delay")
     return Dns01(
@@ -103,7 +106,7 @@ def dns01_settings(node: Node, provider: DnsProviderSettings) -> Dns01:
 class Dns01Solver:
     """Publishes challenge responses as TXT records, whoever keeps them; thread-safe where `records` is."""
 
-    settings: Dns01
+    settings: Dns01[Any]
     records: TxtRecords
     resolvers: tuple[str, ...] = ()
 

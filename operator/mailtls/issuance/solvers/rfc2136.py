@@ -158,7 +158,7 @@ def _txt(value: str) -> dns.rdata.Rdata:
     return dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, dns.rdatatype.TXT, [value.encode("ascii")])
 
 
-def _read(solver: Node, namespace: str) -> Dns01:
+def _read(solver: Node, namespace: str) -> Dns01[Rfc2136]:
     return dns01_settings(solver.at("dns01"), _provider(solver.at("dns01").at("rfc2136"), namespace))
 
 
@@ -193,10 +193,8 @@ def _tsig_algorithm(text: str) -> str:
     return text
 
 
-def _build(settings: Dns01, secrets: Secrets, surroundings: Surroundings) -> Dns01Solver:
+def _build(settings: Dns01[Rfc2136], secrets: Secrets, surroundings: Surroundings) -> Dns01Solver:
     provider = settings.provider
-    if not isinstance(provider, Rfc2136):
-        raise TypeError(settings.name)
     records = Rfc2136Records(provider, secrets[provider.tsig_secret], surroundings.names, surroundings.policy)
     return Dns01Solver(settings, records, surroundings.resolvers)
 
