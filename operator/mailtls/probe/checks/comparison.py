@@ -37,7 +37,7 @@ def _difference_of_pods(group: list[Endpoint]) -> Finding | None:
 
 
 def _variants(group: list[Endpoint], of: Callable[[Endpoint], str]) -> str:
-    """Tell who has what, empty when all have the same."""
+    """List who has what, empty when all have the same."""
     by_value: dict[str, list[str]] = {}
     for each in group:
         by_value.setdefault(of(each), []).append(_name(each.target))
@@ -60,7 +60,7 @@ def _name(target: Target) -> str:
 
 
 def _group(endpoint: Endpoint) -> tuple[str, str, int]:
-    """Whom to compare with whom: by another way a server may well offer something else."""
+    """Whom to compare with whom: on another route a server may well offer something else."""
     return endpoint.target.route, endpoint.target.workload, endpoint.target.port.port
 
 
@@ -80,7 +80,7 @@ _FOR_WHOM: Final[Mapping[int, str]] = MappingProxyType(
 def not_offered(endpoints: Iterable[Endpoint], named: Container[Target]) -> frozenset[Target]:
     """Return the ports that nobody named and that no address of a host answers on, while another of its ports does.
 
-    Silence on port 25 is left to `with_blocked_ports`: it is as likely the way there that drops it.
+    Silence on port 25 is left to `with_blocked_ports`: it is as likely a filter between that drops it.
     """
     endpoints = tuple(endpoints)
     opened = {(each.target.pod, each.target.port.port) for each in endpoints if not _is_closed(each)}
@@ -106,7 +106,7 @@ def with_lonely_submission(endpoints: Sequence[Endpoint], missing: Iterable[Targ
 
 
 def with_blocked_ports(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    """Take silence on port 25 for a filter, unless that port of another server answers: then the way there is open."""
+    """Take silence on port 25 for a filter, unless another server answers on it in the same address family."""
     open_families = {
         _family(each) for each in endpoints if each.target.port.port == RELAY_PORT and not _is_closed(each)
     }

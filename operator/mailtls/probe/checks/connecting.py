@@ -34,7 +34,7 @@ def connection_is_refused(given: CheckInput) -> Finding | None:
 
 
 def connection_times_out(given: CheckInput) -> Finding | None:
-    """Packets vanish on the way."""
+    """Packets are dropped."""
     stop = stop_at(given, Fault.TIMED_OUT, Phase.CONNECT)
     if stop is None or given.target.route is Route.PUBLIC:  # from outside it says less: `port_is_blocked`
         return None
@@ -45,7 +45,7 @@ def connection_times_out(given: CheckInput) -> Finding | None:
 
 
 def network_is_unreachable(given: CheckInput) -> Finding | None:
-    """There is no route to the address, or a filter on the way says so (RFC 1812 section 5.2.7.1)."""
+    """There is no route to the address, or a filter says so (RFC 1812 section 5.2.7.1)."""
     stop = stop_at(given, Fault.UNREACHABLE, Phase.CONNECT)
     if stop is None:
         return None
@@ -76,7 +76,7 @@ def probe_is_denied(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.PROBE_DENIED,
-        f"The server turns the prober away ({reply.text}): allow {given.wording.prober}.",
+        f"The server refuses the prober ({reply.text}): allow {given.wording.prober}.",
         _unless_proven(given),
     )
 
@@ -96,7 +96,7 @@ def port_wants_tls_first(given: CheckInput) -> Finding | None:
 
 
 def greeting_is_missing(given: CheckInput) -> Finding | None:
-    """The connection stands, but nobody greets, or never to the end (RFC 5321 section 4.2.1: `220-`)."""
+    """The connection stands, but no greeting comes, or it never ends (RFC 5321 section 4.2.1: `220-`)."""
     stop = given.facts.stopped(Phase.GREETING)
     if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or given.facts.tls_first:
         return None
@@ -123,7 +123,7 @@ def session_is_preauthenticated(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.IMAP_PREAUTH_BLOCKS_STARTTLS,
         f"Port {given.port} greets with PREAUTH ({reply.text}), after which no client may start TLS: let the server "
-        "ask for a login on this port; if it does, somebody on the way forges the greeting.",
+        "require a login on this port; if it does, something between client and server forges the greeting.",
     )
 
 
@@ -134,9 +134,8 @@ def claimed_address_is_refused(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.XCLIENT_REFUSED,
-        f"The server does not take {given.target.port.xclient_address} as the client's address by XCLIENT "
-        f"({ending(stop)}): list {given.wording.prober} in smtpd_authorized_xclient_hosts (Postfix), or remove "
-        f"{given.wording.claimed}.",
+        f"The server does not accept {given.target.port.xclient_address} as the client's address by XCLIENT "
+        f"({ending(stop)}): let it accept XCLIENT from {given.wording.prober}, or remove {given.wording.claimed}.",
         _unless_proven(given),
     )
 
@@ -172,7 +171,7 @@ def server_speaks_another_protocol(given: CheckInput) -> Finding | None:
 
 
 def _refusal(given: CheckInput) -> Reply | None:
-    """The reply that turned us away before TLS."""
+    """The reply that refused the prober before TLS."""
     stop = given.facts.stopped(Phase.GREETING, Phase.CAPABILITIES)
     return given.facts.reply(stop.phase) if stop and stop.fault is Fault.UNEXPECTED_REPLY else None
 
@@ -197,7 +196,7 @@ def port_is_blocked(given: CheckInput) -> Finding | None:
 
 
 def with_directions(target: Target, finding: Finding) -> Finding:
-    """Say what else than the pod may be at fault."""
+    """Say what else than the pod may be the cause."""
     if finding.severity is Severity.WARN or target.route not in _DIRECTIONS:
         return finding
     return replace(finding, message=f"{finding.message} {_DIRECTIONS[target.route](target)}")
@@ -212,8 +211,8 @@ def _by_service(target: Target) -> str:
 
 def _from_outside(target: Target) -> str:
     return (
-        f"This answers at {target.address}, the public address of {target.pod}: a balancer, proxy or middlebox before "
-        "the pods may do other than they, or the DNS record is wrong."
+        f"This answers at {target.address}, the public address of {target.pod}: a load balancer, proxy or middlebox "
+        "in front of the pods may answer differently, or the DNS record is wrong."
     )
 
 

@@ -41,7 +41,7 @@ class CheckInput:
 
     @property
     def port(self) -> int:
-        """The port knocked at."""
+        """The number of the port."""
         return self.target.port.port
 
     @property
@@ -51,12 +51,12 @@ class CheckInput:
 
     @property
     def hints(self) -> ProtocolHints:
-        """How the port's protocol says things."""
+        """The words of the port's protocol."""
         return hints_for(self.target.port.protocol)
 
     @property
     def wording(self) -> Wording:
-        """What to call the things to change."""
+        """What the reader of a message calls the things to change."""
         return BY_HAND if self.expected.by_hand else IN_CLUSTER
 
     @property
@@ -122,7 +122,7 @@ def is_refused(given: CheckInput, stop: Stop) -> bool:
 
 
 def proxy_hint(given: CheckInput) -> str:
-    """What else may stand behind silence: a server that waits for a header before all else drops who sends none."""
+    """What else may be the cause of silence: a server that expects a PROXY header drops clients that send none."""
     version = given.target.port.proxy_protocol
     if version is ProxyProtocol.NONE:
         return f"or the port wants a header of the PROXY protocol (then set {given.wording.proxy})"

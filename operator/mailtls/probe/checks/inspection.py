@@ -17,7 +17,7 @@ _RESUMED: Final = {Question.RESUMED_1_2: "TLS 1.2", Question.RESUMED_1_3: "TLS 1
 
 
 def sni_is_required(given: CheckInput) -> Finding | None:
-    """Clients without SNI, or with the name of another host, are turned away (RFC 7672 section 8.1)."""
+    """Clients without SNI, or with the name of another host, are refused (RFC 7672 section 8.1)."""
     refused = {
         question: stop
         for question in (Question.NO_SNI, Question.UNKNOWN_SNI)
@@ -42,8 +42,8 @@ def second_certificate_is_stale(given: CheckInput) -> Finding | None:
     _, other = second
     return Finding(
         Reason.SECOND_CERTIFICATE_STALE,
-        f"Clients that ask for {other.key_kind} are served another certificate, which {flaw}: renew it together with "
-        "the first, or take it out of the server's configuration.",
+        f"Clients that accept {other.key_kind} alone are served another certificate, which {flaw}: renew it together "
+        "with the first, or take it out of the server's configuration.",
         evidence=f"{other.key_kind}; {describe(other)}",
         tlsrpt=tlsrpt,
     )
@@ -56,7 +56,7 @@ def tls12_is_refused(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.TLS12_UNSUPPORTED,
-        "The server refuses TLS 1.2, so that senders without TLS 1.3 cannot start TLS: allow TLS 1.2 beside 1.3.",
+        "The server refuses TLS 1.2, so senders without TLS 1.3 cannot start TLS: allow TLS 1.2 beside 1.3.",
         evidence=f"TLS 1.2 only: {stop.detail or stop.fault}",
     )
 
@@ -75,7 +75,7 @@ def tls13_is_refused(given: CheckInput) -> Finding | None:
 
 
 def legacy_tls_is_accepted(given: CheckInput) -> Finding | None:
-    """TLS 1.0 and 1.1 are given up (RFC 8996); what a minimum that is set has to say comes from elsewhere."""
+    """TLS 1.0 and 1.1 are deprecated (RFC 8996); where a minimum is set, `tls_is_below_minimum` says so."""
     taken = {
         name: session.cipher
         for question, name in _LEGACY.items()
@@ -92,7 +92,7 @@ def legacy_tls_is_accepted(given: CheckInput) -> Finding | None:
 
 
 def resumption_breaks(given: CheckInput) -> Finding | None:
-    """A client that comes back with the ticket it was given is turned away; ignoring a ticket is fine."""
+    """A client that comes back with its ticket is refused; ignoring a ticket is fine."""
     broken = {
         name: answer
         for question, name in _RESUMED.items()
@@ -130,8 +130,8 @@ def command_is_injected(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_COMMAND_INJECTION,
-        "A command sent in clear text behind STARTTLS is carried out inside TLS, so that somebody on the way can put "
-        "words into a client's mouth: update the mail server, or the TLS proxy before it.",
+        "A command sent in clear text behind STARTTLS is carried out inside TLS, so an attacker in the network can add "
+        "commands to a client's session: update the mail server, or the TLS proxy in front of it.",
         evidence=f"inside TLS, unasked: {said}",
     )
 
@@ -149,7 +149,7 @@ def _second(given: CheckInput) -> tuple[Session, ServedCertificate] | None:
 
 
 def by_key_type(given: CheckInput) -> Iterator[tuple[Session, ServedCertificate]]:
-    """What clients that ask for one type of key are served: ECDSA first, then RSA."""
+    """What clients that accept one type of key alone are served: ECDSA first, then RSA."""
     for question in (Question.ECDSA, Question.RSA):
         session = _inspection(given).session(question)
         leaf = read_served(session.chain[0]) if session else None
@@ -183,7 +183,7 @@ def _what_clients_refuse(given: CheckInput, session: Session, other: ServedCerti
 
 
 def _is_untrusted(given: CheckInput) -> bool:
-    """Whether clients trust the first certificate no more than the second: that is said elsewhere."""
+    """Whether clients trust the first certificate no more than the second: another check says that."""
     return given.facts.session is None or given.facts.session.verification.code != 0
 
 

@@ -7,7 +7,7 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 
 
 def login_fails(given: CheckInput) -> Finding | None:
-    """The credentials that were given for a trial are turned down."""
+    """The credentials of the trial login are refused."""
     login = _login(given, LoginOutcome.REFUSED)
     if login is None:
         return None
@@ -20,13 +20,13 @@ def login_fails(given: CheckInput) -> Finding | None:
 
 
 def login_is_unavailable(given: CheckInput) -> Finding | None:
-    """The server cannot tell for now whether the credentials are right (RFC 4954 section 6: 454)."""
+    """The server does not know for now whether the credentials are right (RFC 4954 section 6: 454)."""
     login = _login(given, LoginOutcome.UNAVAILABLE)
     if login is None:
         return None
     return Finding(
         Reason.AUTH_UNAVAILABLE,
-        f"Nobody can log in for the moment ({login.said}): see whether the server's authentication service runs, and "
+        f"Nobody can log in at the moment ({login.said}): see whether the server's authentication service runs, and "
         "its log.",
         evidence=login.said,
     )
@@ -39,22 +39,22 @@ def login_is_incomplete(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.AUTH_INCOMPLETE,
-        f"Logging in as the probe's user came to no end ({login.said}): see the log of the server and of its "
+        f"The login as the probe's user did not end ({login.said}): see the log of the server and of its "
         "authentication service.",
         evidence=login.said,
     )
 
 
 def login_wants_tls(given: CheckInput) -> Finding | None:
-    """The server does not know that TLS is there, mostly because a proxy before it took it off."""
+    """The server does not know that TLS is there, mostly because a proxy in front of it ended TLS."""
     login = _login(given, LoginOutcome.TLS_WANTED)
     if login is None and not _hides_logins(given):
         return None
     said = login.said if login else f"it offers {given.hints.starts} and no login"
     return Finding(
         Reason.TLS_REQUIRED_FOR_AUTH,
-        f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy ends "
-        "TLS before it, configure the server to trust that.",
+        f"The server wants TLS before it lets anybody log in, although TLS is there ({said}): if a proxy in "
+        "front of it ends TLS, configure the server to trust that.",
         evidence=said,
     )
 
@@ -75,7 +75,7 @@ def login_is_not_offered(given: CheckInput) -> Finding | None:
 def login_is_not_tried(given: CheckInput) -> Finding | None:
     """The trial login did not take place, so that nothing is known about it."""
     if login := _login(given, LoginOutcome.UNPROVEN):
-        why = "the server did not prove who it is, and might have kept the password"
+        why = "the server did not show a certificate that proves its name, and might have kept the password"
     elif login := _login(given, LoginOutcome.NOT_REACHED):
         why = f"the probe did not come that far ({login.said or 'the server has had enough connections'})"
     else:

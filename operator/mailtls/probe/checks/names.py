@@ -36,7 +36,7 @@ _WHERE: Final = (
 
 
 def findings(given: CheckInput) -> Iterator[Finding]:
-    """What is wrong under other names, and how many names nobody came to."""
+    """What is wrong under other names, and which names were not reached."""
     for served, names in _groups(given):
         yield from (_under(names, each) for each in _flaws(served))
     yield from _refused(given)

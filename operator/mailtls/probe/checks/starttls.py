@@ -95,13 +95,13 @@ def plaintext_follows_starttls(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.PLAINTEXT_AFTER_STARTTLS,
-        f"After the server agreed to {given.hints.starts} came plain text «{stop.detail}»: somebody injects data on "
-        "the way, or the server or a proxy before it has a bug; update it.",
+        f"After the server agreed to {given.hints.starts} came plain text «{stop.detail}»: somebody in the "
+        "network injects data, or the server or a proxy in front of it has a bug; update it.",
     )
 
 
 def handshake_finds_no_version(given: CheckInput) -> Finding | None:
-    """The server knows only TLS versions that are given up (RFC 8996)."""
+    """The server knows only TLS versions that are deprecated (RFC 8996)."""
     stop = stop_at(given, Fault.NO_SHARED_VERSION, Phase.HANDSHAKE)
     if stop is None:
         return None
@@ -151,8 +151,8 @@ def starttls_is_offered_in_tls(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_READVERTISED,
-        f"{given.hints.starts} is listed again inside TLS: a TLS proxy may stand before a server that does not know "
-        "it.",
+        f"{given.hints.starts} is listed again inside TLS: a TLS proxy may stand in front of a server that does "
+        "not know it.",
         Severity.WARN,
         evidence=_listed(given, Phase.CAPABILITIES_IN_TLS),
     )
