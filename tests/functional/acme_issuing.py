@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,8 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from functional.operator_core import HERE, leading, roots_file
 from functional.pebble import Pebble
 from mailtls.api.spec import Acme
+from mailtls.controller.composition import compose
+from mailtls.controller.parts import Edges, Parts
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.order import (
@@ -29,6 +33,26 @@ from mailtls.issuance.order import (
     next_action,
 )
 from mailtls.issuance.order_state import OrderState
+from mailtls.issuance.solvers.http01_server import Tokens
+from mailtls.kube.claims import Claims
+from mailtls.metrics import Metrics
+from mailtls.settings import Settings
+
+
+class Recorded(Metrics):
+    """Remembers what is counted of the CA."""
+
+    def __init__(self, requests: Counter[tuple[str, str]], skews: list[tuple[str, float]]) -> None:
+        super().__init__()
+        self._requests, self._skews = requests, skews
+
+    def acme_request(self, request: str, code: int | str) -> None:
+        """Count it by kind and code."""
+        self._requests.update([(request, str(code))])
+
+    def clock_skew(self, server: str, seconds: float) -> None:
+        """Note it."""
+        self._skews.append((server, seconds))
 
 
 @dataclass
@@ -57,15 +81,16 @@ class Client:
 
     def restarted(self) -> Accounts:
         """Return what a new process would make: nothing but the cluster survives."""
-        self.accounts = Accounts(
-            self.cluster,
+        settings = Settings(
             "mailtls-system",
-            self.clock,
-            lambda kind, code: self.requests.update([(kind, code)]),
-            default_server=self.acme.server,
-            default_ca_bundle_pem=self.pebble.roots_pem,
-            on_skew=lambda server, seconds: self.skews.append((server, seconds)),
+            "mailtls-0",
+            acme_server=self.acme.server,
+            acme_ca_bundle_file=roots_file(self, self.pebble.roots_pem),
+            allowed_networks=HERE,
         )
+        metrics, edges = Recorded(self.requests, self.skews), Edges(clock=self.clock)
+        parts = Parts(settings, self.cluster, metrics, leading(), Tokens(), Claims(), Event(), edges=edges)
+        self.accounts = compose(parts).accounts
         return self.accounts
 
     def request_count(self) -> int:

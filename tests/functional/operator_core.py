@@ -39,6 +39,7 @@ from mailtls.settings import Settings
 from mailtls.stage import Domains
 
 KEY = Key("mail", "mx")
+HERE = parse_networks(("127.0.0.0/8", "::1/128"))
 WITHIN = 20.0  # seconds
 LONGEST_NAP = 2.0  # seconds a test sleeps for; longer waits advance the clock
 
@@ -78,6 +79,21 @@ class FaultyCluster(FakeCluster):
         return merged
 
 
+def roots_file(owner: object, pem: str) -> Path:
+    """Write roots into a file that goes with its owner."""
+    with NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+        file.write(pem)
+    weakref.finalize(owner, os.unlink, file.name)
+    return Path(file.name)
+
+
+def leading() -> Leadership:
+    """A replica that leads for good."""
+    leadership = Leadership()
+    leadership.extend(math.inf)
+    return leadership
+
+
 class StuckTokens(Tokens):
     """The real ones, which cannot be removed while `trouble` says why."""
 
@@ -109,14 +125,13 @@ class Core:
 
     def restart(self) -> None:
         """Begin a new process."""
-        self.metrics, self.tokens, self.claims, leadership = Metrics(), StuckTokens(), Claims(), Leadership()
-        leadership.extend(math.inf)
+        self.metrics, self.tokens, self.claims = Metrics(), StuckTokens(), Claims()
         edges = Edges(clock=self.clock, registry=self.registry, names=self.names, domains=self.domains)
         parts = Parts(
             self.settings(),
             self.cluster,
             self.metrics,
-            leadership,
+            leading(),
             self.tokens,
             self.claims,
             Event(),
@@ -135,16 +150,10 @@ class Core:
             acme_server=given["server"],
             acme_email=given.get("email"),
             acme_solvers=tuple(given.get("solvers", ())),
-            acme_ca_bundle_file=self._roots(),
+            acme_ca_bundle_file=roots_file(self, self.pebble.roots_pem),
             acme_order_limits={self.pebble.directory_url: self.order_limit},
-            allowed_networks=parse_networks(("127.0.0.0/8", "::1/128")),
+            allowed_networks=HERE,
         )
-
-    def _roots(self) -> Path:
-        with NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
-            file.write(self.pebble.roots_pem)
-        weakref.finalize(self, os.unlink, file.name)
-        return Path(file.name)
 
     def apply(self, **spec: Any) -> None:
         """Do what a user does with `kubectl apply`; fields given replace those that are there."""
