@@ -7,7 +7,7 @@ from fakes.simulation.world import Fault, Wanted, World
 
 MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
 LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 1, "Reload")))
-OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 1, "Restart")))
+OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 1, "Restart")), by_dns=True)
 
 FAULTS = [
     *(Fault("api", kind) for kind in ("conflict", "server error", "unreachable", "slow", "lost answer")),
@@ -16,6 +16,7 @@ FAULTS = [
     *(Fault("exec", kind) for kind in ("server error", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind) for kind in ("server error", "bad nonce", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind, "order https://ca.test/order") for kind in ("rate limited", "lost answer", "server error")),
+    *(Fault("dns", kind) for kind in ("unreachable", "refused", "slow")),
     *(Fault("watch", kind) for kind in ("lost", "late")),
 ]
 

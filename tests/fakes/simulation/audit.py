@@ -192,7 +192,8 @@ def _left_over(world: World) -> list[str]:
         if owners and not owners & {each["metadata"]["uid"] for each in world.api.objects.values()}:
             found.append(f"{path} has lost its owner")
     tokens: dict[Any, str] = world.process.tokens._answers if world.process else {}
-    return found + [f"the challenge response for {host} is still there" for host, _ in tokens]
+    published = [host for host, _ in (*tokens, *world.zone.records)]
+    return found + [f"the challenge response for {host} is still there" for host in published]
 
 
 def _data(secret: Json | None, entry: str) -> bytes:

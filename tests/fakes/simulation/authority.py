@@ -58,10 +58,10 @@ class Order:
 
 @dataclass
 class Ca:
-    """`shows` says whether a challenge (type, name, token) can be seen by now; `before` may fail or delay a request.
+    """`shows` says whether a response (challenge type, name, token or TXT value) can be seen by now.
 
-    `before` returns what takes the place of the answer once the request has had its effect. `issued` hears of each
-    certificate, `ordered` of each order.
+    `before` may fail a request or delay it. It returns what takes the place of the answer once the request has had its
+    effect. `issued` hears of each certificate, `ordered` of each order.
     """
 
     runtime: Runtime
@@ -101,7 +101,7 @@ class Ca:
     def _names(self, kind: str, url: str, data: str | None) -> str:
         """Say which names a request is about."""
         last = url.rsplit("/", 1)[1]
-        if kind in {"authorization", "challenge"} and last.isdigit():
+        if kind in {"authorization", "http-01", "dns-01"} and last.isdigit():
             return self.authorizations[int(last)].name
         if kind in {"order", "finalize", "certificate"} and last.isdigit():
             return " ".join(self.orders[int(last)].names)
@@ -135,7 +135,8 @@ class Ca:
             "orders": lambda url, _number, _: self._list(url, account),
             "order": lambda url, number, _: self._show_order(url, self._update(self.orders[number])),
             "authorization": self._authorization,
-            "challenge": self._challenge,
+            "http-01": self._challenge,
+            "dns-01": self._challenge,
             "finalize": self._finalize,
             "certificate": lambda url, number, _: self._response(url, 200, self.orders[number].chain_pem),
         }
@@ -164,7 +165,7 @@ class Ca:
             if (known.account, known.name, known.status) == (account, name, "valid"):
                 return known
         number = len(self.authorizations)
-        token = urlsafe_b64encode(sha256(f"token {number}".encode()).digest()).decode().rstrip("=")
+        token = _encoded(sha256(f"token {number}".encode()).digest())
         self.authorizations.append(Authorization(number, account, name, token))
         return self.authorizations[-1]
 
@@ -196,12 +197,14 @@ class Ca:
             found.status = "deactivated"
             for order in self.orders:
                 self._update(order)
-        challenge = {"url": f"{URL}/challenge/{found.number}", "token": found.token, "status": "pending"}
+        challenge = {"token": found.token, "status": "pending"}
         shown = "pending" if found.status == "processing" else found.status
         body = {
             "status": shown,
             "identifier": {"type": "dns", "value": found.name},
-            "challenges": [challenge | {"type": kind} for kind in ("http-01", "dns-01")],
+            "challenges": [
+                challenge | {"type": kind, "url": f"{URL}/{kind}/{found.number}"} for kind in ("http-01", "dns-01")
+            ],
         }
         return self._response(url, 200, body)
 
@@ -212,19 +215,27 @@ class Ca:
         if found.status == "pending":
             found.status = "processing"
             self.runtime.spawn(lambda: self._validate(found), f"validates {found.name}", "ca")
-        body = {"type": "http-01", "url": url, "token": found.token, "status": "processing"}
+        body = {"type": url.split("/")[-2], "url": url, "token": found.token, "status": "processing"}
         return self._response(url, 200, body)
 
     def _validate(self, found: Authorization) -> None:
         self.runtime.sleep(self.validation_takes)
         if found.status != "processing":
             return
-        seen = any(self.shows(kind, found.name, found.token) for kind in ("http-01", "dns-01"))
+        seen = self.shows("http-01", found.name, found.token)
+        seen = seen or self.shows("dns-01", found.name, self._record(found))
         found.status = "valid" if seen else "invalid"
         if not seen:
             self.unseen.append(found.name)
         for order in self.orders:
             self._update(order)
+
+    def _record(self, of: Authorization) -> str:
+        """The TXT value of the challenge (RFC 8555 section 8.4), by the account key's thumbprint (RFC 7638)."""
+        key = next(json.loads(key) for key, url in self.accounts.items() if url == of.account)
+        thumbprint = {name: key[name] for name in ("crv", "kty", "x", "y")}
+        digest = sha256(json.dumps(thumbprint, separators=(",", ":")).encode()).digest()
+        return _encoded(sha256(f"{of.token}.{_encoded(digest)}".encode()).digest())
 
     def _finalize(self, url: str, number: int, payload: Any) -> requests.Response:
         order = self._update(self.orders[number])
@@ -264,13 +275,17 @@ class Ca:
 
     def _response(self, url: str, status: int, body: Any, **headers: str) -> requests.Response:
         self._made += 1
-        nonce = urlsafe_b64encode(f"nonce{self._made:07}".encode()).decode().rstrip("=")
+        nonce = _encoded(f"nonce{self._made:07}".encode())
         self._nonces.add(nonce)
         made = requests.Response()
         made.status_code, made.url, made.encoding = status, url, "utf-8"
         made._content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         made.headers.update({"Content-Type": "application/json", "Replay-Nonce": nonce} | headers)
         return made
+
+
+def _encoded(octets: bytes) -> str:
+    return urlsafe_b64encode(octets).decode().rstrip("=")
 
 
 def _decoded(text: str) -> bytes:

@@ -23,6 +23,7 @@ from mailtls.controller.parts import Edges, Parts, Work
 from mailtls.issuance.acme.transport import Send
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Tokens
+from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.metrics import Metrics
@@ -117,6 +118,7 @@ class Process:
             clock=self.runtime,
             monotonic=self.runtime.monotonic,
             transport=self._transport,
+            registry=SOLVERS.with_provider(self.world.zone.provider),
             http01_check=Check(self.world),
             prober=self.world.servers,
             domains=Dns(()),

@@ -14,6 +14,7 @@ from fakes.simulation.authority import DIRECTORY, Ca
 from fakes.simulation.process import Process
 from fakes.simulation.runtime import Runtime, Task
 from fakes.simulation.servers import Server, Servers
+from fakes.simulation.zone import DnsZone, failure
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Key
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
@@ -53,6 +54,7 @@ class Wanted:
     namespace: str
     name: str
     workloads: tuple[tuple[str, int, str], ...]  # name, replicas, updateStrategy
+    by_dns: bool = False
     email: str = "postmaster@example.test"
 
     @property
@@ -82,10 +84,11 @@ class Wanted:
             {"kind": "StatefulSet", "name": name, "ports": [port], "updateStrategy": strategy}
             for name, _, strategy in self.workloads
         ]
+        solver: Json = {"dns01": {"simulated": {}}} if self.by_dns else {"http01": {}}
         spec = {
             "dnsNames": self.names(),
             "secretName": f"{self.name}-tls",
-            "acme": {"server": DIRECTORY, "email": self.email, "solvers": [{"http01": {}}]},
+            "acme": {"server": DIRECTORY, "email": self.email, "solvers": [solver]},
             "workloads": workloads,
             "renewal": {"ari": False},
         }
@@ -105,6 +108,7 @@ class World:
         self.api = ApiServer(self.runtime)
         self.ca = Ca(self.runtime, self.shows, self._before_ca)
         self.servers = Servers(self.runtime, self.api)
+        self.zone = DnsZone(self.runtime, self._before_dns)
         self.faults: deque[Fault] = deque()
         self.steps = self._since = 0
         self.log: list[str] = []
@@ -213,6 +217,14 @@ class World:
                 return requests.ReadTimeout("simulated loss of an answer")
         return None
 
+    def _before_dns(self, request: str) -> None:
+        self.step()
+        fault = self._take("dns", request)
+        if fault is not None and fault.kind == "slow":
+            self.runtime.sleep(3.0)
+        elif fault is not None:
+            raise failure(fault.kind)
+
     def watch_delay(self) -> float | None:
         """How late the watch tells of what was just written; None: never."""
         fault = self._take("watch", "")
@@ -223,9 +235,11 @@ class World:
                 return 20.0
         return 0.0
 
-    def shows(self, kind: str, name: str, token: str) -> bool:
-        """Whether a challenge response can be seen."""
-        return kind == "http-01" and self.process is not None and self.process.shows(name, token)
+    def shows(self, kind: str, name: str, content: str) -> bool:
+        """Whether a challenge response can be seen: for a token over HTTP, or a TXT record."""
+        if kind == "dns-01":
+            return self.zone.shows(f"_acme-challenge.{name}", content)
+        return self.process is not None and self.process.shows(name, content)
 
     def _choose(self, ready: list[Task]) -> Task:
         current = self.runtime.current
