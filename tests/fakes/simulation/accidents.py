@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fakes.simulation.world import Fault, Wanted, World
+from fakes.simulation.plan import Fault, Wanted
+from fakes.simulation.world import World
 
 MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
 LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 1, "Reload")))

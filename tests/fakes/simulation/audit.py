@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from fakes.simulation.api import Write
 from fakes.simulation.authority import Order
+from fakes.simulation.plan import Wanted
 from fakes.simulation.servers import Server
-from fakes.simulation.world import Wanted, World
+from fakes.simulation.world import World
 from mailtls.api.reading.document import Json
 
 STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"

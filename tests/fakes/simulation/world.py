@@ -3,97 +3,23 @@
 import contextvars
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import requests
 
 from fakes.simulation.api import ApiServer
-from fakes.simulation.authority import DIRECTORY, Ca
+from fakes.simulation.authority import Ca
+from fakes.simulation.plan import Disturbance, Fault, Wanted
 from fakes.simulation.process import Process
 from fakes.simulation.runtime import Runtime, Task
 from fakes.simulation.servers import Server, Servers
 from fakes.simulation.zone import DnsZone, failure
-from mailtls.api.reading.document import Json
-from mailtls.api.spec import Key
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.net.effects import before_effect
 
-GROUP: Final = "/apis/mailtls.dev/v1alpha1"
 RESTART_TAKES: Final = 3.0
 WRITES: Final = frozenset({"create", "replace", "apply", "merge", "delete"})
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong at the next request that it can happen to, or at all; `where` is a part of the request's path."""
-
-    channel: str  # api, exec, ca, watch
-    kind: str
-    where: str = ""
-    lasts: bool = False
-
-
-@dataclass(frozen=True)
-class Disturbance:
-    """What happens when so many steps have been made since the one before."""
-
-    after: int
-    act: Callable[["World"], object]
-    name: str
-
-    def __repr__(self) -> str:
-        return f"{self.after}: {self.name}"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A resource that a user makes, with its workloads."""
-
-    namespace: str
-    name: str
-    workloads: tuple[tuple[str, int, str], ...]  # name, replicas, updateStrategy
-    by_dns: bool = False
-    email: str = "postmaster@example.test"
-
-    @property
-    def key(self) -> Key:
-        """What the operator calls it."""
-        return Key(self.namespace, self.name)
-
-    @property
-    def path(self) -> str:
-        """Where it stands in the API."""
-        return f"{GROUP}/namespaces/{self.namespace}/mailservertls/{self.name}"
-
-    @property
-    def secret_path(self) -> str:
-        """Where its Secret stands."""
-        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.name}-tls"
-
-    def names(self, extra: str = "") -> list[str]:
-        """The host names of its certificate."""
-        host = f"{self.name}.{self.namespace}.test"
-        return [host, f"{extra}.{host}"] if extra else [host]
-
-    def body(self) -> Json:
-        """What the user applies."""
-        port = {"port": 465, "tlsMode": "Implicit"}
-        workloads = [
-            {"kind": "StatefulSet", "name": name, "ports": [port], "updateStrategy": strategy}
-            for name, _, strategy in self.workloads
-        ]
-        solver: Json = {"dns01": {"simulated": {}}} if self.by_dns else {"http01": {}}
-        spec = {
-            "dnsNames": self.names(),
-            "secretName": f"{self.name}-tls",
-            "acme": {"server": DIRECTORY, "email": self.email, "solvers": [solver]},
-            "workloads": workloads,
-            "renewal": {"ari": False},
-        }
-        meta = {"name": self.name, "namespace": self.namespace}
-        return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": meta, "spec": spec}
 
 
 class World:

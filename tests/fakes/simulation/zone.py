@@ -66,13 +66,13 @@ class DnsZone:
         return since is not None and self.runtime.monotonic() >= since + SPREADS_IN
 
     @property
-    def provider(self) -> Provider[Dns01]:
+    def provider(self) -> Provider[Dns01[Simulated]]:
         """Its entry in the registry of solvers."""
 
-        def read(solver: Node, _namespace: str) -> Dns01:
+        def read(solver: Node, _namespace: str) -> Dns01[Simulated]:
             return dns01_settings(solver.at("dns01"), Simulated())
 
-        def build(settings: Dns01, _secrets: Secrets, _surroundings: Surroundings) -> Dns01Solver:
+        def build(settings: Dns01[Simulated], _secrets: Secrets, _surroundings: Surroundings) -> Dns01Solver:
             return Dns01Solver(settings, self)
 
         return Provider("dns01.simulated", page="", read=read, build=build)

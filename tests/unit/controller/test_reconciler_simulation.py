@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from fakes.simulation.accidents import ACTS, LISTS, MX, OTHER, Act, act
 from fakes.simulation.audit import condition
+from fakes.simulation.plan import Disturbance, Fault
 from fakes.simulation.run import alive, run
-from fakes.simulation.world import Disturbance, Fault, World
+from fakes.simulation.world import World
 from mailtls.api.spec import Desired, PrivateKeyPolicy
 from mailtls.controller.election import Leadership
 from mailtls.controller.observe import Observer

@@ -1,0 +1,85 @@
+"""What a run of a simulation is made of: resources, faults, and when what happens."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fakes.simulation.authority import DIRECTORY
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Key
+
+if TYPE_CHECKING:
+    from fakes.simulation.world import World
+
+GROUP: Final = "/apis/mailtls.dev/v1alpha1"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong at the next request that it can happen to, or at all; `where` is a part of the request's path."""
+
+    channel: str  # api, exec, ca, watch
+    kind: str
+    where: str = ""
+    lasts: bool = False
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens when so many steps have been made since the one before."""
+
+    after: int
+    act: Callable[["World"], object]
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{self.after}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A resource that a user makes, with its workloads."""
+
+    namespace: str
+    name: str
+    workloads: tuple[tuple[str, int, str], ...]  # name, replicas, updateStrategy
+    by_dns: bool = False
+    email: str = "postmaster@example.test"
+
+    @property
+    def key(self) -> Key:
+        """What the operator calls it."""
+        return Key(self.namespace, self.name)
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the API."""
+        return f"{GROUP}/namespaces/{self.namespace}/mailservertls/{self.name}"
+
+    @property
+    def secret_path(self) -> str:
+        """Where its Secret stands."""
+        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.name}-tls"
+
+    def names(self, extra: str = "") -> list[str]:
+        """The host names of its certificate."""
+        host = f"{self.name}.{self.namespace}.test"
+        return [host, f"{extra}.{host}"] if extra else [host]
+
+    def body(self) -> Json:
+        """What the user applies."""
+        port = {"port": 465, "tlsMode": "Implicit"}
+        workloads = [
+            {"kind": "StatefulSet", "name": name, "ports": [port], "updateStrategy": strategy}
+            for name, _, strategy in self.workloads
+        ]
+        solver: Json = {"dns01": {"simulated": {}}} if self.by_dns else {"http01": {}}
+        spec = {
+            "dnsNames": self.names(),
+            "secretName": f"{self.name}-tls",
+            "acme": {"server": DIRECTORY, "email": self.email, "solvers": [solver]},
+            "workloads": workloads,
+            "renewal": {"ari": False},
+        }
+        meta = {"name": self.name, "namespace": self.namespace}
+        return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": meta, "spec": spec}
