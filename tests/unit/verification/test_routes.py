@@ -9,7 +9,7 @@ import pytest
 
 from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, certificate, desired, schedule, secret
-from fakes.clock import WallClock
+from fakes.clock import StoppedClock, WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec, Json
@@ -179,7 +179,7 @@ class Look:
     """One resource whose pod serves the certificate, and what is around it."""
 
     def __init__(self, probe: Probe = EVERY_ROUTE) -> None:
-        self.clock, self.cluster, self.faults = WallClock(), FakeCluster(), dict[str, Finding]()
+        self.clock, self.cluster, self.faults = StoppedClock(), FakeCluster(), dict[str, Finding]()
         self.cluster.objects[f"{SERVICES}/mx"] = body()
         self.found, self.unroutable, self.wants = Found(("192.0.2.1", "2001:db8::1")), set[str](), wants(probe)
         self.prober = Answers(self.clock, self.faults)
