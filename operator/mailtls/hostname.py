@@ -16,6 +16,7 @@ _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _NOT_IN_ANY_SCRIPT = (
     "this name holds characters that no host name has (IDNA 2008), so use others, or write its ASCII form (xn--)"
 )
+_AN_ADDRESS = "mail clients check names and not IP addresses, so give a name such as mx1.example.com"
 _NOT_A_HOST = "write a full host name such as mx1.example.com, of letters, digits and inner hyphens"
 
 
@@ -29,12 +30,14 @@ def certificate_name(text: str) -> str:
     Names in other scripts become A-labels. Raises ValueError with the sentence to show a person.
     """
     if _IPV4.fullmatch(text) or _IPV6.fullmatch(text):
-        raise ValueError("mail clients check names and not IP addresses, so give a name such as mx1.example.com")
+        raise ValueError(_AN_ADDRESS)
     bare = text.removeprefix("*.")
     if "*" in bare:
         raise ValueError("a wildcard stands for the whole leftmost label, so write *.example.com, or list each name")
     found = _in_ascii(bare)
     name = text[: len(text) - len(bare)] + ".".join(found)
+    if _IPV4.fullmatch(name.removeprefix("*.")):  # in the digits or dots of another script
+        raise ValueError(_AN_ADDRESS)
     is_whole = len(found) > 1 and all(_LABEL.fullmatch(label) for label in found)
     if not is_whole or len(name) > LONGEST_NAME:
         raise ValueError(_NOT_A_HOST)
@@ -71,6 +74,19 @@ def zone_name(text: str) -> str:
     if len(name) > LONGEST_NAME or not found or not all(_ZONE_LABEL.fullmatch(label) for label in found):
         raise ValueError("write a bare domain in lower case such as example.com, without wildcard or trailing dot")
     return name
+
+
+def name_glob(text: str) -> str:
+    """Normalise a glob over names, whose labels in other scripts become A-labels, as those of the names do.
+
+    Raises ValueError with the sentence to show a person.
+    """
+    try:
+        return ".".join(a_label(label) for label in labels(text))
+    except InvalidLabel:
+        raise ValueError(
+            f"in {text}, a part in another script stands for itself alone, so write *, ? and [] in parts of their own"
+        ) from None
 
 
 def a_label(label: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mailtls.api.installation import AllowedNames, Features, parse_features
+from mailtls.hostname import name_glob
 from mailtls.issuance.acme.order_rate import Budget, parse_budget
 from mailtls.net.addresses import AddressPolicy, Endpoints, Network, parse_networks
 from mailtls.times import parse_duration
@@ -232,7 +233,7 @@ def _allowed_names(text: str) -> tuple[AllowedNames, ...]:
         raise ValueError(hint) from None
     if not isinstance(rules, list) or not all(map(_is_rule, rules)):
         raise ValueError(hint)
-    return tuple(AllowedNames(tuple(rule["namespaces"]), tuple(rule["names"])) for rule in rules)
+    return tuple(AllowedNames(tuple(rule["namespaces"]), tuple(map(name_glob, rule["names"]))) for rule in rules)
 
 
 def _is_rule(rule: object) -> bool:

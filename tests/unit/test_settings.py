@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mailtls.api.installation import AllowedNames
+from mailtls.api.installation import AllowedNames, first_refused
+from mailtls.hostname import certificate_name
 from mailtls.issuance.acme.order_rate import Budget
 from mailtls.net.addresses import parse_networks
 from mailtls.settings import InvalidSettings, LogFormat, Settings
@@ -118,6 +119,15 @@ def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
         Settings.from_environment({}, tmp_path / "missing")
 
 
+def test_allowed_names_of_any_script_are_those_that_resources_are_read_as() -> None:
+    """Names of resources are A-labels when they are compared, whichever way they were written."""
+    rules = '[{"namespaces": ["mail"], "names": ["*.Bücher.example", "xn--fa-hia.example"]}]'
+    allowed = Settings.from_environment({**HERE, "MAILTLS_ACME_ALLOWED_NAMES": rules}).acme_allowed_names
+    names = tuple(map(certificate_name, ["mx.bücher.example", "*.Bu\u0308cher.example", "faß.example"]))
+    assert first_refused(allowed, "mail", names) is None
+    assert first_refused(allowed, "mail", ["xn--bcher-kva.example.com"]) is not None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
@@ -136,6 +146,14 @@ def test_outside_of_a_pod_the_namespace_must_be_set(tmp_path: Path) -> None:
             "MAILTLS_MAX_CONCURRENT_RECONCILES",
             "many",
             "MAILTLS_MAX_CONCURRENT_RECONCILES is 'many': write a whole number from 1 to 512.",
+        ),
+        (
+            "MAILTLS_ACME_ALLOWED_NAMES",
+            '[{"namespaces": ["*"], "names": ["bü*.example"]}]',
+            (
+                'MAILTLS_ACME_ALLOWED_NAMES is \'[{"namespaces": ["*"], "names": ["bü*.example"]}]\': in bü*.example, a'
+                " part in another script stands for itself alone, so write *, ? and [] in parts of their own."
+            ),
         ),
         ("MAILTLS_METRICS_PORT", "65536", "MAILTLS_METRICS_PORT is '65536': write a whole number from 1 to 65535."),
         ("MAILTLS_PROBE_INTERVAL", "1s", "MAILTLS_PROBE_INTERVAL is '1s': write a duration of at least 1m."),

@@ -245,7 +245,10 @@ def test_name_that_no_host_can_have_is_refused(name: str) -> None:
     assert refusal({"dnsNames": ["mx1.example.com", name]}).startswith("spec.dnsNames[1]: ")
 
 
-@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::1", "[2001:db8::1]", "::ffff:192.0.2.1"])
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.2.1", "2001:db8::1", "::1", "[2001:db8::1]", "::ffff:192.0.2.1", "１９２.０.２.１", "192。0.2.1"],
+)
 def test_address_is_refused_with_the_reason(address: str) -> None:
     """Mail clients check names; whoever gives an address is told so."""
     assert "not IP addresses" in refusal({"dnsNames": [address]})
