@@ -223,7 +223,7 @@ def test_changed_key_makes_another_account(pebble: Pebble) -> None:
 
 
 def test_bundle_of_the_resource_is_trusted_once_it_is_right(pebble: Pebble) -> None:
-    """A bundle from a ConfigMap is the only trust; a wrong one is refused, a mended one is seen."""
+    """A bundle from a ConfigMap is the only trust; a wrong one is refused, a corrected one is seen."""
     client = Client(pebble)
     path = "/api/v1/namespaces/mail/configmaps/roots"
     with running_pebble() as other:

@@ -215,9 +215,9 @@ def test_policy_that_a_refusal_proposes_lets_the_update_through(bind: Bind, tmp_
     name = "_acme-challenge.mx.closed.test"
     message = problem_of(zone_of(bind), name).finding.message
     policy = message.partition("update-policy { ")[2].partition(" };")[0]
-    with running(tmp_path / "fixed", [ZoneFile("closed.test", policy=policy)], [KEY]) as mended:
-        zone_of(mended).present(name, "value")
-        assert mended.texts(name) == {"value"}
+    with running(tmp_path / "fixed", [ZoneFile("closed.test", policy=policy)], [KEY]) as corrected:
+        zone_of(corrected).present(name, "value")
+        assert corrected.texts(name) == {"value"}
 
 
 def test_clock_an_hour_late_is_refused_with_the_clock_named(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_dns_response_is_published_seen_and_removed(bind: Bind) -> None:
     assert vault.reads == 1
 
 
-def test_secret_that_is_mended_is_taken_up_at_the_next_try(bind: Bind) -> None:
+def test_secret_that_is_corrected_is_taken_up_at_the_next_try(bind: Bind) -> None:
     """A refusal forgets the secret, so that nobody waits for a cache."""
     vault, solver = Vault(Key("x").secret), Dns01(bind.settings(KEY))
     solvers = solvers_of(bind, vault)

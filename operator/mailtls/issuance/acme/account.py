@@ -54,7 +54,7 @@ class Account:
         return self._session.account_url
 
     def hurry(self) -> None:
-        """Wait no longer for what the CA asked to be waited for: a person asks, or something was put right."""
+        """Wait no longer for what the CA asked to be waited for: a person asks, or something was corrected."""
         self._session.hurry()
 
     # challenge responses

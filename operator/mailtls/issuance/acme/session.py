@@ -120,7 +120,7 @@ class Session:
             return known
 
     def hurry(self) -> None:
-        """Wait no longer for what the CA asked to be waited for: a person asks, or something was put right."""
+        """Wait no longer for what the CA asked to be waited for: a person asks, or something was corrected."""
         with self._lock:
             self._waits.clear()
         self._gate.hurry()

@@ -57,7 +57,7 @@ def test_unusable_secret_is_told_without_a_character_of_it(content: bytes, said:
     assert "entry secret of the Secret mail/dns-key" in finding.message
     assert said in finding.message
     assert TEXT[:8] not in finding.message
-    assert caught.value.transient  # looked at again until a person has mended it
+    assert caught.value.transient  # tried again until a person has corrected it
 
 
 def test_key_is_absolute_and_has_the_algorithm_of_the_settings() -> None:
