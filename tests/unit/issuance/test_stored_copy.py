@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders.contexts import a_context, next_step
+from builders.contexts import a_context, next_step, wanting
 from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
@@ -19,9 +19,9 @@ from mailtls.api.status import Status, Stored
 from mailtls.context import Context
 from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.decide import CloseOrder, StoreCertificate
+from mailtls.issuance.decide import CloseOrder, OpenOrder, StoreCertificate
 from mailtls.issuance.execute import Issuing
-from mailtls.issuance.guard import SaveCopy, is_replaced
+from mailtls.issuance.guard import RestoreSecret, SaveCopy, is_replaced, restored
 from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
@@ -138,6 +138,22 @@ def test_pair_that_somebody_else_writes_before_the_order_is_closed_is_put_right(
     if seal is not None:
         live["metadata"]["annotations"][ORDER] = Seal(FakeCluster(), "mailtls").of(seal.encode())
     assert is_replaced(storing.restarted())
+
+
+def test_order_whose_pair_was_overwritten_before_it_was_closed_stores_its_certificate_again() -> None:
+    """The pair before is put back meanwhile; no second order is made."""
+    wants, storing = desired(renew_requested="1"), Storing()
+    storing.store()
+    storing.cluster.objects[SECRET]["data"] = _data_of(keys.generate(PrivateKeyPolicy()))
+    found = wanting(wants, storing.restarted())
+    assert storing.planned(found) == RestoreSecret()
+    assert _sha256(restored(found)) == _sha256(storing.before.snapshot.secret)
+    storing.secrets.serve(desired(), restored(found), found.snapshot.secret)
+    found = wanting(wants, storing.restarted())
+    assert not is_replaced(found)
+    assert storing.planned(found) == OpenOrder()  # which finds the one that was made for the staged key
+    assert found.snapshot.staged is not None
+    assert found.snapshot.staged.is_open
 
 
 def _data_of(key: KeyMaterial) -> dict[str, str]:
