@@ -7,8 +7,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from mailtls.api.spec import Desired
 from mailtls.api.state import Same
-from mailtls.api.status import HistoryEntry, Status
+from mailtls.api.status import HistoryEntry, Status, Stored
 from mailtls.domains.state import DomainsState, carry_domains
+from mailtls.external.state import ExternalState, carry_external
 from mailtls.issuance.state import IssuanceState, carry_issuance
 from mailtls.kube.snapshot import Snapshot
 from mailtls.rollout.state import RolloutState, carry_rollout
@@ -29,6 +30,18 @@ def _changing(name: str, _part: Callable[_Changes, _Part]) -> Callable[Concatena
 
 
 @dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate by its SHA-256; `not_before`, where known, tells an older one from a foreign one.
+
+    `is_trial`: Let's Encrypt's staging CA issued it, and it is served all the same, with a warning.
+    """
+
+    sha256: str
+    not_before: datetime | None
+    is_trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What is wanted, what was read of the cluster, and what each room remembers; a step returns a new one."""
 
@@ -38,12 +51,29 @@ class Context:
     rollout: RolloutState = field(default_factory=RolloutState)
     verification: VerificationState = field(default_factory=VerificationState)
     domains: DomainsState = field(default_factory=DomainsState)
+    external: ExternalState = field(default_factory=ExternalState)
 
     with_snapshot = _changing("snapshot", Snapshot)
     with_issuance = _changing("issuance", IssuanceState)
     with_rollout = _changing("rollout", RolloutState)
     with_verification = _changing("verification", VerificationState)
     with_domains = _changing("domains", DomainsState)
+
+    @property
+    def last_accepted(self) -> Stored | None:
+        """What is known of the certificate that was stored last in this Secret, or passed the gate there."""
+        stored = self.snapshot.status.stored
+        return stored if stored is not None and stored.name == self.desired.secret_name else None
+
+    @property
+    def leaf(self) -> Leaf | None:
+        """The leaf that pods should serve: the one in the Secret; where that was refused, the last that passed."""
+        certificate, accepted = self.snapshot.secret.certificate, self.last_accepted
+        if self.external.refusal is not None:
+            return Leaf(accepted.sha256, accepted.not_before, accepted.is_trial) if accepted is not None else None
+        if certificate is None:
+            return None
+        return Leaf(certificate.sha256, certificate.not_before, self.external.is_trial)
 
     def with_history(self, entry: HistoryEntry) -> "Context":
         """Know one more thing that happened, to be reported."""
@@ -77,6 +107,7 @@ def carried(before: Context, fresh: Context, now: datetime, *, has_rolled_out: b
         issuance=carry_issuance(before.issuance, fresh.issuance, snapshot, same, now),
         rollout=carry_rollout(before.rollout, fresh.rollout, same, now),
         verification=carry_verification(before.verification, fresh.verification, same),
+        external=carry_external(before.external, fresh.external, same),
         domains=carry_domains(before.domains, fresh.domains, fresh.desired.domains, same),
     )
 
@@ -89,6 +120,8 @@ def _same(before: Context, fresh: Context, *, has_rolled_out: bool) -> frozenset
         Same.SPEC: before.desired.generation == fresh.desired.generation,
         Same.REQUEST: before.desired.renew_requested == fresh.desired.renew_requested,
         Same.CERTIFICATE: None not in certificates and len({each.sha256 for each in certificates if each}) == 1,
+        Same.SECRET: (known.secret.uid, known.secret.resource_version)
+        == (read.secret.uid, read.secret.resource_version),
         Same.STAGED_KEY: None not in keys and len({each.staged_at for each in keys if each}) == 1,
         Same.ROLLOUT: not has_rolled_out,
         Same.REPORT: not known.is_reported,

@@ -7,6 +7,8 @@ from typing import Final
 
 from mailtls.domains.execute import DomainChecking
 from mailtls.domains.policy import CheckDomains, check_domains, domains_due_at
+from mailtls.external.decide import Examine, examine, examine_due_at
+from mailtls.external.execute import Examining
 from mailtls.issuance import decide as order
 from mailtls.issuance.adoption import AdoptSecret, adopt
 from mailtls.issuance.execute import Issuing
@@ -28,6 +30,7 @@ from mailtls.verification.find_routes import RouteFinding
 STAGES: Final[tuple[AnyStage, ...]] = (
     Stage(order.CloseLeftovers, order.close_leftovers, Leftovers, Leftovers.close, order.leftovers_due_at),
     Gate(stand_aside),
+    Stage(Examine, examine, Examining, Examining.examine, examine_due_at),
     Stage(AdoptSecret, adopt, Restoring, Restoring.adopt),
     Stage(RestoreSecret, restore_secret, Restoring, Restoring.restore),
     Stage(SaveCopy, save_copy, Restoring, Restoring.save_copy),

@@ -133,6 +133,7 @@ def rights_of(objects: Objects) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("feature", "lost"),
     [
+        ("issuance", {("secrets", "create"), ("secrets", "patch")}),
         ("exec", {("pods", "get"), ("pods", "patch"), ("pods/exec", "create"), ("pods/exec", "get")}),
         (
             "restarts",

@@ -3,8 +3,8 @@
 # the resource: watched, never written; only its status is
 - {apiGroups: [mailtls.dev], resources: [mailservertls], verbs: [get, list, watch]}
 - {apiGroups: [mailtls.dev], resources: [mailservertls/status], verbs: [patch]}
-# serving Secrets, staged keys with their open order, previous certificates; credentials of solvers
-- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, patch]}
+# serving Secrets{{ if .Values.features.issuance }}, staged keys with their open order, previous certificates; credentials of solvers{{ end }}
+- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch{{ if .Values.features.issuance }}, create, patch{{ end }}]}
 # bundles of private CAs
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
 # find the pods of a workload{{ if .Values.features.exec }}; wake their kubelet by an annotation, see the file and reload the server in
@@ -35,11 +35,13 @@
 
 {{/* What the operator does in its own namespace. */}}
 {{- define "mailtls.operatorRules" -}}
+{{- if .Values.features.issuance }}
 # ACME accounts, the key that seals journals, credentials of the default solvers
 - {apiGroups: [""], resources: [secrets], verbs: [get, create, patch]}
+{{- end }}
 # the election of the leading replica
 - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
-{{- if .Values.http01.enabled }}
+{{- if and .Values.http01.enabled .Values.features.issuance }}
 # the leading replica is the endpoint of the HTTP-01 Service; server-side apply needs both
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create, patch]}
 {{- end }}

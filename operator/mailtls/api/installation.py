@@ -15,6 +15,7 @@ from mailtls.reasons.reason import Finding, Reason
 class Feature(StrEnum):
     """A feature by the name of its Helm value below `features`."""
 
+    ISSUANCE = "issuance"
     EXEC = "exec"
     CUSTOM_RELOADS = "customReloads"
     RESTARTS = "restarts"
@@ -23,6 +24,10 @@ class Feature(StrEnum):
 
 
 _REFUSALS: Final[Mapping[Feature, tuple[str, str]]] = {
+    Feature.ISSUANCE: (
+        "No certificates are ordered, and no Secrets written",
+        "or set spec.external: {} where somebody else writes the Secret",
+    ),
     Feature.EXEC: (
         "No command is run in pods",
         "or set updateStrategy: Restart, or None where the server watches its files itself",
@@ -66,6 +71,7 @@ class Features:
         strategies = {workload.update_strategy for workload in desired.workloads}
         commands = {reload.command for workload in desired.workloads for reload in workload.reloads}
         used = {
+            Feature.ISSUANCE: not desired.is_external,
             Feature.EXEC: UpdateStrategy.RELOAD in strategies,
             Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
             Feature.RESTARTS: UpdateStrategy.RESTART in strategies,

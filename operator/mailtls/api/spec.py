@@ -198,6 +198,10 @@ class Acme:
     common_name: bool = False
 
 
+NO_CA: Final = Acme("", None, ())
+"""The CA of what is not ordered."""
+
+
 @dataclass(frozen=True, slots=True)
 class PrivateKeyPolicy:
     """How private keys are made; `size` in bits (ECDSA: 256 or 384; RSA: 2048, 3072 or 4096)."""
@@ -251,7 +255,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """One `MailServerTLS`, parsed: the only view of a spec that decisions see."""
+    """One `MailServerTLS`, parsed: the only view of a spec that decisions see.
+
+    `is_external`: somebody else writes the Secret, and nothing is ordered; `acme` then is `NO_CA`.
+    """
 
     key: Key
     uid: str
@@ -267,6 +274,7 @@ class Desired:
     probe: Probe = field(default_factory=Probe)
     domains: tuple[MailDomain, ...] = ()
     suspend: bool = False
+    is_external: bool = False
     renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
     probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe
     rollback_requested: str | None = None  # the value of the annotation mailtls.dev/rollback

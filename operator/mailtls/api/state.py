@@ -22,6 +22,7 @@ class Same(StrEnum):
 
     SPEC = "the generation of the spec"
     CERTIFICATE = "the certificate in the Secret"
+    SECRET = "the version of the Secret"  # noqa: S105 - what may be the same, no password
     REQUEST = "the request for a renewal"
     STAGED_KEY = "the staged key"
     ORDER = "the open order"

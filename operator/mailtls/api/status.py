@@ -110,12 +110,17 @@ class ServedCount:
 class Stored:
     """What was stored last: in which Secret, by name and uid, and the SHA-256 of the leaf.
 
-    It is in the status because whoever writes into the Secret can change what the Secret says of itself.
+    It is in the status because whoever writes into the Secret can change what the Secret says of itself. Of a Secret
+    that somebody else writes it is what passed the gate last; then it has dates, and `is_trial` says that mail clients
+    do not trust it, as Let's Encrypt's staging CA issued it.
     """
 
     name: str
     uid: str | None
     sha256: str
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

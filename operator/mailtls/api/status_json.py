@@ -86,7 +86,9 @@ def _schedule(item: Json) -> Schedule:
 
 
 def _stored(item: Json) -> Stored:
-    return Stored(item["name"], item.get("uid"), item["fingerprintSHA256"])
+    begins, ends = (parse_rfc3339(item[name]) if name in item else None for name in ("notBefore", "notAfter"))
+    is_trial = bool(item.get("staging"))
+    return Stored(item["name"], item.get("uid"), item["fingerprintSHA256"], begins, ends, is_trial)
 
 
 def _history(item: Json) -> HistoryEntry:
@@ -171,7 +173,10 @@ def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Js
 def _stored_json(stored: Stored | None) -> Json | None:
     if stored is None:
         return None
-    return {"name": stored.name, "uid": stored.uid, "fingerprintSHA256": stored.sha256}
+    known = {"name": stored.name, "uid": stored.uid, "fingerprintSHA256": stored.sha256}
+    dates = {"notBefore": stored.not_before, "notAfter": stored.not_after}
+    written = {name: format_rfc3339(at) for name, at in dates.items() if at is not None}
+    return known | written | ({"staging": True} if stored.is_trial else {})
 
 
 def _order_json(order: OpenOrder | None) -> Json | None:

@@ -78,7 +78,13 @@ def defaults_of(settings: Settings, registry: Registry = SOLVERS) -> Defaults:
         acme = default_acme(settings.acme, settings.namespace, registry)
     except InvalidSpec as invalid:
         raise InvalidSettings(str(invalid)) from None
-    return Defaults(registry, acme, settings.acme_allowed_names, probe_interval=settings.probe_interval)
+    return Defaults(
+        registry,
+        acme,
+        settings.acme_allowed_names,
+        probe_interval=settings.probe_interval,
+        features=settings.disabled_features,
+    )
 
 
 def closing(parts: Parts) -> Closing:

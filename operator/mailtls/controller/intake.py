@@ -11,7 +11,7 @@ import structlog
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGER, OWNER, owner_of, resources_path
 from mailtls.api.spec import Key, WorkloadKind
-from mailtls.kube.claims import Claims, Listings
+from mailtls.kube.claims import Claims, ExternalSecrets, Listings
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.secrets import Secrets
 from mailtls.net.effects import PassEnded
@@ -68,6 +68,7 @@ class Intake:
     ) -> None:
         self._add, self._add_after, self._claims, self._seen = add, add_after, claims, seen
         self._listings = Listings()
+        self.external = ExternalSecrets()
         self._lock = Lock()
         self._decided: dict[Key, Json] = {}
         self._primed: set[Key] = set()  # those whose first listing is still to come
@@ -114,6 +115,16 @@ class Intake:
         for key in dict.fromkeys((named, keeper)):
             if key is not None:
                 self._add(key)
+
+    def external_secret(self, namespace: str, name: str) -> None:
+        """Take in that a Secret changed that may not be ours: only those count that resources name."""
+        for key in self.external.keys_of(namespace, name):
+            self._add(key)
+
+    def external_secrets_unseen(self) -> None:
+        """Have all Secrets of others looked at: what happened to them meanwhile is not known."""
+        for key in self.external.every_key():
+            self._add(key)
 
     def left_behind(self, held: Iterable[Json]) -> None:
         """Take in the journals that open orders hold: whose resource went unseen, nobody else would ever close."""
@@ -163,10 +174,12 @@ class Intake:
         self._decided.pop(key, None)
         self._primed.discard(key)
         self._listings.forget(key)
+        self.external.forget(key)
         return self._claims.forget(key)
 
     def _note(self, resource: Json) -> Iterable[Key]:
         self._listings.note(resource)
+        self.external.note(resource)
         return self._claims.note(resource)
 
     def _wake(self, key: Key, others: Iterable[Key]) -> None:

@@ -18,12 +18,14 @@ from mailtls.controller.election import Candidate, Elector
 from mailtls.controller.health import Checks, HealthServer
 from mailtls.controller.intake import Seen
 from mailtls.controller.parts import Parts, Work
+from mailtls.controller.secret_watch import SecretWatch
 from mailtls.controller.watches import Watches, await_access
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import Patience
 from mailtls.kube.interface import ApiError, Unreachable
+from mailtls.kube.watching import MetadataWatch
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import LEADER
 from mailtls.net.deadline import SystemClock
@@ -57,6 +59,7 @@ class Operator:
         self._work, self._queue = self._controller.work, self._controller.queue
         self._sweeper, intake = self._controller.sweeper, self._controller.intake
         self._watches = Watches(intake, load, settings.watch_namespaces, self._fail)
+        self._secret_watch = SecretWatch(MetadataWatch(load), settings.watch_namespaces, intake, self._ended)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
 
@@ -95,6 +98,7 @@ class Operator:
             if kinds is not None and self._begin():
                 self._queue.start()
                 self._watches.start(kinds)
+                self._secret_watch.start()
                 self._sweeper.run(self._ended, renew=self._work.begin)
         except Exception:
             log.exception("leading failed")

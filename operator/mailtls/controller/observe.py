@@ -112,7 +112,7 @@ class Observer:
         known = status.stored
         is_its_own = known is not None and known.name == desired.secret_name
         secret = self.secrets.serving(desired, known.uid if known is not None and is_its_own else None)
-        staged, copy = self.secrets.beside(desired)
+        staged, copy = (None, None) if desired.is_external else self.secrets.beside(desired)
         if isinstance(staged, Finding):
             secret, staged, copy = replace(secret, foreign=secret.foreign or staged), None, None
         else:

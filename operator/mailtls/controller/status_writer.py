@@ -13,11 +13,12 @@ from mailtls.api.reading.spec import secret_name
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
-from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Truth
+from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Stored, Truth
 from mailtls.api.status_json import read, write, write_conditions
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, interruption, refusal
 from mailtls.controller.events import Events
+from mailtls.external.decide import accepted
 from mailtls.issuance.guard import to_remember
 from mailtls.issuance.state import IssuanceState
 from mailtls.issuance.storage import warnings
@@ -50,7 +51,7 @@ class Reporter:
     def report(self, context: Context) -> Json:
         """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
         said = conditions(context, self.clock.now())
-        context = context.with_snapshot(status=replace(context.snapshot.status, stored=to_remember(context)))
+        context = context.with_snapshot(status=replace(context.snapshot.status, stored=_remembered(context)))
         shown = write(report_of(context, said))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
@@ -59,6 +60,7 @@ class Reporter:
         is_news = context.snapshot.status.attempts != context.snapshot.reported.attempts
         self._tell(context.snapshot.resource, said, context.snapshot.reported, context.issuance, is_news=is_news)
         self._tell_of_domains(context.snapshot.resource, said, context.snapshot.reported)
+        self._tell_of_a_late_issuer(context.snapshot.resource, said, context.snapshot.reported)
         for warning in warnings(context) if context.issuance.issued is not None else ():
             self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
         self._tell_of_sharers(context)
@@ -146,6 +148,13 @@ class Reporter:
         if warning is not None and (before is None or warning.message not in before.message):
             self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
 
+    def _tell_of_a_late_issuer(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
+        """Tell once that whoever writes the Secret has not renewed: what is there serves, so Ready says nothing."""
+        now = next(each for each in said if each.type is ConditionType.ISSUED)
+        before = reported.condition(ConditionType.ISSUED)
+        if now.reason is Reason.RENEWAL_MISSING and (before is None or before.reason is not now.reason):
+            self._events.post(resource, "Warning", str(now.reason), now.message)
+
     def _tell_of_domains(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
         """Tell when what the domains publish became worse, or good again."""
         now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
@@ -211,6 +220,10 @@ def _handled_probe(context: Context) -> str | None:
     """A request for a probe is handled when the domains were checked, too; that comes after the pods."""
     asked, handled = context.domains.last_check, context.verification.handled_probe
     return handled if asked is None or asked.probe_requested == handled else context.snapshot.status.handled_probe
+
+
+def _remembered(context: Context) -> Stored | None:
+    return accepted(context) if context.desired.is_external else to_remember(context)
 
 
 def _is_new_refusal(failure: Failure | None, reported: Status, said: Iterable[Condition]) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 
 from mailtls.api.status import SUSPENDED, Verdict
 from mailtls.context import Context
+from mailtls.external.conditions import from_elsewhere
 from mailtls.issuance.guard import is_replaced, not_put_right
 from mailtls.issuance.policy import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.issuance.schedule import held_by_its_age
@@ -20,6 +21,10 @@ def issued(context: Context, now: datetime) -> Verdict:
     """True while the stored pair is what the spec wants and can serve, even when its renewal is due or failing."""
     if (obstacle := _obstacle(context)) is not None:
         return Verdict.false(obstacle)
+    return from_elsewhere(context, now) if context.desired.is_external else _ordered(context, now)
+
+
+def _ordered(context: Context, now: datetime) -> Verdict:
     due, trouble = issuance_is_due(context, now), _trouble(context, now)
     certificate = context.snapshot.secret.certificate
     is_wanted = due is None or due.reason in RENEWALS  # not a placeholder, nor what an earlier spec asked for

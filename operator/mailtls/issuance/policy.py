@@ -123,7 +123,9 @@ HELD: tuple[Check, ...] = (
 
 
 def issuance_is_due(context: Context, now: datetime) -> Finding | None:
-    """Run the chain; None means that the stored certificate is the one wanted."""
+    """Run the chain; None means that the stored certificate is the one wanted, or that it is never ordered here."""
+    if context.desired.is_external:
+        return None
     checks = HELD if renewal_is_held(context, now) else CHECKS
     return next((found for check in checks if (found := check(context, now))), None)
 
@@ -139,8 +141,13 @@ def renewal_is_held(context: Context, now: datetime) -> bool:
 
 
 def usable(context: Context, now: datetime) -> bool:
-    """Whether the stored pair can serve, due or not: it belongs together, covers the names and has not expired."""
+    """Whether the stored pair can serve, due or not: it belongs together, covers the names and has not expired.
+
+    Of one that somebody else wrote the gate has said so.
+    """
     certificate = context.snapshot.secret.certificate
+    if context.desired.is_external:
+        return certificate is not None and context.external.refusal is None and certificate.not_after > now
     return (
         certificate is not None
         and not is_replaced(context)

@@ -1,7 +1,7 @@
 """Which resources claim a Secret or a workload: of two that need the same Secret, the older has it."""
 
 from collections.abc import Iterable, Mapping
-from threading import Lock
+from threading import Event, Lock
 from typing import Final
 
 from mailtls.api.reading.document import InvalidSpec, Json
@@ -63,6 +63,54 @@ class Listings:
                     self._listed_by[place] = left
                 else:
                     self._stood.pop(place, None)
+
+
+class ExternalSecrets:
+    """An index of the resources whose Secret somebody else writes, by that Secret; safe for threads.
+
+    `wanted` is set once there is one.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = Event()
+        self._lock = Lock()
+        self._place_of: dict[Key, tuple[str, str]] = {}
+        self._keys: dict[tuple[str, str], frozenset[Key]] = {}
+
+    def note(self, resource: Json) -> None:
+        """Learn of a new or changed resource."""
+        meta = resource["metadata"]
+        key = Key(meta["namespace"], meta["name"])
+        spec = resource.get("spec")
+        is_external = isinstance(spec, dict) and spec.get("external") is not None
+        self._replace(key, _place(key, resource) if is_external else None)
+        if is_external:
+            self.wanted.set()
+
+    def forget(self, key: Key) -> None:
+        """Drop a resource that is gone."""
+        self._replace(key, None)
+
+    def keys_of(self, namespace: str, name: str) -> frozenset[Key]:
+        """Return the resources that name a Secret of somebody else."""
+        with self._lock:
+            return self._keys.get((namespace, name), frozenset())
+
+    def every_key(self) -> tuple[Key, ...]:
+        """Return all resources whose Secret somebody else writes."""
+        with self._lock:
+            return tuple(self._place_of)
+
+    def _replace(self, key: Key, place: tuple[str, str] | None) -> None:
+        with self._lock:
+            before = self._place_of.pop(key, None)
+            if before is not None:
+                left = self._keys.pop(before) - {key}
+                if left:
+                    self._keys[before] = left
+            if place is not None:
+                self._place_of[key] = place
+                self._keys[place] = self._keys.get(place, frozenset()) | {key}
 
 
 def _standing(workload: Json) -> Json:

@@ -11,7 +11,9 @@ from mailtls.api.annotations import ADOPT, ADOPTED, annotations_of
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGED_BY, MANAGER, OWNER, belongs_to
 from mailtls.api.spec import Desired
-from mailtls.kube.pairs import certificate_of
+from mailtls.kube.pairs import certificate_of, read_pair
+from mailtls.kube.snapshot import ServingSecret, Source
+from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason
 
 SERVING_TYPE: Final = "kubernetes.io/tls"
@@ -27,6 +29,12 @@ def is_asked_for(secret: Json) -> bool:
     if asked == "true":
         return not is_labelled(secret)
     certificate = certificate_of(secret) if asked else None
+    return certificate is not None and asked.replace(":", "").lower() == certificate.sha256
+
+
+def is_vouched_for(secret: Json) -> bool:
+    """Whether a person has named on the Secret the very certificate that is in it."""
+    asked, certificate = annotations_of(secret).get(ADOPT, ""), certificate_of(secret)
     return certificate is not None and asked.replace(":", "").lower() == certificate.sha256
 
 
@@ -167,6 +175,56 @@ def _kept_by_hand(secret: Json) -> str:
     return (
         f"was made by a person (with {writer})" if is_person else f"was made by somebody else (field manager {writer})"
     )
+
+
+def read_external(secret: Json) -> ServingSecret:
+    """Read a pair that somebody else keeps; what its annotations say of ours means nothing there."""
+    found, meta = read_pair(secret), secret["metadata"]
+    return ServingSecret(
+        certificate=found.certificate,
+        key_spki_sha256=found.key_spki_sha256,
+        name=meta["name"],
+        uid=meta.get("uid"),
+        resource_version=found.resource_version,
+        made_at=found.made_at,
+        writer=writer_of(secret),
+        source=source_of(secret),
+        is_vouched_for=is_vouched_for(secret),
+    )
+
+
+def source_of(secret: Json) -> Source:
+    """Say who keeps a Secret that is somebody else's by the spec, by the marks of tools and the recorded managers."""
+    name, notes = secret["metadata"].get("name", ""), annotations_of(secret)
+    if _cert_manager(secret):
+        given = ((each, notes.get(f"cert-manager.io/{key}")) for each, key in _OF_CERT_MANAGER)
+        words = ", ".join(f"{kind} {_shown(value)}" for kind, value in given if value)
+        advice = f"See why: kubectl describe certificate {_shown(notes.get(_CERTIFICATE, ''))}".rstrip()
+        return Source(f"cert-manager ({words})" if words else "cert-manager", f"{advice}.")
+    if _external_secrets(secret):
+        return Source("External Secrets", "See why: kubectl describe externalsecret.")
+    who = f"kubectl get secret {name} -o yaml --show-managed-fields"
+    tool = _tool(secret).removeprefix("is kept by ")
+    if tool:
+        return Source(_shown(tool), f"Look there, or find out who wrote it last: {who}.")
+    writer = writer_of(secret)
+    if writer is None:
+        return Source(advice=f"Find out who writes the Secret: {who}.")
+    if writer.startswith(_PEOPLE):
+        return Source(
+            f"a person (with {_shown(writer)})", f"Put the new pair in: kubectl create secret tls {name} {_BY_HAND}."
+        )
+    return Source(f"field manager {_shown(writer)}", f"Find out who that is: {who}.")
+
+
+_CERTIFICATE: Final = "cert-manager.io/certificate-name"
+_OF_CERT_MANAGER: Final = (("Certificate", "certificate-name"), ("issuer", "issuer-name"))
+_BY_HAND: Final = "--cert=fullchain.pem --key=privkey.pem --dry-run=client -o yaml | kubectl apply -f -"
+
+
+def _shown(text: str) -> str:
+    """A text that anybody may have written, fit for a message."""
+    return shorten(printable(text), 80)
 
 
 def writer_of(secret: Json) -> str | None:

@@ -34,13 +34,14 @@ _WORKLOADS: Final = "daemonsets deployments statefulsets"
 ALWAYS: Final = (
     *_rights("mailtls.dev", "mailservertls", "get list watch"),
     *_rights("mailtls.dev", "mailservertls/status", "patch"),
-    *_rights("", "secrets", "get list watch create patch"),
+    *_rights("", "secrets", "get list watch"),
     *_rights("", "configmaps", "get"),
     *_rights("", "pods", "list"),
     *_rights("apps", _WORKLOADS, "get list watch"),
     *_rights("", "events", "create"),
 )
 OF_FEATURES: Final[Mapping[Feature, tuple[Right, ...]]] = {
+    Feature.ISSUANCE: _rights("", "secrets", "create patch"),
     Feature.EXEC: (*_rights("", "pods", "get patch"), *_rights("", "pods/exec", "create get")),
     Feature.RESTARTS: (*_rights("", "pods", "delete"), *_rights("apps", _WORKLOADS, "patch")),
     Feature.SERVICES: _rights("", "services", "list"),
@@ -53,6 +54,7 @@ def needed(desired: Desired) -> tuple[Right, ...]:
     """Return the rights that one resource makes use of."""
     strategies = {workload.update_strategy for workload in desired.workloads}
     asked = {
+        Feature.ISSUANCE: not desired.is_external,
         Feature.EXEC: UpdateStrategy.RELOAD in strategies,
         Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
         Feature.SERVICES: Route.SERVICE in desired.probe.routes,

@@ -28,7 +28,7 @@ from mailtls.kube.journal import (
     staged_name,
     stored_parts,
 )
-from mailtls.kube.ownership import is_asked_for, is_labelled, owned_fault, serving_fault, writer_of
+from mailtls.kube.ownership import is_asked_for, is_labelled, owned_fault, read_external, serving_fault, writer_of
 from mailtls.kube.pairs import (
     NOBODYS_VERSION,
     certificate_of,
@@ -74,6 +74,8 @@ class Secrets:
         secret = self._cluster.get(path(desired.key.namespace, desired.secret_name))
         if secret is None:
             return ServingSecret(exists=False, name=desired.secret_name)
+        if desired.is_external:
+            return read_external(secret)
         is_ours = is_labelled(secret) or (known_uid is not None and secret["metadata"].get("uid") == known_uid)
         return replace(
             written(read_pair(secret), secret),
@@ -224,8 +226,10 @@ class Secrets:
     def orphans(self, key: Key, present: Desired | None = None) -> list[Json]:
         """The staged Secrets that a resource left with an open order, or an earlier one of its name.
 
-        The one that `present` goes on with, as the spec is now, is none.
+        The one that `present` goes on with, as the spec is now, is none. What is not ordered any more goes on with
+        none.
         """
+        present = None if present is not None and present.is_external else present
         found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
         return [secret for secret in found if _is_held(secret) and not (present and _is_staged_for(secret, present))]
 

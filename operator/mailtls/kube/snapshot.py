@@ -21,6 +21,14 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Who wrote a Secret that is not ours, in words that go into a sentence, and where to look when it is at fault."""
+
+    words: str = "somebody else"
+    advice: str = "Find out who writes the Secret: kubectl get secret NAME -o yaml --show-managed-fields."
+
+
+@dataclass(frozen=True, slots=True)
 class ServingSecret:
     """The Secret that pods mount.
 
@@ -33,6 +41,9 @@ class ServingSecret:
     `is_asked_for`: somebody asked on it that we take it over. `adopted` is there once we did: the SHA-256 of the leaf
     that it held then. `writer` is the field manager besides us that wrote it last. `order_seal` says for which order we
     stored the pair; `is_of_the_order` where it is the one that is open.
+
+    Of a Secret that is somebody else's by the spec, `source` says whose, and `is_vouched_for` that a person has named
+    on it the very certificate that is in it.
     """
 
     certificate: Certificate | None = None
@@ -56,6 +67,8 @@ class ServingSecret:
     writer: str | None = None
     order_seal: str | None = None
     is_of_the_order: bool = False
+    source: Source = Source()
+    is_vouched_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)

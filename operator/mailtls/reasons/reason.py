@@ -82,6 +82,8 @@ class Reason(StrEnum):
     CERTIFICATE_WORSE = "CertificateWorse"
     ROLLED_BACK = "RolledBack"
     SECRET_REPLACED = "SecretReplaced"  # noqa: S105
+    CANDIDATE_REFUSED = "CandidateRefused"
+    RENEWAL_MISSING = "RenewalMissing"
     SECRET_ADOPTED = "SecretAdopted"  # noqa: S105
     ROLLBACK_REFUSED = "RollbackRefused"
     SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105

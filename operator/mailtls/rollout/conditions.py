@@ -1,5 +1,6 @@
 """What the condition RolledOut says."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +23,12 @@ def rolled_out(context: Context, now: datetime) -> Verdict:
         return Verdict.true(
             Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be told about the certificate."
         )
+    if (refused := context.external.refusal) is not None:
+        return Verdict.false(replace(refused, message=f"Nothing is rolled out. {refused.message}"))
+    return _how_far(context, now)
+
+
+def _how_far(context: Context, now: datetime) -> Verdict:
     certificate = context.snapshot.secret.certificate
     if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
         return Verdict.pending(NO_CERTIFICATE if certificate is None else NOT_PROBED)

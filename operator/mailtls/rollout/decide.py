@@ -51,7 +51,8 @@ class Roll(Step):
 
 def read_workloads(context: Context, _now: datetime) -> ReadWorkloads | None:
     """The pods are read once in a reconcile, whatever is stored: an expired certificate is seen where it serves."""
-    if not context.desired.workloads or context.snapshot.workloads is not None or not is_readable(context):
+    is_nothing_known = not is_readable(context) and not context.desired.is_external
+    if not context.desired.workloads or context.snapshot.workloads is not None or is_nothing_known:
         return None
     return ReadWorkloads()
 

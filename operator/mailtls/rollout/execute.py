@@ -150,7 +150,7 @@ class Rolling(Executor):
 
 
 def _wanted(context: Context) -> str:
-    return context.snapshot.secret.certificate.sha256 if context.snapshot.secret.certificate else ""
+    return context.leaf.sha256 if context.leaf else ""
 
 
 def _stored_at(context: Context) -> datetime | None:

@@ -120,21 +120,16 @@ class Probing(Executor):
         login: Credentials | None = None,
     ) -> Sequence[Endpoint]:
         """Probe these targets for the stored certificate, and know of other resources' certificates."""
-        desired = context.desired
-        certificate = context.snapshot.secret.certificate
-        if certificate is None:
-            raise AssertionError("without a certificate there is nothing to expect")
-        # After a rollback a server that has not read the new file serves the younger certificate of the two.
-        not_before = None if context.snapshot.secret.hold else certificate.not_before
+        desired, leaf = context.desired, context.leaf
         roots, without = self._roots(desired)
         expected = Expected(
-            certificate.sha256,
+            leaf.sha256 if leaf is not None else None,
             roots,
-            not_before,
-            trusts_staging=desired.acme.server == STAGING,
+            # After a rollback a server that has not read the new file serves the younger certificate of the two.
+            None if leaf is None or context.snapshot.secret.hold else leaf.not_before,
+            trusts_staging=desired.acme.server == STAGING or (leaf is not None and leaf.is_trial),
             thresholds=desired.probe.thresholds,
-            # what the spec has gained since is said by Issued, and served when the next certificate is
-            names=tuple(name for name in desired.dns_names if name in certificate.names),
+            names=_names_served(context),
         )
         if depth is Depth.QUICK:
             return _warned(self.prober.probe(asked, expected), without)
@@ -159,6 +154,14 @@ class Probing(Executor):
                 f"{missing.finding.message.rstrip('.')}, as probe.trust names it; its roots are not trusted until then."
             )
             return self.trust_pem, Finding(missing.finding.reason, words, Severity.WARN)
+
+
+def _names_served(context: Context) -> tuple[str, ...]:
+    """The names to ask for: what the spec has gained since is served when the next certificate is."""
+    desired, certificate = context.desired, context.snapshot.secret.certificate
+    if desired.is_external or certificate is None:
+        return desired.dns_names
+    return tuple(name for name in desired.dns_names if name in certificate.names)
 
 
 def _warned(endpoints: Sequence[Endpoint], warning: Finding | None) -> Sequence[Endpoint]:

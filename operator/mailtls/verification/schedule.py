@@ -18,9 +18,8 @@ from mailtls.verification.state import stands
 
 
 def evidence(context: Context) -> Evidence:
-    """What is known of each pod's ports, held against the stored certificate."""
-    certificate = context.snapshot.secret.certificate
-    return gather(context.verification.endpoints, certificate.sha256 if certificate else "")
+    """What is known of each pod's ports, held against the certificate that they should serve."""
+    return gather(context.verification.endpoints, context.leaf.sha256 if context.leaf else "")
 
 
 def targets_to_probe(context: Context, now: datetime) -> tuple[Target, ...]:
@@ -93,11 +92,11 @@ def depth_to_probe(context: Context, now: datetime) -> Depth:
 
 def has_rolled_out(context: Context, now: datetime) -> bool:
     """Whether the evidence proves that every pod has the stored certificate."""
-    certificate = context.snapshot.secret.certificate
-    if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
+    leaf = context.leaf
+    if leaf is None or context.snapshot.workloads is None or context.rollout.progress is None:
         return False
     return isinstance(
-        next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now),
+        next_roll(context.snapshot.workloads, evidence(context), leaf.sha256, context.rollout.progress, now),
         RolledOut,
     )
 

@@ -136,15 +136,18 @@ def test_setting_names_features_and_refuses_others() -> None:
     here = {"MAILTLS_NAMESPACE": "mailtls"}
     settings = Settings.from_environment(here | {"MAILTLS_DISABLED_FEATURES": "exec,customReloads"})
     assert settings.disabled_features == off(Feature.EXEC, Feature.CUSTOM_RELOADS)
-    with pytest.raises(InvalidSettings, match="write some of exec, customReloads, restarts, services, domains"):
+    with pytest.raises(
+        InvalidSettings, match="write some of issuance, exec, customReloads, restarts, services, domains"
+    ):
         Settings.from_environment(here | {"MAILTLS_DISABLED_FEATURES": "exec,reloads"})
 
 
 def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None:
     """So an installation without a feature is whole for resources that do without it."""
-    assert needed(desired()) == ALWAYS
+    assert needed(desired(is_external=True)) == ALWAYS
+    assert set(needed(desired())) == {*ALWAYS, *OF_FEATURES[Feature.ISSUANCE]}
     reloads = desired(workloads=(workload(UpdateStrategy.RELOAD, POSTFIX),))
-    assert set(needed(reloads)) == {*ALWAYS, *OF_FEATURES[Feature.EXEC]}
+    assert set(needed(reloads)) == {*needed(desired()), *OF_FEATURES[Feature.EXEC]}
     every = desired(
         workloads=(workload(UpdateStrategy.RELOAD, POSTFIX), workload(UpdateStrategy.RESTART)),
         probe=Probe(routes=frozenset({Route.PODS, Route.SERVICE})),
@@ -188,4 +191,4 @@ def test_preflight_says_of_all_that_the_resource_asks_for_and_that_is_off() -> N
     assert off(Feature.EXEC, Feature.CUSTOM_RELOADS, Feature.DOMAINS).refusals(wants)[1:] == off(
         Feature.DOMAINS
     ).refusals(wants)
-    assert off(*Feature).refusals(desired()) == ()
+    assert off(*Feature).refusals(desired(is_external=True)) == ()

@@ -5,17 +5,18 @@ sentences.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from mailtls.api.annotations import Request
-from mailtls.api.installation import AllowedNames, first_refused
+from mailtls.api.installation import AllowedNames, Feature, Features, first_refused
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
 from mailtls.api.reading.ports import PRESETS, Preset, ports_listed
 from mailtls.api.reading.probe import ProbeDefaults, domains, probe
 from mailtls.api.spec import (
     DNS01,
+    NO_CA,
     Acme,
     Desired,
     Key,
@@ -61,6 +62,7 @@ class Defaults:
     acme: Acme | None = None
     allowed_names: tuple[AllowedNames, ...] = ()
     probe_interval: timedelta = Probe().interval
+    features: Features = field(default_factory=Features)
 
 
 def parse(resource: Json, defaults: Defaults) -> Desired:
@@ -68,11 +70,9 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     metadata, spec = Node("metadata", resource.get("metadata")), Node("spec", resource.get("spec"))
     namespace = object_name(metadata.at("namespace"))
     names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
-    ca = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
+    is_external = _is_external(spec)
+    ca = NO_CA if is_external else _ca(spec, namespace, names, defaults)
     workloads = _workloads(spec.at("workloads"))
-    _check_wildcards(spec.at("dnsNames"), names, ca)
-    if not ca.namespace:
-        _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
     private_key = _private_key(spec.at("privateKey"))
     probing = probe(spec.at("probe"), ProbeDefaults(namespace, names[0], workloads), defaults.probe_interval)
     _check_key_size(spec.at("privateKey").at("size"), private_key, probing, workloads)
@@ -91,9 +91,10 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         probe=probing,
         domains=domains(spec.at("domains")),
         suspend=spec.at("suspend").flag(default=False),
-        renew_requested=_request(annotations, Request.RENEW),
+        is_external=is_external,
+        renew_requested=None if is_external else _request(annotations, Request.RENEW),
         probe_requested=_request(annotations, Request.PROBE),
-        rollback_requested=_request(annotations, Request.ROLLBACK),
+        rollback_requested=None if is_external else _request(annotations, Request.ROLLBACK),
     )
 
 
@@ -130,6 +131,27 @@ def _request(annotations: Node, request: Request) -> str | None:
     """Return the value of a request, whatever it is: any new value is one."""
     value = annotations.at(request.annotation).value
     return value if isinstance(value, str) else None
+
+
+def _is_external(spec: Node) -> bool:
+    """Whether somebody else writes the Secret; raises `InvalidSpec` where a CA to order from is named as well."""
+    external = spec.at("external")
+    if external.is_given and not isinstance(external.value, dict):
+        raise external.refused("write an object here, such as external: {}")
+    if external.is_given and spec.at("acme").is_given:
+        raise external.refused("a certificate from elsewhere is never ordered here, so remove either external or acme")
+    return external.is_given
+
+
+def _ca(spec: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> Acme:
+    """Read whom to order from; raises `InvalidSpec` for names that may not be ordered, or could not be validated."""
+    if (off := defaults.features.refusal(Feature.ISSUANCE)) is not None:
+        raise InvalidSpec(off)
+    ca = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
+    _check_wildcards(spec.at("dnsNames"), names, ca)
+    if not ca.namespace:
+        _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
+    return ca
 
 
 def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> None:

@@ -6,11 +6,14 @@ from mailtls.reasons.reason import Explanation, Reason
 
 DUE: Mapping[Reason, Explanation] = {
     Reason.SECRET_MISSING: Explanation(
-        "The Secret does not exist yet, or somebody deleted it, so a certificate is ordered.",
-        "No action is needed; if a tool that prunes what it does not know deleted it, exclude the Secret there.",
+        "The Secret does not exist yet, or somebody deleted it, so a certificate is ordered. With spec.external it is "
+        "waited for.",
+        "With spec.external have it written by whoever keeps it. Else no action is needed; if a tool that prunes what "
+        "it does not know deleted it, exclude the Secret there.",
     ),
     Reason.SECRET_UNREADABLE: Explanation(
-        "The Secret holds no certificate or private key that can be read, so a new one is ordered.",
+        "The Secret holds no certificate or private key that can be read, so a new one is ordered. With spec.external "
+        "it is waited for.",
         "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
     ),
     Reason.KEY_MISMATCH: Explanation(

@@ -141,6 +141,18 @@ SECRET: Mapping[Reason, Explanation] = {
         "of your own in, set the annotation mailtls.dev/adopt of the Secret to the SHA-256 fingerprint of its leaf, "
         "with the same edit. If a tool writes the Secret again and again, stop it.",
     ),
+    Reason.CANDIDATE_REFUSED: Explanation(
+        "The Secret is written by somebody else (spec.external), and what is in it now would harm: the message says "
+        "what is wrong with it. It stays in the Secret, no pod is reloaded or restarted for it, and the pods are still "
+        "probed for the certificate that passed before.",
+        "Have whoever writes the Secret correct it; the next version is checked as soon as it is written.",
+    ),
+    Reason.RENEWAL_MISSING: Explanation(
+        "The Secret is written by somebody else (spec.external), who has not renewed the certificate with a quarter of "
+        "its lifetime left, or at the time of spec.renewal.before.",
+        "Look at the tool that the message names: at cert-manager with kubectl describe certificate, at External "
+        "Secrets with kubectl describe externalsecret, at certbot with certbot renew --dry-run.",
+    ),
     Reason.SECRET_ADOPTED: Explanation(
         "A Secret that was somebody else's was taken over, because its annotation mailtls.dev/adopt requests it. Its "
         "certificate stays in service, whoever issued it, and is renewed when it is due.",

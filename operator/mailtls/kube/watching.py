@@ -1,0 +1,86 @@
+"""Watches objects whose contents nobody here may keep: the API server sends their metadata, and no list is needed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from kubernetes.client import ApiClient
+from urllib3 import Timeout
+from urllib3.exceptions import HTTPError
+
+from mailtls.api.reading.document import Json
+from mailtls.kube.client import GONE
+from mailtls.kube.connection import Answer, LoginRoute, Patience, parsed_object
+from mailtls.kube.interface import ApiError, Unreachable
+
+METADATA: Final = ",".join(
+    f"application/json;as={kind};g=meta.k8s.io;v=v1" for kind in ("PartialObjectMetadata", "PartialObjectMetadataList")
+)
+WATCH_LASTS: Final = "300"  # seconds, then the server ends it, and the next one goes on
+WATCH_SILENCE: Final = 330.0  # seconds without a word, after which a watch counts as dead
+CHUNK: Final = 64 * 1024  # octets
+LONGEST_LINE: Final = 4 * 1024 * 1024  # octets; an object has 1.5 MiB at most
+
+
+class MetadataWatch:
+    """Asks for metadata alone; safe for threads. `load` gives the official client's configuration, for each request."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
+
+    def version(self, path: str) -> str:
+        """Return the version that a list has now; metadata of one item is all that is sent for it."""
+        with self._opened(path, {"limit": "1"}) as lines:
+            listed = parsed_object(b"".join(lines))
+        return str(listed["metadata"]["resourceVersion"])
+
+    def changes(self, path: str, version: str) -> Iterator[Json]:
+        """Yield events of what is listed at `path` after `version`, and bookmarks; nothing is kept.
+
+        It ends when the server ends it. Raises `ApiError` with status 410 when the version is too old, `Unreachable`
+        when the connection breaks.
+        """
+        query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_LASTS}
+        with self._opened(path, query) as lines:
+            for line in lines:
+                event = parsed_object(line)
+                if event.get("type") == "ERROR":
+                    status = event["object"]
+                    raise ApiError(int(status.get("code", GONE)), str(status.get("reason")), str(status.get("message")))
+                yield event
+
+    @contextmanager
+    def _opened(self, path: str, query: dict[str, str]) -> Iterator[Iterator[bytes]]:
+        """Send a GET, once, and give the lines of its answer as they come."""
+        line = LoginRoute.of(ApiClient(self._load()))
+        try:
+            response = line.pool.urlopen(
+                "GET",
+                f"{line.prefix}{path}?{urlencode(query)}",
+                headers={**line.headers, "Accept": METADATA},
+                timeout=Timeout(connect=Patience().connect, read=WATCH_SILENCE),
+                retries=False,
+                preload_content=False,
+            )
+            try:
+                failure = Answer(response.status, b"", None).failure()
+                if failure is not None:
+                    raise failure
+                yield _lines(response.stream(CHUNK))
+            finally:
+                response.close()
+        except HTTPError as broken:
+            raise Unreachable(f"No answer from the API server: {broken}") from broken
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a stream into lines; raises `Unreachable` for one that is longer than any object."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, whole)
+        if len(rest) > LONGEST_LINE:
+            raise Unreachable("The API server sends a line without an end.")
+    if rest:
+        yield rest

@@ -1,0 +1,232 @@
+"""The watch of Secrets that others write: over HTTP, metadata alone, and nothing kept of what nobody names."""
+
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from kubernetes.client import Configuration
+
+from mailtls.api.reading.document import Json
+from mailtls.api.spec import Key
+from mailtls.controller.intake import Intake, Seen
+from mailtls.controller.secret_watch import SecretWatch
+from mailtls.kube.claims import Claims
+from mailtls.kube.interface import ApiError
+from mailtls.kube.watching import MetadataWatch
+
+SECRETS = 5_000
+LARGE = "x" * 2_000  # managedFields of a Secret that two tools write
+PATIENCE = 20.0  # seconds; an error, and not how long it takes
+METADATA_ONLY = "as=PartialObjectMetadata;"
+
+
+def event(name: str, version: int, kind: str = "MODIFIED") -> bytes:
+    """One line of a watch, as the API server sends it."""
+    meta: Json = {"namespace": "mail", "name": name, "resourceVersion": str(version)}
+    if kind == "BOOKMARK":
+        del meta["name"], meta["namespace"]
+    else:
+        meta["managedFields"] = [{"manager": LARGE}]
+    body = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+    return json.dumps({"type": kind, "object": body}).encode() + b"\n"
+
+
+GONE = json.dumps(
+    {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
+)
+
+
+class ApiServer:
+    """An API server for watches: each connection gets the next script, and ends after it."""
+
+    def __init__(self) -> None:
+        self.scripts: list[Callable[[], Iterator[bytes]]] = []
+        self.asked: list[tuple[str, str]] = []
+        self.version = 100
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, self.headers["Accept"]))
+                self.send_response(200)
+                if "watch=1" not in self.path:
+                    body = json.dumps({"metadata": {"resourceVersion": str(outer.version)}}).encode()
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for line in outer.scripts.pop(0)() if outer.scripts else outer.silence():
+                    self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+                self.wfile.write(b"0\r\n\r\n")
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                """Say nothing."""
+
+        self.ending = Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def silence(self) -> Iterator[bytes]:
+        """Say nothing until the end."""
+        self.ending.wait()
+        yield from ()
+
+    def cluster(self) -> MetadataWatch:
+        """The adapter that talks to it."""
+        configuration = Configuration()
+        configuration.host = f"http://127.0.0.1:{self.server.server_address[1]}"
+        return MetadataWatch(lambda: configuration)
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    """An API server on loopback."""
+    made = ApiServer()
+    yield made
+    made.ending.set()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+class Woken:
+    """What the intake wakes, in order."""
+
+    def __init__(self) -> None:
+        self.keys: Queue[Key] = Queue()
+        self.intake = Intake(self.keys.put, lambda key, _delay: self.keys.put(key), Claims(), Seen())
+
+    def next(self) -> Key:
+        """Wait for the next key."""
+        return self.keys.get(timeout=PATIENCE)
+
+    def is_idle(self) -> bool:
+        """Whether nothing else was woken."""
+        try:
+            self.keys.get_nowait()
+        except Empty:
+            return True
+        return False
+
+
+def resource(name: str, secret: str, **spec: Any) -> Json:
+    """A MailServerTLS in namespace mail."""
+    meta = {"namespace": "mail", "name": name, "uid": f"uid-{name}", "generation": 1}
+    return {"metadata": meta, "spec": {"dnsNames": ["mx.example.test"], "secretName": secret} | spec}
+
+
+@pytest.fixture
+def stopping() -> Iterator[Event]:
+    """Set at the end."""
+    made = Event()
+    yield made
+    made.set()
+
+
+def test_secret_that_a_resource_names_wakes_it_and_no_other_does(server: ApiServer, stopping: Event) -> None:
+    """Of all that happens to Secrets, only what is about a named one of somebody else wakes a resource."""
+    woken = Woken()
+    woken.intake.prime([resource("theirs", "mx-tls", external={}), resource("ours", "own-tls")])
+    assert {woken.next(), woken.next()} == {Key("mail", "theirs"), Key("mail", "ours")}
+    server.scripts.append(lambda: iter([event("other", 101), event("own-tls", 102), event("mx-tls", 103)]))
+    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    assert woken.next() == Key("mail", "theirs")  # what happened before it began is not known
+    assert woken.next() == Key("mail", "theirs")
+    assert woken.is_idle()
+
+
+def test_only_metadata_is_asked_for(server: ApiServer, stopping: Event) -> None:
+    """No contents of a Secret leave the API server, not even of the one that is listed for its version."""
+    woken = Woken()
+    woken.intake.prime([resource("theirs", "mx-tls", external={})])
+    SecretWatch(server.cluster(), ("mail",), woken.intake, stopping).start()
+    assert {woken.next(), woken.next()} == {Key("mail", "theirs")}
+    server.scripts.append(server.silence)
+    for path, accept in list(server.asked):
+        assert path.startswith("/api/v1/namespaces/mail/secrets?")
+        assert all(METADATA_ONLY in each or "MetadataList;" in each for each in accept.split(","))
+
+
+def test_watch_goes_on_where_the_last_one_ended(server: ApiServer, stopping: Event) -> None:
+    """A watch that the server ends is followed by one from the version that the last bookmark told, without a list."""
+    woken = Woken()
+    woken.intake.prime([resource("theirs", "mx-tls", external={})])
+    server.scripts += [
+        lambda: iter([event("other", 150), event("", 170, "BOOKMARK")]),
+        lambda: iter([event("mx-tls", 171)]),
+    ]
+    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    assert [woken.next() for _ in range(3)] == [Key("mail", "theirs")] * 3  # primed, begun, changed
+    watches = [path for path, _ in server.asked if "watch=1" in path]
+    assert "resourceVersion=100" in watches[0]
+    assert "resourceVersion=170" in watches[1]
+    assert sum("limit=1" in path for path, _ in server.asked) == 1
+
+
+def test_gap_in_the_watch_has_every_secret_looked_at(server: ApiServer, stopping: Event) -> None:
+    """When the version is too old, nobody knows what happened: the resources look themselves."""
+    woken = Woken()
+    woken.intake.prime([resource("theirs", "mx-tls", external={})])
+    server.scripts.append(lambda: iter([GONE.encode() + b"\n"]))
+    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    assert [woken.next() for _ in range(3)] == [Key("mail", "theirs")] * 3  # primed, begun, begun again
+    assert sum("limit=1" in path for path, _ in server.asked) == 2
+
+
+def test_nothing_is_watched_before_a_resource_wants_it(server: ApiServer, stopping: Event) -> None:
+    """An installation without certificates from elsewhere makes no connection more; the first resource begins it."""
+    woken = Woken()
+    woken.intake.prime([resource("ours", "own-tls")])
+    assert woken.next() == Key("mail", "ours")
+    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    assert server.asked == []
+    woken.intake.resource("ADDED", resource("theirs", "mx-tls", external={}))
+    assert [woken.next(), woken.next()] == [Key("mail", "theirs")] * 2
+
+
+def test_resource_that_is_gone_is_not_woken(server: ApiServer, stopping: Event) -> None:
+    """Neither is one that has been given a Secret of our own."""
+    woken = Woken()
+    woken.intake.prime([resource("one", "mx-tls", external={}), resource("two", "mx-tls", external={})])
+    woken.intake.resource("DELETED", resource("one", "mx-tls", external={}))
+    changed = resource("two", "mx-tls")
+    changed["metadata"]["generation"] = 2
+    woken.intake.resource("MODIFIED", changed)
+    woken.intake.external_secrets_unseen()
+    while not woken.is_idle():
+        pass
+    woken.intake.external_secret("mail", "mx-tls")
+    assert woken.is_idle()
+
+
+def test_five_thousand_secrets_take_less_than_a_megabyte(server: ApiServer) -> None:
+    """Each of 5,000 Secrets changes once, and none is named: next to nothing is kept, also meanwhile."""
+    server.scripts.append(lambda: (event(f"tls-{each}", 200 + each) for each in range(SECRETS)))
+    cluster, names = server.cluster(), 0
+    tracemalloc.start()
+    try:
+        for _ in cluster.changes("/api/v1/secrets", "1"):
+            names += 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert names == SECRETS
+    assert peak < 1024 * 1024
+
+
+def test_refusal_of_the_watch_is_an_error_of_the_api(server: ApiServer) -> None:
+    """What the server says inside a watch is told by its status, so that a version too old is known for what it is."""
+    server.scripts.append(lambda: iter([event("mx-tls", 101), GONE.encode()]))
+    seen = []
+    with pytest.raises(ApiError) as refused:
+        seen += [each["object"]["metadata"]["name"] for each in server.cluster().changes("/api/v1/secrets", "100")]
+    assert refused.value.status == 410
