@@ -1,7 +1,7 @@
 """`mailtls preflight`: what would go wrong with manifests, before they are applied."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -160,6 +160,7 @@ def _read(file: Path) -> str:
 
 _KIND: Final = "MailServerTLS"
 _MOST: Final = 1000
+_MOST_VALUES: Final = 200_000  # of all resources; an API server takes three megabytes of one at most
 
 
 class InvalidManifest(ValueError):
@@ -175,7 +176,23 @@ def read_manifests(text: str, namespace: str) -> tuple[Json, ...]:
     found = [_placed(each, namespace) for document in documents[:_MOST] for each in _unpacked(document)]
     if not found:
         raise InvalidManifest(f"There is no {_KIND} in it.")
+    _refuse_a_bomb(found)
     return tuple(found)
+
+
+def _refuse_a_bomb(resources: Iterable[Json]) -> None:
+    """Refuse what aliases make larger than any memory: each of them counts as often as it stands somewhere."""
+    waiting: list[Any] = list(resources)
+    count = 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise InvalidManifest(f"It holds more than {_MOST_VALUES} values, with each YAML alias written out.")
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _unpacked(document: Any) -> Iterator[Json]:

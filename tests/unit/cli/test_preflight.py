@@ -60,6 +60,9 @@ def test_manifests_are_found_among_others() -> None:
     ]
 
 
+_NESTED = "[&l0 [x]" + "".join(f", &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)) + "]"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -74,6 +77,13 @@ def test_file_that_is_no_manifest_is_refused(text: str, words: str) -> None:
     """In one sentence."""
     with pytest.raises(InvalidManifest, match=words):
         read_manifests(text, "mail")
+
+
+@pytest.mark.parametrize("spec", ["&l [*l]", _NESTED], ids=["holds itself", "ten to the power of eight"])
+def test_manifest_that_aliases_make_endless_is_refused(spec: str) -> None:
+    """A few lines may mean more values than any memory holds, and whoever says what is wrong would write them out."""
+    with pytest.raises(InvalidManifest, match="more than 200000 values"):
+        read_manifests(f"{MANIFEST}x: {spec}\n", "mail")
 
 
 @given(st.text() | st.text("-{}[]:&* \n!ab"))
