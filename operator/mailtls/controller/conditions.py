@@ -19,7 +19,7 @@ BESIDE: Final = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, a
 def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:
     """All conditions of a resource whose spec could be read."""
     desired = context.desired
-    chapters = {
+    verdicts = {
         ConditionType.ISSUED: issued(context, now),
         ConditionType.STORED: stored(context),
         ConditionType.ROLLED_OUT: _beside(shared(context), rolled_out(context, now)),
@@ -27,8 +27,8 @@ def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:
         ConditionType.DOMAIN_HEALTHY: domain_healthy(context),
     }
     if desired.suspend:
-        chapters = {kind: _as_it_was(kind, said, context.snapshot.status) for kind, said in chapters.items()}
-    return _dated(chapters, context.snapshot.status, desired.generation, now, suspended=desired.suspend)
+        verdicts = {kind: _as_it_was(kind, said, context.snapshot.status) for kind, said in verdicts.items()}
+    return _dated(verdicts, context.snapshot.status, desired.generation, now, suspended=desired.suspend)
 
 
 def _beside(warning: Finding | None, said: Verdict) -> Verdict:
@@ -47,21 +47,21 @@ def _as_it_was(kind: ConditionType, said: Verdict, before: Status) -> Verdict:
 def refusal(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
     """All conditions of a resource whose spec says nothing that could be done."""
     waiting = Verdict.pending("The spec cannot be used yet.")
-    chapters = dict.fromkeys(ConditionType, waiting) | {ConditionType.ISSUED: Verdict.false(finding)}
-    del chapters[ConditionType.READY]
-    return _dated(chapters, before, generation, now)
+    verdicts = dict.fromkeys(ConditionType, waiting) | {ConditionType.ISSUED: Verdict.false(finding)}
+    del verdicts[ConditionType.READY]
+    return _dated(verdicts, before, generation, now)
 
 
 def interruption(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
     """All conditions after a pass that was cut short: Ready says why, the others stay as they were."""
     ready, unknown = Verdict.false(finding), Verdict.pending("No pass has come to its end yet.")
-    chapters = (kind for kind in ConditionType if kind is not ConditionType.READY)
-    kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in chapters)
+    kinds = (kind for kind in ConditionType if kind is not ConditionType.READY)
+    kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in kinds)
     return _in_order(*kept, _condition(ConditionType.READY, ready, before, generation, now))
 
 
-def _ready(chapters: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:
-    gating = (said for kind, said in chapters.items() if kind not in BESIDE)
+def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:
+    gating = (said for kind, said in verdicts.items() if kind not in BESIDE)
     unmet = next((said for said in gating if said.status is not Truth.TRUE), None)
     if suspended:
         return Verdict(Truth.FALSE if unmet else Truth.TRUE, Reason.SUSPENDED, SUSPENDED)
@@ -71,10 +71,10 @@ def _ready(chapters: dict[ConditionType, Verdict], *, suspended: bool) -> Verdic
 
 
 def _dated(
-    chapters: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime, *, suspended: bool = False
+    verdicts: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime, *, suspended: bool = False
 ) -> tuple[Condition, ...]:
-    verdicts = chapters | {ConditionType.READY: _ready(chapters, suspended=suspended)}
-    return _in_order(*(_condition(kind, said, before, generation, now) for kind, said in verdicts.items()))
+    every = verdicts | {ConditionType.READY: _ready(verdicts, suspended=suspended)}
+    return _in_order(*(_condition(kind, said, before, generation, now) for kind, said in every.items()))
 
 
 def _in_order(*found: Condition) -> tuple[Condition, ...]:

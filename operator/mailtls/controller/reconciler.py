@@ -214,7 +214,7 @@ def _waits_for_the_ca(context: Context) -> bool:
 
 
 def finding_of(error: Exception) -> Finding | None:
-    """What to tell of an exception that ended a pass, None where the next pass mends it; of a defect only its name."""
+    """What to say of an exception that ended a reconcile, None where the next one repairs it; of a defect its name."""
     if isinstance(error, Unreachable):
         return webhook_fails(str(error))
     if isinstance(error, Conflict | PassEnded):

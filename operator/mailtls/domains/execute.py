@@ -10,7 +10,14 @@ from mailtls.api.installation import Feature, Features
 from mailtls.api.spec import Desired
 from mailtls.api.status import DomainReport
 from mailtls.context import Context
-from mailtls.domains.policy import CheckDomains, as_senders_see, asked_until, look_again_at, mail_targets, served_at
+from mailtls.domains.policy import (
+    CheckDomains,
+    as_senders_see,
+    checked_until,
+    mail_targets,
+    next_check_after,
+    served_at,
+)
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.probe.prober import SupportsExamine
 from mailtls.probe.target import Expected
@@ -39,11 +46,11 @@ class DomainChecking(Executor):
         """Check all domains of a resource."""
         desired = context.desired
         reports = self._switched_off(desired) or self._reports(context)
-        again_at = look_again_at(desired, reports, self.clock.now())
+        again_at = next_check_after(desired, reports, self.clock.now())
         handled = (
             context.verification.handled_probe if desired.workloads else desired.probe_requested
-        )  # else nobody else heeds it
-        asked = asked_until(context, again_at)
+        )  # else nobody handles it
+        asked = checked_until(context, again_at)
         return context.with_domains(reports=reports, last_check=asked).with_verification(handled_probe=handled)
 
     def _reports(self, context: Context) -> tuple[DomainReport, ...]:

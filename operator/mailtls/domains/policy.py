@@ -21,7 +21,7 @@ from mailtls.step import Deadline, Step
 from mailtls.times import next_turn
 from mailtls.verification.evidence import targets
 
-FAILING_AGAIN: Final = timedelta(minutes=10)  # a mended record is noticed before the interval is over
+FAILING_RECHECK: Final = timedelta(minutes=10)  # a corrected record is noticed before the interval is over
 LONGEST_MESSAGE: Final = 900  # characters of a condition; an Event takes 1024
 Found = tuple[str, Finding]  # the domain, and what was found there
 
@@ -55,13 +55,13 @@ def check_domains(context: Context, now: datetime) -> CheckDomains | None:
 
 def domains_due_at(context: Context, _now: datetime) -> Iterable[datetime | None]:
     """When the domains are checked again."""
-    yield next_look_at(context) if context.desired.domains else None
+    yield next_check_at(context) if context.desired.domains else None
 
 
 def domains_are_due(context: Context, now: datetime) -> bool:
     """Whether the domains are looked at now: by the interval, for a new list or certificate, or by annotation."""
     desired = context.desired
-    asked, due_at = context.domains.last_check, next_look_at(context)
+    asked, due_at = context.domains.last_check, next_check_at(context)
     if not desired.domains:
         return False
     if due_at is None or now >= due_at:
@@ -73,7 +73,7 @@ def domains_are_due(context: Context, now: datetime) -> bool:
     return is_news or (bool(served) and served != asked.served)
 
 
-def next_look_at(context: Context) -> datetime | None:
+def next_check_at(context: Context) -> datetime | None:
     """When a look is due by the time alone; None: none was made that counts.
 
     What an earlier process found counts while nothing has changed since: a restart is no reason to look at all domains
@@ -91,18 +91,18 @@ def next_look_at(context: Context) -> datetime | None:
     is_news = any(
         each.at >= looked_at and each.serial_number for each in context.snapshot.status.history
     )  # another certificate
-    return look_again_at(desired, context.domains.reports, looked_at) if is_same and not is_news else None
+    return next_check_after(desired, context.domains.reports, looked_at) if is_same and not is_news else None
 
 
-def asked_until(context: Context, again_at: datetime) -> DomainCheck:
+def checked_until(context: Context, again_at: datetime) -> DomainCheck:
     """Remember what a look was for."""
     return DomainCheck(context.desired.domains, _served(context), context.desired.probe_requested, again_at)
 
 
-def look_again_at(desired: Desired, reports: Iterable[DomainReport], now: datetime) -> datetime:
+def next_check_after(desired: Desired, reports: Iterable[DomainReport], now: datetime) -> datetime:
     """Return until when a look is good: what fails may be repaired soon."""
     interval = desired.probe.interval
-    return next_turn(desired.uid, now, min(interval, FAILING_AGAIN) if any(_failures(reports)) else interval)
+    return next_turn(desired.uid, now, min(interval, FAILING_RECHECK) if any(_failures(reports)) else interval)
 
 
 def mail_targets(context: Context, found: Iterable[DomainFacts]) -> tuple[Target, ...]:

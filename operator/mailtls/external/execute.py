@@ -14,7 +14,7 @@ from mailtls.api.spec import DataRef, Desired
 from mailtls.api.status import HistoryEntry, Schedule
 from mailtls.context import Context
 from mailtls.external.decide import Examine
-from mailtls.external.policy import Candidate, GateInput, late_at, next_look_at, refusal
+from mailtls.external.policy import Candidate, GateInput, late_at, next_check_at, refusal
 from mailtls.external.state import ExternalState
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.kube.snapshot import ServingSecret
@@ -82,7 +82,7 @@ def _again_at(candidate: Candidate, refused: Finding | None, now: datetime) -> d
     if certificate is None:
         return None
     is_of_roots = refused is not None and candidate.chain is not None and candidate.chain.code != 0
-    times = (next_look_at(certificate, now), now + ROOTS_RECHECK if is_of_roots else None)
+    times = (next_check_at(certificate, now), now + ROOTS_RECHECK if is_of_roots else None)
     return min((at for at in times if at is not None), default=None)
 
 

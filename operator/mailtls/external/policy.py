@@ -253,7 +253,7 @@ def lateness(certificate: Certificate, source: Source, desired: Desired, now: da
     )
 
 
-def next_look_at(certificate: Certificate, now: datetime) -> datetime | None:
+def next_check_at(certificate: Certificate, now: datetime) -> datetime | None:
     """Return when time alone may have the gate say something else; None: never again."""
     times = (certificate.not_before - CLOCK_SKEW, certificate.not_after)
     return min((at for at in times if at > now), default=None)

@@ -6,7 +6,7 @@ from typing import Final
 from mailtls.api.status import SUSPENDED, Verdict
 from mailtls.context import Context
 from mailtls.external.conditions import from_elsewhere
-from mailtls.issuance.guard import is_replaced, not_put_right
+from mailtls.issuance.guard import is_replaced, not_restored
 from mailtls.issuance.policy import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.issuance.schedule import held_by_its_age
 from mailtls.issuance.storage import warnings
@@ -103,7 +103,7 @@ def stored(context: Context) -> Verdict:
     """True when the Secret holds a certificate with its own key."""
     certificate = context.snapshot.secret.certificate
     if is_replaced(context):
-        return Verdict.false(not_put_right(context, SUSPENDED))
+        return Verdict.false(not_restored(context, SUSPENDED))
     if certificate is None:
         return Verdict.pending("There is no certificate to store yet.")
     if certificate.spki_sha256 != context.snapshot.secret.key_spki_sha256:

@@ -48,7 +48,7 @@ from mailtls.times import Clock
 
 log = structlog.get_logger()
 LONGEST_NAP = timedelta(seconds=0.2)  # a worker waits this long for a CA itself; longer waits are left to the queue
-MOST_STUMBLES_AT_CLOSING = 20  # then the responses stay behind: harmless, and better than a journal that never closes
+MOST_FAILURES_AT_CLOSING = 20  # then the responses stay behind: harmless, and better than a journal that never closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +245,7 @@ class Issuing(Executor):
         """Remove the responses and let pending authorizations go, then close the journal and save our copy with it."""
         staged = _staged(context)
         self.accounts.release(context.desired.acme, staged.spki_sha256)
-        if staged.order_url is not None and context.issuance.transient_failures < MOST_STUMBLES_AT_CLOSING:
+        if staged.order_url is not None and context.issuance.transient_failures < MOST_FAILURES_AT_CLOSING:
             Closing(self.secrets, self.accounts, self.validation, self.namespaces).close(context, staged.order_url)
         pair = guard.pair_to_copy(context)
         closed = self.secrets.close_order(context.desired, staged, pair)

@@ -18,7 +18,7 @@ from mailtls.context import Context
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.net.backoff import NAMESAKE
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.rollback import is_wished
+from mailtls.rollout.rollback import rollback_is_requested
 from mailtls.step import Rest, Step, objects_in
 
 MOST_RESTORES = 5  # within `SPAN`: a tool that writes the Secret again and again is waited for, and named
@@ -59,9 +59,9 @@ def stand_aside(context: Context, now: datetime) -> Rest | None:
 
 def restore_secret(context: Context, now: datetime) -> RestoreSecret | Rest | None:
     """The Secret holds what was stored, with our labels, before anything else is done."""
-    if not needs_putting_right(context):
+    if not needs_restoring(context):
         return None
-    until = is_fought_over(context, now) if is_replaced(context) else None
+    until = left_alone_until(context, now) if is_replaced(context) else None
     return RestoreSecret() if until is None or until <= now else Rest(until)
 
 
@@ -135,7 +135,7 @@ def _forgets_a_request(secret: ServingSecret, copy: ServingSecret) -> bool:
     return any(mine is not None and found is None for mine, found in both)
 
 
-def needs_putting_right(context: Context) -> bool:
+def needs_restoring(context: Context) -> bool:
     """Whether what was stored can be put back, or only labels and annotations that somebody changed."""
     if is_replaced(context):
         return context.snapshot.copy is not None and _is_whole(context.snapshot.copy)
@@ -145,7 +145,7 @@ def needs_putting_right(context: Context) -> bool:
     return secret.lacks_labels or _has_another_origin(context)
 
 
-def is_fought_over(context: Context, now: datetime) -> datetime | None:
+def left_alone_until(context: Context, now: datetime) -> datetime | None:
     """Until when the Secret is left as it is, because it was put right again and again; None: it is put right now."""
     recent = [
         each.at
@@ -164,7 +164,7 @@ def lacks_a_copy(context: Context) -> bool:
     staged = context.snapshot.staged
     if staged is not None and staged.is_open and is_consumed(staged, context):
         return context.issuance.close_failure is not None and pair_to_copy(context) is not None
-    is_between = context.snapshot.copy is not None and (_has_open_order(context) or is_wished(context))
+    is_between = context.snapshot.copy is not None and (_has_open_order(context) or rollback_is_requested(context))
     return pair_to_copy(context) is not None and not is_between
 
 
@@ -191,12 +191,12 @@ def replacement(context: Context) -> Finding:
     return Finding(Reason.SECRET_REPLACED, message)
 
 
-def not_put_right(context: Context, suspended: str) -> Finding:
+def not_restored(context: Context, suspended: str) -> Finding:
     """Say what is in the Secret, and why it is not put right in this pass."""
     found = replacement(context)
     if context.desired.suspend:
         return Finding(found.reason, f"{found.message} {suspended}")
-    if not needs_putting_right(context):
+    if not needs_restoring(context):
         return Finding(found.reason, f"{found.message} No copy of it is left, so a new certificate is ordered.")
     again = "It was put back several times and is now left as it is for a while: stop the tool that writes it."
     return Finding(found.reason, f"{found.message} {again}")

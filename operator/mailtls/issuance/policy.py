@@ -82,10 +82,10 @@ def key_policy_differs(context: Context, _now: datetime) -> Finding | None:
 
 def renewal_is_requested(context: Context, _now: datetime) -> Finding | None:
     """Somebody set the renew annotation to a value that was not acted on yet."""
-    wish = context.desired.renew_requested
-    if wish is None or wish == context.snapshot.secret.handled_renew:
+    request = context.desired.renew_requested
+    if request is None or request == context.snapshot.secret.handled_renew:
         return None
-    return Finding(Reason.RENEWAL_REQUESTED, f"Renewal was requested by annotation ({wish[:40]}).")
+    return Finding(Reason.RENEWAL_REQUESTED, f"Renewal was requested by annotation ({request[:40]}).")
 
 
 def renewal_is_due(context: Context, now: datetime) -> Finding | None:
@@ -119,7 +119,7 @@ HELD: tuple[Check, ...] = (
     key_differs,
     renewal_is_requested,
 )
-"""What counts while a rollback holds the renewal: a Secret that nobody can serve, and a wish."""
+"""What counts while a rollback holds the renewal: a Secret that nobody can serve, and a request."""
 
 
 def issuance_is_due(context: Context, now: datetime) -> Finding | None:

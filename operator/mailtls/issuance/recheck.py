@@ -7,7 +7,7 @@ import structlog
 
 from mailtls.context import Context
 from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.references import RecheckDependencies, is_mended, lifted, needs_new_account, references
+from mailtls.issuance.references import RecheckDependencies, dependencies_changed, lifted, needs_new_account, references
 from mailtls.kube.references import References, next_recheck_at
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
@@ -36,7 +36,7 @@ class Rechecking(Executor):
             named = (*named, self.accounts.secrets.secret_of(desired.acme))
         versions = self.references.look(named)
         checked = context.with_issuance(dependencies=versions, dependencies_due_at=next_recheck_at(now))
-        if not is_mended(context, versions):
+        if not dependencies_changed(context, versions):
             return checked
         log.info("what the resource refers to was changed, so it is tried at once")
         self.accounts.look_again(desired.acme)

@@ -1,7 +1,7 @@
 """Mend: what the resource refers to may be put right by a person while an attempt is held back, and nobody tells.
 
 Only Secrets with our label are watched, so the objects referred to are looked at now and then, and only for as long as
-a failure holds an attempt back that they could mend.
+a failure holds an attempt back that another content of theirs could end.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from mailtls.kube.snapshot import ObjectVersion
 from mailtls.reasons.reason import Reason
 from mailtls.step import Step
 
-MENDABLE = frozenset(
+DEPENDENCY_FAILURES = frozenset(
     {
         Reason.ACCOUNT_REJECTED,
         Reason.ACME_TLS_UNTRUSTED,
@@ -39,12 +39,12 @@ def recheck_dependencies(context: Context, now: datetime) -> RecheckDependencies
     due_at = context.issuance.dependencies_due_at
     is_due = due_at is None or due_at <= now
     is_to_see = bool(references(context.desired)) or needs_new_account(context)
-    return RecheckDependencies() if is_due and is_mendable(context, now) and is_to_see else None
+    return RecheckDependencies() if is_due and may_lie_with_dependencies(context, now) and is_to_see else None
 
 
 def dependencies_due_at(context: Context, now: datetime) -> Iterable[datetime | None]:
     """When dependencies are checked again."""
-    yield context.issuance.dependencies_due_at if is_mendable(context, now) else None
+    yield context.issuance.dependencies_due_at if may_lie_with_dependencies(context, now) else None
 
 
 def references(desired: Desired) -> tuple[DataRef, ...]:
@@ -55,14 +55,14 @@ def references(desired: Desired) -> tuple[DataRef, ...]:
     return tuple(dict.fromkeys(each for each in (*found, *references_of(acme)) if each is not None))
 
 
-def is_mendable(context: Context, now: datetime) -> bool:
-    """Whether an attempt is held back, for more than a moment, by what an object referred to could mend."""
+def may_lie_with_dependencies(context: Context, now: datetime) -> bool:
+    """Whether an attempt is held back, for more than a moment, by what an object referred to may be the cause of."""
     if issuance_is_due(context, now) is None or not is_held_back(context, now):
         return False
     failure, attempts = context.issuance.failure, context.snapshot.status.attempts
     if failure is not None:
-        return (failure.is_final or failure.lasts) and failure.finding.reason in MENDABLE
-    return attempts is not None and attempts.reason in MENDABLE
+        return (failure.is_final or failure.lasts) and failure.finding.reason in DEPENDENCY_FAILURES
+    return attempts is not None and attempts.reason in DEPENDENCY_FAILURES
 
 
 def needs_new_account(context: Context) -> bool:
@@ -72,16 +72,16 @@ def needs_new_account(context: Context) -> bool:
     return context.desired.acme.account_key is None and reason is Reason.ACCOUNT_REJECTED
 
 
-def is_mended(context: Context, sights: Iterable[ObjectVersion]) -> bool:
+def dependencies_changed(context: Context, versions: Iterable[ObjectVersion]) -> bool:
     """Whether an object was changed since it was last looked at; at the first look, since the attempt that failed."""
     if context.issuance.dependencies is not None:
-        return {(each.path, each.version) for each in sights} != {
+        return {(each.path, each.version) for each in versions} != {
             (each.path, each.version) for each in context.issuance.dependencies
         }
     attempts = context.snapshot.status.attempts
     if attempts is None:
         return False
-    return any(each.changed_since(attempts.last_failure_at) for each in sights)
+    return any(each.changed_since(attempts.last_failure_at) for each in versions)
 
 
 def lifted(context: Context, now: datetime) -> Context:

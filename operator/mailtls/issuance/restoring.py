@@ -62,7 +62,7 @@ class Restoring(Executor):
         return context.with_snapshot(staged=staged, copy=context.snapshot.secret)
 
     def roll_back(self, context: Context, _step: RollBack) -> Context:
-        """Exchange the two pairs, or say why not; either way the wish is heeded."""
+        """Exchange the two pairs, or say why not; either way the request is handled."""
         desired, secret = context.desired, context.snapshot.secret
         pair, now = self.pairs.read(desired, secret), self.clock.now()
         fault = rollback.fault_of(pair, context, now)

@@ -170,7 +170,7 @@ def workload_is_stale(view: View) -> RollStep | None:
 
 
 def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
-    """Reload the first pod that shows something a reload may mend; told pods are proven, or were seen through."""
+    """Reload the first pod that shows something a reload may repair; told pods are proven, or were seen through."""
     for pod in state.living_pods:
         found = view.pod_flaws(state, pod)
         if found and view.is_stuck(state, pod):

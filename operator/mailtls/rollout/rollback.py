@@ -28,16 +28,18 @@ class RollBack(Step):
 
 def roll_back(context: Context, _now: datetime) -> RollBack | None:
     """A request for the pair before is handled before any other certificate is thought of."""
-    return RollBack() if is_wished(context) else None
+    return RollBack() if rollback_is_requested(context) else None
 
 
-def is_wished(context: Context) -> bool:
+def rollback_is_requested(context: Context) -> bool:
     """Whether somebody set the rollback annotation to a value that was not acted on yet.
 
-    Without a Secret there is nothing to roll back from: the certificate that is ordered then heeds the wish.
+    Without a Secret there is nothing to roll back from: the certificate that is ordered then handles the request.
     """
-    wish = context.desired.rollback_requested
-    return wish is not None and context.snapshot.secret.exists and wish != context.snapshot.secret.handled_rollback
+    request = context.desired.rollback_requested
+    return (
+        request is not None and context.snapshot.secret.exists and request != context.snapshot.secret.handled_rollback
+    )
 
 
 def it_serves_already(certificate: Certificate, context: Context, _now: datetime) -> str | None:
@@ -132,6 +134,6 @@ def noted(context: Context, now: datetime) -> Context:
 
 
 def refused(context: Context, fault: Finding, now: datetime) -> Context:
-    """Tell that the wish could not be granted."""
+    """Report that the request could not be carried out."""
     entry = HistoryEntry(now, fault.reason, fault.message)
     return context.with_history(entry).with_issuance(refused=entry)

@@ -167,7 +167,7 @@ def roots_changed(context: Context, version: ObjectVersion) -> bool:
     return any(version.changed_since(each.checked_at) for each in verification.endpoints if is_untrusted(each))
 
 
-def judged_anew(context: Context) -> Context:
+def verified_anew(context: Context) -> Context:
     """Let all pods be probed at once, and a rollout go on that has failed: what was trusted may not be any more."""
     changed = context.with_verification(probed_at=None, roots=None).with_snapshot(workloads=None)
     return replace(changed, rollout=context.rollout.tried_anew())

@@ -24,9 +24,9 @@ UNREACHABLE = frozenset(
         Reason.PROTOCOL_ERROR,
     }
 )
-"""Faults that end the conversation before TLS: loading a certificate cannot mend them."""
+"""Faults that end the conversation before TLS: loading a certificate does not end them."""
 PASSING = frozenset({Reason.POD_NOT_READY, Reason.PROBING, Reason.SERVER_BUSY})
-"""Faults that time mends, so they are worth the whole time-out."""
+"""Faults that time ends, so they are worth the whole time-out."""
 REFUSED = frozenset(
     {
         Reason.CERTIFICATE_EXPIRED,
@@ -52,7 +52,7 @@ class Flaw:
 
     @property
     def is_curable(self) -> bool:
-        """Whether loading the certificate again may mend it."""
+        """Whether loading the certificate again may end it."""
         return self.finding.reason not in UNREACHABLE | PASSING
 
 
@@ -141,7 +141,7 @@ def _old_certificate(pod: PodState, port: int) -> Finding:
 
 
 def standing_refusals(context: Context, version: str, now: datetime) -> tuple[LoginRefusal, ...]:
-    """Those that are younger than the interval, for the credentials as they are and the wish as it was."""
+    """Those that are younger than the interval, for the credentials as they are and the request as it was."""
     return tuple(
         each
         for each in context.verification.login_refusals
@@ -150,10 +150,10 @@ def standing_refusals(context: Context, version: str, now: datetime) -> tuple[Lo
     )
 
 
-def refusals_in(asked: Iterable[Endpoint], version: str, wish: str | None) -> tuple[LoginRefusal, ...]:
+def refusals_in(asked: Iterable[Endpoint], version: str, request: str | None) -> tuple[LoginRefusal, ...]:
     """What to remember of these endpoints."""
     return tuple(
-        LoginRefusal(each.target, found, each.checked_at, version, wish)
+        LoginRefusal(each.target, found, each.checked_at, version, request)
         for each in asked
         for found in each.findings
         if found.reason is Reason.AUTH_FAILED

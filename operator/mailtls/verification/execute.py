@@ -19,7 +19,7 @@ from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
-from mailtls.verification.decide import ConfirmPods, ProbePods, ProbeRoutes, RecheckRoots, judged_anew, roots_changed
+from mailtls.verification.decide import ConfirmPods, ProbePods, ProbeRoutes, RecheckRoots, roots_changed, verified_anew
 from mailtls.verification.evidence import refusals_in, standing_refusals, targets, with_refusals
 from mailtls.verification.routes import without_routes
 from mailtls.verification.schedule import confirmed, retried, with_deep_findings
@@ -85,7 +85,7 @@ class Probing(Executor):
     def confirm(self, context: Context, step: ConfirmPods) -> Context:
         """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
 
-        A glance leaves the times of sweeps and of looks at what fails as they are.
+        A brief probe leaves the times of sweeps and of the next probes of what fails as they are.
         """
         verification = context.verification
         learned = {each.target: each for each in verification.set_aside}
@@ -110,7 +110,7 @@ class Probing(Executor):
         if not roots_changed(context, version):
             return checked.with_verification(roots=version)
         log.info("the roots to trust were changed, so all pods are probed at once")
-        return judged_anew(checked)
+        return verified_anew(checked)
 
     def ask(
         self,

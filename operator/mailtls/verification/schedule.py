@@ -34,19 +34,19 @@ def targets_to_probe(context: Context, now: datetime) -> tuple[Target, ...]:
 
 
 def targets_to_confirm(context: Context, now: datetime) -> tuple[Target, ...]:
-    """Those of them that are ready again and run as before: a glance is enough, unless all are looked into anyway."""
+    """Those of them that are ready again and run as before: a brief probe is enough, unless a sweep is due."""
     if sweep_is_due(context, now):
         return ()
     learned = {endpoint.target for endpoint in context.verification.set_aside}
     return tuple(target for target in targets_to_probe(context, now) if target in learned)
 
 
-def confirmed(learned: Endpoint, glance: Endpoint) -> Endpoint | None:
-    """What stands when a glance at the same run shows nothing new: all that a longer look found; else None."""
-    is_known = {found.reason for found in glance.findings} <= {found.reason for found in learned.findings}
-    if not is_known or glance.served_sha256 != learned.served_sha256:
+def confirmed(learned: Endpoint, brief: Endpoint) -> Endpoint | None:
+    """What stands when a brief probe of the same run shows nothing new: all that a longer one found; else None."""
+    is_known = {found.reason for found in brief.findings} <= {found.reason for found in learned.findings}
+    if not is_known or brief.served_sha256 != learned.served_sha256:
         return None
-    return replace(learned, checked_at=glance.checked_at)
+    return replace(learned, checked_at=brief.checked_at)
 
 
 def sweep_is_due(context: Context, now: datetime) -> bool:
@@ -82,7 +82,7 @@ def deep_probe_is_due(context: Context, now: datetime) -> bool:
 
 
 def depth_to_probe(context: Context, now: datetime) -> Depth:
-    """How deep to look: what is still on its way into the pods is not worth more than a glance."""
+    """How deep to look: what is still on its way into the pods is not worth more than a brief."""
     if deep_probe_is_due(context, now):
         return Depth.DEEP
     if context.verification.probed_depth.reaches(context.desired.probe.depth) or has_rolled_out(context, now):

@@ -21,12 +21,12 @@ from mailtls.controller.conditions import conditions
 from mailtls.controller.status_writer import report_of
 from mailtls.domains.execute import DomainChecking
 from mailtls.domains.policy import (
-    FAILING_AGAIN,
+    FAILING_RECHECK,
     LONGEST_MESSAGE,
     CheckDomains,
-    asked_until,
+    checked_until,
     domains_are_due,
-    look_again_at,
+    next_check_after,
 )
 from mailtls.domains.state import DomainsState
 from mailtls.issuance.order_state import OrderState
@@ -66,7 +66,7 @@ def looked(wants: Desired, *findings: Finding, at: timedelta = timedelta(0), **c
         secret=replace(a_context().snapshot.secret, certificate=certificate(names=frozenset(wants.dns_names))),
         **changes,
     )
-    asked = asked_until(wanting(wants, have), NOW + HOUR + at)
+    asked = checked_until(wanting(wants, have), NOW + HOUR + at)
     return have.with_domains(reports=(DomainReport(DOMAIN, NOW + at, findings),), last_check=asked)
 
 
@@ -101,7 +101,7 @@ def remembered(**changes: Any) -> Context:
 def test_restart_is_no_reason_to_look_at_once() -> None:
     """A look of an earlier process is good for as long as it would have been, and the pass wakes then."""
     wants, have = wanted(), remembered()
-    due_at = look_again_at(wants, have.domains.reports, NOW - HOUR / 4)
+    due_at = next_check_after(wants, have.domains.reports, NOW - HOUR / 4)
     assert not is_due(wants, have)
     assert next_step(wanting(wants, have), NOW) == Rest(due_at)
     assert is_due(wants, have, due_at - NOW)
@@ -148,7 +148,7 @@ def test_another_certificate_that_is_served_is_looked_at_at_once() -> None:
     target = Target("198.51.100.1", RELAY, HOST, pod="postfix-0")
     renewed = have.with_verification(endpoints=(Endpoint(target, NOW, served_sha256="bb" * 32),))
     assert is_due(wants, renewed)
-    assert not is_due(wants, renewed.with_domains(last_check=asked_until(wanting(wants, renewed), NOW + HOUR)))
+    assert not is_due(wants, renewed.with_domains(last_check=checked_until(wanting(wants, renewed), NOW + HOUR)))
     assert not is_due(wants, have.with_verification(endpoints=(Endpoint(target, NOW),)))
 
 
@@ -244,10 +244,10 @@ def test_failing_domain_is_looked_at_again_soon() -> None:
     """A record that was mended is noticed before the interval is over."""
     wants = wanted(workloads=(POSTFIX,))
     good, bad = (look(wants, Dns([pinned(each)])) for each in (SERVED, OTHER))
-    soon = NOW + FAILING_AGAIN + timedelta(minutes=1)
+    soon = NOW + FAILING_RECHECK + timedelta(minutes=1)
     assert not domains_are_due(wanting(wants, good), soon)
     assert domains_are_due(wanting(wants, bad), soon)
-    assert not domains_are_due(wanting(wants, bad), NOW + FAILING_AGAIN / 2)
+    assert not domains_are_due(wanting(wants, bad), NOW + FAILING_RECHECK / 2)
 
 
 def test_dead_resolver_is_a_reason_and_no_loop() -> None:
@@ -284,7 +284,7 @@ def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
     before, after = wanted(probe_requested="1"), wanted(probe_requested="2")
     have = looked(before).with_verification(handled_probe="2").with_snapshot(status=read({"lastHandledProbe": "1"}))
     assert write(report_of(have, ()))["lastHandledProbe"] == "1"
-    done = have.with_domains(last_check=asked_until(wanting(after, have), NOW))
+    done = have.with_domains(last_check=checked_until(wanting(after, have), NOW))
     assert write(report_of(done, ()))["lastHandledProbe"] == "2"
 
 

@@ -9,7 +9,7 @@ import pytest
 from builders.stories import DAY, NOW, certificate, desired, secret
 from mailtls.api.spec import Renewal
 from mailtls.api.status import Stored
-from mailtls.external.policy import Candidate, GateInput, late_at, lateness, next_look_at, refusal
+from mailtls.external.policy import Candidate, GateInput, late_at, lateness, next_check_at, refusal
 from mailtls.kube.snapshot import ServingSecret, Source
 from mailtls.pki.served_certificate import ServedCertificate
 from mailtls.probe.replies import Verification
@@ -121,7 +121,7 @@ def test_certificate_of_tomorrow_is_refused_until_then() -> None:
     """Its first moment is said, and when the gate is to be asked again; an hour ahead is a clock that differs."""
     early = certificate(not_before=NOW + DAY)
     assert fault(Candidate(pair(not_before=NOW + DAY), LEAF, Verification())).startswith("CertificateDatesWrong")
-    assert next_look_at(early, NOW) == NOW + DAY - timedelta(hours=1)
+    assert next_check_at(early, NOW) == NOW + DAY - timedelta(hours=1)
     assert refusal(given(Candidate(pair(not_before=NOW + timedelta(minutes=59)), LEAF, Verification()))) is None
 
 

@@ -23,7 +23,7 @@ from mailtls.issuance.guard import (
     SaveCopy,
     is_replaced,
     lacks_a_copy,
-    needs_putting_right,
+    needs_restoring,
     restored,
     to_remember,
 )
@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_or_was_just_stored_is_not_taken_for_replaced(no
 def test_without_a_copy_a_new_certificate_is_ordered_and_nothing_rolls() -> None:
     """The finding names who wrote it; the pair is not what any pod should load."""
     now = replaced(copy=None)
-    assert not needs_putting_right(now)
+    assert not needs_restoring(now)
     step = next_step(now, NOW)
     assert isinstance(step, StageKey)
     assert step.due.reason is Reason.SECRET_REPLACED

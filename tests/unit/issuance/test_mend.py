@@ -14,7 +14,13 @@ from mailtls.api.status import Status
 from mailtls.context import Context
 from mailtls.issuance.decide import StageKey
 from mailtls.issuance.policy import is_held_back
-from mailtls.issuance.references import RecheckDependencies, is_mendable, is_mended, lifted, references
+from mailtls.issuance.references import (
+    RecheckDependencies,
+    dependencies_changed,
+    lifted,
+    may_lie_with_dependencies,
+    references,
+)
 from mailtls.kube.snapshot import ObjectVersion, ServingSecret
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.step import Rest
@@ -67,7 +73,7 @@ def test_everything_an_issuance_reads_is_looked_at_once() -> None:
 )
 def test_only_what_a_secret_could_mend_is_looked_at(have: Context, mendable: bool) -> None:
     """Resources that are fine, or that wait for something else, cost no request."""
-    assert is_mendable(have, NOW) is mendable
+    assert may_lie_with_dependencies(have, NOW) is mendable
 
 
 @pytest.mark.parametrize(
@@ -97,14 +103,14 @@ def test_change_since_the_last_look_mends(
     before: tuple[ObjectVersion, ...] | None, now: ObjectVersion, mended: bool
 ) -> None:
     """After a restart, which remembers no look, the time of the failure decides."""
-    assert is_mended(held(dependencies=before), [now]) is mended
+    assert dependencies_changed(held(dependencies=before), [now]) is mended
 
 
 def test_change_in_the_second_of_a_failure_that_is_known_to_the_microsecond_mends() -> None:
     """The API server tells when an object was written by whole seconds, this process knows better of its failure."""
     failed_at = NOW.replace(microsecond=400_000)
     status = Status(attempts=attempts(reason=Reason.ACCOUNT_REJECTED, next_attempt_at=None, last_failure_at=failed_at))
-    assert is_mended(a_context(status=status), [ObjectVersion("/tsig", "2", NOW)])
+    assert dependencies_changed(a_context(status=status), [ObjectVersion("/tsig", "2", NOW)])
 
 
 def test_lifted_hold_lets_the_next_attempt_be_made_and_remembers_the_failures() -> None:

@@ -18,7 +18,7 @@ from mailtls.kube.snapshot import ObjectVersion
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import RollProgress
-from mailtls.verification.decide import judged_anew, roots_are_in_doubt, roots_changed
+from mailtls.verification.decide import roots_are_in_doubt, roots_changed, verified_anew
 
 BUNDLE = DataRef("ConfigMap", "mail", "company-root", "ca.crt")
 PATH = "/api/v1/namespaces/mail/configmaps/company-root"
@@ -140,11 +140,11 @@ def test_rollout_that_failed_for_want_of_roots_goes_on_with_others() -> None:
     """It begins with a clean sheet instead of waiting for half an hour."""
     failed = Failure(UNTRUSTED, NOW + timedelta(minutes=30))
     progress = RollProgress(NOW, TRUSTING.rollout.timeout)
-    freed = judged_anew(a_context(rollout_failure=failed, failures=3, progress=progress, probed_at=NOW))
+    freed = verified_anew(a_context(rollout_failure=failed, failures=3, progress=progress, probed_at=NOW))
     assert (freed.rollout.failure, freed.rollout.progress, freed.verification.probed_at, freed.rollout.failures) == (
         None,
         None,
         None,
         3,
     )
-    assert judged_anew(a_context(progress=progress)).rollout.progress == progress
+    assert verified_anew(a_context(progress=progress)).rollout.progress == progress
