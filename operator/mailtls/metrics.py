@@ -12,8 +12,6 @@ from mailtls.resource_metrics import ResourceMetrics
 
 _MINUTES: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _RECONCILE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-
-
 MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
 
 

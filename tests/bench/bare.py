@@ -36,7 +36,7 @@ from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.policy import challenge_type_of
 from mailtls.kube.claims import Claims
 from mailtls.metrics import Metrics
-from mailtls.net.deadline import SystemClock
+from mailtls.net.effects import SystemClock
 from mailtls.settings import Settings
 from testbed.console import Trouble
 

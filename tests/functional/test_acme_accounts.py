@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fakes.cluster import FakeCluster
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.api.annotations import ACCOUNT_URL
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import ACCOUNT_URL
 from mailtls.api.spec import DataRef, ExternalAccountBinding
 from mailtls.issuance.acme.account_secrets import KEY_ENTRY, secret_name
 from mailtls.issuance.acme.network import RequestKind

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from mailtls.api.annotations import Request
+from mailtls.api.resource import Request
 from mailtls.api.spec import Key
 from mailtls.api.status import Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
 from mailtls.reasons.reason import Reason

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from mailtls.api.annotations import Request
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import Request
 from mailtls.api.status import (
     Attempts,
     Condition,

@@ -14,7 +14,7 @@ import typer
 from mailtls.cli.errors import ExitCode, blind, faulty, unusable
 
 if TYPE_CHECKING:
-    from mailtls.api.annotations import Request
+    from mailtls.api.resource import Request
     from mailtls.kube.client import KubernetesCluster
 
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
@@ -85,7 +85,7 @@ def show_one(place: Connected, name: str) -> ExitCode:
     from mailtls.api.spec import Key
     from mailtls.cli.output.resources import resource_story
     from mailtls.kube.resource_views import find
-    from mailtls.net.deadline import SystemClock
+    from mailtls.net.effects import SystemClock
 
     view = find(place.cluster, Key(place.namespace, name))
     if view is None:
@@ -122,7 +122,7 @@ def unknown(place: Connected, name: str) -> typer.Exit:
 def _show_all(place: Connected, *, everywhere: bool) -> ExitCode:
     from mailtls.cli.output.resources import resource_table
     from mailtls.kube.resource_views import find_all
-    from mailtls.net.deadline import SystemClock
+    from mailtls.net.effects import SystemClock
 
     views = find_all(place.cluster, None if everywhere else place.namespace)
     if not views:
@@ -150,7 +150,7 @@ def _command(request: str, purpose: str) -> Callable[..., None]:
         context: Context = None,
         kubeconfig: Kubeconfig = None,
     ) -> None:
-        from mailtls.api.annotations import Request
+        from mailtls.api.resource import Request
 
         with connected(context, kubeconfig, namespace) as place:
             _request(place, name, Request(request), timeout if wait else None)
@@ -174,7 +174,7 @@ def probe_now(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Have the operator probe every port of every pod now."""
-    from mailtls.api.annotations import Request
+    from mailtls.api.resource import Request
 
     with connected(context, kubeconfig, namespace) as place:
         _request(place, name, Request.PROBE, timeout if wait else None, "deep-" if deep else "")
@@ -185,7 +185,7 @@ def _request(place: Connected, name: str, request: "Request", patience: float | 
     from mailtls.api.resource_view import suspended
     from mailtls.api.spec import Key
     from mailtls.kube.resource_views import find
-    from mailtls.net.deadline import SystemClock
+    from mailtls.net.effects import SystemClock
 
     key, value = Key(place.namespace, name), prefix + SystemClock().now().isoformat(timespec="microseconds")
     view = find(place.cluster, key)

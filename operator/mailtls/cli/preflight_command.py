@@ -89,7 +89,7 @@ def _place(
 ) -> "Place":
     from mailtls.cli.preflight.place import Place
     from mailtls.kube.interface import ApiError
-    from mailtls.net.deadline import SystemClock
+    from mailtls.net.effects import SystemClock
 
     found, hidden = None, ""
     try:

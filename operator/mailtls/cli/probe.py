@@ -155,7 +155,7 @@ def probe(
     """Probe mail servers and domains from here, without a cluster: what do they serve, and would clients accept it?"""
     from mailtls.cli import delivery, probe_options
     from mailtls.cli.survey import survey
-    from mailtls.net.deadline import SystemClock
+    from mailtls.net.effects import SystemClock
 
     try:
         output = delivery.Output(json, junit, prometheus, strict=strict, quiet=quiet, color=not no_color)

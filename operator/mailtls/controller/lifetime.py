@@ -28,8 +28,7 @@ from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.kube.watching import MetadataWatch
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import LEADER
-from mailtls.net.deadline import SystemClock
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import PassEnded, SystemClock
 from mailtls.settings import Settings
 
 LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, retries=0)  # well within the renewal deadline

@@ -19,7 +19,7 @@ from mailtls.issuance.solvers.registry import SOLVERS, Registry
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Cluster
 from mailtls.metrics import Metrics
-from mailtls.net.deadline import SystemClock
+from mailtls.net.effects import SystemClock
 from mailtls.settings import Settings
 from mailtls.stage import FILE_PATIENCE, Domains, PodProber
 from mailtls.times import Clock

@@ -21,8 +21,7 @@ from mailtls.issuance.decide import CloseOrder
 from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable, finding_of_refusal, webhook_fails
-from mailtls.net.deadline import within
-from mailtls.net.effects import PassEnded, ResourceChanged, before_effect, guarded
+from mailtls.net.effects import PassEnded, ResourceChanged, before_effect, guarded, within
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Decision, Plan
 from mailtls.step import NoPlace, Rest

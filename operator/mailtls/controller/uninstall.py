@@ -23,7 +23,7 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.metrics import Metrics
-from mailtls.net.deadline import SystemClock
+from mailtls.net.effects import SystemClock
 from mailtls.settings import Settings
 
 HELD_FOR: Final = 120.0  # seconds for which no replica leads: longer than all that is done here

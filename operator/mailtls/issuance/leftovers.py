@@ -20,8 +20,7 @@ from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.kube.journal import resource_of
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Snapshot
-from mailtls.net.deadline import within
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import PassEnded, within
 from mailtls.stage import Adapters, Executor
 from mailtls.step import NoPlace
 

@@ -12,7 +12,7 @@ from mailtls.issuance.order_state import OrderState, Status
 from mailtls.issuance.solvers.base import ChallengeResponse
 from mailtls.issuance.solvers.policy import choose, longest_delay
 from mailtls.issuance.solvers.registry import Solvers
-from mailtls.net.deadline import seconds_left
+from mailtls.net.effects import seconds_left
 from mailtls.reasons.reason import Finding
 from mailtls.times import Clock
 

@@ -35,8 +35,7 @@ from mailtls.kube.connection import (
 )
 from mailtls.kube.execution import Call, Commands, Place
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
-from mailtls.net.deadline import bounded, end_of
-from mailtls.net.effects import before_effect
+from mailtls.net.effects import before_effect, bounded, end_of
 
 CHUNK: Final = 500
 LIST_ATTEMPTS: Final = 3

@@ -9,9 +9,8 @@ from hmac import compare_digest, new
 from secrets import token_bytes
 from typing import Final
 
-from mailtls.api.annotations import ORIGIN, PAIR_SEAL, annotations_of
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import MANAGED_BY, MANAGER, owner_of, owner_uid_of
+from mailtls.api.resource import MANAGED_BY, MANAGER, ORIGIN, PAIR_SEAL, annotations_of, owner_of, owner_uid_of
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.pairs import encoded, entry, read_json, read_pair, serving_json

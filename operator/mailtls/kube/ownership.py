@@ -7,9 +7,8 @@ annotation `mailtls.dev/adopt: "true"`; nothing else lets us write it.
 from collections.abc import Callable
 from typing import Final
 
-from mailtls.api.annotations import ADOPT, ADOPTED, annotations_of
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import MANAGED_BY, MANAGER, OWNER, belongs_to
+from mailtls.api.resource import ADOPT, ADOPTED, MANAGED_BY, MANAGER, OWNER, annotations_of, belongs_to
 from mailtls.api.spec import Desired
 from mailtls.kube.pairs import certificate_of, read_pair
 from mailtls.kube.snapshot import ServingSecret, Source

@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mailtls.api.annotations import (
+from mailtls.api.reading.document import Json
+from mailtls.api.resource import (
     ACME_PROFILE,
     ACME_SERVER,
     ADOPTED,
+    GROUP,
     NAMES_ASKED,
     ORDER,
     ORIGIN,
@@ -18,10 +20,10 @@ from mailtls.api.annotations import (
     ROLLBACK_HANDLED,
     ROLLED_BACK,
     ROOTS_OFFERED,
+    VERSION,
     annotations_of,
+    labels_of,
 )
-from mailtls.api.reading.document import Json
-from mailtls.api.resource import GROUP, VERSION, labels_of
 from mailtls.api.spec import Desired
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain

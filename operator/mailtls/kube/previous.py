@@ -8,9 +8,8 @@ the kept Secret is the other one follows from what serves.
 import json
 from dataclasses import replace
 
-from mailtls.api.annotations import ROLLBACK_HANDLED
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import belongs_to
+from mailtls.api.resource import ROLLBACK_HANDLED, belongs_to
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.journal import DISPLACED, Seal, is_sealed_pair, sealed_pair

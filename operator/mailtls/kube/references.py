@@ -20,8 +20,6 @@ from mailtls.times import Clock
 
 PLURALS: Final = {"Secret": "secrets", "ConfigMap": "configmaps"}
 _SHARED_SECONDS: Final = 20.0  # a thousand resources that wait for one Secret are one request
-
-
 RECHECK_SECONDS: Final = (30, 60)  # drawn by lot: resources that wait for the same do not read it at the same moment
 
 

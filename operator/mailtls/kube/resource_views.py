@@ -5,9 +5,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from mailtls.api.annotations import Request
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import resource_path, resources_path
+from mailtls.api.resource import Request, resource_path, resources_path
 from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.spec import Key
 from mailtls.api.status import ServedCount

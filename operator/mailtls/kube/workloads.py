@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.api.annotations import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
 from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
 from mailtls.kube.pods import Mount, certificate_mounts, children, mentions_secret, running_containers

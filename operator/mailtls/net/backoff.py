@@ -71,7 +71,6 @@ WATCHED_POD: Final = Backoff("watched-pod", 2 * _SECOND, _MINUTE / 2, factor=0.1
 """The same where an event comes when their state changes."""
 FILE: Final = Backoff("file", _SECOND / 5, 2 * _SECOND, factor=1.5)
 """A mounted file that the kubelet is about to write, within one step."""
-
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, EXEC, PROBE, REFUSED_PORT, RECONCILE, CONFLICT,
     API_REQUEST, LEADER,

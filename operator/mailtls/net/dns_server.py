@@ -14,7 +14,7 @@ import dns.query
 import dns.rcode
 
 from mailtls.net.addresses import AddressPolicy, look_up
-from mailtls.net.deadline import end_of
+from mailtls.net.effects import end_of
 from mailtls.net.shared_work import Expiring
 from mailtls.reasons.reason import Finding, Reason
 

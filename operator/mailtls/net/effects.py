@@ -1,13 +1,54 @@
-"""What is looked at before every effect: whether this process still leads, and whether its work is still wanted.
-
-An effect is a write to the API server, a command in a pod, a DNS update, a request that a CA counts. The adapters that
-have effects call `before_effect`; whoever runs a pass says by `guarded` what must hold. A process can be stopped for
-a minute between any two lines, so this is looked at right before each effect and not only once for each step.
-"""
+"""What bounds effects: a deadline for all that is under way, and a last check before each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from time import monotonic
+
+_DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let all that the block waits for end within `seconds`, or within those that a block around it has left."""
+    before, mine = _DEADLINE.get(), monotonic() + seconds
+    token = _DEADLINE.set(mine if before is None else min(before, mine))
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+def seconds_left() -> float | None:
+    """How long the block of `within` may still last, None outside of one; raises TimeoutError when it is over."""
+    deadline = _DEADLINE.get()
+    if deadline is None:
+        return None
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError("the deadline has passed")
+    return left
+
+
+def bounded(seconds: float) -> float:
+    """Return `seconds`, or those that are left where these are fewer; raises TimeoutError when none are."""
+    left = seconds_left()
+    return seconds if left is None else min(seconds, left)
+
+
+def end_of(seconds: float) -> float:
+    """Return the monotonic time in `seconds` from now, or that of the deadline where it comes first."""
+    deadline, mine = _DEADLINE.get(), monotonic() + seconds
+    return mine if deadline is None else min(deadline, mine)
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC, with time zone."""
+        return datetime.now(UTC)
 
 
 class PassEnded(Exception):

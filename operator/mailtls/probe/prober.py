@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Final, Protocol, TypeAlias
 
-from mailtls.net.deadline import seconds_left
+from mailtls.net.effects import seconds_left
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Conversation, Limits
 from mailtls.probe.facts import Facts, Judge

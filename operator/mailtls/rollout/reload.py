@@ -7,7 +7,7 @@ from threading import Event
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from mailtls.api.annotations import certificate_annotation
+from mailtls.api.resource import certificate_annotation
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.workload import PodState
 from mailtls.kube.workloads import forbidden, sub_path_mount

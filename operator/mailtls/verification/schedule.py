@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.api.annotations import DEEP_REQUEST
+from mailtls.api.resource import DEEP_REQUEST
 from mailtls.api.spec import Desired
 from mailtls.context import Context
 from mailtls.net.backoff import PROBE, REFUSED_PORT, Backoff

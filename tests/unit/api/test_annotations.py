@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import mailtls
-from mailtls.api.annotations import Request, annotations_of
+from mailtls.api.resource import Request, annotations_of
 
 LITERAL = re.compile(r"""["']mailtls[.]dev/[a-z-]+["']""")
 NO_ANNOTATIONS = {'"mailtls.dev/account-scope"', '"mailtls.dev/challenges"'}  # a label, a finalizer

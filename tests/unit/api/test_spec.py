@@ -9,7 +9,7 @@ import pytest
 from mailtls.api.installation import AllowedNames
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
-from mailtls.api.reading.ports import PRESETS, default_policy
+from mailtls.api.reading.probe import PRESETS, default_policy
 from mailtls.api.reading.spec import Defaults, parse, secret_name
 from mailtls.api.spec import (
     Acme,

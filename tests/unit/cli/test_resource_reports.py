@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.resources import CHAPTERS, PORT, resource
-from mailtls.api.annotations import Request
+from mailtls.api.resource import Request
 from mailtls.api.resource_view import progress
 from mailtls.api.status import ConditionType, Truth
 from mailtls.cli.output.resources import age, resource_story, resource_table, resources_json

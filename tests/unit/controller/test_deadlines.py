@@ -18,8 +18,8 @@ from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.acme.session import Identity, Session
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.interface import Executed, Unreachable
-from mailtls.net.deadline import bounded, end_of, seconds_left, within
 from mailtls.net.dns_server import DnsProblem, DnsServer
+from mailtls.net.effects import bounded, end_of, seconds_left, within
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason

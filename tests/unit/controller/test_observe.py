@@ -9,8 +9,8 @@ from builders.pairs import self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.annotations import Request
 from mailtls.api.reading.spec import Defaults
+from mailtls.api.resource import Request
 from mailtls.api.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.context import Context

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailtls.api.annotations import Request
+from mailtls.api.resource import Request
 from mailtls.api.resource_view import progress
 from mailtls.kube.resource_views import view
 

@@ -12,8 +12,7 @@ from builders.contexts import a_context, next_step, wanting
 from builders.stories import NOW, certificate, desired, schedule, secret, staged
 from builders.whole_pass import MX, PATH, WholePass
 from e2e.other_authority import issued
-from mailtls.api.annotations import ADOPT
-from mailtls.api.resource import labels_of
+from mailtls.api.resource import ADOPT, labels_of
 from mailtls.api.status import HistoryEntry, Status, Stored
 from mailtls.context import Context
 from mailtls.issuance.adoption import AdoptSecret

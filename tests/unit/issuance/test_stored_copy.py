@@ -11,8 +11,8 @@ from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.annotations import ORDER
 from mailtls.api.reading.spec import Defaults
+from mailtls.api.resource import ORDER
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored

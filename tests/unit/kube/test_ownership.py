@@ -12,9 +12,8 @@ from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import DAY, NOW, certificate, desired, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.annotations import ADOPT, ADOPTED
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import labels_of
+from mailtls.api.resource import ADOPT, ADOPTED, labels_of
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight.serving import whose_secrets

@@ -9,7 +9,7 @@ import pytest
 from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
 from fakes.cluster import FakeCluster
-from mailtls.api.annotations import ROOTS_OFFERED
+from mailtls.api.resource import ROOTS_OFFERED
 from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.issuance import keys
 from mailtls.kube.interface import Conflict

@@ -9,8 +9,8 @@ import pytest
 from builders import kube
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 from fakes.cluster import FakeCluster
-from mailtls.api.annotations import certificate_annotation, restart_annotation
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import certificate_annotation, restart_annotation
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError
 from mailtls.kube.workload import WorkloadState

@@ -13,8 +13,8 @@ import dns.tsig
 import dns.update
 import pytest
 
-from mailtls.net.deadline import within
 from mailtls.net.dns_server import DnsProblem, DnsServer, is_authoritative
+from mailtls.net.effects import within
 
 KEY = dns.tsig.Key("key.", b"a secret of thirty-two bytes, so")
 Answer = Callable[[socket.socket, bytes], None]

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from mailtls.api.annotations import Request
 from mailtls.api.installation import AllowedNames, Feature, Features, first_refused
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
-from mailtls.api.reading.ports import PRESETS, Preset, ports_listed
-from mailtls.api.reading.probe import ProbeDefaults, domains, probe
+from mailtls.api.reading.probe import PRESETS, Preset, ProbeDefaults, domains, ports_listed, probe
+from mailtls.api.resource import Request
 from mailtls.api.spec import (
     DNS01,
     NO_CA,

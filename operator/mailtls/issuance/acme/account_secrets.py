@@ -9,9 +9,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailtls.api.annotations import ACCOUNT_EMAIL, ACCOUNT_URL, ACME_SERVER, annotations_of
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import MANAGED_BY, MANAGER
+from mailtls.api.resource import ACCOUNT_EMAIL, ACCOUNT_URL, ACME_SERVER, MANAGED_BY, MANAGER, annotations_of
 from mailtls.api.spec import Acme, DataRef
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.acme.session import Identity

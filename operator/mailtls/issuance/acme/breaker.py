@@ -14,7 +14,7 @@ import requests
 from mailtls.issuance.acme.connection import CONNECT_SECONDS
 from mailtls.issuance.acme.transport import NotAdmitted, NotHttps, Unfit
 from mailtls.net.backoff import CA_GATE
-from mailtls.net.deadline import seconds_left
+from mailtls.net.effects import seconds_left
 from mailtls.times import format_second
 
 TRIES: Final = 3  # failures in a row before a server is left alone

@@ -17,8 +17,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from mailtls.net.addresses import LOOKUP_SECONDS, AddressPolicy, SocketAddress, look_up
-from mailtls.net.deadline import bounded, seconds_left
-from mailtls.net.effects import before_effect
+from mailtls.net.effects import before_effect, bounded, seconds_left
 from mailtls.pki.roots import trusting
 
 CONNECT_SECONDS: Final = 10.0  # for one address

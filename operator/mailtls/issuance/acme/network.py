@@ -24,8 +24,7 @@ from mailtls.issuance.acme.problem import Refused, cause_of, http_date
 from mailtls.issuance.acme.problem_document import Problem
 from mailtls.issuance.acme.transport import REQUEST_SECONDS, MakeTransport, Transport
 from mailtls.net.addresses import AddressPolicy
-from mailtls.net.deadline import within
-from mailtls.net.effects import before_effect
+from mailtls.net.effects import before_effect, within
 from mailtls.times import TOLERATED, Clock, skew
 
 _log = structlog.get_logger(__name__)

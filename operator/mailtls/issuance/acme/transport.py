@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from mailtls.issuance.acme.connection import CONNECT_SECONDS, AddressRefused, Roots
 from mailtls.net.addresses import AddressPolicy
-from mailtls.net.deadline import seconds_left, within
+from mailtls.net.effects import seconds_left, within
 from mailtls.reasons.quoting import printable, shorten
 
 REQUEST_SECONDS: Final = 30.0  # from the lookup of the name to the last octet of the answer, redirects included

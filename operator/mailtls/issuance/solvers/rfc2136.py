@@ -25,9 +25,8 @@ from mailtls.issuance.solvers.dns_update import Refusal, Rfc2136, tsig_key
 from mailtls.issuance.solvers.dns_zone import Search
 from mailtls.issuance.solvers.propagation import Location, Names, Propagation, Spread
 from mailtls.net.addresses import AddressPolicy
-from mailtls.net.deadline import end_of
 from mailtls.net.dns_server import DNS_PORT, Ask, DnsProblem, DnsServer
-from mailtls.net.effects import before_effect
+from mailtls.net.effects import before_effect, end_of
 from mailtls.net.shared_work import Expiring
 
 HIGHEST_PORT: Final = 65535

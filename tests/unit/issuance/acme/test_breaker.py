@@ -18,8 +18,7 @@ from mailtls.issuance.acme import session
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.breaker import MOST_SERVERS, TRIES, Breaker, Gates
 from mailtls.issuance.acme.problem import AcmeProblem
-from mailtls.net.deadline import within
-from mailtls.net.effects import PassEnded, guarded
+from mailtls.net.effects import PassEnded, guarded, within
 from mailtls.reasons.reason import Reason
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

@@ -21,8 +21,8 @@ from mailtls.issuance.solvers import propagation
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.propagation import Names
 from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
-from mailtls.net import deadline
 from mailtls.net import dns_server as server
+from mailtls.net import effects as deadline
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.dns_server import Address, Ask, DnsProblem, DnsServer
 from mailtls.reasons.reason import Reason
