@@ -11,6 +11,7 @@ from mailtls.api.status import Status
 from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.domains.state import DomainsState
+from mailtls.external.state import ExternalState
 from mailtls.issuance.state import IssuanceState
 from mailtls.kube.snapshot import Snapshot
 from mailtls.probe.target import Depth
@@ -26,6 +27,7 @@ PARTS: Final[dict[str, type]] = {
     "rollout": RolloutState,
     "verification": VerificationState,
     "domains": DomainsState,
+    "external": ExternalState,
 }
 _EVERY: Final = [(part, each.name) for part, kind in PARTS.items() for each in fields(kind)]
 _COUNT: Final = Counter(name for _, name in _EVERY)

@@ -11,13 +11,15 @@ import pytest
 from builders.contexts import a_context, changed
 from builders.endpoints import POSTFIX
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
+from mailtls.api.spec import Desired
 from mailtls.api.state import Failure, Same, carry, kept_while
 from mailtls.api.status import DomainReport, HistoryEntry
 from mailtls.context import Context, carried
 from mailtls.domains.state import DomainCheck, DomainsState
+from mailtls.external.state import ExternalState, carry_external
 from mailtls.issuance.order_state import OrderState
 from mailtls.issuance.state import IssuanceState, carry_issuance
-from mailtls.kube.snapshot import ObjectVersion
+from mailtls.kube.snapshot import ObjectVersion, Snapshot
 from mailtls.maildomain.facts import MailDomain
 from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason
@@ -76,6 +78,12 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
         "handled_probe": "deep 1",
         "login_refusals": (LoginRefusal(TARGET, Finding(Reason.AUTH_FAILED, "No."), NOW, "1"),),
     },
+    ExternalState: {
+        "examined_at": NOW,
+        "refusal": Finding(Reason.CERTIFICATE_EXPIRED, "It expired."),
+        "again_at": LATER,
+        "is_trial": True,
+    },
     DomainsState: {
         "reports": (DomainReport("example.test", NOW),),
         "last_check": DomainCheck((DOMAIN,), frozenset(), None, LATER),
@@ -103,6 +111,13 @@ def test_field_of_a_state_is_carried_over_exactly_while_what_it_names_is_the_sam
         assert getattr(carry(before, fresh, same), name) == getattr(expected, name)
 
 
+def test_no_room_of_the_context_is_left_out() -> None:
+    """A new room brings its own state, and an example of each of its fields."""
+    context = Context(desired())
+    rooms = {type(getattr(context, each.name)) for each in fields(context)} - {Desired, Snapshot}
+    assert rooms == set(EXAMPLES)
+
+
 def test_state_with_a_field_that_declares_nothing_cannot_be_carried_over() -> None:
     """Who adds a field has to decide."""
 
@@ -126,6 +141,8 @@ def test_every_room_keeps_everything_but_what_belongs_to_one_reconcile_while_all
     assert intent.is_fresh_intent
     rolling = RolloutState(**EXAMPLES[RolloutState])
     assert carry_rollout(rolling, RolloutState(), frozenset(Same), NOW) == rolling
+    external = ExternalState(**EXAMPLES[ExternalState])
+    assert carry_external(external, ExternalState(), frozenset(Same)) == external
     verified = VerificationState(**EXAMPLES[VerificationState] | {"failing_since": {}, "roots": None})
     assert carry_verification(verified, VerificationState(), frozenset(Same)) == verified
 
@@ -140,6 +157,8 @@ def test_no_room_keeps_anything_but_what_outlives_every_change_when_nothing_is_t
     assert found == IssuanceState(**outlives, renewal_info_due_at=NOW, leftovers_due_at=NOW)
     rolling = RolloutState(**EXAMPLES[RolloutState])
     assert carry_rollout(rolling, RolloutState(), frozenset(), NOW) == RolloutState()
+    external = ExternalState(**EXAMPLES[ExternalState])
+    assert carry_external(external, ExternalState(), frozenset()) == ExternalState()
     verified = VerificationState(**EXAMPLES[VerificationState])
     always = {
         name: value for name, value in EXAMPLES[VerificationState].items() if kept_while(verified, name) == frozenset()
@@ -154,7 +173,7 @@ def test_another_certificate_resets_what_is_about_the_one_before_and_nothing_els
     before = changed(a_context(workloads=()), **every, **failures)
     after = before.about_another_certificate()
     assert after.snapshot == replace(before.snapshot, workloads=None)
-    assert (after.issuance, after.domains) == (before.issuance, before.domains)
+    assert (after.issuance, after.domains, after.external) == (before.issuance, before.domains, before.external)
     for part in ("rollout", "verification"):
         was, now = getattr(before, part), getattr(after, part)
         for each in fields(was):
@@ -179,7 +198,7 @@ def kept_names(before: Context, fresh: Context, *, has_rolled_out: bool = False)
     after = carried(before, fresh, NOW, has_rolled_out=has_rolled_out)
     return {
         f"{part}.{each.name}"
-        for part in ("issuance", "rollout", "verification")
+        for part in ("issuance", "rollout", "verification", "domains", "external")
         for each in fields(getattr(before, part))
         if getattr(getattr(after, part), each.name) == getattr(getattr(before, part), each.name)
         and getattr(getattr(before, part), each.name) != getattr(getattr(fresh, part), each.name)
@@ -201,7 +220,7 @@ def read_again(**changes: Any) -> Context:
 
 
 def test_each_change_between_two_reconciles_is_recognized() -> None:
-    """The generation of the spec, the certificate, a request, the staged key, the end of a rollout."""
+    """The generation of the spec, the Secret, its certificate, a request, the staged key, the end of a rollout."""
     before, again = known(), read_again()
     unchanged = kept_names(before, again)
     lost = {
@@ -210,12 +229,14 @@ def test_each_change_between_two_reconciles_is_recognized() -> None:
         "certificate": unchanged - kept_names(before, read_again(secret=secret(certificate=certificate(sha256="ff")))),
         "key": unchanged - kept_names(before, read_again(staged=staged(order_url=URL, staged_at=LATER))),
         "order": unchanged - kept_names(before, read_again(staged=staged(order_url=f"{URL}0"))),
+        "secret": unchanged - kept_names(before, read_again(secret=secret(resource_version="2"))),
         "rollout": unchanged - kept_names(before, again, has_rolled_out=True),
     }
     rollout = {"rollout.progress", "rollout.failure", "rollout.failures"}
     order = {f"issuance.{name}" for name in ("presented", "published", "presenting_since", "hidden_by", "order")}
     order |= {f"issuance.{name}" for name in ("visibility_checks", "was_resumed", "wait_until")}
     assert lost["rollout"] == rollout
+    assert lost["secret"] == {f"external.{each.name}" for each in fields(ExternalState)}
     assert lost["key"] == lost["order"] == order
     assert rollout | {"issuance.failure", "verification.probed_at", "verification.routes"} <= lost["spec"]
     assert {"issuance.failure", "issuance.wait_until"} <= lost["request"]
