@@ -37,13 +37,13 @@ def _with_bulkheads(pebble: Pebble) -> tuple[Core, list[Key], Place]:
 def test_resource_in_line_asks_the_ca_for_nothing_and_goes_on_with_the_same_key(pebble: Pebble) -> None:
     """It is told that a certificate is being issued; when it is its turn, it orders once, without a search."""
     core, woken, place = _with_bulkheads(pebble)
-    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})) as errand:
+    with core.bulkheads.reconciling(OTHER) as other, other.permit(frozenset({place})) as permit:
         assert core.reconcile(KEY) is None  # no timer: it is woken
         staged = core.secret("mx-tls-next")
         assert staged is not None
         assert core.requests("new-order") == core.requests("directory") == 0
         assert core.condition("Issued")["reason"] == "Issuing"
-        errand.outcomes = {place: False}
+        permit.outcomes = {place: False}
     assert woken == [KEY]
     core.run_until_ready()
     stored = core.secret()
@@ -55,7 +55,7 @@ def test_resource_in_line_asks_the_ca_for_nothing_and_goes_on_with_the_same_key(
 def test_resource_in_line_whose_pass_was_lost_looks_for_its_order_first(pebble: Pebble) -> None:
     """After a restart nobody knows that the CA has not heard of it."""
     core, _, place = _with_bulkheads(pebble)
-    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})):
+    with core.bulkheads.reconciling(OTHER) as other, other.permit(frozenset({place})):
         core.reconcile(KEY)
     core.bulkheads = Bulkheads(ONE_PLACE)
     core.restart()
@@ -68,7 +68,7 @@ def test_deleted_resource_in_line_for_a_dead_dns_server_is_let_go_in_the_end(peb
     core, _, _ = _with_bulkheads(pebble)
     core.hold_an_order()
     core.delete()
-    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({Place(PlaceKind.DNS, "127.0.0.1:1")})):
+    with core.bulkheads.reconciling(OTHER) as other, other.permit(frozenset({Place(PlaceKind.DNS, "127.0.0.1:1")})):
         core.run(lambda: not core.is_held("mx-tls-next"))
     assert core.bulkheads.waiting() == 0
 
@@ -83,9 +83,9 @@ def test_certificate_that_is_stored_is_told_while_its_order_waits_to_be_closed(
     for step in (stage.step for stage in STAGES if isinstance(stage, Stage)):
         waits_on = (place,) if step is CloseOrder else ()
         monkeypatch.setattr(step, "places", lambda _step, _desired, waits_on=waits_on: waits_on)
-    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})) as errand:
-        errand.outcomes = {place: False}
-    with core.bulkheads.visiting(OTHER) as other, other.errand(frozenset({place})):
+    with core.bulkheads.reconciling(OTHER) as other, other.permit(frozenset({place})) as permit:
+        permit.outcomes = {place: False}
+    with core.bulkheads.reconciling(OTHER) as other, other.permit(frozenset({place})):
         core.annotate("mailtls.dev/renew", "1")
         core.run(lambda: core.bulkheads.waiting() == 1)
         assert core.status()["certificate"]["serialNumber"] != before

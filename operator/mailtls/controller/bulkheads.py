@@ -13,7 +13,7 @@ from mailtls.step import NoPlace, Step
 
 
 @dataclass(slots=True)
-class Errand:
+class Permit:
     """A step on its way; `outcomes` is to be filled in with who answered, and left empty where that is not known."""
 
     begun: float
@@ -21,9 +21,9 @@ class Errand:
 
 
 class Bulkheads:
-    """Keeps passes out of what is full; safe for threads.
+    """Keeps reconciles out of what is full; safe for threads.
 
-    `wake` is called with each resource whose turn has come. `away` is entered while a pass waits on what may be dead.
+    `wake` is called with each resource whose turn has come. `away` is entered while one waits on what may be dead.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Bulkheads:
 
     @property
     def most_in_doubt(self) -> int:
-        """How many passes wait on what may be dead, at most."""
+        """How many reconciles wait on what may be dead, at most."""
         return self._compartments.most_in_doubt
 
     def waiting(self) -> int:
@@ -52,46 +52,46 @@ class Bulkheads:
             self._compartments.forget(key)
 
     @contextmanager
-    def visiting(self, key: Key) -> Iterator["Visit"]:
-        """Begin a pass; what was given to the resource, and what it waits for, is taken back if the pass wants none."""
+    def reconciling(self, key: Key) -> Iterator["ReconcilePermits"]:
+        """Begin a reconcile; what was given to the resource, and what it waits for, is taken back if it wants none."""
         with self._lock:
             given, waited = self._compartments.given(key), self._compartments.is_waiting(key)
-        visit = Visit(self, key)
+        permits = ReconcilePermits(self, key)
         try:
-            yield visit
+            yield permits
         finally:
-            self._take_back(visit, given, waited=waited)
+            self._take_back(permits, given, waited=waited)
 
-    def _take_back(self, visit: "Visit", given: object | None, *, waited: bool) -> None:
+    def _take_back(self, permits: "ReconcilePermits", given: object | None, *, waited: bool) -> None:
         """Give to others what the reconcile did not come to; what it was given meanwhile is for the next one."""
         with self._lock:
-            is_unused = given is not None and self._compartments.given(visit.key) is given
-            if not is_unused and (visit.has_asked or not waited):
+            is_unused = given is not None and self._compartments.given(permits.key) is given
+            if not is_unused and (permits.has_asked or not waited):
                 return
-            others = self._compartments.turn_away(visit.key, self._monotonic())
+            others = self._compartments.turn_away(permits.key, self._monotonic())
         self._wake_all(others)
 
     @contextmanager
-    def entered(self, key: Key, places: frozenset[Place]) -> Iterator[Errand]:
+    def entered(self, key: Key, places: frozenset[Place]) -> Iterator[Permit]:
         """Hold the places meanwhile; raises `NoPlace` where there are none."""
-        errand = Errand(self._monotonic())
+        permit = Permit(self._monotonic())
         with self._lock:
-            in_doubt = self._compartments.is_in_doubt(key, places, errand.begun)
-            may_go, others = self._compartments.enter(key, places, errand.begun)
+            in_doubt = self._compartments.is_in_doubt(key, places, permit.begun)
+            may_go, others = self._compartments.enter(key, places, permit.begun)
         self._wake_all(others)
         if not may_go:
             raise NoPlace(", ".join(sorted(map(str, places))))
         try:
             with self._away() if in_doubt else nullcontext():
-                yield errand
+                yield permit
         finally:
             with self._lock:
-                others = self._compartments.leave(key, errand.outcomes, self._monotonic())
+                others = self._compartments.leave(key, permit.outcomes, self._monotonic())
             self._wake_all(others)
 
-    def seconds_since(self, errand: Errand) -> float:
-        """Return how long an errand has taken so far."""
-        return self._monotonic() - errand.begun
+    def seconds_since(self, permit: Permit) -> float:
+        """Return how long an permit has taken so far."""
+        return self._monotonic() - permit.begun
 
     def _wake_all(self, keys: list[Key]) -> None:
         for key in keys:
@@ -99,22 +99,22 @@ class Bulkheads:
 
 
 @dataclass(slots=True)
-class Visit:
-    """One pass over one resource."""
+class ReconcilePermits:
+    """What one reconcile of one resource may wait on."""
 
     bulkheads: Bulkheads
     key: Key
     has_asked: bool = False
 
     @contextmanager
-    def errand(self, places: frozenset[Place]) -> Iterator[Errand]:
+    def permit(self, places: frozenset[Place]) -> Iterator[Permit]:
         """Hold the places meanwhile; raises `NoPlace`."""
         if not places:
-            yield Errand(0.0)
+            yield Permit(0.0)
             return
         self.has_asked = True
-        with self.bulkheads.entered(self.key, places) as errand:
-            yield errand
+        with self.bulkheads.entered(self.key, places) as permit:
+            yield permit
 
 
 GRACE: Final = 120.0
@@ -148,7 +148,7 @@ class Watchdog:
                 self._begun.pop(desired.key, None)
 
     def late(self) -> int:
-        """Return how many workers have used up half of the time that their step may take: told before it is over."""
+        """Return how many workers have used up half of the time that their step may take: an early warning."""
         now = self._monotonic()
         with self._lock:
             return sum(now - each.at > each.seconds / 2 for each in self._begun.values())

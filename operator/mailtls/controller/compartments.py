@@ -15,7 +15,7 @@ from mailtls.reasons.reason import Reason
 from mailtls.step import Step
 
 SLOW: Final = 10.0
-"""Seconds: who takes longer is suspected to be dead; who is busy may take five for all that is asked at once."""
+"""Seconds: who takes longer is suspected to be dead; who is busy may take five for all requests at once."""
 UNSEEN: Final = 3.0
 """Seconds after which pods and names under validation are dead where nothing was seen of them."""
 MOST_PLACES: Final = 4096  # remembered; who is forgotten is as one that was never tried
@@ -33,7 +33,7 @@ class _Inside:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Given:
-    """A place that is kept for a resource which stood in line, until its next reconcile comes to it or ends."""
+    """A place that is kept for a resource which waited, until its next reconcile comes to it or ends."""
 
     places: frozenset[Place]
 
@@ -46,7 +46,7 @@ class Compartments:
     pods and self-checks each resource has its own: one that answered is not doubtful whatever its neighbours do.
     Resources that go to a doubtful place are limited: to a quarter of the workers for each place and each
     namespace, to half of all where a place is known to have failed, and to three quarters otherwise, so that no number
-    of dead places takes all. The others stand in line, by namespace and place; the line served least recently is
+    of dead places takes all. The others wait, by namespace and place; the group served least recently is
     first, so that none waits for ever.
     """
 
@@ -54,7 +54,7 @@ class Compartments:
     _inside: dict[Key, _Inside] = field(default_factory=dict)
     _given: dict[Key, _Given] = field(default_factory=dict)
     _lines: OrderedDict[Group, deque[Key]] = field(default_factory=OrderedDict)
-    _line_of: dict[Key, Group] = field(default_factory=dict)
+    _group_of: dict[Key, Group] = field(default_factory=dict)
     _answered: OrderedDict[Place, bool] = field(default_factory=OrderedDict)
     _own: dict[Key, dict[Place, bool]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class Compartments:
         return any(self._doubts(key, place, now) for place in places)
 
     def enter(self, key: Key, places: frozenset[Place], now: float) -> tuple[bool, list[Key]]:
-        """Take the places; False: the key stands in line now, and is named by a later call when it is its turn.
+        """Take the places; False: the key waits now, and is named by a later call when it is its turn.
 
         The list is of others that may go on now.
         """
@@ -82,12 +82,12 @@ class Compartments:
             self._drop_from_line(key)  # but what was given to it is kept: it is on its way there
         elif (given := self._given.pop(key, None)) is None or given.places != places:
             group = (key.namespace, places, any(self._own_of(key, place) is False for place in places))
-            if self._line_of.get(key) != group:
+            if self._group_of.get(key) != group:
                 self._drop_from_line(key)
                 self._lines.setdefault(group, deque()).append(key)
-                self._line_of[key] = group
+                self._group_of[key] = group
             others = [each for each in self._serve(now) if each != key]
-            if key in self._line_of:
+            if key in self._group_of:
                 return False, others
             self._given.pop(key, None)
         self._inside[key] = _Inside(places, now)
@@ -111,16 +111,16 @@ class Compartments:
         self._own.pop(key, None)
 
     def waiting(self) -> int:
-        """Return how many stand in line."""
-        return len(self._line_of)
+        """Return how many wait."""
+        return len(self._group_of)
 
     def given(self, key: Key) -> object | None:
         """Return a token of the place that was given to the key and not taken yet, None without one."""
         return self._given.get(key)
 
     def is_waiting(self, key: Key) -> bool:
-        """Whether the key stands in line."""
-        return key in self._line_of
+        """Whether the key waits."""
+        return key in self._group_of
 
     def _learn(self, key: Key, place: Place, *, answered: bool) -> None:
         self._answered[place] = answered
@@ -131,17 +131,17 @@ class Compartments:
             self._own.setdefault(key, {})[place] = answered
 
     def _drop_from_line(self, key: Key) -> None:
-        group = self._line_of.pop(key, None)
+        group = self._group_of.pop(key, None)
         if group is not None:
             self._lines[group].remove(key)
             if not self._lines[group]:
                 del self._lines[group]
 
     def _serve(self, now: float) -> list[Key]:
-        """Give places to those in line, as far as there are any."""
+        """Give places to those that wait, as far as there are any."""
         served: list[Key] = []
         while (key := self._next(now)) is not None:
-            group = self._line_of[key]
+            group = self._group_of[key]
             is_doubtful = self.is_in_doubt(key, group[1], now)
             self._drop_from_line(key)
             if group in self._lines:
@@ -152,7 +152,7 @@ class Compartments:
         return served
 
     def _next(self, now: float) -> Key | None:
-        """Return the first in line that may go: who has to wait for one place keeps its others from those behind."""
+        """Return the first waiting key that may go: who waits for one place keeps its others from those behind."""
         inside, kept = self._doubtful_inside(now), set[Hashable]()
         for (namespace, places, _), line in self._lines.items():
             doubtful = [place for place in places if self._doubts(line[0], place, now)]

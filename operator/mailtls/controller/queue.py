@@ -40,8 +40,8 @@ class Delays:
 class WorkQueue(Generic[K]):
     """Runs `reconcile(key)` in worker threads; it returns the seconds until the next reconcile, None for no timer.
 
-    When a reconcile begins, the key's timer is cleared: it decides anew when the next one is due. Of the times asked
-    for while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last reconcile
+    When a reconcile begins, the key's timer is cleared: it decides anew when the next one is due. Of the requests
+    while it runs and the one it returns the earliest counts. `add` means at once, but a key whose last reconcile
     failed rests for `Delays.rest` seconds at most, so that events caused by the failing reconcile itself make no loop.
 
     `workers` reconciles are at work at a time. `spare` threads stand in for reconciles that are `away`. Of those

@@ -12,7 +12,7 @@ from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired, Key, PlaceKind
 from mailtls.api.status_json import read
 from mailtls.context import Context
-from mailtls.controller.bulkheads import Bulkheads, Visit, Watchdog
+from mailtls.controller.bulkheads import Bulkheads, ReconcilePermits, Watchdog
 from mailtls.controller.compartments import outcomes, silent
 from mailtls.controller.observe import Observer
 from mailtls.controller.status_writer import Reporter
@@ -56,14 +56,14 @@ class Reconciler:
 
     def __call__(self, key: Key) -> float | None:
         """Bring one resource as far as it goes now."""
-        with self._bulkheads.visiting(key) as visit:
-            return self._visit(key, visit)
+        with self._bulkheads.reconciling(key) as permits:
+            return self._guarded(key, permits)
 
-    def _visit(self, key: Key, visit: Visit) -> float | None:
+    def _guarded(self, key: Key, permits: ReconcilePermits) -> float | None:
         paused = self._observer.paused(key)
         resource = paused.snapshot.resource if paused else self._resource(key)
         if resource is None:
-            return self._farewell(key, visit)
+            return self._farewell(key, permits)
         try:
             desired = parse(resource, self._observer.defaults)
         except InvalidSpec as invalid:
@@ -72,7 +72,7 @@ class Reconciler:
         with structlog.contextvars.bound_contextvars(resource=str(key)):
             try:
                 context = self._observer.resume(paused) if paused else self._observer.observe(desired, resource)
-                return self._reconcile(context, visit)
+                return self._reconcile(context, permits)
             except Exception as error:
                 self._tell_of(error, key)
                 raise
@@ -84,7 +84,7 @@ class Reconciler:
             self._reporter.unreadable(key, finding_of_refusal(refused))
             raise
 
-    def _reconcile(self, context: Context, visit: Visit) -> float | None:
+    def _reconcile(self, context: Context, permits: ReconcilePermits) -> float | None:
         """Take one step after the other; one that lasted long ends the reconcile where the next one can go on."""
         reported_at = begun_at = self._clock.now()
         is_rolling, waits = False, False
@@ -99,7 +99,7 @@ class Reconciler:
                 if step.is_reported_before(context, silence):
                     context, reported_at = self._report(context), self._clock.now()
                 is_rolling = is_rolling or step.is_rollout
-                context = self._in_its_places(decision, context, visit)
+                context = self._in_its_places(decision, context, permits)
                 if step.gets_on and self._clock.now() - begun_at > PASS_LASTS:
                     context = self._report(context)
                     return 0.0
@@ -125,21 +125,21 @@ class Reconciler:
         self._observer.remember(context, is_paused=_waits_for_the_ca(context))
         return delay
 
-    def _in_its_places(self, decision: Decision, context: Context, visit: Visit) -> Context:
+    def _in_its_places(self, decision: Decision, context: Context, permits: ReconcilePermits) -> Context:
         """Perform a step that has its places, and note who answered; raises `NoPlace`."""
         step, desired = decision.step, context.desired
         places = frozenset(step.places(desired))
         with (
-            visit.errand(places) as errand,
+            permits.permit(places) as permit,
             within(step.deadline.seconds),
             self.watchdog.watch(step, desired),
         ):
             try:
                 context = self._execute(decision, context)
             except Unreachable:
-                errand.outcomes = {place: False for place in places if place.kind is PlaceKind.OBJECTS}
+                permit.outcomes = {place: False for place in places if place.kind is PlaceKind.OBJECTS}
                 raise
-            errand.outcomes = outcomes(step, places, context, self._bulkheads.seconds_since(errand))
+            permit.outcomes = outcomes(step, places, context, self._bulkheads.seconds_since(permit))
             return context
 
     def _stand_in_line(self, context: Context) -> float | None:
@@ -184,17 +184,17 @@ class Reconciler:
             return False
         return delay <= BRIEF and self._clock.now() - context.snapshot.staged.staged_at < YOUNG
 
-    def _farewell(self, key: Key, visit: Visit) -> float | None:
+    def _farewell(self, key: Key, permits: ReconcilePermits) -> float | None:
         """The resource is gone: clean up what its open order left, then forget it."""
 
         @contextmanager
         def entering(desired: Desired) -> Iterator[None]:
             places = frozenset(CloseOrder().places(desired))
-            with visit.errand(places) as errand:
+            with permits.permit(places) as permit:
                 try:
                     yield
                 except (AcmeProblem, ChallengeProblem) as problem:
-                    errand.outcomes = silent(places, {problem.finding.reason})
+                    permit.outcomes = silent(places, {problem.finding.reason})
                     raise
 
         delay = self._plan.executor(Leftovers).clean_up_after(key, entering)

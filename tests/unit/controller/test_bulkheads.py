@@ -242,12 +242,12 @@ class Sea:
     def _pass(self, one: Key) -> float | None:
         is_dead = one.name.startswith("dead")
         place = CA if is_dead else OTHER_CA
-        with self.bulkheads.visiting(one) as visit:
+        with self.bulkheads.reconciling(one) as permits:
             try:
-                with visit.errand(at(place)) as errand:
+                with permits.permit(at(place)) as permit:
                     if is_dead:
                         self._wait()
-                    errand.outcomes = {place: not is_dead}
+                    permit.outcomes = {place: not is_dead}
             except NoPlace:
                 return None
         with self.news:
@@ -301,13 +301,13 @@ def test_a_resource_that_is_gone_leaves_its_place_to_others() -> None:
     """Its turn comes, and its pass wants nothing any more."""
     woken: list[Key] = []
     bulkheads = Bulkheads(4, wake=woken.append)
-    with bulkheads.visiting(key(0)) as visit, visit.errand(at(CA)) as errand:
+    with bulkheads.reconciling(key(0)) as permits, permits.permit(at(CA)) as permit:
         for each in (1, 2):
-            with pytest.raises(NoPlace), bulkheads.visiting(key(each)) as other, other.errand(at(CA)):
+            with pytest.raises(NoPlace), bulkheads.reconciling(key(each)) as other, other.permit(at(CA)):
                 pass
-        errand.outcomes = {CA: False}
+        permit.outcomes = {CA: False}
     assert woken == [key(1)]
-    with bulkheads.visiting(key(1)):
+    with bulkheads.reconciling(key(1)):
         pass
     assert woken == [key(1), key(2)]
 
@@ -316,20 +316,20 @@ def test_what_was_given_stays_given_on_the_way_there() -> None:
     """A reconcile that is at the CA again before it comes to its turn keeps it; else two would take turns for ever."""
     woken: list[Key] = []
     bulkheads = Bulkheads(4, wake=woken.append)
-    with bulkheads.visiting(key(0)) as visit:
-        with visit.errand(at(CA)) as errand:
-            errand.outcomes = {CA: True}
-        with visit.errand(at(DNS)) as errand:
+    with bulkheads.reconciling(key(0)) as permits:
+        with permits.permit(at(CA)) as permit:
+            permit.outcomes = {CA: True}
+        with permits.permit(at(DNS)) as permit:
             for each in (1, 2):
-                with pytest.raises(NoPlace), bulkheads.visiting(key(each)) as other, other.errand(at(DNS)):
+                with pytest.raises(NoPlace), bulkheads.reconciling(key(each)) as other, other.permit(at(DNS)):
                     pass
-            errand.outcomes = {DNS: False}
+            permit.outcomes = {DNS: False}
     assert woken == [key(1)]
-    with bulkheads.visiting(key(1)) as visit:
-        with visit.errand(at(CA)) as errand:
-            errand.outcomes = {CA: True}
+    with bulkheads.reconciling(key(1)) as permits:
+        with permits.permit(at(CA)) as permit:
+            permit.outcomes = {CA: True}
         assert woken == [key(1)]
-        with visit.errand(at(DNS)):
+        with permits.permit(at(DNS)):
             pass
     assert woken == [key(1), key(2)]
 
@@ -338,12 +338,12 @@ def test_a_turn_that_a_reconcile_did_not_come_to_is_the_next_ones() -> None:
     """It went another way this time, and ended."""
     woken: list[Key] = []
     bulkheads = Bulkheads(4, wake=woken.append)
-    with bulkheads.visiting(key(0)) as visit, visit.errand(at(DNS)) as errand:
+    with bulkheads.reconciling(key(0)) as permits, permits.permit(at(DNS)) as permit:
         for each in (1, 2):
-            with pytest.raises(NoPlace), bulkheads.visiting(key(each)) as other, other.errand(at(DNS)):
+            with pytest.raises(NoPlace), bulkheads.reconciling(key(each)) as other, other.permit(at(DNS)):
                 pass
-        errand.outcomes = {DNS: False, CA: True}
-    with bulkheads.visiting(key(1)) as visit, visit.errand(at(CA)):
+        permit.outcomes = {DNS: False, CA: True}
+    with bulkheads.reconciling(key(1)) as permits, permits.permit(at(CA)):
         pass
     assert woken == [key(1), key(2)]
 
