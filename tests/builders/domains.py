@@ -10,8 +10,7 @@ from mailservers.certificates import HOST, Authority, Served
 from mailtls.domains.policy import served_at
 from mailtls.maildomain.facts import DomainFacts, Mx, MxHost, ServedTls, SpfFacts, StsFetch, TlsaRecord
 from mailtls.net.answer import Dnssec, Records
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Session, Stop, Verification
+from mailtls.probe.facts import Facts, Fault, Phase, Session, Stop, Verification
 from mailtls.probe.target import Port, Target, TlsMode, TlsPolicy
 
 DOMAIN = "example.com"

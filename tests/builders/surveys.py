@@ -12,8 +12,7 @@ from mailtls.cli.output.text import text_report
 from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain
 from mailtls.cli.targets import read_port
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts, Inspection, Login, LoginOutcome
-from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop
+from mailtls.probe.facts import Facts, Fault, Inspection, Login, LoginOutcome, Phase, Reply, Session, Stop
 from mailtls.probe.target import Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mailtls.maildomain.facts import DomainFacts, MailDomain
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Session
+from mailtls.probe.facts import Facts, Session
 from mailtls.probe.target import Endpoint, Expected, Target
 
 

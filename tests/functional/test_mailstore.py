@@ -9,8 +9,8 @@ import pytest
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailservers.mailstore import Mailstore, mailstore, missing
 from mailtls.probe.conversation import Limits
+from mailtls.probe.facts import Phase
 from mailtls.probe.prober import Prober
-from mailtls.probe.replies import Phase
 from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
 

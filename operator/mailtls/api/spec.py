@@ -11,8 +11,7 @@ from typing import Final, Protocol
 from mailtls.hostname import dialled
 from mailtls.maildomain.facts import MailDomain
 from mailtls.pki.certificate import KeyAlgorithm
-from mailtls.probe.target import Depth, Port, Route
-from mailtls.probe.threshold import Thresholds
+from mailtls.probe.target import Depth, Port, Route, Thresholds
 
 DNS01: Final = "dns-01"  # RFC 8555 section 8.4
 HTTP01: Final = "http-01"  # RFC 8555 section 8.3

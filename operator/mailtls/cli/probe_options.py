@@ -16,8 +16,16 @@ from mailtls.maildomain.name import address_of, domain_name, selector_name
 from mailtls.net.resolver import ResolverSettings
 from mailtls.pki.loading import BUNDLE, certificates
 from mailtls.probe.conversation import Limits
-from mailtls.probe.target import Credentials, Depth, Expected, ProxyProtocol
-from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.probe.target import (
+    Credentials,
+    Depth,
+    Expected,
+    ProxyProtocol,
+    RsaBits,
+    Thresholds,
+    TlsVersion,
+    parse_margin,
+)
 
 _CONNECT_SHARE: Final = 0.5
 _WAITING: Final = 10  # so many more may wait for servers that do not answer

@@ -7,8 +7,7 @@ from enum import StrEnum
 
 from mailtls.cli.errors import ExitCode
 from mailtls.pki.served_certificate import ServedCertificate, read_served
-from mailtls.probe.facts import Facts, Login
-from mailtls.probe.replies import Phase
+from mailtls.probe.facts import Facts, Login, Phase
 from mailtls.probe.target import Depth, Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.reasons.software import Software, software_of

@@ -11,8 +11,7 @@ from mailtls.context import Context
 from mailtls.domains.state import DomainCheck
 from mailtls.hostname import is_named
 from mailtls.maildomain.facts import DomainFacts, ServedTls
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase
+from mailtls.probe.facts import Facts, Fault, Phase
 from mailtls.probe.target import RELAY_PORT, Port, Protocol, Route, Target, TlsMode, TlsPolicy
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason, Severity

@@ -20,7 +20,7 @@ from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki import loading
 from mailtls.pki.served_certificate import read_served
-from mailtls.probe.tls.trust_store import TrustStore
+from mailtls.probe.tls.handshake import TrustStore
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock

@@ -14,7 +14,7 @@ from mailtls.hostname import is_named
 from mailtls.kube.snapshot import ServingSecret, Source
 from mailtls.pki.certificate import Certificate
 from mailtls.pki.served_certificate import ServedCertificate
-from mailtls.probe.replies import Verification
+from mailtls.probe.facts import Verification
 from mailtls.reasons.quoting import quote_all
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import format_minute

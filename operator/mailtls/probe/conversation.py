@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 
 from OpenSSL import SSL
 
-from mailtls.probe.facts import Facts
+from mailtls.probe.facts import Facts, Fault, Phase, Stop
 from mailtls.probe.protocols.choice import Stage, dialog_for, farewell
 from mailtls.probe.protocols.dialog import Dialog
-from mailtls.probe.replies import Fault, Phase, Stop
 from mailtls.probe.target import Target, TlsMode
-from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient
-from mailtls.probe.tls.trust_store import TrustStore
+from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient, TrustStore
 from mailtls.probe.wire import TlsWire, Wire
 from mailtls.reasons.quoting import quote, shorten
 

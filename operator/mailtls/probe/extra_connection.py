@@ -7,11 +7,10 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from mailtls.probe.conversation import Conversation, Halt
-from mailtls.probe.facts import INJECTED_COMMANDS, Login, LoginOutcome, Outcome
+from mailtls.probe.facts import INJECTED_COMMANDS, Fault, Login, LoginOutcome, Outcome, Phase, Session, Stop
 from mailtls.probe.login import LoginDialog
 from mailtls.probe.protocols.choice import farewell
 from mailtls.probe.protocols.dialog import REPLY_LIMIT
-from mailtls.probe.replies import Fault, Phase, Session, Stop
 from mailtls.probe.target import Credentials, TlsMode
 from mailtls.probe.tls.client_hello import chosen_family, client_hello
 from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient

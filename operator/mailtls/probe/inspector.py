@@ -12,12 +12,10 @@ from mailtls.hostname import dialled
 from mailtls.pki.served_certificate import read_served
 from mailtls.probe.conversation import Limits
 from mailtls.probe.extra_connection import ExtraConnection
-from mailtls.probe.facts import Inspection, Login, LoginOutcome, Outcome, Question
-from mailtls.probe.replies import Fault, Phase, Session, Stop
+from mailtls.probe.facts import Fault, Inspection, Login, LoginOutcome, Outcome, Phase, Question, Session, Stop
 from mailtls.probe.target import Depth, Expected, Target, TlsMode
 from mailtls.probe.tls.client_hello import WEAK_SUITES
-from mailtls.probe.tls.handshake import Offer, TlsClient, client_context
-from mailtls.probe.tls.trust_store import TrustStore
+from mailtls.probe.tls.handshake import Offer, TlsClient, TrustStore, client_context
 
 UNKNOWN_NAME: Final = "unknown.invalid"  # RFC 2606 section 2: nobody serves it
 PATIENCE_WITH_UNRESPONSIVE: Final = 2  # connections in a row that do not even come to TLS

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.probe.facts import Login, LoginOutcome
+from mailtls.probe.facts import Login, LoginOutcome, Phase, Reply
 from mailtls.probe.protocols.dialog import Garbled, LineReader
-from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Credentials, Protocol
 
 _LINE_LIMIT: Final = 8192

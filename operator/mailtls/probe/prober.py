@@ -15,8 +15,7 @@ from mailtls.probe.conversation import Conversation, Limits
 from mailtls.probe.facts import Facts, Judge
 from mailtls.probe.inspector import FirstSession, Inspector
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
-from mailtls.probe.tls.handshake import Offer, client_context
-from mailtls.probe.tls.trust_store import TrustStore
+from mailtls.probe.tls.handshake import Offer, TrustStore, client_context
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason
 

@@ -15,8 +15,7 @@ from mailtls.api.reading.document import Json
 from mailtls.kube.interface import ApiError, Executed
 from mailtls.pki.loading import certificates
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Session, Stop
+from mailtls.probe.facts import Facts, Fault, Phase, Session, Stop
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 
 KUBELET: Final = 60.0  # seconds until a pod sees a changed Secret that nobody has woken its kubelet for

@@ -31,8 +31,17 @@ from mailtls.issuance.solvers.http01 import Http01
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.maildomain.name import domain_name
 from mailtls.pki.certificate import KeyAlgorithm
-from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
-from mailtls.probe.threshold import RsaBits, Thresholds, TlsVersion
+from mailtls.probe.target import (
+    Depth,
+    Port,
+    Protocol,
+    ProxyProtocol,
+    RsaBits,
+    Thresholds,
+    TlsMode,
+    TlsPolicy,
+    TlsVersion,
+)
 from mailtls.reasons.reason import Reason
 from mailtls.reasons.software import Software
 

@@ -5,8 +5,7 @@ import pytest
 from builders.surveys import seen
 from mailtls.cli.output.advice import advice_on
 from mailtls.cli.results import Probed
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.probe.facts import Facts, Fault, Phase, Reply, Stop
 from mailtls.reasons.advice import setting
 from mailtls.reasons.explanations import EXPLANATIONS
 from mailtls.reasons.explanations.connecting import CONNECTING, STARTING_TLS

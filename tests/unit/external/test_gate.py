@@ -12,7 +12,7 @@ from mailtls.api.status import Stored
 from mailtls.external.policy import Candidate, GateInput, late_at, lateness, next_check_at, refusal
 from mailtls.kube.snapshot import ServingSecret, Source
 from mailtls.pki.served_certificate import ServedCertificate
-from mailtls.probe.replies import Verification
+from mailtls.probe.facts import Verification
 from mailtls.reasons.reason import Reason
 
 CERT_MANAGER = Source("cert-manager (Certificate mx)", "See why: kubectl describe certificate mx.")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from mailtls.probe.facts import Login, LoginOutcome
+from mailtls.probe.facts import Login, LoginOutcome, Phase, Reply
 from mailtls.probe.login import LoginDialog
-from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Credentials, Port, Protocol, TlsMode, TlsPolicy
 
 OFFERS = {

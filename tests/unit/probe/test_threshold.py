@@ -21,11 +21,22 @@ from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.kube.references import References
 from mailtls.metrics import Metrics
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
+from mailtls.probe.facts import Facts, Session
 from mailtls.probe.prober import Prober
-from mailtls.probe.replies import Session
-from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
-from mailtls.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.probe.target import (
+    Depth,
+    Endpoint,
+    Expected,
+    Port,
+    PortThresholds,
+    RsaBits,
+    Target,
+    Thresholds,
+    TlsMode,
+    TlsPolicy,
+    TlsVersion,
+    parse_margin,
+)
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.decide import ProbePods
 from mailtls.verification.execute import Probing

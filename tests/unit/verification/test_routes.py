@@ -28,8 +28,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy, Found
 from mailtls.net.backoff import PROBE
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Stop
+from mailtls.probe.facts import Facts, Fault, Phase, Stop
 from mailtls.probe.target import (
     Depth,
     Endpoint,

@@ -13,8 +13,21 @@ from mailtls.api.spec import Probe, PublicName, Workload
 from mailtls.hostname import certificate_name
 from mailtls.maildomain.facts import MailDomain
 from mailtls.maildomain.name import InvalidName, address_of, domain_name, selector_name
-from mailtls.probe.target import RELAY_PORT, Depth, Port, Protocol, ProxyProtocol, Route, TlsMode, TlsPolicy
-from mailtls.probe.threshold import PortThresholds, RsaBits, Thresholds, TlsVersion, parse_margin
+from mailtls.probe.target import (
+    RELAY_PORT,
+    Depth,
+    Port,
+    PortThresholds,
+    Protocol,
+    ProxyProtocol,
+    Route,
+    RsaBits,
+    Thresholds,
+    TlsMode,
+    TlsPolicy,
+    TlsVersion,
+    parse_margin,
+)
 from mailtls.reasons.software import Software
 
 

@@ -15,7 +15,7 @@ from mailtls.issuance.acme.problem import not_acme
 from mailtls.pki import loading
 from mailtls.pki.certificate import root_of
 from mailtls.pki.loading import certificates
-from mailtls.probe.tls.trust_store import TrustStore
+from mailtls.probe.tls.handshake import TrustStore
 
 
 @dataclass(frozen=True, slots=True)

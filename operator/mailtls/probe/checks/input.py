@@ -6,10 +6,8 @@ from typing import Final
 
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
 from mailtls.probe.checks.wording import BY_HAND, IN_CLUSTER, ProtocolHints, Wording, hints_for, usual_software
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Reply, Stop
-from mailtls.probe.target import Expected, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
-from mailtls.probe.threshold import Thresholds
+from mailtls.probe.facts import Facts, Fault, Phase, Reply, Stop
+from mailtls.probe.target import Expected, Protocol, ProxyProtocol, Target, Thresholds, TlsMode, TlsPolicy
 from mailtls.reasons.advice import setting
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding

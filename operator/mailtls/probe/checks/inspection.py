@@ -5,9 +5,8 @@ from typing import Final
 
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
 from mailtls.probe.checks.input import CheckInput
-from mailtls.probe.facts import INJECTED_COMMANDS, Inspection, Question
-from mailtls.probe.replies import Phase, Session, Stop
-from mailtls.probe.threshold import TlsVersion
+from mailtls.probe.facts import INJECTED_COMMANDS, Inspection, Phase, Question, Session, Stop
+from mailtls.probe.target import TlsVersion
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.times import format_minute
 

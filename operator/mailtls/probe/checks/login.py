@@ -1,8 +1,7 @@
 """Checks on the trial login of a full or deep probe: what somebody who reads or sends mail would meet."""
 
 from mailtls.probe.checks.input import CheckInput
-from mailtls.probe.facts import Login, LoginOutcome
-from mailtls.probe.replies import Phase
+from mailtls.probe.facts import Login, LoginOutcome, Phase
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 

@@ -11,8 +11,7 @@ from typing import Final
 from mailtls.hostname import dialled
 from mailtls.probe.checks import served_certificate
 from mailtls.probe.checks.input import CheckInput
-from mailtls.probe.facts import REFUSALS, Inspection, Outcome
-from mailtls.probe.replies import Phase, Session, Stop
+from mailtls.probe.facts import REFUSALS, Inspection, Outcome, Phase, Session, Stop
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 CERTIFICATE_CHECKS: Final = (

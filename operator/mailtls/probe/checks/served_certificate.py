@@ -4,7 +4,7 @@ from typing import Final
 
 from mailtls.pki.served_certificate import KeyBand, ServedCertificate, describe, key_band
 from mailtls.probe.checks.input import CheckInput, chain
-from mailtls.probe.replies import Verification
+from mailtls.probe.facts import Verification
 from mailtls.reasons.quoting import quote
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.times import format_minute

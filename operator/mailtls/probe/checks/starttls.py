@@ -15,7 +15,7 @@ from mailtls.probe.checks.input import (
     stop_at,
     unwanted,
 )
-from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.probe.facts import Fault, Phase, Reply, Stop
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 _NO_CERTIFICATE = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.probe.replies import Phase
+from mailtls.probe.facts import Phase
 from mailtls.probe.target import Protocol
 from mailtls.reasons.software import Software
 

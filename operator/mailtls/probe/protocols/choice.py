@@ -3,12 +3,12 @@
 from enum import Enum
 from typing import Final
 
+from mailtls.probe.facts import Phase
 from mailtls.probe.protocols.dialog import Dialog, Grammar
 from mailtls.probe.protocols.imap import ImapGrammar
 from mailtls.probe.protocols.pop3 import Pop3Grammar
 from mailtls.probe.protocols.sieve import SieveGrammar
 from mailtls.probe.protocols.smtp import SmtpGrammar
-from mailtls.probe.replies import Phase
 from mailtls.probe.target import Port, Protocol
 
 

@@ -6,7 +6,7 @@ Bytes go in by `receive`, bytes to send come out; a hostile server can only make
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from mailtls.probe.replies import Fault, Phase, Reply, Stop
+from mailtls.probe.facts import Fault, Phase, Reply, Stop
 from mailtls.reasons.quoting import QUOTE_LIMIT, quote, shorten
 
 REPLY_LIMIT: Final = 16384  # octets of one reply, all its lines together

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mailtls.probe.facts import Phase, Reply
 from mailtls.probe.protocols.dialog import Garbled
-from mailtls.probe.replies import Phase, Reply
 from mailtls.probe.target import Protocol
 from mailtls.reasons.quoting import quote
 

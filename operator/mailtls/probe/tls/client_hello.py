@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mailtls.hostname import address_in
-from mailtls.probe.replies import Fault
+from mailtls.probe.facts import Fault
 from mailtls.probe.tls.handshake import RECORD_LIMIT, HandshakeFailed
 from mailtls.reasons.quoting import quote
 

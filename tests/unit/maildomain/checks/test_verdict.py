@@ -13,7 +13,7 @@ from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFault, StsFetch
 from mailtls.maildomain.overview import describe_domain
 from mailtls.net.answer import Records
-from mailtls.probe.replies import Fault, Phase, Stop
+from mailtls.probe.facts import Fault, Phase, Stop
 from mailtls.reasons.explanations.domain import DOMAIN as EXPLAINED
 from mailtls.reasons.explanations.senders import SENDERS
 from mailtls.reasons.reason import Reason, Severity

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailservers.certificates import HOST, Authority, Wish
 from mailtls.probe.checks.input import EVIDENCE_LIMIT
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop, Verification
+from mailtls.probe.facts import Facts, Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.probe.target import Port, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.advice import setting
 from mailtls.reasons.reason import Finding, Reason

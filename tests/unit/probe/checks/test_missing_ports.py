@@ -9,8 +9,7 @@ from mailtls.cli.results import Probed, Verdict
 from mailtls.cli.targets import read_port
 from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Stop
+from mailtls.probe.facts import Facts, Fault, Phase, Stop
 from mailtls.probe.target import Endpoint, Expected, Target
 from mailtls.reasons.reason import Reason, Severity
 

@@ -25,10 +25,9 @@ from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Limits
-from mailtls.probe.facts import Facts
+from mailtls.probe.facts import Facts, Session
 from mailtls.probe.inspector import PATIENCE_WITH_UNRESPONSIVE
 from mailtls.probe.prober import Prober
-from mailtls.probe.replies import Session
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
 from mailtls.verification.decide import ProbePods

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from mailservers.certificates import DAY, HOST, Authority, Wish
 from mailtls.pki.served_certificate import read_served
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Fault, Phase, Reply, Session, Stop, Verification
+from mailtls.probe.facts import Facts, Fault, Phase, Reply, Session, Stop, Verification
 from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
 

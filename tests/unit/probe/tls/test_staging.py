@@ -21,10 +21,9 @@ from mailtls.cli.probe_options import Options, request
 from mailtls.kube.references import References
 from mailtls.metrics import Metrics
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Session, Verification
+from mailtls.probe.facts import Facts, Session, Verification
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
-from mailtls.probe.tls.trust_store import TrustStore, staging_roots
+from mailtls.probe.tls.handshake import TrustStore, staging_roots
 from mailtls.reasons.reason import Reason, Severity
 from mailtls.verification.decide import ProbePods
 from mailtls.verification.execute import Probing

@@ -26,11 +26,10 @@ from mailtls.maildomain.facts import StsFault, StsFetch
 from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
 from mailtls.pki.roots import EMPTY_STORE
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts
-from mailtls.probe.replies import Session, Verification
+from mailtls.probe.facts import Facts, Session, Verification
 from mailtls.probe.target import Expected, Port, Target, TlsMode, TlsPolicy
-from mailtls.probe.tls import trust_store
-from mailtls.probe.tls.trust_store import NO_ROOTS, TrustStore
+from mailtls.probe.tls import handshake as trust_store
+from mailtls.probe.tls.handshake import NO_ROOTS, TrustStore
 from mailtls.reasons.reason import Reason
 
 NOBODY = 65534
