@@ -122,6 +122,11 @@ class Stored:
     not_after: datetime | None = None
     is_trial: bool = False
 
+    @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether somebody else had written it: that it was brought into pods makes no Secret ours."""
+        return self.not_before is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Status:

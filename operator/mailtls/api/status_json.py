@@ -173,10 +173,15 @@ def _certificate_json(certificate: Certificate, schedule: Schedule | None) -> Js
 def _stored_json(stored: Stored | None) -> Json | None:
     if stored is None:
         return None
-    known = {"name": stored.name, "uid": stored.uid, "fingerprintSHA256": stored.sha256}
     dates = {"notBefore": stored.not_before, "notAfter": stored.not_after}
-    written = {name: format_rfc3339(at) for name, at in dates.items() if at is not None}
-    return known | written | ({"staging": True} if stored.is_trial else {})
+    return {
+        "name": stored.name,
+        "uid": stored.uid,
+        "fingerprintSHA256": stored.sha256,
+        # A merge patch takes nothing away but what is null.
+        **{name: format_rfc3339(at) if at is not None else None for name, at in dates.items()},
+        "staging": stored.is_trial or None,
+    }
 
 
 def _order_json(order: OpenOrder | None) -> Json | None:

@@ -110,7 +110,7 @@ class Observer:
         """Gather; what an earlier reconcile knew of an order or an endpoint is kept while it is about the same."""
         status = read(resource.get("status") or {})
         known = status.stored
-        is_its_own = known is not None and known.name == desired.secret_name
+        is_its_own = known is not None and known.name == desired.secret_name and not known.is_from_elsewhere
         secret = self.secrets.serving(desired, known.uid if known is not None and is_its_own else None)
         staged, copy = (None, None) if desired.is_external else self.secrets.beside(desired)
         if isinstance(staged, Finding):

@@ -1,6 +1,7 @@
 """Whole reconciles over a Secret that somebody else writes; only the world is a fake."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from builders.authority import DAY, Authority, Issued, cert_manager_secret
 from builders.whole_pass import MX, PATH, WholePass
+from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
+from mailtls.api.status import Report, Stored
+from mailtls.api.status_json import read, write
 from mailtls.reasons.reason import Reason
 
 SECRET = "/api/v1/namespaces/mail/secrets/mx-tls"
@@ -218,3 +222,32 @@ def test_same_secret_is_examined_once(world: FromElsewhere) -> None:
     world.run()
     assert world.whole.cluster.writes == []
     assert "/api/v1/namespaces/mail/configmaps/roots" not in world.whole.cluster.reads
+
+
+def test_what_is_known_of_the_certificate_before_does_not_stay_in_the_status() -> None:
+    """What a merge patch leaves out stays: a trial certificate would pass in the place of a trusted one."""
+    stored = Stored(
+        "mx-tls", "uid-2", "00" * 32, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC), True
+    )
+    cluster, place = FakeCluster(), "/apis/mailtls.dev/v1alpha1/namespaces/mail/mailservertls"
+    cluster.create(place, {"metadata": {"name": "mx"}})
+    for each in (stored, replace(stored, is_trial=False), Stored("mx-tls", "uid-2", "11" * 32)):
+        cluster.merge(
+            f"{place}/mx", {"metadata": {}, "status": write(Report(generation=1, conditions=(), stored=each))}
+        )
+        assert read(cluster.objects[f"{place}/mx"]["status"]).stored == each
+
+
+def test_secret_of_somebody_else_is_not_taken_over_when_certificates_are_ordered_again(world: FromElsewhere) -> None:
+    """That it was brought into pods makes it not ours: its owner says so on the Secret, as with any other."""
+    world.write(world.ca.issue(NAME))
+    meta = world.whole.cluster.objects[SECRET]["metadata"]
+    meta |= {"annotations": {}, "labels": {}, "managedFields": [{"manager": "kubectl-create", "operation": "Update"}]}
+    world.run()
+    assert world.reason("Ready") == ("True", "Ready")
+    before = deepcopy(world.whole.cluster.objects[SECRET])
+    del world.whole.cluster.objects[PATH]["spec"]["external"]
+    world.whole.change()
+    world.run()
+    assert world.reason("Issued") == ("False", "SecretNotOwned")
+    assert world.whole.cluster.objects[SECRET] == before
