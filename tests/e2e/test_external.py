@@ -1,0 +1,161 @@
+"""Secrets that cert-manager writes, on a real cluster: rolled out from there, checked before, and never written."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from builders.authority import DAY, Authority, Issued, cert_manager_secret
+from e2e.installation import SECRET, Installation
+from e2e.limited import ACCOUNT, limit
+from testbed.mailserver import MailServer
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.api import Object
+
+pytestmark = pytest.mark.cluster
+
+MANAGER = "cert-manager-certificates-issuing"
+WITHIN = 60.0
+
+
+def write(installation: Installation, issued: Issued, **data: str) -> Object:
+    """Apply a pair as cert-manager does: server-side, by its own field manager, all at once."""
+    body = cert_manager_secret(installation.sandbox.name, SECRET, issued)
+    body["data"] |= data
+    path = f"/api/v1/namespaces/{installation.sandbox.name}/secrets/{SECRET}"
+    apply = "application/apply-patch+yaml"
+    written: Object = installation.sandbox.api.request(
+        "PATCH", path, body=body, kind=apply, fieldManager=MANAGER, force="true"
+    )
+    return written
+
+
+def may_write_secrets(installation: Installation) -> list[str]:
+    """The verbs on Secrets that the operator's account has, of those that change one."""
+    sandbox, verbs = installation.sandbox, ("create", "update", "patch", "delete", "deletecollection")
+    user = f"system:serviceaccount:{sandbox.name}:{ACCOUNT}"
+    reviews = [
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": user,
+                "resourceAttributes": {"namespace": sandbox.name, "resource": "secrets", "verb": verb},
+            },
+        }
+        for verb in ("get", *verbs)
+    ]
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    allowed = [bool(sandbox.api.request("POST", path, body=each)["status"].get("allowed")) for each in reviews]
+    assert allowed[0], "its account is not what it should be"
+    return [verb for verb, is_allowed in zip(verbs, allowed[1:], strict=True) if is_allowed]
+
+
+def await_served(installation: Installation, issued: Issued) -> Object:
+    """Wait until every pod is verified to serve a certificate."""
+
+    def is_served(seen: Object | None) -> bool:
+        ready = condition_of(seen, "Ready")
+        status = (seen or {}).get("status", {})
+        served = {each.get("servedFingerprintSHA256") for each in status.get("endpoints", ())}
+        return ready is not None and ready["status"] == "True" and served == {issued.sha256}
+
+    seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_served, within=WITHIN)
+    assert seen is not None
+    return seen
+
+
+def await_refused(installation: Installation, reason: str, serving: Issued) -> None:
+    """Wait until the gate has said why, and the pods were verified to serve what they did."""
+
+    def is_refused(seen: Object | None) -> bool:
+        issued, verified = condition_of(seen, "Issued"), condition_of(seen, "Verified")
+        served = {each.get("servedFingerprintSHA256") for each in (seen or {}).get("status", {}).get("endpoints", ())}
+        is_said = issued is not None and f"goes to no pod: {reason}: " in issued["message"]
+        return is_said and verified is not None and verified["status"] == "True" and served == {serving.sha256}
+
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_refused, within=WITHIN)
+
+
+def begin(installation: Installation, authority: Authority, host: str, **spec: Any) -> Issued:
+    """Have cert-manager's first certificate served by two pods, and the operator know of it."""
+    sandbox = installation.sandbox
+    data = {"ca.crt": authority.root_pem}
+    sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "roots"}, "data": data})
+    first = authority.issue(host, begins=dt.datetime.now(dt.UTC) - 10 * DAY)
+    write(installation, first)
+    MailServer(sandbox, host).deploy()
+    workloads = [{"kind": "StatefulSet", "name": "postfix"}]
+    trust = {"configMapKeyRef": {"name": "roots", "key": "ca.crt"}}
+    installation.apply(external={}, workloads=workloads, probe={"trust": trust}, **spec)
+    return first
+
+
+def test_cert_managers_renewals_reach_every_pod_and_bad_pairs_none_without_a_right_to_write_secrets(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """An installation with the chart's value for this alone follows renewals, and leaves what is bad in the Secret."""
+    limit(installation, tmp_path, "features.issuance=false")
+    assert may_write_secrets(installation) == []
+    authority, host = Authority(), installation.zone.host("mx")
+    first = begin(installation, authority, host)
+    operator = installation.start()
+    await_served(installation, first)
+
+    renewed, began = authority.issue(host), time.monotonic()
+    write(installation, renewed)
+    seen = await_served(installation, renewed)
+    print(f"renewed in both pods after {time.monotonic() - began:.1f} s")
+    issued = condition_of(seen, "Issued")
+    assert issued is not None
+    assert "written by cert-manager (Certificate mx-cert, issuer letsencrypt)" in issued["message"]
+
+    other_key = cert_manager_secret("x", "x", authority.issue(host))["data"]["tls.key"]
+    now = dt.datetime.now(dt.UTC)
+    bad: list[tuple[str, Issued, dict[str, str]]] = [
+        ("CertificateKeyMismatch", authority.issue(host), {"tls.key": other_key}),
+        ("CertificateNamesMismatch", authority.issue("www.example.com"), {}),
+        ("WrongCertificatePurpose", authority.issue(host, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]), {}),
+        ("IncompleteChain", Authority("Another").issue(host), {}),
+        ("CertificateWorse", authority.issue(host, begins=now - 30 * DAY), {}),
+    ]
+    for reason, pair, data in bad:
+        written = write(installation, pair, **data)
+        await_refused(installation, reason, renewed)
+        assert installation.sandbox.get("secrets", SECRET) == written
+
+    written = write(installation, authority.issue(host, begins=now - 10 * DAY, lasts=9 * DAY))
+    message = installation.await_reason("CertificateExpired", within=WITHIN)["message"]
+    assert "cert-manager (Certificate mx-cert, issuer letsencrypt) has not renewed it" in message
+    assert installation.sandbox.get("secrets", SECRET) == written
+
+    last, began = authority.issue(host), time.monotonic()
+    written = write(installation, last)
+    await_served(installation, last)
+    print(f"good again in both pods after {time.monotonic() - began:.1f} s")
+    assert installation.sandbox.get("secrets", SECRET) == written
+    names = [each["metadata"]["name"] for each in installation.sandbox.objects("secrets")]
+    assert [name for name in names if name.startswith(SECRET)] == [SECRET]
+    pods = installation.sandbox.objects("pods", "app=postfix")
+    restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods]
+    assert restarts == [0, 0]
+    assert "orbidden" not in operator.text()
+
+
+def test_resource_that_orders_says_which_feature_is_off(installation: Installation, tmp_path: Path) -> None:
+    """Without the feature nothing is ordered, and what to set is named."""
+    limit(installation, tmp_path, "features.issuance=false")
+    operator = installation.start()
+    installation.apply()
+    message = installation.await_reason("FeatureDisabled", within=WITHIN)["message"]
+    assert "features.issuance is false" in message
+    assert installation.pebble.orders() == 0
+    assert "orbidden" not in operator.text()
