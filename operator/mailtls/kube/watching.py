@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,9 +15,8 @@ from mailtls.kube.client import GONE
 from mailtls.kube.connection import Answer, LoginRoute, Patience, parsed_object
 from mailtls.kube.interface import ApiError, Unreachable
 
-METADATA: Final = ",".join(
-    f"application/json;as={kind};g=meta.k8s.io;v=v1" for kind in ("PartialObjectMetadata", "PartialObjectMetadataList")
-)
+LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+EVENTS: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # a server takes no other for a watch
 WATCH_LASTS: Final = "300"  # seconds, then the server ends it, and the next one goes on
 WATCH_SILENCE: Final = 330.0  # seconds without a word, after which a watch counts as dead
 CHUNK: Final = 64 * 1024  # octets
@@ -31,7 +31,7 @@ class MetadataWatch:
 
     def version(self, path: str) -> str:
         """Return the version that a list has now; metadata of one item is all that is sent for it."""
-        with self._opened(path, {"limit": "1"}) as lines:
+        with self._opened(path, LIST, {"limit": "1"}) as lines:
             listed = parsed_object(b"".join(lines))
         return str(listed["metadata"]["resourceVersion"])
 
@@ -42,7 +42,7 @@ class MetadataWatch:
         when the connection breaks.
         """
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_LASTS}
-        with self._opened(path, query) as lines:
+        with self._opened(path, EVENTS, query) as lines:
             for line in lines:
                 event = parsed_object(line)
                 if event.get("type") == "ERROR":
@@ -51,27 +51,30 @@ class MetadataWatch:
                 yield event
 
     @contextmanager
-    def _opened(self, path: str, query: dict[str, str]) -> Iterator[Iterator[bytes]]:
+    def _opened(self, path: str, form: str, query: dict[str, str]) -> Iterator[Iterator[bytes]]:
         """Send a GET, once, and give the lines of its answer as they come."""
         line = LoginRoute.of(ApiClient(self._load()))
         try:
             response = line.pool.urlopen(
                 "GET",
                 f"{line.prefix}{path}?{urlencode(query)}",
-                headers={**line.headers, "Accept": METADATA},
+                headers={**line.headers, "Accept": form},
                 timeout=Timeout(connect=Patience().connect, read=WATCH_SILENCE),
                 retries=False,
                 preload_content=False,
             )
             try:
-                failure = Answer(response.status, b"", None).failure()
-                if failure is not None:
-                    raise failure
+                if response.status != HTTPStatus.OK:
+                    raise _refusal(response.status, response.read(CHUNK))
                 yield _lines(response.stream(CHUNK))
             finally:
                 response.close()
         except HTTPError as broken:
             raise Unreachable(f"No answer from the API server: {broken}") from broken
+
+
+def _refusal(status: int, said: bytes) -> Exception:
+    return Answer(status, said, None).failure() or Unreachable(f"The API server answered {status} to a watch.")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

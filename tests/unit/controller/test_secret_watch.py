@@ -17,12 +17,11 @@ from mailtls.controller.intake import Intake, Seen
 from mailtls.controller.secret_watch import SecretWatch
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError
-from mailtls.kube.watching import MetadataWatch
+from mailtls.kube.watching import EVENTS, LIST, MetadataWatch
 
 SECRETS = 5_000
 LARGE = "x" * 2_000  # managedFields of a Secret that two tools write
 PATIENCE = 20.0  # seconds; an error, and not how long it takes
-METADATA_ONLY = "as=PartialObjectMetadata;"
 
 
 def event(name: str, version: int, kind: str = "MODIFIED") -> bytes:
@@ -55,8 +54,12 @@ class ApiServer:
 
             def do_GET(self) -> None:
                 outer.asked.append((self.path, self.headers["Accept"]))
+                is_watch = "watch=1" in self.path
+                if self.headers["Accept"] != (EVENTS if is_watch else LIST):
+                    self.send_error(406)  # as a real one, which takes one form for each
+                    return
                 self.send_response(200)
-                if "watch=1" not in self.path:
+                if not is_watch:
                     body = json.dumps({"metadata": {"resourceVersion": str(outer.version)}}).encode()
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
@@ -153,7 +156,7 @@ def test_only_metadata_is_asked_for(server: ApiServer, stopping: Event) -> None:
     server.scripts.append(server.silence)
     for path, accept in list(server.asked):
         assert path.startswith("/api/v1/namespaces/mail/secrets?")
-        assert all(METADATA_ONLY in each or "MetadataList;" in each for each in accept.split(","))
+        assert accept in {EVENTS, LIST}
 
 
 def test_watch_goes_on_where_the_last_one_ended(server: ApiServer, stopping: Event) -> None:
