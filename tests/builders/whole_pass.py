@@ -137,7 +137,7 @@ class WholePass:
         resource = self.cluster.objects[PATH]
         resource["spec"] |= spec
         resource["metadata"]["generation"] += 1
-        self.observer.heard(MX)
+        self.observer.note_event(MX)
 
     def condition(self, kind: str) -> Json:
         """Return one condition of the status, empty when it was not reported."""

@@ -35,7 +35,7 @@ def build(parts: Parts) -> Work:
             _note(parts, path, seen)
         return None
 
-    return Work(begin=lambda: None, restore=lambda _resource: None, heard=lambda _key: None, reconcile=reconcile)
+    return Work(begin=lambda: None, restore=lambda _resource: None, note_event=lambda _key: None, reconcile=reconcile)
 
 
 def _note(parts: Parts, path: str, seen: dict[str, Any]) -> None:

@@ -171,12 +171,12 @@ class Core:
         body = (before or {}) | {"metadata": metadata, "spec": whole}
         self.cluster.objects[resource_path(KEY)] = body
         self.claims.note(body)
-        self.observer.heard(KEY)
+        self.observer.note_event(KEY)
 
     def annotate(self, name: str, value: str) -> None:
         """Set an annotation of the resource."""
         self.cluster.objects[resource_path(KEY)]["metadata"].setdefault("annotations", {})[name] = value
-        self.observer.heard(KEY)
+        self.observer.note_event(KEY)
 
     def put_secret(self, name: str, data: dict[str, bytes]) -> None:
         """Create a Secret as a user does."""
@@ -227,7 +227,7 @@ class Core:
     def delete(self) -> None:
         """Delete the resource; its Secrets are left to their finalizers."""
         del self.cluster.objects[resource_path(KEY)]
-        self.observer.heard(KEY)
+        self.observer.note_event(KEY)
 
     def spoil_journal(self) -> None:
         """Make the resource in the journal one that cannot be carried out."""

@@ -45,7 +45,7 @@ def _issued(environment: dict[str, str], server: str, roots_pem: str) -> Any:
     }
     parts.claims.note(body)
     work = build(parts)
-    work.heard(KEY)
+    work.note_event(KEY)
     work.reconcile(KEY)
     status = cluster.objects[resource_path(KEY)]["status"]
     return next(each for each in status["conditions"] if each["type"] == "Issued")

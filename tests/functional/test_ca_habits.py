@@ -144,7 +144,7 @@ def _second_resource(core: Core, name: str = "mx.example.com") -> None:
     body = {"metadata": metadata, "spec": spec}
     core.cluster.objects[resource_path(OTHER)] = body
     core.claims.note(body)
-    core.observer.heard(OTHER)
+    core.observer.note_event(OTHER)
 
 
 def _look_for_the_proof(core: Core, ca: BentCa) -> None:
@@ -222,7 +222,7 @@ def test_nothing_is_taken_from_under_orders_that_are_not_read_yet(core: Core, ca
     core.delete()
     assert core.reconcile(KEY) is None
     assert [each.status for each in ca.proofs.values()] == ["pending"]
-    core.observer.heard(OTHER)
+    core.observer.note_event(OTHER)
     core.reconcile(OTHER)
     _look_for_the_proof(core, ca)
     core.clock.advance(timedelta(minutes=1))

@@ -104,7 +104,7 @@ def build(parts: Parts) -> Work:
         begin=lambda: _begin(parts, made.secrets),
         withdraw=lambda cluster: _withdraw(parts, cluster),
         restore=made.reporter.restore,
-        heard=made.observer.heard,
+        note_event=made.observer.note_event,
         reconcile=_while_leading(parts.leadership, made.reconciler),
         stuck=made.reconciler.watchdog.stuck,
         late=made.reconciler.watchdog.late,
@@ -150,11 +150,11 @@ class Controller:
         return self.queue.away()
 
     def _hint(self, key: Key) -> None:
-        self.work.heard(key)
+        self.work.note_event(key)
         self.queue.add(key)
 
     def _hint_later(self, key: Key, delay: float) -> None:
-        self.work.heard(key)
+        self.work.note_event(key)
         self.queue.add_after(key, delay)
 
 

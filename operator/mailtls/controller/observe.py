@@ -49,25 +49,25 @@ class Observer:
     defaults: Defaults
     _memory: dict[Key, _Memory] = field(default_factory=dict)
     _read_at: dict[Key, datetime] = field(default_factory=dict)
-    _heard: set[Key] = field(default_factory=set)
+    _with_event: set[Key] = field(default_factory=set)
     _unread: set[Key] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
-    def heard(self, key: Key) -> None:
+    def note_event(self, key: Key) -> None:
         """Learn that something may have changed: call it before a pass is asked for, which then reads all anew."""
         with self._lock:
-            self._heard.add(key)
+            self._with_event.add(key)
             self._unread.add(key)
 
     def paused(self, key: Key) -> Context | None:
         """What a pass that waited for the CA goes on from, as if it had not ended; None where all must be read.
 
-        It is what our own writes left a moment ago. Whoever wrote since is met as a conflict, or was heard of.
+        It is what our own writes left a moment ago. Whoever wrote since is met as a conflict, or by an event.
         """
         with self._lock:
-            is_news = key in self._heard
-            self._heard.discard(key)
-            self._unread.discard(key)  # before the resource is read: what is heard later is news
+            is_news = key in self._with_event
+            self._with_event.discard(key)
+            self._unread.discard(key)  # before the resource is read: a later event is news
             memory, read_at = self._memory.get(key), self._read_at.get(key)
         if is_news or memory is None or not memory.is_paused or read_at is None:
             return None
@@ -76,21 +76,21 @@ class Observer:
     def resource(self, key: Key) -> Json | None:
         """Return the resource as it is now; None when it is gone or on its way out.
 
-        Where it cannot be read, what was heard of it is still to be read: no reconcile goes on from what it knew.
+        Where it cannot be read, its event still counts: no reconcile goes on from what it knew.
         """
         read_at = self.clock.now()
         try:
             found = self.cluster.get(resource_path(key))
         except Exception:
             with self._lock:
-                self._heard.add(key)
+                self._with_event.add(key)
             raise
         with self._lock:
             self._read_at[key] = read_at
         return None if found is None or found["metadata"].get("deletionTimestamp") else found
 
     def require_unchanged(self, key: Key, known: Json) -> None:
-        """Raise `ResourceChanged` where a user decided something since `known` was read; cheap while nothing is heard.
+        """Raise `ResourceChanged` where a user decided something since `known` was read; cheap without an event.
 
         What cannot be read counts as changed: the next pass says why.
         """

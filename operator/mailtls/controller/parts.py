@@ -65,14 +65,14 @@ class Work:
 
     `begin` is called before all, and by each sweep; it may raise `Unreachable` and is called again then. `withdraw`
     takes back what it published, by a cluster that gives up soon; both raise `PassEnded` where we do not lead.
-    `restore` is called with each resource that exists, before the first reconcile. `heard` is called for a key with an
-    event, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
+    `restore` is called with each resource that exists, before the first reconcile. `note_event` is called for a key
+    with an event, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
     against, None where all is well; `late` how many workers come near to that.
     """
 
     begin: Callable[[], None]
     restore: Callable[[Json], None]
-    heard: Callable[[Key], None]
+    note_event: Callable[[Key], None]
     reconcile: Callable[[Key], float | None]
     stuck: Callable[[], str | None] = lambda: None
     late: Callable[[], int] = lambda: 0

@@ -194,21 +194,21 @@ def test_a_change_of_the_pods_wakes_those_who_list_the_workload_in_a_moment() ->
     desk.intake.prime([mst() | {"spec": listing}])
     desk.take()
 
-    def heard(ready: int) -> bool:
+    def woke(ready: int) -> bool:
         meta = {"namespace": "mail", "name": "postfix", "uid": "u"}
         seen = {"metadata": meta, "spec": {"template": {}}, "status": {"readyReplicas": ready}}
         desk.intake.workload("MODIFIED", WorkloadKind.STATEFUL_SET, seen)
         woken, desk.soon[:] = list(desk.soon), []
         return woken == [(MX, CALM)]
 
-    assert heard(ready=2)
-    assert not heard(ready=2)
+    assert woke(ready=2)
+    assert not woke(ready=2)
     desk.intake.resource("MODIFIED", mst(version="2", generation=2))
-    assert not heard(ready=1)
+    assert not woke(ready=1)
     desk.intake.sweep(lambda: [mst(version="3", generation=3) | {"spec": listing}])
-    assert heard(ready=2)
+    assert woke(ready=2)
     desk.intake.resource("DELETED", mst())
-    assert not heard(ready=1)
+    assert not woke(ready=1)
     assert desk.take() == [MX, MX, MX]
 
 

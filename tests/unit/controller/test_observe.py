@@ -117,10 +117,10 @@ def test_changed_spec_takes_a_failed_rollout_up_at_once() -> None:
 
 
 def test_what_was_heard_is_read_after_a_read_that_failed() -> None:
-    """A suspension that was heard of must not be passed by because the API server was away for a moment."""
+    """A suspension with an event must not be passed by because the API server was away for a moment."""
     passes = Passes()
     passes.pause()
-    passes.observer.heard(WANTED.key)
+    passes.observer.note_event(WANTED.key)
     assert passes.observer.paused(WANTED.key) is None
     passes.cluster.is_down = True
     with pytest.raises(Unreachable):
@@ -129,7 +129,7 @@ def test_what_was_heard_is_read_after_a_read_that_failed() -> None:
 
 
 def test_paused_pass_goes_on_without_reading_anything_again() -> None:
-    """It knows what its own writes left; of the rest it would have heard."""
+    """It knows what its own writes left; of the rest there would be an event."""
     passes = Passes()
     context = passes.pause()
     passes.cluster.reads.clear()
@@ -139,13 +139,13 @@ def test_paused_pass_goes_on_without_reading_anything_again() -> None:
     assert passes.cluster.reads == []
 
 
-def test_paused_pass_reads_anew_once_something_was_heard() -> None:
+def test_paused_reconcile_reads_anew_after_an_event() -> None:
     """What a user decides while the CA is waited for, or while the pass still runs, counts at once."""
     passes = Passes()
     passes.pause()
-    passes.observer.heard(WANTED.key)
+    passes.observer.note_event(WANTED.key)
     assert passes.observer.paused(WANTED.key) is None
-    passes.observer.heard(WANTED.key)
+    passes.observer.note_event(WANTED.key)
     context = passes.observe()
     passes.observer.remember(context, is_paused=True)
     assert passes.observer.paused(WANTED.key) is None

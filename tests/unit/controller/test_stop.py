@@ -51,7 +51,7 @@ def test_whatever_a_user_decides_ends_the_pass(decision: str) -> None:
             meta["annotations"] = {"mailtls.dev/rollback": "1"}
         else:
             passes.cluster.is_down = True
-        passes.observer.heard(MX)
+        passes.observer.note_event(MX)
         return DONE
 
     passes.cluster.on_reload = decide
@@ -68,7 +68,7 @@ def test_events_that_decide_nothing_do_not_end_the_pass() -> None:
 
     def note(pod: str) -> Executed:
         passes.cluster.objects[PATH]["metadata"]["annotations"] = {"example.test/seen": pod}
-        passes.observer.heard(MX)
+        passes.observer.note_event(MX)
         return DONE
 
     passes.cluster.on_reload = note

@@ -48,7 +48,7 @@ class FromElsewhere:
 
     def run(self) -> None:
         """Let the watch tell, and reconcile."""
-        self.whole.observer.heard(MX)
+        self.whole.observer.note_event(MX)
         self.whole.run()
 
     def reason(self, kind: str) -> tuple[str, str]:

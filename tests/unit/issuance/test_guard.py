@@ -239,5 +239,5 @@ def write_by_hand(whole: WholePass, adopt: str = "") -> bytes:
     ]
     if adopt:
         live["metadata"]["annotations"][adopt] = parse_chain(made["tls.crt"].decode()).sha256
-    whole.observer.heard(MX)
+    whole.observer.note_event(MX)
     return made["tls.crt"]
