@@ -87,17 +87,26 @@ class Leftovers(Executor):
                 if self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:
                     return secret
                 log.warning("the clean-up of an order has waited too long for a worker", resource=str(key))
-                self.secrets.release(secret)
+                self._let_go(secret)
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
                 told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__
                 log.warning("clean-up of an order failed", resource=str(key), tries=tries, error=told)
                 if tries < CLEAN_UP_TRIES and self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:
                     self._clean_up_tries[key] = tries
                     return secret
-                self.secrets.release(secret)
+                self._let_go(secret)
         self._clean_up_tries.pop(key, None)
         self._clean_up_began.pop(key, None)
         return None
+
+    def _let_go(self, secret: Json) -> None:
+        """Release a Secret whose order cannot be closed, where we may still write Secrets; nobody waits for it else."""
+        try:
+            self.secrets.release(secret)
+        except ApiError as refusal:
+            if not refusal.is_forbidden:
+                raise
+            log.warning("the finalizer could not be removed", secret=secret["metadata"]["name"], error=str(refusal))
 
     def close_orphan(self, secret: Json, entering: Entering = _anywhere) -> None:
         """Close the order of a staged Secret by what its journal remembers of the resource."""

@@ -1,5 +1,6 @@
 """A pair that was ordered is known as ours from its storing on, and copied by the write that closes its order."""
 
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -19,13 +20,14 @@ from mailtls.api.status import Status, Stored
 from mailtls.context import Context
 from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.decide import CloseOrder, OpenOrder, StoreCertificate
+from mailtls.issuance.decide import CloseLeftovers, CloseOrder, OpenOrder, StoreCertificate
 from mailtls.issuance.execute import Issuing
 from mailtls.issuance.guard import RestoreSecret, SaveCopy, is_replaced, restored
-from mailtls.issuance.leftovers import Leftovers
+from mailtls.issuance.leftovers import CLEAN_UP_TRIES, Leftovers
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
+from mailtls.kube.interface import ApiError
 from mailtls.kube.journal import Seal
 from mailtls.kube.pairs import path
 from mailtls.kube.secrets import Secrets
@@ -122,6 +124,17 @@ def test_order_that_is_closed_as_a_leftover_has_the_pair_copied_that_was_stored_
     assert not found.snapshot.staged.is_open
     assert not is_replaced(found)
     assert _sha256(found.snapshot.copy) == _sha256(found.snapshot.secret)
+
+
+def test_leftover_that_may_not_be_written_any_more_holds_no_resource_back() -> None:
+    """The installation may have switched issuance off, and with it the right to write Secrets."""
+    storing = Storing()
+    storing.cluster.refuse["merge"] = ApiError(403, "Forbidden", "secrets is forbidden")
+    leftovers = Leftovers(storing.issuing(), storing.secrets, Defaults(SOLVERS, desired().acme), lambda: None)
+    context = a_context(replace(desired(), secret_name="another"))
+    for _ in range(CLEAN_UP_TRIES):
+        context = leftovers.close(context, CloseLeftovers())
+    assert context.issuance.leftovers_due_at is None
 
 
 @pytest.mark.parametrize("has_staged_key", [False, True], ids=["another key", "the staged key"])
