@@ -26,6 +26,7 @@ class Audit:
         self.breaches: list[str] = []
         self._told: dict[tuple[str, str], list[Server]] = {}
         self._expected: dict[tuple[str, str], str] = {}
+        self._served: set[bytes] = set()  # public keys
         world.api.audits.append(self._on_write)
         world.ca.ordered = self._on_order
         world.ca.issued = self._on_certificate
@@ -106,6 +107,8 @@ class Audit:
         for wanted in self.world.wanted:
             if write.path == wanted.secret_path:
                 self._on_serving_secret(wanted, write)
+            elif write.path == f"{wanted.secret_path}-next":
+                self._on_staged_key(wanted, write)
             elif write.path == wanted.path and write.after is not None:
                 self._on_status(wanted, write.after)
 
@@ -120,6 +123,7 @@ class Audit:
         if new is None or _public(write.after) != _spki(new):
             self.breach(f"{write.path} holds no whole pair")
             return
+        self._served.add(_spki(new))
         if wanted.names()[0] not in _names(new):
             self.breach(f"{write.path} holds a certificate for {_names(new)}")
         is_older = old is not None and new.not_valid_before_utc < old.not_valid_before_utc
@@ -128,6 +132,15 @@ class Audit:
         is_another = old is None or new.serial_number != old.serial_number
         if is_another and self._is_heard_suspended(wanted):
             self.breach(f"{write.path} gets another certificate, though {wanted.key} is known to be suspended")
+
+    def _on_staged_key(self, wanted: Wanted, write: Write) -> None:
+        """A key that the CA has certified for what is wanted is kept until its certificate has served."""
+        lost = _public(write.before) if write.before is not None else None
+        resource = self.world.api.objects.get(wanted.path)
+        if lost is None or resource is None or lost in self._keys() | self._served:
+            return
+        if any(each.spki == lost and list(each.names) == resource["spec"]["dnsNames"] for each in self.world.ca.orders):
+            self.breach(f"the key of a certificate for {wanted.key} is lost")
 
     def _is_rollback(self, wanted: Wanted) -> bool:
         annotations = self.world.api.objects[wanted.path]["metadata"].get("annotations") or {}

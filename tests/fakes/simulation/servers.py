@@ -21,6 +21,7 @@ from mailtls.probe.target import Depth, Endpoint, Expected, Target
 KUBELET: Final = 60.0  # seconds until a pod sees a changed Secret that nobody has woken its kubelet for
 WOKEN: Final = 1.0
 STARTING: Final = 5.0
+CRASH_LOOP: Final = 10.0
 PLACEHOLDER: Final = ""
 
 
@@ -232,7 +233,11 @@ class Servers:
         self.settle(namespace, name)
 
     def _become_ready(self, server: Server, after: float) -> None:
+        """Start the server; one that cannot read its file ends, and is started again."""
         self.runtime.sleep(after)
+        while not _is_readable(self._content(server.namespace, server.secret)):
+            server.ready_at = self.runtime.monotonic() + CRASH_LOOP
+            self.runtime.sleep(CRASH_LOOP)
         if self.by_pod.get((server.namespace, server.name)) is not server:
             return
         now = self.runtime.monotonic()
@@ -257,6 +262,14 @@ class Servers:
     def _content(self, namespace: str, secret: str) -> str:
         found = self.api.objects.get(f"/api/v1/namespaces/{namespace}/secrets/{secret}")
         return _certificate(found) if found else ""
+
+
+def _is_readable(pem: str) -> bool:
+    """Whether a server starts with the file; without one it starts, and offers no TLS."""
+    try:
+        return not pem or bool(certificates(pem.encode()))
+    except ValueError:
+        return False
 
 
 def _certificate(secret: Json) -> str:
