@@ -37,6 +37,7 @@ class ResourceView:
     created_at: datetime | None = None
     generation: int = 0
     is_suspended: bool = False
+    is_external: bool = False
     status: Status = field(default_factory=Status)
     served: str = ""
     served_count: ServedCount | None = None
@@ -82,6 +83,16 @@ def progress(view: ResourceView, request: Request, value: str) -> Progress:
     if view.is_ready:
         return Progress(came_true=True, sentence=f"{view.key} is Ready: every probed port serves the certificate.")
     return Progress(came_true=None, sentence=_story(view))
+
+
+def refused(view: ResourceView, request: Request) -> str:
+    """Say why a request is never handled; empty where it is."""
+    if not view.is_external or request is Request.PROBE:
+        return ""
+    return (
+        f"{view.key}: its Secret is written by somebody else (spec.external), so request another certificate there, "
+        "such as by cmctl renew."
+    )
 
 
 def suspended(view: ResourceView) -> str:

@@ -182,7 +182,7 @@ def probe_now(
 
 def _request(place: Connected, name: str, request: "Request", patience: float | None, prefix: str = "") -> None:
     from mailtls.api.resource import resource_path
-    from mailtls.api.resource_view import suspended
+    from mailtls.api.resource_view import refused, suspended
     from mailtls.api.spec import Key
     from mailtls.kube.resource_views import find
     from mailtls.net.effects import SystemClock
@@ -191,6 +191,8 @@ def _request(place: Connected, name: str, request: "Request", patience: float | 
     view = find(place.cluster, key)
     if view is None:
         raise unknown(place, name)
+    if why := refused(view, request):
+        raise unusable(why)
     place.cluster.merge(resource_path(key), {"metadata": {"annotations": {request.annotation: value}}})
     typer.echo(f"{request.annotation}={value} set on {key}.")
     if patience is None and view.is_suspended:

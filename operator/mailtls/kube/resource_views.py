@@ -39,6 +39,7 @@ def view(resource: Json) -> ResourceView:
         created_at=_time(metadata.get("creationTimestamp")),
         generation=int(metadata.get("generation", 0)),
         is_suspended=spec.get("suspend") is True,
+        is_external=spec.get("external") is not None,
         status=read(status),
         served=_text(status.get("served")),
         served_count=_served_count(status),

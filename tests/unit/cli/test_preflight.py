@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.authority import Issued, cert_manager_secret
 from builders.stories import NOW, desired
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Probe
+from mailtls.api.resource import Request
+from mailtls.api.resource_view import ResourceView, refused
+from mailtls.api.spec import Key, Probe
 from mailtls.cli.cluster import Connected
 from mailtls.cli.errors import ExitCode
 from mailtls.cli.output.words import preflight_line, preflight_summary
@@ -173,3 +176,33 @@ def test_operator_is_found_with_rights_in_its_namespace_only() -> None:
     cluster.objects.clear()
     with pytest.raises(ApiError):
         _installation(Connected(cluster, "mail"), None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("secret", "verdict", "words"),
+    [
+        (None, Verdict.WARN, "does not exist yet"),
+        (Issued("", "", ""), Verdict.OK, "written by cert-manager (Cert"),
+    ],
+)
+def test_secret_of_somebody_else_is_neither_ordered_nor_taken_over(
+    secret: Issued | None, verdict: Verdict, words: str
+) -> None:
+    """With spec.external nothing is asked of a CA or the DNS for it, and the Secret is told by who writes it."""
+    cluster = FakeCluster()
+    if secret is not None:
+        cluster.create("/api/v1/namespaces/mail/secrets", cert_manager_secret("mail", "mx-tls", secret))
+    resource: Json = {"metadata": {"name": "mx", "namespace": "mail"}, "spec": {}}
+    place = Place(NOW, cluster)  # type: ignore[arg-type]
+    (line,) = serving.whose_secrets(resource, desired(is_external=True), place, cluster)  # type: ignore[arg-type]
+    assert (line.topic, line.verdict) == ("secret", verdict)
+    assert words in line.message
+
+
+def test_request_for_another_certificate_of_somebody_else_is_refused_at_once() -> None:
+    """Who asks for it learns whom to ask; a probe is made all the same."""
+    theirs, ours = ResourceView(Key("mail", "mx"), is_external=True), ResourceView(Key("mail", "mx"))
+    assert refused(theirs, Request.RENEW).startswith("mail/mx: its Secret is written by somebody else (spec.external)")
+    assert refused(theirs, Request.ROLLBACK)
+    assert not refused(theirs, Request.PROBE)
+    assert not refused(ours, Request.RENEW)

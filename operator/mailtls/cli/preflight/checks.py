@@ -25,8 +25,9 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
     yield from network.name_lines(desired, place)
-    yield from _listed("CA", issuance.ca_lines(desired, place))
-    yield from _listed("challenges", issuance.challenge_lines(desired, place))
+    if not desired.is_external:  # else nothing is ordered
+        yield from _listed("CA", issuance.ca_lines(desired, place))
+        yield from _listed("challenges", issuance.challenge_lines(desired, place))
     yield from network.port_lines(desired, place)
     yield from serving.lines(resource, desired, place)
 

@@ -17,6 +17,7 @@ from mailtls.kube.pairs import path, previous_name
 from mailtls.kube.pods import services
 from mailtls.kube.rights import feature_of, missing_rights, needed
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.snapshot import ServingSecret
 from mailtls.kube.workloads import observe
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
@@ -53,6 +54,9 @@ def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: Rehea
         yield bad(topic, Finding(Reason.SECRET_CLAIMED, message))
         return
     found = Secrets(cluster).serving(desired)
+    if desired.is_external:
+        yield _of_somebody_else(desired, found)
+        return
     fault = found.foreign or next(_in_the_way(desired, cluster), None)
     if fault:
         yield bad(topic, fault)
@@ -62,6 +66,14 @@ def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: Rehea
         yield good(topic, f"Secret {desired.secret_name} exists and would be kept by {desired.key}.")
     else:
         yield good(topic, f"Secret {desired.secret_name} does not exist yet and would be made.")
+
+
+def _of_somebody_else(desired: Desired, found: ServingSecret) -> Line:
+    if found.exists:
+        message = f"Secret {desired.secret_name}, written by {found.source.words}, would be checked and rolled out."
+        return good("secret", message)
+    message = f"Secret {desired.secret_name} does not exist yet: pods start once somebody has written it."
+    return doubtful("secret", message, Reason.SECRET_MISSING)
 
 
 def _holder(resource: Json, desired: Desired, place: Place, cluster: RehearsingCluster) -> Key | None:
