@@ -32,7 +32,7 @@ def pod(name: str, *, told: str | None = None, ready: bool = True, ready_at: dat
         uid=f"uid-of-{name}",
         addresses=("198.18.1.7",),
         ready=ready,
-        told_sha256=told,
+        reloaded_sha256=told,
         container="postfix",
         certificate_path="/tls/tls.crt",
         ready_at=ready_at,

@@ -100,7 +100,7 @@ def test_sub_path_mount_is_named_before_any_pod_is_touched(mail: Mail) -> None:
     end, steps = mail.roll(renewed, postfix)
     assert isinstance(end, RolloutFailed)
     assert (end.finding.reason, steps) == (Reason.SUB_PATH_MOUNT, [])
-    assert [pod.told_sha256 for pod in mail.observe(postfix).pods] == [None, None]
+    assert [pod.reloaded_sha256 for pod in mail.observe(postfix).pods] == [None, None]
 
 
 def test_secret_not_mounted_is_named_before_any_pod_is_touched(mail: Mail) -> None:
@@ -125,7 +125,7 @@ def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(ma
     assert end.finding.reason is Reason.RELOAD_FAILED
     assert "exit code 1" in end.finding.message
     assert len(steps) == 1
-    assert [pod.told_sha256 for pod in mail.observe(broken).pods] == [renewed.sha256, None]
+    assert [pod.reloaded_sha256 for pod in mail.observe(broken).pods] == [renewed.sha256, None]
     mended, steps = mail.roll(renewed, workload(STATEFUL_SET, UpdateStrategy.RELOAD), retry=True)
     assert mended == RolledOut()
     # The second pod may have got there alone: smtpd processes that start meanwhile read the file by themselves.
@@ -153,7 +153,7 @@ def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
     for part in ("postfix-0", "port 25", "ServingOldCertificate"):
         assert part in end.finding.message
     assert len(steps) == 1
-    assert mail.observe(idle).pods[1].told_sha256 is None
+    assert mail.observe(idle).pods[1].reloaded_sha256 is None
 
 
 def test_command_that_hangs_is_ended_in_its_pod(mail: Mail) -> None:
@@ -207,7 +207,7 @@ def test_pod_replaced_between_look_and_step_is_not_told(mail: Mail) -> None:
     )
     assert found is not None
     assert found.reason is Reason.POD_NOT_READY
-    assert mail.observe(postfix).pods[0].told_sha256 is None
+    assert mail.observe(postfix).pods[0].reloaded_sha256 is None
 
 
 def test_missing_workload_beside_a_good_one_is_named_before_any_pod_is_touched(mail: Mail) -> None:

@@ -1,4 +1,4 @@
-"""Mend: what the resource refers to may be put right by a person while an attempt is held back, and nobody tells.
+"""Dependencies: what the resource refers to may be put right by a person while an attempt is held back, unwatched.
 
 Only Secrets with our label are watched, so the objects referred to are looked at now and then, and only for as long as
 a failure holds an attempt back that another content of theirs could end.

@@ -13,7 +13,7 @@ from mailtls.reasons.reason import Finding
 class PodState:
     """One running pod of a workload.
 
-    `told_sha256` is the pod's annotation: the leaf that the operator last told this pod to load. `template_sha256` is
+    `reloaded_sha256` is the pod's annotation: the leaf that it was last reloaded with. `template_sha256` is
     the leaf that its pod template named when the pod was made. `container` and
     `certificate_path` say which container to reload and where it reads `tls.crt`; None: no container mounts it.
     `also_containers` are those of the further reloads.
@@ -28,7 +28,7 @@ class PodState:
     addresses: tuple[str, ...]
     ready: bool
     terminating: bool = False
-    told_sha256: str | None = None
+    reloaded_sha256: str | None = None
     container: str | None = None
     also_containers: tuple[str, ...] = ()
     certificate_path: str | None = None

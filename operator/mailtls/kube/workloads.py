@@ -236,7 +236,7 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         addresses=tuple(address["ip"] for address in children(status, "podIPs")),
         ready=readiness.get("status") == "True",
         terminating="deletionTimestamp" in metadata,
-        told_sha256=_noted(pod, certificate_annotation(secret_name)),
+        reloaded_sha256=_noted(pod, certificate_annotation(secret_name)),
         template_sha256=_noted(pod, restart_annotation(secret_name)),
         container=container,
         also_containers=_also_containers(workload, pod["spec"], secret_name),

@@ -18,11 +18,9 @@ NOT_PROBED: Final = "The certificate is stored; no pod was probed yet."
 
 
 def rolled_out(context: Context, now: datetime) -> Verdict:
-    """True when every pod was told about the stored certificate, or serves it without being told."""
+    """True when every pod was reloaded with the stored certificate, or serves it without that."""
     if not context.desired.workloads:
-        return Verdict.true(
-            Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be told about the certificate."
-        )
+        return Verdict.true(Reason.NO_WORKLOADS, "No workloads are named, so no pod has to be reloaded.")
     if (refused := context.external.refusal) is not None:
         return Verdict.false(replace(refused, message=f"Nothing is rolled out. {refused.message}"))
     return _how_far(context, now)
@@ -42,7 +40,9 @@ def _how_far(context: Context, now: datetime) -> Verdict:
     if trouble is None:
         return Verdict.false(Finding(Reason.ROLLING_OUT, on_its_way(step)))
     return (
-        Verdict.true(Reason.ROLLED_OUT, "Every pod was told.") if _was_out(context, trouble) else Verdict.false(trouble)
+        Verdict.true(Reason.ROLLED_OUT, "No pod is left to be reloaded.")
+        if _was_out(context, trouble)
+        else Verdict.false(trouble)
     )
 
 

@@ -95,12 +95,12 @@ def _never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
     return Finding(Reason.ROLLOUT_TIMEOUT, message)
 
 
-def told_pod_is_unproven(view: View) -> RollStep | None:
-    """See a pod that was told through to its proof before another one is touched."""
+def reloaded_pod_is_unverified(view: View) -> RollStep | None:
+    """See a pod that was reloaded through to its evidence before another one is touched."""
     for state in view.states:
         if state.workload.update_strategy is not UpdateStrategy.RELOAD:
             continue
-        for pod in filter(view.was_told, state.living_pods):
+        for pod in filter(view.was_reloaded, state.living_pods):
             if view.was_restarted(state) and view.is_of_older_template(pod):
                 continue  # it is being replaced
             if found := view.pod_flaws(state, pod):
@@ -137,11 +137,11 @@ def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
 
 
 def canary_failed(flaw: Flaw) -> Finding:
-    """Say what the first pod serves in spite of having been told."""
+    """Say what the first pod serves though it was reloaded."""
     where = f"port {flaw.port}" if flaw.port is not None else "it"
-    told = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
+    who = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
     message = (
-        f"{told} was told to load the certificate, but {where} fails with {flaw.finding.reason}: "
+        f"{who} was reloaded, but {where} fails with {flaw.finding.reason}: "
         f"{flaw.finding.message} No other pod of its workload was touched. {GO_BACK}"
     )
     return Finding(Reason.CANARY_FAILED, message)
@@ -170,7 +170,7 @@ def workload_is_stale(view: View) -> RollStep | None:
 
 
 def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
-    """Reload the first pod that shows something a reload may repair; told pods are proven, or were seen through."""
+    """Reload the first pod that a reload may repair; those reloaded before are verified, or were given up."""
     for pod in state.living_pods:
         found = view.pod_flaws(state, pod)
         if found and view.is_stuck(state, pod):
@@ -184,7 +184,7 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
 
 
 def _wake(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    """Act on a pod that none of its workload is ready besides: where no server runs, no command can tell it."""
+    """Act on a pod that none of its workload is ready besides: where no server runs, no command can reload it."""
     if view.is_starting(flaw.pod):
         return view.wait(flaw.finding, SETTLING_PAUSE)
     if flaw.pod.is_running or not view.may_restart(state):
@@ -215,14 +215,14 @@ def pods_are_missing(view: View) -> RollStep | None:
 
 
 def on_its_way(step: RollStep) -> str:
-    """Say what a step does that may take its time: it is told before it is taken."""
+    """Say what a step does that may take its time: it is reported before it is taken."""
     match step:
         case ReloadPod(workload, pod):
             where = f"container {pod.container} of pod {pod.name}" if pod.container else f"pod {pod.name}"
             written = shorten(printable(" ".join(workload.reload.command))) if workload.reload else ""
             return f"Waits for {where} to see the new certificate{f' and run `{written}`' if written else ''}."
         case RestartWorkload(workload):
-            return f"{workload} is told to replace its pods."
+            return f"{workload} is asked to replace its pods."
         case ReplacePod(workload, pod):
             return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
     return "The certificate is being rolled out."
@@ -252,7 +252,7 @@ CHECKS: tuple[Callable[[View], RollStep | None], ...] = (
     workload_is_unusable,
     action_failed,
     commands_cannot_run,
-    told_pod_is_unproven,
+    reloaded_pod_is_unverified,
     restart_is_under_way,
     workload_is_stale,
     pod_is_unproven,

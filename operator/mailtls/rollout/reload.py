@@ -89,7 +89,7 @@ class _Visit:
     def wake_kubelet(self) -> Finding | None:
         """Annotate the pod: any change of a pod makes its kubelet look at the Secret at once."""
         values: tuple[str | None, ...] = (self.wanted_sha256,)
-        if self.pod.told_sha256 == self.wanted_sha256:
+        if self.pod.reloaded_sha256 == self.wanted_sha256:
             values = (None, self.wanted_sha256)  # the same value again would wake nobody
         try:
             for value in values:

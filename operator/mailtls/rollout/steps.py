@@ -71,7 +71,7 @@ class RolloutFailed:
 
 @dataclass(frozen=True, slots=True)
 class RolledOut:
-    """Every port of every pod proves the certificate; `notes` are warnings worth telling."""
+    """Every port of every pod proves the certificate; `notes` are warnings worth reporting."""
 
     notes: tuple[Finding, ...] = ()
 
@@ -98,8 +98,8 @@ class PutOff:
 class RollProgress:
     """What one attempt at bringing one certificate out remembers; a new attempt starts with a new one.
 
-    Losing it costs nothing but patience: what was told stands in annotations, and what is served is probed again.
-    `retry` allows this attempt to tell pods again that an earlier attempt told in vain. `timeout` bounds each wait
+    Losing it costs nothing but patience: annotations say which pods were reloaded, and what is served is probed again.
+    `retry` allows this attempt to reload pods again that an earlier one reloaded in vain. `timeout` bounds each wait
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
     its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be.

@@ -12,14 +12,14 @@ from mailtls.rollout.steps import ReplacePod, RestartWorkload, RolloutFailed, Ro
 from mailtls.verification.evidence import PASSING, Evidence, Flaw, flaws
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
-"""Between looks at a server that was just told or has just started."""
+"""Between probes of a server that was just reloaded or has just started."""
 """Between looks at pods that take their time."""
 WATCHED = frozenset({Reason.POD_NOT_READY, Reason.ROLLING_OUT})
-"""What the status of a workload tells as well, which wakes the resource at once."""
+"""What the status of a workload shows as well, which wakes the resource at once."""
 VOLUME_LAG = timedelta(minutes=2)
 """How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
 READY_AFTER = timedelta(seconds=15)
-"""How long a pod may take from its reload to ready: readiness probes are ten seconds apart, unless told otherwise."""
+"""How long a pod may take from its reload to ready: readiness probes are ten seconds apart by default."""
 PLACEHOLDER_SETTLE = timedelta(seconds=3)
 """For a server that may never read the file without a restart: to wait too short costs that restart only."""
 
@@ -45,14 +45,14 @@ class View:
         return tuple(sorted(found, key=lambda flaw: not flaw.is_curable))
 
     def is_settling(self, pod: PodState) -> bool:
-        """Whether the pod was told, or became ready, so recently that its server may still be on its way."""
+        """Whether the pod was reloaded, or became ready, so recently that its server may still be on its way."""
         moments = (self.progress.acted_at.get(pod.uid), pod.ready_at)
         settle = settle_time(self.progress, pod)
         return any(moment is not None and timedelta(0) <= self.now - moment < settle for moment in moments)
 
-    def was_told(self, pod: PodState) -> bool:
-        """Whether the pod was told to load this very certificate, by this attempt or an earlier one."""
-        return pod.told_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
+    def was_reloaded(self, pod: PodState) -> bool:
+        """Whether the pod was reloaded with this very certificate, by this attempt or an earlier one."""
+        return pod.reloaded_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
 
     def was_restarted(self, state: WorkloadState) -> bool:
         """Whether the pod template already names this certificate."""
@@ -71,7 +71,7 @@ class View:
 
         Its probe tells nothing then, and waiting for it to become ready first would last for ever.
         """
-        return not self.was_told(pod) and self._waits_for_certificate(state, pod)
+        return not self.was_reloaded(pod) and self._waits_for_certificate(state, pod)
 
     def was_reloaded_in_vain(self, state: WorkloadState, pod: PodState) -> bool:
         """Whether a stuck pod had its reload and time to become ready by it; a restart takes nothing from anybody.

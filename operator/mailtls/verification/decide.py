@@ -130,7 +130,7 @@ def find_routes(context: Context, now: datetime) -> FindRoutes | None:
 def probe_routes(context: Context, _now: datetime | None = None) -> ProbeRoutes | None:
     """What is not known yet of the routes is probed, those of one depth at a time.
 
-    A Service only passes packets on, to another pod with each connection: one conversation tells all. What stands
+    A Service only passes packets on, to another pod with each connection: one conversation shows all. What stands
     before a public address may end TLS itself, and is probed as thoroughly as the pods were in their sweep.
     """
     known = {endpoint.target for endpoint in context.verification.endpoints}

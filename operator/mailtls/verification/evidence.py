@@ -129,10 +129,10 @@ def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: st
 
 
 def _unproven_by_annotation(pod: PodState, wanted_sha256: str) -> tuple[Flaw, ...]:
-    """Without a port to ask, having been told is all there is to know."""
-    if wanted_sha256 in (pod.told_sha256, pod.template_sha256):
+    """Without a port to probe, having been reloaded is all there is to know."""
+    if wanted_sha256 in (pod.reloaded_sha256, pod.template_sha256):
         return ()
-    message = f"Pod {pod.name} has no port to probe and was not told about the certificate yet."
+    message = f"Pod {pod.name} has no port to probe and was not reloaded with the certificate yet."
     return (Flaw(pod, Finding(Reason.SERVING_OLD_CERTIFICATE, message)),)
 
 

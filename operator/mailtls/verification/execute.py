@@ -165,7 +165,7 @@ def _names_served(context: Context) -> tuple[str, ...]:
 
 
 def _warned(endpoints: Sequence[Endpoint], warning: Finding | None) -> Sequence[Endpoint]:
-    """Add what nobody told the prober."""
+    """Add what the prober cannot know."""
     return [replace(each, findings=(*each.findings, warning)) for each in endpoints] if warning else endpoints
 
 

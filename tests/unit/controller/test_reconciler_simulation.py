@@ -87,7 +87,7 @@ def _after(steps: int, *chosen: Act) -> list[Disturbance]:
 
 
 _STAGE = Secrets.stage
-_UNCAREFUL = tuple(_tells_all if check is policy.told_pod_is_unproven else check for check in policy.CHECKS)
+_UNCAREFUL = tuple(_tells_all if check is policy.reloaded_pod_is_unverified else check for check in policy.CHECKS)
 _LOST = Fault("ca", "lost answer", "order https://ca.test/order ")
 
 DEFECTS = {

@@ -62,7 +62,7 @@ def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     assert (found.finding, found.template_sha256, found.replicas_wanted) == (None, NEW, 2)
     assert [pod.name for pod in found.pods] == ["postfix-0", "postfix-2", "postfix-10"]
     assert [pod.ready for pod in found.pods] == [False, True, True]
-    assert [pod.told_sha256 for pod in found.pods] == [None, NEW, None]
+    assert [pod.reloaded_sha256 for pod in found.pods] == [None, NEW, None]
     first = found.pods[0]
     assert (first.container, first.certificate_path, first.sub_path) == ("postfix", "/etc/tls/tls.crt", False)
     assert first.addresses == ("198.18.1.7", "fd00::7")

@@ -129,7 +129,7 @@ def test_second_command_that_fails_is_named_with_its_own_container() -> None:
 def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
     """Writing the same value again would change nothing and wake no kubelet."""
     cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
-    assert tell(cluster, replace(POD, told_sha256=NEW)) is None
+    assert tell(cluster, replace(POD, reloaded_sha256=NEW)) is None
     values = [
         body["metadata"]["annotations"]["mailtls.dev/certificate.mx-tls"] for verb, _, body in cluster.requests[:2]
     ]

@@ -324,7 +324,7 @@ FIRST_SECRET = replace(progress(), secret_made_at=NOW - LATER)
 
 def test_reload_in_vain_restarts_pods_that_started_on_a_placeholder() -> None:
     """What the image serves without the Secret is often fixed at its start, and restarting it harms nobody."""
-    canary = on_placeholder("p-0", told_sha256=NEW)
+    canary = on_placeholder("p-0", reloaded_sha256=NEW)
     states, seen_now = [state(canary, on_placeholder("p-1"))], evidence(all_serve(OLD, "p-0", "p-1"))
     begun = FIRST_SECRET.after(ReloadPod(workload(), canary), None, NOW)
     assert awaited(next_roll(states, seen_now, NEW, begun, NOW + timedelta(seconds=2))) is not None
@@ -337,7 +337,7 @@ def test_reload_in_vain_restarts_pods_that_started_on_a_placeholder() -> None:
 
 def test_restart_for_a_placeholder_is_asked_for_once() -> None:
     """A pod that was made from the new template and serves its own certificate still is what a person has to see to."""
-    again = on_placeholder("p-0", told_sha256=NEW, template_sha256=NEW, started_at=NOW, made_at=NOW)
+    again = on_placeholder("p-0", reloaded_sha256=NEW, template_sha256=NEW, started_at=NOW, made_at=NOW)
     begun = FIRST_SECRET.after(ReloadPod(workload(), again), None, NOW)
     states, seen_now = [state(again, template=NEW)], evidence(all_serve(OLD, "p-0"))
     assert failed_for(next_roll(states, seen_now, NEW, begun, NOW + LATER)) is Reason.CANARY_FAILED
@@ -345,7 +345,7 @@ def test_restart_for_a_placeholder_is_asked_for_once() -> None:
 
 def test_reload_in_vain_of_a_pod_that_found_the_secret_fails_the_canary() -> None:
     """A restart would take away the protection that the canary is."""
-    canary = on_placeholder("p-0", told_sha256=NEW)
+    canary = on_placeholder("p-0", reloaded_sha256=NEW)
     older = replace(progress(), secret_made_at=NOW - 3 * LATER)
     begun = older.after(ReloadPod(workload(), canary), None, NOW)
     states, seen_now = [state(canary)], evidence(all_serve(OLD, "p-0"))
@@ -648,7 +648,7 @@ def test_checks_run_in_their_documented_order() -> None:
         "workload_is_unusable",
         "action_failed",
         "commands_cannot_run",
-        "told_pod_is_unproven",
+        "reloaded_pod_is_unverified",
         "restart_is_under_way",
         "workload_is_stale",
         "pod_is_unproven",
