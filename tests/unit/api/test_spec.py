@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from mailtls.api.installation import AllowedNames
+from mailtls.api.installation import AllowedNames, Feature, Features
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.probe import PRESETS, default_policy
 from mailtls.api.reading.spec import Defaults, parse, secret_name
 from mailtls.api.spec import (
+    NO_CA,
     Acme,
     DataRef,
     Key,
@@ -389,6 +390,31 @@ def test_references_stay_in_the_namespace_of_who_wrote_them() -> None:
     assert own.external_account_binding.hmac_key == DataRef("Secret", "mail", "eab", "hmac")
     assert installation is not None
     assert installation.account_key == DataRef("Secret", "mailtls", "account", "tls.key")
+
+
+def test_certificate_from_elsewhere_needs_no_ca_and_takes_no_request_for_another() -> None:
+    """Neither CA, solvers nor allowed names count; a wildcard needs no DNS; nobody here can renew, but for a probe."""
+    spec: Json = {"external": {}, "dnsNames": ["mx1.example.com", "*.example.com"]}
+    requests = {"mailtls.dev/renew": "1", "mailtls.dev/rollback": "2", "mailtls.dev/probe": "3"}
+    rules = (AllowedNames(("other",), ("*",)),)
+    found = parse(resource(spec, requests), Defaults(SOLVERS, None, rules, features=Features(frozenset(Feature))))
+    assert found.is_external
+    assert found.acme == NO_CA
+    assert (found.renew_requested, found.rollback_requested, found.probe_requested) == (None, None, "3")
+
+
+@pytest.mark.parametrize(("written", "words"), [("yes", "write an object here"), ([], "write an object here")])
+def test_external_that_is_no_object_is_refused(written: Any, words: str) -> None:
+    """With what to write."""
+    assert words in refusal({"external": written})
+
+
+def test_ordering_that_is_switched_off_is_refused_by_the_name_of_its_value() -> None:
+    """Before anything is asked of a CA."""
+    off = Defaults(SOLVERS, INSTALLATION, features=Features(frozenset({Feature.ISSUANCE})))
+    assert refusal({}, off).startswith(
+        "No certificates are ordered, and no Secrets written: features.issuance is false"
+    )
 
 
 def test_no_authority_at_all_is_refused_with_the_fix() -> None:
