@@ -38,7 +38,7 @@ class Write:
 
 
 class ApiServer(FakeCluster):
-    """`watches` hear of changes by kind; `audits` see each write before anybody else."""
+    """`watches` are called with each change, `audits` with each write before anybody else."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()

@@ -58,17 +58,17 @@ class Audit:
 
     def _require_no_suspension(self, names: tuple[str, ...], what: str) -> None:
         for wanted in self.world.wanted:
-            if names[0] == wanted.names()[0] and self._is_heard_suspended(wanted):
+            if names[0] == wanted.names()[0] and self._is_known_to_be_suspended(wanted):
                 self.breach(f"{what} for {wanted.key}, which is known to be suspended")
 
-    def _is_heard_suspended(self, wanted: Wanted) -> bool:
+    def _is_known_to_be_suspended(self, wanted: Wanted) -> bool:
         """Whether the operator was told of a suspension that still stands."""
         process = self.world.process
-        heard = process.heard.get(wanted.key) if process else None
+        known = process.received.get(wanted.key) if process else None
         now = self.world.api.objects.get(wanted.path)
-        if heard is None or now is None or now["metadata"]["uid"] != heard["metadata"]["uid"]:
+        if known is None or now is None or now["metadata"]["uid"] != known["metadata"]["uid"]:
             return False
-        return bool(heard["spec"].get("suspend") and now["spec"].get("suspend"))
+        return bool(known["spec"].get("suspend") and now["spec"].get("suspend"))
 
     # pods
 
@@ -89,7 +89,7 @@ class Audit:
             if other is not server and lives and other.chain(now) != stored:
                 self.breach(f"{server.name} is reloaded while {other.name} does not serve the certificate yet")
         self._told[group].append(server)
-        if self._is_heard_suspended(wanted):
+        if self._is_known_to_be_suspended(wanted):
             self.breach(f"{server.name} is reloaded, though {wanted.key} is known to be suspended")
 
     # the API
@@ -130,7 +130,7 @@ class Audit:
         if is_older and not self._is_rollback(wanted):
             self.breach(f"{write.path} holds an older certificate than before")
         is_another = old is None or new.serial_number != old.serial_number
-        if is_another and self._is_heard_suspended(wanted):
+        if is_another and self._is_known_to_be_suspended(wanted):
             self.breach(f"{write.path} gets another certificate, though {wanted.key} is known to be suspended")
 
     def _on_staged_key(self, wanted: Wanted, write: Write) -> None:

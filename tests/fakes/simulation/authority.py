@@ -61,7 +61,7 @@ class Ca:
     """`shows` says whether a response (challenge type, name, token or TXT value) can be seen by now.
 
     `before` may fail a request or delay it. It returns what takes the place of the answer once the request has had its
-    effect. `issued` hears of each certificate, `ordered` of each order.
+    effect. `issued` is called with each certificate, `ordered` with each order.
     """
 
     runtime: Runtime

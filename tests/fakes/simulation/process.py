@@ -58,7 +58,7 @@ class Process:
         self.leadership.extend(FOREVER)
         self.tokens, self.seen, self.stopping = Tokens(), Seen(), Event()
         self.longest = 0.0
-        self.heard: dict[Key, Json] = {}
+        self.received: dict[Key, Json] = {}
         self._news: deque[News] = deque()
         self._watch_task: Task | None = None
         self.connection = Connection(
@@ -99,8 +99,8 @@ class Process:
         except (ApiError, Unreachable, PassEnded):
             return
 
-    def hear(self, change: str | None, body: Json) -> None:
-        """Be told by a watch in a moment."""
+    def receive(self, change: str | None, body: Json) -> None:
+        """Receive an event of a watch in a moment."""
         if self._watch_task is None:
             return
         delay = self.world.watch_delay()
@@ -164,7 +164,7 @@ class Process:
         controller.queue.start()
         self._watch_task = self.runtime.spawn(self._watch, f"{self.name} watches", self.name)
         for body in copy.deepcopy(list(self.world.api.objects.values())):
-            self.hear(None, body)
+            self.receive(None, body)
         controller.sweeper.run(self.stopping, controller.work.begin)  # type: ignore[arg-type]
 
     def _watch(self) -> None:
@@ -180,7 +180,7 @@ class Process:
         match body.get("kind"):
             case "MailServerTLS":
                 intake.resource(news.change, body)
-                self.heard[Key(body["metadata"]["namespace"], body["metadata"]["name"])] = body
+                self.received[Key(body["metadata"]["namespace"], body["metadata"]["name"])] = body
             case "Secret" if body.get("type") == "kubernetes.io/tls" and body["metadata"].get("labels"):
                 intake.secret(news.change, body)
             case "StatefulSet":

@@ -52,7 +52,7 @@ class Server:
 
 
 class Servers:
-    """All pods, the kubelets and the StatefulSet controller. `reloaded` hears of each reload, before it happens."""
+    """All pods, the kubelets and the StatefulSet controller; `on_reload` is called ahead of each reload."""
 
     def __init__(self, runtime: Runtime, api: ApiServer) -> None:
         self.runtime, self.api = runtime, api

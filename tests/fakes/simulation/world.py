@@ -42,7 +42,7 @@ class World:
         self._processes = 0
         self.process: Process | None = None
         self.retired: list[Process] = []
-        self.api.watches.append(lambda change, body: self.process.hear(change, body) if self.process else None)
+        self.api.watches.append(lambda change, body: self.process.receive(change, body) if self.process else None)
 
     def begin(self) -> None:
         """Make all that users make, and start the operator."""
