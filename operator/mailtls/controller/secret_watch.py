@@ -58,6 +58,7 @@ class SecretWatch:
             self._intake.external_secrets_unseen()
             while not self._stopping.is_set():
                 version = self._take(place, version)
+                self._stopping.wait(WATCH.first.total_seconds())  # whoever ends watches at once is not asked in a loop
         except (ApiError, Unreachable) as problem:
             log.warning("the watch of Secrets ended", error=str(problem))
         except Exception:

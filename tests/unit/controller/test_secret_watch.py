@@ -185,6 +185,43 @@ def test_gap_in_the_watch_has_every_secret_looked_at(server: ApiServer, stopping
     assert sum("limit=1" in path for path, _ in server.asked) == 2
 
 
+class Pausing(Event):
+    """It is set in the fifth wait for it, and notes how long each would have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for nothing."""
+        self.waits.append(timeout or 0.0)
+        if len(self.waits) == 5:
+            self.set()
+        return self.is_set()
+
+
+class EndsAtOnce:
+    """An API server, or what stands before it, that ends each watch with its first byte."""
+
+    def version(self, path: str) -> str:
+        """Return some version."""
+        return path
+
+    def changes(self, path: str, version: str) -> Iterator[Json]:
+        """Yield nothing."""
+        assert path == version
+        return iter(())
+
+
+def test_watch_that_ends_at_once_is_not_begun_again_in_a_loop() -> None:
+    """Between any two there is a second."""
+    woken, pausing = Woken(), Pausing()
+    woken.intake.prime([resource("theirs", "mx-tls", external={})])
+    SecretWatch(EndsAtOnce(), (), woken.intake, pausing).start()
+    assert Event.wait(pausing, PATIENCE)
+    assert pausing.waits[1:5] == [1.0] * 4
+
+
 def test_nothing_is_watched_before_a_resource_wants_it(server: ApiServer, stopping: Event) -> None:
     """An installation without certificates from elsewhere makes no connection more; the first resource begins it."""
     woken = Woken()
