@@ -251,6 +251,8 @@ def test_staged_key_of_the_secret_that_is_named_now_is_no_orphan() -> None:
     names = [each["metadata"]["name"] for each in secrets.orphans(desired().key, desired())]
     assert names == ["old-tls-next"]
     assert len(secrets.orphans(desired().key)) == 2
+    present = desired(is_external=True)
+    assert len(secrets.orphans(desired().key, present)) == 2, "what is not ordered any more goes on with no order"
 
 
 @pytest.mark.parametrize(
