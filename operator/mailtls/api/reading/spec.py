@@ -5,13 +5,14 @@ sentences.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mailtls.api.installation import AllowedNames, Feature, Features, first_refused
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
-from mailtls.api.reading.probe import PRESETS, Preset, ProbeDefaults, domains, ports_listed, probe
+from mailtls.api.reading.probe import ProbeDefaults, domains, probe
+from mailtls.api.reading.workloads import read_workloads
 from mailtls.api.resource import Request
 from mailtls.api.spec import (
     DNS01,
@@ -21,19 +22,14 @@ from mailtls.api.spec import (
     Key,
     PrivateKeyPolicy,
     Probe,
-    Reload,
     Renewal,
     Rollout,
     RotationPolicy,
-    UpdateStrategy,
     Workload,
-    WorkloadKind,
 )
 from mailtls.hostname import certificate_name, named
 from mailtls.pki.certificate import KeyAlgorithm
-from mailtls.probe.target import Port
 from mailtls.reasons.reason import Reason
-from mailtls.reasons.software import Software
 
 __all__ = [
     "KEY_SIZES",
@@ -71,7 +67,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     names, annotations = _dns_names(spec.at("dnsNames")), metadata.at("annotations")
     is_external = _is_external(spec)
     ca = NO_CA if is_external else _ca(spec, namespace, names, defaults)
-    workloads = _workloads(spec.at("workloads"))
+    workloads = read_workloads(spec.at("workloads"))
     private_key = _private_key(spec.at("privateKey"))
     probing = probe(spec.at("probe"), ProbeDefaults(namespace, names[0], workloads), defaults.probe_interval)
     _check_key_size(spec.at("privateKey").at("size"), private_key, probing, workloads)
@@ -111,7 +107,7 @@ def secret_name(resource: Json) -> str:
 def workloads_listed(resource: Json) -> frozenset[str]:
     """Return which workloads a resource lists (`StatefulSet/postfix`); none where the list cannot be used."""
     try:
-        return frozenset(str(each) for each in _workloads(Node("spec", resource.get("spec")).at("workloads")))
+        return frozenset(str(each) for each in read_workloads(Node("spec", resource.get("spec")).at("workloads")))
     except InvalidSpec:
         return frozenset()
 
@@ -233,75 +229,3 @@ def _renewal(node: Node) -> Renewal:
 def _rollout(node: Node) -> Rollout:
     timeout = node.at("timeout")
     return Rollout(duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
-
-
-def _workloads(node: Node) -> tuple[Workload, ...]:
-    """Read the workloads; entries of several servers in the same pods become one, with all their reloads."""
-    workloads: dict[str, Workload] = {}
-    servers: set[tuple[str, Software]] = set()
-    for item in node.items(32):
-        workload, server = _workload(item), _software(item)
-        if (str(workload), server) in servers:
-            raise item.refused(f"{workload} is listed twice, so remove one of the two")
-        servers.add((str(workload), server))
-        before = workloads.get(str(workload))
-        workloads[str(workload)] = _together(item, before, workload) if before else workload
-    return tuple(workloads.values())
-
-
-def _together(node: Node, before: Workload, more: Workload) -> Workload:
-    """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
-    if before.update_strategy is not more.update_strategy:
-        raise node.at("updateStrategy").refused(
-            f"{more} has one update strategy, so give all its entries the same updateStrategy"
-        )
-    taken = {port.port for port in before.ports}
-    twice = next((port.port for port in more.ports if port.port in taken), None)
-    if twice is not None:
-        raise node.at("ports").refused(f"port {twice} is in another entry of {more}, so list each server's own ports")
-    return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
-
-
-def _software(node: Node) -> Software:
-    preset = node.at("preset")
-    return preset.choice(Software) if preset.is_given else Software.POSTFIX
-
-
-def _workload(node: Node) -> Workload:
-    strategy, kind = node.at("updateStrategy"), _software(node)
-    how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
-    return Workload(
-        kind=node.at("kind").choice(WorkloadKind),
-        name=object_name(node.at("name")),
-        update_strategy=how,
-        ports=_ports(node.at("ports"), PRESETS[kind]),
-        reload=_reload(node.at("reload"), kind, how),
-    )
-
-
-def _reload(node: Node, server: Software, how: UpdateStrategy) -> Reload | None:
-    if how is not UpdateStrategy.RELOAD:
-        if node.is_given:
-            raise node.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
-        return None
-    container, words = node.at("container"), node.at("command").items(64)
-    command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
-    if not command and server is Software.OPENSMTPD:
-        raise node.refused(
-            "OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
-            " reload.command"
-        )
-    if not command:
-        raise node.refused(
-            "a generic server's reload command is not known, so set reload.command, or set updateStrategy to Restart"
-        )
-    return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
-
-
-def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
-    ports = ports_listed(node)
-    if not ports and not preset.ports:
-        raise node.refused(
-            "the ports of a generic server are not known, so list them, such as {port: 25, tlsMode: StartTLS}"
-        )
-    return ports or preset.ports

@@ -1,0 +1,208 @@
+"""Reads the workloads of a `MailServerTLS`: their ports, what is demanded there, and how they are reloaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
+
+from mailtls.api.reading.acme import object_name
+from mailtls.api.reading.document import Node
+from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.probe.target import (
+    RELAY_PORT,
+    Port,
+    PortThresholds,
+    Protocol,
+    ProxyProtocol,
+    RsaBits,
+    Thresholds,
+    TlsMode,
+    TlsPolicy,
+    TlsVersion,
+    parse_margin,
+)
+from mailtls.reasons.software import Software
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a workload may leave out; an empty tuple means that the user must give it, or that there is nothing."""
+
+    reload: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+
+
+_MAIL = (
+    Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),  # RFC 3207 section 4: other servers may come without
+    Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),  # RFC 8314 section 3.3
+    Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
+)
+_IMAPS = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
+PRESETS: Mapping[Software, Preset] = MappingProxyType(
+    {
+        Software.POSTFIX: Preset(reload=("postfix", "reload"), ports=_MAIL),
+        Software.DOVECOT: Preset(
+            reload=("doveadm", "reload"),
+            ports=(Port(143, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.IMAP), _IMAPS),
+        ),
+        # Both run as process 1 of their container. `kill` is the shell's own, as small images have no other.
+        Software.EXIM: Preset(reload=("sh", "-c", "kill -HUP 1"), ports=_MAIL),
+        Software.HAPROXY: Preset(
+            reload=("sh", "-c", "kill -USR2 1"), ports=(Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), _IMAPS)
+        ),
+        Software.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate only at its start: a restart is needed
+        Software.GENERIC: Preset(),
+    }
+)
+
+
+def default_policy(port: int, tls: TlsMode) -> TlsPolicy:
+    """What a port must do where the spec does not say: only port 25 may accept plain text, as other servers use it."""
+    takes_plain_text = port == RELAY_PORT and tls is TlsMode.START_TLS
+    return TlsPolicy.OPPORTUNISTIC if takes_plain_text else TlsPolicy.ENFORCED
+
+
+def ports_listed(node: Node) -> tuple[Port, ...]:
+    """Return the ports of a list, none where it is absent."""
+    ports: dict[int, Port] = {}
+    for item in node.items(16):
+        port = _port(item)
+        if port.port in ports:
+            raise item.refused(f"port {port.port} is listed twice, so remove one of the two")
+        ports[port.port] = port
+    return tuple(ports.values())
+
+
+def _port(node: Node) -> Port:
+    number, tls = node.at("port").whole(1, 65535), node.at("tlsMode").choice(TlsMode)
+    protocol, policy = node.at("protocol"), node.at("tlsPolicy")
+    wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
+    if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
+        raise policy.refused("implicit TLS never allows plain text, so remove tlsPolicy, or set it to Enforced")
+    spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
+    proxy = node.at("proxyProtocol")
+    return Port(
+        port=number,
+        tls_mode=tls,
+        tls_policy=wanted,
+        protocol=spoken,
+        proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
+        xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
+        thresholds=port_thresholds(node.at("thresholds")),
+    )
+
+
+def _xclient_address(node: Node, spoken: Protocol) -> str | None:
+    if not node.is_given:
+        return None
+    if spoken not in {Protocol.SMTP, Protocol.LMTP}:
+        raise node.refused("only smtp and lmtp support XCLIENT, so remove xclientAddress")
+    return str(node.read(_address))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ValueError("write an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1") from None
+
+
+def thresholds(node: Node) -> Thresholds:
+    """Read the thresholds; those that are left out are the probe's own. Raises `InvalidSpec`."""
+    soon, version, bits = node.at("expiringSoon"), node.at("minimumTLSVersion"), node.at("minimumRSABits")
+    return Thresholds(
+        expiring_soon=soon.read(parse_margin) if soon.is_given else Thresholds().expiring_soon,
+        minimum_tls=version.choice(TlsVersion) if version.is_given else None,
+        minimum_rsa_bits=_rsa_bits(bits) if bits.is_given else None,
+    )
+
+
+def port_thresholds(node: Node) -> PortThresholds | None:
+    """Read the thresholds of one port, None where it has none of its own. Raises `InvalidSpec`."""
+    if not node.is_given:
+        return None
+    soon, version, bits = node.at("expiringSoon"), node.at("minimumTLSVersion"), node.at("minimumRSABits")
+    return PortThresholds(
+        expiring_soon=soon.read(parse_margin) if soon.is_given else None,
+        minimum_tls=version.choice(TlsVersion) if version.is_given else None,
+        minimum_rsa_bits=_rsa_bits(bits) if bits.is_given else None,
+    )
+
+
+def _rsa_bits(node: Node) -> RsaBits:
+    for size in RsaBits:
+        if size == node.value and not isinstance(node.value, bool):
+            return size
+    raise node.refused(f"write one of {', '.join(str(size.value) for size in RsaBits)}")
+
+
+def read_workloads(node: Node) -> tuple[Workload, ...]:
+    """Read the workloads; entries of several servers in the same pods become one, with all their reloads."""
+    workloads: dict[str, Workload] = {}
+    servers: set[tuple[str, Software]] = set()
+    for item in node.items(32):
+        workload, server = _workload(item), _software(item)
+        if (str(workload), server) in servers:
+            raise item.refused(f"{workload} is listed twice, so remove one of the two")
+        servers.add((str(workload), server))
+        before = workloads.get(str(workload))
+        workloads[str(workload)] = _together(item, before, workload) if before else workload
+    return tuple(workloads.values())
+
+
+def _together(node: Node, before: Workload, more: Workload) -> Workload:
+    """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
+    if before.update_strategy is not more.update_strategy:
+        raise node.at("updateStrategy").refused(
+            f"{more} has one update strategy, so give all its entries the same updateStrategy"
+        )
+    taken = {port.port for port in before.ports}
+    twice = next((port.port for port in more.ports if port.port in taken), None)
+    if twice is not None:
+        raise node.at("ports").refused(f"port {twice} is in another entry of {more}, so list each server's own ports")
+    return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
+
+
+def _software(node: Node) -> Software:
+    preset = node.at("preset")
+    return preset.choice(Software) if preset.is_given else Software.POSTFIX
+
+
+def _workload(node: Node) -> Workload:
+    strategy, kind = node.at("updateStrategy"), _software(node)
+    how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
+    return Workload(
+        kind=node.at("kind").choice(WorkloadKind),
+        name=object_name(node.at("name")),
+        update_strategy=how,
+        ports=_ports(node.at("ports"), PRESETS[kind]),
+        reload=_reload(node.at("reload"), kind, how),
+    )
+
+
+def _reload(node: Node, server: Software, how: UpdateStrategy) -> Reload | None:
+    if how is not UpdateStrategy.RELOAD:
+        if node.is_given:
+            raise node.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
+        return None
+    container, words = node.at("container"), node.at("command").items(64)
+    command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
+    if not command and server is Software.OPENSMTPD:
+        raise node.refused(
+            "OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
+            " reload.command"
+        )
+    if not command:
+        raise node.refused(
+            "a generic server's reload command is not known, so set reload.command, or set updateStrategy to Restart"
+        )
+    return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
+
+
+def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:
+    ports = ports_listed(node)
+    if not ports and not preset.ports:
+        raise node.refused(
+            "the ports of a generic server are not known, so list them, such as {port: 25, tlsMode: StartTLS}"
+        )
+    return ports or preset.ports
