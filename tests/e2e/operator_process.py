@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.layout import project_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 MODULE = "mailtls"
 _GRACE = 10.0
@@ -52,6 +53,12 @@ class OperatorProcess:
     def is_alive(self) -> bool:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
+
+    def memory(self) -> float:
+        """How much memory is resident, in MiB."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
 
     def stop(self) -> float:
         """Ask it to end as a kubelet does (SIGTERM); gives the seconds that it took."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.cluster
 
 MANAGER = "cert-manager-certificates-issuing"
 WITHIN = 60.0
+SECRETS = 5_000
+MOST_MEMORY = 20.0  # MiB, for all of them
 
 
 def write(installation: Installation, issued: Issued, **data: str) -> Object:
@@ -148,6 +151,39 @@ def test_cert_managers_renewals_reach_every_pod_and_bad_pairs_none_without_a_rig
     restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods]
     assert restarts == [0, 0]
     assert "orbidden" not in operator.text()
+
+
+def test_five_thousand_secrets_of_others_cost_the_operator_next_to_no_memory(installation: Installation) -> None:
+    """What happens to TLS Secrets that no resource names is let go of at once; the one that is named is noticed."""
+    authority, host = Authority(), installation.zone.host("mx")
+    first = authority.issue(host, begins=dt.datetime.now(dt.UTC) - 10 * DAY)
+    write(installation, first)
+    roots = {"ca.crt": authority.root_pem}
+    installation.sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "roots"}, "data": roots})
+    trust = {"configMapKeyRef": {"name": "roots", "key": "ca.crt"}}
+    operator = installation.start()
+    installation.apply(external={}, probe={"trust": trust})
+    installation.await_ready()
+    before = operator.memory()
+
+    path = f"/api/v1/namespaces/{installation.sandbox.name}/secrets"
+    body = cert_manager_secret(installation.sandbox.name, "", first)
+
+    def create(number: int) -> None:
+        named = body | {"metadata": body["metadata"] | {"name": f"tls-{number}"}}
+        installation.sandbox.api.request("POST", path, body=named)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(create, range(SECRETS)))
+    renewed, began = authority.issue(host), time.monotonic()
+    write(installation, renewed)  # its event comes behind all others
+
+    def is_noticed(seen: Object | None) -> bool:
+        return (seen or {})["status"]["certificate"]["fingerprintSHA256"] == renewed.sha256
+
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_noticed, within=WITHIN)
+    print(f"noticed and reported after {time.monotonic() - began:.1f} s; {before:.1f} -> {operator.memory():.1f} MiB")
+    assert operator.memory() - before < MOST_MEMORY
 
 
 def test_resource_that_orders_says_which_feature_is_off(installation: Installation, tmp_path: Path) -> None:
