@@ -179,7 +179,7 @@ def test_five_thousand_secrets_of_others_cost_the_operator_next_to_no_memory(ins
     write(installation, renewed)  # its event comes behind all others
 
     def is_noticed(seen: Object | None) -> bool:
-        return (seen or {})["status"]["certificate"]["fingerprintSHA256"] == renewed.sha256
+        return bool((seen or {})["status"]["certificate"]["fingerprintSHA256"] == renewed.sha256)
 
     installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_noticed, within=WITHIN)
     print(f"noticed and reported after {time.monotonic() - began:.1f} s; {before:.1f} -> {operator.memory():.1f} MiB")
