@@ -90,18 +90,19 @@ class Reconciler:
         is_rolling, waits = False, False
         try:
             for _ in range(MOST_STEPS):
-                decision = self._plan.next(context, self._clock.now())
+                now = self._clock.now()
+                decision = self._plan.next(context, now)
                 if isinstance(decision, Rest):
                     break
                 step = decision.step
                 log.debug("next", step=step.name)
                 silence = self._clock.now() - reported_at if is_rolling else LONG
                 if step.is_reported_before(context, silence):
-                    context, reported_at = self._report(context), self._clock.now()
+                    context, reported_at = self._report(context, now), self._clock.now()
                 is_rolling = is_rolling or step.is_rollout
                 context = self._in_its_places(decision, context, permits)
                 if step.gets_on and self._clock.now() - begun_at > PASS_LASTS:
-                    context = self._report(context)
+                    context = self._report(context, self._clock.now())
                     return 0.0
             else:
                 raise TooManySteps(str(context.desired.key))
@@ -115,13 +116,13 @@ class Reconciler:
         finally:
             # What else cut it short may have done so after the CA had received an order.
             self._observer.remember(context if waits else context.with_issuance(is_fresh_intent=False))
-        return self._rest(decision, context)
+        return self._rest(decision, context, now)
 
-    def _rest(self, rest: Rest, context: Context) -> float | None:
+    def _rest(self, rest: Rest, context: Context, now: datetime) -> float | None:
         """Report what is known at the end, and say when to come back."""
         delay = None if rest.until is None else max(0.0, (rest.until - self._clock.now()).total_seconds())
         if not self._is_brief(context, delay):
-            context = self._report(context)
+            context = self._report(context, now)
         self._observer.remember(context, is_paused=_waits_for_the_ca(context))
         return delay
 
@@ -150,7 +151,7 @@ class Reconciler:
         made_at = datetime.fromisoformat(context.snapshot.resource["metadata"]["creationTimestamp"])
         if not issuance.issued and self._clock.now() - made_at < YOUNG:
             return YOUNG.total_seconds()
-        self._report(context)
+        self._report(context, self._clock.now())
         return None
 
     def _execute(self, decision: Decision, context: Context) -> Context:
@@ -161,9 +162,9 @@ class Reconciler:
             before_effect()
             return self._plan.execute(decision, context)
 
-    def _report(self, context: Context) -> Context:
+    def _report(self, context: Context, now: datetime) -> Context:
         """Tell what is known, and go on from what was told."""
-        told = self._reporter.report(context)
+        told = self._reporter.report(context, now)
         return context.reported(told, read(told["status"]))
 
     def _tell_of(self, error: Exception, key: Key) -> None:

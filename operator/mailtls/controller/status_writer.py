@@ -48,9 +48,12 @@ class Reporter:
         """Count Events for as long as this one lives."""
         object.__setattr__(self, "_events", Events(self.cluster, self.clock))
 
-    def report(self, context: Context) -> Json:
-        """Write the status where it differs from the one that was read, tell of transitions; return the new object."""
-        said = conditions(context, self.clock.now())
+    def report(self, context: Context, now: datetime) -> Json:
+        """Write the status where it differs from the one that was read, tell of transitions; return the new object.
+
+        `now` is when the last step was decided on, so that what is said and what is done agree.
+        """
+        said = conditions(context, now)
         context = context.with_snapshot(status=replace(context.snapshot.status, stored=_remembered(context)))
         shown = write(report_of(context, said))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands

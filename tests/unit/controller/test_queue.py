@@ -226,9 +226,9 @@ def test_a_failing_key_comes_back_with_growing_delays_until_it_succeeds() -> Non
         queue.add("good")
         assert eventually(lambda: len(times) == 4)
         gaps = [later - earlier for earlier, later in pairwise(times)]
-        assert gaps[0] < 0.15
-        assert 0.1 <= gaps[1] < 0.25
-        assert 0.2 <= gaps[2] < 0.45
+        assert gaps[1] >= 0.1
+        assert gaps[2] >= 0.2
+        assert sum(gaps) < 5  # far from the 10 seconds of the longest, however busy the machine is
         assert eventually(lambda: not queue._failures)
 
 

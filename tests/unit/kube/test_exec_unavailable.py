@@ -1,7 +1,7 @@
 """Pods in which no command can be run, and commands that outlive their time-out."""
 
 import ssl
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from threading import Event, Timer
 
@@ -9,9 +9,12 @@ import pytest
 import websocket
 
 from builders.whole_pass import PATH, WholePass
+from mailtls.context import Context
 from mailtls.kube import execution
 from mailtls.kube.execution import Call, Commands
 from mailtls.kube.interface import Executed, Unreachable
+from mailtls.stage import Decision, Plan
+from mailtls.step import Rest
 
 MINUTE = timedelta(minutes=1)
 BROKEN = Unreachable("The API server answered 504: the node does not answer")
@@ -185,6 +188,23 @@ def test_file_that_comes_late_is_waited_for_by_the_queue() -> None:
     passes.run()
     assert passes.cluster.reloaded == ["postfix-0"]
     assert passes.condition("RolledOut")["status"] == "True"
+
+
+def test_what_is_said_is_as_old_as_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that is written late does not speak of a reload that is only about to be decided on."""
+    passes = WholePass(pods=1, file_patience=timedelta(0))
+    passes.cluster.on_cat = lambda _pod: Executed(0, "", "")
+    decide = Plan.next
+
+    def decide_slowly(plan: Plan, context: Context, now: datetime) -> Decision | Rest:
+        decision = decide(plan, context, now)
+        if isinstance(decision, Rest):
+            passes.clock.advance(timedelta(minutes=1))
+        return decision
+
+    monkeypatch.setattr(Plan, "next", decide_slowly)
+    passes.run()
+    assert passes.condition("RolledOut")["reason"] == "FileNotUpdated"
 
 
 def test_file_that_never_comes_ends_the_rollout_by_its_time_out() -> None:

@@ -56,7 +56,8 @@ class Watched:
         self.operator.look(**pods)  # type: ignore[arg-type]
         meta = {"namespace": "mail", "name": "mx", "uid": "u", "generation": 1}
         self.reporter.report(
-            wanting(WANTED, self.operator.seen.with_snapshot(resource={"metadata": meta, "status": {}}))
+            wanting(WANTED, self.operator.seen.with_snapshot(resource={"metadata": meta, "status": {}})),
+            self.operator.clock.now(),
         )
 
     def expire(self) -> None:
