@@ -69,9 +69,14 @@ class Observer:
             self._with_event.discard(key)
             self._unread.discard(key)  # before the resource is read: a later event is news
             memory, read_at = self._memory.get(key), self._read_at.get(key)
-        if is_news or memory is None or not memory.is_paused or read_at is None:
+            if memory is None:
+                return None
+            is_recent = read_at is not None and self.clock.now() - read_at < READ_LASTS
+            if memory.is_paused and is_recent and not is_news:
+                return memory.context
+            # Even where not all can be read now: what was paused is older than what this reconcile reads of it.
+            self._memory[key] = replace(memory, is_paused=False)
             return None
-        return memory.context if self.clock.now() - read_at < READ_LASTS else None
 
     def resource(self, key: Key) -> Json | None:
         """Return the resource as it is now; None when it is gone or on its way out.

@@ -151,6 +151,20 @@ def test_paused_reconcile_reads_anew_after_an_event() -> None:
     assert passes.observer.paused(WANTED.key) is None
 
 
+def test_what_was_paused_is_over_once_a_reconcile_begins_to_read() -> None:
+    """It may have read that the resource is suspended, and then no Secret; the next one must not go on as before."""
+    passes = Passes()
+    passes.pause()
+    passes.observer.note_event(WANTED.key)
+    assert passes.observer.paused(WANTED.key) is None
+    passes.observer.resource(WANTED.key)
+    passes.cluster.refuse["get"] = Unreachable("no answer")
+    with pytest.raises(Unreachable):
+        passes.observe()
+    passes.cluster.refuse.clear()
+    assert passes.observer.paused(WANTED.key) is None
+
+
 def test_paused_pass_reads_anew_after_a_while() -> None:
     """A watch may have missed something, so that nothing is trusted for long, however often the pass goes on."""
     passes = Passes()
