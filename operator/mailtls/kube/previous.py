@@ -50,7 +50,10 @@ class PreviousPairs:
             fault = owned_fault(kept, desired, previous_name(desired))
             return ServingSecret(foreign=fault or Finding(Reason.SECRET_NOT_OWNED, "Nothing is kept in it yet."))
         if not is_sealed_pair(kept, self._seal):
-            message = f"Secret {previous_name(desired)} does not hold what was kept there: somebody else wrote into it."
+            message = (
+                f"Secret {previous_name(desired)} does not hold what was kept there: somebody else wrote into it, or "
+                "an older version of the operator."
+            )
             return ServingSecret(foreign=Finding(Reason.SECRET_REPLACED, message))
         pair, displaced = read_pair(kept), _displaced(kept)
         # They are the same where a crash came between the last two writes.

@@ -95,7 +95,7 @@ def _why_not(pair: ServingSecret | None, context: Context, now: datetime) -> str
     if pair is None:
         return "it does not exist"
     if pair.foreign is not None and pair.foreign.reason is Reason.SECRET_REPLACED:
-        return "somebody else wrote into it, and what it holds is not what was kept there"
+        return "somebody else wrote into it, or an older version of the operator, which seals nothing"
     if pair.foreign is not None:
         return "it is not of this resource"
     certificate = pair.certificate
