@@ -82,8 +82,8 @@ class Context:
 
     def reported(self, resource: dict[str, Any], status: Status) -> "Context":
         """Know that the API server has all that was to be reported."""
-        told = self.with_snapshot(resource=resource, status=status, reported=status)
-        return told.with_issuance(issued=None, refused=None)
+        known = self.with_snapshot(resource=resource, status=status, reported=status)
+        return known.with_issuance(issued=None, refused=None)
 
     def about_another_certificate(self) -> "Context":
         """Forget what was proven, reloaded and failed about the certificate that was stored until now."""

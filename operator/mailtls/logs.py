@@ -35,7 +35,7 @@ def configure_logs(form: LogFormat, level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        # Its methods below the level do nothing at all: each step of each pass says something at debug.
+        # Its methods below the level do nothing at all: each step of each reconcile says something at debug.
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         cache_logger_on_first_use=True,
     )

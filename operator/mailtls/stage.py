@@ -162,7 +162,7 @@ class Plan:
     def execute(self, decision: Decision, context: Context) -> Context:
         """Perform one step and return what is known then; failures of the outside are part of that.
 
-        Raises `PassEnded` where the process is stopping, or another replica leads.
+        Raises `ReconcileEnded` where the process is stopping, or another replica leads.
         """
         if self._stopping.is_set():
             raise Interrupted

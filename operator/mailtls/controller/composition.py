@@ -251,7 +251,7 @@ def _publish(parts: Parts) -> None:
 
 
 def _withdraw(parts: Parts, cluster: Cluster) -> None:
-    """Lead them to nobody any more; raises `PassEnded` where another replica may lead, and be led to, by now."""
+    """Lead them to nobody any more; raises `ReconcileEnded` where another replica may lead, and be led to, by now."""
     if (route := _route(parts.settings)) is not None:
         with guarded(parts.leadership.require):
             publish(cluster, without_endpoint(route))

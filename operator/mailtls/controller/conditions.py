@@ -53,8 +53,8 @@ def refusal(finding: Finding, before: Status, generation: int, now: datetime) ->
 
 
 def interruption(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
-    """All conditions after a pass that was cut short: Ready says why, the others stay as they were."""
-    ready, unknown = Verdict.false(finding), Verdict.pending("No pass has come to its end yet.")
+    """All conditions after a reconcile that was cut short: Ready says why, the others stay as they were."""
+    ready, unknown = Verdict.false(finding), Verdict.pending("No reconcile has come to its end yet.")
     kinds = (kind for kind in ConditionType if kind is not ConditionType.READY)
     kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in kinds)
     return _in_order(*kept, _condition(ConditionType.READY, ready, before, generation, now))

@@ -15,13 +15,13 @@ import structlog
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.interface import ApiError, Cluster, Conflict, Unreachable
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import ReconcileEnded
 from mailtls.times import Clock
 
 log = structlog.get_logger()
 
 
-class LeadershipLost(PassEnded):
+class LeadershipLost(ReconcileEnded):
     """Another replica may lead by now; nothing more may be done to the world."""
 
 

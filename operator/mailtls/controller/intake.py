@@ -14,7 +14,7 @@ from mailtls.api.spec import Key, WorkloadKind
 from mailtls.kube.claims import Claims, ExternalSecrets, Listings
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.secrets import Secrets
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import ReconcileEnded
 from mailtls.times import share_of
 
 SWEEP: Final = 3600.0  # seconds between full lists
@@ -221,7 +221,7 @@ class Sweeper:
                 renew()
                 self._intake.sweep(self.list)
                 self.look_for_open_orders()
-            except (ApiError, Unreachable, PassEnded) as problem:
+            except (ApiError, Unreachable, ReconcileEnded) as problem:
                 log.warning("the resources could not be listed", error=str(problem))
 
 

@@ -28,7 +28,7 @@ from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.kube.watching import MetadataWatch
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import LEADER
-from mailtls.net.effects import PassEnded, SystemClock
+from mailtls.net.effects import ReconcileEnded, SystemClock
 from mailtls.settings import Settings
 
 LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, retries=0)  # well within the renewal deadline
@@ -111,7 +111,7 @@ class Operator:
             try:
                 self._work.begin()
                 resources = self._sweeper.list()
-            except (ApiError, Unreachable, PassEnded) as problem:
+            except (ApiError, Unreachable, ReconcileEnded) as problem:
                 log.warning("the work cannot begin yet", error=str(problem))
                 self._metrics.retried(LEADER.kind)
                 self._ended.wait(LEADER.after(failures, random.random()).total_seconds())  # noqa: S311 - jitter
@@ -155,7 +155,7 @@ class Operator:
     def _withdraw(self) -> None:
         try:
             self._work.withdraw(self._hasty)
-        except PassEnded:
+        except ReconcileEnded:
             log.debug("another replica may lead by now: its HTTP-01 endpoint is left alone")
         except (ApiError, Unreachable) as problem:
             log.warning("the HTTP-01 endpoint could not be withdrawn", error=str(problem))

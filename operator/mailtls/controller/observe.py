@@ -1,4 +1,4 @@
-"""Gathers what decisions look at: the resource, its Secrets, and what earlier passes of this process remember."""
+"""Gathers what decisions look at: the resource, its Secrets, and what earlier reconciles of this process remember."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,12 +27,12 @@ from mailtls.verification.schedule import has_rolled_out
 from mailtls.verification.state import VerificationState
 
 ASK_CA_AFTER_START = timedelta(hours=6)
-READ_LASTS = timedelta(seconds=10)  # how long a pass that waits for the CA may go on from what it read
+READ_LASTS = timedelta(seconds=10)  # how long a reconcile that waits for the CA may go on from what it read
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What the last pass over a resource knew; `is_paused`: it only waits for the CA, and wrote all that there is."""
+    """What the last reconcile of a resource knew; `is_paused`: it only waits for the CA, and wrote all there is."""
 
     context: Context
     is_paused: bool
@@ -40,7 +40,7 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Reads the world; keeps between passes only what can be had again by asking again."""
+    """Reads the world; keeps between reconciles only what can be had again by asking again."""
 
     cluster: Cluster
     secrets: Secrets
@@ -54,13 +54,13 @@ class Observer:
     _lock: Lock = field(default_factory=Lock)
 
     def note_event(self, key: Key) -> None:
-        """Learn that something may have changed: call it before a pass is asked for, which then reads all anew."""
+        """Learn that something may have changed: call it before a reconcile is asked for, which then reads all anew."""
         with self._lock:
             self._with_event.add(key)
             self._unread.add(key)
 
     def paused(self, key: Key) -> Context | None:
-        """What a pass that waited for the CA goes on from, as if it had not ended; None where all must be read.
+        """What a reconcile that waited for the CA goes on from, as if it had not ended; None where all must be read.
 
         It is what our own writes left a moment ago. Whoever wrote since is met as a conflict, or by an event.
         """
@@ -97,7 +97,7 @@ class Observer:
     def require_unchanged(self, key: Key, known: Json) -> None:
         """Raise `ResourceChanged` where a user decided something since `known` was read; cheap without an event.
 
-        What cannot be read counts as changed: the next pass says why.
+        What cannot be read counts as changed: the next reconcile says why.
         """
         with self._lock:
             is_news = key in self._unread

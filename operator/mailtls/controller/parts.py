@@ -64,7 +64,7 @@ class Work:
     """What the process does once it leads.
 
     `begin` is called before all, and by each sweep; it may raise `Unreachable` and is called again then. `withdraw`
-    takes back what it published, by a cluster that gives up soon; both raise `PassEnded` where we do not lead.
+    takes back what it published, by a cluster that gives up soon; both raise `ReconcileEnded` where we do not lead.
     `restore` is called with each resource that exists, before the first reconcile. `note_event` is called for a key
     with an event, before it is queued. `reconcile` is what the queue runs. `stuck` says what only a restart helps
     against, None where all is well; `late` how many workers come near to that.

@@ -17,7 +17,7 @@ import structlog
 from mailtls.controller.waiting import FairQueue, Timers
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.net.backoff import CONFLICT, RECONCILE, Backoff
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import ReconcileEnded
 
 log = structlog.get_logger()
 K = TypeVar("K")
@@ -232,7 +232,7 @@ class WorkQueue(Generic[K]):
 
 def _say(error: Exception, failures: int, delay: float) -> None:
     """What the outside did is one line; a defect of ours comes with its traceback."""
-    if isinstance(error, PassEnded):
+    if isinstance(error, ReconcileEnded):
         log.info("the reconcile ends", why=str(error))
     elif isinstance(error, Conflict) and failures == 1:
         log.debug("somebody else wrote first", error=str(error))

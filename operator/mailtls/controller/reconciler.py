@@ -1,4 +1,4 @@
-"""One reconcile of one resource: observe, decide, perform one step, look again, report."""
+"""One reconcile of one resource: observe, decide, perform one step, observe again, report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,22 +21,22 @@ from mailtls.issuance.decide import CloseOrder
 from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable, finding_of_refusal, webhook_fails
-from mailtls.net.effects import PassEnded, ResourceChanged, before_effect, guarded, within
+from mailtls.net.effects import ReconcileEnded, ResourceChanged, before_effect, guarded, within
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Decision, Plan
 from mailtls.step import NoPlace, Rest
 from mailtls.times import Clock
 
-MOST_STEPS = 2000  # a rollout over hundreds of pods is one pass; a loop is a defect, and ends here
+MOST_STEPS = 2000  # a rollout over hundreds of pods is one reconcile; a loop is a defect, and ends here
 BRIEF = 2.0  # seconds until the next look at an order
 LONG = timedelta(seconds=1)
-PASS_LASTS = timedelta(seconds=30)  # then a pass ends after its step, and the others have a turn
+RECONCILE_LASTS = timedelta(seconds=30)  # then a reconcile ends after its step, and the others have a turn
 YOUNG = timedelta(seconds=5)
 log = structlog.get_logger()
 
 
 class TooManySteps(Exception):
-    """A pass that does not come to rest: a defect, reported by the queue's backoff instead of a busy loop."""
+    """A reconcile that does not come to rest: a defect, reported by the queue's backoff instead of a busy loop."""
 
 
 class Reconciler:
@@ -63,7 +63,7 @@ class Reconciler:
         paused = self._observer.paused(key)
         resource = paused.snapshot.resource if paused else self._resource(key)
         if resource is None:
-            return self._farewell(key, permits)
+            return self._clean_up(key, permits)
         try:
             desired = parse(resource, self._observer.defaults)
         except InvalidSpec as invalid:
@@ -74,7 +74,7 @@ class Reconciler:
                 context = self._observer.resume(paused) if paused else self._observer.observe(desired, resource)
                 return self._reconcile(context, permits)
             except Exception as error:
-                self._tell_of(error, key)
+                self._report_failure(error, key)
                 raise
 
     def _resource(self, key: Key) -> Json | None:
@@ -101,7 +101,7 @@ class Reconciler:
                     context, reported_at = self._report(context, now), self._clock.now()
                 is_rolling = is_rolling or step.is_rollout
                 context = self._in_its_places(decision, context, permits)
-                if step.gets_on and self._clock.now() - begun_at > PASS_LASTS:
+                if step.gets_on and self._clock.now() - begun_at > RECONCILE_LASTS:
                     context = self._report(context, self._clock.now())
                     return 0.0
             else:
@@ -112,7 +112,7 @@ class Reconciler:
         except NoPlace as full:
             log.debug("the reconcile ends: too many wait on the same", places=str(full))
             waits = True
-            return self._stand_in_line(context)
+            return self._wait_for_turn(context)
         finally:
             # What else cut it short may have done so after the CA had received an order.
             self._observer.remember(context if waits else context.with_issuance(is_fresh_intent=False))
@@ -143,8 +143,8 @@ class Reconciler:
             permit.outcomes = outcomes(step, places, context, self._bulkheads.seconds_since(permit))
             return context
 
-    def _stand_in_line(self, context: Context) -> float | None:
-        """End a pass that has to wait for its turn; news is told, and so is one who was told of nothing for a while."""
+    def _wait_for_turn(self, context: Context) -> float | None:
+        """End a reconcile that has to wait for its turn; what is new is reported, as is one that says nothing yet."""
         issuance = context.issuance
         if context.snapshot.status.conditions and not issuance.issued and not issuance.refused:
             return None
@@ -163,12 +163,12 @@ class Reconciler:
             return self._plan.execute(decision, context)
 
     def _report(self, context: Context, now: datetime) -> Context:
-        """Tell what is known, and go on from what was told."""
-        told = self._reporter.report(context, now)
-        return context.reported(told, read(told["status"]))
+        """Report what is known, and go on from what was written."""
+        written = self._reporter.report(context, now)
+        return context.reported(written, read(written["status"]))
 
-    def _tell_of(self, error: Exception, key: Key) -> None:
-        """Say in the status what cut a pass short, where a person should know; the queue logs it and tries again."""
+    def _report_failure(self, error: Exception, key: Key) -> None:
+        """Say in the status what cut a reconcile short, where a person should know; the queue logs and repeats it."""
         finding = finding_of(error)
         if finding is None:
             return
@@ -177,7 +177,7 @@ class Reconciler:
             if resource is not None:
                 self._reporter.cut_short(resource, finding)
         except (ApiError, Unreachable) as lost:
-            log.warning("the failure could not be told", error=str(lost))
+            log.warning("the failure could not be reported", error=str(lost))
 
     def _is_brief(self, context: Context, delay: float | None) -> bool:
         """Whether an order was only just begun and is soon looked at again: not worth a write of the status."""
@@ -185,7 +185,7 @@ class Reconciler:
             return False
         return delay <= BRIEF and self._clock.now() - context.snapshot.staged.staged_at < YOUNG
 
-    def _farewell(self, key: Key, permits: ReconcilePermits) -> float | None:
+    def _clean_up(self, key: Key, permits: ReconcilePermits) -> float | None:
         """The resource is gone: clean up what its open order left, then forget it."""
 
         @contextmanager
@@ -207,7 +207,7 @@ class Reconciler:
 
 
 def _waits_for_the_ca(context: Context) -> bool:
-    """Whether the next pass has only to go on with an order that nothing stands in the way of."""
+    """Whether the next reconcile has only to go on with an order that nothing stands in the way of."""
     issuance = context.issuance
     failures = (issuance.failure, issuance.close_failure, context.rollout.failure)
     return issuance.order is not None and not any(failures)
@@ -217,11 +217,13 @@ def finding_of(error: Exception) -> Finding | None:
     """What to say of an exception that ended a reconcile, None where the next one repairs it; of a defect its name."""
     if isinstance(error, Unreachable):
         return webhook_fails(str(error))
-    if isinstance(error, Conflict | PassEnded):
+    if isinstance(error, Conflict | ReconcileEnded):
         return None
     if not isinstance(error, ApiError):
         name = type(error).__name__
-        return Finding(Reason.INTERNAL_ERROR, f"A defect of the operator ended the pass: {name}; its log says more.")
+        return Finding(
+            Reason.INTERNAL_ERROR, f"A defect of the operator: {name} ended the reconcile; its log says more."
+        )
     if error.is_missing:
         return None  # what was looked at is gone: observe again
     return finding_of_refusal(error)

@@ -1,4 +1,4 @@
-"""Reports a pass: status, Events and metrics, each only when something changed."""
+"""Reports a reconcile: status, Events and metrics, each only when something changed."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -49,7 +49,7 @@ class Reporter:
         object.__setattr__(self, "_events", Events(self.cluster, self.clock))
 
     def report(self, context: Context, now: datetime) -> Json:
-        """Write the status where it differs from the one that was read, tell of transitions; return the new object.
+        """Write the status where it differs from the one that was read, post transitions; return the new object.
 
         `now` is when the last step was decided on, so that what is said and what is done agree.
         """
@@ -59,28 +59,30 @@ class Reporter:
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
         self._measure(context, said)  # before the status: who waits for a condition finds its metrics
-        told = self._write(context.snapshot.resource, shown)
+        written = self._write(context.snapshot.resource, shown)
         is_news = context.snapshot.status.attempts != context.snapshot.reported.attempts
-        self._tell(context.snapshot.resource, said, context.snapshot.reported, context.issuance, is_news=is_news)
-        self._tell_of_domains(context.snapshot.resource, said, context.snapshot.reported)
-        self._tell_of_a_late_issuer(context.snapshot.resource, said, context.snapshot.reported)
+        self._post_transitions(
+            context.snapshot.resource, said, context.snapshot.reported, context.issuance, is_news=is_news
+        )
+        self._post_domains(context.snapshot.resource, said, context.snapshot.reported)
+        self._post_late_issuer(context.snapshot.resource, said, context.snapshot.reported)
         for warning in warnings(context) if context.issuance.issued is not None else ():
             self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
-        self._tell_of_sharers(context)
+        self._post_sharers(context)
         if _has_rolled_out(context, said):
             self.metrics.rollout_ended("succeeded", _seconds_rolling(context, self.clock))
-        return told
+        return written
 
     def refuse(self, resource: Json, finding: Finding) -> None:
         """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = refusal(finding, before, meta["generation"], self.clock.now())
         self._write(resource, write_conditions(meta["generation"], said))
-        self._tell(resource, said, before, IssuanceState(), is_news=False)
+        self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
         self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
 
     def cut_short(self, resource: Json, finding: Finding) -> None:
-        """Say what ended a pass before it could tell; all else that was known stays in the status.
+        """Say what ended a reconcile before it could report; all else that was known stays in the status.
 
         The metric and the Event come first: they are all there is where the status cannot be written. Raises what keeps
         it from being written.
@@ -88,7 +90,7 @@ class Reporter:
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = interruption(finding, before, meta["generation"], self.clock.now())
         self.metrics.conditions(_key(meta), said)
-        self._tell(resource, said, before, IssuanceState(), is_news=False)
+        self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
         self._write(resource, {"conditions": write_conditions(meta["generation"], said)["conditions"]})
 
     def unreadable(self, key: Key, finding: Finding) -> None:
@@ -123,7 +125,7 @@ class Reporter:
                     raise
         return resource | {"status": after}
 
-    def _tell(
+    def _post_transitions(
         self, resource: Json, said: Iterable[Condition], reported: Status, issuance: IssuanceState, *, is_news: bool
     ) -> None:
         ready = next(each for each in said if each.type is ConditionType.READY)
@@ -139,26 +141,26 @@ class Reporter:
             self._events.post(resource, "Warning", str(failure.finding.reason), failure.finding.message)
         elif issued is not None:
             self._events.post(resource, "Normal", str(issued.event), issued.message)
-        is_told = has_failed or (is_good and issued is not None)  # but a new certificate hides no trouble with it
-        if changed and not is_told and (is_good or _is_trouble(ready)):
+        is_reported = has_failed or (is_good and issued is not None)  # but a new certificate hides no trouble with it
+        if changed and not is_reported and (is_good or _is_trouble(ready)):
             self._events.post(resource, "Normal" if is_good else "Warning", str(ready.reason), ready.message)
         if changed:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
 
-    def _tell_of_sharers(self, context: Context) -> None:
+    def _post_sharers(self, context: Context) -> None:
         """Tell once that another resource names a workload of this one, and again when it is another one."""
         warning, before = shared(context), context.snapshot.status.condition(ConditionType.ROLLED_OUT)
         if warning is not None and (before is None or warning.message not in before.message):
             self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
 
-    def _tell_of_a_late_issuer(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
+    def _post_late_issuer(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
         """Tell once that whoever writes the Secret has not renewed: what is there serves, so Ready says nothing."""
         now = next(each for each in said if each.type is ConditionType.ISSUED)
         before = reported.condition(ConditionType.ISSUED)
         if now.reason is Reason.RENEWAL_MISSING and (before is None or before.reason is not now.reason):
             self._events.post(resource, "Warning", str(now.reason), now.message)
 
-    def _tell_of_domains(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
+    def _post_domains(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
         """Tell when what the domains publish became worse, or good again."""
         now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
         before = reported.condition(ConditionType.DOMAIN_HEALTHY)
@@ -239,12 +241,12 @@ def _is_new_refusal(failure: Failure | None, reported: Status, said: Iterable[Co
 
 
 def _has_rolled_out(context: Context, said: Iterable[Condition]) -> bool:
-    """Whether this pass saw the end of a rollout in which something was told."""
+    """Whether this reconcile saw the end of a rollout in which a pod was reloaded or restarted."""
     before = context.snapshot.status.condition(ConditionType.ROLLED_OUT)
     was_out = before is not None and before.status is Truth.TRUE
     is_out = any(each.type is ConditionType.ROLLED_OUT and each.status is Truth.TRUE for each in said)
-    has_told = context.rollout.progress is not None and bool(context.rollout.progress.acted_at)
-    return is_out and has_told and (not was_out or context.issuance.issued is not None)
+    has_acted = context.rollout.progress is not None and bool(context.rollout.progress.acted_at)
+    return is_out and has_acted and (not was_out or context.issuance.issued is not None)
 
 
 def _seconds_rolling(context: Context, clock: Clock) -> float:

@@ -84,8 +84,8 @@ def next_check_at(context: Context) -> datetime | None:
     if not is_complete(desired, context.domains.reports) or not context.domains.reports:
         return None
     looked_at = min(report.checked_at for report in context.domains.reports)
-    told = context.snapshot.status.condition(ConditionType.DOMAIN_HEALTHY)
-    is_same = told is not None and told.observed_generation == desired.generation
+    before = context.snapshot.status.condition(ConditionType.DOMAIN_HEALTHY)
+    is_same = before is not None and before.observed_generation == desired.generation
     is_same = is_same and desired.probe_requested in {None, context.verification.handled_probe}
     is_news = any(
         each.at >= looked_at and each.serial_number for each in context.snapshot.status.history
@@ -204,7 +204,7 @@ def _trouble(facts: Facts) -> str:
 
 
 def domain_healthy(context: Context) -> Verdict:
-    """True while nothing that the mail domains publish keeps mail from them; what is warned of is told beside."""
+    """True while nothing that the mail domains publish keeps mail from them; warnings stand beside it."""
     if not context.desired.domains:
         words = "No mail domains are named in spec.domains, so nothing is looked up of what they publish."
         return Verdict(Truth.UNKNOWN, Reason.NO_DOMAINS, words)

@@ -104,7 +104,7 @@ class Failing:
 
         A challenge response that was refused costs nothing at the CA, so its order stays open and waits; so does an
         order that exists when the CA limits how often it is read (RFC 8555 section 6.6): another one in its place would
-        count as well. Whatever it was, the CA may have received the order by now, so the next pass looks before it
+        count as well. Whatever it was, the CA may have received the order by now, so the next reconcile looks before it
         orders.
         """
         context = context.with_issuance(is_fresh_intent=False)

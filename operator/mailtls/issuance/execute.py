@@ -1,7 +1,7 @@
 """Performs the steps of an issuance. What is written before what is the whole point of this module.
 
 1. key and CSR are saved, with the intent to order; 2. the order is made, or the one a crash left is found; 3. its URL
-is saved; 4. the rest can be read again from the CA at any time. A crash between any two lines costs one pass.
+is saved; 4. the rest can be read again from the CA at any time. A crash between any two lines costs one reconcile.
 """
 
 from contextlib import suppress

@@ -192,7 +192,7 @@ def replacement(context: Context) -> Finding:
 
 
 def not_restored(context: Context, suspended: str) -> Finding:
-    """Say what is in the Secret, and why it is not put right in this pass."""
+    """Say what is in the Secret, and why it is not put right in this reconcile."""
     found = replacement(context)
     if context.desired.suspend:
         return Finding(found.reason, f"{found.message} {suspended}")

@@ -20,7 +20,7 @@ from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.kube.journal import resource_of
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Snapshot
-from mailtls.net.effects import PassEnded, within
+from mailtls.net.effects import ReconcileEnded, within
 from mailtls.stage import Adapters, Executor
 from mailtls.step import NoPlace
 
@@ -81,7 +81,7 @@ class Leftovers(Executor):
             began_at = self._clean_up_began.setdefault(key, self.issuing.clock.now())
             try:
                 self.close_orphan(secret, entering)
-            except (PassEnded, Conflict):
+            except (ReconcileEnded, Conflict):
                 raise
             except NoPlace:
                 if self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:

@@ -30,7 +30,7 @@ class Validation:
     clock: Clock
 
     def present(self, context: Context, account: Account, action: Present) -> Context | Fail:
-        """Publish all responses, then look until all are seen; the pass goes on elsewhere while they spread.
+        """Publish all responses, then look until all are seen; the reconcile goes on elsewhere while they spread.
 
         A hundred names at a DNS server far away take longer than one step may last: then the next one goes on from
         there, with what is published and what was seen.

@@ -51,15 +51,15 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-class PassEnded(Exception):
-    """The pass may do nothing more; what it saved is what the next one goes on from."""
+class ReconcileEnded(Exception):
+    """The reconcile may do nothing more; what it saved is what the next one goes on from."""
 
 
-class ResourceChanged(PassEnded):
-    """The resource was changed, suspended, deleted or asked for something since the pass read it."""
+class ResourceChanged(ReconcileEnded):
+    """The resource was changed, suspended, deleted or asked for something since the reconcile read it."""
 
 
-class Interrupted(PassEnded):
+class Interrupted(ReconcileEnded):
     """The operator is stopping; what was begun goes on after its restart."""
 
 
@@ -69,7 +69,7 @@ _GUARDS: ContextVar[tuple[Guard, ...]] = ContextVar("guards", default=())
 
 @contextmanager
 def guarded(guard: Guard) -> Iterator[None]:
-    """Call `guard`, which raises `PassEnded`, before each effect of this thread, besides the guards that stand."""
+    """Call `guard`, which raises `ReconcileEnded`, before each effect of this thread, besides the guards that stand."""
     token = _GUARDS.set((*_GUARDS.get(), guard))
     try:
         yield
@@ -78,6 +78,6 @@ def guarded(guard: Guard) -> Iterator[None]:
 
 
 def before_effect() -> None:
-    """Raise `PassEnded` where a guard does; without guards, as on the command line, nothing stands in the way."""
+    """Raise `ReconcileEnded` where a guard does; without guards, as on the command line, nothing stands in the way."""
     for guard in _GUARDS.get():
         guard()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Final, Generic, TypeVar
 
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import ReconcileEnded
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -63,7 +63,7 @@ class SharedWork:
     def do(self, name: Hashable, work: Callable[[], T], patience: float) -> T:
         """Do the work, or wait at most `patience` seconds for whoever does it; raises `Busy` after them.
 
-        Work that ended because the other's pass had to end is done again: that says nothing about this one.
+        Work that ended because the other's reconcile had to end is done again: that says nothing about this one.
         """
         while True:
             with self._lock:
@@ -74,7 +74,7 @@ class SharedWork:
                 return self._do(name, work, mine)
             try:
                 result: T = others.result(patience)
-            except PassEnded:
+            except ReconcileEnded:
                 continue
             except TimeoutError:
                 if others.done():

@@ -38,9 +38,9 @@ def with_routes(context: Context, found_routes: Iterable[FoundRoute], now: datet
     kept = tuple(
         each for each in context.verification.endpoints if each.target.route is Route.PODS or each.target in askable
     )
-    told = [Endpoint(target, now, (finding,)) for target, finding in found.items() if finding is not None]
+    faulty = [Endpoint(target, now, (finding,)) for target, finding in found.items() if finding is not None]
     routed = context.with_verification(routes=tuple(found), endpoints=kept)
-    return replace(routed, verification=routed.verification.with_answers(told))
+    return replace(routed, verification=routed.verification.with_answers(faulty))
 
 
 def without_routes(context: Context) -> Context:

@@ -28,7 +28,7 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import ReconcileEnded
 from mailtls.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Process:
             self.controller.work.begin()
             self.controller.intake.sweep(self.controller.sweeper.list)
             self.controller.sweeper.look_for_open_orders()
-        except (ApiError, Unreachable, PassEnded):
+        except (ApiError, Unreachable, ReconcileEnded):
             return
 
     def receive(self, change: str | None, body: Json) -> None:
@@ -156,7 +156,7 @@ class Process:
                 controller.work.begin()
                 resources = controller.sweeper.list()
                 break
-            except (ApiError, Unreachable, PassEnded):
+            except (ApiError, Unreachable, ReconcileEnded):
                 self.runtime.sleep(RETRY)
         controller.restore(resources)
         with suppress(ApiError, Unreachable):

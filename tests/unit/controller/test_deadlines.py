@@ -11,7 +11,7 @@ import dns.message
 import pytest
 from kubernetes.client import Configuration
 
-from builders.whole_pass import WholePass
+from builders.whole_reconcile import WholeReconcile
 from fakes.clock import WallClock
 from mailtls.issuance.acme.account_secrets import _new_key
 from mailtls.issuance.acme.problem import AcmeProblem
@@ -47,7 +47,7 @@ def test_page_shows_the_table() -> None:
 
 def test_step_is_performed_within_its_deadline() -> None:
     """What the pod's command may still take is what the step has left."""
-    passes, left = WholePass(pods=1), list[float | None]()
+    passes, left = WholeReconcile(pods=1), list[float | None]()
 
     def note(_pod: str) -> Executed:
         left.append(seconds_left())

@@ -6,7 +6,7 @@ import pytest
 
 from builders.contexts import a_context
 from builders.stories import NOW, desired
-from builders.whole_pass import WholePass
+from builders.whole_reconcile import WholeReconcile
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
@@ -83,7 +83,7 @@ def test_restart_is_refused_only_where_restarts_are_off() -> None:
 
 def test_pods_are_left_alone_where_exec_is_off_and_the_resource_says_so() -> None:
     """Neither is a kubelet woken nor a command run; what is stored and served is told as ever."""
-    whole = WholePass(features=off(Feature.EXEC))
+    whole = WholeReconcile(features=off(Feature.EXEC))
     before = dict(whole.cluster.objects["/api/v1/namespaces/mail/pods/postfix-0"])
     whole.run()
     told = whole.condition("RolledOut")

@@ -10,7 +10,7 @@ import pytest
 
 from builders.pairs import RESOURCE, fresh, self_signed
 from builders.stories import desired
-from builders.whole_pass import WholePass
+from builders.whole_reconcile import WholeReconcile
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
@@ -65,7 +65,7 @@ def test_planted_journal_is_let_go_of_and_nobody_is_contacted(acme: Json | None,
     """Neither his server nor the installation's hears of it, and no solver is used for names that he may not have."""
     contacts: list[Acme] = []
     monkeypatch.setattr(Accounts, "of", lambda _self, wanted: contacts.append(wanted))
-    whole = WholePass()
+    whole = WholeReconcile()
     whole.cluster.objects[path("mail", "gone-next")] = planted(acme, ["www.corp.example"], "https://ca.test/order/1")
     assert whole.reconcile(GONE) is None
     assert contacts == []
@@ -83,7 +83,7 @@ def test_journal_of_ours_is_closed_by_the_very_account_that_it_names(monkeypatch
         raise ConnectionError
 
     monkeypatch.setattr(Accounts, "of", of)
-    whole = WholePass()
+    whole = WholeReconcile()
     gone = desired(key=GONE, uid="uid-gone", secret_name="gone")
     staged = whole.secrets.stage(gone, fresh(), {"spec": {"acme": OWN_SERVER}})
     whole.secrets.save_order(GONE, "gone", replace(staged, order_url="https://ca.attacker.example/order/1"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from builders.whole_pass import MX, PATH, WholePass
+from builders.whole_reconcile import MX, PATH, WholeReconcile
 from mailtls.controller import queue
 from mailtls.controller.events import OF_A_REASON, SAME, WITHIN, Events
 from mailtls.kube.interface import ApiError, Unreachable, finding_of_refusal
@@ -54,7 +54,7 @@ def test_refusal_has_a_reason_of_its_own(refusal: ApiError, reason: Reason, name
 )
 def test_pod_that_may_not_be_annotated_says_why(refusal: ApiError, reason: str) -> None:
     """A webhook's 403 does not ask for rights that the operator has."""
-    passes = WholePass()
+    passes = WholeReconcile()
     passes.cluster.refused = {"/pods/": refusal}
     passes.run()
     assert passes.condition("RolledOut")["reason"] == reason
@@ -62,7 +62,7 @@ def test_pod_that_may_not_be_annotated_says_why(refusal: ApiError, reason: str) 
 
 def test_webhook_that_does_not_answer_is_named() -> None:
     """The API server tells of it by a 500, as if it were broken itself."""
-    passes = WholePass()
+    passes = WholeReconcile()
     passes.cluster.refused = {"/pods/": Unreachable(BROKEN_WEBHOOK)}
     with pytest.raises(Unreachable):
         passes.run()
@@ -72,7 +72,7 @@ def test_webhook_that_does_not_answer_is_named() -> None:
 @pytest.mark.parametrize("hidden", ["status", "resource"])
 def test_what_rbac_hides_is_told_by_an_event_and_a_metric(hidden: str) -> None:
     """Where there is no status to write, the Event and the metric are all there is; and they are no flood."""
-    passes = WholePass()
+    passes = WholeReconcile()
     if hidden == "status":
         passes.cluster.refused = {"/mx/status": RBAC}
     else:
@@ -98,7 +98,7 @@ def test_refusal_is_logged_without_a_traceback(monkeypatch: pytest.MonkeyPatch) 
 
 def test_flapping_makes_a_handful_of_events_in_an_hour_and_counts_the_others() -> None:
     """The same again is counted into the next one; messages that differ a little do not get round the limit."""
-    passes = WholePass(pods=0)
+    passes = WholeReconcile(pods=0)
     events = Events(passes.cluster, passes.clock)
     resource: Json = json.loads(json.dumps(passes.cluster.objects[PATH]))
     for number in range(50):

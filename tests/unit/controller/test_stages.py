@@ -9,7 +9,7 @@ import pytest
 
 from builders.contexts import a_context
 from builders.stories import NOW
-from builders.whole_pass import MX, WholePass
+from builders.whole_reconcile import MX, WholeReconcile
 from mailtls.context import Context
 from mailtls.kube.interface import Cluster, Executed
 from mailtls.net.effects import Interrupted
@@ -91,7 +91,7 @@ GREETING: Final = Stage(Greet, greet, Greeter, Greeter.greet, greets_again_at)
 
 def test_stage_is_added_by_one_line_and_carried_out_by_the_reconciler() -> None:
     """Nothing else names it: no table, no union, and not the composition."""
-    passes = WholePass(pods=1, stages=(*STAGES, GREETING))
+    passes = WholeReconcile(pods=1, stages=(*STAGES, GREETING))
     delay = passes.run()
     assert f"{GREETINGS}/hello-{MX.name}" in passes.cluster.objects
     assert passes.condition("Ready")["status"] == "True", "the other stages are as before"
@@ -101,7 +101,7 @@ def test_stage_is_added_by_one_line_and_carried_out_by_the_reconciler() -> None:
 
 def test_stage_that_is_first_goes_first() -> None:
     """The order of the list is the order of the work."""
-    passes = WholePass(pods=1, stages=(GREETING, *STAGES))
+    passes = WholeReconcile(pods=1, stages=(GREETING, *STAGES))
     was_greeted = list[bool]()
 
     def note(_pod: str) -> Executed:
@@ -116,14 +116,14 @@ def test_stage_that_is_first_goes_first() -> None:
 def test_problem_of_an_executor_is_an_outcome_and_ends_no_reconcile() -> None:
     """Its room remembers it; the stages behind go on."""
     unheard = Stage(Greet, greet, Greeter, Greeter.greet_in_vain)
-    passes = WholePass(pods=1, stages=(unheard, *STAGES))
+    passes = WholeReconcile(pods=1, stages=(unheard, *STAGES))
     passes.run()
     assert passes.condition("Ready")["status"] == "True"
 
 
 def test_step_is_taken_by_nobody_who_is_stopping() -> None:
     """What was begun goes on after the restart."""
-    passes = WholePass(pods=1, stages=(GREETING,))
+    passes = WholeReconcile(pods=1, stages=(GREETING,))
     passes.stopping.set()
     with pytest.raises(Interrupted):
         passes.run()

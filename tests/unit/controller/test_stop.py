@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 import requests
 
-from builders.whole_pass import MX, PATH, WholePass
+from builders.whole_reconcile import MX, PATH, WholeReconcile
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.controller.election import Leadership, LeadershipLost
-from mailtls.controller.reconciler import PASS_LASTS
+from mailtls.controller.reconciler import RECONCILE_LASTS
 from mailtls.issuance import keys
 from mailtls.issuance.acme.network import Network, RequestKind
 from mailtls.issuance.acme.session import account_key
@@ -22,7 +22,7 @@ DONE = Executed(0, "", "")
 
 def test_suspending_in_mid_rollout_leaves_the_next_pod_alone() -> None:
     """Who pulls the brake after the first pod finds the others as they were."""
-    passes = WholePass()
+    passes = WholeReconcile()
 
     def suspend(_pod: str) -> Executed:
         passes.change(suspend=True)
@@ -39,7 +39,7 @@ def test_suspending_in_mid_rollout_leaves_the_next_pod_alone() -> None:
 @pytest.mark.parametrize("decision", ["deleted", "replaced", "asked", "unreadable"])
 def test_whatever_a_user_decides_ends_the_pass(decision: str) -> None:
     """Deletion, another resource of the same name and a request by annotation stop it as a new spec does."""
-    passes = WholePass()
+    passes = WholeReconcile()
 
     def decide(_pod: str) -> Executed:
         meta = passes.cluster.objects[PATH]["metadata"]
@@ -64,7 +64,7 @@ def test_whatever_a_user_decides_ends_the_pass(decision: str) -> None:
 
 def test_events_that_decide_nothing_do_not_end_the_pass() -> None:
     """A rollout goes on through the events that its own pods and other people's annotations cause."""
-    passes = WholePass()
+    passes = WholeReconcile()
 
     def note(pod: str) -> Executed:
         passes.cluster.objects[PATH]["metadata"]["annotations"] = {"example.test/seen": pod}
@@ -79,7 +79,7 @@ def test_events_that_decide_nothing_do_not_end_the_pass() -> None:
 
 def test_suspending_before_the_reload_command_keeps_it_from_being_run() -> None:
     """Within a step too: the pod was annotated and has its file, and is not told."""
-    passes = WholePass()
+    passes = WholeReconcile()
 
     def suspend(_pod: str) -> Executed:
         passes.change(suspend=True)
@@ -92,7 +92,7 @@ def test_suspending_before_the_reload_command_keeps_it_from_being_run() -> None:
 
 def test_leader_that_was_stopped_for_a_minute_tells_and_writes_nothing_more() -> None:
     """Its own monotonic clock says that the lease is over, in the middle of a step as well as in its report."""
-    passes, time = WholePass(), [0.0]
+    passes, time = WholeReconcile(), [0.0]
     leadership = Leadership(monotonic=lambda: time[0])
     leadership.extend(10.0)
 
@@ -112,10 +112,10 @@ def test_leader_that_was_stopped_for_a_minute_tells_and_writes_nothing_more() ->
 
 def test_pass_that_lasts_ends_after_its_pod_and_is_queued_again() -> None:
     """A rollout over many slow pods does not keep a worker for itself, and says how far it came."""
-    passes = WholePass()
+    passes = WholeReconcile()
 
     def dawdle(_pod: str) -> Executed:
-        passes.clock.advance(PASS_LASTS + timedelta(seconds=1))
+        passes.clock.advance(RECONCILE_LASTS + timedelta(seconds=1))
         return DONE
 
     passes.cluster.on_reload = dawdle

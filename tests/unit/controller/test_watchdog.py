@@ -1,7 +1,7 @@
 """Liveness: a worker that is stuck in a step is seen, one that waits as it may is not."""
 
 from builders.stories import desired
-from builders.whole_pass import WholePass
+from builders.whole_reconcile import WholeReconcile
 from mailtls.controller.bulkheads import GRACE, Watchdog
 from mailtls.kube.interface import Executed
 from mailtls.rollout.decide import ReadWorkloads
@@ -33,7 +33,7 @@ def test_worker_that_comes_near_to_being_stuck_is_counted() -> None:
 
 def test_reconciler_has_each_step_watched() -> None:
     """The step that tells a pod is known while it lasts, and no other afterwards."""
-    passes, known = WholePass(pods=1), list[str]()
+    passes, known = WholeReconcile(pods=1), list[str]()
 
     def note(_pod: str) -> Executed:
         known.extend(each.step for each in passes.reconcile.watchdog._begun.values())

@@ -8,7 +8,7 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from builders.authority import DAY, Authority, Issued, cert_manager_secret
-from builders.whole_pass import MX, PATH, WholePass
+from builders.whole_reconcile import MX, PATH, WholeReconcile
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.status import Report, Stored
@@ -23,7 +23,7 @@ class FromElsewhere:
     """A resource whose Secret cert-manager writes, with three pods and a private CA that it trusts."""
 
     def __init__(self) -> None:
-        self.ca, self.whole = Authority(), WholePass()
+        self.ca, self.whole = Authority(), WholeReconcile()
         del self.whole.cluster.objects[SECRET]
         roots = {"metadata": {"namespace": "mail", "name": "roots"}, "data": {"ca.crt": self.ca.root_pem}}
         self.whole.cluster.create("/api/v1/namespaces/mail/configmaps", roots)

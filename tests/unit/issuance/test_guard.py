@@ -10,7 +10,7 @@ import pytest
 
 from builders.contexts import a_context, next_step, wanting
 from builders.stories import NOW, certificate, desired, schedule, secret, staged
-from builders.whole_pass import MX, PATH, WholePass
+from builders.whole_reconcile import MX, PATH, WholeReconcile
 from e2e.other_authority import issued
 from mailtls.api.resource import ADOPT, labels_of
 from mailtls.api.status import HistoryEntry, Status, Stored
@@ -172,7 +172,7 @@ def test_secret_that_a_tool_writes_again_and_again_is_not_fought_over_for_ever()
 
 def test_hand_made_replacement_is_undone_before_any_pod_is_told() -> None:
     """The very pair and labels come back, with an Event that names the field manager; the new one reaches no pod."""
-    whole = WholePass()
+    whole = WholeReconcile()
     whole.cluster.reloaded = ["postfix-0", "postfix-1", "postfix-2"]
     whole.run()
     good = deepcopy(whole.cluster.objects[SECRET])
@@ -199,7 +199,7 @@ def test_hand_made_replacement_is_undone_before_any_pod_is_told() -> None:
 
 def test_suspended_resource_says_so_and_touches_nothing() -> None:
     """What was stored is still known when it goes on."""
-    whole = WholePass()
+    whole = WholeReconcile()
     whole.cluster.reloaded = ["postfix-0", "postfix-1", "postfix-2"]
     whole.run()
     good = deepcopy(whole.cluster.objects[SECRET]["data"])
@@ -216,7 +216,7 @@ def test_suspended_resource_says_so_and_touches_nothing() -> None:
 
 def test_pair_that_is_put_in_by_name_serves_on() -> None:
     """The annotation names the leaf; it is kept as what was stored from then on."""
-    whole = WholePass(pods=0)
+    whole = WholeReconcile(pods=0)
     whole.run()
     written = write_by_hand(whole, ADOPT)
     whole.run()
@@ -227,7 +227,7 @@ def test_pair_that_is_put_in_by_name_serves_on() -> None:
     assert whole.cluster.objects[SECRET]["data"]["tls.crt"] == b64encode(written).decode()
 
 
-def write_by_hand(whole: WholePass, adopt: str = "") -> bytes:
+def write_by_hand(whole: WholeReconcile, adopt: str = "") -> bytes:
     """Put a pair of another authority into the Secret as a person does; return its chain."""
     made = issued(["mx.example.test"])
     live = whole.cluster.objects[SECRET]

@@ -8,7 +8,7 @@ from threading import Event, Timer
 import pytest
 import websocket
 
-from builders.whole_pass import PATH, WholePass
+from builders.whole_reconcile import PATH, WholeReconcile
 from mailtls.context import Context
 from mailtls.kube import execution
 from mailtls.kube.execution import Call, Commands
@@ -29,7 +29,7 @@ def fail(_pod: str) -> Executed:
 
 def test_exec_channel_that_fails_has_a_reason_and_ends_by_the_time_out() -> None:
     """It is said at once, tried again with growing pauses, and in the end the rollout has failed."""
-    passes = WholePass()
+    passes = WholeReconcile()
     tries, begun = [], passes.clock.now()
 
     def fail_and_count(pod: str) -> Executed:
@@ -60,7 +60,7 @@ def test_exec_channel_that_fails_has_a_reason_and_ends_by_the_time_out() -> None
 
 def test_slow_reload_says_what_it_waits_for_while_it_lasts() -> None:
     """The status is written before the first pod is told, and before each that follows a slow one."""
-    passes, said = WholePass(2), []
+    passes, said = WholeReconcile(2), []
 
     def be_slow(_pod: str) -> Executed:
         said.append(passes.condition("RolledOut"))
@@ -78,7 +78,7 @@ def test_slow_reload_says_what_it_waits_for_while_it_lasts() -> None:
 
 def test_workload_that_another_resource_names_too_is_said_once() -> None:
     """Both go on, and who wonders why pods restart twice finds the reason in the condition and one Event."""
-    passes = WholePass(1)
+    passes = WholeReconcile(1)
     other = passes.cluster.get(PATH)
     assert other is not None
     other["metadata"] |= {"name": "imap", "uid": "another"}
@@ -95,7 +95,7 @@ def test_workload_that_another_resource_names_too_is_said_once() -> None:
 
 def test_exec_channel_that_is_back_lets_the_rollout_go_on() -> None:
     """What was put off is done, without a failed attempt."""
-    passes = WholePass()
+    passes = WholeReconcile()
     well, passes.cluster.on_cat = passes.cluster.on_cat, fail
     passes.run()
     passes.cluster.on_cat = well
@@ -107,7 +107,7 @@ def test_exec_channel_that_is_back_lets_the_rollout_go_on() -> None:
 
 def test_api_server_that_is_away_ends_the_pass_and_counts_for_nothing() -> None:
     """Nothing can be said of the pod then, and the queue tries again."""
-    passes = WholePass()
+    passes = WholeReconcile()
 
     def be_away(pod: str) -> Executed:
         passes.cluster.is_down = True
@@ -169,7 +169,7 @@ def test_command_that_ran_out_of_time_is_waited_for_and_not_started_beside_itsel
 
 def test_file_that_comes_late_is_waited_for_by_the_queue() -> None:
     """The worker is free meanwhile; the kubelet is woken once, and the pod is reloaded once its file is there."""
-    passes = WholePass(pods=1, file_patience=timedelta(0))
+    passes = WholeReconcile(pods=1, file_patience=timedelta(0))
     pod = "/api/v1/namespaces/mail/pods/postfix-0"
     fresh, passes.cluster.on_cat = passes.cluster.on_cat, lambda _pod: Executed(0, "", "")
     delay = passes.run()
@@ -192,7 +192,7 @@ def test_file_that_comes_late_is_waited_for_by_the_queue() -> None:
 
 def test_what_is_said_is_as_old_as_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     """A status that is written late does not speak of a reload that is only about to be decided on."""
-    passes = WholePass(pods=1, file_patience=timedelta(0))
+    passes = WholeReconcile(pods=1, file_patience=timedelta(0))
     passes.cluster.on_cat = lambda _pod: Executed(0, "", "")
     decide = Plan.next
 
@@ -209,7 +209,7 @@ def test_what_is_said_is_as_old_as_what_was_decided(monkeypatch: pytest.MonkeyPa
 
 def test_file_that_never_comes_ends_the_rollout_by_its_time_out() -> None:
     """With the reason that names the file."""
-    passes = WholePass(pods=1, file_patience=timedelta(0))
+    passes = WholeReconcile(pods=1, file_patience=timedelta(0))
     passes.cluster.on_cat = lambda _pod: Executed(0, "", "")
     begun, failed = passes.clock.now(), passes.metrics.registry
     while not failed.get_sample_value("mailtls_rollouts_total", {"outcome": "failed"}):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mailtls.net.effects import PassEnded
+from mailtls.net.effects import ReconcileEnded
 from mailtls.net.shared_work import Busy, SharedWork
 
 
@@ -78,7 +78,7 @@ def test_pass_that_had_to_end_takes_nobody_with_it() -> None:
     def ended() -> str:
         entered.set()
         go.wait()
-        raise PassEnded
+        raise ReconcileEnded
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(work.do, "x", ended, 30.0)
@@ -86,5 +86,5 @@ def test_pass_that_had_to_end_takes_nobody_with_it() -> None:
         second = pool.submit(work.do, "x", lambda: "mine", 30.0)
         go.set()
         assert second.result() == "mine"
-        with pytest.raises(PassEnded):
+        with pytest.raises(ReconcileEnded):
             first.result()

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from builders.contexts import a_context, wanting
-from builders.passes import FIRST, PORT, SECOND, WANTED
-from builders.passes import Operator as AnyOperator
+from builders.reconciles import FIRST, PORT, SECOND, WANTED
+from builders.reconciles import Operator as AnyOperator
 from builders.stories import NOW
 from fakes.clock import WallClock
 from mailtls.api.spec import DataRef, Probe

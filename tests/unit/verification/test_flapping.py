@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from builders.contexts import wanting
-from builders.passes import FIRST, PORT, SECOND, WANTED
-from builders.passes import Operator as AnyOperator
+from builders.reconciles import FIRST, PORT, SECOND, WANTED
+from builders.reconciles import Operator as AnyOperator
 from builders.stories import DAY
 from fakes.clock import WallClock
 from mailtls.api.status import ServedCount

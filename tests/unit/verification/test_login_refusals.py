@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from builders.kube import basic_auth
-from builders.passes import FIRST, SECOND, WANTED, Operator
+from builders.reconciles import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
 from mailtls.api.spec import Probe
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy

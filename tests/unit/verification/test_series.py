@@ -6,7 +6,7 @@ from datetime import timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from builders.contexts import wanting
-from builders.passes import FIRST, SECOND, WANTED, Operator
+from builders.reconciles import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
 from mailtls.api.status import Attempts
 from mailtls.controller.status_writer import Reporter

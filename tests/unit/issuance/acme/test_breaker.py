@@ -18,7 +18,7 @@ from mailtls.issuance.acme import session
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.breaker import MOST_SERVERS, TRIES, Breaker, Gates
 from mailtls.issuance.acme.problem import AcmeProblem
-from mailtls.net.effects import PassEnded, guarded, within
+from mailtls.net.effects import ReconcileEnded, guarded, within
 from mailtls.reasons.reason import Reason
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -229,10 +229,10 @@ def test_pass_that_ends_while_it_looks_leaves_the_look_to_others(ca: HostileCa, 
         _problem(ca, accounts)
 
     def end() -> None:
-        raise PassEnded
+        raise ReconcileEnded
 
     gate = accounts._gates.of(ca.directory_url)
     gate.hurry()
-    with guarded(end), pytest.raises(PassEnded), gate.passing(str):
+    with guarded(end), pytest.raises(ReconcileEnded), gate.passing(str):
         end()
     assert gate._breaker.admits(datetime.now(UTC))

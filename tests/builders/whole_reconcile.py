@@ -97,7 +97,7 @@ class Servers:
         return Endpoint(target, self.clock.now(), (old,), "00" * 32)
 
 
-class WholePass:
+class WholeReconcile:
     """A resource with a stored certificate and so many pods that do not serve it yet."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Passes over the pods of a resource as the reconciler makes them, with servers that a test describes."""
+"""Reconciles over the pods of a resource as the reconciler makes them, with servers that a test describes."""
 
 from dataclasses import replace
 from threading import Event
