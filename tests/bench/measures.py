@@ -43,7 +43,7 @@ def latency(stage: Stage) -> Chapter:
             Figure(f"apply to Ready, slowest of {RUNS}", max(seconds), "s"),
             Figure("Kubernetes writes per issuance", writes / RUNS, "requests", WRITES_TARGET),
             Figure("Kubernetes reads per issuance", reads / RUNS, "requests"),
-            Figure("passes per issuance", (stage.operator.passes() - passes) / RUNS, "passes"),
+            Figure("reconciles per issuance", (stage.operator.passes() - passes) / RUNS, "reconciles"),
         ),
     )
 
@@ -117,7 +117,7 @@ def idle(stage: Stage) -> Chapter:
             Figure("idle: Kubernetes writes", writes, "requests", 0),
             Figure("idle: Kubernetes reads", len(rest) - writes, "requests", 0),
             Figure("idle: ACME requests", sum(stage.operator.acme_requests().values()) - acme, "requests", 0),
-            Figure("idle: passes", stage.operator.passes() - passes, "passes", 0),
+            Figure("idle: reconciles", stage.operator.passes() - passes, "reconciles", 0),
             Figure("idle: requests for the lease per minute", len(lease) / minutes, "requests"),
             Figure("idle: processor time per minute", (after.operator - before.operator) / minutes, "s"),
             Figure("idle: resident memory", stage.operator.resident_mebibytes(), "MiB"),
