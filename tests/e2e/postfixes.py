@@ -9,8 +9,8 @@ from typing import Any
 
 from fakes.clock import WallClock
 from mailservers.certificates import Authority, Served
+from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
-from mailtls.api.reading.workloads import PRESETS
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.workload import WorkloadState

@@ -6,7 +6,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from mailtls.api.reading.workloads import PRESETS
+from mailtls.api.presets import PRESETS
 from mailtls.api.spec import Desired, UpdateStrategy, Workload
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from mailtls.api.installation import AllowedNames, Feature, Features
+from mailtls.api.presets import PRESETS
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.spec import Defaults, parse, secret_name
-from mailtls.api.reading.workloads import PRESETS, default_policy
+from mailtls.api.reading.workloads import default_policy
 from mailtls.api.spec import (
     NO_CA,
     Acme,

@@ -1,10 +1,9 @@
 """Reads the workloads of a `MailServerTLS`: their ports, what is demanded there, and how they are reloaded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from types import MappingProxyType
 
+from mailtls.api.presets import PRESETS, Preset
 from mailtls.api.reading.acme import object_name
 from mailtls.api.reading.document import Node
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
@@ -22,38 +21,6 @@ from mailtls.probe.target import (
     parse_margin,
 )
 from mailtls.reasons.software import Software
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """What a workload may leave out; an empty tuple means that the user must give it, or that there is nothing."""
-
-    reload: tuple[str, ...] = ()
-    ports: tuple[Port, ...] = ()
-
-
-_MAIL = (
-    Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),  # RFC 3207 section 4: other servers may come without
-    Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),  # RFC 8314 section 3.3
-    Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
-)
-_IMAPS = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
-PRESETS: Mapping[Software, Preset] = MappingProxyType(
-    {
-        Software.POSTFIX: Preset(reload=("postfix", "reload"), ports=_MAIL),
-        Software.DOVECOT: Preset(
-            reload=("doveadm", "reload"),
-            ports=(Port(143, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.IMAP), _IMAPS),
-        ),
-        # Both run as process 1 of their container. `kill` is the shell's own, as small images have no other.
-        Software.EXIM: Preset(reload=("sh", "-c", "kill -HUP 1"), ports=_MAIL),
-        Software.HAPROXY: Preset(
-            reload=("sh", "-c", "kill -USR2 1"), ports=(Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED), _IMAPS)
-        ),
-        Software.OPENSMTPD: Preset(ports=_MAIL),  # reads its certificate only at its start: a restart is needed
-        Software.GENERIC: Preset(),
-    }
-)
 
 
 def default_policy(port: int, tls: TlsMode) -> TlsPolicy:
@@ -187,15 +154,8 @@ def _reload(node: Node, server: Software, how: UpdateStrategy) -> Reload | None:
         return None
     container, words = node.at("container"), node.at("command").items(64)
     command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
-    if not command and server is Software.OPENSMTPD:
-        raise node.refused(
-            "OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
-            " reload.command"
-        )
     if not command:
-        raise node.refused(
-            "a generic server's reload command is not known, so set reload.command, or set updateStrategy to Restart"
-        )
+        raise node.refused(PRESETS[server].no_reload)
     return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
 
 
