@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -13,6 +13,8 @@ class Clock(Protocol):
         """Return the time in UTC, with time zone."""
 
 
+CLOCK_SKEW: Final = timedelta(hours=1)
+"""Clocks differ by as much: a certificate that begins so soon counts as valid."""
 _PARTS = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?")
 
 

@@ -180,7 +180,7 @@ class Reconciler:
             log.warning("the failure could not be reported", error=str(lost))
 
     def _is_brief(self, context: Context, delay: float | None) -> bool:
-        """Whether an order was only just begun and is soon looked at again: not worth a write of the status."""
+        """Whether an order was only just begun and soon goes on: not worth a write of the status."""
         if context.issuance.order is None or context.snapshot.staged is None or delay is None:
             return False
         return delay <= BRIEF and self._clock.now() - context.snapshot.staged.staged_at < YOUNG

@@ -13,12 +13,11 @@ from mailtls.api.reading.spec import secret_name
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
-from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Stored, Truth
+from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Truth
 from mailtls.api.status_json import read, write, write_conditions
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, interruption, refusal
 from mailtls.controller.events import Events
-from mailtls.external.decide import accepted
 from mailtls.issuance.guard import to_remember
 from mailtls.issuance.state import IssuanceState
 from mailtls.issuance.storage import warnings
@@ -54,7 +53,7 @@ class Reporter:
         `now` is when the last step was decided on, so that what is said and what is done agree.
         """
         said = conditions(context, now)
-        context = context.with_snapshot(status=replace(context.snapshot.status, stored=_remembered(context)))
+        context = context.with_snapshot(status=replace(context.snapshot.status, stored=to_remember(context)))
         shown = write(report_of(context, said))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
@@ -225,10 +224,6 @@ def _handled_probe(context: Context) -> str | None:
     """A request for a probe is handled when the domains were checked, too; that comes after the pods."""
     asked, handled = context.domains.last_check, context.verification.handled_probe
     return handled if asked is None or asked.probe_requested == handled else context.snapshot.status.handled_probe
-
-
-def _remembered(context: Context) -> Stored | None:
-    return accepted(context) if context.desired.is_external else to_remember(context)
 
 
 def _is_new_refusal(failure: Failure | None, reported: Status, said: Iterable[Condition]) -> bool:

@@ -1,7 +1,6 @@
 """Examines what somebody else wrote into the Secret, by the roots that are trusted here, and asks the gate."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Self
@@ -16,7 +15,7 @@ from mailtls.context import Context
 from mailtls.external.decide import Examine
 from mailtls.external.policy import Candidate, GateInput, late_at, next_check_at, refusal
 from mailtls.external.state import ExternalState
-from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.acme.account_secrets import trusted_roots
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki import loading
 from mailtls.pki.served_certificate import read_served
@@ -64,16 +63,10 @@ class Examining(Executor):
             return Candidate(pair)
         chain = loading.certificates(pair.certificate.chain_pem.encode())
         der = tuple(each.public_bytes(Encoding.DER) for each in chain)
-        store = TrustStore(self._roots(desired), now, trusts_staging=True)
+        roots, _ = trusted_roots(self.trust_pem, desired.probe.trust, self.read)  # said where pods are probed
+        store = TrustStore(roots, now, trusts_staging=True)
         verification = store.verify(der, [crypto.X509.from_cryptography(each) for each in chain])
         return Candidate(pair, read_served(der[0]), verification)
-
-    def _roots(self, desired: Desired) -> str:
-        roots = [self.trust_pem]
-        if desired.probe.trust is not None:
-            with suppress(AcmeProblem):  # that they are missing is said where pods are probed
-                roots.append(self.read(desired.probe.trust).decode(errors="replace"))
-        return "\n".join(roots)
 
 
 def _again_at(candidate: Candidate, refused: Finding | None, now: datetime) -> datetime | None:

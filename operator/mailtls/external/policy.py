@@ -5,7 +5,7 @@ Each check names one fault, with what to do about it; the first fault wins.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from mailtls.api.spec import Desired
@@ -13,17 +13,14 @@ from mailtls.api.status import Stored
 from mailtls.hostname import is_named
 from mailtls.kube.snapshot import ServingSecret, Source
 from mailtls.pki.certificate import Certificate
-from mailtls.pki.served_certificate import ServedCertificate
+from mailtls.pki.served_certificate import WITHOUT_ISSUER, ServedCertificate, VerifyError
 from mailtls.probe.facts import Verification
 from mailtls.reasons.quoting import quote_all
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.times import format_minute
+from mailtls.times import CLOCK_SKEW, format_minute
 
-CLOCK_SKEW: Final = timedelta(hours=1)  # CAs back-date by as much
 LEFT_WHEN_LATE: Final = 4
 """Issuers renew when a third of the lifetime is left; with less than a quarter left they are late."""
-_EXPIRED, _SELF_SIGNED = 10, 18  # X509_V_ERR_*
-_ISSUER_MISSING: Final = frozenset({2, 20, 21})
 _TEMPORARY: Final = "CN=cert-manager.local"  # who signs what cert-manager puts in while it waits for the real one
 
 
@@ -160,16 +157,16 @@ def chain_is_untrusted(given: GateInput) -> Finding | None:
     if certificate is None or chain is None or chain.code == 0:
         return None
     trust = "name its root by spec.probe.trust, or in the Helm values by trust"
-    if chain.code == _SELF_SIGNED:
+    if chain.code == VerifyError.SELF_SIGNED:
         words = f"It is self-signed, such as one that stands in until the first is issued: wait for that, or {trust}."
         return Finding(Reason.SELF_SIGNED, words)
     if _TEMPORARY in certificate.issuer:
         words = "It is cert-manager's temporary certificate, which no mail client trusts: the real one is waited for."
         return Finding(Reason.SELF_SIGNED, words)
-    if chain.code in _ISSUER_MISSING and chain.depth == 0:
+    if chain.code in WITHOUT_ISSUER and chain.depth == 0:
         words = f"The certificate of its issuer is neither in tls.crt nor trusted: store the full chain, or {trust}."
         return Finding(Reason.INCOMPLETE_CHAIN, words)
-    if chain.code == _EXPIRED:
+    if chain.code == VerifyError.EXPIRED:
         return Finding(
             Reason.CERTIFICATE_EXPIRED, "A certificate above the leaf has expired: store the CA's current chain."
         )

@@ -4,7 +4,6 @@
 is saved; 4. the rest can be read again from the CA at any time. A crash between any two lines costs one reconcile.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Event
@@ -17,6 +16,7 @@ from mailtls.context import Context
 from mailtls.issuance import guard, keys
 from mailtls.issuance import storage as store
 from mailtls.issuance.acme.account import Account
+from mailtls.issuance.acme.account_secrets import trusted_roots
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.chain import is_anchored
 from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
@@ -218,12 +218,10 @@ class Issuing(Executor):
         return context.with_issuance(chain=chain)
 
     def _roots(self, desired: Desired) -> str:
-        """Roots to trust besides the system's: the installation's, and those that the resource names."""
-        roots = [self.trust_pem, self.accounts.secrets.roots(desired.acme)]
-        if desired.probe.trust is not None:
-            with suppress(AcmeProblem):  # that they are missing is said where pods are probed
-                roots.append(self.accounts.secrets.read(desired.probe.trust).decode(errors="replace"))
-        return "\n".join(roots)
+        """Roots to trust besides the system's: those of the CA too."""
+        secrets = self.accounts.secrets
+        roots, _ = trusted_roots(self.trust_pem, desired.probe.trust, secrets.read)  # said where pods are probed
+        return f"{roots}\n{secrets.roots(desired.acme)}"
 
     def store(self, context: Context, _step: StoreCertificate) -> Context:
         """Write the new pair, when every check lets it through."""

@@ -15,6 +15,7 @@ from typing import Final
 from mailtls.api.spec import Desired, Place
 from mailtls.api.status import HistoryEntry, Stored
 from mailtls.context import Context
+from mailtls.external.decide import accepted
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.net.backoff import NAMESAKE
 from mailtls.reasons.reason import Finding, Reason
@@ -230,8 +231,13 @@ def noted(context: Context, now: datetime) -> Context:
 
 
 def to_remember(context: Context) -> Stored | None:
-    """What the status keeps: what is in the Secret while that is ours and as it should be, else what it kept before."""
+    """What the status keeps: what is in the Secret while that is ours and as it should be, else what it kept before.
+
+    Of a Secret that somebody else writes: what has passed the gate last.
+    """
     secret = context.snapshot.secret
+    if context.desired.is_external:
+        return accepted(context)
     if not secret.exists or not secret.is_ours or secret.foreign or not _is_whole(secret) or is_replaced(context):
         return context.snapshot.status.stored
     return Stored(secret.name, secret.uid, _leaf(secret))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from mailtls.api.status import HistoryEntry
 from mailtls.context import Context
@@ -11,9 +11,7 @@ from mailtls.issuance.schedule import after_storing
 from mailtls.pki.certificate import Certificate
 from mailtls.reasons.quoting import quote_all
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.times import format_minute
-
-CLOCK_SKEW = timedelta(hours=1)  # CAs back-date by as much
+from mailtls.times import CLOCK_SKEW, format_minute
 
 
 @dataclass(frozen=True, slots=True)

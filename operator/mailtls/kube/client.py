@@ -222,7 +222,7 @@ class KubernetesCluster:
             body = json.dumps(request.body).encode()
         path = f"{route.prefix}{request.path}"
         if request.method != "GET":
-            before_effect()  # here, so that a write that is tried again is looked at again
+            before_effect()  # here, so that the check is made again for a write that is tried again
         response = route.pool.urlopen(
             request.method,
             f"{path}?{urlencode(request.query)}" if request.query else path,

@@ -56,7 +56,7 @@ REFUSED_PORT: Final = Backoff("refused-port", _SECOND, 5 * _MINUTE, factor=0.5)
 RECONCILE: Final = Backoff("reconcile", _SECOND, 5 * _MINUTE, jitter=-0.5)
 """Reconciles that failed, because the API server was away or by a defect of ours."""
 CONFLICT: Final = Backoff("conflict", _SECOND / 10, 5 * _MINUTE, jitter=-0.5)
-"""Reconciles that met an object which somebody else wrote meanwhile: look again soon."""
+"""Reconciles that met an object which somebody else wrote meanwhile: read it again soon."""
 API_REQUEST: Final = Backoff("api-request", _SECOND / 10, _SECOND, factor=3, jitter=0.3)
 """Requests to the API server that are sent again within one call."""
 LEADER: Final = Backoff("leader", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
@@ -71,9 +71,11 @@ WATCHED_POD: Final = Backoff("watched-pod", 2 * _SECOND, _MINUTE / 2, factor=0.1
 """The same where an event comes when their state changes."""
 FILE: Final = Backoff("file", _SECOND / 5, 2 * _SECOND, factor=1.5)
 """A mounted file that the kubelet is about to write, within one step."""
+LATE_FILE: Final = Backoff("late-file", 5 * _SECOND, 5 * _SECOND)
+"""The same from step to step: the kubelet was woken, and takes its time."""
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, EXEC, PROBE, REFUSED_PORT, RECONCILE, CONFLICT,
     API_REQUEST, LEADER,
 )  # fmt: skip
-ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE)
+ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, LATE_FILE)
 """What kopf begins again is not ours to count, and what is only waited for has not failed."""

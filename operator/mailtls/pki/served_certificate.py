@@ -6,7 +6,7 @@ How good its key is follows the bands of the Dutch NCSC's guidelines for TLS.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeVar
@@ -21,6 +21,23 @@ from mailtls.reasons.quoting import quote
 from mailtls.times import format_minute
 
 _Read = TypeVar("_Read")
+
+
+class VerifyError(IntEnum):
+    """What OpenSSL says of a chain: its X509_V_ERR_* that have a sentence of their own here."""
+
+    ISSUER_MISSING = 2
+    NOT_YET_VALID = 9
+    EXPIRED = 10
+    SELF_SIGNED = 18
+    SELF_SIGNED_IN_CHAIN = 19
+    ISSUER_NOT_FOUND = 20
+    LEAF_ALONE = 21
+
+
+WITHOUT_ISSUER: Final = frozenset({VerifyError.ISSUER_MISSING, VerifyError.ISSUER_NOT_FOUND, VerifyError.LEAF_ALONE})
+WITHOUT_ROOT: Final = WITHOUT_ISSUER | {VerifyError.SELF_SIGNED_IN_CHAIN}
+"""Of chains that lead to no root that is trusted here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ def _how_far(context: Context, now: datetime) -> Verdict:
         return Verdict.pending(NO_CERTIFICATE if certificate is None else NOT_PROBED)
     step = next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now)
     if isinstance(step, RolledOut):
-        return Verdict.true(Reason.ROLLED_OUT, "Every pod has the certificate.")
+        said = ("Every pod has the certificate.", *(note.message for note in step.notes))
+        return Verdict.true(Reason.ROLLED_OUT, " ".join(said))
     trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
     trouble = context.rollout.failure.finding if context.rollout.failure else trouble
     if not usable(context, now):

@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 
 from mailtls.api.spec import Workload
 from mailtls.kube.workload import PodState
-from mailtls.net.backoff import EXEC
+from mailtls.net.backoff import EXEC, LATE_FILE
 from mailtls.reasons.reason import Finding, Reason
-
-FILE_AGAIN_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ Action = ReloadPod | RestartWorkload | ReplacePod
 
 @dataclass(frozen=True, slots=True)
 class WaitForPods:
-    """Nothing to do but look again at `until`; `finding` says what is awaited."""
+    """Nothing to do until `until`, when pods are read again; `finding` says what is awaited."""
 
     finding: Finding
     until: datetime
@@ -139,8 +137,10 @@ class RollProgress:
     def _putting_off(self, step: Action, fault: Finding, now: datetime) -> "RollProgress":
         before = self.put_off.get(step.subject)
         since, tries = (before.since, before.tries + 1) if before else (now, 1)
-        again_at = now + (FILE_AGAIN_AFTER if fault.reason is Reason.FILE_NOT_UPDATED else EXEC.after(tries))
-        return replace(self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, again_at)})
+        backoff = LATE_FILE if fault.reason is Reason.FILE_NOT_UPDATED else EXEC
+        return replace(
+            self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, now + backoff.after(tries))}
+        )
 
     def deadline(self, subject: str) -> datetime:
         """When waiting for `subject` ends: a full time-out after this attempt acted on it, or began."""

@@ -13,7 +13,6 @@ from mailtls.verification.evidence import PASSING, Evidence, Flaw, flaws
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between probes of a server that was just reloaded or has just started."""
-"""Between looks at pods that take their time."""
 WATCHED = frozenset({Reason.POD_NOT_READY, Reason.ROLLING_OUT})
 """What the status of a workload shows as well, which wakes the resource at once."""
 VOLUME_LAG = timedelta(minutes=2)
@@ -95,16 +94,16 @@ class View:
         return timedelta(0) <= self.now - pod.started_at < self.progress.settle
 
     def wait(self, finding: Finding, pause: timedelta) -> WaitForPods:
-        """Look again after `pause`."""
+        """Wait for `pause`."""
         return WaitForPods(finding, self.now + pause)
 
     def wait_for(self, finding: Finding, subject: str) -> WaitForPods:
-        """Look again after a pause that grows with the time for which `subject` is waited for."""
+        """Wait for a pause that grows with the time for which `subject` is waited for."""
         waited = self.now - self.progress.acted_at.get(subject, self.progress.started_at)
         return self.wait(finding, (WATCHED_POD if finding.reason in WATCHED else POD).after_failing_for(waited))
 
     def wait_or_fail(self, finding: Finding, subject: str) -> RollStep:
-        """Look again until the time-out for `subject` has passed."""
+        """Wait until the time-out for `subject` has passed."""
         deadline = self.progress.deadline(subject)
         if self.now >= deadline:
             return RolloutFailed(finding)

@@ -9,14 +9,14 @@ import structlog
 from mailtls.api.reading.acme import STAGING
 from mailtls.api.spec import DataRef, Desired
 from mailtls.context import Context
-from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.acme.account_secrets import trusted_roots
 from mailtls.kube.interface import Cluster
 from mailtls.kube.references import References, next_recheck_at, trial_login
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
 from mailtls.probe.prober import SupportsProbe
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target
-from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
 from mailtls.verification.decide import ConfirmPods, ProbePods, ProbeRoutes, RecheckRoots, roots_changed, verified_anew
@@ -121,7 +121,7 @@ class Probing(Executor):
     ) -> Sequence[Endpoint]:
         """Probe these targets for the stored certificate, and know of other resources' certificates."""
         desired, leaf = context.desired, context.leaf
-        roots, without = self._roots(desired)
+        roots, without = trusted_roots(self.trust_pem, desired.probe.trust, self.read)
         expected = Expected(
             leaf.sha256 if leaf is not None else None,
             roots,
@@ -142,18 +142,6 @@ class Probing(Executor):
             return found
         kept = Secrets(self.cluster).leaves(desired.key.namespace)
         return [_without_kept(each, kept) for each in found]
-
-    def _roots(self, desired: Desired) -> tuple[str, Finding | None]:
-        """Roots to trust besides the system's, and a warning where those of `probe.trust` are missing."""
-        if desired.probe.trust is None:
-            return self.trust_pem, None
-        try:
-            return f"{self.trust_pem}\n{self.read(desired.probe.trust).decode(errors='replace')}", None
-        except AcmeProblem as missing:
-            words = (
-                f"{missing.finding.message.rstrip('.')}, as probe.trust names it; its roots are not trusted until then."
-            )
-            return self.trust_pem, Finding(missing.finding.reason, words, Severity.WARN)
 
 
 def _names_served(context: Context) -> tuple[str, ...]:

@@ -138,6 +138,15 @@ def test_rollout_that_mended_itself_is_rolled_out() -> None:
     assert said(have, workloads=(POSTFIX,))[ConditionType.ROLLED_OUT].status is Truth.TRUE
 
 
+def test_what_fails_at_the_next_certificate_is_said_while_all_is_well() -> None:
+    """Every pod has this certificate; no pod will have the next one."""
+    mount = Finding(Reason.SUB_PATH_MOUNT, "Mount the whole volume.")
+    have = proven()
+    states = tuple(replace(each, finding=mount) for each in have.snapshot.workloads or ())
+    out = said(have.with_snapshot(workloads=states), workloads=(POSTFIX,))[ConditionType.ROLLED_OUT]
+    assert (out.status, out.message) == (Truth.TRUE, "Every pod has the certificate. Mount the whole volume.")
+
+
 def test_transition_time_moves_only_when_the_status_flips() -> None:
     """A new reason under the same status is no transition."""
     before = conditions(a_context(secret=MISSING), NOW)

@@ -79,9 +79,9 @@ def _streams(listener: socket.socket, respond: Respond) -> None:
                     connection.sendall(struct.pack("!H", len(answer)) + answer)
 
 
-def reader(server: str, seconds: float = 2.0) -> DomainReader:
+def reader(server: str, seconds: float = 4.0) -> DomainReader:
     """Read through that resolver, with little patience."""
-    return DomainReader(ResolverSettings((server,), timeout=seconds, overall=4.0))
+    return DomainReader(ResolverSettings((server,), timeout=seconds, overall=20.0))
 
 
 def with_records(kind: str, *values: str) -> Respond:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -16,7 +17,7 @@ from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.acme.session import Identity
 from mailtls.kube.interface import ApiError, Cluster, Conflict, Unreachable
 from mailtls.kube.references import object_path
-from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.reason import Finding, Reason, Severity
 
 _log = structlog.get_logger(__name__)
 KEY_ENTRY = "account.key"
@@ -154,6 +155,23 @@ def _content(found: Json, ref: DataRef) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except binascii.Error:
         raise missing(f"Repair the entry {ref.key} of the {ref.kind} {ref.namespace}/{ref.name}") from None
+
+
+def trusted_roots(
+    installation: str, named: DataRef | None, read: Callable[[DataRef], bytes]
+) -> tuple[str, Finding | None]:
+    """Return the roots to trust besides the system's, in PEM: the installation's, and those of `spec.probe.trust`.
+
+    With a warning where those that are named cannot be read: they are not trusted until then.
+    """
+    if named is None:
+        return installation, None
+    try:
+        return f"{installation}\n{read(named).decode(errors='replace')}", None
+    except AcmeProblem as absent:
+        said = absent.finding
+        words = f"{said.message.rstrip('.')}, as probe.trust names it; its roots are not trusted until then."
+        return installation, Finding(said.reason, words, Severity.WARN)
 
 
 def missing(message: str) -> AcmeProblem:

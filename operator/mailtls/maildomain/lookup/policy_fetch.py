@@ -15,13 +15,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from mailtls.maildomain.facts import StsFault, StsFetch
 from mailtls.net.addresses import AddressPolicy
 from mailtls.pki.roots import add_roots, missing_roots
+from mailtls.pki.served_certificate import WITHOUT_ROOT
 from mailtls.reasons.quoting import quote, shorten
 
 PATH: Final = "/.well-known/mta-sts.txt"
 LARGEST_POLICY: Final = 65536  # RFC 8461 section 3.3 suggests 64 kilobytes
 LONGEST_SECONDS: Final = 60.0  # and one minute
 _HTTPS: Final = 443
-_UNTRUSTED: Final = frozenset({2, 19, 20, 21})  # X509_V_ERR_* of chains that lead to no root of ours
 
 
 class PolicyFetcher:
@@ -62,7 +62,7 @@ class PolicyFetcher:
     def _distrusted(self, error: Any) -> StsFetch:
         """Say whose fault it is: without roots no certificate can be trusted, and the server's may be good."""
         missing = "" if self._has_own_roots else missing_roots()
-        if missing and getattr(error, "verify_code", 0) in _UNTRUSTED:
+        if missing and getattr(error, "verify_code", 0) in WITHOUT_ROOT:
             return StsFetch(StsFault.NO_ROOTS, missing)
         return StsFetch(StsFault.CERTIFICATE, _objection(error))
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mailtls.pki.served_certificate import KeyBand, ServedCertificate, describe, key_band
+from mailtls.pki.served_certificate import WITHOUT_ISSUER, KeyBand, ServedCertificate, VerifyError, describe, key_band
 from mailtls.probe.checks.input import CheckInput, chain
 from mailtls.probe.facts import Verification
 from mailtls.reasons.quoting import quote
@@ -11,13 +11,9 @@ from mailtls.times import format_minute
 
 NAMES_SHOWN: Final = 5
 _WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
-_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 9, 10, 18, 19  # X509_V_ERR_*
-_ISSUER_MISSING: Final = frozenset({2, 20, 21})
 _BUNDLE_UNREADABLE: Final = -1
 _STORE_EMPTY: Final = -2
-_NAMED: Final = _ISSUER_MISSING | {
-    *(0, _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _BUNDLE_UNREADABLE, _STORE_EMPTY)
-}
+_NAMED: Final = frozenset({0, _BUNDLE_UNREADABLE, _STORE_EMPTY, *VerifyError})
 _STAGING: Final = "(STAGING)"  # how all names of Let's Encrypt's staging CA begin
 
 
@@ -65,7 +61,7 @@ def certificate_is_expired(given: CheckInput) -> Finding | None:
             f"A certificate above the leaf has expired ({verdict.words}): serve the CA's current chain.",
             evidence=chain(given),
         )
-        if verdict.code == _EXPIRED and verdict.depth
+        if verdict.code == VerifyError.EXPIRED and verdict.depth
         else None
     )
 
@@ -86,7 +82,7 @@ def certificate_is_not_yet_valid(given: CheckInput) -> Finding | None:
             f"A certificate above the leaf is not valid yet ({verdict.words}): check this machine's clock.",
             evidence=chain(given),
         )
-        if verdict.code == _NOT_YET_VALID and verdict.depth
+        if verdict.code == VerifyError.NOT_YET_VALID and verdict.depth
         else None
     )
 
@@ -100,7 +96,7 @@ def certificate_is_self_signed(given: CheckInput) -> Finding | None:
             f"{given.wording.trust}.",
             evidence=chain(given),
         )
-        if _verification(given).code == _SELF_SIGNED
+        if _verification(given).code == VerifyError.SELF_SIGNED
         else None
     )
 
@@ -113,8 +109,8 @@ def root_is_untrusted(given: CheckInput) -> Finding | None:
     if verdict.code == _STORE_EMPTY:
         message = f"{verdict.words} A private CA's root can be named by {given.wording.trust}."
         return Finding(Reason.UNTRUSTED_ROOT, message, evidence=describe(given.leaf))
-    above = verdict.code in _ISSUER_MISSING and verdict.depth > 0
-    if verdict.code != _SELF_SIGNED_IN_CHAIN and not above:
+    above = verdict.code in WITHOUT_ISSUER and verdict.depth > 0
+    if verdict.code != VerifyError.SELF_SIGNED_IN_CHAIN and not above:
         return None
     last = given.chain[-1] if given.chain else None
     if last and _STAGING in last.issuer:
@@ -149,7 +145,7 @@ def certificate_is_for_trials(given: CheckInput) -> Finding | None:
 def chain_is_incomplete(given: CheckInput) -> Finding | None:
     """The leaf's issuer was not sent along; browsers may forgive that, mail servers do not."""
     verdict = _verification(given)
-    if verdict.code not in _ISSUER_MISSING or verdict.depth > 0:
+    if verdict.code not in WITHOUT_ISSUER or verdict.depth > 0:
         return None
     issuer = given.leaf.issuer if given.leaf else "its issuer"
     return Finding(

@@ -14,6 +14,7 @@ from mailtls.hostname import address_in
 from mailtls.pki import loading
 from mailtls.pki.loading import certificates
 from mailtls.pki.roots import missing_roots, root_places
+from mailtls.pki.served_certificate import WITHOUT_ROOT
 from mailtls.probe.facts import Fault, Session, Verification
 from mailtls.reasons.quoting import quote, shorten
 
@@ -27,7 +28,6 @@ def staging_roots() -> tuple[x509.Certificate, ...]:
 # No codes of OpenSSL: the extra roots are no certificates, and there are no roots at all.
 UNREADABLE_ROOTS: Final = -1
 NO_ROOTS: Final = -2
-_UNTRUSTED: Final = frozenset({2, 19, 20, 21})  # X509_V_ERR_* of chains that lead to no root of ours
 
 
 class TrustStore:
@@ -76,7 +76,7 @@ class TrustStore:
             path = crypto.X509StoreContext(store, chain[0], chain[1:]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, words = error.errors
-            if self._missing and code in _UNTRUSTED:
+            if self._missing and code in WITHOUT_ROOT:
                 return Verification(NO_ROOTS, depth, self._missing)
             return Verification(code, depth, shorten(str(words)))
         is_trial = path[-1].to_cryptography() in staging_roots()
