@@ -44,6 +44,16 @@ def certificate_name(text: str) -> str:
     return name
 
 
+def client_name(text: str) -> str:
+    """Normalise the name by which a client of SMTP introduces itself (RFC 5321 section 4.1.1.1).
+
+    Raises ValueError with the sentence to show a person.
+    """
+    if "*" in text:
+        raise ValueError(_NOT_A_HOST)
+    return certificate_name(text)
+
+
 def is_named(host: str, names: Collection[str]) -> bool:
     """Whether one of a certificate's names is for `host` (RFC 9525 section 6.3: a wildcard is one whole label)."""
     wanted = host.lower().rstrip(".")

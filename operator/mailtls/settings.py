@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mailtls.api.installation import AllowedNames, Features, parse_features
-from mailtls.hostname import name_glob
+from mailtls.hostname import client_name, name_glob
 from mailtls.issuance.acme.order_rate import Budget, parse_budget
 from mailtls.net.addresses import AddressPolicy, Endpoints, Network, parse_networks
 from mailtls.times import parse_duration
@@ -58,6 +58,7 @@ class Settings:
     max_concurrent_reconciles: int = 16
     probe_concurrency: int = 50
     probe_interval: timedelta = timedelta(hours=1)
+    probe_client_name: str = ""
     log_format: LogFormat = LogFormat.JSON
     log_level: str = "info"
     metrics_port: int = 8080
@@ -94,6 +95,7 @@ class Settings:
             "max_concurrent_reconciles": read("MAILTLS_MAX_CONCURRENT_RECONCILES", _whole(1, 512)),
             "probe_concurrency": read("MAILTLS_PROBE_CONCURRENCY", _whole(1, 10_000)),
             "probe_interval": read("MAILTLS_PROBE_INTERVAL", _interval),
+            "probe_client_name": read("MAILTLS_PROBE_CLIENT_NAME", client_name),
             "log_format": read("MAILTLS_LOG_FORMAT", _log_format),
             "log_level": read("MAILTLS_LOG_LEVEL", _log_level),
             "metrics_port": read("MAILTLS_METRICS_PORT", _whole(1, HIGHEST_PORT)),

@@ -239,7 +239,8 @@ class Probe:
 
     `deep_interval`, where given, is how often a sweep is deep whatever `depth` says.
     `auth_secret` names a Secret of type kubernetes.io/basic-auth in the resource's namespace, for a trial login.
-    `public` is there when `routes` say so.
+    `public` is there when `routes` say so. `client_name` is what SMTP and LMTP servers are greeted with; empty: the
+    operator's address.
     """
 
     interval: timedelta = timedelta(hours=1)
@@ -250,6 +251,7 @@ class Probe:
     thresholds: Thresholds = field(default_factory=Thresholds)
     routes: frozenset[Route] = frozenset({Route.PODS})
     public: PublicName | None = None
+    client_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,14 @@ def probe(
             metavar="ADDRESS",
         ),
     ] = None,
+    client_name: Annotated[
+        str | None,
+        typer.Option(
+            help="Greet SMTP and LMTP servers by this host name (EHLO). Default: this machine's address.",
+            rich_help_panel=_WHO,
+            metavar="NAME",
+        ),
+    ] = None,
     auth_user: Annotated[
         str | None,
         typer.Option(
@@ -181,6 +189,7 @@ def probe(
                 concurrency=concurrency,
                 proxy_protocol=proxy_protocol,
                 xclient=xclient,
+                client_name=client_name,
                 login=_login(auth_user),
             )
         )

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailtls.cli.output.words import safe
 from mailtls.cli.survey import BOTH_FAMILIES, ONLY_IPV4, ONLY_IPV6, Preamble, Request
 from mailtls.cli.targets import BadTarget, Kind, read_ports, read_target
+from mailtls.hostname import client_name
 from mailtls.maildomain.name import address_of, domain_name, selector_name
 from mailtls.net.resolver import ResolverSettings
 from mailtls.pki.loading import BUNDLE, certificates
@@ -27,7 +28,6 @@ from mailtls.probe.target import (
     parse_margin,
 )
 
-_CONNECT_SHARE: Final = 0.5
 _WAITING: Final = 10  # so many more may wait for servers that do not answer
 _LARGEST_FILE: Final = 4 * 1024 * 1024
 _Choice = TypeVar("_Choice")
@@ -57,6 +57,7 @@ class Options:
     concurrency: int = 50
     proxy_protocol: str | None = None
     xclient: str | None = None
+    client_name: str | None = None
     login: tuple[str, str] | None = field(default=None, repr=False)  # user and password
 
 
@@ -108,14 +109,12 @@ def _preamble(options: Options) -> Preamble:
 
 def _limits(options: Options) -> Limits:
     """Stretch all phases with a longer time-out; of a shorter one each phase may take what it usually does."""
-    whole, usual = options.timeout, Limits()
-    longer = max(1.0, whole / usual.overall)
-    return Limits(
-        connect=min(usual.connect * longer, whole * _CONNECT_SHARE),
-        dialog=min(usual.dialog * longer, whole),
-        handshake=min(usual.handshake * longer, whole),
-        overall=whole,
+    usual = Limits()
+    longer = max(1.0, options.timeout / usual.overall)
+    return replace(
+        usual.lasting(options.timeout),
         inspection=usual.inspection * longer,
+        names=usual.names * longer,
         concurrency=options.concurrency,
         connections=max(options.concurrency, min(usual.connections, _WAITING * options.concurrency)),
     )
@@ -131,12 +130,20 @@ def _expected(options: Options) -> Expected:
         trusts_staging=options.staging,
         thresholds=_thresholds(options),
         by_hand=True,
+        client_name=_client_name(options),
     )
     if options.expect_cert is None:
         return anything
     leaf = _certificates(_read(options.expect_cert), options.expect_cert)[0]
     fingerprint = sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
     return replace(anything, leaf_sha256=fingerprint, not_before=leaf.not_valid_before_utc)
+
+
+def _client_name(options: Options) -> str:
+    try:
+        return client_name(options.client_name) if options.client_name else ""
+    except ValueError as refusal:
+        raise BadTarget(f"For --client-name {refusal}.") from None
 
 
 def _thresholds(options: Options) -> Thresholds:

@@ -83,6 +83,7 @@ def defaults_of(settings: Settings, registry: Registry = SOLVERS) -> Defaults:
         acme,
         settings.acme_allowed_names,
         probe_interval=settings.probe_interval,
+        probe_client_name=settings.probe_client_name,
         features=settings.disabled_features,
     )
 

@@ -5,16 +5,20 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from OpenSSL import SSL
 
 from mailtls.probe.facts import Facts, Fault, Phase, Stop
 from mailtls.probe.protocols.choice import Stage, dialog_for, farewell
 from mailtls.probe.protocols.dialog import Dialog
-from mailtls.probe.target import Target, TlsMode
+from mailtls.probe.target import Port, Target, TlsMode
 from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient, TrustStore
 from mailtls.probe.wire import TlsWire, Wire
 from mailtls.reasons.quoting import quote, shorten
+
+_CONNECT_SHARE: Final = 0.5
+_MARGIN: Final = 2.0  # seconds to judge what was seen, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,29 @@ class Limits:
     busy: float = 0.5
     connections: int = 500
 
+    def lasting(self, seconds: float) -> "Limits":
+        """Let a conversation take so long; its phases stretch with it, and in a shorter one take no more than it."""
+        longer = max(1.0, seconds / self.overall)
+        return replace(
+            self,
+            connect=min(self.connect * longer, seconds * _CONNECT_SHARE),
+            dialog=min(self.dialog * longer, seconds),
+            handshake=min(self.handshake * longer, seconds),
+            overall=seconds,
+        )
+
+    def at(self, port: Port) -> "Limits":
+        """Return the limits that hold at a port."""
+        return self if port.timeout is None else self.lasting(port.timeout.total_seconds())
+
+    def until(self, ends_at: float | None) -> "Limits":
+        """Leave the extra connections what a slow conversation has left of the time for all, by the loop's clock."""
+        if ends_at is None:
+            return self
+        left = max(0.0, ends_at - asyncio.get_running_loop().time() - _MARGIN)
+        inspection = min(self.inspection, left * self.inspection / (self.inspection + self.names))
+        return replace(self, inspection=inspection, names=min(self.names, left - inspection))
+
 
 class Halt(Exception):
     """The conversation cannot go on; carries where and why."""
@@ -53,8 +80,11 @@ class Conversation:
 
     _wire: type[Wire] = Wire
 
-    def __init__(self, target: Target, context: SSL.Context, trust: TrustStore, limits: Limits) -> None:
+    def __init__(
+        self, target: Target, context: SSL.Context, trust: TrustStore, limits: Limits, *, client_name: str = ""
+    ) -> None:
         self._target, self._context, self._trust, self._limits = target, context, trust, limits
+        self._client_name = client_name
         self._deadline = asyncio.get_running_loop().time() + limits.overall
         self._phase = Phase.CONNECT
         self._facts = Facts()
@@ -102,7 +132,7 @@ class Conversation:
             return wire
 
     async def _start_tls(self, wire: Wire) -> None:
-        dialog = dialog_for(self._target.port, Stage.BEFORE_TLS, wire.client_name)
+        dialog = dialog_for(self._target.port, Stage.BEFORE_TLS, self._client_name or wire.client_name)
         await self._hold_dialog(wire, dialog)
         if dialog.surplus:  # sent before our ClientHello, so it cannot be TLS (RFC 3207 section 6)
             raise Halt(Stop(Phase.HANDSHAKE, Fault.NOT_TLS, quote(dialog.surplus)))
@@ -131,7 +161,7 @@ class Conversation:
     async def _greet_in_tls(self, wire: Wire, tls: TlsClient) -> None:
         port = self._target.port
         stage = Stage.AFTER_STARTTLS if port.tls_mode is TlsMode.START_TLS else Stage.INSIDE_TLS
-        await self._hold_dialog(TlsWire(wire, tls), dialog_for(port, stage, wire.client_name))
+        await self._hold_dialog(TlsWire(wire, tls), dialog_for(port, stage, self._client_name or wire.client_name))
 
     def _goodbye(self, tls: TlsClient) -> bytes:
         with suppress(HandshakeFailed):  # all is known by now: a session that breaks here costs only the courtesy

@@ -229,7 +229,8 @@ class Inspector:
         return TlsClient(client_context(offer), name, ticket)
 
     def _connection(self) -> ExtraConnection:
-        return ExtraConnection(self._target, client_context(), self._trust, self._limits)
+        name = self._expected.client_name
+        return ExtraConnection(self._target, client_context(), self._trust, self._limits, client_name=name)
 
 
 def _server_name(question: Question, target: Target) -> str:

@@ -197,12 +197,13 @@ class Prober:
     ) -> list[tuple[Endpoint, Facts]]:
         """Probe all targets; of the facts what is `kept` outlives the verdict alone: servers show a lot."""
         party, left = object(), _left()
+        ends_at = None if left is None else asyncio.get_running_loop().time() + left
         trust = TrustStore(expected.extra_roots_pem, self._now(), trusts_staging=expected.trusts_staging)
 
         async def one(target: Target) -> tuple[Endpoint, Facts]:
             try:
                 async with asyncio.timeout(left), self._limiter.admitted(party):
-                    endpoint, facts = await self._endpoint(target, expected, depth, trust)
+                    endpoint, facts = await self._endpoint(target, expected, depth, trust, ends_at)
                     return endpoint, kept(facts)
             except TimeoutError:
                 return Endpoint(target, self._now(), (_TOO_LATE,)), Facts()
@@ -210,14 +211,15 @@ class Prober:
         return await asyncio.gather(*(one(target) for target in targets))
 
     async def _endpoint(
-        self, target: Target, expected: Expected, depth: Depth, trust: TrustStore
+        self, target: Target, expected: Expected, depth: Depth, trust: TrustStore, ends_at: float | None
     ) -> tuple[Endpoint, Facts]:
         try:
-            conversation = Conversation(target, self._context, trust, self._limits)
+            limits, name = self._limits.at(target.port), expected.client_name
+            conversation = Conversation(target, self._context, trust, limits, client_name=name)
             facts = await conversation.hold()
             if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to inspect
                 first = FirstSession(facts.session, conversation.ticket)
-                inspector = Inspector(target, expected, trust, self._limits)
+                inspector = Inspector(target, expected, trust, limits.until(ends_at))
                 facts = replace(facts, inspection=await inspector.inspect(depth, first))
             return self._judge(target, expected, facts, self._now()), facts
         except Exception as error:  # noqa: BLE001 - one odd target must not cost the verdict on the others

@@ -163,7 +163,7 @@ class Port:
     """One port of every pod of a workload that must serve the certificate.
 
     `xclient_address`, on ports of SMTP and LMTP only, is whom the probe claims to be by Postfix' XCLIENT. `thresholds`
-    are those of this port in place of the resource's.
+    are those of this port in place of the resource's. `timeout` is how long one conversation may take; None: the usual.
     """
 
     port: int
@@ -173,6 +173,7 @@ class Port:
     proxy_protocol: ProxyProtocol = ProxyProtocol.NONE
     xclient_address: str | None = None
     thresholds: PortThresholds | None = None
+    timeout: timedelta | None = None
 
     @property
     def is_for_users(self) -> bool:
@@ -226,7 +227,8 @@ class Expected:
     leaf, where given, distinguishes an older certificate from a foreign one. `login`, where given, is tried by full and
     deep probes. `trusts_staging`: the roots of Let's Encrypt's staging CA are trusted too, with a warning. `by_hand`:
     somebody reads the findings who runs no operator. `names`: all that the stored certificate is for, the target's
-    own among them; full and deep probes send each of them as SNI.
+    own among them; full and deep probes send each of them as SNI. `client_name` is what SMTP and LMTP servers are
+    greeted with; empty: the address that the connection comes from.
     """
 
     leaf_sha256: str | None = None  # hex of the DER leaf
@@ -237,6 +239,7 @@ class Expected:
     by_hand: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
     names: tuple[str, ...] = ()
+    client_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

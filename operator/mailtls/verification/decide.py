@@ -21,7 +21,7 @@ from mailtls.verification.schedule import (
 )
 from mailtls.verification.state import is_untrusted
 
-MANY_CONNECTIONS: Final = Deadline(120.0, "a deep probe makes many connections to each port, one after the other")
+MANY_CONNECTIONS: Final = Deadline(120.0, "a full probe makes many connections to each port, one after the other")
 
 
 def _all_served(targets: Iterable[Target], context: Context) -> bool:
@@ -54,7 +54,7 @@ class ConfirmPods(Step):
 
     targets: tuple[Target, ...]
 
-    deadline: ClassVar[Deadline] = Deadline(60.0, "pods wait for their turn to be probed")
+    deadline: ClassVar[Deadline] = Deadline(90.0, "pods wait for their turn to be probed, and a port may take a minute")
 
     def places(self, desired: Desired) -> Iterable[Place]:
         """The pods."""

@@ -130,6 +130,7 @@ class Probing(Executor):
             trusts_staging=desired.acme.server == STAGING or (leaf is not None and leaf.is_trial),
             thresholds=desired.probe.thresholds,
             names=_names_served(context),
+            client_name=desired.probe.client_name,
         )
         if depth is Depth.QUICK:
             return _warned(self.prober.probe(asked, expected), without)

@@ -116,6 +116,31 @@ def test_installation_gives_the_probe_interval_where_the_resource_says_nothing()
     )
 
 
+def test_client_name_of_the_probe_has_a_default_of_the_installation() -> None:
+    """Without either, the address of the operator's pod is given; names in other scripts are read."""
+    defaults = Defaults(SOLVERS, INSTALLATION, probe_client_name="probe.example.net")
+    assert parse(resource(), Defaults(SOLVERS, INSTALLATION)).probe.client_name == ""
+    assert parse(resource(), defaults).probe.client_name == "probe.example.net"
+    own = {"probe": {"clientName": "Prüfer.example.com"}}
+    assert parse(resource(own), defaults).probe.client_name == "xn--prfer-lva.example.com"
+    assert refusal({"probe": {"clientName": "*.example.com"}}) == (
+        "spec.probe.clientName: write a full host name such as mx1.example.com, of letters, digits and inner hyphens."
+    )
+
+
+def test_timeout_of_a_port_is_read() -> None:
+    """The usual one is the prober's; a port may have up to a minute, also on the public route."""
+    ports = [{"port": 25, "tlsMode": "StartTLS", "timeout": "30s"}, {"port": 465, "tlsMode": "Implicit"}]
+    workload = {"kind": "StatefulSet", "name": "postfix", "ports": ports}
+    own = {"workloads": [workload], "probe": {"from": ["Pods", "Public"]}}
+    desired = parse(resource(own), Defaults(SOLVERS, INSTALLATION))
+    assert [port.timeout for port in desired.workloads[0].ports] == [timedelta(seconds=30), None]
+    assert desired.probe.public is not None
+    assert [port.timeout for port in desired.probe.public.ports] == [timedelta(seconds=30), None]
+    ports[0]["timeout"] = "61s"
+    assert refusal({"workloads": [workload]}) == "spec.workloads[0].ports[0].timeout: write a duration from 1s to 1m."
+
+
 def test_depth_and_login_of_the_probe_are_read() -> None:
     """A full probe without a login is the default."""
     assert parse(resource(), Defaults(SOLVERS, INSTALLATION)).probe == Probe(depth=Depth.FULL, auth_secret=None)

@@ -4,9 +4,10 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,55 @@ def test_overall_limit_ends_what_phases_allow(tmp_path: Path) -> None:
         endpoint = probe(target(port), limits=Limits(dialog=5, handshake=5, overall=0.5))[0]
     assert reason(endpoint) is Reason.NO_BANNER
     assert time.monotonic() - began < 2
+
+
+def greeting_after(seconds: float) -> Callable[[socket.socket], None]:
+    """A server that makes every client wait, as postscreen, greet_pause and delays in an ACL do."""
+
+    def greet(connection: socket.socket) -> None:
+        time.sleep(seconds)
+        connection.sendall(b"220 mx1.example.com ESMTP\r\n")
+
+    return greet
+
+
+@pytest.mark.parametrize(("timeout", "found"), [(None, Reason.NO_BANNER), (timedelta(seconds=8), None)])
+def test_port_has_the_patience_that_it_needs(timeout: timedelta | None, found: Reason | None, tmp_path: Path) -> None:
+    """A time-out of the port's own stretches all phases, where the usual one is too short."""
+    usual = Limits(connect=1, dialog=0.5, handshake=1, overall=2)
+    with serving(Script(GOOD, greeting=greeting_after(1)), tmp_path) as number:
+        port = replace(target(number).port, timeout=timeout)
+        (endpoint,) = probe(replace(target(number), port=port), limits=usual)
+    assert reason(endpoint) is found
+
+
+def test_extra_connections_have_what_a_slow_conversation_has_left() -> None:
+    """All connections to a port end within the time for all, so that what was seen is not lost."""
+
+    async def shared(left: float | None) -> tuple[float, float]:
+        ends_at = None if left is None else asyncio.get_running_loop().time() + left
+        limits = Limits().until(ends_at)
+        return round(limits.inspection), round(limits.names)
+
+    assert asyncio.run(shared(None)) == (60, 30)
+    assert asyncio.run(shared(120)) == (60, 30)
+    assert asyncio.run(shared(47)) == (30, 15)
+    assert asyncio.run(shared(1)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["", "probe.example.com"])
+def test_server_is_greeted_by_the_name_that_is_set(name: str, tmp_path: Path) -> None:
+    """EHLO gives the name before TLS and inside it, else the address."""
+    heard: list[bytes] = []
+
+    def greet(connection: socket.socket) -> None:
+        connection.sendall(b"220 mx1.example.com ESMTP\r\n")
+        heard.append(connection.recv(100, socket.MSG_PEEK))
+
+    with serving(Script(GOOD, greeting=greet), tmp_path) as port:
+        expected = replace(AUTHORITY.expects(GOOD), client_name=name)
+        assert Prober(LIMITS).probe([target(port)], expected)[0].findings == ()
+    assert heard == [f"EHLO {name or '[127.0.0.1]'}\r\n".encode()]
 
 
 def heard_by(script: Script, directory: Path, tls: TlsMode) -> list[bytes]:

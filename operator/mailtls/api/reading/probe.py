@@ -9,7 +9,7 @@ from mailtls.api.reading.acme import bundle_ref, object_name
 from mailtls.api.reading.document import Node, duration
 from mailtls.api.reading.workloads import ports_listed, thresholds
 from mailtls.api.spec import Probe, PublicName, Workload
-from mailtls.hostname import certificate_name
+from mailtls.hostname import certificate_name, client_name
 from mailtls.maildomain.facts import MailDomain
 from mailtls.maildomain.name import InvalidName, address_of, domain_name, selector_name
 from mailtls.probe.target import Depth, Port, Protocol, ProxyProtocol, Route
@@ -27,15 +27,17 @@ class ProbeDefaults:
     namespace: str
     host: str
     workloads: tuple[Workload, ...]
+    interval: timedelta
+    client_name: str
 
 
-def probe(node: Node, defaults: ProbeDefaults, default_interval: timedelta) -> Probe:
+def probe(node: Node, defaults: ProbeDefaults) -> Probe:
     """Read `spec.probe`."""
     interval, depth, auth = node.at("interval"), node.at("depth"), node.at("authSecretRef")
-    deep = node.at("deepInterval")
+    deep, name = node.at("deepInterval"), node.at("clientName")
     routes = _routes(node.at("from"))
     return Probe(
-        interval=duration(interval, _LEAST, _MOST) if interval.is_given else default_interval,
+        interval=duration(interval, _LEAST, _MOST) if interval.is_given else defaults.interval,
         trust=bundle_ref(node.at("trust"), defaults.namespace),
         depth=depth.choice(Depth) if depth.is_given else Probe().depth,
         auth_secret=object_name(auth.at("name")) if auth.is_given else None,
@@ -43,6 +45,7 @@ def probe(node: Node, defaults: ProbeDefaults, default_interval: timedelta) -> P
         thresholds=thresholds(node.at("thresholds")),
         routes=routes,
         public=_public(node.at("public"), defaults, routes),
+        client_name=name.read(client_name) if name.is_given else defaults.client_name,
     )
 
 

@@ -57,6 +57,7 @@ class Defaults:
     acme: Acme | None = None
     allowed_names: tuple[AllowedNames, ...] = ()
     probe_interval: timedelta = Probe().interval
+    probe_client_name: str = Probe().client_name
     features: Features = field(default_factory=Features)
 
 
@@ -69,7 +70,10 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
     ca = NO_CA if is_external else _ca(spec, namespace, names, defaults)
     workloads = read_workloads(spec.at("workloads"))
     private_key = _private_key(spec.at("privateKey"))
-    probing = probe(spec.at("probe"), ProbeDefaults(namespace, names[0], workloads), defaults.probe_interval)
+    probing = probe(
+        spec.at("probe"),
+        ProbeDefaults(namespace, names[0], workloads, defaults.probe_interval, defaults.probe_client_name),
+    )
     _check_key_size(spec.at("privateKey").at("size"), private_key, probing, workloads)
     return Desired(
         key=Key(namespace, object_name(metadata.at("name"))),

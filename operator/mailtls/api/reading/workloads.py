@@ -1,11 +1,13 @@
 """Reads the workloads of a `MailServerTLS`: their ports, what is demanded there, and how they are reloaded."""
 
 from dataclasses import replace
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from mailtls.api.presets import PRESETS, Preset
 from mailtls.api.reading.acme import object_name
-from mailtls.api.reading.document import Node
+from mailtls.api.reading.document import Node, duration
 from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
 from mailtls.probe.target import (
     RELAY_PORT,
@@ -21,6 +23,9 @@ from mailtls.probe.target import (
     parse_margin,
 )
 from mailtls.reasons.software import Software
+
+_SHORTEST: Final = timedelta(seconds=1)
+_LONGEST: Final = timedelta(minutes=1)  # the step that probes pods has two, for all connections to a port
 
 
 def default_policy(port: int, tls: TlsMode) -> TlsPolicy:
@@ -47,7 +52,7 @@ def _port(node: Node) -> Port:
     if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
         raise policy.refused("implicit TLS never allows plain text, so remove tlsPolicy, or set it to Enforced")
     spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
-    proxy = node.at("proxyProtocol")
+    proxy, timeout = node.at("proxyProtocol"), node.at("timeout")
     return Port(
         port=number,
         tls_mode=tls,
@@ -56,6 +61,7 @@ def _port(node: Node) -> Port:
         proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
         xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
         thresholds=port_thresholds(node.at("thresholds")),
+        timeout=duration(timeout, _SHORTEST, _LONGEST) if timeout.is_given else None,
     )
 
 
