@@ -219,10 +219,31 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """So many pods, or such a share of a workload's in percent."""
+
+    number: int
+    is_share: bool = False
+
+    def of(self, pods: int) -> int:
+        """Return how many of so many pods that is: shares are rounded down, and never to none."""
+        return max(1, pods * self.number // 100 if self.is_share else self.number)
+
+
+ONE: Final = Amount(1)
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
-    """Limits of bringing a certificate into the pods; `timeout` is per pod for Reload, per workload for Restart."""
+    """Limits of bringing a certificate into the pods; `timeout` is per pod, for Restart per workload.
+
+    Of each workload so many pods are the `canary`, which prove the certificate before others are touched. At most
+    `max_unavailable` are in flight at once. Both are for Reload and Evict.
+    """
 
     timeout: timedelta = timedelta(minutes=10)
+    canary: Amount = ONE
+    max_unavailable: Amount = ONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ class PodState:
     `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready. `run` names
     the very processes: it changes when a container restarts in place, while name, uid and addresses stay. `started_at`
     is when the process that reads the certificate started, or started last where it keeps crashing; None where it
-    never did. `made_at` is when the pod was made: its volumes were filled after that.
+    never did. `made_at` is when the pod was made: its volumes were filled after that. `node` is where it runs, empty
+    where it was not scheduled yet.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PodState:
     is_running: bool = True
     made_at: datetime | None = None
     template_sha256: str | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,7 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         started_at=_started_at(status, container),
         is_running=_is_running(status, container),
         made_at=_time(metadata.get("creationTimestamp")),
+        node=pod["spec"].get("nodeName") or "",
     )
 
 

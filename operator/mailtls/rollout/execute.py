@@ -20,6 +20,7 @@ from mailtls.net.backoff import EXEC, ROLLOUT
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
+from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
 from mailtls.rollout.view import settle_time
@@ -27,6 +28,7 @@ from mailtls.stage import FILE_PATIENCE, Adapters, Executor
 from mailtls.times import Clock
 from mailtls.verification.evidence import resting, targets
 from mailtls.verification.execute import Probing
+from mailtls.verification.schedule import evidence
 from mailtls.verification.state import stands
 
 log = structlog.get_logger()
@@ -73,6 +75,8 @@ class Rolling(Executor):
             settle=SETTLE,
             stored_at=_stored_at(context),
             secret_made_at=context.snapshot.secret.made_at,
+            canary=desired.rollout.canary,
+            max_unavailable=desired.rollout.max_unavailable,
         )
         return _with_workloads(context.with_rollout(progress=context.rollout.progress or begun), states)
 
@@ -131,8 +135,18 @@ class Rolling(Executor):
             asked = self.probing.ask(context, its)
             context = replace(context, verification=context.verification.with_answers(asked))
             served = all(each.served_sha256 == _wanted(context) for each in asked)
-            if served or self.clock.now() >= deadline or self.stopping.wait(SETTLE_PAUSE):
+            if served or self._is_more_to_do(context) or self.clock.now() >= deadline:
                 return context
+            if self.stopping.wait(SETTLE_PAUSE):
+                return context
+
+    def _is_more_to_do(self, context: Context) -> bool:
+        """Whether another pod of the wave can be reloaded while this one takes its time."""
+        known = context.snapshot.workloads, context.rollout.progress
+        if known[0] is None or known[1] is None:
+            return False
+        step = next_roll(known[0], evidence(context), _wanted(context), known[1], self.clock.now())
+        return isinstance(step, ReloadPod)
 
     def _restart(self, context: Context, step: RestartWorkload) -> Context:
         fault = restart_workload(

@@ -1,10 +1,10 @@
-"""Bring the certificate into the pods: one after the other, each proven before the next is touched.
+"""Bring the certificate into the pods: the canary first, then in waves, each pod proven before others are touched.
 
-The first pod of a workload is its canary. What was done stands in annotations and what is served is probed, so the
+What was done stands in annotations and what is served is probed, so the
 next step follows from what can be seen: an operator that dies anywhere goes on where it was.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from mailtls.probe.target import Endpoint
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.steps import (
+    Action,
     PutOff,
     ReloadPod,
     ReplacePod,
@@ -32,6 +33,7 @@ from mailtls.rollout.view import (
     restart_is_under_way,
     started_on_placeholder,
 )
+from mailtls.rollout.waves import reloading, spread, wave
 from mailtls.verification.evidence import PASSING, Flaw, clients_refuse
 
 GO_BACK = (
@@ -75,7 +77,7 @@ def action_failed(view: View) -> RollStep | None:
 
 
 def commands_cannot_run(view: View) -> RollStep | None:
-    """Leave a pod alone whose exec channel fails, or whose file is old, until its next try; give up at the time-out."""
+    """Give up on a pod whose exec channel fails, or whose file is old, when its time is over."""
     for state in view.states:
         for pod in state.living_pods:
             put_off = view.progress.put_off.get(pod.uid)
@@ -84,8 +86,8 @@ def commands_cannot_run(view: View) -> RollStep | None:
             if view.now >= put_off.since + view.progress.timeout:
                 is_file = put_off.finding.reason is Reason.FILE_NOT_UPDATED
                 return RolloutFailed(put_off.finding if is_file else _never_ran(put_off, view.progress.timeout))
-            if view.now < put_off.again_at:
-                return WaitForPods(put_off.finding, put_off.again_at)
+            if not state.workload.ports and view.now >= put_off.again_at:
+                return ReloadPod(state.workload, pod)  # its annotation says already that it was reloaded
     return None
 
 
@@ -96,16 +98,27 @@ def _never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
 
 
 def reloaded_pod_is_unverified(view: View) -> RollStep | None:
-    """See a pod that was reloaded through to its evidence before another one is touched."""
-    for state in view.states:
-        if state.workload.update_strategy is not UpdateStrategy.RELOAD:
-            continue
-        for pod in filter(view.was_reloaded, state.living_pods):
-            if view.was_restarted(state) and view.is_of_older_template(pod):
-                continue  # it is being replaced
-            if found := view.pod_flaws(state, pod):
-                return _see_through(view, state, found[0])
+    """See pods that were reloaded through to their evidence; another is begun meanwhile where the wave has room."""
+    found = [(state, tuple(_in_flight_steps(view, state))) for state in view.states]
+    others = (step for _, steps in found for step in steps if not isinstance(step, WaitForPods))
+    if (other := next(others, None)) is not None:
+        return other
+    for state, steps in found:
+        if waits := [each for each in steps if isinstance(each, WaitForPods)]:
+            is_next = isinstance(pod_is_stale(view, state), Action)
+            return None if is_next else min(waits, key=lambda each: each.until)
     return None
+
+
+def _in_flight_steps(view: View, state: WorkloadState) -> Iterator[RollStep]:
+    if state.workload.update_strategy is not UpdateStrategy.RELOAD:
+        return
+    for pod in reloading(view, state):
+        if view.is_put_off(pod):
+            put_off = view.progress.put_off[pod.uid]
+            yield WaitForPods(put_off.finding, put_off.again_at)
+        else:
+            yield _see_through(view, state, view.pod_flaws(state, pod)[0])
 
 
 def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
@@ -126,7 +139,8 @@ def _reload_again_or_fail(view: View, state: WorkloadState, flaw: Flaw) -> RollS
     if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
         return RestartWorkload(state.workload)
     if is_canary(view, state, flaw.pod):
-        return RolloutFailed(canary_failed(flaw))
+        others = [pod for pod in reloading(view, state) if pod.uid != flaw.pod.uid]
+        return RolloutFailed(canary_failed(flaw, others))
     return RolloutFailed(flaw.finding)
 
 
@@ -136,13 +150,14 @@ def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
     return all(view.pod_flaws(state, other) for other in others)
 
 
-def canary_failed(flaw: Flaw) -> Finding:
-    """Say what the first pod serves though it was reloaded."""
+def canary_failed(flaw: Flaw, others: Sequence[PodState] = ()) -> Finding:
+    """Say what the first pod serves though it was reloaded; `others` are in flight as well."""
+    beside = f" besides {', '.join(pod.name for pod in others)}" if others else ""
     where = f"port {flaw.port}" if flaw.port is not None else "it"
     who = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
     message = (
         f"{who} was reloaded, but {where} fails with {flaw.finding.reason}: "
-        f"{flaw.finding.message} No other pod of its workload was touched. {GO_BACK}"
+        f"{flaw.finding.message} No other pod of its workload was touched{beside}. {GO_BACK}"
     )
     return Finding(Reason.CANARY_FAILED, message)
 
@@ -162,7 +177,8 @@ def certificate_is_refused(view: View) -> RollStep | None:
 def workload_is_stale(view: View) -> RollStep | None:
     """Tell the next pod, or restart the next workload, in the order of the spec."""
     actions = {UpdateStrategy.RELOAD: pod_is_stale, UpdateStrategy.RESTART: pods_predate_certificate}
-    for state in view.states:
+    begun = [state for state in view.states if reloading(view, state)]  # it ends before another one begins
+    for state in begun or view.states:
         action = actions.get(state.workload.update_strategy)
         if action is not None and (step := action(view, state)) is not None:
             return certificate_is_refused(view) or step
@@ -170,8 +186,12 @@ def workload_is_stale(view: View) -> RollStep | None:
 
 
 def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
-    """Reload the first pod that a reload may repair; those reloaded before are verified, or were given up."""
-    for pod in state.living_pods:
+    """Reload a pod that a reload may repair, where the wave has room; those in flight are seen through elsewhere."""
+    in_flight = reloading(view, state)
+    if not wave(view, state, len(in_flight)).room:
+        return None
+    begun = {pod.uid for pod in in_flight}
+    for pod in spread((pod for pod in state.living_pods if pod.uid not in begun), in_flight):
         found = view.pod_flaws(state, pod)
         if found and view.is_stuck(state, pod):
             return _wake(view, state, found[0])

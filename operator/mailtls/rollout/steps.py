@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Workload
+from mailtls.api.spec import ONE, Amount, Workload
 from mailtls.kube.workload import PodState
 from mailtls.net.backoff import EXEC, LATE_FILE
 from mailtls.reasons.reason import Finding, Reason
@@ -100,7 +100,8 @@ class RollProgress:
     `retry` allows this attempt to reload pods again that an earlier one reloaded in vain. `timeout` bounds each wait
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
-    its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be.
+    its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be. `canary` and
+    `max_unavailable` are the plan of the spec.
     """
 
     started_at: datetime
@@ -112,6 +113,8 @@ class RollProgress:
     put_off: Mapping[str, PutOff] = field(default_factory=dict)
     stored_at: datetime | None = None
     secret_made_at: datetime | None = None
+    canary: Amount = ONE
+    max_unavailable: Amount = ONE
 
     def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""

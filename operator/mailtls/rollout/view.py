@@ -1,7 +1,7 @@
 """What the checks of a rollout look at: who was reloaded when, and restarts by the pod template."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mailtls.api.spec import UpdateStrategy, WorkloadKind
@@ -32,16 +32,22 @@ class View:
     wanted_sha256: str
     progress: RollProgress
     now: datetime
+    _found: dict[tuple[str, str], tuple[Flaw, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def flaws(self, state: WorkloadState) -> Iterator[Flaw]:
         """Name what keeps the pods of `state` from proving the certificate, pod by pod."""
         for pod in state.living_pods:
-            yield from flaws(state, pod, self.evidence, self.wanted_sha256)
+            yield from self._flaws(state, pod)
 
     def pod_flaws(self, state: WorkloadState, pod: PodState) -> tuple[Flaw, ...]:
         """Name what keeps one pod from proving the certificate, what a reload may repair first."""
-        found = flaws(state, pod, self.evidence, self.wanted_sha256)
-        return tuple(sorted(found, key=lambda flaw: not flaw.is_curable))
+        return tuple(sorted(self._flaws(state, pod), key=lambda flaw: not flaw.is_curable))
+
+    def _flaws(self, state: WorkloadState, pod: PodState) -> tuple[Flaw, ...]:
+        which = (str(state.workload), pod.uid)
+        if which not in self._found:  # several checks want to know
+            self._found[which] = flaws(state, pod, self.evidence, self.wanted_sha256)
+        return self._found[which]
 
     def is_settling(self, pod: PodState) -> bool:
         """Whether the pod was reloaded, or became ready, so recently that its server may still be on its way."""
@@ -52,6 +58,11 @@ class View:
     def was_reloaded(self, pod: PodState) -> bool:
         """Whether the pod was reloaded with this very certificate, by this attempt or an earlier one."""
         return pod.reloaded_sha256 == self.wanted_sha256 or pod.uid in self.progress.acted_at
+
+    def is_put_off(self, pod: PodState) -> bool:
+        """Whether the pod is left alone until its next try, as no command can be run in it or its file is old."""
+        put_off = self.progress.put_off.get(pod.uid)
+        return put_off is not None and self.now < put_off.again_at
 
     def was_restarted(self, state: WorkloadState) -> bool:
         """Whether the pod template already names this certificate."""

@@ -620,6 +620,24 @@ def test_duration_is_read(text: str, duration: timedelta) -> None:
     assert parse(resource({"renewal": {"before": text}}), Defaults(SOLVERS, INSTALLATION)).renewal.before == duration
 
 
+@pytest.mark.parametrize(
+    ("written", "of_ten"),
+    [(None, 1), (1, 1), (3, 3), (10_000, 10_000), ("1%", 1), ("25%", 2), ("100%", 10)],
+)
+def test_canary_and_waves_are_pods_or_a_share_of_them(written: object, of_ten: int) -> None:
+    """A share is rounded down, and never to none; one pod is the default."""
+    spec = {} if written is None else {"rollout": {"canary": written, "maxUnavailable": written}}
+    found = parse(resource(spec), Defaults(SOLVERS, INSTALLATION)).rollout
+    assert (found.canary.of(10), found.max_unavailable.of(10)) == (of_ten, of_ten)
+
+
+@pytest.mark.parametrize("written", [0, -1, 10_001, True, 1.5, "1", "0%", "101%", "5 %", "%", "5%\n", [1]])
+def test_amount_that_is_no_pods_is_refused(written: object) -> None:
+    """None at all would be no canary, and a share has its sign."""
+    sentence = "write a number of pods from 1 to 10000, or a share from 1% to 100% such as 10%."
+    assert refusal({"rollout": {"canary": written}}) == f"spec.rollout.canary: {sentence}"
+
+
 @pytest.mark.parametrize("text", ["1d", "h", "-1h", "1.5h", "1h 30m", "30m1h", "1H", "١h", "1h\n"])
 def test_text_that_is_no_duration_is_refused(text: str) -> None:
     """Days, fractions, signs and other digits are refused, not guessed at."""

@@ -4,6 +4,7 @@ The API server has checked the schema of `crds/`; objects that slipped past an o
 sentences.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,9 @@ from mailtls.api.resource import Request
 from mailtls.api.spec import (
     DNS01,
     NO_CA,
+    ONE,
     Acme,
+    Amount,
     Desired,
     Key,
     PrivateKeyPolicy,
@@ -232,4 +235,23 @@ def _renewal(node: Node) -> Renewal:
 
 def _rollout(node: Node) -> Rollout:
     timeout = node.at("timeout")
-    return Rollout(duration(timeout, timedelta(seconds=10), 24 * _HOUR)) if timeout.is_given else Rollout()
+    return Rollout(
+        timeout=duration(timeout, timedelta(seconds=10), 24 * _HOUR) if timeout.is_given else Rollout().timeout,
+        canary=_amount(node.at("canary")),
+        max_unavailable=_amount(node.at("maxUnavailable")),
+    )
+
+
+def _amount(node: Node) -> Amount:
+    """Read a number of pods, or a share of them; one where it is absent."""
+    if not node.is_given:
+        return ONE
+    if isinstance(node.value, int) and not isinstance(node.value, bool) and 1 <= node.value <= _MOST_PODS:
+        return Amount(node.value)
+    if isinstance(node.value, str) and _SHARE.fullmatch(node.value):
+        return Amount(int(node.value.removesuffix("%")), is_share=True)
+    raise node.refused(f"write a number of pods from 1 to {_MOST_PODS}, or a share from 1% to 100% such as 10%")
+
+
+_MOST_PODS = 10_000
+_SHARE = re.compile("([1-9][0-9]?|100)%")
