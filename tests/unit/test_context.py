@@ -64,6 +64,7 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
         "progress": RollProgress(NOW, timedelta(minutes=10)),
         "failure": Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), LATER),
         "failures": 2,
+        "reverted": frozenset({"Deployment/relay"}),
     },
     VerificationState: {
         "endpoints": (LOGIN,),

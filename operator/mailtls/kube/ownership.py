@@ -46,7 +46,7 @@ def serving_fault(secret: Json, desired: Desired, *, is_ours: bool) -> Finding |
     """Say why the Secret of `spec.secretName` must not be written; None where it may be."""
     name = desired.secret_name
     if secret.get("immutable"):
-        return _not_owned(f"Secret {name} is immutable; delete it or choose another secretName.")
+        return immutable(name)
     if secret.get("type") != SERVING_TYPE:
         return _not_owned(
             f"Secret {name} is of type {secret.get('type')}, which cannot be changed to {SERVING_TYPE}; "
@@ -61,7 +61,7 @@ def serving_fault(secret: Json, desired: Desired, *, is_ours: bool) -> Finding |
 def owned_fault(secret: Json, desired: Desired, name: str) -> Finding | None:
     """Say why a Secret with the name of a staged or previous one must not be written or believed; None: it may be."""
     if belongs_to(secret, desired.key, desired.uid):
-        return None
+        return immutable(name) if secret.get("immutable") else None
     if belongs_to(secret, desired.key):
         return Finding(
             Reason.PENDING,
@@ -86,6 +86,16 @@ def may_be_taken(secret: Json) -> bool:
 
 def _was_adopted(secret: Json) -> bool:
     return ADOPTED in annotations_of(secret) or annotations_of(secret).get(ADOPT) == "true"
+
+
+def immutable(name: str) -> Finding:
+    """Say that nobody can write a Secret any more, the operator neither."""
+    message = (
+        f"Secret {name} has immutable: true, so no new certificate can be written into it. Choose another secretName, "
+        f"or have it made anew by kubectl delete secret {name}, and restart the pods that mount it then: kubelets "
+        "never read an immutable Secret again."
+    )
+    return Finding(Reason.SECRET_IMMUTABLE, message)
 
 
 def _not_owned(message: str) -> Finding:
@@ -189,6 +199,7 @@ def read_external(secret: Json) -> ServingSecret:
         writer=writer_of(secret),
         source=source_of(secret),
         is_vouched_for=is_vouched_for(secret),
+        is_immutable=bool(secret.get("immutable")),
     )
 
 

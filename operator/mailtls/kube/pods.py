@@ -1,7 +1,7 @@
-"""Pods: where their containers read the certificate, and which Services lead to them."""
+"""Pods: when their containers started, and which Services lead to them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from mailtls.api.reading.document import Json
@@ -39,18 +39,6 @@ def _ports(spec: Json) -> Iterator[ServicePort]:
             yield ServicePort(port["port"], port.get("targetPort") or port["port"])
 
 
-CERTIFICATE_KEY = "tls.crt"
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """Where one container reads the certificate; a `sub_path` mount keeps its first content for ever."""
-
-    container: str
-    path: str
-    sub_path: bool
-
-
 def children(parent: Json, *keys: str) -> list[Json]:
     """Return the list at `keys`, empty where any part is missing or null, as the API server may leave it."""
     value: Any = parent
@@ -59,68 +47,33 @@ def children(parent: Json, *keys: str) -> list[Json]:
     return value or []
 
 
-def certificate_mounts(pod_spec: Json, secret_name: str) -> tuple[Mount, ...]:
-    """List the containers that mount the certificate and can be reloaded, updating mounts first."""
-    files = dict(_certificate_files(pod_spec, secret_name))
-    found = [
-        mount
-        for container in running_containers(pod_spec)
-        for mount_json in children(container, "volumeMounts")
-        if (mount := _mount(container["name"], mount_json, files)) is not None
-    ]
-    return tuple(sorted(found, key=lambda mount: mount.sub_path))
+def started_at(status: Json, container: str | None) -> datetime | None:
+    """When the named container started, or where none is named the last of all; None where it never did.
+
+    One that crashed, and is not started again yet, started when its last run did.
+    """
+    runs = [run for each in _containers(status, container) for run in (each.get("state"), each.get("lastState")) if run]
+    running = [time_of((run.get("running") or {}).get("startedAt")) for run in runs]
+    ended = [time_of((run.get("terminated") or {}).get("startedAt")) for run in runs]
+    return max(filter(None, running), default=None) or max(filter(None, ended), default=None)
 
 
-def running_containers(pod_spec: Json) -> list[Json]:
-    """Return the containers that live as long as the pod: its own, then its sidecars."""
-    sidecars = [init for init in children(pod_spec, "initContainers") if init.get("restartPolicy") == "Always"]
-    return children(pod_spec, "containers") + sidecars
+def is_running(status: Json, container: str | None) -> bool:
+    """Whether a command can be run in the container: it has started, and has not crashed."""
+    return any((each.get("state") or {}).get("running") for each in _containers(status, container))
 
 
-def mentions_secret(pod_spec: Json, secret_name: str) -> bool:
-    """Whether a fresh pod would read the Secret in any way, so that a restart can bring it in."""
-    if any(True for _ in _certificate_files(pod_spec, secret_name)):
-        return True
-    containers = children(pod_spec, "containers") + children(pod_spec, "initContainers")
-    return any(secret_name in _environment_secrets(container) for container in containers)
+def _containers(status: Json, name: str | None) -> list[Json]:
+    every = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
+    return [each for each in every if name in (None, each["name"])]
 
 
-def _environment_secrets(container: Json) -> Iterator[str]:
-    for source in children(container, "envFrom"):
-        yield (source.get("secretRef") or {}).get("name", "")
-    for variable in children(container, "env"):
-        yield ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
+def run_of(uid: str, status: Json) -> str:
+    """Tell apart what runs now and what ran before: the runtime gives every start of a container an ID of its own."""
+    containers = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
+    return " ".join((uid, *sorted(each.get("containerID") or "" for each in containers)))
 
 
-def _certificate_files(pod_spec: Json, secret_name: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of volumes that hold the certificate, each with its path inside the volume."""
-    for volume in children(pod_spec, "volumes"):
-        sources = [source["secret"] for source in children(volume, "projected", "sources") if source.get("secret")]
-        if volume.get("secret"):
-            sources.append(volume["secret"])
-        for source in sources:
-            path = _path_in_volume(source)
-            if secret_name in (source.get("secretName"), source.get("name")) and path is not None:
-                yield volume["name"], path
-
-
-def _path_in_volume(source: Json) -> str | None:
-    items = children(source, "items")
-    if not items:
-        return CERTIFICATE_KEY
-    return next((item["path"] for item in items if item["key"] == CERTIFICATE_KEY), None)
-
-
-def _mount(container: str, mount: Json, files: dict[str, str]) -> Mount | None:
-    file = files.get(mount["name"])
-    if file is None:
-        return None
-    base = mount["mountPath"].rstrip("/")
-    sub_path = (mount.get("subPath") or mount.get("subPathExpr") or "").strip("/")
-    if not sub_path:
-        return Mount(container, f"{base}/{file}", sub_path=False)
-    if sub_path == file:
-        return Mount(container, base, sub_path=True)
-    if file.startswith(f"{sub_path}/"):
-        return Mount(container, f"{base}/{file.removeprefix(f'{sub_path}/')}", sub_path=True)
-    return None
+def time_of(written: str | None) -> datetime | None:
+    """Read a time of the API server."""
+    return datetime.fromisoformat(written) if written else None

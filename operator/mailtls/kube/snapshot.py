@@ -43,7 +43,7 @@ class ServingSecret:
     stored the pair; `is_of_the_order` where it is the one that is open.
 
     Of a Secret that is somebody else's by the spec, `source` says whose, and `is_vouched_for` that a person has named
-    on it the very certificate that is in it.
+    on it the very certificate that is in it, and `is_immutable` that kubelets never read it again.
     """
 
     certificate: Certificate | None = None
@@ -69,6 +69,7 @@ class ServingSecret:
     is_of_the_order: bool = False
     source: Source = Source()
     is_vouched_for: bool = False
+    is_immutable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

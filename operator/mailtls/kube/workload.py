@@ -21,7 +21,8 @@ class PodState:
     the very processes: it changes when a container restarts in place, while name, uid and addresses stay. `started_at`
     is when the process that reads the certificate started, or started last where it keeps crashing; None where it
     never did. `made_at` is when the pod was made: its volumes were filled after that. `node` is where it runs, empty
-    where it was not scheduled yet.
+    where it was not scheduled yet. `copier` names an init container that mounts the certificate; `key_fault` says why
+    the server may not be able to read its key.
     """
 
     name: str
@@ -41,6 +42,8 @@ class PodState:
     made_at: datetime | None = None
     template_sha256: str | None = None
     node: str = ""
+    copier: str = ""
+    key_fault: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,10 @@ class WorkloadState:
     """One workload as observed; `finding` names what makes its update strategy impossible, judged by its pod template.
 
     `template_sha256` is the template's annotation. `rolled` says that the workload's own controller has finished
-    replacing pods and all of them are ready. `partition` is a StatefulSet's: pods of lower
-    numbers are not replaced. `replicas_wanted` is how many pods there should be. `labels` and `port_names` are what the
-    template gives to its pods, by which Services find them.
+    replacing pods and all of them are ready. `partition` is a StatefulSet's: pods of lower numbers are not replaced.
+    `restarted_sha256` is the workload's own annotation: the leaf for which its template was annotated last;
+    `template_keeper` names who besides us wrote the template last. `replicas_wanted` is how many pods there should be.
+    `labels` and `port_names` are what the template gives to its pods, by which Services find them.
     """
 
     workload: Workload
@@ -63,6 +67,8 @@ class WorkloadState:
     port_names: Mapping[str, int] = field(default_factory=dict)
     by_hand: str = ""  # why its controller replaces no pods, and what the person has to do; empty: it does
     partition: int = 0
+    restarted_sha256: str | None = None
+    template_keeper: str = ""
 
     @property
     def living_pods(self) -> tuple[PodState, ...]:

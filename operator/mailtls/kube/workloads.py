@@ -2,14 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
+from mailtls.api.resource import (
+    EARLIER_ANNOTATION,
+    MANAGER,
+    annotations_of,
+    certificate_annotation,
+    restart_annotation,
+)
 from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.file_access import key_fault
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
-from mailtls.kube.pods import Mount, certificate_mounts, children, mentions_secret, running_containers
+from mailtls.kube.mounts import (
+    Mount,
+    certificate_mounts,
+    comes_in_at_start,
+    immutable_secret,
+    init_copier,
+    kept_since_start,
+    not_mounted,
+    running_containers,
+)
+from mailtls.kube.pods import children, is_running, run_of, started_at, time_of
 from mailtls.kube.workload import PodState, WorkloadState, is_rolled, ordinal_order, partition_of, replicas_wanted
+from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason
 
 PLURALS: Mapping[WorkloadKind, str] = {
@@ -19,8 +36,13 @@ PLURALS: Mapping[WorkloadKind, str] = {
 }
 
 
-def observe(cluster: Cluster, namespace: str, workload: Workload, secret_name: str) -> WorkloadState:
-    """Look at one workload and its pods with two requests; raises `Unreachable`, and `ApiError` other than 403."""
+def observe(
+    cluster: Cluster, namespace: str, workload: Workload, secret_name: str, *, is_immutable: bool = False
+) -> WorkloadState:
+    """Look at one workload and its pods with two requests; raises `Unreachable`, and `ApiError` other than 403.
+
+    `is_immutable` where the Secret is, so that pods that run never get another content of it.
+    """
     verb = f"get {PLURALS[workload.kind]}"
     try:
         body = cluster.get(workload_path(namespace, workload))
@@ -32,16 +54,23 @@ def observe(cluster: Cluster, namespace: str, workload: Workload, secret_name: s
         if not error.is_forbidden:
             raise
         return WorkloadState(workload, forbidden(verb, namespace), rolled=False)
-    return parse(workload, body, found, secret_name)
+    state = parse(workload, body, found, secret_name)
+    if not is_immutable or state.finding is not None or workload.update_strategy is not UpdateStrategy.RELOAD:
+        return state
+    return replace(state, finding=immutable_secret(f"the running pods of {workload}", secret_name))
 
 
 def restart_workload(
     cluster: Cluster, namespace: str, workload: Workload, sha256: str, secret_name: str
 ) -> Finding | None:
-    """Have the controller replace the pods by naming the certificate in the template; again changes nothing."""
-    template = {"metadata": {"annotations": {restart_annotation(secret_name): sha256}}}
+    """Have the controller replace the pods by naming the certificate in the template; again changes nothing.
+
+    The same write names it on the workload itself: whoever puts the template back leaves that, so it is known.
+    """
+    metadata = {"annotations": {restart_annotation(secret_name): sha256}}
     try:
-        cluster.merge(workload_path(namespace, workload), {"spec": {"template": template}})
+        body = {"metadata": metadata, "spec": {"template": {"metadata": metadata}}}
+        cluster.merge(workload_path(namespace, workload), body)
     except ApiError as error:
         if (found := refused_by_rule(error)) is not None:
             lacks_rights = found.reason is Reason.FORBIDDEN
@@ -117,7 +146,20 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         port_names=_port_names(template["spec"]),
         by_hand=_by_hand(body["spec"]),
         partition=partition_of(body["spec"]),
+        restarted_sha256=annotations_of(body).get(restart_annotation(secret_name)),
+        template_keeper=_template_keeper(body),
     )
+
+
+def _template_keeper(body: Json) -> str:
+    """Name the field manager besides us that wrote the pod template last, as recorded; empty where none is."""
+    recorded = children(body, "metadata", "managedFields")
+    others = [
+        each for each in recorded if each.get("manager") not in {None, "", MANAGER} and not each.get("subresource")
+    ]
+    of_template = [each for each in others if "f:template" in ((each.get("fieldsV1") or {}).get("f:spec") or {})]
+    newest = max(of_template, key=lambda each: str(each.get("time", "")), default=None)
+    return shorten(printable(str(newest["manager"])), 80) if newest else ""
 
 
 def _by_hand(spec: Json) -> str:
@@ -135,19 +177,21 @@ def _port_names(pod_spec: Json) -> dict[str, int]:
 
 def _template_finding(workload: Workload, pod_spec: Json, secret_name: str) -> Finding | None:
     """Judge the template, so that a mistake is seen even while no pod runs; `None` is nobody's business here."""
-    if workload.update_strategy is UpdateStrategy.RESTART:
-        return None if mentions_secret(pod_spec, secret_name) else _not_mounted(workload, secret_name)
-    if workload.update_strategy is not UpdateStrategy.RELOAD:
+    if workload.update_strategy is UpdateStrategy.NONE:
         return None
+    nowhere = not_mounted(str(workload), pod_spec, secret_name)
+    if workload.update_strategy is not UpdateStrategy.RELOAD:
+        return None if comes_in_at_start(pod_spec, secret_name) else nowhere
     if (missing := _container_not_found(workload, pod_spec)) is not None:
         return missing
-    mounts = certificate_mounts(pod_spec, secret_name)
-    mount = _mount_to_reload(workload, mounts)
-    if mount is None:
-        return _not_mounted(workload, secret_name)
-    of_reloads = {mount.container, *_also_containers(workload, pod_spec, secret_name)}
-    fixed = next((each for each in mounts if each.sub_path and each.container in of_reloads), None)
-    return sub_path_mount(str(workload), fixed.container, fixed.path) if fixed else None
+    mount = _mount_to_reload(workload, certificate_mounts(pod_spec, secret_name))
+    reloaded = {
+        *((mount.container,) if mount else ()),
+        *(each.container for each in workload.reloads if each.container),
+        *_also_containers(workload, pod_spec, secret_name),
+    }
+    found = kept_since_start(str(workload), pod_spec, secret_name, reloaded)
+    return found or (nowhere if mount is None else None)
 
 
 def _container_not_found(workload: Workload, pod_spec: Json) -> Finding | None:
@@ -157,23 +201,6 @@ def _container_not_found(workload: Workload, pod_spec: Json) -> Finding | None:
         return None
     message = f"{workload} has no container {wanted}; name one of {', '.join(names)} in reload.container."
     return Finding(Reason.CONTAINER_NOT_FOUND, message)
-
-
-def _not_mounted(workload: Workload, secret_name: str) -> Finding:
-    message = (
-        f"No container of {workload} mounts tls.crt of Secret {secret_name}; add it to the pod template as a volume, "
-        "or correct spec.secretName."
-    )
-    return Finding(Reason.SECRET_NOT_MOUNTED, message)
-
-
-def sub_path_mount(subject: str, container: str, path: str) -> Finding:
-    """Say why a mounted file stays as it was when the pod started."""
-    message = (
-        f"Container {container} of {subject} mounts {path} by subPath, which the kubelet never updates; "
-        "mount the whole volume, or set updateStrategy: Restart."
-    )
-    return Finding(Reason.SUB_PATH_MOUNT, message)
 
 
 def _mount_to_reload(workload: Workload, mounts: tuple[Mount, ...]) -> Mount | None:
@@ -242,41 +269,12 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         also_containers=_also_containers(workload, pod["spec"], secret_name),
         certificate_path=mount.path if mount and named in (None, mount.container) else None,
         sub_path=mount.sub_path if mount else False,
-        ready_at=_time(readiness.get("lastTransitionTime")),
-        run=_run(metadata["uid"], status),
-        started_at=_started_at(status, container),
-        is_running=_is_running(status, container),
-        made_at=_time(metadata.get("creationTimestamp")),
+        ready_at=time_of(readiness.get("lastTransitionTime")),
+        run=run_of(metadata["uid"], status),
+        started_at=started_at(status, container),
+        is_running=is_running(status, container),
+        made_at=time_of(metadata.get("creationTimestamp")),
+        copier=init_copier(pod["spec"], secret_name),
+        key_fault=key_fault(pod["spec"], secret_name),
         node=pod["spec"].get("nodeName") or "",
     )
-
-
-def _started_at(status: Json, container: str | None) -> datetime | None:
-    """When the named container started, or where none is named the last of all; None where it never did.
-
-    One that crashed, and is not started again yet, started when its last run did.
-    """
-    runs = [run for each in _containers(status, container) for run in (each.get("state"), each.get("lastState")) if run]
-    running = [_time((run.get("running") or {}).get("startedAt")) for run in runs]
-    ended = [_time((run.get("terminated") or {}).get("startedAt")) for run in runs]
-    return max(filter(None, running), default=None) or max(filter(None, ended), default=None)
-
-
-def _is_running(status: Json, container: str | None) -> bool:
-    """Whether a command can be run in the container: it has started, and has not crashed."""
-    return any((each.get("state") or {}).get("running") for each in _containers(status, container))
-
-
-def _containers(status: Json, name: str | None) -> list[Json]:
-    every = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
-    return [each for each in every if name in (None, each["name"])]
-
-
-def _run(uid: str, status: Json) -> str:
-    """Tell apart what runs now and what ran before: the runtime gives every start of a container an ID of its own."""
-    containers = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
-    return " ".join((uid, *sorted(each.get("containerID") or "" for each in containers)))
-
-
-def _time(written: str | None) -> datetime | None:
-    return datetime.fromisoformat(written) if written else None

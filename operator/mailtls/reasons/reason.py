@@ -91,6 +91,11 @@ class Reason(StrEnum):
     WORKLOAD_NOT_FOUND = "WorkloadNotFound"
     SECRET_NOT_MOUNTED = "SecretNotMounted"  # noqa: S105
     SUB_PATH_MOUNT = "SubPathMount"
+    SECRET_COPIED_AT_START = "SecretCopiedAtStart"  # noqa: S105
+    SECRET_IN_ENVIRONMENT = "SecretInEnvironment"  # noqa: S105
+    SECRET_IMMUTABLE = "SecretImmutable"  # noqa: S105
+    KEY_UNREADABLE = "KeyUnreadable"
+    TEMPLATE_REVERTED = "TemplateReverted"
     NO_PODS = "NoPods"
     POD_NOT_READY = "PodNotReady"
     FILE_NOT_UPDATED = "FileNotUpdated"

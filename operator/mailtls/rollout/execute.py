@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 
 from mailtls.api.installation import Features
+from mailtls.api.spec import Workload
 from mailtls.api.state import Failure
 from mailtls.context import Context
 from mailtls.kube.interface import Cluster
@@ -64,10 +65,7 @@ class Rolling(Executor):
     def read(self, context: Context, _step: ReadWorkloads) -> Context:
         """Read workloads and pods; begin the memory of a rollout where there is none."""
         desired = context.desired
-        states = tuple(
-            observe(self.cluster, desired.key.namespace, workload, desired.secret_name)
-            for workload in desired.workloads
-        )
+        states = tuple(self._observe(context, workload) for workload in desired.workloads)
         begun = RollProgress(
             self.clock.now(),
             desired.rollout.timeout,
@@ -77,6 +75,7 @@ class Rolling(Executor):
             secret_made_at=context.snapshot.secret.made_at,
             canary=desired.rollout.canary,
             max_unavailable=desired.rollout.max_unavailable,
+            reverted=context.rollout.reverted,
         )
         return _with_workloads(context.with_rollout(progress=context.rollout.progress or begun), states)
 
@@ -94,7 +93,11 @@ class Rolling(Executor):
         failed = context.rollout.failures + 1
         self.metrics.retried(ROLLOUT.kind)
         retry_at = self.clock.now() + ROLLOUT.after(failed, random())  # noqa: S311 - jitter
-        return context.with_rollout(failures=failed, failure=Failure(step.step.finding, retry_at))
+        found = step.step.finding
+        reverted = {found.subject} if found.reason is Reason.TEMPLATE_REVERTED else set()
+        return context.with_rollout(
+            failures=failed, failure=Failure(found, retry_at), reverted=context.rollout.reverted | reverted
+        )
 
     def _refusal(self, action: Action) -> Finding | None:
         """Say which feature is off that the action needs; None where it may be done."""
@@ -159,8 +162,14 @@ class Rolling(Executor):
         return self._refresh(self._noted(context, step, fault), step)
 
     def _refresh(self, context: Context, step: Action) -> Context:
-        fresh = observe(self.cluster, context.desired.key.namespace, step.workload, context.desired.secret_name)
+        fresh = self._observe(context, step.workload)
         return _with_workloads(context, _replaced(context.snapshot.workloads or (), fresh))
+
+    def _observe(self, context: Context, workload: Workload) -> WorkloadState:
+        desired, secret = context.desired, context.snapshot.secret
+        return observe(
+            self.cluster, desired.key.namespace, workload, desired.secret_name, is_immutable=secret.is_immutable
+        )
 
 
 def _wanted(context: Context) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from mailtls.api.spec import UpdateStrategy
 from mailtls.context import Context
+from mailtls.kube.mounts import KEPT_SINCE_START
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.quoting import printable, shorten
@@ -31,6 +32,7 @@ from mailtls.rollout.view import (
     View,
     pods_predate_certificate,
     restart_is_under_way,
+    restart_was_reverted,
     started_on_placeholder,
 )
 from mailtls.rollout.waves import reloading, spread, wave
@@ -56,11 +58,11 @@ def next_roll(
 
 
 def workload_is_unusable(view: View) -> RollStep | None:
-    """Refuse before any pod is touched what cannot work; a sub-path mount only matters once pods are stale."""
+    """Refuse before any pod is touched what cannot work; what a pod keeps since its start matters once it is stale."""
     for state in view.states:
         if state.finding is None:
             continue
-        if state.finding.reason is not Reason.SUB_PATH_MOUNT or any(view.flaws(state)):
+        if state.finding.reason not in KEPT_SINCE_START or any(view.flaws(state)):
             return RolloutFailed(state.finding)
     return None
 
@@ -157,9 +159,18 @@ def canary_failed(flaw: Flaw, others: Sequence[PodState] = ()) -> Finding:
     who = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
     message = (
         f"{who} was reloaded, but {where} fails with {flaw.finding.reason}: "
-        f"{flaw.finding.message} No other pod of its workload was touched{beside}. {GO_BACK}"
+        f"{flaw.finding.message}{_copy_hint(flaw.pod)} No other pod of its workload was touched{beside}. {GO_BACK}"
     )
     return Finding(Reason.CANARY_FAILED, message)
+
+
+def _copy_hint(pod: PodState) -> str:
+    if not pod.copier:
+        return ""
+    return (
+        f" Init container {pod.copier} reads the Secret too: if the server uses a copy that it makes, set "
+        "updateStrategy: Restart."
+    )
 
 
 def certificate_is_refused(view: View) -> RollStep | None:
@@ -273,6 +284,7 @@ CHECKS: tuple[Callable[[View], RollStep | None], ...] = (
     action_failed,
     commands_cannot_run,
     reloaded_pod_is_unverified,
+    restart_was_reverted,
     restart_is_under_way,
     workload_is_stale,
     pod_is_unproven,

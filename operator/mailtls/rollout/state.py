@@ -11,12 +11,15 @@ from mailtls.rollout.steps import RollProgress
 class RolloutState:
     """`progress` is None before the workloads were read. `failures` counts attempts in a row for one certificate.
 
+    `reverted` are the workloads whose pod template somebody put back after it was annotated for the certificate.
+
     A rollout that has ended, or was for another spec or certificate, leaves nothing behind.
     """
 
     progress: RollProgress | None = field(default=None, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
     failure: Failure | None = field(default=None, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
     failures: int = field(default=0, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
+    reverted: frozenset[str] = field(default=frozenset(), metadata=kept(Same.SPEC, Same.CERTIFICATE))
 
     def about_another_certificate(self) -> "RolloutState":
         """Forget whom the certificate before was brought to."""

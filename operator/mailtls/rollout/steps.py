@@ -101,7 +101,8 @@ class RollProgress:
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
     its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be. `canary` and
-    `max_unavailable` are the plan of the spec.
+    `max_unavailable` are the plan of the spec. `reverted` are workloads whose restart for this certificate somebody
+    undid in an earlier attempt.
     """
 
     started_at: datetime
@@ -115,6 +116,7 @@ class RollProgress:
     secret_made_at: datetime | None = None
     canary: Amount = ONE
     max_unavailable: Amount = ONE
+    reverted: frozenset[str] = frozenset()
 
     def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""

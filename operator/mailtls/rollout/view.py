@@ -69,8 +69,14 @@ class View:
         return state.template_sha256 == self.wanted_sha256
 
     def may_restart(self, state: WorkloadState) -> bool:
-        """Whether no restart was asked for yet; once per attempt, even if somebody takes the annotation away."""
-        return not self.was_restarted(state) and str(state.workload) not in self.progress.acted_at
+        """Whether no restart was asked for yet: only once, even if somebody takes the annotation away."""
+        return not self.was_restarted(state) and not self.was_reverted(state)
+
+    def was_reverted(self, state: WorkloadState) -> bool:
+        """Whether a restart for this certificate was asked for, and somebody put the pod template back."""
+        subject = str(state.workload)
+        was_asked = state.restarted_sha256 == self.wanted_sha256 or subject in self.progress.acted_at
+        return not self.was_restarted(state) and (was_asked or subject in self.progress.reverted)
 
     def is_of_older_template(self, pod: PodState) -> bool:
         """Whether the pod was made before the restart for this certificate was asked for."""
@@ -146,6 +152,35 @@ def settle_time(progress: RollProgress, pod: PodState) -> timedelta:
 
 CONTROLLERS_TURN = timedelta(seconds=5)
 """How long a controller has to replace a pod that is not ready, before we delete it."""
+
+
+def restart_was_reverted(view: View) -> RollStep | None:
+    """Let the controller finish what a reverted template has it do; then say who has to leave the template alone.
+
+    To annotate it again would only begin the same anew. Pods that were made meanwhile may serve the certificate.
+    """
+    for state in view.states:
+        if state.workload.update_strategy is not UpdateStrategy.RESTART or not view.was_reverted(state):
+            continue
+        flaw = next(view.flaws(state), None)
+        if flaw is None:
+            continue
+        is_settling = not state.rolled or flaw.finding.reason in PASSING or view.is_settling(flaw.pod)
+        if is_settling and view.now < view.progress.deadline(str(state.workload)):
+            return view.wait_for(flaw.finding, str(state.workload))
+        return RolloutFailed(_reverted(state, flaw))
+    return None
+
+
+def _reverted(state: WorkloadState, flaw: Flaw) -> Finding:
+    who = f"field manager {state.template_keeper}" if state.template_keeper else "somebody"
+    message = (
+        f"{state.workload} was asked to replace its pods, and {who} put its pod template back, so older pods stay; it "
+        "is not asked again. Let spec.template.metadata.annotations be as they are there, then run kubectl rollout "
+        f"restart {state.workload.kind.lower()}/{state.workload.name}; or mount the Secret so that updateStrategy: "
+        f"Reload works. {flaw.finding.message}"
+    )
+    return Finding(Reason.TEMPLATE_REVERTED, message, subject=str(state.workload))
 
 
 def restart_is_under_way(view: View) -> RollStep | None:

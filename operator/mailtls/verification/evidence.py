@@ -27,6 +27,17 @@ UNREACHABLE = frozenset(
 """Faults that end the conversation before TLS: loading a certificate does not end them."""
 PASSING = frozenset({Reason.POD_NOT_READY, Reason.PROBING, Reason.SERVER_BUSY})
 """Faults that time ends, so they are worth the whole time-out."""
+WITHOUT_TLS = frozenset(
+    {
+        Reason.STARTTLS_UNAVAILABLE,
+        Reason.STARTTLS_NOT_ADVERTISED,
+        Reason.STARTTLS_REJECTED,
+        Reason.TLS_HANDSHAKE_FAILED,
+        Reason.CONNECTION_REFUSED,
+        Reason.NO_BANNER,
+    }
+)
+"""What a server that cannot read its key does."""
 REFUSED = frozenset(
     {
         Reason.CERTIFICATE_EXPIRED,
@@ -53,7 +64,7 @@ class Flaw:
     @property
     def is_curable(self) -> bool:
         """Whether loading the certificate again may end it."""
-        return self.finding.reason not in UNREACHABLE | PASSING
+        return self.finding.reason not in UNREACHABLE | PASSING | {Reason.KEY_UNREADABLE}
 
 
 def targets(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, ...]:
@@ -111,7 +122,9 @@ def clients_refuse(endpoint: Endpoint, wanted_sha256: str) -> bool:
 def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256: str) -> tuple[Flaw, ...]:
     """Name what is missing for `pod` to prove the certificate on every port; empty when it is proven."""
     if not pod.ready:
-        return (Flaw(pod, Finding(Reason.POD_NOT_READY, f"Pod {pod.name} is not ready; see its events and log.")),)
+        why = f" {pod.key_fault.message}" if pod.key_fault is not None else ""
+        message = f"Pod {pod.name} is not ready; see its events and log.{why}"
+        return (Flaw(pod, Finding(Reason.POD_NOT_READY, message)),)
     if not state.workload.ports:
         return _unproven_by_annotation(pod, wanted_sha256)
     found = (_flaw(pod, port.port, evidence.get((pod.name, port.port)), wanted_sha256) for port in state.workload.ports)
@@ -124,8 +137,17 @@ def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: st
     if serves(endpoint, wanted_sha256):
         return None
     if endpoint.failure is not None:
-        return Flaw(pod, endpoint.failure, port)
+        return Flaw(pod, _with_key_fault(pod, endpoint.failure), port)
     return Flaw(pod, next(iter(endpoint.findings), _old_certificate(pod, port)), port)
+
+
+def _with_key_fault(pod: PodState, found: Finding) -> Finding:
+    """Name as the cause of a server without TLS that it cannot read its key, where the pod's spec says so."""
+    if pod.key_fault is None or found.reason not in WITHOUT_TLS:
+        return found
+    if pod.key_fault.severity is Severity.FAIL:
+        return replace(pod.key_fault, message=f"{pod.key_fault.message} The probe: {found.message}")
+    return replace(found, message=f"{found.message} {pod.key_fault.message}")
 
 
 def _unproven_by_annotation(pod: PodState, wanted_sha256: str) -> tuple[Flaw, ...]:

@@ -18,7 +18,7 @@ from mailtls.kube.pairs import path
 from mailtls.kube.secrets import FINALIZER, Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import KeyAlgorithm, parse_chain
-from mailtls.reasons.reason import Finding
+from mailtls.reasons.reason import Finding, Reason
 
 NOTHING = ServingSecret(exists=False)
 
@@ -301,7 +301,18 @@ def test_immutable_secret_is_told_before_anything_is_ordered() -> None:
     cluster.objects[path("mail", "mx-tls")] = secret
     foreign = Secrets(cluster).serving(desired()).foreign
     assert foreign is not None
-    assert "immutable" in foreign.message
+    assert (foreign.reason, "Secret mx-tls has immutable: true" in foreign.message) == (Reason.SECRET_IMMUTABLE, True)
+
+
+def test_immutable_staged_secret_is_named_and_not_written() -> None:
+    """A write would be refused as invalid, again and again."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    secrets.stage(desired(), fresh(), RESOURCE)
+    cluster.objects[path("mail", "mx-tls-next")]["immutable"] = True
+    found = secrets.staged(desired())
+    assert isinstance(found, Finding)
+    assert (found.reason, "mx-tls-next" in found.message) == (Reason.SECRET_IMMUTABLE, True)
 
 
 def test_broken_pair_does_not_take_the_place_of_the_previous_one() -> None:

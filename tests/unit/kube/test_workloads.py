@@ -324,8 +324,8 @@ def init_container(**more: Any) -> Json:
 
 
 def test_init_container_alone_cannot_be_reloaded() -> None:
-    """It has ended long ago."""
-    assert reason(read(init_container())) is Reason.SECRET_NOT_MOUNTED
+    """It has ended long ago, and its copy stays as it is."""
+    assert reason(read(init_container())) is Reason.SECRET_COPIED_AT_START
 
 
 def test_init_container_alone_is_enough_for_a_rollout() -> None:
@@ -351,7 +351,7 @@ def test_secret_in_the_environment_is_enough_for_a_rollout(environment: Json) ->
     """A fresh pod reads it; a running one never does."""
     spec = {"containers": [{"name": "postfix", **environment}]}
     assert reason(read(spec, wanted(UpdateStrategy.RESTART))) is None
-    assert reason(read(spec)) is Reason.SECRET_NOT_MOUNTED
+    assert reason(read(spec)) is Reason.SECRET_IN_ENVIRONMENT
 
 
 def test_sub_path_is_fine_for_a_rollout() -> None:
@@ -440,11 +440,26 @@ def test_selector_writes_labels_and_all_four_operators() -> None:
 
 
 def test_restart_names_the_certificate_in_the_template() -> None:
-    """One patch, the same for the same certificate."""
+    """One patch, the same for the same certificate; the workload keeps it where its template is put back."""
     cluster = FakeCluster({PATH: kube.workload()})
     assert restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls") is None
-    body = {"spec": {"template": {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}}}
-    assert cluster.requests == [("merge", PATH, body)]
+    named = {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}
+    assert cluster.requests == [("merge", PATH, {**named, "spec": {"template": named}})]
+    reverted = cluster.objects[PATH]
+    reverted["spec"]["template"] = kube.workload()["spec"]["template"]
+    reverted["metadata"]["managedFields"] = [
+        written_by("mailtls", "2026-05-01T12:00:02Z"),
+        written_by("argocd-controller", "2026-05-01T12:00:01Z"),
+        written_by("helm", "2026-05-01T12:00:00Z"),
+        {"manager": "kube-controller-manager", "time": "2026-05-01T12:00:09Z", "fieldsV1": {"f:status": {}}},
+    ]
+    found = parse(wanted(UpdateStrategy.RESTART), reverted, [], "mx-tls")
+    assert (found.template_sha256, found.restarted_sha256, found.template_keeper) == (None, NEW, "argocd-controller")
+
+
+def written_by(manager: str, at: str) -> Json:
+    """Record who wrote a pod template and when, as the API server does."""
+    return {"manager": manager, "time": at, "fieldsV1": {"f:spec": {"f:template": {}}}}
 
 
 @pytest.mark.parametrize(("status", "expected"), [(403, Reason.FORBIDDEN), (404, Reason.WORKLOAD_NOT_FOUND)])

@@ -8,6 +8,7 @@ import pytest
 
 from builders.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
 from mailtls.api.spec import UpdateStrategy
+from mailtls.kube.mounts import KEPT_SINCE_START
 from mailtls.kube.workload import PodState
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout import policy as roll
@@ -183,12 +184,28 @@ def test_annotation_taken_away_does_not_tell_the_pod_again() -> None:
 
 
 def test_template_annotation_taken_away_does_not_restart_again() -> None:
-    """A tool that reverts the template must not cause restart after restart; the stale pods are reported."""
-    begun = progress().after(RestartWorkload(ROLLOUT), None, NOW)
-    states, seen_now = [state(pod("p-0"), of=ROLLOUT)], evidence(all_serve(OLD, "p-0"))
-    assert awaited(next_roll(states, seen_now, NEW, begun, NOW)) is Reason.SERVING_OLD_CERTIFICATE
-    late = NOW + timedelta(minutes=10)
-    assert failed_for(next_roll(states, seen_now, NEW, begun, late)) is Reason.SERVING_OLD_CERTIFICATE
+    """A tool that reverts the template must not cause restart after restart: it is named once all is as before.
+
+    That holds in the attempt that asked, in a later one of the process, and in a later process, by the annotation of
+    the workload. What the pods serve has the last word.
+    """
+    asked = progress().after(RestartWorkload(ROLLOUT), None, NOW)
+    left = replace(state(pod("p-0"), of=ROLLOUT), template_keeper="argocd-controller")
+    seen_now = evidence(all_serve(OLD, "p-0"))
+    for begun, found in (
+        (asked, left),
+        (replace(progress(), reverted=frozenset({str(ROLLOUT)})), left),
+        (progress(), replace(left, restarted_sha256=NEW)),
+    ):
+        busy = next_roll([replace(found, rolled=False)], seen_now, NEW, begun, NOW)
+        assert awaited(busy) is Reason.SERVING_OLD_CERTIFICATE
+        end = next_roll([found], seen_now, NEW, begun, NOW)
+        assert failed_for(end) is Reason.TEMPLATE_REVERTED
+        assert isinstance(end, RolloutFailed)
+        assert (end.finding.subject, "argocd-controller" in end.finding.message) == (str(ROLLOUT), True)
+        assert isinstance(next_roll([found], evidence(all_serve(NEW, "p-0")), NEW, begun, NOW), RolledOut)
+    for_another = replace(left, restarted_sha256=OLD)
+    assert isinstance(next_roll([for_another], seen_now, NEW, progress(), NOW), RestartWorkload)
 
 
 def test_retry_does_not_reload_a_pod_that_refuses_connections() -> None:
@@ -472,10 +489,46 @@ def test_unusable_workload_fails_before_any_pod_is_touched() -> None:
     assert next_roll(states, evidence(all_serve(OLD, "p-0")), NEW, progress(), NOW) == RolloutFailed(BROKEN)
 
 
-def test_sub_path_mount_with_a_stale_pod_fails() -> None:
+@pytest.mark.parametrize("reason", sorted(KEPT_SINCE_START))
+def test_what_pods_keep_since_their_start_fails_once_one_is_stale(reason: Reason) -> None:
     """A reload would load the same file again."""
-    states = [state(pod("p-0"), finding=SUB_PATH)]
-    assert next_roll(states, evidence(all_serve(OLD, "p-0")), NEW, progress(), NOW) == RolloutFailed(SUB_PATH)
+    kept = replace(SUB_PATH, reason=reason)
+    states = [state(pod("p-0"), finding=kept)]
+    assert next_roll(states, evidence(all_serve(OLD, "p-0")), NEW, progress(), NOW) == RolloutFailed(kept)
+
+
+@pytest.mark.parametrize(
+    ("seen_now", "severity", "found"),
+    [
+        (Reason.STARTTLS_UNAVAILABLE, Severity.FAIL, Reason.KEY_UNREADABLE),
+        (Reason.CONNECTION_REFUSED, Severity.FAIL, Reason.KEY_UNREADABLE),
+        (Reason.SERVER_BUSY, Severity.FAIL, Reason.SERVER_BUSY),
+    ],
+)
+def test_key_that_the_server_cannot_read_is_named_and_reloads_nothing(
+    seen_now: Reason, severity: Severity, found: Reason
+) -> None:
+    """No reload ends it, so it is awaited that somebody corrects the pod; what is served has the last word."""
+    fault = Finding(Reason.KEY_UNREADABLE, "Set fsGroup.", severity)
+    blind = replace(pod("p-0"), key_fault=fault)
+    without_tls = evidence(all_serve(None, "p-0", reason=seen_now))
+    step = next_roll([state(blind)], without_tls, NEW, progress(), NOW)
+    assert awaited(step) is found
+    late = next_roll([state(blind)], without_tls, NEW, progress(started=LATER * 11), NOW)
+    assert failed_for(late) is found
+    assert next_roll([state(blind)], evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW) == RolledOut()
+
+
+def test_key_that_the_server_may_not_read_is_a_hint() -> None:
+    """As whom it runs, the image decides: it is reloaded all the same, and the hint stands behind the cause."""
+    hint = Finding(Reason.KEY_UNREADABLE, "Set fsGroup.", Severity.WARN)
+    told = replace(pod("p-0", told=NEW), key_fault=hint, copier="copy")
+    without_tls = evidence(all_serve(None, "p-0", reason=Reason.STARTTLS_UNAVAILABLE))
+    assert reloaded(next_roll([state(replace(told, reloaded_sha256=OLD))], without_tls, NEW, progress(), NOW)) == "p-0"
+    end = next_roll([state(told)], without_tls, NEW, progress(), NOW)
+    assert failed_for(end) is Reason.CANARY_FAILED
+    assert isinstance(end, RolloutFailed)
+    assert all(part in end.finding.message for part in ("Set fsGroup.", "Init container copy", "Restart"))
 
 
 def test_sub_path_mount_with_proven_pods_is_noted() -> None:
@@ -649,6 +702,7 @@ def test_checks_run_in_their_documented_order() -> None:
         "action_failed",
         "commands_cannot_run",
         "reloaded_pod_is_unverified",
+        "restart_was_reverted",
         "restart_is_under_way",
         "workload_is_stale",
         "pod_is_unproven",

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
 
 import pytest
 
 from builders.contexts import a_context, next_step, wanting
 from builders.kube import basic_auth
+from builders.kube import workload as kube_workload
 from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
@@ -22,7 +24,9 @@ from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE, REFUSED_PORT
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.rollout.steps import RollProgress
+from mailtls.rollout.decide import ReadWorkloads, Roll
+from mailtls.rollout.execute import Rolling
+from mailtls.rollout.steps import RolloutFailed, RollProgress
 from mailtls.step import Rest
 from mailtls.verification.decide import ProbePods
 from mailtls.verification.evidence import targets
@@ -48,6 +52,35 @@ class AllIsWell:
         """Answer for each target at once."""
         self.depths.append(depth)
         return [Endpoint(each, self.clock.now(), served_sha256=expected.leaf_sha256) for each in targets]
+
+
+def rolling(cluster: FakeCluster, clock: WallClock) -> Rolling:
+    """Make the executor over pods that are all well."""
+    probing = Probing(cluster, AllIsWell(clock), clock, Metrics(), lambda _ref: b"", References(cluster, clock))
+    return Rolling(cluster, probing, clock, Metrics(), Event())
+
+
+def test_restart_that_was_taken_back_is_remembered_by_the_next_attempt() -> None:
+    """It is forgotten with the certificate, and not with the attempt."""
+    clock = WallClock()
+    found = Finding(Reason.TEMPLATE_REVERTED, "Put back.", subject=str(POSTFIX))
+    failed = rolling(FakeCluster(), clock).roll(a_context(WANTED), Roll(RolloutFailed(found)))
+    assert failed.rollout.failure is not None
+    again = replace(failed, rollout=failed.rollout.tried_anew())
+    begun = rolling(FakeCluster(), clock).read(again, ReadWorkloads()).rollout.progress
+    assert begun is not None
+    assert begun.reverted == {str(POSTFIX)}
+    assert again.about_another_certificate().rollout.reverted == frozenset()
+
+
+def test_secret_that_is_immutable_makes_a_reload_impossible() -> None:
+    """Whoever writes it may have to: that it is so is read with the Secret."""
+    path = f"/apis/apps/v1/namespaces/{WANTED.key.namespace}/statefulsets/postfix"
+    cluster = FakeCluster({path: kube_workload()})
+    for is_immutable, reason in ((True, Reason.SECRET_IMMUTABLE), (False, None)):
+        context = a_context(WANTED, secret=replace(secret(), is_immutable=is_immutable))
+        (state,) = rolling(cluster, WallClock()).read(context, ReadWorkloads()).snapshot.workloads or ()
+        assert (state.finding.reason if state.finding else None) is reason
 
 
 def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> None:

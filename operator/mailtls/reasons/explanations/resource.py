@@ -130,8 +130,8 @@ SECRET: Mapping[Reason, Explanation] = {
         "message says who keeps it: Helm, Argo CD, cert-manager, External Secrets, another tool or a person. The names "
         "<secretName>-next and <secretName>-previous are needed, too.",
         "Choose another secretName; or let mailtls take the Secret over, after the other tool has stopped writing it: "
-        "kubectl annotate secret NAME mailtls.dev/adopt=true. A Secret that is immutable, or of another type than "
-        "kubernetes.io/tls, must be deleted first.",
+        "kubectl annotate secret NAME mailtls.dev/adopt=true. A Secret of another type than kubernetes.io/tls "
+        "must be deleted first.",
     ),
     Reason.SECRET_REPLACED: Explanation(
         "Somebody wrote another certificate or key into the Secret than mailtls had stored. The message names the "

@@ -19,6 +19,37 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Mount the Secret as a folder without subPath, or set updateStrategy: Restart for this workload so that its "
         "pods are restarted.",
     ),
+    Reason.SECRET_COPIED_AT_START: Explanation(
+        "An init container copies the Secret for the server when a pod starts. A running pod keeps that copy for ever, "
+        "so a reload loads the old certificate again.",
+        "Set updateStrategy: Restart for this workload, so that its init container runs again; or mount the Secret in "
+        "the server's own container and let its settings name the mounted files.",
+    ),
+    Reason.SECRET_IN_ENVIRONMENT: Explanation(
+        "The server gets the Secret as environment variables. Kubernetes sets them when a container starts and never "
+        "changes them.",
+        "Set updateStrategy: Restart for this workload, or mount the Secret as a volume.",
+    ),
+    Reason.SECRET_IMMUTABLE: Explanation(
+        "The Secret has immutable: true. Nobody can write a new certificate into it, and a kubelet reads it once for "
+        "the pods that mount it.",
+        "Choose another secretName, or delete the Secret so that it is made anew, and restart the pods. Where somebody "
+        "else writes it and replaces it each time, set updateStrategy: Restart.",
+    ),
+    Reason.KEY_UNREADABLE: Explanation(
+        "The server has no TLS, and the pod's spec shows why: the user that its container runs as cannot read tls.key. "
+        "The Secret itself is in order.",
+        "Set securityContext.fsGroup of the pod: the kubelet then lets that group read the files of the volume. With a "
+        "user of root's group, defaultMode: 0440 of the volume is enough.",
+        symptom="Senders report «454 TLS not available», or no STARTTLS at all.",
+    ),
+    Reason.TEMPLATE_REVERTED: Explanation(
+        "The operator asked for new pods by an annotation of the pod template, and another tool put the template back. "
+        "The operator asks once for each certificate, so that no loop of restarts begins.",
+        "Let the tool leave spec.template.metadata.annotations alone (Argo CD: ignoreDifferences with "
+        "RespectIgnoreDifferences; an operator of your mail server: its own field for annotations), then run `kubectl "
+        "rollout restart` once. A reload needs no annotation in the template.",
+    ),
     Reason.NO_PODS: Explanation(
         "The workload has no pods at present, so nothing can be reloaded or probed.",
         "Scale the workload up, or find out with `kubectl describe` why its pods are not created.",
