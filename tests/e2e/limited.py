@@ -33,15 +33,16 @@ def limit(installation: Installation, tmp_path: Path, *switches: str) -> None:
     told = {each["name"]: each.get("value", "") for each in container["env"]}
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(_kubeconfig(installation), encoding="utf-8")
+    kubeconfig.write_text(kubeconfig_of(installation, ACCOUNT), encoding="utf-8")
     off = told.get("MAILTLS_DISABLED_FEATURES", "")
     installation.more = {"KUBECONFIG": str(kubeconfig), "MAILTLS_DISABLED_FEATURES": off}
 
 
-def _kubeconfig(installation: Installation) -> str:
+def kubeconfig_of(installation: Installation, account: str) -> str:
+    """A kubeconfig of a service account in the installation's namespace."""
     sandbox = installation.sandbox
     wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
-    path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{ACCOUNT}/token"
+    path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{account}/token"
     token = sandbox.api.request("POST", path, body=wish)["status"]["token"]
     config: dict[str, Any] = yaml.safe_load(sandbox.cluster.layout.kubeconfig.read_text(encoding="utf-8"))
     config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from builders.authority import DAY, Authority, Issued, cert_manager_secret
+from e2e.elsewhere import WITHIN, await_refused, await_served, begin, write
 from e2e.installation import SECRET, Installation
 from e2e.limited import ACCOUNT, limit
-from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
@@ -23,22 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-MANAGER = "cert-manager-certificates-issuing"
-WITHIN = 60.0
 SECRETS = 5_000
 MOST_MEMORY = 20.0  # MiB, for all of them
-
-
-def write(installation: Installation, issued: Issued, **data: str) -> Object:
-    """Apply a pair as cert-manager does: server-side, by its own field manager, all at once."""
-    body = cert_manager_secret(installation.sandbox.name, SECRET, issued)
-    body["data"] |= data
-    path = f"/api/v1/namespaces/{installation.sandbox.name}/secrets/{SECRET}"
-    apply = "application/apply-patch+yaml"
-    written: Object = installation.sandbox.api.request(
-        "PATCH", path, body=body, kind=apply, fieldManager=MANAGER, force="true"
-    )
-    return written
 
 
 def may_write_secrets(installation: Installation) -> list[str]:
@@ -60,46 +46,6 @@ def may_write_secrets(installation: Installation) -> list[str]:
     allowed = [bool(sandbox.api.request("POST", path, body=each)["status"].get("allowed")) for each in reviews]
     assert allowed[0], "its account is not what it should be"
     return [verb for verb, is_allowed in zip(verbs, allowed[1:], strict=True) if is_allowed]
-
-
-def await_served(installation: Installation, issued: Issued) -> Object:
-    """Wait until every pod is verified to serve a certificate."""
-
-    def is_served(seen: Object | None) -> bool:
-        ready = condition_of(seen, "Ready")
-        status = (seen or {}).get("status", {})
-        served = {each.get("servedFingerprintSHA256") for each in status.get("endpoints", ())}
-        return ready is not None and ready["status"] == "True" and served == {issued.sha256}
-
-    seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_served, within=WITHIN)
-    assert seen is not None
-    return seen
-
-
-def await_refused(installation: Installation, reason: str, serving: Issued) -> None:
-    """Wait until the gate has said why, and the pods were verified to serve what they did."""
-
-    def is_refused(seen: Object | None) -> bool:
-        issued, verified = condition_of(seen, "Issued"), condition_of(seen, "Verified")
-        served = {each.get("servedFingerprintSHA256") for each in (seen or {}).get("status", {}).get("endpoints", ())}
-        is_said = issued is not None and f"goes to no pod: {reason}: " in issued["message"]
-        return is_said and verified is not None and verified["status"] == "True" and served == {serving.sha256}
-
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_refused, within=WITHIN)
-
-
-def begin(installation: Installation, authority: Authority, host: str, **spec: Any) -> Issued:
-    """Have cert-manager's first certificate served by two pods, and the operator know of it."""
-    sandbox = installation.sandbox
-    data = {"ca.crt": authority.root_pem}
-    sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "roots"}, "data": data})
-    first = authority.issue(host, begins=dt.datetime.now(dt.UTC) - 10 * DAY)
-    write(installation, first)
-    MailServer(sandbox, host).deploy()
-    workloads = [{"kind": "StatefulSet", "name": "postfix"}]
-    trust = {"configMapKeyRef": {"name": "roots", "key": "ca.crt"}}
-    installation.apply(external={}, workloads=workloads, probe={"trust": trust}, **spec)
-    return first
 
 
 def test_cert_managers_renewals_reach_every_pod_and_bad_pairs_none_without_a_right_to_write_secrets(

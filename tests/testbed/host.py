@@ -37,7 +37,13 @@ _PROGRAMS = {
     "gcc": "gcc",
 }
 # What only tests run.
-_OF_TESTS = {"promtool": "prometheus", "prometheus": "prometheus", "postfix": "postfix", "dovecot": "dovecot-core"}
+_OF_TESTS = {
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
+    "postfix": "postfix",
+    "dovecot": "dovecot-core",
+    "certbot": "certbot",
+}
 _FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "/usr/include/stdlib.h": "libc6-dev",

@@ -131,11 +131,9 @@ class Observer:
         return self._context(paused.desired, replace(known, status=known.reported, workloads=None))
 
     def _context(self, desired: Desired, found: Snapshot) -> Context:
-        found = replace(
-            found,
-            holder=self.claims.holder(desired.key.namespace, desired.secret_name),
-            sharers=self.claims.sharers(desired.key),
-        )
+        # Who only reads a Secret takes it from nobody.
+        holder = None if desired.is_external else self.claims.holder(desired.key.namespace, desired.secret_name)
+        found = replace(found, holder=holder, sharers=self.claims.sharers(desired.key))
         now, before = self.clock.now(), self._recall(desired)
         context = _fresh(desired, found, now)
         if before is not None:

@@ -212,9 +212,11 @@ def source_of(secret: Json) -> Source:
         advice = f"See why: kubectl describe certificate {_shown(notes.get(_CERTIFICATE, ''))}".rstrip()
         return Source(f"cert-manager ({words})" if words else "cert-manager", f"{advice}.")
     if _external_secrets(secret):
-        return Source("External Secrets", "See why: kubectl describe externalsecret.")
-    who = f"kubectl get secret {name} -o yaml --show-managed-fields"
-    tool = _tool(secret).removeprefix("is kept by ")
+        found = _external_secret(secret)
+        words = f"External Secrets (ExternalSecret {found})" if found else "External Secrets"
+        return Source(words, f"See why: kubectl describe externalsecret {found}".rstrip() + ".")
+    ours, who = is_labelled(secret), f"kubectl get secret {name} -o yaml --show-managed-fields"
+    tool = _tool(secret).removeprefix("is kept by ") or (f"MailServerTLS {_labels(secret)[OWNER]}" if ours else "")
     if tool:
         return Source(_shown(tool), f"Look there, or find out who wrote it last: {who}.")
     writer = writer_of(secret)
@@ -227,9 +229,20 @@ def source_of(secret: Json) -> Source:
     return Source(f"field manager {_shown(writer)}", f"Find out who that is: {who}.")
 
 
+def _external_secret(secret: Json) -> str:
+    """The ExternalSecret that writes a Secret: its owner, or else the name in its field manager."""
+    owners = (each.get("name") for each in secret["metadata"].get("ownerReferences") or () if each.get("kind") == _KIND)
+    writers = (each.removeprefix(_WRITER) for each in managers(secret) if each.startswith(_WRITER))
+    return _shown(next((str(each) for each in (*owners, *writers) if each and "/" not in str(each)), ""))
+
+
+_KIND: Final = "ExternalSecret"
+_WRITER: Final = "externalsecrets.external-secrets.io/"
 _CERTIFICATE: Final = "cert-manager.io/certificate-name"
 _OF_CERT_MANAGER: Final = (("Certificate", "certificate-name"), ("issuer", "issuer-name"))
-_BY_HAND: Final = "--cert=fullchain.pem --key=privkey.pem --dry-run=client -o yaml | kubectl apply -f -"
+# Applied by the client, the key would stand in an annotation as well.
+_PAIR: Final = "--cert=fullchain.pem --key=privkey.pem"
+_BY_HAND: Final = f"{_PAIR} --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f -"
 
 
 def _shown(text: str) -> str:

@@ -12,6 +12,7 @@ from mailtls.context import Context
 from mailtls.issuance.acme.account_secrets import trusted_roots
 from mailtls.kube.interface import Cluster
 from mailtls.kube.references import References, next_recheck_at, trial_login
+from mailtls.kube.resource_views import find_all
 from mailtls.kube.secrets import Secrets
 from mailtls.metrics import Metrics
 from mailtls.probe.prober import SupportsProbe
@@ -141,8 +142,13 @@ class Probing(Executor):
         """Take back what is said of other certificates that another resource keeps; most servers have none."""
         if not any(each.second_sha256 or each.named_sha256 for each in found):
             return found
-        kept = Secrets(self.cluster).leaves(desired.key.namespace)
+        kept = Secrets(self.cluster).leaves(desired.key.namespace) | self._accepted(desired.key.namespace)
         return [_without_kept(each, kept) for each in found]
+
+    def _accepted(self, namespace: str) -> frozenset[str]:
+        """Fingerprints of what has passed in Secrets that somebody else writes: those have no label of ours."""
+        elsewhere = (each.status.stored for each in find_all(self.cluster, namespace) if each.is_external)
+        return frozenset(stored.sha256 for stored in elsewhere if stored)
 
 
 def _names_served(context: Context) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from builders.authority import Issued, cert_manager_secret
 from builders.stories import NOW, desired
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import Request
+from mailtls.api.resource import Request, resources_path
 from mailtls.api.resource_view import ResourceView, refused
 from mailtls.api.spec import Key, Probe
 from mailtls.cli.cluster import Connected
@@ -197,6 +197,25 @@ def test_secret_of_somebody_else_is_neither_ordered_nor_taken_over(
     (line,) = serving.whose_secrets(resource, desired(is_external=True), place, cluster)  # type: ignore[arg-type]
     assert (line.topic, line.verdict) == ("secret", verdict)
     assert words in line.message
+
+
+def test_secret_that_another_resource_keeps_may_be_read() -> None:
+    """With spec.external the older resource is no obstacle; without, it is."""
+    cluster = FakeCluster()
+    elder = {"name": "elder", "namespace": "mail", "uid": "u", "creationTimestamp": "2020-01-01T00:00:00Z"}
+    cluster.create(
+        resources_path("mail"),
+        {"metadata": elder, "spec": {"secretName": "mx-tls"}},
+    )
+    resource: Json = {"metadata": {"name": "mx", "namespace": "mail"}, "spec": {"secretName": "mx-tls"}}
+
+    def said(*, is_external: bool) -> list[Verdict]:
+        wants = desired(is_external=is_external)
+        lines = serving.whose_secrets(resource, wants, Place(NOW, cluster), cluster)  # type: ignore[arg-type]
+        return [line.verdict for line in lines]
+
+    assert said(is_external=True) == [Verdict.WARN]
+    assert said(is_external=False) == [Verdict.FAIL]
 
 
 def test_request_for_another_certificate_of_somebody_else_is_refused_at_once() -> None:

@@ -11,7 +11,7 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.spec import Defaults
 from mailtls.api.resource import Request
-from mailtls.api.spec import PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Key, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.context import Context
 from mailtls.controller.observe import READ_LASTS, Observer
@@ -75,6 +75,19 @@ def test_rollout_under_way_goes_on_where_it_was() -> None:
     under_way = passes.rolling(served_sha256="00" * 32)
     passes.observer.remember(under_way)
     assert passes.observe().rollout.progress == under_way.rollout.progress
+
+
+def test_secret_of_an_older_resource_may_be_read_and_not_written() -> None:
+    """Who names it with spec.external takes it from nobody; who would write it learns whose it is."""
+    elder = {
+        "metadata": {"namespace": "mail", "name": "elder", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"secretName": WANTED.secret_name},
+    }
+    passes = Passes()
+    passes.observer.claims.note(elder)
+    assert passes.observe().snapshot.holder == Key("mail", "elder")
+    reader = passes.observer.observe(replace(WANTED, is_external=True), {"metadata": {}})
+    assert reader.snapshot.holder is None
 
 
 def test_changed_spec_has_the_pods_asked_again() -> None:

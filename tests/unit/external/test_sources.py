@@ -31,6 +31,25 @@ def written(manager: str | None = None, **meta: Any) -> Json:
             "See why: kubectl describe externalsecret.",
         ),
         (
+            written("externalsecrets.external-secrets.io/mx", labels={"reconcile.external-secrets.io/managed": "true"}),
+            "External Secrets (ExternalSecret mx)",
+            "See why: kubectl describe externalsecret mx.",
+        ),
+        (
+            written(
+                "externalsecrets.external-secrets.io/sha3/0a1b",
+                labels={"reconcile.external-secrets.io/managed": "true"},
+                ownerReferences=[{"kind": "ExternalSecret", "name": "with-a-long-name"}],
+            ),
+            "External Secrets (ExternalSecret with-a-long-name)",
+            "See why: kubectl describe externalsecret with-a-long-name.",
+        ),
+        (
+            written(labels={"app.kubernetes.io/managed-by": "mailtls", "mailtls.dev/owner": "mx-a"}),
+            "MailServerTLS mx-a",
+            "Look there, or find out who wrote it last: kubectl get secret mx-tls -o yaml --show-managed-fields.",
+        ),
+        (
             written(annotations={"meta.helm.sh/release-name": "mail"}),
             "Helm (release mail)",
             "Look there, or find out who wrote it last: kubectl get secret mx-tls -o yaml --show-managed-fields.",

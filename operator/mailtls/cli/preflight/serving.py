@@ -46,7 +46,7 @@ def whose_secrets(resource: Json, desired: Desired, place: Place, cluster: Rehea
     except ApiError as refusal:
         holder = None
         yield unseen(topic, f"Whether another resource keeps it cannot be seen ({refusal.message}).")
-    if holder is not None and holder != desired.key:
+    if holder is not None and holder != desired.key and not desired.is_external:
         message = (
             f"{holder} is older and keeps Secret {desired.secret_name}, or one with a name derived from it (-next, "
             "-previous): choose another secretName."

@@ -16,6 +16,8 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
+from mailtls.api.reading.document import Json
+from mailtls.api.resource import resources_path
 from mailtls.api.spec import Key
 from mailtls.context import Context
 from mailtls.kube.references import References
@@ -207,9 +209,19 @@ def test_canary_is_not_failed_for_another_certificate_under_another_name(tmp_pat
     assert not clients_refuse(endpoint, GOOD.sha256)
 
 
-def asked_by_the_operator(context: ssl.SSLContext, *siblings: Served) -> list[Reason]:
-    """Have the operator ask a server while other resources of the namespace keep `siblings`."""
+def asked_by_the_operator(
+    context: ssl.SSLContext, *siblings: Served, elsewhere: Served | None = None, external: Json | None = None
+) -> list[Reason]:
+    """Have the operator ask a server while other resources of the namespace keep `siblings` and `elsewhere`."""
     cluster, clock = FakeCluster(), WallClock()
+    if elsewhere is not None:
+        sha256 = parse_chain(elsewhere.chain_pem.decode()).sha256
+        body = {
+            "metadata": {"namespace": "mail", "name": "mx-ecdsa"},
+            "spec": {"dnsNames": [SECOND], "external": external},
+            "status": {"secret": {"name": "mx-ecdsa-tls", "uid": "u", "fingerprintSHA256": sha256}},
+        }
+        cluster.create(resources_path("mail"), body)
     for number, each in enumerate((GOOD, *siblings)):
         kept = desired(key=Key("mail", f"mx{number}"), secret_name=f"mx{number}-tls")
         chain, key = parse_chain(each.chain_pem.decode()), KeyMaterial(each.key_pem)
@@ -230,6 +242,14 @@ def test_operator_asks_for_every_name_of_the_resource(tmp_path: Path) -> None:
     context = by_name(tmp_path, GOOD, {SECOND: OTHER})
     assert asked_by_the_operator(context) == [Reason.SERVING_OLD_CERTIFICATE]
     assert asked_by_the_operator(context, OTHER) == []
+
+
+def test_certificate_that_another_issuer_wrote_for_another_resource_is_fine(tmp_path: Path) -> None:
+    """RSA beside ECDSA, both from cert-manager: no Secret has our label, the other resource says it."""
+    context = by_name(tmp_path, GOOD, {SECOND: OTHER})
+    assert asked_by_the_operator(context, elsewhere=OTHER, external={}) == []
+    assert asked_by_the_operator(context, elsewhere=OLD, external={}) == [Reason.SERVING_OLD_CERTIFICATE]
+    assert asked_by_the_operator(context, elsewhere=OTHER) == [Reason.SERVING_OLD_CERTIFICATE]
 
 
 def test_expired_certificate_under_a_name_is_told_whoever_keeps_it(tmp_path: Path) -> None:
