@@ -35,6 +35,9 @@ class Metrics(ResourceMetrics):
             "From the first pod reloaded or restarted to the last one verified.",
             _MINUTES,
         )
+        self._rollbacks = self._counter(
+            "mailtls_rollbacks_total", "Certificates that the one before took the place of again.", "cause"
+        )
         self._acme = self._counter("mailtls_acme_requests_total", "Requests to ACME servers.", "type", "code")
         self._skew = self._gauge(
             "mailtls_clock_skew_seconds",
@@ -77,6 +80,10 @@ class Metrics(ResourceMetrics):
         self._rollouts.labels(outcome).inc()
         if seconds is not None:
             self._rollout_seconds.observe(seconds)
+
+    def rolled_back(self, cause: str) -> None:
+        """Count a rollback: because of a `failure` in a pod, or by `request`."""
+        self._rollbacks.labels(cause).inc()
 
     def acme_request(self, request: str, code: int | str) -> None:
         """Count a request to an ACME server by its type (`newOrder`) and the answer's HTTP status, or `none`."""

@@ -20,6 +20,7 @@ from mailtls.issuance.renewal import Renewing
 from mailtls.issuance.restoring import Restoring
 from mailtls.rollout.decide import ReadWorkloads, Roll, read_workloads, roll, roll_due_at, roll_retry_at
 from mailtls.rollout.execute import Rolling
+from mailtls.rollout.going_back import GoBack, go_back
 from mailtls.rollout.rollback import RollBack, roll_back
 from mailtls.stage import AnyStage, Gate, Stage
 from mailtls.step import USUAL
@@ -35,6 +36,7 @@ STAGES: Final[tuple[AnyStage, ...]] = (
     Stage(RestoreSecret, restore_secret, Restoring, Restoring.restore),
     Stage(SaveCopy, save_copy, Restoring, Restoring.save_copy),
     Stage(RollBack, roll_back, Restoring, Restoring.roll_back),
+    Stage(GoBack, go_back, Restoring, Restoring.go_back),
     Stage(order.CloseOrder, order.close_order, Issuing, Issuing.close, order.order_due_at, order.order_retry_at),
     Stage(RecheckDependencies, recheck_dependencies, Rechecking, Rechecking.recheck, dependencies_due_at),
     Stage(order.StageKey, order.stage_key, Issuing, Issuing.stage),

@@ -16,8 +16,10 @@ from mailtls.api.status import Attempts, Schedule
 from mailtls.controller.observe import Observer
 from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.restoring import Restoring
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
+from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret
@@ -50,7 +52,9 @@ class Operator:
         references = References(self.cluster, clock)
         probing = Probing(self.cluster, servers, clock, Metrics(), accounts.secrets.read, references)
         rolling = Rolling(self.cluster, probing, clock, Metrics(), Event())
-        self.executors: dict[type[Executor], Executor] = {Probing: probing, Rolling: rolling}
+        pairs = PreviousPairs(self.cluster, secrets.seal)
+        restoring = Restoring(pairs, secrets, clock, Metrics(), accounts.secrets.read)
+        self.executors: dict[type[Executor], Executor] = {Probing: probing, Rolling: rolling, Restoring: restoring}
         self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults(SOLVERS))
 
     def look(self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND)) -> Rest:

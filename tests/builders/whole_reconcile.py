@@ -29,7 +29,7 @@ from mailtls.probe.facts import Facts
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.settings import Settings
-from mailtls.stage import FILE_PATIENCE, AnyStage
+from mailtls.stage import FILE_PATIENCE, AnyStage, PodProber
 from mailtls.stages import STAGES
 
 MX = Key("mail", "mx")
@@ -106,27 +106,39 @@ class WholeReconcile:
         features: Features | None = None,
         file_patience: timedelta = FILE_PATIENCE,
         stages: Sequence[AnyStage] = STAGES,
+        servers: Callable[[Pods, WallClock], PodProber] = Servers,
     ) -> None:
         self.cluster, self.clock, self.metrics, self.stopping = Pods(), WallClock(), Metrics(), Event()
-        settings = Settings(
+        self.settings = Settings(
             "mailtls",
             "mailtls-0",
             acme_server="https://127.0.0.1:1/directory",
             acme_solvers=({"http01": {}},),
             disabled_features=features or Features(),
         )
-        leadership, edges = (
-            Leadership(),
-            Edges(self.clock, prober=Servers(self.cluster, self.clock), file_patience=file_patience),
-        )
-        leadership.extend(math.inf)
-        parts = Parts(settings, self.cluster, self.metrics, leadership, Tokens(), Claims(), self.stopping, edges=edges)
-        made = compose(parts, stages)
-        self.defaults, self.secrets = defaults_of(settings), made.secrets
-        self.observer, self.reconcile = made.observer, made.reconciler
+        self.edges = Edges(self.clock, prober=servers(self.cluster, self.clock), file_patience=file_patience)
+        self.stages, self.defaults = stages, defaults_of(self.settings)
+        self.restart()
         self._put_resource()
         self._put_certificate()
         self._put_pods(pods)
+
+    def restart(self) -> None:
+        """Begin with a process that knows nothing."""
+        leadership = Leadership()
+        leadership.extend(math.inf)
+        parts = Parts(
+            self.settings,
+            self.cluster,
+            self.metrics,
+            leadership,
+            Tokens(),
+            Claims(),
+            self.stopping,
+            edges=self.edges,
+        )
+        made = compose(parts, self.stages)
+        self.secrets, self.observer, self.reconcile = made.secrets, made.observer, made.reconciler
 
     def run(self) -> float | None:
         """Make one pass."""

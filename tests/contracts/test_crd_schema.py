@@ -11,7 +11,7 @@ from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sente
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.spec import KEY_SIZES, Defaults, parse
-from mailtls.api.spec import Desired, RotationPolicy, UpdateStrategy, WorkloadKind
+from mailtls.api.spec import Desired, OnFailure, RotationPolicy, UpdateStrategy, WorkloadKind
 from mailtls.api.status import ConditionType, Truth
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.issuance.solvers.rfc2136 import TSIG_ALGORITHMS
@@ -169,6 +169,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
         ("spec.workloads[].preset", Software),
         ("spec.workloads[].kind", WorkloadKind),
         ("spec.workloads[].updateStrategy", UpdateStrategy),
+        ("spec.rollout.onFailure", OnFailure),
         ("spec.workloads[].ports[].protocol", Protocol),
         ("spec.workloads[].ports[].proxyProtocol", ProxyProtocol),
         ("spec.workloads[].ports[].tlsMode", TlsMode),

@@ -65,6 +65,7 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
         "failure": Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), LATER),
         "failures": 2,
         "reverted": frozenset({"Deployment/relay"}),
+        "no_way_back": Finding(Reason.ROLLBACK_REFUSED, "It does not exist."),
     },
     VerificationState: {
         "endpoints": (LOGIN,),

@@ -109,7 +109,8 @@ NAMES_ASKED: Final = f"{GROUP}/names-asked"  # where the CA put more into the ce
 ADOPTED: Final = f"{GROUP}/adopted"  # the leaf that was there when the Secret was taken over
 ORDER: Final = f"{GROUP}/order"  # the seal of the order that the pair was stored for
 PAIR_SEAL: Final = f"{GROUP}/pair-seal"  # of the pair before
-ORIGIN: Final = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED, NAMES_ASKED)
+VERIFIED: Final = f"{GROUP}/verified"  # on the pair before: every pod had proven it
+OF_PREVIOUS: Final = (ACME_SERVER, ACME_PROFILE, ROOTS_OFFERED, NAMES_ASKED, ROLLED_BACK, VERIFIED)
 # On the Secret of an ACME account.
 ACCOUNT_URL: Final = f"{GROUP}/account-url"
 ACCOUNT_EMAIL: Final = f"{GROUP}/acme-email"

@@ -80,8 +80,16 @@ def progress(view: ResourceView, request: Request, value: str) -> Progress:
     refusal = _refusal(view) if request is Request.ROLLBACK else None
     if refusal is not None:
         return Progress(came_true=False, sentence=f"{refusal.event}: {refusal.message}")
+    return _rolled_out(view)
+
+
+def _rolled_out(view: ResourceView) -> Progress:
+    """Whether the certificate that was requested is in every pod; one that failed there was rolled back."""
     if view.is_ready:
         return Progress(came_true=True, sentence=f"{view.key} is Ready: every probed port serves the certificate.")
+    rolled_out = view.status.condition(ConditionType.ROLLED_OUT)
+    if rolled_out is not None and rolled_out.reason is Reason.ROLLED_BACK:
+        return Progress(came_true=False, sentence=f"{rolled_out.reason}: {rolled_out.message}")
     return Progress(came_true=None, sentence=_story(view))
 
 

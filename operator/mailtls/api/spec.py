@@ -218,6 +218,13 @@ class Renewal:
     before: timedelta | None = None
 
 
+class OnFailure(StrEnum):
+    """What becomes of a certificate that fails in a pod that was reloaded."""
+
+    ROLLBACK = "Rollback"
+    HOLD = "Hold"
+
+
 @dataclass(frozen=True, slots=True)
 class Amount:
     """So many pods, or such a share of a workload's in percent."""
@@ -244,6 +251,7 @@ class Rollout:
     timeout: timedelta = timedelta(minutes=10)
     canary: Amount = ONE
     max_unavailable: Amount = ONE
+    on_failure: OnFailure = OnFailure.ROLLBACK
 
 
 @dataclass(frozen=True, slots=True)

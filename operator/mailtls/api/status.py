@@ -112,7 +112,7 @@ class Stored:
 
     It is in the status because whoever writes into the Secret can change what the Secret says of itself. Of a Secret
     that somebody else writes it is what passed the gate last; then it has dates, and `is_trial` says that mail clients
-    do not trust it, as Let's Encrypt's staging CA issued it.
+    do not trust it, as Let's Encrypt's staging CA issued it. `is_verified` once every pod has proven it.
     """
 
     name: str
@@ -121,6 +121,7 @@ class Stored:
     not_before: datetime | None = None
     not_after: datetime | None = None
     is_trial: bool = False
+    is_verified: bool = False
 
     @property
     def is_from_elsewhere(self) -> bool:

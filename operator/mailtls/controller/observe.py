@@ -22,6 +22,7 @@ from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Snapshot
 from mailtls.net.effects import ResourceChanged
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout import going_back
 from mailtls.times import Clock
 from mailtls.verification.schedule import has_rolled_out
 from mailtls.verification.state import VerificationState
@@ -139,7 +140,8 @@ class Observer:
         if before is not None:
             context = carried(before, context, now, has_rolled_out=has_rolled_out(before, now))
         staged = context.snapshot.staged
-        return noted(context, now) if staged and is_consumed(staged, context) else context
+        context = noted(context, now) if staged and is_consumed(staged, context) else context
+        return going_back.noted(context, now)
 
     def _recall(self, desired: Desired) -> Context | None:
         with self._lock:

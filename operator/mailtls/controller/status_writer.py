@@ -24,6 +24,7 @@ from mailtls.issuance.storage import warnings
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
+from mailtls.rollout.going_back import with_proof
 from mailtls.rollout.policy import shared
 from mailtls.times import Clock, parse_rfc3339
 from mailtls.verification.conditions import served
@@ -53,7 +54,8 @@ class Reporter:
         `now` is when the last step was decided on, so that what is said and what is done agree.
         """
         said = conditions(context, now)
-        context = context.with_snapshot(status=replace(context.snapshot.status, stored=to_remember(context)))
+        stored = with_proof(to_remember(context), context, now)
+        context = context.with_snapshot(status=replace(context.snapshot.status, stored=stored))
         shown = write(report_of(context, said))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}

@@ -42,6 +42,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.effects import Interrupted
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.going_back import was_verified
 from mailtls.stage import Adapters, Executor
 from mailtls.step import Step
 from mailtls.times import Clock
@@ -234,6 +235,7 @@ class Issuing(Executor):
             return self.failing.attempt(context.with_issuance(chain=None), Fail(fault))
         before = context.snapshot.secret
         before = replace(before, certificate=None) if guard.is_replaced(context) else before  # not to be kept
+        before = replace(before, is_verified=was_verified(context))
         secret = self.secrets.store(context.desired, chain, staged.key, before, staged)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
         stored = replace(context.with_snapshot(secret=secret), issuance=context.issuance.stored())

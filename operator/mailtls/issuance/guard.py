@@ -127,7 +127,12 @@ def _has_another_origin(context: Context) -> bool:
         return False
     both = ((copy.acme_server, secret.acme_server), (copy.profile, secret.profile), (copy.adopted, secret.adopted))
     is_another = any(mine is not None and mine != found for mine, found in both)
-    return is_another or _forgets_a_request(secret, copy)
+    return is_another or _forgets_a_request(secret, copy) or (_says_what_failed(copy) and secret.hold != copy.hold)
+
+
+def _says_what_failed(copy: ServingSecret) -> bool:
+    """Whether the pair took the place of one that failed in a pod, so that orders come ever more seldom."""
+    return copy.hold is not None and copy.hold.refused is not None
 
 
 def _forgets_a_request(secret: ServingSecret, copy: ServingSecret) -> bool:
@@ -212,7 +217,7 @@ def restored(context: Context) -> ServingSecret:
         copy,
         handled_renew=secret.handled_renew or copy.handled_renew,
         handled_rollback=secret.handled_rollback or copy.handled_rollback,
-        hold=copy.hold if is_replaced(context) else secret.hold,
+        hold=copy.hold if is_replaced(context) or _says_what_failed(copy) else secret.hold,
     )
 
 

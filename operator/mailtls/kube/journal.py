@@ -10,7 +10,7 @@ from secrets import token_bytes
 from typing import Final
 
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import MANAGED_BY, MANAGER, ORIGIN, PAIR_SEAL, annotations_of, owner_of, owner_uid_of
+from mailtls.api.resource import MANAGED_BY, MANAGER, OF_PREVIOUS, PAIR_SEAL, annotations_of, owner_of, owner_uid_of
 from mailtls.api.spec import Desired
 from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.pairs import encoded, entry, read_json, read_pair, serving_json
@@ -161,7 +161,7 @@ def is_sealed_pair(kept: Json, seal: Seal) -> bool:
 
 
 def _pair_parts(kept: Json) -> tuple[bytes, ...]:
-    notes = {name: note for name, note in annotations_of(kept).items() if name in ORIGIN}
+    notes = {name: note for name, note in annotations_of(kept).items() if name in OF_PREVIOUS}
     displaced = entry(kept, DISPLACED) if DISPLACED in kept["data"] else b""
     pair = (entry(kept, "tls.crt"), entry(kept, "tls.key"), displaced)
     return b"previous", *_identity(kept), *pair, json.dumps(notes, sort_keys=True).encode()

@@ -14,22 +14,26 @@ from mailtls.api.resource import (
     ADOPTED,
     GROUP,
     NAMES_ASKED,
+    OF_PREVIOUS,
     ORDER,
-    ORIGIN,
     RENEW_HANDLED,
     ROLLBACK_HANDLED,
     ROLLED_BACK,
     ROOTS_OFFERED,
+    VERIFIED,
     VERSION,
     annotations_of,
     labels_of,
 )
 from mailtls.api.spec import Desired
-from mailtls.kube.snapshot import Hold, ServingSecret
+from mailtls.kube.snapshot import Hold, Refused, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain
+from mailtls.reasons.quoting import printable, shorten
 
 # No object ever has it, for the store begins with it: to apply with it makes an object, and never changes one.
 NOBODYS_VERSION = "1"
+MOST_WORDS = 700
+"""Characters of why a certificate was rolled back: a message of a condition stays readable."""
 
 
 def path(namespace: str, name: str | None = None) -> str:
@@ -59,6 +63,7 @@ def read_pair(secret: Json) -> ServingSecret:
         key=KeyMaterial(entry(secret, "tls.key")) if public_hash else None,
         resource_version=secret["metadata"].get("resourceVersion"),
         made_at=made_at(secret),
+        is_verified=notes.get(VERIFIED) == "true",
     )
 
 
@@ -98,7 +103,8 @@ def serving_json(desired: Desired, pair: ServingSecret) -> Json:
 def previous_json(desired: Desired, pair: ServingSecret) -> Json:
     """Write the Secret that keeps a whole pair, and where it came from."""
     body = secret_json(desired, previous_name(desired), _data(pair), owned=True)
-    body["metadata"]["annotations"] = {name: note for name, note in _notes(pair).items() if name in ORIGIN}
+    notes = _notes(pair) | ({VERIFIED: "true"} if pair.is_verified else {})
+    body["metadata"]["annotations"] = {name: note for name, note in notes.items() if name in OF_PREVIOUS}
     return body
 
 
@@ -161,7 +167,7 @@ def _notes(pair: ServingSecret) -> dict[str, str]:
         ACME_PROFILE: pair.profile,
         RENEW_HANDLED: pair.handled_renew,
         ROLLBACK_HANDLED: pair.handled_rollback,
-        ROLLED_BACK: json.dumps({"until": hold.until.isoformat(), "generation": hold.generation}) if hold else None,
+        ROLLED_BACK: json.dumps(_hold_json(hold)) if hold else None,
         ROOTS_OFFERED: json.dumps(offered) if offered else None,
         NAMES_ASKED: json.dumps(asked) if asked else None,
         ADOPTED: pair.adopted,
@@ -170,12 +176,35 @@ def _notes(pair: ServingSecret) -> dict[str, str]:
     return {name: value for name, value in notes.items() if value is not None}
 
 
+def _hold_json(hold: Hold) -> Json:
+    written: Json = {"until": hold.until.isoformat(), "generation": hold.generation}
+    if (of := hold.refused) is not None:
+        written["refused"] = {
+            "sha256": of.sha256,
+            "serial": of.serial_number,
+            "why": of.why,
+            "at": of.at.isoformat(),
+            "times": of.times,
+        }
+    return written
+
+
 def _hold(note: str | None) -> Hold | None:
     try:
         written = read_json(note or "null")
-        return Hold(datetime.fromisoformat(written["until"]).astimezone(UTC), int(written["generation"]))
+        refused = _refused(written["refused"]) if "refused" in written else None
+        return Hold(_moment(written["until"]), int(written["generation"]), refused)
     except (ValueError, KeyError, TypeError, OverflowError):
         return None  # somebody edited it: then nothing is held
+
+
+def _refused(written: Json) -> Refused:
+    sha256, serial, why = (shorten(printable(str(written[name])), MOST_WORDS) for name in ("sha256", "serial", "why"))
+    return Refused(sha256, serial, why, _moment(written["at"]), max(1, int(written["times"])))
+
+
+def _moment(written: str) -> datetime:
+    return datetime.fromisoformat(written).astimezone(UTC)
 
 
 def _texts(secret: Json, note: str) -> tuple[str, ...]:

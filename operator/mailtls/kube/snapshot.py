@@ -13,11 +13,26 @@ from mailtls.reasons.reason import Finding
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A certificate that was rolled back because it failed in a pod, and `why`; `times` in a row that one was."""
+
+    sha256: str
+    serial_number: str
+    why: str
+    at: datetime
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
-    """What a rollback asks for: no other certificate before `until`, as long as the spec is of this generation."""
+    """What a rollback asks for: no other certificate before `until`, as long as the spec is of this generation.
+
+    `refused` is what was rolled back, where nobody had requested that.
+    """
 
     until: datetime
     generation: int
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,8 @@ class ServingSecret:
     `is_ours` while it has our labels, or is the very Secret that we stored in, which then `lacks_labels`.
     `is_asked_for`: somebody asked on it that we take it over. `adopted` is there once we did: the SHA-256 of the leaf
     that it held then. `writer` is the field manager besides us that wrote it last. `order_seal` says for which order we
-    stored the pair; `is_of_the_order` where it is the one that is open.
+    stored the pair; `is_of_the_order` where it is the one that is open. `is_verified`, of the pair before: every pod
+    had proven it when it served.
 
     Of a Secret that is somebody else's by the spec, `source` says whose, and `is_vouched_for` that a person has named
     on it the very certificate that is in it, and `is_immutable` that kubelets never read it again.
@@ -70,6 +86,7 @@ class ServingSecret:
     source: Source = Source()
     is_vouched_for: bool = False
     is_immutable: bool = False
+    is_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

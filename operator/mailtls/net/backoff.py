@@ -47,6 +47,8 @@ CA_GATE: Final = Backoff("ca", 15 * _SECOND, 5 * _MINUTE, jitter=-0.2)
 """A CA that cannot be reached; one request checks whether it is back."""
 ROLLOUT: Final = Backoff("rollout", 15 * _SECOND, 30 * _MINUTE, factor=5, jitter=0.2)
 """Attempts to bring one certificate into pods."""
+REFUSED_CERTIFICATE: Final = Backoff("refused-certificate", _DAY, 16 * _DAY)
+"""Another order after a certificate that failed in a pod and was rolled back."""
 EXEC: Final = Backoff("exec", 2 * _SECOND, _MINUTE)
 """Commands in a pod whose exec channel fails, within an attempt."""
 PROBE: Final = Backoff("probe", 5 * _SECOND, 5 * _MINUTE)
@@ -74,8 +76,8 @@ FILE: Final = Backoff("file", _SECOND / 5, 2 * _SECOND, factor=1.5)
 LATE_FILE: Final = Backoff("late-file", 5 * _SECOND, 5 * _SECOND)
 """The same from step to step: the kubelet was woken, and takes its time."""
 COUNTED: Final = (
-    ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, EXEC, PROBE, REFUSED_PORT, RECONCILE, CONFLICT,
-    API_REQUEST, LEADER,
+    ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, REFUSED_CERTIFICATE, EXEC, PROBE, REFUSED_PORT,
+    RECONCILE, CONFLICT, API_REQUEST, LEADER,
 )  # fmt: skip
 ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, LATE_FILE)
 """What kopf begins again is not ours to count, and what is only waited for has not failed."""

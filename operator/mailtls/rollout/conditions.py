@@ -8,8 +8,9 @@ from mailtls.api.status import ConditionType, Truth, Verdict
 from mailtls.context import Context
 from mailtls.issuance.policy import stored_is_expired, usable
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.going_back import advice, failure_of, rolled_back, told
 from mailtls.rollout.policy import next_roll, on_its_way
-from mailtls.rollout.steps import RolledOut, RolloutFailed, WaitForPods
+from mailtls.rollout.steps import RolledOut, RolloutFailed, RollStep, WaitForPods
 from mailtls.verification.evidence import PASSING, UNREACHABLE
 from mailtls.verification.schedule import evidence
 
@@ -31,11 +32,16 @@ def _how_far(context: Context, now: datetime) -> Verdict:
     if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
         return Verdict.pending(NO_CERTIFICATE if certificate is None else NOT_PROBED)
     step = next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now)
+    if (hold := context.snapshot.secret.hold) is not None and rolled_back(context) is not None:
+        return Verdict.false(Finding(Reason.ROLLED_BACK, f"{told(context, hold)} {_how_far_back(context, step)}"))
     if isinstance(step, RolledOut):
-        said = ("Every pod has the certificate.", *(note.message for note in step.notes))
+        failure = (advice(context),) if failure_of(context, now) else ()
+        said = ("Every pod has the certificate.", *(note.message for note in step.notes), *failure)
         return Verdict.true(Reason.ROLLED_OUT, " ".join(said))
     trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
     trouble = context.rollout.failure.finding if context.rollout.failure else trouble
+    if trouble is not None and trouble.reason is Reason.CANARY_FAILED:
+        trouble = replace(trouble, message=f"{trouble.message} {advice(context)}")
     if not usable(context, now):
         return Verdict.false(_not_rolled(context, now))
     if trouble is None:
@@ -45,6 +51,18 @@ def _how_far(context: Context, now: datetime) -> Verdict:
         if _was_out(context, trouble)
         else Verdict.false(trouble)
     )
+
+
+def _how_far_back(context: Context, step: RollStep) -> str:
+    """Say how far the certificate is that takes the place of one that failed."""
+    certificate, failure = context.snapshot.secret.certificate, context.rollout.failure
+    serial = certificate.serial_number if certificate else ""
+    if isinstance(step, RolledOut):
+        return f"Every pod has certificate {serial}."
+    trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
+    trouble = failure.finding if failure else trouble
+    how = f"{trouble.reason}: {trouble.message}" if trouble else on_its_way(step)
+    return f"Certificate {serial} is being brought back: {how}"
 
 
 def _not_rolled(context: Context, now: datetime) -> Finding:

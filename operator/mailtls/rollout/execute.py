@@ -21,6 +21,7 @@ from mailtls.net.backoff import EXEC, ROLLOUT
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
+from mailtls.rollout.going_back import rolled_back
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
@@ -76,6 +77,7 @@ class Rolling(Executor):
             canary=desired.rollout.canary,
             max_unavailable=desired.rollout.max_unavailable,
             reverted=context.rollout.reverted,
+            is_going_back=rolled_back(context) is not None,
         )
         return _with_workloads(context.with_rollout(progress=context.rollout.progress or begun), states)
 

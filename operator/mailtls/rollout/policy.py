@@ -38,11 +38,6 @@ from mailtls.rollout.view import (
 from mailtls.rollout.waves import reloading, spread, wave
 from mailtls.verification.evidence import PASSING, Flaw, clients_refuse
 
-GO_BACK = (
-    "To go back to the previous certificate: kubectl mailtls rollback NAME, or kubectl annotate mst NAME "
-    'mailtls.dev/rollback="$(date +%s)" --overwrite.'
-)
-
 
 def next_roll(
     states: Sequence[WorkloadState],
@@ -155,13 +150,16 @@ def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
 def canary_failed(flaw: Flaw, others: Sequence[PodState] = ()) -> Finding:
     """Say what the first pod serves though it was reloaded; `others` are in flight as well."""
     beside = f" besides {', '.join(pod.name for pod in others)}" if others else ""
+    message = f"{failure_in(flaw)} No other pod of its workload was touched{beside}."
+    return Finding(Reason.CANARY_FAILED, message)
+
+
+def failure_in(flaw: Flaw) -> str:
+    """Say what a pod serves though it was reloaded."""
     where = f"port {flaw.port}" if flaw.port is not None else "it"
     who = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
-    message = (
-        f"{who} was reloaded, but {where} fails with {flaw.finding.reason}: "
-        f"{flaw.finding.message}{_copy_hint(flaw.pod)} No other pod of its workload was touched{beside}. {GO_BACK}"
-    )
-    return Finding(Reason.CANARY_FAILED, message)
+    said = f"{flaw.finding.message}{_copy_hint(flaw.pod)}"
+    return f"{who} was reloaded, but {where} fails with {flaw.finding.reason}: {said}"
 
 
 def _copy_hint(pod: PodState) -> str:
@@ -175,13 +173,20 @@ def _copy_hint(pod: PodState) -> str:
 
 def certificate_is_refused(view: View) -> RollStep | None:
     """Keep the old certificate in the other pods when clients turn the new one down."""
+    refusal = refusal_in(view)
+    if refusal is None:
+        return None
+    return RolloutFailed(Finding(Reason.CANARY_FAILED, f"{refusal} The other pods keep the old one."))
+
+
+def refusal_in(view: View) -> str | None:
+    """Say where the new certificate is served and clients turn it down."""
     for (pod, port), endpoint in sorted(view.evidence.items()):
         if endpoint.failure is not None and clients_refuse(endpoint, view.wanted_sha256):
-            message = (
+            return (
                 f"Port {port} of pod {pod} serves the new certificate, but clients refuse it with "
-                f"{endpoint.failure.reason}: {endpoint.failure.message} The other pods keep the old one. {GO_BACK}"
+                f"{endpoint.failure.reason}: {endpoint.failure.message}"
             )
-            return RolloutFailed(Finding(Reason.CANARY_FAILED, message))
     return None
 
 

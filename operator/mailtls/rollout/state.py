@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mailtls.api.state import Failure, Same, carry, forget, kept
+from mailtls.reasons.reason import Finding
 from mailtls.rollout.steps import RollProgress
 
 
@@ -12,6 +13,7 @@ class RolloutState:
     """`progress` is None before the workloads were read. `failures` counts attempts in a row for one certificate.
 
     `reverted` are the workloads whose pod template somebody put back after it was annotated for the certificate.
+    `no_way_back` says why the pair before cannot take the place of a certificate that fails, looked up in this attempt.
 
     A rollout that has ended, or was for another spec or certificate, leaves nothing behind.
     """
@@ -20,6 +22,7 @@ class RolloutState:
     failure: Failure | None = field(default=None, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
     failures: int = field(default=0, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
     reverted: frozenset[str] = field(default=frozenset(), metadata=kept(Same.SPEC, Same.CERTIFICATE))
+    no_way_back: Finding | None = field(default=None, metadata=kept(Same.SPEC, Same.CERTIFICATE))
 
     def about_another_certificate(self) -> "RolloutState":
         """Forget whom the certificate before was brought to."""
@@ -27,7 +30,7 @@ class RolloutState:
 
     def tried_anew(self) -> "RolloutState":
         """Begin a new attempt where the last one failed; what is under way goes on."""
-        return self if self.failure is None else replace(self, progress=None, failure=None)
+        return self if self.failure is None else replace(self, progress=None, failure=None, no_way_back=None)
 
 
 def carry_rollout(before: RolloutState, fresh: RolloutState, same: frozenset[Same], now: datetime) -> RolloutState:

@@ -102,7 +102,8 @@ class RollProgress:
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
     its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be. `canary` and
     `max_unavailable` are the plan of the spec. `reverted` are workloads whose restart for this certificate somebody
-    undid in an earlier attempt.
+    undid in an earlier attempt. `is_going_back`: the certificate is brought back in the place of one that failed, which
+    has no time to lose.
     """
 
     started_at: datetime
@@ -117,6 +118,7 @@ class RollProgress:
     canary: Amount = ONE
     max_unavailable: Amount = ONE
     reverted: frozenset[str] = frozenset()
+    is_going_back: bool = False
 
     def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""

@@ -179,7 +179,8 @@ def test_hand_made_replacement_is_undone_before_any_pod_is_told() -> None:
     assert whole.condition("Ready")["status"] == "True"
     told = whole.cluster.objects[PATH]["status"]["secret"]
     fingerprint = parse_chain(whole.cluster.chain_pem).sha256
-    assert told == {"name": "mx-tls", "uid": good["metadata"]["uid"], "fingerprintSHA256": fingerprint}
+    known = {"name": "mx-tls", "uid": good["metadata"]["uid"], "fingerprintSHA256": fingerprint}
+    assert told == known | {"verified": True}
 
     whole.cluster.reloaded.clear()
     write_by_hand(whole)

@@ -28,6 +28,7 @@ from mailtls.kube.pairs import path
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
+from mailtls.metrics import Metrics
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.step import Rest
 
@@ -161,7 +162,7 @@ def observed(cluster: FakeCluster) -> Context:
 def adopt(cluster: FakeCluster, known: Context | None = None) -> Context:
     """Take the Secret over."""
     secrets = Secrets(cluster)
-    restoring = Restoring(PreviousPairs(cluster, secrets.seal), secrets, WallClock())
+    restoring = Restoring(PreviousPairs(cluster, secrets.seal), secrets, WallClock(), Metrics(), lambda _: b"")
     return restoring.adopt(known or observed(cluster), AdoptSecret())
 
 

@@ -23,6 +23,7 @@ from mailtls.api.spec import (
     Amount,
     Desired,
     Key,
+    OnFailure,
     PrivateKeyPolicy,
     Probe,
     Renewal,
@@ -234,11 +235,12 @@ def _renewal(node: Node) -> Renewal:
 
 
 def _rollout(node: Node) -> Rollout:
-    timeout = node.at("timeout")
+    timeout, on_failure = node.at("timeout"), node.at("onFailure")
     return Rollout(
         timeout=duration(timeout, timedelta(seconds=10), 24 * _HOUR) if timeout.is_given else Rollout().timeout,
         canary=_amount(node.at("canary")),
         max_unavailable=_amount(node.at("maxUnavailable")),
+        on_failure=on_failure.choice(OnFailure) if on_failure.is_given else Rollout().on_failure,
     )
 
 

@@ -80,9 +80,19 @@ def _joined(base: str | None, url: str) -> str:
 def is_anchored(leaf_pem: str, roots_pem: str, now: datetime) -> bool:
     """Whether a root that is trusted by default, or one of `roots_pem`, signed the leaf itself."""
     try:
-        (leaf,) = loading.certificates(leaf_pem.encode())
-        served = crypto.X509.from_cryptography(leaf)
-        found = TrustStore(roots_pem, now).verify((leaf_pem.encode(),), [served])
+        (_,) = loading.certificates(leaf_pem.encode())
+    except ValueError:
+        return False
+    return is_trusted(leaf_pem, roots_pem, now)
+
+
+def is_trusted(chain_pem: str, roots_pem: str, now: datetime, *, trusts_staging: bool = False) -> bool:
+    """Whether the chain leads to a root that is trusted by default, or to one of `roots_pem`."""
+    try:
+        chain = loading.certificates(chain_pem.encode())
+        served = [crypto.X509.from_cryptography(each) for each in chain]
+        der = tuple(each.public_bytes(Encoding.DER) for each in chain)
+        found = TrustStore(roots_pem, now, trusts_staging=trusts_staging).verify(der, served)
     except ValueError:
         return False
     return found.code == 0

@@ -91,8 +91,10 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "name, or the pods hold several servers, no action is needed.",
     ),
     Reason.CANARY_FAILED: Explanation(
-        "The first pod did not serve the new certificate after its reload, so the other pods were not touched.",
-        "Read status.endpoints for that pod; the others still serve the old certificate.",
+        "A pod that was reloaded does not serve the new certificate, or clients refuse it there, so the other pods "
+        "were not touched. The message says why the previous certificate was not brought back by itself.",
+        "Read status.endpoints for that pod; the others still serve the old certificate. "
+        "`kubectl mailtls rollback NAME` brings the previous one back.",
     ),
     Reason.FORBIDDEN: Explanation(
         "The Kubernetes API refused the operator something that it needs, by RBAC or an admission policy.",
