@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client import Configuration
+from kubernetes.config import load_kube_config
 
 from e2e.installation import Installation
-from testbed.layout import project_folder
+from e2e.postfixes import Mail
+from mailtls.kube.client import KubernetesCluster
+from testbed.layout import Layout, project_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from testbed.cluster import Cluster
     from testbed.pebble import Pebble
@@ -38,3 +45,24 @@ def installation(crd: None, sandbox: Sandbox, zone: Zone, pebble: Pebble, tmp_pa
     made = Installation(sandbox, zone, pebble, tmp_path)
     yield made
     made.remove()
+
+
+@pytest.fixture
+def mail() -> Iterator[Mail]:
+    """Give each test a namespace of its own."""
+    kubeconfig = os.environ.get("KUBECONFIG", str(Layout.of().kubeconfig))
+    if not Path(kubeconfig).exists():
+        pytest.skip("no cluster: `make cluster` starts one")
+    cluster = KubernetesCluster(partial(load, kubeconfig))
+    name = f"roll-{uuid.uuid4().hex[:8]}"
+    cluster.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield Mail(cluster, name)
+    cluster.delete(f"/api/v1/namespaces/{name}")
+    cluster.close()
+
+
+def load(kubeconfig: str) -> Any:
+    """Read the kubeconfig; the client looks at the environment only once, when it is imported."""
+    loaded = Configuration()
+    load_kube_config(kubeconfig, client_configuration=loaded)  # type: ignore[no-untyped-call]
+    return loaded

@@ -6,6 +6,7 @@ import base64
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -148,6 +149,14 @@ class Installation:
         self.sandbox.delete(MAIL_SERVER_TLS, name)
 
     # what came of it
+
+    def retries(self, kind: str, replica: str = "mailtls-0") -> float:
+        """How often a running replica has put something of this kind off to try it again."""
+        port = self.replica(replica).environment["MAILTLS_METRICS_PORT"]
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+        found = [line for line in text.splitlines() if line.startswith(f'mailtls_retries_total{{kind="{kind}"}}')]
+        return float(found[0].rsplit(" ", 1)[1])
 
     def leaf(self, secret: str = SECRET) -> x509.Certificate:
         """The certificate that a Secret holds."""

@@ -90,7 +90,7 @@ class Mail:
         }
         self.cluster.apply(f"/api/v1/namespaces/{self.namespace}/secrets/{SECRET}", body)
 
-    def deploy(self, of: Workload, spec: Json, replicas: int = 2) -> None:
+    def deploy(self, of: Workload, spec: Json, replicas: int = 2, *, wait: bool = True) -> None:
         """Create the workload and wait until its controller is done."""
         labels = {"app": of.name}
         template = {"metadata": {"labels": labels}, "spec": spec}
@@ -101,7 +101,8 @@ class Mail:
             own["serviceName"] = of.name
         body = {"apiVersion": "apps/v1", "kind": str(of.kind), "metadata": {"name": of.name}, "spec": own}
         self.cluster.create(workload_path(self.namespace, of).rsplit("/", 1)[0], body)
-        self.await_ready(of)
+        if wait:
+            self.await_ready(of)
 
     def await_ready(self, of: Workload) -> WorkloadState:
         """Wait until the workload's own rollout is complete."""

@@ -1,51 +1,21 @@
 """Rollouts of new certificates into real Postfix pods on a real cluster."""
 
-import os
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
 from mailtls.api.spec import UpdateStrategy, WorkloadKind
-from mailtls.kube.client import KubernetesCluster
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
-from testbed.layout import Layout
 
 pytestmark = pytest.mark.cluster
 
 STATEFUL_SET = WorkloadKind.STATEFUL_SET
-
-
-@pytest.fixture
-def mail() -> Iterator[Mail]:
-    """Give each test a namespace of its own."""
-    kubeconfig = os.environ.get("KUBECONFIG", str(Layout.of().kubeconfig))
-    if not Path(kubeconfig).exists():
-        pytest.skip("no cluster: `make cluster` starts one")
-    cluster = KubernetesCluster(partial(load, kubeconfig))
-    name = f"roll-{uuid.uuid4().hex[:8]}"
-    cluster.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    yield Mail(cluster, name)
-    cluster.delete(f"/api/v1/namespaces/{name}")
-    cluster.close()
-
-
-def load(kubeconfig: str) -> Any:
-    """Read the kubeconfig; the client looks at the environment only once, when it is imported."""
-    loaded = Configuration()
-    load_kube_config(kubeconfig, client_configuration=loaded)  # type: ignore[no-untyped-call]
-    return loaded
 
 
 @pytest.mark.parametrize("kind", list(WorkloadKind))

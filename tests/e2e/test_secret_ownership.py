@@ -75,6 +75,20 @@ def test_secret_in_the_place_of_the_next_key_is_left_alone(installation: Install
     assert installation.pebble.orders() == 0
 
 
+def test_immutable_secret_is_named_and_nothing_is_ordered_for_it(installation: Installation) -> None:
+    """The API server would refuse the new certificate; once somebody deletes the Secret, it is made anew."""
+    installation.start()
+    installation.apply()
+    installation.await_ready()
+    installation.sandbox.patch("secrets", SECRET, {"immutable": True})
+    installation.renew("now")
+    assert f"delete secret {SECRET}" in installation.await_reason("SecretImmutable", within=20)["message"]
+    assert installation.pebble.orders() == 1
+    installation.sandbox.delete("secrets", SECRET)
+    installation.await_renewed("now", within=60)
+    assert "immutable" not in installation.sandbox.get("secrets", SECRET)
+
+
 def test_resource_made_anew_under_its_name_in_mid_order_goes_on(installation: Installation, names: NameServer) -> None:
     """The order of the earlier one is closed, and its staged key is gone before the new one stages its own."""
     with orders_held(names, installation.zone):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -31,7 +30,7 @@ def test_two_resources_on_one_workload_say_so_and_restart_it_once_each(installat
     installation.apply(workloads=[workload], rollout={"timeout": "10s"})
     installation.await_ready()
     installation.apply("imap", name="other", secret=OTHER_SECRET, workloads=[workload], rollout={"timeout": "10s"})
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "other", lambda _seen: failures(installation) > 0)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "other", lambda _seen: installation.retries("rollout") > 0)
     for name, by in (("mx", "other"), ("other", "mx")):
         installation.sandbox.wait_for(MAIL_SERVER_TLS, name, partial(says_shared, by))
     installation.await_ready()
@@ -39,8 +38,10 @@ def test_two_resources_on_one_workload_say_so_and_restart_it_once_each(installat
     assert now["metadata"]["generation"] == generation + 2
     assert len(marks(now)) == 2
     uids = [pod["metadata"]["uid"] for pod in server.pods()]
-    retries = failures(installation)
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "other", lambda _seen: failures(installation) > retries, within=90)
+    retries = installation.retries("rollout")
+    installation.sandbox.wait_for(
+        MAIL_SERVER_TLS, "other", lambda _seen: installation.retries("rollout") > retries, within=90
+    )
     installation.await_ready()
     assert installation.sandbox.get(STATEFUL_SETS, server.name)["metadata"]["generation"] == generation + 2
     assert [pod["metadata"]["uid"] for pod in server.pods()] == uids
@@ -69,12 +70,3 @@ def marks(workload: Object) -> dict[str, str]:
     """The certificates that the pod template names."""
     found: dict[str, str] = workload["spec"]["template"]["metadata"].get("annotations") or {}
     return {name: value for name, value in found.items() if name.startswith("mailtls.dev/")}
-
-
-def failures(installation: Installation) -> float:
-    """How many attempts to roll out have failed."""
-    port = installation.replica().environment["MAILTLS_METRICS_PORT"]
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        text: str = answer.read().decode()
-    found = [line for line in text.splitlines() if line.startswith('mailtls_retries_total{kind="rollout"}')]
-    return float(found[0].rsplit(" ", 1)[1])

@@ -66,8 +66,8 @@ def _fault(container: Json, pod_spec: Json, mode: int) -> Finding | None:
         return None
     message = (
         f"Container {container['name']} runs as user {runs_as.user} and cannot read {PRIVATE_KEY}, which belongs to "
-        f"root with mode {mode:04o}: set securityContext.fsGroup of the pod to a group, which may then read it "
-        "(mode 0440)."
+        f"root with mode {mode:04o}: set securityContext.fsGroup of the pod to the server's group, which may then read "
+        "it (mode 0440)."
     )
     return Finding(Reason.KEY_UNREADABLE, message)
 
