@@ -1,7 +1,8 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-docs/reasons.md from `mailtls.reasons.explanations`, and the schema that preflight checks by from the CRD.
+docs/reasons.md from `mailtls.reasons.explanations`, docs/chart-values.md from the chart's values.yaml, and the schema
+that preflight checks by from the CRD.
 """
 
 import json
@@ -127,10 +128,19 @@ def _checkable(node: Mapping[str, Any]) -> dict[str, Any]:
     return kept | ({"items": _checkable(node["items"])} if "items" in node else {})
 
 
+def chart_values() -> str:
+    """Return docs/chart-values.md."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from contracts.values_page import page  # noqa: PLC0415 - a script first finds it
+
+    return page((CHART / "values.yaml").read_text())
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "deploy/mailtls.yaml": manifest,
     "deploy/alerts.yaml": alerts,
     "docs/reasons.md": reasons,
+    "docs/chart-values.md": chart_values,
     "operator/mailtls/cli/preflight/schema.json": spec_schema,
 }
 

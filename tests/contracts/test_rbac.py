@@ -9,6 +9,7 @@ import yaml
 
 from contracts.render import ROOT
 from mailtls.api.installation import Feature
+from mailtls.kube import rights
 from mailtls.kube.rights import OF_FEATURES
 
 PAGE = (ROOT / "docs" / "rbac.md").read_text("utf-8")
@@ -52,6 +53,15 @@ def test_page_tells_of_each_verb_that_is_granted_and_of_no_other(section: str, k
     """With what it is for, and what is lost without it."""
     assert told(section) == granted(kind, name)
     assert all(all(row) and len(row) == 4 for row in rows(section))
+
+
+def test_installation_is_checked_for_the_rights_that_the_chart_grants() -> None:
+    """`mailtls check-installation` knows all of them, and no others."""
+    everywhere = {("customresourcedefinitions", "list"), ("customresourcedefinitions", "watch")}
+    served = {(right.resource, right.verb) for right in rights.granted(())}
+    assert served == granted("ClusterRole", "mailtls") - everywhere
+    own = {(right.resource, right.verb) for right in rights.granted_at_home((), has_http01=True)}
+    assert own == granted("Role", "mailtls-operator")
 
 
 def test_page_tells_which_verbs_a_feature_takes_away() -> None:

@@ -1,4 +1,4 @@
-"""`helm uninstall` in the middle of an order, on the real cluster."""
+"""Releases of the chart on the real cluster: `helm test`, and `helm uninstall` in the middle of an order."""
 
 from __future__ import annotations
 
@@ -69,6 +69,34 @@ def test_uninstalling_in_mid_order_leaves_nothing_that_holds_the_namespace(
         begun = time.monotonic()
         cluster.kubectl("delete", "namespace", sandbox.name, f"--timeout={WITHIN:.0f}s")
         assert time.monotonic() - begun < WITHIN
+
+
+def test_helm_test_looks_at_an_installation_and_names_what_it_lacks(
+    cluster: Cluster, sandbox: Sandbox, zone: Zone, names: NameServer, shared_pebble: Pebble, email: str, tmp_path: Path
+) -> None:
+    """As a user whom the platform picks, as OpenShift does; nothing is issued, and a right that is gone is named."""
+    values = values_for(sandbox, zone, shared_pebble, email)
+    values["podSecurityContext"] = dict.fromkeys(("runAsUser", "fsGroup"), 1_000_730_000) | {"runAsGroup": 0}
+    install(cluster, sandbox, values, tmp_path)
+    address = sandbox.get("services", "mailtls-metrics")["spec"]["clusterIP"]
+    names.publish_service(sandbox.name, "mailtls-metrics", address)
+    place = (f"--namespace={sandbox.name}", "--timeout=60s")
+    sandbox.wait_for(
+        "leases.coordination.k8s.io", "mailtls", lambda seen: bool(seen and seen["spec"].get("holderIdentity"))
+    )
+    cluster.helm("test", "mailtls", *place)
+    seen = cluster.kubectl("logs", "mailtls-check-installation", f"--namespace={sandbox.name}")
+    for words in ("OK   CRD", "OK   rights", "OK   leader", "OK   metrics"):
+        assert words in seen, seen
+    role = sandbox.get("roles.rbac.authorization.k8s.io", "mailtls")
+    role["rules"] = [rule for rule in role["rules"] if "pods/exec" not in rule["resources"]]
+    sandbox.patch("roles.rbac.authorization.k8s.io", "mailtls", {"rules": role["rules"]})
+    with pytest.raises(Trouble):
+        cluster.helm("test", "mailtls", *place)
+    seen = cluster.kubectl("logs", "mailtls-check-installation", f"--namespace={sandbox.name}")
+    assert f"create pods/exec in {sandbox.name}" in " ".join(seen.split()), seen
+    assert sandbox.objects(MAIL_SERVER_TLS) == []
+    cluster.helm("uninstall", "mailtls", f"--namespace={sandbox.name}")
 
 
 @pytest.fixture

@@ -10,6 +10,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "mailtls.namespace" -}}
+{{ default .Release.Namespace .Values.namespaceOverride }}
+{{- end -}}
+
 {{- define "mailtls.selectorLabels" -}}
 app.kubernetes.io/name: mailtls
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -22,6 +26,25 @@ app.kubernetes.io/part-of: mailtls
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with include "mailtls.commonLabels" . | fromYaml }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Those of the parent chart, then our own: the selector's cannot be changed. */}}
+{{- define "mailtls.commonLabels" -}}
+{{- $given := merge (deepCopy .Values.commonLabels) (default dict .Values.global.commonLabels) -}}
+{{- omit $given "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" | toYaml -}}
+{{- end -}}
+
+{{/* What a container does not set where the platform picks users and groups, as OpenShift does. */}}
+{{- define "mailtls.podSecurityContext" -}}
+{{- $isOpenShift := .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- if or (eq .Values.openshift "always") (and (eq .Values.openshift "auto") $isOpenShift) -}}
+{{- omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup" | toYaml -}}
+{{- else -}}
+{{- toYaml .Values.podSecurityContext -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "mailtls.serviceAccountName" -}}
@@ -63,6 +86,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.metrics.prometheusRule.thresholds -}}
 {{- if ge (int .expiryCriticalDays) (int .expiryWarningDays) -}}
 {{- fail "metrics.prometheusRule.thresholds: expiryCriticalDays must be less than expiryWarningDays" -}}
+{{- end -}}
+{{- end -}}
+{{- $known := regexFindAll "(?m)alert: *([A-Za-z]+)" (.Files.Get "files/alerts.yaml") -1 -}}
+{{- range .Values.metrics.prometheusRule.disabled -}}
+{{- if not (has (printf "alert: %s" .) $known) -}}
+{{- fail (printf "metrics.prometheusRule.disabled: there is no alert %s" .) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicaCount) 2) -}}

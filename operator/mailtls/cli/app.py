@@ -14,6 +14,7 @@ from mailtls.cli import cluster as requests
 from mailtls.cli import cluster as status
 from mailtls.cli import preflight_command as preflight
 from mailtls.cli import probe
+from mailtls.cli.check_installation import check_installation
 from mailtls.cli.errors import unusable
 
 _MOST_SUGGESTIONS: Final = 3
@@ -138,3 +139,4 @@ app.command("rollback", epilog=EPILOG)(requests.rollback)
 app.command("probe-now", epilog=EPILOG)(requests.probe_now)
 app.command(epilog=EPILOG)(run)
 app.command(epilog=EPILOG)(uninstall)
+app.command(epilog=EPILOG)(check_installation)

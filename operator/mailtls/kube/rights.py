@@ -1,6 +1,6 @@
 """The operator in a cluster: its settings, as whom it acts, and what it may do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,8 +10,6 @@ from mailtls.api.spec import Desired, UpdateStrategy
 from mailtls.kube.interface import Cluster
 from mailtls.kube.pods import children
 from mailtls.probe.target import Route
-
-_PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,25 @@ NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right i
 """What the chart grants in the namespaces that the operator serves; a test holds the two against each other."""
 
 
+_AT_HOME: Final[Mapping[Feature | None, tuple[Right, ...]]] = {
+    None: _rights("coordination.k8s.io", "leases", "get create update"),
+    Feature.ISSUANCE: _rights("", "secrets", "get create patch"),
+}
+_FOR_HTTP01: Final = _rights("discovery.k8s.io", "endpointslices", "create patch")
+
+
+def granted(off: Collection[Feature]) -> tuple[Right, ...]:
+    """Return what the operator needs in the namespaces that it serves while some features are off."""
+    features = (rights for feature, rights in OF_FEATURES.items() if feature not in off)
+    return (*ALWAYS, *(right for rights in features for right in rights))
+
+
+def granted_at_home(off: Collection[Feature], *, has_http01: bool) -> tuple[Right, ...]:
+    """Return what it needs in its own namespace: for the election, its accounts, and the endpoint for HTTP-01."""
+    own = (right for feature, rights in _AT_HOME.items() if feature not in off for right in rights)
+    return (*own, *(_FOR_HTTP01 if has_http01 else ()))
+
+
 def needed(desired: Desired) -> tuple[Right, ...]:
     """Return the rights that one resource makes use of."""
     strategies = {workload.update_strategy for workload in desired.workloads}
@@ -73,16 +90,28 @@ def missing_rights(cluster: Cluster, user: str, namespace: str, rights: Iterable
 
 
 def _is_allowed(cluster: Cluster, user: str, namespace: str, right: Right) -> bool:
+    spec = {"user": user, "resourceAttributes": _attributes(right, namespace)}
+    return _is_granted(cluster, "SubjectAccessReview", spec)
+
+
+def lacks_itself(cluster: Cluster, namespace: str, rights: Iterable[Right]) -> tuple[Right, ...]:
+    """Return the rights that whoever asks lacks in a namespace, where the empty one stands for all of them.
+
+    Everybody may ask this of himself. Raises what the `Cluster` raises.
+    """
+    specs = ((right, {"resourceAttributes": _attributes(right, namespace)}) for right in rights)
+    return tuple(right for right, spec in specs if not _is_granted(cluster, "SelfSubjectAccessReview", spec))
+
+
+def _attributes(right: Right, namespace: str) -> Json:
     resource, _, subresource = right.resource.partition("/")
     asked: Json = {"namespace": namespace, "group": right.group, "resource": resource, "verb": right.verb}
-    if subresource:
-        asked["subresource"] = subresource
-    body: Json = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": user, "resourceAttributes": asked},
-    }
-    status = cluster.create(_PATH, body).get("status") or {}
+    return asked | ({"subresource": subresource} if subresource else {})
+
+
+def _is_granted(cluster: Cluster, kind: str, spec: Json) -> bool:
+    body: Json = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+    status = cluster.create(f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body).get("status") or {}
     return status.get("allowed") is True
 
 
