@@ -51,6 +51,7 @@ CHANGED: Final[Mapping[str, Any]] = {
     "metrics.serviceMonitor.interval": "20s",
     "metrics.serviceMonitor.scrapeTimeout": "5s",
     "openshift": "always",
+    "probe.clientName": "probe.example.com",
     "probe.interval": "2h",
     "proxy.except": [".example.com"],
     "proxy.http": "http://proxy.example:3128",
