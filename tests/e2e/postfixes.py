@@ -29,6 +29,7 @@ from mailtls.rollout.steps import (
     RolloutFailed,
     RollProgress,
     RollStep,
+    WaitForPods,
 )
 from mailtls.verification.evidence import gather, targets
 
@@ -142,7 +143,7 @@ class Mail:
             if isinstance(step, ReloadPod | ReplacePod | RestartWorkload):
                 taken.append(step)
                 progress = self._perform(step, wanted, progress)
-            else:
+            elif isinstance(step, WaitForPods):
                 time.sleep(max(0.0, (step.until - self.clock.now()).total_seconds()))
 
     def _perform(self, step: Action, wanted: Served, progress: RollProgress) -> RollProgress:

@@ -96,6 +96,9 @@ class Request(StrEnum):
 
 DEEP_REQUEST: Final = "deep"
 """How the value of a request for a probe begins that asks for a deep one."""
+# On the resource, by a person who decides about its rollouts.
+PAUSE_ROLLOUT: Final = f"{GROUP}/pause-rollout"  # "true": no further pod is begun until it is removed
+APPROVE: Final = f"{GROUP}/approve"  # how the SHA-256 of the leaf begins that may go on behind its canary
 # On a Secret, by its owner.
 ADOPT: Final = f"{GROUP}/adopt"  # "true", or the SHA-256 of the leaf that is to be taken over
 # On the serving Secret, and the one that keeps the pair before.

@@ -12,6 +12,7 @@ from mailtls.hostname import dialled
 from mailtls.maildomain.facts import MailDomain
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Port, Route, Thresholds
+from mailtls.windows import Window
 
 DNS01: Final = "dns-01"  # RFC 8555 section 8.4
 HTTP01: Final = "http-01"  # RFC 8555 section 8.3
@@ -225,6 +226,13 @@ class OnFailure(StrEnum):
     HOLD = "Hold"
 
 
+class Approval(StrEnum):
+    """Whether a person has to approve each certificate after its canary has proven it."""
+
+    NONE = "None"
+    REQUIRED = "Required"
+
+
 @dataclass(frozen=True, slots=True)
 class Amount:
     """So many pods, or such a share of a workload's in percent."""
@@ -245,13 +253,17 @@ class Rollout:
     """Limits of bringing a certificate into the pods; `timeout` is per pod, for Restart per workload.
 
     Of each workload so many pods are the `canary`, which prove the certificate before others are touched. At most
-    `max_unavailable` are in flight at once. Both are for Reload and Evict.
+    `max_unavailable` are in flight at once. Both are for Reload and Evict. Outside of the `windows`, where there are
+    any, no further pod is begun, unless the certificate that is served expires within `urgent_before`.
     """
 
     timeout: timedelta = timedelta(minutes=10)
     canary: Amount = ONE
     max_unavailable: Amount = ONE
     on_failure: OnFailure = OnFailure.ROLLBACK
+    windows: tuple[Window, ...] = ()
+    urgent_before: timedelta = timedelta(hours=72)
+    approval: Approval = Approval.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +320,8 @@ class Desired:
     renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
     probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe
     rollback_requested: str | None = None  # the value of the annotation mailtls.dev/rollback
+    is_paused: bool = False  # by the annotation mailtls.dev/pause-rollout
+    approved: str = ""  # the value of the annotation mailtls.dev/approve: how the SHA-256 of a certificate begins
 
     @property
     def server_name(self) -> str:

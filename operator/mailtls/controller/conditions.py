@@ -10,6 +10,7 @@ from mailtls.domains.policy import domain_healthy
 from mailtls.issuance.conditions import issued, stored
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.conditions import rolled_out
+from mailtls.rollout.permission import ON_PURPOSE
 from mailtls.rollout.policy import shared
 from mailtls.verification.conditions import verified
 
@@ -61,12 +62,15 @@ def interruption(finding: Finding, before: Status, generation: int, now: datetim
 
 
 def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:
-    gating = (said for kind, said in verdicts.items() if kind not in BESIDE)
-    unmet = next((said for said in gating if said.status is not Truth.TRUE), None)
+    gating = [said for kind, said in verdicts.items() if kind not in BESIDE and said.status is not Truth.TRUE]
+    waiting = next((said for said in gating if said.reason in ON_PURPOSE), None)
+    unmet = next((said for said in gating if said is not waiting), None)
     if suspended:
         return Verdict(Truth.FALSE if unmet else Truth.TRUE, Reason.SUSPENDED, SUSPENDED)
     if unmet is not None:
         return Verdict(Truth.FALSE, unmet.reason, unmet.message)
+    if waiting is not None:
+        return Verdict.true(waiting.reason, f"What is served is good. {waiting.message}")
     return Verdict.true(Reason.READY, "What is served is what should be.")
 
 

@@ -27,7 +27,7 @@ from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 from mailtls.rollout.going_back import with_proof
 from mailtls.rollout.policy import shared
 from mailtls.times import Clock, parse_rfc3339
-from mailtls.verification.conditions import served
+from mailtls.verification.conditions import served, while_held
 from mailtls.verification.evidence import resting
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
@@ -53,6 +53,7 @@ class Reporter:
 
         `now` is when the last step was decided on, so that what is said and what is done agree.
         """
+        context = while_held(context, now)
         said = conditions(context, now)
         stored = with_proof(to_remember(context), context, now)
         context = context.with_snapshot(status=replace(context.snapshot.status, stored=stored))

@@ -266,7 +266,12 @@ class Endpoint:
     @property
     def failure(self) -> Finding | None:
         """The first finding that fails the endpoint, None when what is served is what should be."""
-        return next((found for found in self.findings if found.severity is Severity.FAIL), None)
+        return next(iter(self.failures), None)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """All findings that fail the endpoint."""
+        return tuple(found for found in self.findings if found.severity is Severity.FAIL)
 
     @property
     def is_blocked(self) -> bool:

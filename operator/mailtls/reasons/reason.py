@@ -32,6 +32,9 @@ class Reason(StrEnum):
     PENDING = "Pending"
     ISSUING = "Issuing"
     ROLLING_OUT = "RollingOut"
+    WAITING_FOR_WINDOW = "WaitingForWindow"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
+    ROLLOUT_PAUSED = "RolloutPaused"
     PROBING = "Probing"
     # the resource
     INVALID_SPEC = "InvalidSpec"

@@ -9,10 +9,10 @@ from mailtls.context import Context
 from mailtls.issuance.policy import stored_is_expired, usable
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.going_back import advice, failure_of, rolled_back, told
+from mailtls.rollout.permission import terms_of
 from mailtls.rollout.policy import next_roll, on_its_way
-from mailtls.rollout.steps import RolledOut, RolloutFailed, RollStep, WaitForPods
-from mailtls.verification.evidence import PASSING, UNREACHABLE
-from mailtls.verification.schedule import evidence
+from mailtls.rollout.steps import Held, RolledOut, RolloutFailed, RollStep, WaitForPods
+from mailtls.verification.evidence import PASSING, UNREACHABLE, evidence
 
 NO_CERTIFICATE: Final = "Waits for a certificate."
 NOT_PROBED: Final = "The certificate is stored; no pod was probed yet."
@@ -31,14 +31,15 @@ def _how_far(context: Context, now: datetime) -> Verdict:
     certificate = context.snapshot.secret.certificate
     if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
         return Verdict.pending(NO_CERTIFICATE if certificate is None else NOT_PROBED)
-    step = next_roll(context.snapshot.workloads, evidence(context), certificate.sha256, context.rollout.progress, now)
+    workloads, progress, terms = context.snapshot.workloads, context.rollout.progress, terms_of(context)
+    step = next_roll(workloads, evidence(context), certificate.sha256, progress, now, terms=terms)
     if (hold := context.snapshot.secret.hold) is not None and rolled_back(context) is not None:
         return Verdict.false(Finding(Reason.ROLLED_BACK, f"{told(context, hold)} {_how_far_back(context, step)}"))
     if isinstance(step, RolledOut):
         failure = (advice(context),) if failure_of(context, now) else ()
         said = ("Every pod has the certificate.", *(note.message for note in step.notes), *failure)
         return Verdict.true(Reason.ROLLED_OUT, " ".join(said))
-    trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
+    trouble = step.finding if isinstance(step, WaitForPods | Held | RolloutFailed) else None
     trouble = context.rollout.failure.finding if context.rollout.failure else trouble
     if trouble is not None and trouble.reason is Reason.CANARY_FAILED:
         trouble = replace(trouble, message=f"{trouble.message} {advice(context)}")
@@ -59,7 +60,7 @@ def _how_far_back(context: Context, step: RollStep) -> str:
     serial = certificate.serial_number if certificate else ""
     if isinstance(step, RolledOut):
         return f"Every pod has certificate {serial}."
-    trouble = step.finding if isinstance(step, WaitForPods | RolloutFailed) else None
+    trouble = step.finding if isinstance(step, WaitForPods | Held | RolloutFailed) else None
     trouble = failure.finding if failure else trouble
     how = f"{trouble.reason}: {trouble.message}" if trouble else on_its_way(step)
     return f"Certificate {serial} is being brought back: {how}"

@@ -8,10 +8,20 @@ from typing import ClassVar, Final
 from mailtls.api.spec import Desired, Place
 from mailtls.context import Context
 from mailtls.issuance.policy import is_readable, usable
+from mailtls.rollout.permission import terms_of
 from mailtls.rollout.policy import next_roll
-from mailtls.rollout.steps import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollStep, WaitForPods
+from mailtls.rollout.steps import (
+    Action,
+    Held,
+    ReloadPod,
+    ReplacePod,
+    RestartWorkload,
+    RolloutFailed,
+    RollStep,
+    WaitForPods,
+)
 from mailtls.step import Deadline, Step, pods_in
-from mailtls.verification.schedule import evidence
+from mailtls.verification.evidence import evidence
 
 LONG_SILENCE: Final = timedelta(seconds=1)
 """Of a rollout that is quick not every pod is reported."""
@@ -71,9 +81,17 @@ def pods_expected_at(context: Context, now: datetime) -> datetime | None:
     return step.until if isinstance(step, WaitForPods) and context.rollout.failure is None else None
 
 
+def held(context: Context, now: datetime) -> Held | None:
+    """What keeps the next pod from being begun; None where nothing does, and where all pods are done."""
+    step = _roll_step(context, now) if context.rollout.failure is None else None
+    return step if isinstance(step, Held) else None
+
+
 def roll_due_at(context: Context, now: datetime) -> Iterable[datetime | None]:
-    """When pods are read again that are waited for."""
+    """When pods are read again that are waited for, and when the next pod may be begun."""
     yield pods_expected_at(context, now)
+    if (waiting := held(context, now)) is not None:
+        yield waiting.until
 
 
 def roll_retry_at(context: Context, _now: datetime) -> Iterable[datetime | None]:
@@ -90,4 +108,4 @@ def _roll_step(context: Context, now: datetime) -> RollStep | None:
     )
     if workloads is None or certificate is None or progress is None or not usable(context, now):
         return None
-    return next_roll(workloads, evidence(context), certificate.sha256, progress, now)
+    return next_roll(workloads, evidence(context), certificate.sha256, progress, now, terms=terms_of(context))

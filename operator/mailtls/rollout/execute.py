@@ -12,6 +12,7 @@ import structlog
 from mailtls.api.installation import Features
 from mailtls.api.spec import Workload
 from mailtls.api.state import Failure
+from mailtls.api.status import ConditionType
 from mailtls.context import Context
 from mailtls.kube.interface import Cluster
 from mailtls.kube.workload import WorkloadState
@@ -22,15 +23,15 @@ from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
 from mailtls.rollout.going_back import rolled_back
+from mailtls.rollout.permission import ON_PURPOSE, terms_of
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
 from mailtls.rollout.view import settle_time
 from mailtls.stage import FILE_PATIENCE, Adapters, Executor
 from mailtls.times import Clock
-from mailtls.verification.evidence import resting, targets
+from mailtls.verification.evidence import evidence, resting, targets
 from mailtls.verification.execute import Probing
-from mailtls.verification.schedule import evidence
 from mailtls.verification.state import stands
 
 log = structlog.get_logger()
@@ -79,7 +80,8 @@ class Rolling(Executor):
             reverted=context.rollout.reverted,
             is_going_back=rolled_back(context) is not None,
         )
-        return _with_workloads(context.with_rollout(progress=context.rollout.progress or begun), states)
+        known = None if _was_held(context) else context.rollout.progress
+        return _with_workloads(context.with_rollout(progress=known or begun), states)
 
     def roll(self, context: Context, step: Roll) -> Context:
         """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
@@ -150,7 +152,8 @@ class Rolling(Executor):
         known = context.snapshot.workloads, context.rollout.progress
         if known[0] is None or known[1] is None:
             return False
-        step = next_roll(known[0], evidence(context), _wanted(context), known[1], self.clock.now())
+        terms = terms_of(context)
+        step = next_roll(known[0], evidence(context), _wanted(context), known[1], self.clock.now(), terms=terms)
         return isinstance(step, ReloadPod)
 
     def _restart(self, context: Context, step: RestartWorkload) -> Context:
@@ -181,6 +184,12 @@ def _wanted(context: Context) -> str:
 def _stored_at(context: Context) -> datetime | None:
     stored = (each.at for each in context.snapshot.status.history if each.event in {Reason.ISSUED, Reason.ROLLED_BACK})
     return max(stored, default=None)
+
+
+def _was_held(context: Context) -> bool:
+    """Whether the rollout waited on purpose when it was last reported: that time counts for no time-out."""
+    before = context.snapshot.status.condition(ConditionType.ROLLED_OUT)
+    return before is not None and before.reason in ON_PURPOSE
 
 
 def _with_workloads(context: Context, states: tuple[WorkloadState, ...]) -> Context:

@@ -24,8 +24,8 @@ from mailtls.rollout.steps import RolloutFailed
 from mailtls.rollout.view import View
 from mailtls.step import Step, objects_in
 from mailtls.times import format_minute
-from mailtls.verification.evidence import PASSING, UNREACHABLE, Flaw
-from mailtls.verification.schedule import evidence, has_rolled_out, targets_to_probe
+from mailtls.verification.evidence import PASSING, UNREACHABLE, Flaw, evidence
+from mailtls.verification.schedule import has_rolled_out, targets_to_probe
 
 SHORTEST_HOLD: Final = timedelta(hours=1)
 BY_HAND: Final = (

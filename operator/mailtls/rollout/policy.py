@@ -15,6 +15,7 @@ from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.permission import held_back
 from mailtls.rollout.steps import (
     Action,
     PutOff,
@@ -29,6 +30,7 @@ from mailtls.rollout.steps import (
 )
 from mailtls.rollout.view import (
     SETTLING_PAUSE,
+    Terms,
     View,
     pods_predate_certificate,
     restart_is_under_way,
@@ -45,9 +47,14 @@ def next_roll(
     wanted_sha256: str,
     progress: RollProgress,
     now: datetime,
+    *,
+    terms: Terms | None = None,
 ) -> RollStep:
-    """Return the one step to take now; `states` are in the order of the spec, `evidence` comes from `gather`."""
-    view = View(tuple(states), evidence, wanted_sha256, progress, now)
+    """Return the one step to take now; `states` are in the order of the spec, `evidence` comes from `gather`.
+
+    Without `terms` pods may be begun at any time.
+    """
+    view = View(tuple(states), evidence, wanted_sha256, progress, now, terms=terms or Terms())
     steps = (check(view) for check in CHECKS)
     return next((step for step in steps if step is not None), RolledOut(notes(view)))
 
@@ -102,7 +109,8 @@ def reloaded_pod_is_unverified(view: View) -> RollStep | None:
         return other
     for state, steps in found:
         if waits := [each for each in steps if isinstance(each, WaitForPods)]:
-            is_next = isinstance(pod_is_stale(view, state), Action)
+            step = pod_is_stale(view, state)
+            is_next = isinstance(step, Action) and held_back(view, step) is None
             return None if is_next else min(waits, key=lambda each: each.until)
     return None
 
@@ -188,6 +196,12 @@ def refusal_in(view: View) -> str | None:
                 f"{endpoint.failure.reason}: {endpoint.failure.message}"
             )
     return None
+
+
+def next_is_held_back(view: View) -> RollStep | None:
+    """Begin nothing outside of the windows, while a person pauses the rollout, or without an approval that is due."""
+    step = workload_is_stale(view)
+    return held_back(view, step) if isinstance(step, Action) else None
 
 
 def workload_is_stale(view: View) -> RollStep | None:
@@ -291,6 +305,7 @@ CHECKS: tuple[Callable[[View], RollStep | None], ...] = (
     reloaded_pod_is_unverified,
     restart_was_reverted,
     restart_is_under_way,
+    next_is_held_back,
     workload_is_stale,
     pod_is_unproven,
     pods_are_missing,

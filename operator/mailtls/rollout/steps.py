@@ -61,6 +61,14 @@ class WaitForPods:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing may be begun before `until`, or before a person decides; `finding` says what is waited for."""
+
+    finding: Finding
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutFailed:
     """The rollout stops here, and pods that were not touched yet stay as they are."""
 
@@ -74,7 +82,7 @@ class RolledOut:
     notes: tuple[Finding, ...] = ()
 
 
-RollStep = Action | WaitForPods | RolloutFailed | RolledOut
+RollStep = Action | WaitForPods | Held | RolloutFailed | RolledOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import UpdateStrategy, WorkloadKind
+from mailtls.api.spec import Rollout, UpdateStrategy, WorkloadKind
 from mailtls.kube.workload import PodState, WorkloadState, ordinal
 from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
@@ -24,6 +24,19 @@ PLACEHOLDER_SETTLE = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What people decided about when pods may be begun.
+
+    `approved` is how the SHA-256 of an approved leaf begins. `is_put_back`: the certificate was rolled back to.
+    """
+
+    rollout: Rollout = field(default_factory=Rollout)
+    is_paused: bool = False
+    approved: str = ""
+    is_put_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All that a check may look at."""
 
@@ -33,6 +46,7 @@ class View:
     progress: RollProgress
     now: datetime
     _found: dict[tuple[str, str], tuple[Flaw, ...]] = field(default_factory=dict, compare=False, repr=False)
+    terms: Terms = field(default_factory=Terms)
 
     def flaws(self, state: WorkloadState) -> Iterator[Flaw]:
         """Name what keeps the pods of `state` from proving the certificate, pod by pod."""

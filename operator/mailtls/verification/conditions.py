@@ -1,18 +1,47 @@
 """What the condition Verified says, and how many endpoints serve the stored certificate."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
+from mailtls.api.spec import UpdateStrategy
 from mailtls.api.status import ServedCount, Truth, Verdict
 from mailtls.context import Context
 from mailtls.probe.checks.comparison import differences
 from mailtls.probe.target import Endpoint, Target
-from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.conditions import NO_CERTIFICATE, NOT_PROBED
+from mailtls.rollout.decide import held
 from mailtls.verification.decide import probe_routes
-from mailtls.verification.evidence import targets
+from mailtls.verification.evidence import AWAITED, targets
 from mailtls.verification.routes import are_awaited
 from mailtls.verification.schedule import targets_to_probe
+
+
+def while_held(context: Context, now: datetime) -> Context:
+    """Let a port that only has not got the certificate yet warn of that and not fail, while its turn has to wait."""
+    waiting = held(context, now)
+    if waiting is None:
+        return context
+    states = context.snapshot.workloads or ()
+    theirs = {str(each.workload) for each in states if each.workload.update_strategy is not UpdateStrategy.NONE}
+    message = f"Another certificate is served until the pod's turn comes, which has to wait: {waiting.finding.reason}."
+    endpoints = (
+        _warned(each, message) if each.target.workload in theirs else each for each in context.verification.endpoints
+    )
+    return context.with_verification(endpoints=tuple(endpoints))
+
+
+def _warned(endpoint: Endpoint, message: str) -> Endpoint:
+    awaited = [found for found in endpoint.failures if found.reason in AWAITED]
+    others = (found for found in endpoint.findings if found not in awaited)
+    warnings = (replace(found, severity=Severity.WARN, message=message) for found in awaited)
+    return replace(endpoint, findings=(*warnings, *others))
+
+
+def _waits(endpoint: Endpoint) -> bool:
+    """Whether `while_held` says so of the endpoint."""
+    return any(found.reason in AWAITED and found.severity is Severity.WARN for found in endpoint.findings)
 
 
 def verified(context: Context, now: datetime) -> Verdict:
@@ -25,14 +54,14 @@ def verified(context: Context, now: datetime) -> Verdict:
         return Verdict.pending("No pod is ready to be asked.")
     if targets_to_probe(context, now) or probe_routes(context):
         return Verdict(Truth.UNKNOWN, Reason.PROBING, "The pods are being asked.")
-    return _proven(context, len(endpoints_wanted(context)))
+    return _proven(context, len(endpoints_wanted(context)), is_held=held(context, now) is not None)
 
 
-def _proven(context: Context, total: int) -> Verdict:
+def _proven(context: Context, total: int, *, is_held: bool) -> Verdict:
     failing = [endpoint for endpoint in context.verification.endpoints if endpoint.failure]
     if failing:
         return Verdict.false(_worst(failing, total))
-    if are_awaited(context):
+    if are_awaited(context) and not is_held:
         message = "The pods serve it; Services and the public name are asked once every pod has the certificate."
         return Verdict(Truth.UNKNOWN, Reason.PROBING, message)
     return Verdict.true(Reason.VERIFIED, " ".join((_good(context, total), *_remarks(context))))
@@ -40,7 +69,9 @@ def _proven(context: Context, total: int) -> Verdict:
 
 def _good(context: Context, total: int) -> str:
     blocked = sum(endpoint.is_blocked for endpoint in context.verification.endpoints)
-    return f"{total - blocked} of {total} endpoints serve the stored certificate."
+    waiting = sum(map(_waits, context.verification.endpoints))
+    others = f", and {waiting} another one that clients accept, until their pods' turn comes" if waiting else ""
+    return f"{total - blocked - waiting} of {total} endpoints serve the stored certificate{others}."
 
 
 def _remarks(context: Context) -> Iterator[str]:
@@ -49,9 +80,8 @@ def _remarks(context: Context) -> Iterator[str]:
     blocked = next((endpoint for endpoint in verification.endpoints if endpoint.is_blocked), None)
     if blocked is not None:
         yield f"{blocked.target.where}: {blocked.findings[0].reason}: {blocked.findings[0].message}"
-    yield from (
-        found.message for found in (*differences(verification.endpoints)[:1], *_trials(verification.endpoints)[:1])
-    )
+    alike = (endpoint for endpoint in verification.endpoints if not _waits(endpoint))
+    yield from (found.message for found in (*differences(alike)[:1], *_trials(verification.endpoints)[:1]))
 
 
 def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:
@@ -73,7 +103,8 @@ def served(context: Context) -> ServedCount | None:
     if context.snapshot.workloads is None:
         return None
     every = endpoints_wanted(context)
-    proven = (each for each in context.verification.endpoints if not each.failure and not each.is_blocked)
+    endpoints = context.verification.endpoints
+    proven = (each for each in endpoints if not each.failure and not each.is_blocked and not _waits(each))
     right = sum(1 for endpoint in proven if endpoint.target in every)
     return ServedCount(right, len(every))
 

@@ -109,17 +109,17 @@ def probe_pods(context: Context, now: datetime) -> ProbePods | None:
     return ProbePods(targets, depth_to_probe(context, now)) if targets else None
 
 
-def probe_due_at(context: Context, _now: datetime) -> Iterable[datetime | None]:
+def probe_due_at(context: Context, now: datetime) -> Iterable[datetime | None]:
     """When the next sweep is due, and the next deep one."""
     if context.snapshot.workloads is not None:
-        yield next_probe_at(context)
+        yield next_probe_at(context, now)
         yield next_deep_probe_at(context)
 
 
-def probe_retry_at(context: Context, _now: datetime) -> Iterable[datetime | None]:
+def probe_retry_at(context: Context, now: datetime) -> Iterable[datetime | None]:
     """When endpoints that fail are probed again."""
     if context.snapshot.workloads is not None:
-        yield from retries_at(context)
+        yield from retries_at(context, now)
 
 
 def find_routes(context: Context, now: datetime) -> FindRoutes | None:

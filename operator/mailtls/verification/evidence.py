@@ -51,6 +51,8 @@ REFUSED = frozenset(
     }
 )
 """Why clients turn down the very certificate that is being rolled out: a reason to spare the other pods."""
+AWAITED = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
+"""Faults of a server that has not got the certificate yet: none while its turn has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,11 @@ def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
         if where not in worst or _badness(endpoint, wanted_sha256) > _badness(worst[where], wanted_sha256):
             worst[where] = endpoint
     return worst
+
+
+def evidence(context: Context) -> Evidence:
+    """What is known of each pod's ports, held against the certificate that they should serve."""
+    return gather(context.verification.endpoints, context.leaf.sha256 if context.leaf else "")
 
 
 def _badness(endpoint: Endpoint, wanted_sha256: str) -> tuple[bool, bool]:

@@ -10,16 +10,12 @@ from mailtls.context import Context
 from mailtls.net.backoff import PROBE, REFUSED_PORT, Backoff
 from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Reason
+from mailtls.rollout.decide import held
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import RolledOut
 from mailtls.times import next_turn
-from mailtls.verification.evidence import Evidence, gather, targets
+from mailtls.verification.evidence import AWAITED, evidence, targets
 from mailtls.verification.state import stands
-
-
-def evidence(context: Context) -> Evidence:
-    """What is known of each pod's ports, held against the certificate that they should serve."""
-    return gather(context.verification.endpoints, context.leaf.sha256 if context.leaf else "")
 
 
 def targets_to_probe(context: Context, now: datetime) -> tuple[Target, ...]:
@@ -101,11 +97,11 @@ def has_rolled_out(context: Context, now: datetime) -> bool:
     )
 
 
-def next_probe_at(context: Context) -> datetime | None:
+def next_probe_at(context: Context, now: datetime) -> datetime | None:
     """When pods are asked again: all by the interval, those that fail much sooner; None before the first sweep."""
     if context.verification.probed_at is None:
         return None
-    return min([swept_again_at(context.desired, context.verification.probed_at), *retries_at(context)])
+    return min([swept_again_at(context.desired, context.verification.probed_at), *retries_at(context, now)])
 
 
 def swept_again_at(desired: Desired, probed_at: datetime) -> datetime:
@@ -113,9 +109,12 @@ def swept_again_at(desired: Desired, probed_at: datetime) -> datetime:
     return next_turn(desired.uid, probed_at, desired.probe.interval)
 
 
-def retries_at(context: Context) -> Iterator[datetime]:
-    """When each endpoint that fails is probed again."""
-    return (_next_retry_at(context, endpoint) for endpoint in context.verification.endpoints if not stands(endpoint))
+def retries_at(context: Context, now: datetime) -> Iterator[datetime]:
+    """When each endpoint that fails is probed again; not before the next sweep where its pod's turn has to wait."""
+    failing = [endpoint for endpoint in context.verification.endpoints if not stands(endpoint)]
+    if failing and held(context, now) is not None:
+        failing = [each for each in failing if any(found.reason not in AWAITED for found in each.failures)]
+    return (_next_retry_at(context, endpoint) for endpoint in failing)
 
 
 def _next_retry_at(context: Context, endpoint: Endpoint) -> datetime:

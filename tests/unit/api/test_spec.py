@@ -15,6 +15,7 @@ from mailtls.api.reading.workloads import default_policy
 from mailtls.api.spec import (
     NO_CA,
     Acme,
+    Approval,
     DataRef,
     Key,
     PrivateKeyPolicy,
@@ -46,6 +47,7 @@ from mailtls.probe.target import (
 )
 from mailtls.reasons.reason import Reason
 from mailtls.reasons.software import Software
+from mailtls.windows import Window
 
 Json = dict[str, Any]
 
@@ -676,3 +678,55 @@ def test_secret_value_in_the_wrong_field_is_not_repeated() -> None:
         {"acme": {"solvers": [{"dns01": {"rfc2136": rfc2136 | {"tsigSecretRef": {"name": "tsig", "key": key}}}}]}},
     ):
         assert "PRIVATE" not in refusal(spec)
+
+
+def test_windows_urgency_and_approval_of_a_rollout_are_read() -> None:
+    """Time zones are UTC, expiry is urgent within three days, and nobody has to approve, where nothing is said."""
+    assert parse(resource(), Defaults(SOLVERS, INSTALLATION)).rollout == Rollout(urgent_before=timedelta(hours=72))
+    windows = [
+        {"schedule": "0 2 * * *", "duration": "3h", "timeZone": "Europe/Berlin"},
+        {"schedule": "*/30 * * * 6", "duration": "168h"},
+    ]
+    own = {"rollout": {"windows": windows, "urgentBefore": "0s", "approval": "Required"}}
+    read = parse(resource(own), Defaults(SOLVERS, INSTALLATION)).rollout
+    berlin, weekly = Window("0 2 * * *", timedelta(hours=3), "Europe/Berlin"), Window("*/30 * * * 6", timedelta(days=7))
+    assert read == Rollout(windows=(berlin, weekly), urgent_before=timedelta(), approval=Approval.REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        ({"schedule": "0 0 30 2 *", "duration": "1h"}, "schedule: there is no such day-of-month"),
+        ({"schedule": "0 0 */31 * MON#2", "duration": "1h"}, "schedule: no day is ever like that"),
+        ({"duration": "1h"}, "schedule: this must be given"),
+        ({"schedule": "0 2 * * *"}, "duration: this must be given"),
+        (
+            {"schedule": "0 2 * * *", "duration": "1h", "timeZone": "Mars/Phobos"},
+            "timeZone: write a time zone",
+        ),
+    ],
+)
+def test_window_that_never_opens_is_refused_with_a_sentence(window: Json, sentence: str) -> None:
+    """What a pattern in the schema cannot see is said in a condition."""
+    with pytest.raises(InvalidSpec) as refusal:
+        parse(resource({"rollout": {"windows": [window]}}), Defaults(SOLVERS, INSTALLATION))
+    assert refusal.value.finding.message.startswith(f"spec.rollout.windows[0].{sentence}")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "is_paused", "approved"),
+    [
+        ({}, False, ""),
+        ({"mailtls.dev/pause-rollout": "true"}, True, ""),
+        ({"mailtls.dev/pause-rollout": "yes"}, True, ""),
+        ({"mailtls.dev/pause-rollout": "False"}, False, ""),
+        ({"mailtls.dev/approve": " AB:CD:01 "}, False, "abcd01"),
+        ({"mailtls.dev/approve": "a" * 1000}, False, ""),
+    ],
+)
+def test_decisions_of_people_about_a_rollout_are_read(annotations: Json, is_paused: bool, approved: str) -> None:
+    """Fingerprints may be written as openssl prints them; any word but false pauses."""
+    made = resource()
+    made["metadata"]["annotations"] = annotations
+    found = parse(made, Defaults(SOLVERS, INSTALLATION))
+    assert (found.is_paused, found.approved) == (is_paused, approved)

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
-from mailtls.api.spec import UpdateStrategy
+from mailtls.api.spec import ONE, Amount, Approval, Rollout, UpdateStrategy
 from mailtls.kube.workload import WorkloadState
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import (
     Action,
+    Held,
     ReplacePod,
     RestartWorkload,
     RolledOut,
@@ -24,6 +25,8 @@ from mailtls.rollout.steps import (
     RollStep,
     WaitForPods,
 )
+from mailtls.rollout.view import Terms
+from mailtls.windows import Window
 
 TIMEOUT = timedelta(minutes=1)
 MANY_STEPS = 2000
@@ -106,6 +109,41 @@ class Group:
         return state(*pods, of=wanted, template=self.template, rolled=up and self.restarted_at is None)
 
 
+@dataclass
+class People:
+    """Who decides when pods may be begun: by a window of five minutes in each hour, a pause, and an approval."""
+
+    has_window: bool
+    approval: Approval
+    pauses: Iterator[bool]
+    is_paused: bool = False
+    approved: str = OLD
+    waits: int = 0
+
+    @property
+    def terms(self) -> Terms:
+        """What they have decided so far."""
+        windows = (Window("0 * * * *", timedelta(minutes=5)),) if self.has_window else ()
+        return Terms(Rollout(TIMEOUT, windows=windows, approval=self.approval), self.is_paused, self.approved)
+
+    def permit(self, now: datetime, *, is_canary: bool) -> bool:
+        """Whether something may be begun now, by other words than the operator's."""
+        is_approved = self.approval is Approval.NONE or self.approved == NEW or is_canary
+        return not self.is_paused and is_approved and (not self.has_window or now.minute < 5)
+
+    def interfere(self) -> None:
+        """Pause the rollout at this very moment, perhaps."""
+        self.is_paused = self.is_paused or next(self.pauses, False)
+
+    def decide(self, reason: Reason) -> None:
+        """Do what the rollout waits for, in hours."""
+        self.waits += 1
+        if reason is Reason.ROLLOUT_PAUSED:
+            self.is_paused = False
+        if reason is Reason.WAITING_FOR_APPROVAL:
+            self.approved = NEW
+
+
 class Killed(Exception):
     """The operator died."""
 
@@ -118,6 +156,10 @@ class Simulation:
     deaths: Iterator[bool]
     now: datetime = NOW
     told_at_once: int = 0
+    people: People | None = None
+    canary: Amount = ONE
+    most: Amount = ONE
+    is_canary: bool = False
     restarts: list[str] = field(default_factory=list)
 
     def servers(self) -> list[Server]:
@@ -132,10 +174,17 @@ class Simulation:
             server for group in self.groups if group.strategy is UpdateStrategy.RELOAD for server in group.servers
         ]
         self.told_at_once = max(self.told_at_once, sum(server.is_untested for server in reloaded))
-        return next_roll(states, probes, NEW, progress, self.now)
+        begun = {
+            group: sum(NEW in {each.told, each.served} for each in of.servers) for group, of in enumerate(self.groups)
+        }
+        first = [group for group, number in begun.items() if number]
+        self.is_canary = not first or (len(first) == 1 and begun[first[0]] < self.canary.number)
+        return next_roll(states, probes, NEW, progress, self.now, terms=self.people.terms if self.people else None)
 
     def perform(self, step: Action) -> Finding | None:
         """Do what the step says; the operator may die before, between and after the effects."""
+        if self.people is not None and self.begins(step):
+            assert self.people.permit(self.now, is_canary=self.is_canary and not isinstance(step, RestartWorkload))
         self.may_die()
         if isinstance(step, RestartWorkload):
             self.restart(step)
@@ -149,6 +198,13 @@ class Simulation:
         fault = server.load(self.now)
         self.may_die()
         return fault
+
+    def begins(self, step: Action) -> bool:
+        """Whether the step touches what was not touched before with this certificate."""
+        if isinstance(step, RestartWorkload):
+            group = self.groups[int(step.workload.name.removeprefix("w"))]
+            return group.template != NEW and not any(server.told == NEW for server in group.servers)
+        return not any(server.name == step.pod.name and server.told == NEW for server in self.servers())
 
     def restart(self, step: RestartWorkload) -> None:
         """Patch the template; the same value again changes nothing."""
@@ -166,12 +222,17 @@ class Simulation:
         """Run one attempt, restarted after each death, to its end."""
         progress = self.begin()
         for _ in range(MANY_STEPS):
+            if self.people is not None:
+                self.people.interfere()
             step = self.next_step(progress)
             if isinstance(step, RolledOut | RolloutFailed):
                 return step
             if isinstance(step, WaitForPods):
                 assert step.until > self.now
                 self.now = step.until
+                continue
+            if isinstance(step, Held):
+                progress = self.wait(step)
                 continue
             try:
                 progress = progress.after(step, self.perform(step), self.now)
@@ -180,9 +241,19 @@ class Simulation:
                 progress = self.begin()
         raise AssertionError(f"no end after {MANY_STEPS} steps")
 
+    def wait(self, step: Held) -> RollProgress:
+        """Let the window open, or a person decide; an attempt begins anew then."""
+        assert self.people is not None
+        assert step.until is None or step.until > self.now
+        assert not any(server.is_untested for server in self.servers())
+        assert not any(group.restarted_at for group in self.groups)
+        self.now = step.until or self.now + timedelta(hours=3)
+        self.people.decide(step.finding.reason)
+        return self.begin()
+
     def begin(self) -> RollProgress:
         """Begin an attempt; nothing is known of a failure, so pods may be told again."""
-        return RollProgress(self.now, TIMEOUT, retry=True)
+        return RollProgress(self.now, TIMEOUT, retry=True, canary=self.canary, max_unavailable=self.most)
 
 
 @st.composite
@@ -241,3 +312,36 @@ def test_failed_attempt_without_retry_tells_no_further_pod(drawn: list[Group]) -
     step = simulation.next_step(RollProgress(simulation.now, timedelta(0)))
     assert isinstance(step, RolloutFailed)
     assert [server.told for server in simulation.servers()] == told
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    groups(st.sampled_from([Temper.LOADS, Temper.LOADS_SLOWLY])),
+    deaths,
+    st.booleans(),
+    st.sampled_from(Approval),
+    st.lists(st.booleans(), max_size=20),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+)
+def test_nothing_is_begun_that_people_hold_back_and_all_is_proven_when_they_let_it(
+    drawn: list[Group],
+    dying: list[bool],
+    has_window: bool,
+    approval: Approval,
+    pauses: list[bool],
+    plan: tuple[int, int],
+) -> None:
+    """Whenever windows close and people pause, what is in flight is seen through, and no wait makes a rollout fail."""
+    sound = [
+        replace(group, strategy=UpdateStrategy.RELOAD) if group.strategy is UpdateStrategy.NONE else group
+        for group in drawn
+    ]
+    people = People(has_window, approval, iter(pauses))
+    canary, most = map(Amount, plan)
+    half_past = NOW + timedelta(minutes=30)
+    simulation = Simulation(sound, iter(dying), now=half_past, people=people, canary=canary, most=most)
+    assert isinstance(simulation.attempt(), RolledOut)
+    assert all(server.served == NEW for server in simulation.servers())
+    assert simulation.told_at_once <= max(plan)
+    stale = any(server.told == NEW for server in simulation.servers()) or simulation.restarts
+    assert people.waits or not (has_window and stale)

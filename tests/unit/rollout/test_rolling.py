@@ -166,7 +166,7 @@ def test_login_that_failed_is_not_tried_again_before_the_interval() -> None:
     for reason in (Reason.AUTH_FAILED, Reason.SELF_SIGNED):
         found = tuple(replace(each, findings=(Finding(reason, "No."),)) for each in have.verification.endpoints)
         found = tuple(replace(each, checked_at=now) for each in found)
-        due[reason] = next_probe_at(wanting(WANTED, have.with_verification(endpoints=found, probed_at=now)))
+        due[reason] = next_probe_at(wanting(WANTED, have.with_verification(endpoints=found, probed_at=now)), now)
     assert due[Reason.AUTH_FAILED] == swept_again_at(WANTED, now)
     assert due[Reason.SELF_SIGNED] == now + PROBE.first
 
@@ -193,11 +193,11 @@ def test_endpoint_that_fails_is_asked_again_alone_and_ever_less_often() -> None:
     assert targets_to_probe(wanting(WANTED, have), now + WANTED.probe.interval) == (good.target, bad.target)
 
     still = have.with_verification(endpoints=(good, replace(bad, findings=(expired,))))
-    assert next_probe_at(wanting(WANTED, still)) == now + timedelta(seconds=80)
+    assert next_probe_at(wanting(WANTED, still), now) == now + timedelta(seconds=80)
     assert still.verification.still_failing == have.verification.failing_since
     mended = probing.probe(wanting(WANTED, have), ProbePods((bad.target,), Depth.FULL))
     assert (mended.verification.probed_at, mended.verification.still_failing) == (now, {})
-    assert next_probe_at(wanting(WANTED, mended)) == swept_again_at(WANTED, now)
+    assert next_probe_at(wanting(WANTED, mended), now) == swept_again_at(WANTED, now)
 
 
 @pytest.mark.parametrize(("failing_for", "seconds"), [(0, 1), (6, 3), (60, 30), (7200, 300)])
@@ -211,7 +211,7 @@ def test_port_that_nobody_listens_on_is_probed_again_within_half_the_time_it_is_
     found = tuple(replace(each, findings=refused, checked_at=now) for each in have.verification.endpoints)
     since = {each.target: now - timedelta(seconds=failing_for) for each in found}
     have = have.with_verification(endpoints=found, probed_at=now, failing_since=since)
-    assert next_probe_at(wanting(WANTED, have)) == now + timedelta(seconds=seconds)
+    assert next_probe_at(wanting(WANTED, have), now) == now + timedelta(seconds=seconds)
     assert REFUSED_PORT.first <= timedelta(seconds=seconds) <= PROBE.cap
 
 
@@ -223,7 +223,7 @@ def test_pod_that_was_replaced_inherits_no_patience() -> None:
     old = tuple(replace(each, findings=refused, checked_at=now) for each in have.verification.endpoints)
     have = have.with_verification(endpoints=old, probed_at=now, failing_since={old[0].target: now - timedelta(hours=1)})
     again = replace(old[0], target=replace(old[0].target, run="another"))
-    assert next_probe_at(wanting(WANTED, have.with_verification(endpoints=(again,)))) == now + REFUSED_PORT.first
+    assert next_probe_at(wanting(WANTED, have.with_verification(endpoints=(again,))), now) == now + REFUSED_PORT.first
 
 
 def test_spec_that_wants_a_glance_gets_no_more() -> None:

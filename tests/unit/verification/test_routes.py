@@ -290,7 +290,7 @@ def test_failing_way_is_named_and_asked_again_alone_and_soon() -> None:
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
     assert verified.message == f"{SERVICE_6}: The old one is served."
     assert served(wanting(look.wants, have)) == ServedCount(5, 6)
-    due = next_probe_at(wanting(look.wants, have))
+    due = next_probe_at(wanting(look.wants, have), look.clock.now())
     assert due is not None
     assert due - look.clock.now() <= PROBE.first
 
@@ -308,7 +308,7 @@ def test_way_that_keeps_failing_is_asked_ever_less_often() -> None:
     look.faults[PUBLIC_4] = OLD
     have, pauses = look.walk(look.begin()), []
     for _ in range(4):
-        due = next_probe_at(wanting(look.wants, have))
+        due = next_probe_at(wanting(look.wants, have), look.clock.now())
         assert due is not None
         pause = due - look.clock.now()
         pauses.append(round(pause / timedelta(seconds=1)))

@@ -4,7 +4,6 @@ The API server has checked the schema of `crds/`; objects that slipped past an o
 sentences.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,21 +12,18 @@ from mailtls.api.installation import AllowedNames, Feature, Features, first_refu
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
 from mailtls.api.reading.probe import ProbeDefaults, domains, probe
+from mailtls.api.reading.rollout import approved, is_paused, rollout
 from mailtls.api.reading.workloads import read_workloads
 from mailtls.api.resource import Request
 from mailtls.api.spec import (
     DNS01,
     NO_CA,
-    ONE,
     Acme,
-    Amount,
     Desired,
     Key,
-    OnFailure,
     PrivateKeyPolicy,
     Probe,
     Renewal,
-    Rollout,
     RotationPolicy,
     Workload,
 )
@@ -90,7 +86,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         private_key=private_key,
         renewal=_renewal(spec.at("renewal")),
         workloads=workloads,
-        rollout=_rollout(spec.at("rollout")),
+        rollout=rollout(spec.at("rollout")),
         probe=probing,
         domains=domains(spec.at("domains")),
         suspend=spec.at("suspend").flag(default=False),
@@ -98,6 +94,8 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         renew_requested=None if is_external else _request(annotations, Request.RENEW),
         probe_requested=_request(annotations, Request.PROBE),
         rollback_requested=None if is_external else _request(annotations, Request.ROLLBACK),
+        is_paused=is_paused(annotations),
+        approved=approved(annotations),
     )
 
 
@@ -232,28 +230,3 @@ def _renewal(node: Node) -> Renewal:
         ari=node.at("ari").flag(default=Renewal().ari),
         before=duration(before, _HOUR, 8760 * _HOUR) if before.is_given else None,
     )
-
-
-def _rollout(node: Node) -> Rollout:
-    timeout, on_failure = node.at("timeout"), node.at("onFailure")
-    return Rollout(
-        timeout=duration(timeout, timedelta(seconds=10), 24 * _HOUR) if timeout.is_given else Rollout().timeout,
-        canary=_amount(node.at("canary")),
-        max_unavailable=_amount(node.at("maxUnavailable")),
-        on_failure=on_failure.choice(OnFailure) if on_failure.is_given else Rollout().on_failure,
-    )
-
-
-def _amount(node: Node) -> Amount:
-    """Read a number of pods, or a share of them; one where it is absent."""
-    if not node.is_given:
-        return ONE
-    if isinstance(node.value, int) and not isinstance(node.value, bool) and 1 <= node.value <= _MOST_PODS:
-        return Amount(node.value)
-    if isinstance(node.value, str) and _SHARE.fullmatch(node.value):
-        return Amount(int(node.value.removesuffix("%")), is_share=True)
-    raise node.refused(f"write a number of pods from 1 to {_MOST_PODS}, or a share from 1% to 100% such as 10%")
-
-
-_MOST_PODS = 10_000
-_SHARE = re.compile("([1-9][0-9]?|100)%")

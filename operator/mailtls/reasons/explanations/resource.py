@@ -60,6 +60,21 @@ IN_PROGRESS: Mapping[Reason, Explanation] = {
         "The new certificate is being brought into the pods, one pod after the other.",
         "Wait; each pod must read the new file and serve it before the next one is touched.",
     ),
+    Reason.WAITING_FOR_WINDOW: Explanation(
+        "A new certificate is stored, and none of spec.rollout.windows is open; what the pods serve meanwhile is good.",
+        "Wait until the window opens; it is not waited for any more once the served certificate expires within "
+        "spec.rollout.urgentBefore. To go on at once, take the windows out of the spec.",
+    ),
+    Reason.WAITING_FOR_APPROVAL: Explanation(
+        "The first pod serves the new certificate as clients want it, and spec.rollout.approval is Required.",
+        "Look at the first pod, then approve this certificate: kubectl mailtls rollout approve NAME. An approval "
+        "counts for no later one.",
+    ),
+    Reason.ROLLOUT_PAUSED: Explanation(
+        "A person has paused the rollout by the annotation mailtls.dev/pause-rollout; no further pod is begun, even if "
+        "the certificate that is served expires.",
+        "Resume it when you are ready: kubectl mailtls rollout resume NAME.",
+    ),
     Reason.PROBING: Explanation(
         "The pods' ports are being probed for the first time since the certificate or the pods changed.",
         "Wait a few seconds.",
