@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from builders.contexts import a_context
 from builders.stories import NOW
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.kube.workload import PodState, Reader, WorkloadState
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding
 from mailtls.rollout.steps import RollProgress
@@ -16,8 +16,10 @@ PORTS = (
     Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
     Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
 )
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, PORTS)
-PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", PORTS),))
+PODS = tuple(
+    PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True, readers=(Reader(),)) for n in range(2)
+)
 
 
 def proven(*failing: Finding) -> Context:

@@ -11,7 +11,7 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import Defaults
-from mailtls.api.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Attempts, Schedule
 from mailtls.controller.observe import Observer
 from mailtls.issuance import keys
@@ -33,7 +33,8 @@ from mailtls.step import Rest
 from mailtls.verification.execute import Probing
 
 PORT = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-WANTED = desired(workloads=(Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (PORT,)),))
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (Daemon("postfix", (PORT,)),))
+WANTED = desired(workloads=(POSTFIX,))
 PODS = "/api/v1/namespaces/mail/pods"
 FIRST, SECOND = "postfix-0", "postfix-1"
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.workload import PodState, Reader, WorkloadState
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.steps import RollProgress
@@ -21,8 +21,8 @@ def workload(
     strategy: UpdateStrategy = UpdateStrategy.RELOAD, name: str = "postfix", ports: tuple[Port, ...] = (SMTP, SMTPS)
 ) -> Workload:
     """Make a StatefulSet's place in a spec."""
-    reload = Reload(("postfix", "reload")) if strategy is UpdateStrategy.RELOAD else None
-    return Workload(WorkloadKind.STATEFUL_SET, name, strategy, ports, reload)
+    command = ("postfix", "reload") if strategy is UpdateStrategy.RELOAD else ()
+    return Workload(WorkloadKind.STATEFUL_SET, name, strategy, (Daemon("postfix", ports, command),))
 
 
 def pod(name: str, *, told: str | None = None, ready: bool = True, ready_at: datetime | None = None) -> PodState:
@@ -33,8 +33,7 @@ def pod(name: str, *, told: str | None = None, ready: bool = True, ready_at: dat
         addresses=("198.18.1.7",),
         ready=ready,
         reloaded_sha256=told,
-        container="postfix",
-        certificate_path="/tls/tls.crt",
+        readers=(Reader("postfix", "/tls/tls.crt"),),
         ready_at=ready_at,
     )
 

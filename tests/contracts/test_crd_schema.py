@@ -167,6 +167,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
     ("path", "words"),
     [
         ("spec.workloads[].preset", Software),
+        ("spec.workloads[].daemons[].preset", Software),
         ("spec.workloads[].kind", WorkloadKind),
         ("spec.workloads[].updateStrategy", UpdateStrategy),
         ("spec.rollout.onFailure", OnFailure),

@@ -33,6 +33,8 @@ def test_preset_without_command_is_refused_at_apply(software: Software) -> None:
     preset = PRESETS[software]
     assert said == ([preset.no_reload] if preset.no_reload else [])
     assert bool(preset.reload) is not bool(preset.no_reload)
+    (of_daemons,) = (rule["rule"] for rule in rules if "each.preset in" in rule["rule"])
+    assert (f"'{software}'" in of_daemons) is not bool(preset.reload)
 
 
 @pytest.mark.parametrize("software", NAMED)

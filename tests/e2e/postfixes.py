@@ -11,7 +11,7 @@ from fakes.clock import WallClock
 from mailservers.certificates import Authority, Served
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload, workload_path
@@ -44,8 +44,8 @@ def workload(
     kind: WorkloadKind, strategy: UpdateStrategy, name: str = "postfix", command: tuple[str, ...] = ()
 ) -> Workload:
     """Make a Postfix workload's place in a spec, by the preset."""
-    reload = Reload(command or POSTFIX.reload) if strategy is UpdateStrategy.RELOAD else None
-    return Workload(kind, name, strategy, POSTFIX.ports, reload)
+    run = (command or POSTFIX.reload) if strategy is UpdateStrategy.RELOAD else ()
+    return Workload(kind, name, strategy, (Daemon("postfix", POSTFIX.ports, run),))
 
 
 def pod_spec(*, sub_path: bool = False, image: str = "localhost/postfix:1", mounted: bool = True) -> Json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.workloads import workload_path
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
@@ -143,8 +143,8 @@ def exim_spec(image: str) -> Json:
 def exim(name: str) -> Workload:
     """Exim's place in a spec, reloaded by a program that is no shell's."""
     port = Port(2525, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    hup = Reload(("/usr/sbin/start-stop-daemon", "--stop", "--signal", "HUP", "--pid", "1"))
-    return Workload(DEPLOYMENT, name, RELOAD, (port,), hup)
+    hup = ("/usr/sbin/start-stop-daemon", "--stop", "--signal", "HUP", "--pid", "1")
+    return Workload(DEPLOYMENT, name, RELOAD, (Daemon("exim", (port,), hup),))
 
 
 def test_key_that_the_server_cannot_read_is_named_and_an_image_without_a_shell_is_reloaded(

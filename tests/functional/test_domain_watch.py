@@ -20,7 +20,7 @@ from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
 from mailtls.api.resource import resource_path
-from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Desired, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.domains.execute import DomainChecking
 from mailtls.domains.policy import CheckDomains
@@ -67,7 +67,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DomainReader]:
 def look(reader: DomainReader, port: int, *domains: MailDomain) -> Context:
     """Look at the domains of a resource whose one pod listens at a port of loopback."""
     relay = Port(port, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (relay,))
+    postfix = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (Daemon("postfix", (relay,)),))
     pods = (PodState("postfix-0", "uid-0", ("127.0.0.1",), ready=True),)
     wants: Desired = desired(dns_names=("mx.ours.example",), workloads=(postfix,), domains=domains)
     watching = DomainChecking(reader, Prober(), WallClock())

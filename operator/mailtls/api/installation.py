@@ -34,7 +34,7 @@ _REFUSALS: Final[Mapping[Feature, tuple[str, str]]] = {
     ),
     Feature.CUSTOM_RELOADS: (
         "Only the reload commands of presets are run in pods",
-        "or remove workloads[].reload.command where workloads[].preset has a command of its own",
+        "or remove the command from workloads where the preset has one of its own",
     ),
     Feature.RESTARTS: ("No workload is restarted", "or set updateStrategy: Reload or None"),
     Feature.SERVICES: ("No Services are probed", "or remove Service from spec.probe.from"),
@@ -69,7 +69,7 @@ class Features:
     def refusals(self, desired: Desired) -> tuple[Finding, ...]:
         """Return a finding for each feature that a resource uses and that is off."""
         strategies = {workload.update_strategy for workload in desired.workloads}
-        commands = {reload.command for workload in desired.workloads for reload in workload.reloads}
+        commands = {command for workload in desired.workloads for command in workload.commands}
         used = {
             Feature.ISSUANCE: not desired.is_external,
             Feature.EXEC: UpdateStrategy.RELOAD in strategies,
@@ -84,7 +84,7 @@ class Features:
         """Say why no pod of a workload is reloaded; None where it may be."""
         if (off := self.refusal(Feature.EXEC)) is not None:
             return off
-        is_custom = any(reload.command not in _PRESET_RELOADS for reload in workload.reloads)
+        is_custom = not _PRESET_RELOADS.issuperset(workload.commands)
         return self.refusal(Feature.CUSTOM_RELOADS) if is_custom else None
 
     def restart_refusal(self, workload: Workload) -> Finding | None:

@@ -53,37 +53,40 @@ class UpdateStrategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
-    """The command that makes the server read its certificate again, run by exec in the pod.
+class Daemon:
+    """One server in the pods of a workload; its preset has filled in at parsing what the spec leaves out.
 
-    `container` None means: the first container that mounts the Secret.
+    `command` makes it read its certificate again, run by exec in `container`; empty: nothing is run. `container` None
+    means: the first container that mounts the Secret. `name` is what messages call it.
     """
 
-    command: tuple[str, ...]
+    name: str
+    ports: tuple[Port, ...]
+    command: tuple[str, ...] = ()
     container: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload that serves the Secret; the preset has filled `reload` and `ports` at parsing.
-
-    `also` are the reloads of further servers in the same pods, which the spec lists as entries of their own.
-    """
+    """A workload that serves the Secret, and the daemons in each of its pods, in the order of their reloads."""
 
     kind: WorkloadKind
     name: str
     update_strategy: UpdateStrategy
-    ports: tuple[Port, ...]
-    reload: Reload | None = None
-    also: tuple[Reload, ...] = ()
+    daemons: tuple[Daemon, ...]
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
 
     @property
-    def reloads(self) -> tuple[Reload, ...]:
-        """All commands that reload a pod, in their order; empty where there is none."""
-        return (*((self.reload,) if self.reload else ()), *self.also)
+    def ports(self) -> tuple[Port, ...]:
+        """The ports of all daemons: no two have one in common."""
+        return tuple(port for daemon in self.daemons for port in daemon.ports)
+
+    @property
+    def commands(self) -> tuple[tuple[str, ...], ...]:
+        """The commands that reload a pod, in their order; empty where there is none."""
+        return tuple(daemon.command for daemon in self.daemons if daemon.command)
 
 
 @dataclass(frozen=True, slots=True)

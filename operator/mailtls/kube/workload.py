@@ -10,19 +10,30 @@ from mailtls.reasons.reason import Finding
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Where one daemon of a pod is reloaded, and where it reads `tls.crt`.
+
+    `container` None: no container mounts the certificate; `path` None: the daemon's own does not. `sub_path` marks a
+    mount that the kubelet never updates.
+    """
+
+    container: str | None = None
+    path: str | None = None
+    sub_path: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PodState:
     """One running pod of a workload.
 
     `reloaded_sha256` is the pod's annotation: the leaf that it was last reloaded with. `template_sha256` is
-    the leaf that its pod template named when the pod was made. `container` and
-    `certificate_path` say which container to reload and where it reads `tls.crt`; None: no container mounts it.
-    `also_containers` are those of the further reloads.
-    `sub_path` marks a mount that the kubelet never updates. `ready_at` is when the pod last became ready. `run` names
+    the leaf that its pod template named when the pod was made. `readers` are the daemons of the workload, in its order,
+    as they are in this pod. `ready_at` is when the pod last became ready. `run` names
     the very processes: it changes when a container restarts in place, while name, uid and addresses stay. `started_at`
-    is when the process that reads the certificate started, or started last where it keeps crashing; None where it
-    never did. `made_at` is when the pod was made: its volumes were filled after that. `node` is where it runs, empty
-    where it was not scheduled yet. `copier` names an init container that mounts the certificate; `key_fault` says why
-    the server may not be able to read its key.
+    is when the first of the processes that read the certificate started, or started last where it keeps crashing; None
+    where one never did. `is_running`: all of them run. `made_at` is when the pod was made: its volumes were filled
+    after that. `node` is where it runs, empty where it was not scheduled yet. `copier` names an init container that
+    mounts the certificate; `key_fault` says why the server may not be able to read its key.
     """
 
     name: str
@@ -31,10 +42,7 @@ class PodState:
     ready: bool
     terminating: bool = False
     reloaded_sha256: str | None = None
-    container: str | None = None
-    also_containers: tuple[str, ...] = ()
-    certificate_path: str | None = None
-    sub_path: bool = False
+    readers: tuple[Reader, ...] = ()
     ready_at: datetime | None = None
     run: str = ""
     started_at: datetime | None = None
@@ -74,6 +82,13 @@ class WorkloadState:
     def living_pods(self) -> tuple[PodState, ...]:
         """The pods that are not on their way out."""
         return tuple(pod for pod in self.pods if not pod.terminating)
+
+    def server_in(self, pod: PodState, port: int | None) -> str:
+        """Write who answers at a port of a pod: `dovecot in container imap of pod mail-0`."""
+        for daemon, reader in zip(self.workload.daemons, pod.readers, strict=False):
+            if reader.container and any(each.port == port for each in daemon.ports):
+                return f"{daemon.name} in container {reader.container} of pod {pod.name}"
+        return f"Pod {pod.name}"
 
 
 def ordinal_order(name: str) -> tuple[str, int]:

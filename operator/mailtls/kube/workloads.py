@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import (
@@ -25,7 +26,15 @@ from mailtls.kube.mounts import (
     running_containers,
 )
 from mailtls.kube.pods import children, is_running, run_of, started_at, time_of
-from mailtls.kube.workload import PodState, WorkloadState, is_rolled, ordinal_order, partition_of, replicas_wanted
+from mailtls.kube.workload import (
+    PodState,
+    Reader,
+    WorkloadState,
+    is_rolled,
+    ordinal_order,
+    partition_of,
+    replicas_wanted,
+)
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason
 
@@ -184,47 +193,29 @@ def _template_finding(workload: Workload, pod_spec: Json, secret_name: str) -> F
         return None if comes_in_at_start(pod_spec, secret_name) else nowhere
     if (missing := _container_not_found(workload, pod_spec)) is not None:
         return missing
-    mount = _mount_to_reload(workload, certificate_mounts(pod_spec, secret_name))
-    reloaded = {
-        *((mount.container,) if mount else ()),
-        *(each.container for each in workload.reloads if each.container),
-        *_also_containers(workload, pod_spec, secret_name),
-    }
+    mounts = certificate_mounts(pod_spec, secret_name)
+    reloaded = {reader.container for reader in _readers(workload, mounts) if reader.container}
     found = kept_since_start(str(workload), pod_spec, secret_name, reloaded)
-    return found or (nowhere if mount is None else None)
+    return found or (None if mounts else nowhere)
 
 
 def _container_not_found(workload: Workload, pod_spec: Json) -> Finding | None:
     names = [container["name"] for container in running_containers(pod_spec)]
-    wanted = next((each.container for each in workload.reloads if each.container not in (None, *names)), None)
+    wanted = next((each.container for each in workload.daemons if each.container not in (None, *names)), None)
     if wanted is None:
         return None
-    message = f"{workload} has no container {wanted}; name one of {', '.join(names)} in reload.container."
+    message = f"{workload} has no container {wanted}; correct spec.workloads to name one of {', '.join(names)}."
     return Finding(Reason.CONTAINER_NOT_FOUND, message)
 
 
-def _mount_to_reload(workload: Workload, mounts: tuple[Mount, ...]) -> Mount | None:
-    """Prefer the container that the reload names; without a name it is the first that mounts the certificate."""
-    wanted = workload.reload.container if workload.reload else None
-    return next((mount for mount in mounts if mount.container == wanted), next(iter(mounts), None))
+def _readers(workload: Workload, mounts: tuple[Mount, ...]) -> tuple[Reader, ...]:
+    """Find each daemon's container and file; one without a container is in the first that mounts the certificate."""
+    return tuple(_reader(daemon.container, mounts) for daemon in workload.daemons)
 
 
-def _also_containers(workload: Workload, pod_spec: Json, secret_name: str) -> tuple[str, ...]:
-    """Where the reloads of further servers run: in the container named, else in the next that mounts the certificate.
-
-    The last one stays where no other does: several servers may run in one container.
-    """
-    mounts = certificate_mounts(pod_spec, secret_name)
-    first = _mount_to_reload(workload, mounts)
-    named = [each.container for each in workload.reloads if each.container]
-    free = list(dict.fromkeys(each.container for each in mounts))
-    last = (workload.reload.container if workload.reload else None) or (first.container if first else "")
-    taken, found = {*named, last}, []
-    for each in workload.also:
-        last = each.container or next((name for name in free if name not in taken), last)
-        taken.add(last)
-        found.append(last)
-    return tuple(found)
+def _reader(container: str | None, mounts: tuple[Mount, ...]) -> Reader:
+    mount = next((each for each in mounts if container in (None, each.container)), None)
+    return Reader(mount.container, mount.path, mount.sub_path) if mount else Reader(container)
 
 
 def _is_owned(body: Json, workload: Workload, pod: Json) -> bool:
@@ -253,9 +244,8 @@ def _noted(holder: Json, annotation: str) -> str | None:
 
 def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
     metadata, status = pod["metadata"], pod.get("status") or {}
-    mount = _mount_to_reload(workload, certificate_mounts(pod["spec"], secret_name))
-    named = workload.reload.container if workload.reload else None
-    container = named or (mount.container if mount else None)
+    readers = _readers(workload, certificate_mounts(pod["spec"], secret_name))
+    containers = tuple(dict.fromkeys(reader.container for reader in readers))
     readiness = next((found for found in children(status, "conditions") if found["type"] == "Ready"), {})
     return PodState(
         name=metadata["name"],
@@ -265,16 +255,19 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         terminating="deletionTimestamp" in metadata,
         reloaded_sha256=_noted(pod, certificate_annotation(secret_name)),
         template_sha256=_noted(pod, restart_annotation(secret_name)),
-        container=container,
-        also_containers=_also_containers(workload, pod["spec"], secret_name),
-        certificate_path=mount.path if mount and named in (None, mount.container) else None,
-        sub_path=mount.sub_path if mount else False,
+        readers=readers,
         ready_at=time_of(readiness.get("lastTransitionTime")),
         run=run_of(metadata["uid"], status),
-        started_at=started_at(status, container),
-        is_running=is_running(status, container),
+        started_at=_first([started_at(status, container) for container in containers]),
+        is_running=all(is_running(status, container) for container in containers),
         made_at=time_of(metadata.get("creationTimestamp")),
         copier=init_copier(pod["spec"], secret_name),
         key_fault=key_fault(pod["spec"], secret_name),
         node=pod["spec"].get("nodeName") or "",
     )
+
+
+def _first(moments: list[datetime | None]) -> datetime | None:
+    """Return the earliest moment, None where one is missing."""
+    known = [moment for moment in moments if moment is not None]
+    return min(known) if known and len(known) == len(moments) else None

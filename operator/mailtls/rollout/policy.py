@@ -140,7 +140,7 @@ def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
 
 def _reload_again_or_fail(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
-        return ReloadPod(state.workload, flaw.pod)
+        return view.reload(state, flaw.pod)
     if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
         return RestartWorkload(state.workload)
     if is_canary(view, state, flaw.pod):
@@ -165,9 +165,8 @@ def canary_failed(flaw: Flaw, others: Sequence[PodState] = ()) -> Finding:
 def failure_in(flaw: Flaw) -> str:
     """Say what a pod serves though it was reloaded."""
     where = f"port {flaw.port}" if flaw.port is not None else "it"
-    who = f"Container {flaw.pod.container} of pod {flaw.pod.name}" if flaw.pod.container else f"Pod {flaw.pod.name}"
     said = f"{flaw.finding.message}{_copy_hint(flaw.pod)}"
-    return f"{who} was reloaded, but {where} fails with {flaw.finding.reason}: {said}"
+    return f"{flaw.server or f'Pod {flaw.pod.name}'} was reloaded, but {where} fails with {flaw.finding.reason}: {said}"
 
 
 def _copy_hint(pod: PodState) -> str:
@@ -229,7 +228,7 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
             continue
         if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
             return view.wait(found[0].finding, SETTLING_PAUSE)
-        return ReloadPod(state.workload, pod)
+        return view.reload(state, pod)
     return None
 
 
@@ -238,7 +237,7 @@ def _wake(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.is_starting(flaw.pod):
         return view.wait(flaw.finding, SETTLING_PAUSE)
     if flaw.pod.is_running or not view.may_restart(state):
-        return ReloadPod(state.workload, flaw.pod)
+        return view.reload(state, flaw.pod)
     return RestartWorkload(state.workload)
 
 
@@ -267,10 +266,13 @@ def pods_are_missing(view: View) -> RollStep | None:
 def on_its_way(step: RollStep) -> str:
     """Say what a step does that may take its time: it is reported before it is taken."""
     match step:
-        case ReloadPod(workload, pod):
-            where = f"container {pod.container} of pod {pod.name}" if pod.container else f"pod {pod.name}"
-            written = shorten(printable(" ".join(workload.reload.command))) if workload.reload else ""
-            return f"Waits for {where} to see the new certificate{f' and run `{written}`' if written else ''}."
+        case ReloadPod(_, pod):
+            containers = list(dict.fromkeys(reader.container for _, reader in step.due if reader.container))
+            what = f"container{'s' if len(containers) > 1 else ''} {' and '.join(containers)} of " if containers else ""
+            commands = (daemon.command for daemon, _ in step.due if daemon.command)
+            written = " and ".join(f"`{shorten(printable(' '.join(command)))}`" for command in commands)
+            run = f", then runs {written}" if written else ""
+            return f"Waits for {what}pod {pod.name} to see the new certificate{run}."
         case RestartWorkload(workload):
             return f"{workload} is asked to replace its pods."
         case ReplacePod(workload, pod):

@@ -1,4 +1,4 @@
-"""Tells one pod to load the certificate: wake its kubelet, see the new file in the pod, run the reload command."""
+"""Reloads one pod: wake its kubelet, see the new file in each of its containers, run the daemons' commands in order."""
 
 import time
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from threading import Event
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailtls.api.resource import certificate_annotation
+from mailtls.api.spec import Daemon
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.mounts import sub_path_mount
-from mailtls.kube.workload import PodState
+from mailtls.kube.workload import PodState, Reader
 from mailtls.kube.workloads import forbidden
 from mailtls.net.backoff import FILE
 from mailtls.net.effects import Interrupted
@@ -53,7 +54,9 @@ def reload_pod(
     stopping: Event,
     is_woken: bool = False,
 ) -> Finding | None:
-    """Perform `step`; None when the pod's file has the wanted leaf and the reload command succeeded.
+    """Perform `step`; None when every file has the wanted leaf and then every reload command succeeded.
+
+    Nothing is reloaded before all files are seen, and nothing more once a command failed; to do it all again is safe.
 
     `timeout`, in seconds, bounds the wait for the file; `is_woken` where the pod's kubelet was woken for it before.
     Raises `Interrupted` soon after `stopping` is set, and `Unreachable` where the API server is away; both leave a
@@ -63,7 +66,7 @@ def reload_pod(
     visit = _Visit(cluster, namespace, step, wanted_sha256, secret_name, stopping)
     try:
         refused = None if is_woken else visit.wake_kubelet()
-        return refused or visit.await_file(time.monotonic() + timeout) or visit.run_command()
+        return refused or visit.await_files(time.monotonic() + timeout) or visit.run_commands()
     except _ExecUnavailable as failure:
         message = f"No command can be run in pod {step.pod.name}: {printable(str(failure))}"
         return Finding(Reason.EXEC_UNAVAILABLE, message)
@@ -85,7 +88,7 @@ class _Visit:
     @property
     def _patience(self) -> float:
         """Seconds for each command: all of a pod together have no more than one alone."""
-        return COMMAND_TIMEOUT / max(1, len(self.step.workload.reloads))
+        return COMMAND_TIMEOUT / max(1, len(self.step.workload.commands))
 
     def wake_kubelet(self) -> Finding | None:
         """Annotate the pod: any change of a pod makes its kubelet look at the Secret at once."""
@@ -105,54 +108,59 @@ class _Visit:
         metadata = {"uid": self.pod.uid, "annotations": {certificate_annotation(self.secret_name): value}}
         self.cluster.merge(path, {"metadata": metadata})
 
-    def await_file(self, deadline: float) -> Finding | None:
-        """Wait until the container sees the wanted leaf; a fixed time where the image cannot show files."""
-        if self.pod.container is None or self.pod.certificate_path is None:
+    def await_files(self, deadline: float) -> Finding | None:
+        """Wait until each container sees the wanted leaf; a fixed time where an image cannot show files."""
+        is_blind = False
+        for reader in dict.fromkeys(reader for _, reader in self.step.due):
+            fault, was_seen = self._await_file(reader, deadline)
+            if fault is not None:
+                return fault
+            is_blind = is_blind or not was_seen
+        if is_blind:
             self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
-            return None
+        return None
+
+    def _await_file(self, reader: Reader, deadline: float) -> tuple[Finding | None, bool]:
+        """Say what keeps the file from being new, and whether it could be seen at all."""
+        if reader.container is None or reader.path is None:
+            return None, False
         for looks in count(1):
             pause = FILE.after(looks).total_seconds()
             try:
-                shown = self._execute(("cat", self.pod.certificate_path), READ_TIMEOUT, self.pod.container)
+                shown = self._execute(("cat", reader.path), READ_TIMEOUT, reader.container)
             except ApiError as error:
-                return self._refused(error, EXEC)
+                return self._refused(error, EXEC), False
             if _cannot_run(shown):
-                self._sleep(min(BLIND_WAIT, deadline - time.monotonic()))
-                return None
+                return None, False
             if leaf_sha256(shown.stdout) == self.wanted_sha256:
-                return None
-            if self.pod.sub_path:
-                return sub_path_mount(f"pod {self.pod.name}", self.pod.container, self.pod.certificate_path)
+                return None, True
+            if reader.sub_path:
+                return sub_path_mount(f"pod {self.pod.name}", reader.container, reader.path), True
             if time.monotonic() + pause >= deadline:
-                return self._file_not_updated(shown)
+                return self._file_not_updated(reader, shown), True
             self._sleep(pause)
         raise AssertionError("the deadline ends the loop")
 
-    def run_command(self) -> Finding | None:
-        """Run the reload command, where the workload has one: some servers look at their files by themselves."""
-        reloads = self.step.workload.reloads
-        if not reloads:
-            return None
-        if self.pod.container is None:
-            message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in reload.container."
-            return Finding(Reason.CONTAINER_NOT_FOUND, message)
-        containers = (self.pod.container, *self.pod.also_containers)
-        for reload, container in zip(reloads, containers, strict=True):
-            fault = self._run(reload.command, container)
-            if fault is not None:
+    def run_commands(self) -> Finding | None:
+        """Run the reload commands in their order; some daemons have none, as they watch their files themselves."""
+        for daemon, reader in self.step.due:
+            if daemon.command and (fault := self._run(daemon, reader.container)) is not None:
                 return fault
         return None
 
-    def _run(self, command: tuple[str, ...], container: str) -> Finding | None:
+    def _run(self, daemon: Daemon, container: str | None) -> Finding | None:
+        if container is None:
+            message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in spec.workloads."
+            return Finding(Reason.CONTAINER_NOT_FOUND, message)
         try:
-            executed, is_limited = self._run_limited(command, container)
+            executed, is_limited = self._run_limited(daemon.command, container)
             if executed.exit_code == 0:
                 return None
             if self._is_gone():
                 return self._replaced()
         except ApiError as error:
             return self._refused(error, EXEC)
-        return self._reload_failed(command, container, executed, is_limited=is_limited)
+        return self._reload_failed(daemon, container, executed, is_limited=is_limited)
 
     def _run_limited(self, command: tuple[str, ...], container: str) -> tuple[Executed, bool]:
         """Run the command so that it is ended in the pod when its time is over, where the image has the means.
@@ -209,19 +217,17 @@ class _Visit:
         message = f"The pod {self.pod.name} was replaced or deleted during its reload."
         return Finding(Reason.POD_NOT_READY, message)
 
-    def _file_not_updated(self, shown: Executed) -> Finding:
+    def _file_not_updated(self, reader: Reader, shown: Executed) -> Finding:
         said = printable(shown.stderr)
         message = (
-            f"{self.pod.certificate_path} in container {self.pod.container} of pod {self.pod.name} does not hold the "
+            f"{reader.path} in container {reader.container} of pod {self.pod.name} does not hold the "
             f"new certificate{f' ({said})' if said else ''}; see that the volume names the Secret and that the "
             "kubelet of the pod's node is well."
         )
         return Finding(Reason.FILE_NOT_UPDATED, message)
 
-    def _reload_failed(
-        self, command: tuple[str, ...], container: str, executed: Executed, *, is_limited: bool
-    ) -> Finding:
-        written = printable(" ".join(command))
+    def _reload_failed(self, daemon: Daemon, container: str, executed: Executed, *, is_limited: bool) -> Finding:
+        written = printable(" ".join(daemon.command))
         if is_limited and executed.exit_code in ENDED_BY_LIMITER:
             how = f"did not end within {self._patience:g} seconds and was ended"
         elif executed.exit_code is None:
@@ -229,7 +235,7 @@ class _Visit:
         else:
             how = f"ended with exit code {executed.exit_code}"
         said = printable(executed.stderr or executed.stdout) or "it said nothing"
-        message = f"`{written}` in container {container} of pod {self.pod.name} {how}: {said}"
+        message = f"`{written}` of {daemon.name} in container {container} of pod {self.pod.name} {how}: {said}"
         return Finding(Reason.RELOAD_FAILED, message)
 
 

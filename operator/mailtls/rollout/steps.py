@@ -4,18 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import ONE, Amount, Workload
-from mailtls.kube.workload import PodState
+from mailtls.api.spec import ONE, Amount, Daemon, Workload
+from mailtls.kube.workload import PodState, Reader
 from mailtls.net.backoff import EXEC, LATE_FILE
 from mailtls.reasons.reason import Finding, Reason
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadPod:
-    """Tell one pod to load the certificate, then probe it."""
+    """Have the daemons of one pod load the certificate, then probe it.
+
+    `only` are the places in `workload.daemons` of those that need it; None: all do.
+    """
 
     workload: Workload
     pod: PodState
+    only: frozenset[int] | None = None
+
+    @property
+    def due(self) -> tuple[tuple[Daemon, Reader], ...]:
+        """The daemons to reload, in order, each with its place in the pod."""
+        every = zip(self.workload.daemons, self.pod.readers, strict=True)
+        return tuple(each for place, each in enumerate(every) if self.only is None or place in self.only)
 
     @property
     def subject(self) -> str:

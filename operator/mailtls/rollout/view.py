@@ -8,7 +8,15 @@ from mailtls.api.spec import Rollout, UpdateStrategy, WorkloadKind
 from mailtls.kube.workload import PodState, WorkloadState, ordinal
 from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.steps import ReplacePod, RestartWorkload, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.rollout.steps import (
+    ReloadPod,
+    ReplacePod,
+    RestartWorkload,
+    RolloutFailed,
+    RollProgress,
+    RollStep,
+    WaitForPods,
+)
 from mailtls.verification.evidence import PASSING, Evidence, Flaw, flaws
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
@@ -62,6 +70,17 @@ class View:
         if which not in self._found:  # several checks want to know
             self._found[which] = flaws(state, pod, self.evidence, self.wanted_sha256)
         return self._found[which]
+
+    def reload(self, state: WorkloadState, pod: PodState) -> ReloadPod:
+        """Reload the pod's daemons, but none whose ports all prove the certificate."""
+        unproven = {flaw.port for flaw in self.pod_flaws(state, pod)}
+        daemons = state.workload.daemons
+        only = frozenset(
+            place
+            for place, daemon in enumerate(daemons)
+            if not daemon.ports or None in unproven or not unproven.isdisjoint(port.port for port in daemon.ports)
+        )
+        return ReloadPod(state.workload, pod, only if 0 < len(only) < len(daemons) else None)
 
     def is_settling(self, pod: PodState) -> bool:
         """Whether the pod was reloaded, or became ready, so recently that its server may still be on its way."""

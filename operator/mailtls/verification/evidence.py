@@ -57,11 +57,12 @@ AWAITED = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICA
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Why one pod does not prove the certificate; `port` None when it is the pod itself."""
+    """Why one pod does not prove the certificate; `port` None when it is the pod itself, `server` who answers there."""
 
     pod: PodState
     finding: Finding
     port: int | None = None
+    server: str = ""
 
     @property
     def is_curable(self) -> bool:
@@ -135,7 +136,7 @@ def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256
     if not state.workload.ports:
         return _unproven_by_annotation(pod, wanted_sha256)
     found = (_flaw(pod, port.port, evidence.get((pod.name, port.port)), wanted_sha256) for port in state.workload.ports)
-    return tuple(flaw for flaw in found if flaw is not None)
+    return tuple(replace(flaw, server=state.server_in(pod, flaw.port)) for flaw in found if flaw is not None)
 
 
 def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: str) -> Flaw | None:

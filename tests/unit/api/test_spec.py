@@ -10,17 +10,17 @@ from mailtls.api.installation import AllowedNames, Feature, Features
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
+from mailtls.api.reading.ports import default_policy
 from mailtls.api.reading.spec import Defaults, parse, secret_name
-from mailtls.api.reading.workloads import default_policy
 from mailtls.api.spec import (
     NO_CA,
     Acme,
     Approval,
+    Daemon,
     DataRef,
     Key,
     PrivateKeyPolicy,
     Probe,
-    Reload,
     Renewal,
     Rollout,
     SolverSpec,
@@ -188,31 +188,76 @@ def test_annotations_become_wishes_with_their_value() -> None:
     assert (desired.renew_requested, desired.probe_requested) == ("now", "")
 
 
-TWO_SERVERS = [
-    {"kind": "StatefulSet", "name": "mail", "preset": "postfix"},
-    {"kind": "StatefulSet", "name": "mail", "preset": "dovecot", "reload": {"container": "imap"}},
-]
+POSTFIX: Json = {"container": "mta", "preset": "postfix"}
+DOVECOT: Json = {"container": "imap", "preset": "dovecot"}
 
 
-def test_several_servers_in_one_workload_are_told_by_all_their_commands() -> None:
-    """Postfix and Dovecot in the pods of one StatefulSet: one workload with the ports and the reloads of both."""
-    (found,) = parse(resource({"workloads": TWO_SERVERS}), Defaults(SOLVERS, INSTALLATION)).workloads
-    assert [each.port for each in found.ports] == [25, 465, 587, 143, 993]
-    assert found.reloads == (Reload(("postfix", "reload")), Reload(("doveadm", "reload"), "imap"))
+def with_daemons(*daemons: Json, **more: Any) -> Json:
+    """A spec of one StatefulSet with these daemons in each pod."""
+    return {"workloads": [{"kind": "StatefulSet", "name": "mail", "daemons": list(daemons), **more}]}
+
+
+def test_daemons_of_one_workload_keep_their_order_and_each_its_own_settings() -> None:
+    """Postfix and Dovecot by their presets, and a filter of which all is given."""
+    own = {
+        "name": "filter",
+        "container": "mta",
+        "preset": "generic",
+        "command": ["sh", "-c", "kill -HUP 7"],
+        "ports": [{"port": 10025, "tlsMode": "StartTLS"}],
+    }
+    (found,) = parse(resource(with_daemons(POSTFIX, DOVECOT, own)), Defaults(SOLVERS, INSTALLATION)).workloads
+    assert found.daemons == (
+        Daemon("postfix", PRESETS[Software.POSTFIX].ports, ("postfix", "reload"), "mta"),
+        Daemon("dovecot", PRESETS[Software.DOVECOT].ports, ("doveadm", "reload"), "imap"),
+        Daemon("filter", (Port(10025, TlsMode.START_TLS, TlsPolicy.ENFORCED),), ("sh", "-c", "kill -HUP 7"), "mta"),
+    )
+    assert [each.port for each in found.ports] == [25, 465, 587, 143, 993, 10025]
+    assert found.commands == (("postfix", "reload"), ("doveadm", "reload"), ("sh", "-c", "kill -HUP 7"))
+
+
+def test_daemons_that_are_restarted_have_no_commands() -> None:
+    """Their containers and ports are known all the same."""
+    spec = with_daemons(POSTFIX, {"container": "smtpd", "preset": "opensmtpd"}, updateStrategy="Restart")
+    spec["workloads"][0]["daemons"][1]["ports"] = [{"port": 2525, "tlsMode": "StartTLS"}]
+    (found,) = parse(resource(spec), Defaults(SOLVERS, INSTALLATION)).workloads
+    assert (found.commands, [each.container for each in found.daemons]) == ((), ["mta", "smtpd"])
 
 
 @pytest.mark.parametrize(
-    ("second", "words"),
+    ("spec", "words"),
     [
-        ({"preset": "postfix"}, "StatefulSet/mail is listed twice"),
-        ({"preset": "dovecot", "updateStrategy": "Restart"}, "give all its entries the same updateStrategy"),
-        ({"preset": "exim"}, "port 25 is in another entry of StatefulSet/mail"),
+        (with_daemons(POSTFIX, preset="postfix"), "daemons: each daemon has a preset, a command and ports of its own"),
+        (with_daemons(POSTFIX, reload={"container": "mta"}), "so move preset, reload and ports into the entries"),
+        (with_daemons(POSTFIX, ports=[{"port": 25, "tlsMode": "StartTLS"}]), "daemons: each daemon has a preset"),
+        (with_daemons(), "daemons: list one daemon at least"),
+        (
+            with_daemons(POSTFIX, DOVECOT | {"preset": "exim"}),
+            "daemons: two daemons of a pod cannot have",
+        ),
+        (with_daemons({"preset": "postfix"}), "daemons[0].container: this must be given"),
+        (with_daemons({"container": "mta"}), "daemons[0].preset: write one of"),
+        (with_daemons(DOVECOT, {"container": "mta", "preset": "generic"}), "daemons[1].ports: the ports of a generic"),
+        (with_daemons(POSTFIX | {"name": "A B"}), "daemons[0].name: write a name"),
+        (with_daemons(POSTFIX | {"preset": "opensmtpd"}), "daemons: a daemon has no command"),
+        (with_daemons(POSTFIX | {"command": ["true"]}, updateStrategy="None"), "daemons: the commands would never"),
+        (with_daemons(*[POSTFIX] * 9), "daemons: list 8 at most"),
     ],
 )
-def test_entries_of_one_workload_that_contradict_each_other_are_refused(second: Json, words: str) -> None:
-    """The same server again, two update strategies, and a port that two servers claim."""
-    entries = [TWO_SERVERS[0], {"kind": "StatefulSet", "name": "mail", **second}]
-    assert words in refusal({"workloads": entries})
+def test_daemons_that_contradict_each_other_are_refused(spec: Json, words: str) -> None:
+    """One sentence says where and what to write instead."""
+    assert f"spec.workloads[0].{words}" in refusal(spec) or words in refusal(spec)
+
+
+def test_second_entry_of_one_workload_is_refused_with_the_form_that_is_right() -> None:
+    """Whoever lists Postfix and Dovecot as two entries is shown how to write them as daemons of one."""
+    entries = [{"kind": "StatefulSet", "name": "mail", "preset": preset} for preset in ("postfix", "dovecot")]
+    assert refusal({"workloads": entries}) == (
+        "spec.workloads: two entries name one workload, so write it once, with daemons: [{container: postfix, preset:"
+        " postfix}, {container: dovecot, preset: dovecot}]."
+    )
+    other_kind = [entries[0], entries[1] | {"kind": "Deployment"}]
+    assert len(parse(resource({"workloads": other_kind}), Defaults(SOLVERS, INSTALLATION)).workloads) == 2
 
 
 @pytest.mark.parametrize(
@@ -512,11 +557,16 @@ def test_postfix_needs_no_more_than_its_name() -> None:
             "postfix",
             UpdateStrategy.RELOAD,
             (
-                Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
-                Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
-                Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
+                Daemon(
+                    "postfix",
+                    (
+                        Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),
+                        Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
+                        Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
+                    ),
+                    ("postfix", "reload"),
+                ),
             ),
-            Reload(("postfix", "reload")),
         ),
     )
 
@@ -530,8 +580,8 @@ def test_workload_overrides_parts_of_its_preset() -> None:
         "ports": [{"port": 2525, "tlsMode": "StartTLS"}],
     }
     (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
-    assert workload.reload == Reload(("postfix", "reload"), "mta")
-    assert workload.ports == (Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED),)
+    port = Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED)
+    assert workload.daemons == (Daemon("postfix", (port,), ("postfix", "reload"), "mta"),)
 
 
 @pytest.mark.parametrize("server", [server for server in Software if server is not Software.GENERIC])
@@ -564,11 +614,8 @@ def test_workload_that_is_not_reloaded_has_no_command(strategy: UpdateStrategy) 
     """No preset's command is left where it must not run."""
     written = {"kind": "DaemonSet", "name": "mx", "updateStrategy": str(strategy)}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
-    assert (workload.update_strategy, workload.reload, workload.ports) == (
-        strategy,
-        None,
-        PRESETS[Software.POSTFIX].ports,
-    )
+    assert workload.update_strategy is strategy
+    assert workload.daemons == (Daemon("postfix", PRESETS[Software.POSTFIX].ports),)
 
 
 @pytest.mark.parametrize(
@@ -590,7 +637,7 @@ def test_command_may_hold_any_text() -> None:
     """Arguments of a shell have line ends and may be empty; only NUL cannot be passed."""
     written: Json = {"kind": "DaemonSet", "name": "mx", "reload": {"command": ["sh", "-c", "a\nb", ""]}}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
-    assert workload.reload == Reload(("sh", "-c", "a\nb", ""))
+    assert workload.commands == (("sh", "-c", "a\nb", ""),)
     written["reload"]["command"][3] = "\0"
     assert "no NUL" in refusal({"workloads": [written]})
 

@@ -12,7 +12,7 @@ from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
 from mailtls.api.installation import Feature, Features
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Probe, Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.cli.preflight import serving
 from mailtls.cli.preflight.place import Place
 from mailtls.domains.execute import DomainChecking
@@ -26,8 +26,8 @@ from mailtls.settings import InvalidSettings, Settings
 from mailtls.verification.decide import FindRoutes
 from mailtls.verification.find_routes import RouteFinding
 
-POSTFIX = Reload(("postfix", "reload"))
-OWN = Reload(("sh", "-c", "postfix reload"))
+POSTFIX = Daemon("postfix", (), ("postfix", "reload"))
+OWN = Daemon("generic", (), ("sh", "-c", "postfix reload"))
 
 
 def off(*features: Feature) -> Features:
@@ -35,28 +35,28 @@ def off(*features: Feature) -> Features:
     return Features(frozenset(features))
 
 
-def workload(strategy: UpdateStrategy, reload: Reload | None = None) -> Workload:
+def workload(strategy: UpdateStrategy, *daemons: Daemon) -> Workload:
     """A workload with one update strategy."""
-    return Workload(WorkloadKind.STATEFUL_SET, "postfix", strategy, (), reload=reload)
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", strategy, daemons)
 
 
 @pytest.mark.parametrize(
-    ("switched", "reload", "refused"),
+    ("switched", "daemon", "refused"),
     [
         (off(), OWN, None),
         (off(Feature.EXEC), POSTFIX, Feature.EXEC),
         (off(Feature.EXEC, Feature.CUSTOM_RELOADS), OWN, Feature.EXEC),
         (off(Feature.CUSTOM_RELOADS), OWN, Feature.CUSTOM_RELOADS),
         (off(Feature.CUSTOM_RELOADS), POSTFIX, None),
-        (off(Feature.CUSTOM_RELOADS), None, None),
+        (off(Feature.CUSTOM_RELOADS), Daemon("generic", ()), None),
         (off(Feature.RESTARTS), POSTFIX, None),
     ],
 )
 def test_reload_is_refused_where_its_command_may_not_be_run(
-    switched: Features, reload: Reload | None, refused: Feature | None
+    switched: Features, daemon: Daemon, refused: Feature | None
 ) -> None:
     """A preset's command is known by its words, whoever wrote them."""
-    finding = switched.reload_refusal(workload(UpdateStrategy.RELOAD, reload))
+    finding = switched.reload_refusal(workload(UpdateStrategy.RELOAD, daemon))
     assert (finding is None) == (refused is None)
     if finding is not None:
         assert finding.reason is Reason.FEATURE_DISABLED
@@ -65,7 +65,7 @@ def test_reload_is_refused_where_its_command_may_not_be_run(
 
 def test_command_of_a_further_server_in_the_same_pods_is_one_of_the_resources_own() -> None:
     """Preflight says so before any pod is told."""
-    both = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (), reload=POSTFIX, also=(OWN,))
+    both = workload(UpdateStrategy.RELOAD, POSTFIX, OWN)
     (finding,) = off(Feature.CUSTOM_RELOADS).refusals(desired(workloads=(both,)))
     assert "features.customReloads is false" in finding.message
 
@@ -114,7 +114,7 @@ def test_services_are_not_listed_where_they_are_off() -> None:
 
 def _with_port() -> Workload:
     port = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
-    return Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (port,))
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (Daemon("postfix", (port,)),))
 
 
 def test_domains_are_not_looked_up_where_they_are_off() -> None:

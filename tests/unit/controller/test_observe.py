@@ -11,7 +11,7 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.spec import Defaults
 from mailtls.api.resource import Request
-from mailtls.api.spec import Key, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Key, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.context import Context
 from mailtls.controller.observe import READ_LASTS, Observer
@@ -27,9 +27,8 @@ from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import RollProgress
 from mailtls.verification.evidence import targets
 
-POSTFIX = Workload(
-    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
-)
+SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (SMTP,)),))
 STATES = (WorkloadState(POSTFIX, pods=(PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True),)),)
 WANTED = desired(workloads=(POSTFIX,))
 

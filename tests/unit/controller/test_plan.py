@@ -6,7 +6,7 @@ import pytest
 
 from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
-from mailtls.api.spec import Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
 from mailtls.issuance.decide import (
@@ -33,9 +33,8 @@ from mailtls.verification.evidence import targets
 
 MISSING = ServingSecret(exists=False)
 MINUTE = timedelta(minutes=1)
-POSTFIX = Workload(
-    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
-)
+SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (SMTP,)),))
 
 
 def test_all_is_well_rests_until_the_renewal() -> None:

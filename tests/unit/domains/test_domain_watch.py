@@ -12,7 +12,7 @@ from builders.stories import DAY, NOW, certificate, desired
 from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
-from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Desired, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.api.status_json import read, write
@@ -48,7 +48,7 @@ PORTS = (
     Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
     Port(24, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC, Protocol.LMTP),
 )
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, PORTS)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.NONE, (Daemon("postfix", PORTS),))
 STATES = (WorkloadState(POSTFIX, pods=(PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True),)),)
 SERVED, OTHER = AUTHORITY.issue(), AUTHORITY.issue()
 FAILS = Finding(Reason.TLSA_MISMATCH, "No TLSA record matches.")

@@ -8,7 +8,7 @@ import pytest
 from builders import kube
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.file_access import key_fault
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, parse
@@ -22,8 +22,8 @@ COPY = {"name": "copy", "volumeMounts": [*TLS, SHARED]}
 
 def wanted(strategy: UpdateStrategy = RELOAD, container: str | None = None) -> Workload:
     """Make the workload of the spec."""
-    reload = Reload(("postfix", "reload"), container) if strategy is RELOAD else None
-    return Workload(WorkloadKind.STATEFUL_SET, "postfix", strategy, (), reload)
+    command = ("postfix", "reload") if strategy is RELOAD else ()
+    return Workload(WorkloadKind.STATEFUL_SET, "postfix", strategy, (Daemon("postfix", (), command, container),))
 
 
 def read(spec: Json, of: Workload | None = None) -> WorkloadState:
@@ -82,7 +82,7 @@ def test_native_sidecar_is_a_server_like_any_other() -> None:
     daemon = server(*TLS, name="daemon", restartPolicy="Always")
     spec = spec_of(server(), init=(daemon,)) | {"ephemeralContainers": [server(*TLS, name="debugger")]}
     found = read(spec)
-    assert (found.finding, found.pods[0].container, found.pods[0].copier) == (None, "daemon", "")
+    assert (found.finding, found.pods[0].readers[0].container, found.pods[0].copier) == (None, "daemon", "")
     assert judged(spec | {"initContainers": []})[0] is Reason.SECRET_NOT_MOUNTED
 
 
@@ -129,7 +129,7 @@ def test_projected_volume_may_have_the_certificate_in_any_of_its_sources() -> No
     own = [{"secret": {**each["secret"], "optional": True}} for each in (KEY, CERTIFICATE)]
     sources: list[Json] = [{"secret": {"name": "another"}}, own[0], token, own[1]]
     found = read(spec_of(server(*TLS), volume=projected(*sources)))
-    assert (found.finding, found.pods[0].certificate_path) == (None, "/etc/tls/mail/cert.pem")
+    assert (found.finding, found.pods[0].readers[0].path) == (None, "/etc/tls/mail/cert.pem")
 
 
 @pytest.mark.parametrize(("strategy", "reason"), [(RELOAD, Reason.SECRET_IMMUTABLE), (RESTART, None), (NONE, None)])

@@ -11,9 +11,9 @@ from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import certificate_annotation, restart_annotation
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError
-from mailtls.kube.workload import WorkloadState
+from mailtls.kube.workload import Reader, WorkloadState
 from mailtls.kube.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.policy import next_roll
@@ -31,9 +31,8 @@ def wanted(
     container: str | None = None,
 ) -> Workload:
     """Make the workload of the spec."""
-    return Workload(
-        kind, "postfix", strategy, (), Reload(COMMAND, container) if strategy is UpdateStrategy.RELOAD else None
-    )
+    command = COMMAND if strategy is UpdateStrategy.RELOAD else ()
+    return Workload(kind, "postfix", strategy, (Daemon("postfix", (), command, container),))
 
 
 def read(spec: Json, of: Workload | None = None) -> WorkloadState:
@@ -64,7 +63,7 @@ def test_stateful_set_and_its_pods_are_observed_by_two_requests() -> None:
     assert [pod.ready for pod in found.pods] == [False, True, True]
     assert [pod.reloaded_sha256 for pod in found.pods] == [None, NEW, None]
     first = found.pods[0]
-    assert (first.container, first.certificate_path, first.sub_path) == ("postfix", "/etc/tls/tls.crt", False)
+    assert first.readers == (Reader("postfix", "/etc/tls/tls.crt"),)
     assert first.addresses == ("198.18.1.7", "fd00::7")
     assert first.ready_at == datetime(2026, 5, 1, 11, 0, 5, tzinfo=UTC)
 
@@ -88,42 +87,48 @@ def three_containers() -> Json:
     return spec
 
 
-DOVEADM = ("doveadm", "reload")
+def together(*containers: str) -> Workload:
+    """Make a workload with a daemon in each of these containers."""
+    daemons = (Daemon(f"daemon-{n}", (), COMMAND, container) for n, container in enumerate(containers))
+    return replace(wanted(), daemons=tuple(daemons))
 
 
-@pytest.mark.parametrize(
-    ("first", "also", "where"),
-    [
-        (None, (None,), ("postfix", ("dovecot",))),
-        (None, ("logger",), ("postfix", ("logger",))),
-        ("dovecot", (None,), ("dovecot", ("postfix",))),
-        (None, (None, None), ("postfix", ("dovecot", "dovecot"))),
-    ],
-)
-def test_each_server_is_reloaded_in_a_container_of_its_own(
-    first: str | None, also: tuple[str | None, ...], where: tuple[str, tuple[str, ...]]
-) -> None:
-    """In the one that is named, else in the next that mounts the certificate, or where the one before it ran."""
-    workload = replace(wanted(container=first), also=tuple(Reload(DOVEADM, name) for name in also))
-    found = read(three_containers(), workload)
+def test_each_daemon_is_reloaded_in_its_container_and_reads_the_file_there() -> None:
+    """Several may share one, as in docker-mailserver; one that mounts nothing has no file."""
+    found = read(three_containers(), together("dovecot", "postfix", "postfix", "logger"))
     assert found.finding is None
-    assert (found.pods[0].container, found.pods[0].also_containers) == where
-
-
-def test_several_servers_may_share_one_container() -> None:
-    """As in docker-mailserver."""
-    found = read(kube.pod_spec(), replace(wanted(), also=(Reload(DOVEADM),)))
-    assert (found.pods[0].container, found.pods[0].also_containers) == ("postfix", ("postfix",))
-
-
-def test_container_of_a_second_server_is_judged_as_the_first() -> None:
-    """One that is not there, and one that mounts the file by subPath."""
-    assert reason(read(kube.pod_spec(), replace(wanted(), also=(Reload(DOVEADM, "imap"),)))) is (
-        Reason.CONTAINER_NOT_FOUND
+    mounted = "/etc/tls/tls.crt"
+    assert found.pods[0].readers == (
+        Reader("dovecot", mounted),
+        Reader("postfix", mounted),
+        Reader("postfix", mounted),
+        Reader("logger"),
     )
+
+
+def test_container_of_a_second_daemon_is_judged_as_the_first() -> None:
+    """One that is not there, and one that mounts the file by subPath."""
+    assert reason(read(kube.pod_spec(), together("postfix", "imap"))) is Reason.CONTAINER_NOT_FOUND
     spec = three_containers()
     spec["containers"][1]["volumeMounts"] = [{"name": "tls", "mountPath": "/tls.crt", "subPath": "tls.crt"}]
-    assert reason(read(spec, replace(wanted(), also=(Reload(DOVEADM),)))) is Reason.SUB_PATH_MOUNT
+    assert reason(read(spec, together("postfix", "dovecot"))) is Reason.SUB_PATH_MOUNT
+    assert reason(read(spec, together("postfix"))) is None
+
+
+def test_pod_of_two_daemons_started_with_the_first_and_runs_with_both() -> None:
+    """The older process may have read an older certificate; a command can be run only where the container runs."""
+    made = kube.pod("postfix-0", spec=three_containers())
+    running = {"running": {"startedAt": "2026-05-01T11:00:00Z"}}
+    later = {"running": {"startedAt": "2026-05-01T11:30:00Z"}}
+    names = ("postfix", "dovecot")
+    made["status"]["containerStatuses"] = [
+        {"name": name, "state": state} for name, state in zip(names, (later, running), strict=True)
+    ]
+    found = parse(together(*names), kube.workload(), [made], "mx-tls").pods[0]
+    assert (found.started_at, found.is_running) == (datetime(2026, 5, 1, 11, tzinfo=UTC), True)
+    made["status"]["containerStatuses"][1]["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
+    found = parse(together(*names), kube.workload(), [made], "mx-tls").pods[0]
+    assert (found.started_at, found.is_running) == (None, False)
 
 
 def test_container_that_restarts_in_place_makes_another_run_of_the_same_pod() -> None:
@@ -256,7 +261,7 @@ def projected(*sources: Json) -> Json:
 def test_mounted_certificate_is_found_at_its_path(volume: Json | None, mount: Json, path: str, sub_path: bool) -> None:
     """Volumes, projections, renamed items and sub-paths all lead to one file."""
     found = read(kube.pod_spec(volume=volume, mount=mount))
-    assert (found.pods[0].certificate_path, found.pods[0].sub_path) == (path, sub_path)
+    assert found.pods[0].readers == (Reader("postfix", path, sub_path),)
     assert reason(found) is (Reason.SUB_PATH_MOUNT if sub_path else None)
 
 
@@ -304,7 +309,7 @@ def test_container_to_reload_is_the_named_one_else_the_first_that_updates(
 ) -> None:
     """A named container wins; without a name one with an updating mount does."""
     found = read(two_containers(), wanted(container=container))
-    assert (found.pods[0].container, found.pods[0].certificate_path) == (reloaded, path)
+    assert [(each.container, each.path) for each in found.pods[0].readers] == [(reloaded, path)]
     assert reason(found) is finding
 
 
@@ -337,7 +342,7 @@ def test_sidecar_can_be_reloaded() -> None:
     """An init container that restarts always lives as long as the pod."""
     found = read(init_container(restartPolicy="Always"))
     assert reason(found) is None
-    assert found.pods[0].container == "copy"
+    assert found.pods[0].readers[0].container == "copy"
 
 
 @pytest.mark.parametrize(
@@ -527,7 +532,7 @@ def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> Non
     spec = kube.pod_spec()
     spec["containers"][0]["envFrom"] = [{"secretRef": {"name": "imap-tls"}}]
     cluster.create(PATH.rpartition("/")[0], kube.workload(spec=spec, status={"observedGeneration": 3}))
-    of, restarts = replace(wanted(UpdateStrategy.RESTART), ports=(SMTP,)), []
+    of, restarts = replace(wanted(UpdateStrategy.RESTART), daemons=(Daemon("postfix", (SMTP,)),)), []
     for attempt in range(8):
         secret_name = ("mx-tls", "imap-tls")[attempt % 2]
         body = cluster.get(PATH)

@@ -16,9 +16,9 @@ from cryptography.x509.oid import NameOID
 
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable, printable
-from mailtls.kube.workload import PodState
+from mailtls.kube.workload import PodState, Reader
 from mailtls.net.effects import Interrupted
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.reload import leaf_sha256, reload_pod
@@ -26,8 +26,8 @@ from mailtls.rollout.steps import ReloadPod
 
 COMMAND = ("postfix", "reload")
 LIMITED = ("timeout", "-k", "5", "30", *COMMAND)
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (), Reload(COMMAND))
-POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, container="postfix", certificate_path="/tls.crt")
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (), COMMAND),))
+POD = PodState("postfix-0", "uid-of-postfix-0", ("198.18.1.7",), True, readers=(Reader("postfix", "/tls.crt"),))
 POD_PATH = "/api/v1/namespaces/mail/pods/postfix-0"
 ALIVE: dict[str, Json] = {POD_PATH: {"metadata": {"uid": POD.uid}}}
 CONTAINERD = (
@@ -97,21 +97,52 @@ def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
     ]
 
 
-BOTH = replace(POSTFIX, also=(Reload(("doveadm", "reload")),))
-WITH_DOVECOT = replace(POD, also_containers=("dovecot",))
+DOVECOT = Daemon("dovecot", (), ("doveadm", "reload"))
+BOTH = replace(POSTFIX, daemons=(*POSTFIX.daemons, DOVECOT))
+WITH_DOVECOT = replace(POD, readers=(*POD.readers, Reader("dovecot", "/etc/tls/tls.crt")))
 
 
-def test_all_servers_of_a_pod_are_told_each_in_its_container() -> None:
-    """One wait for the file, then one command after the other, which share the time of one."""
+def test_all_daemons_of_a_pod_are_reloaded_each_in_its_container() -> None:
+    """First every container sees the file, then one command after the other is run; they share the time of one."""
     cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
     assert tell(cluster, WITH_DOVECOT, BOTH) is None
     ran = [(where, command) for verb, where, command in cluster.requests if verb == "execute"]
     limited = ("timeout", "-k", "5", "15")
     assert ran == [
         ("mail/postfix-0/postfix", ("cat", "/tls.crt")),
+        ("mail/postfix-0/dovecot", ("cat", "/etc/tls/tls.crt")),
         ("mail/postfix-0/postfix", (*limited, *COMMAND)),
         ("mail/postfix-0/dovecot", (*limited, "doveadm", "reload")),
     ]
+
+
+def test_no_daemon_is_reloaded_before_the_last_container_sees_the_file() -> None:
+    """Postfix would serve the new certificate, and Dovecot the old one, for as long as its kubelet is late."""
+
+    def answer(asked: Sequence[str]) -> Executed:
+        return Executed(0, OLD_PEM if asked[-1] == "/etc/tls/tls.crt" else NEW_PEM, "")
+
+    cluster = FakeCluster(ALIVE, answer=answer)
+    found = tell(cluster, WITH_DOVECOT, BOTH, timeout=0.5)
+    assert told(found, "/etc/tls/tls.crt in container dovecot of pod postfix-0") is Reason.FILE_NOT_UPDATED
+    assert all(command[0] == "cat" for verb, _, command in cluster.requests if verb == "execute")
+
+
+def test_daemons_in_one_container_look_at_their_file_once() -> None:
+    """As in docker-mailserver; both commands are run there."""
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
+    assert tell(cluster, replace(POD, readers=POD.readers * 2), BOTH) is None
+    ran = [(where, command[-2:]) for verb, where, command in cluster.requests if verb == "execute"]
+    assert ran == [("mail/postfix-0/postfix", each) for each in (("cat", "/tls.crt"), COMMAND, DOVECOT.command)]
+
+
+def test_only_the_daemon_that_needs_it_is_reloaded() -> None:
+    """Neither is the file of the other looked at."""
+    cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
+    step = ReloadPod(BOTH, WITH_DOVECOT, frozenset({1}))
+    stopping = threading.Event()
+    assert reload_pod(cluster, "mail", step, NEW, secret_name="mx-tls", timeout=3, stopping=stopping) is None
+    assert {where for verb, where, _ in cluster.requests if verb == "execute"} == {"mail/postfix-0/dovecot"}
 
 
 def test_second_command_that_fails_is_named_with_its_own_container() -> None:
@@ -123,7 +154,10 @@ def test_second_command_that_fails_is_named_with_its_own_container() -> None:
         return Executed(75, "", "no such master") if "doveadm" in asked else Executed(0, "", "")
 
     finding = tell(FakeCluster(ALIVE, answer=answer), WITH_DOVECOT, BOTH)
-    assert told(finding, "`doveadm reload`", "container dovecot", "no such master") is Reason.RELOAD_FAILED
+    assert (
+        told(finding, "`doveadm reload` of dovecot in container dovecot of pod postfix-0", "no such master")
+        is Reason.RELOAD_FAILED
+    )
 
 
 def test_pod_told_before_is_woken_by_a_changed_annotation() -> None:
@@ -152,18 +186,25 @@ def test_file_that_cannot_be_read_is_named_with_what_cat_said() -> None:
     )
 
 
+BY_SUB_PATH = replace(POD, readers=(Reader("postfix", "/tls.crt", sub_path=True),))
+
+
 def test_sub_path_mount_with_the_old_file_is_named_at_once() -> None:
     """Waiting would be in vain."""
     cluster = FakeCluster(ALIVE, answer=shows(OLD_PEM))
     assert (
-        told(tell(cluster, replace(POD, sub_path=True), timeout=60), "updateStrategy: Restart") is Reason.SUB_PATH_MOUNT
+        told(
+            tell(cluster, BY_SUB_PATH, timeout=60),
+            "updateStrategy: Restart",
+        )
+        is Reason.SUB_PATH_MOUNT
     )
     assert cluster.verbs() == ("merge", "execute")
 
 
 def test_sub_path_mount_with_the_new_file_is_reloaded() -> None:
     """The pod started after the Secret was stored."""
-    assert tell(FakeCluster(ALIVE, answer=shows(NEW_PEM)), replace(POD, sub_path=True)) is None
+    assert tell(FakeCluster(ALIVE, answer=shows(NEW_PEM)), BY_SUB_PATH) is None
 
 
 @pytest.mark.parametrize("shown", [Executed(127, "", ""), Executed(126, "", ""), Executed(None, "", NO_CAT)])
@@ -191,7 +232,7 @@ def test_container_runtime_refusing_cat_counts_as_an_image_without_it(said: str)
 def test_path_unknown_is_reloaded_after_a_fixed_time() -> None:
     """A reload container that does not mount the Secret itself cannot show the file."""
     cluster = FakeCluster(ALIVE, answer=shows())
-    assert tell(cluster, replace(POD, certificate_path=None), timeout=0.1) is None
+    assert tell(cluster, replace(POD, readers=(Reader("postfix"),)), timeout=0.1) is None
     assert cluster.verbs() == ("merge", "execute")
 
 
@@ -266,7 +307,7 @@ def test_command_that_the_image_lacks_is_named() -> None:
 def test_workload_without_command_is_done_when_the_file_is_there() -> None:
     """Servers that look at their files by themselves need no more."""
     cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM))
-    assert tell(cluster, of=replace(POSTFIX, reload=None)) is None
+    assert tell(cluster, of=replace(POSTFIX, daemons=(Daemon("postfix", ()),))) is None
     assert cluster.verbs() == ("merge", "execute")
 
 

@@ -14,7 +14,7 @@ from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status_json import write
 from mailtls.context import Context
 from mailtls.controller.status_writer import report_of
@@ -34,9 +34,8 @@ from mailtls.verification.execute import Probing
 from mailtls.verification.schedule import depth_to_probe, next_probe_at, swept_again_at, targets_to_probe
 from mailtls.verification.state import stands
 
-POSTFIX = Workload(
-    WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),)
-)
+SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (SMTP,)),))
 PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
 WANTED = desired(workloads=(POSTFIX,))
 

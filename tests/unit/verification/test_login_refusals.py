@@ -6,12 +6,12 @@ from dataclasses import replace
 from builders.kube import basic_auth
 from builders.reconciles import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
-from mailtls.api.spec import Probe
+from mailtls.api.spec import Daemon, Probe
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
 
 SUBMISSION = Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED)
-POSTFIX = replace(WANTED.workloads[0], ports=(SUBMISSION,))
+POSTFIX = replace(WANTED.workloads[0], daemons=(Daemon("postfix", (SUBMISSION,)),))
 WITH_LOGIN = replace(WANTED, workloads=(POSTFIX,), probe=Probe(auth_secret="probe-user"))
 SECRETS = "/api/v1/namespaces/mail/secrets"
 UNTRUSTED = Finding(Reason.UNTRUSTED_ROOT, "The chain ends nowhere.")

@@ -15,7 +15,7 @@ from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import Defaults
 from mailtls.api.reading.spec import parse as parse_spec
-from mailtls.api.spec import Desired, Probe, PublicName, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Daemon, Desired, Probe, PublicName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status import Condition, ConditionType, ServedCount, Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
@@ -55,7 +55,7 @@ from mailtls.verification.schedule import next_probe_at
 HOST = "mx.example.test"
 SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 SMTPS = Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, proxy_protocol=ProxyProtocol.V2)
-POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (SMTP, SMTPS))
+POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (SMTP, SMTPS)),))
 POD = PodState("postfix-0", "uid-0", ("198.51.100.1",), ready=True)
 STATE = WorkloadState(
     POSTFIX, pods=(POD,), labels={"app": "postfix", "tier": "mx"}, port_names={"smtp": 25, "smtps": 465}
@@ -406,7 +406,7 @@ def test_changed_list_of_ways_drops_what_is_not_asked_for_any_more() -> None:
 def test_what_a_service_serves_proves_no_pod() -> None:
     """A Service may bear the name of a pod."""
     target = Target("10.96.0.7", SMTP, HOST, pod="postfix-0", workload="StatefulSet/postfix", route=Route.SERVICE)
-    (own,) = targets((replace(STATE, workload=replace(POSTFIX, ports=(SMTP,))),), HOST)
+    (own,) = targets((replace(STATE, workload=replace(POSTFIX, daemons=(Daemon("postfix", (SMTP,)),))),), HOST)
     now = WallClock().now()
     evidence = gather((Endpoint(target, now, served_sha256="aa"), Endpoint(own, now, served_sha256="00")), "aa")
     assert evidence["postfix-0", 25].target == own

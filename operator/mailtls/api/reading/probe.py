@@ -7,7 +7,7 @@ from typing import Final
 
 from mailtls.api.reading.acme import bundle_ref, object_name
 from mailtls.api.reading.document import Node, duration
-from mailtls.api.reading.workloads import ports_listed, thresholds
+from mailtls.api.reading.ports import ports_listed, thresholds
 from mailtls.api.spec import Probe, PublicName, Workload
 from mailtls.hostname import certificate_name, client_name
 from mailtls.maildomain.facts import MailDomain

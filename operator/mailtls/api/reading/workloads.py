@@ -1,168 +1,104 @@
-"""Reads the workloads of a `MailServerTLS`: their ports, what is demanded there, and how they are reloaded."""
+"""Reads the workloads of a `MailServerTLS`: the daemons in their pods, and how these are reloaded."""
 
-from dataclasses import replace
-from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from mailtls.api.presets import PRESETS, Preset
 from mailtls.api.reading.acme import object_name
-from mailtls.api.reading.document import Node, duration
-from mailtls.api.spec import Reload, UpdateStrategy, Workload, WorkloadKind
-from mailtls.probe.target import (
-    RELAY_PORT,
-    Port,
-    PortThresholds,
-    Protocol,
-    ProxyProtocol,
-    RsaBits,
-    Thresholds,
-    TlsMode,
-    TlsPolicy,
-    TlsVersion,
-    parse_margin,
-)
+from mailtls.api.reading.document import Node
+from mailtls.api.reading.ports import ports_listed
+from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
+from mailtls.probe.target import Port
 from mailtls.reasons.software import Software
 
-_SHORTEST: Final = timedelta(seconds=1)
-_LONGEST: Final = timedelta(minutes=1)  # the step that probes pods has two, for all connections to a port
-
-
-def default_policy(port: int, tls: TlsMode) -> TlsPolicy:
-    """What a port must do where the spec does not say: only port 25 may accept plain text, as other servers use it."""
-    takes_plain_text = port == RELAY_PORT and tls is TlsMode.START_TLS
-    return TlsPolicy.OPPORTUNISTIC if takes_plain_text else TlsPolicy.ENFORCED
-
-
-def ports_listed(node: Node) -> tuple[Port, ...]:
-    """Return the ports of a list, none where it is absent."""
-    ports: dict[int, Port] = {}
-    for item in node.items(16):
-        port = _port(item)
-        if port.port in ports:
-            raise item.refused(f"port {port.port} is listed twice, so remove one of the two")
-        ports[port.port] = port
-    return tuple(ports.values())
-
-
-def _port(node: Node) -> Port:
-    number, tls = node.at("port").whole(1, 65535), node.at("tlsMode").choice(TlsMode)
-    protocol, policy = node.at("protocol"), node.at("tlsPolicy")
-    wanted = policy.choice(TlsPolicy) if policy.is_given else default_policy(number, tls)
-    if tls is TlsMode.IMPLICIT and wanted is TlsPolicy.OPPORTUNISTIC:
-        raise policy.refused("implicit TLS never allows plain text, so remove tlsPolicy, or set it to Enforced")
-    spoken = protocol.choice(Protocol) if protocol.is_given else Protocol.SMTP
-    proxy, timeout = node.at("proxyProtocol"), node.at("timeout")
-    return Port(
-        port=number,
-        tls_mode=tls,
-        tls_policy=wanted,
-        protocol=spoken,
-        proxy_protocol=proxy.choice(ProxyProtocol) if proxy.is_given else ProxyProtocol.NONE,
-        xclient_address=_xclient_address(node.at("xclientAddress"), spoken),
-        thresholds=port_thresholds(node.at("thresholds")),
-        timeout=duration(timeout, _SHORTEST, _LONGEST) if timeout.is_given else None,
-    )
-
-
-def _xclient_address(node: Node, spoken: Protocol) -> str | None:
-    if not node.is_given:
-        return None
-    if spoken not in {Protocol.SMTP, Protocol.LMTP}:
-        raise node.refused("only smtp and lmtp support XCLIENT, so remove xclientAddress")
-    return str(node.read(_address))
-
-
-def _address(text: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise ValueError("write an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1") from None
-
-
-def thresholds(node: Node) -> Thresholds:
-    """Read the thresholds; those that are left out are the probe's own. Raises `InvalidSpec`."""
-    soon, version, bits = node.at("expiringSoon"), node.at("minimumTLSVersion"), node.at("minimumRSABits")
-    return Thresholds(
-        expiring_soon=soon.read(parse_margin) if soon.is_given else Thresholds().expiring_soon,
-        minimum_tls=version.choice(TlsVersion) if version.is_given else None,
-        minimum_rsa_bits=_rsa_bits(bits) if bits.is_given else None,
-    )
-
-
-def port_thresholds(node: Node) -> PortThresholds | None:
-    """Read the thresholds of one port, None where it has none of its own. Raises `InvalidSpec`."""
-    if not node.is_given:
-        return None
-    soon, version, bits = node.at("expiringSoon"), node.at("minimumTLSVersion"), node.at("minimumRSABits")
-    return PortThresholds(
-        expiring_soon=soon.read(parse_margin) if soon.is_given else None,
-        minimum_tls=version.choice(TlsVersion) if version.is_given else None,
-        minimum_rsa_bits=_rsa_bits(bits) if bits.is_given else None,
-    )
-
-
-def _rsa_bits(node: Node) -> RsaBits:
-    for size in RsaBits:
-        if size == node.value and not isinstance(node.value, bool):
-            return size
-    raise node.refused(f"write one of {', '.join(str(size.value) for size in RsaBits)}")
+MOST_WORKLOADS: Final = 32
+MOST_DAEMONS: Final = 8
+_SHORT_FORM: Final = ("preset", "reload", "ports")
 
 
 def read_workloads(node: Node) -> tuple[Workload, ...]:
-    """Read the workloads; entries of several servers in the same pods become one, with all their reloads."""
+    """Read the workloads, each of which is listed once; raises `InvalidSpec`."""
     workloads: dict[str, Workload] = {}
-    servers: set[tuple[str, Software]] = set()
-    for item in node.items(32):
-        workload, server = _workload(item), _software(item)
-        if (str(workload), server) in servers:
-            raise item.refused(f"{workload} is listed twice, so remove one of the two")
-        servers.add((str(workload), server))
-        before = workloads.get(str(workload))
-        workloads[str(workload)] = _together(item, before, workload) if before else workload
+    for item in node.items(MOST_WORKLOADS):
+        workload = _workload(item)
+        if str(workload) in workloads:
+            raise node.refused(
+                "two entries name one workload, so write it once, with daemons: [{container: postfix, preset: postfix},"
+                " {container: dovecot, preset: dovecot}]"
+            )
+        workloads[str(workload)] = workload
     return tuple(workloads.values())
 
 
-def _together(node: Node, before: Workload, more: Workload) -> Workload:
-    """One workload of two entries; raises `InvalidSpec` where they contradict each other."""
-    if before.update_strategy is not more.update_strategy:
-        raise node.at("updateStrategy").refused(
-            f"{more} has one update strategy, so give all its entries the same updateStrategy"
-        )
-    taken = {port.port for port in before.ports}
-    twice = next((port.port for port in more.ports if port.port in taken), None)
-    if twice is not None:
-        raise node.at("ports").refused(f"port {twice} is in another entry of {more}, so list each server's own ports")
-    return replace(before, ports=before.ports + more.ports, also=before.also + more.reloads)
-
-
-def _software(node: Node) -> Software:
-    preset = node.at("preset")
-    return preset.choice(Software) if preset.is_given else Software.POSTFIX
-
-
 def _workload(node: Node) -> Workload:
-    strategy, kind = node.at("updateStrategy"), _software(node)
+    strategy = node.at("updateStrategy")
     how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
     return Workload(
         kind=node.at("kind").choice(WorkloadKind),
         name=object_name(node.at("name")),
         update_strategy=how,
-        ports=_ports(node.at("ports"), PRESETS[kind]),
-        reload=_reload(node.at("reload"), kind, how),
+        daemons=_daemons(node, how) if node.at("daemons").is_given else (_only_daemon(node, how),),
     )
 
 
-def _reload(node: Node, server: Software, how: UpdateStrategy) -> Reload | None:
-    if how is not UpdateStrategy.RELOAD:
-        if node.is_given:
-            raise node.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
-        return None
-    container, words = node.at("container"), node.at("command").items(64)
-    command = tuple(word.argument(4096) for word in words) or PRESETS[server].reload
-    if not command:
-        raise node.refused(PRESETS[server].no_reload)
-    return Reload(command=command, container=object_name(container, 63) if container.is_given else None)
+def _only_daemon(node: Node, how: UpdateStrategy) -> Daemon:
+    """Read the short form, for pods with one daemon."""
+    reload, preset = node.at("reload"), node.at("preset")
+    if reload.is_given and how is not UpdateStrategy.RELOAD:
+        raise reload.refused("the command would never run, so remove reload, or set updateStrategy to Reload")
+    software = preset.choice(Software) if preset.is_given else Software.POSTFIX
+    command = _command(reload.at("command"), PRESETS[software], how)
+    if how is UpdateStrategy.RELOAD and not command:
+        raise reload.refused(PRESETS[software].no_reload)
+    ports = _ports(node.at("ports"), PRESETS[software])
+    return Daemon(str(software), ports, command, _container(reload.at("container")))
+
+
+def _daemons(node: Node, how: UpdateStrategy) -> tuple[Daemon, ...]:
+    listed = node.at("daemons")
+    if any(node.at(name).is_given for name in _SHORT_FORM):
+        raise listed.refused(
+            "each daemon has a preset, a command and ports of its own, so move preset, reload and ports into the"
+            " entries of daemons"
+        )
+    items = listed.items(MOST_DAEMONS)
+    if not items:
+        raise listed.refused("list one daemon at least, or remove daemons")
+    if how is not UpdateStrategy.RELOAD and any(item.at("command").is_given for item in items):
+        raise listed.refused(
+            "the commands would never run, so remove command from daemons, or set updateStrategy to Reload"
+        )
+    daemons = tuple(_daemon(item, how) for item in items)
+    if how is UpdateStrategy.RELOAD and not all(daemon.command for daemon in daemons):
+        raise listed.refused(
+            "a daemon has no command, and its preset has none either, so give it a command, or set updateStrategy to"
+            " Restart"
+        )
+    numbers = [port.port for daemon in daemons for port in daemon.ports]
+    if len(set(numbers)) < len(numbers):
+        raise listed.refused(
+            "two daemons of a pod cannot have the same port, so list for each the ports that it listens on"
+        )
+    return daemons
+
+
+def _daemon(node: Node, how: UpdateStrategy) -> Daemon:
+    software, name = node.at("preset").choice(Software), node.at("name")
+    return Daemon(
+        name=object_name(name, 63) if name.is_given else str(software),
+        ports=_ports(node.at("ports"), PRESETS[software]),
+        command=_command(node.at("command"), PRESETS[software], how),
+        container=object_name(node.at("container"), 63),
+    )
+
+
+def _container(node: Node) -> str | None:
+    return object_name(node, 63) if node.is_given else None
+
+
+def _command(node: Node, preset: Preset, how: UpdateStrategy) -> tuple[str, ...]:
+    """Read a command, the preset's where none is given; none where nothing is reloaded."""
+    words = tuple(word.argument(4096) for word in node.items(64))
+    return (words or preset.reload) if how is UpdateStrategy.RELOAD else ()
 
 
 def _ports(node: Node, preset: Preset) -> tuple[Port, ...]:

@@ -66,7 +66,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
     Reason.RELOAD_FAILED: Explanation(
         "The reload command in the pod failed; the message holds its exit code and output.",
         "Run it by hand with `kubectl exec`; for Postfix `postfix reload` needs the master process running and the "
-        "rights of root. Set workloads[].reload.command if your image needs another one.",
+        "rights of root. Set the command of the workload, or of the daemon, if your image needs another one.",
     ),
     Reason.EXEC_UNAVAILABLE: Explanation(
         "The API server answers, but no command can be run in the pod: the connection from it to the pod's kubelet is "
@@ -76,8 +76,9 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "until spec.rollout.timeout has passed.",
     ),
     Reason.CONTAINER_NOT_FOUND: Explanation(
-        "The pod has no container of the name in reload.container.",
-        "Correct workloads[].reload.container, or remove it: the first container that mounts the Secret is taken then.",
+        "The pod has no container of the name that spec.workloads gives for a reload.",
+        "Correct the container under reload or daemons. Where reload names none, the first container that mounts the "
+        "Secret is taken.",
     ),
     Reason.ROLLOUT_TIMEOUT: Explanation(
         "The pods did not finish reloading or restarting within spec.rollout.timeout.",
@@ -88,7 +89,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Another MailServerTLS of the namespace names the same workload. Each rolls its own certificate out, with "
         "annotations of its own, so the pods are reloaded or restarted for both.",
         "List all names in one resource where one certificate is enough. Where the server has a certificate for each "
-        "name, or the pods hold several servers, no action is needed.",
+        "name, no action is needed. Several servers in a pod that share a certificate are daemons of one workload.",
     ),
     Reason.CANARY_FAILED: Explanation(
         "A pod that was reloaded does not serve the new certificate, or clients refuse it there, so the other pods "
