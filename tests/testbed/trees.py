@@ -7,24 +7,26 @@ gets a tree of its own, of one release, whatever the machine itself runs. Nothin
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed import host
 from testbed.archive import ImageSpec, write_archive
 from testbed.console import step
 from testbed.images import cached, run
 from testbed.layout import cache_folder
-from testbed.tools import content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SERVERS = "servers"  # Dovecot, Exim and haproxy, and testssl.sh to compare with
-OPENSMTPD = "opensmtpd"
+SERVERS = "servers"  # Dovecot 2.4, Exim, haproxy and nginx, and testssl.sh to compare with
+OPENSMTPD = "opensmtpd"  # and Cyrus
+COURIER = "courier"  # and chasquid
+BOOKWORM = "bookworm"  # Debian 12, with Dovecot 2.3 and sendmail
 IMAGE = "localhost/servers:1"
 _RECIPE = Path(__file__).with_name("trees.json")
 # A program sees the machine's devices, processes and /tmp, and has folders of its own for what it runs with: two of a
@@ -44,7 +46,7 @@ def obstacle() -> str | None:
 
 def ensure_all() -> None:
     """Make every tree."""
-    for name in (SERVERS, OPENSMTPD):
+    for name in (SERVERS, OPENSMTPD, COURIER, BOOKWORM):
         ensure(name)
 
 
@@ -52,7 +54,7 @@ def ensure(name: str) -> Path:
     """The tree of this name; made beside its place and renamed when whole, by one process at a time."""
     folder = cache_folder() / "trees"
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}-{content_hash(_RECIPE)}"
+    target = folder / f"{name}-{_key(name)}"
     with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
@@ -73,7 +75,7 @@ def ensure_image() -> Path:
         write_archive(ImageSpec(IMAGE, command=("sh",)), folder / "layer.tar", folder / "image.tar")
         return folder / "image.tar"
 
-    return cached(f"servers-{content_hash(_RECIPE)}", make)
+    return cached(f"servers-{_key(SERVERS)}", make)
 
 
 def inside(tree: Path, command: Sequence[str]) -> list[str]:
@@ -81,14 +83,24 @@ def inside(tree: Path, command: Sequence[str]) -> list[str]:
     return ["unshare", "--mount", "--propagation=private", "sh", "-c", _ENTER, "sh", str(tree), *command]
 
 
+def _recipe(name: str) -> dict[str, Any]:
+    whole = json.loads(_RECIPE.read_text(encoding="utf-8"))
+    return {**whole["trees"][name], "left_out": whole["left_out"]}
+
+
+def _key(name: str) -> str:
+    """A name for what a tree is made of: a change of one tree makes no other again."""
+    return hashlib.sha256(json.dumps(_recipe(name), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _make(name: str, target: Path) -> None:
-    recipe = json.loads(_RECIPE.read_text(encoding="utf-8"))
+    recipe = _recipe(name)
     left_out = [f"--dpkgopt=path-exclude={path}" for path in recipe["left_out"]]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made:
         tree = Path(made) / "tree"
         run(
             "mmdebstrap", "--variant=essential", "--quiet", *left_out,
-            f"--include={','.join(recipe['packages'][name])}", recipe["suite"], str(tree),
+            f"--include={','.join(recipe['packages'])}", recipe["suite"], str(tree),
         )  # fmt: skip
         tree.rename(target)
 

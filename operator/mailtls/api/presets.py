@@ -27,11 +27,16 @@ def _signal(name: str) -> tuple[str, ...]:
     return ("sh", "-c", f"kill -{name} 1")
 
 
+def _reads_at_start(name: str) -> str:
+    return f"{name} reads its certificate only when it starts, so set updateStrategy to Restart, or set reload.command"
+
+
 _SMTPS: Final = Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED)  # RFC 8314 section 3.3
+_SUBMISSION: Final = Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED)
 _MAIL: Final = (
     Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC),  # RFC 3207 section 4: other servers may come without
     _SMTPS,
-    Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
+    _SUBMISSION,
 )
 _IMAP: Final = Port(143, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.IMAP)
 _IMAPS: Final = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
@@ -42,11 +47,16 @@ PRESETS: Final[Mapping[Software, Preset]] = MappingProxyType(
         Software.DOVECOT: Preset((_IMAP, _IMAPS), ("doveadm", "reload")),
         Software.EXIM: Preset(_MAIL, _signal("HUP")),
         Software.HAPROXY: Preset((_SMTPS, _IMAPS), _signal("USR2")),
-        Software.OPENSMTPD: Preset(
-            _MAIL,
-            no_reload="OpenSMTPD reads its certificate only when it starts, so set updateStrategy to Restart, or set"
+        Software.NGINX: Preset((_SMTPS, _SUBMISSION, _IMAP, _IMAPS), ("sh", "-c", "nginx -t -q && nginx -s reload")),
+        Software.SENDMAIL: Preset(_MAIL, _signal("HUP")),
+        Software.CYRUS: Preset((_IMAPS,), _signal("HUP")),  # since 3.10 it has no STARTTLS unless told to
+        Software.COURIER: Preset(
+            (*_MAIL, _IMAP, _IMAPS),
+            no_reload="Courier reads its certificate for each connection, so set updateStrategy to None, or set"
             " reload.command",
         ),
+        Software.OPENSMTPD: Preset(_MAIL, no_reload=_reads_at_start("OpenSMTPD")),
+        Software.CHASQUID: Preset(_MAIL, no_reload=_reads_at_start("chasquid")),
         Software.GENERIC: Preset(
             no_reload="a generic server's reload command is not known, so set reload.command, or set updateStrategy"
             " to Restart"
