@@ -12,6 +12,7 @@ import yaml
 
 from e2e.charted import install, values_for
 from e2e.installation import SECRET
+from e2e.person import as_person, mailtls
 from testbed.layout import NODE_ADDRESS, project_folder
 from testbed.mailserver import MailServer
 
@@ -23,23 +24,6 @@ if TYPE_CHECKING:
     from testbed.pebble import Pebble
 
 pytestmark = pytest.mark.cluster
-
-
-def mailtls(installation: Installation, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command as a user of the installation's namespace does."""
-    return as_person(installation.sandbox.cluster.layout.kubeconfig, installation, *arguments, given=given)
-
-
-def as_person(
-    kubeconfig: Path, installation: Installation, *arguments: str, given: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run a command with somebody's kubeconfig."""
-    place = ("--kubeconfig", str(kubeconfig), "-n", installation.sandbox.name)
-    environment = {**os.environ, "PYTHONPATH": str(project_folder() / "operator")}
-    command = [sys.executable, "-m", "mailtls", *arguments, *place]
-    return subprocess.run(
-        command, input=given, capture_output=True, text=True, env=environment, timeout=120, check=False
-    )
 
 
 def preflight(installation: Installation, *arguments: str, given: Object) -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,7 @@ class ResourceView:
     generation: int = 0
     is_suspended: bool = False
     is_external: bool = False
+    is_paused: bool = False
     status: Status = field(default_factory=Status)
     served: str = ""
     served_count: ServedCount | None = None
@@ -86,11 +87,19 @@ def progress(view: ResourceView, request: Request, value: str) -> Progress:
 def _rolled_out(view: ResourceView) -> Progress:
     """Whether the certificate that was requested is in every pod; one that failed there was rolled back."""
     if view.is_ready:
-        return Progress(came_true=True, sentence=f"{view.key} is Ready: every probed port serves the certificate.")
+        return Progress(came_true=True, sentence=_ready(view))
     rolled_out = view.status.condition(ConditionType.ROLLED_OUT)
     if rolled_out is not None and rolled_out.reason is Reason.ROLLED_BACK:
         return Progress(came_true=False, sentence=f"{rolled_out.reason}: {rolled_out.message}")
     return Progress(came_true=None, sentence=_story(view))
+
+
+def _ready(view: ResourceView) -> str:
+    """Say that all is well, also where the new certificate waits because people want it so."""
+    ready = view.status.condition(ConditionType.READY)
+    if ready is not None and ready.reason is not Reason.READY:
+        return f"{view.key} is Ready ({ready.reason}): {ready.message}"
+    return f"{view.key} is Ready: every probed port serves the certificate."
 
 
 def refused(view: ResourceView, request: Request) -> str:

@@ -130,6 +130,30 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadReport:
+    """How many pods of a workload prove the certificate, and how many are on their way to it; the others wait."""
+
+    workload: str
+    pods: int
+    proven: int
+    in_flight: int
+
+    @property
+    def waiting(self) -> int:
+        """How many were not begun yet."""
+        return self.pods - self.proven - self.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutReport:
+    """How far the rollout is; `waiting_until` None: until a person decides, or until all has its certificate."""
+
+    workloads: tuple[WorkloadReport, ...]
+    waiting_for: Reason | None = None
+    waiting_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status as it was when the reconcile began."""
 
@@ -142,6 +166,7 @@ class Status:
     has_order: bool = False  # an order was open
     stored: Stored | None = None
     domains: tuple[DomainReport, ...] = ()
+    rollout: RolloutReport | None = None
 
     def condition(self, wanted: ConditionType) -> Condition | None:
         """The condition of that type, None before the first reconcile."""
@@ -173,6 +198,7 @@ class Report:
     attempts: Attempts | None = None
     endpoints: tuple[Endpoint, ...] = ()
     served: ServedCount | None = None
+    rollout: RolloutReport | None = None
     deep_probed_at: datetime | None = None
     domains: tuple[DomainReport, ...] = ()
     history: tuple[HistoryEntry, ...] = ()

@@ -14,10 +14,12 @@ from mailtls.api.status import (
     HistoryEntry,
     OpenOrder,
     Report,
+    RolloutReport,
     Schedule,
     Status,
     Stored,
     Truth,
+    WorkloadReport,
 )
 from mailtls.pki.certificate import Certificate
 from mailtls.probe.target import Endpoint, Route
@@ -41,6 +43,7 @@ def read(status: Json) -> Status:
         has_order=bool(status.get("order")),
         stored=next(_many(_stored, [status.get("secret")]), None),
         domains=tuple(_many(_domain, status.get("domains"))),
+        rollout=next(_many(_rollout, [status.get("rollout")]), None),
     )
 
 
@@ -103,6 +106,19 @@ def _finding(item: Json) -> Finding:
     return Finding(Reason(item["reason"]), item["message"], Severity(item["severity"]))
 
 
+def _rollout(item: Json) -> RolloutReport:
+    reason, until = item.get("waitingFor"), item.get("waitingUntil")
+    return RolloutReport(
+        tuple(_many(_workload, item["workloads"])),
+        Reason(reason) if reason else None,
+        parse_rfc3339(until) if until else None,
+    )
+
+
+def _workload(item: Json) -> WorkloadReport:
+    return WorkloadReport(item["workload"], *(int(item[name]) for name in ("pods", "proven", "inFlight")))
+
+
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -122,6 +138,7 @@ def write(report: Report) -> Json:
             "served": str(served) if served else None,
             "endpointsServed": served.served if served else None,
             "endpointsTotal": served.total if served else None,
+            "rollout": _rollout_json(report.rollout),
             "domains": [_domain_json(each) for each in report.domains] or None,
             "history": [_history_json(each) for each in report.history[-HISTORY_SHOWN:]] or None,
         }
@@ -227,6 +244,27 @@ def _endpoint_json(endpoint: Endpoint) -> Json:
         "checkedAt": format_rfc3339(endpoint.checked_at),
     }
     return _present(fields)
+
+
+def _rollout_json(rollout: RolloutReport | None) -> Json | None:
+    if rollout is None:
+        return None
+    until = rollout.waiting_until
+    return {
+        # A merge patch takes nothing away but what is null.
+        "waitingFor": str(rollout.waiting_for) if rollout.waiting_for else None,
+        "waitingUntil": format_rfc3339(until) if until else None,
+        "workloads": [
+            {
+                "workload": each.workload,
+                "pods": each.pods,
+                "proven": each.proven,
+                "inFlight": each.in_flight,
+                "waiting": each.waiting,
+            }
+            for each in rollout.workloads
+        ],
+    }
 
 
 def _domain_json(report: DomainReport) -> Json:

@@ -13,7 +13,7 @@ from mailtls import __version__
 from mailtls.cli import cluster as requests
 from mailtls.cli import cluster as status
 from mailtls.cli import preflight_command as preflight
-from mailtls.cli import probe
+from mailtls.cli import probe, rollout
 from mailtls.cli.check_installation import check_installation
 from mailtls.cli.errors import unusable
 
@@ -137,6 +137,7 @@ app.command(epilog=EPILOG)(status.status)
 app.command("renew", epilog=EPILOG)(requests.renew)
 app.command("rollback", epilog=EPILOG)(requests.rollback)
 app.command("probe-now", epilog=EPILOG)(requests.probe_now)
+app.add_typer(rollout.commands, name="rollout", epilog=EPILOG)
 app.command(epilog=EPILOG)(run)
 app.command(epilog=EPILOG)(uninstall)
 app.command(epilog=EPILOG)(check_installation)

@@ -26,12 +26,13 @@ from mailtls.metrics import Metrics
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
 from mailtls.rollout.going_back import with_proof
 from mailtls.rollout.policy import shared
+from mailtls.rollout.summary import summary
 from mailtls.times import Clock, parse_rfc3339
 from mailtls.verification.conditions import served, while_held
 from mailtls.verification.evidence import resting
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
-OF_PODS = frozenset({"endpoints", "served", "endpointsServed", "endpointsTotal"})  # of the status
+OF_PODS = frozenset({"endpoints", "served", "endpointsServed", "endpointsTotal", "rollout"})  # of the status
 log = structlog.get_logger()
 
 
@@ -57,7 +58,7 @@ class Reporter:
         said = conditions(context, now)
         stored = with_proof(to_remember(context), context, now)
         context = context.with_snapshot(status=replace(context.snapshot.status, stored=stored))
-        shown = write(report_of(context, said))
+        shown = write(report_of(context, said, now))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
         self._measure(context, said)  # before the status: who waits for a condition finds its metrics
@@ -186,7 +187,7 @@ class Reporter:
         self.metrics.conditions(desired.key, said)
 
 
-def report_of(context: Context, said: Iterable[Condition]) -> Report:
+def report_of(context: Context, said: Iterable[Condition], now: datetime) -> Report:
     """Gather what the status shows."""
     snapshot, secret = context.snapshot, context.snapshot.secret
     status = snapshot.status
@@ -200,6 +201,7 @@ def report_of(context: Context, said: Iterable[Condition]) -> Report:
         attempts=status.attempts,
         endpoints=context.verification.endpoints,
         served=served(context),
+        rollout=summary(context, now),
         deep_probed_at=_deep_probed_at(context),
         domains=context.domains.reports,
         history=status.history,

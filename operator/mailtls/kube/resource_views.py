@@ -5,8 +5,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from mailtls.api.reading.document import Json
-from mailtls.api.resource import Request, resource_path, resources_path
+from mailtls.api.reading.document import Json, Node
+from mailtls.api.reading.rollout import is_paused
+from mailtls.api.resource import Request, annotations_of, resource_path, resources_path
 from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.spec import Key
 from mailtls.api.status import ServedCount
@@ -40,6 +41,7 @@ def view(resource: Json) -> ResourceView:
         generation=int(metadata.get("generation", 0)),
         is_suspended=spec.get("suspend") is True,
         is_external=spec.get("external") is not None,
+        is_paused=is_paused(Node("metadata.annotations", annotations_of(resource))),
         status=read(status),
         served=_text(status.get("served")),
         served_count=_served_count(status),

@@ -283,9 +283,9 @@ def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
     """Who waits for it then reads both results; the pods come first."""
     before, after = wanted(probe_requested="1"), wanted(probe_requested="2")
     have = looked(before).with_verification(handled_probe="2").with_snapshot(status=read({"lastHandledProbe": "1"}))
-    assert write(report_of(have, ()))["lastHandledProbe"] == "1"
+    assert write(report_of(have, (), NOW))["lastHandledProbe"] == "1"
     done = have.with_domains(last_check=checked_until(wanting(after, have), NOW))
-    assert write(report_of(done, ()))["lastHandledProbe"] == "2"
+    assert write(report_of(done, (), NOW))["lastHandledProbe"] == "2"
 
 
 # what is told
@@ -345,7 +345,7 @@ def test_domain_that_is_no_longer_named_is_forgotten() -> None:
 def test_what_was_found_is_read_back_after_a_restart() -> None:
     """The condition stands until the domains are looked at anew; ten findings of each are kept."""
     have = looked(wanted(), *[FAILS] * 6, *[WARNS] * 6)
-    status = write(report_of(have, ()))
+    status = write(report_of(have, (), NOW))
     assert [len(each["findings"]) for each in status["domains"]] == [10]
     again = a_context().with_domains(reports=read(status).domains)
     assert health(wanted(), again).reason is Reason.TLSA_MISMATCH

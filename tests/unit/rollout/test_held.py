@@ -12,9 +12,11 @@ from builders.reconciles import Operator
 from builders.stories import DAY, NOW, desired
 from fakes.clock import StoppedClock
 from mailtls.api.spec import Approval, Rollout, UpdateStrategy
-from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
+from mailtls.api.status import Condition, ConditionType, RolloutReport, ServedCount, Status, Truth, WorkloadReport
+from mailtls.api.status_json import read, write
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
+from mailtls.controller.status_writer import report_of
 from mailtls.domains.policy import CheckDomains
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE
@@ -22,6 +24,7 @@ from mailtls.probe.target import Depth, Endpoint, Expected, Route, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll, held
 from mailtls.rollout.execute import Rolling
+from mailtls.rollout.summary import summary
 from mailtls.step import Rest
 from mailtls.verification.conditions import served, while_held
 from mailtls.verification.schedule import next_probe_at, swept_again_at
@@ -152,3 +155,17 @@ def test_time_that_a_rollout_waited_counts_for_no_time_out(reason: Reason, is_an
     progress = rolling.read(have, ReadWorkloads()).rollout.progress
     assert progress is not None
     assert (progress.started_at == clock.now()) is is_anew
+
+
+def test_status_counts_the_pods_of_each_workload() -> None:
+    """Proven, in flight, and those that were not begun; why the rollout waits and until when."""
+    waits = RolloutReport((WorkloadReport("StatefulSet/postfix", 2, 1, 0),), Reason.WAITING_FOR_WINDOW, OPENS_AT)
+    assert summary(waiting(), NOW) == waits
+    assert read(write(report_of(waiting(), (), NOW))).rollout == waits
+    told = tuple(
+        replace(each, pods=tuple(replace(pod, reloaded_sha256="aa" * 32) for pod in each.pods))
+        for each in waiting().snapshot.workloads or ()
+    )
+    going = summary(waiting().with_snapshot(workloads=told), NOW)
+    assert going == RolloutReport((WorkloadReport("StatefulSet/postfix", 2, 1, 1),))
+    assert summary(waiting().with_snapshot(workloads=None), NOW) is None

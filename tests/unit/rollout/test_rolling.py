@@ -313,10 +313,10 @@ def test_finding_of_a_deep_probe_stands_until_the_next_deep_one() -> None:
     have = probing.probe(wanting(WEEKLY, have), ProbePods(every, Depth.FULL))
     assert [each.findings for each in have.verification.endpoints] == [(INJECTED,), ()]
     assert stands(have.verification.endpoints[0])
-    assert "deepProbeTime" not in {name for name, value in write(report_of(have, ())).items() if value}
+    assert "deepProbeTime" not in {name for name, value in write(report_of(have, (), clock.now())).items() if value}
     have = probing.probe(wanting(WEEKLY, have), ProbePods(every, Depth.DEEP))
     assert [each.findings for each in have.verification.endpoints] == [(), ()]
-    assert write(report_of(have, ()))["deepProbeTime"]
+    assert write(report_of(have, (), clock.now()))["deepProbeTime"]
 
 
 WITH_LOGIN = replace(WANTED, probe=Probe(auth_secret="probe-user"))
