@@ -148,7 +148,9 @@ class Mail:
 
     def _perform(self, step: Action, wanted: Served, progress: RollProgress) -> RollProgress:
         if isinstance(step, RestartWorkload):
-            fault = restart_workload(self.cluster, self.namespace, step.workload, wanted.sha256, SECRET)
+            fault = restart_workload(
+                self.cluster, self.namespace, step.workload, wanted.sha256, SECRET, now=self.clock.now()
+            )
         elif isinstance(step, ReplacePod):
             fault = replace_pod(self.cluster, self.namespace, step.pod)
         else:

@@ -9,6 +9,7 @@ import pytest
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
 from mailtls.api.spec import UpdateStrategy, WorkloadKind
+from mailtls.kube.workloads import WATCHED
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import ReloadPod, RestartWorkload, RolledOut, RolloutFailed
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.cluster
 STATEFUL_SET = WorkloadKind.STATEFUL_SET
 
 
-@pytest.mark.parametrize("kind", list(WorkloadKind))
+@pytest.mark.parametrize("kind", WATCHED)
 def test_reload_reaches_every_pod_without_a_restart(mail: Mail, kind: WorkloadKind) -> None:
     """Each pod is told once, one after the other, and none is replaced or restarted."""
     postfix = workload(kind, UpdateStrategy.RELOAD)
@@ -43,7 +44,7 @@ def test_reload_reaches_every_pod_without_a_restart(mail: Mail, kind: WorkloadKi
     assert [endpoint.failure for endpoint in endpoints if endpoint.failure] == []
 
 
-@pytest.mark.parametrize("kind", list(WorkloadKind))
+@pytest.mark.parametrize("kind", WATCHED)
 def test_rollout_replaces_every_pod_by_its_template(mail: Mail, kind: WorkloadKind) -> None:
     """One patch of the template, the controller does the rest, and the proof ends it."""
     postfix = workload(kind, UpdateStrategy.RESTART)

@@ -25,6 +25,10 @@
 - apiGroups: [apps]
   resources: [daemonsets, deployments, statefulsets]
   verbs: [get, list, watch{{ if .Values.features.restarts }}, patch{{ end }}]
+{{- if .Values.rbac.argoRollouts }}
+# the same for Rollouts of Argo, which are restarted by spec.restartAt
+- {apiGroups: [argoproj.io], resources: [rollouts], verbs: [get{{ if .Values.features.restarts }}, patch{{ end }}]}
+{{- end }}
 - {apiGroups: [""], resources: [events], verbs: [create]}
 {{- end -}}
 

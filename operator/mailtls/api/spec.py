@@ -37,11 +37,12 @@ class RotationPolicy(StrEnum):
 
 
 class WorkloadKind(StrEnum):
-    """Workload kinds of apps/v1 that can serve the Secret."""
+    """Workload kinds that can serve the Secret: of apps/v1, and Argo's Rollout."""
 
     STATEFUL_SET = "StatefulSet"
     DEPLOYMENT = "Deployment"
     DAEMON_SET = "DaemonSet"
+    ROLLOUT = "Rollout"
 
 
 class UpdateStrategy(StrEnum):

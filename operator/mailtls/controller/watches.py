@@ -16,7 +16,7 @@ from mailtls.api.resource import API, GROUP, OURS, PLURAL, VERSION
 from mailtls.api.spec import WorkloadKind
 from mailtls.controller.intake import Intake
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
-from mailtls.kube.workloads import PLURALS
+from mailtls.kube.workloads import PLURALS, WATCHED
 from mailtls.net.backoff import WATCH
 
 ECHO_SECONDS: Final = 0.25
@@ -217,7 +217,7 @@ def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event)
         try:
             missing = _missing(cluster, namespaces)
             if missing is None:
-                return tuple(kind for kind in WorkloadKind if _may_watch(cluster, namespaces, kind))
+                return tuple(kind for kind in WATCHED if _may_watch(cluster, namespaces, kind))
         except Unreachable as problem:
             missing = f"The API server does not answer: {problem}"
         if missing != said:

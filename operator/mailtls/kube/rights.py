@@ -1,12 +1,12 @@
 """The operator in a cluster: its settings, as whom it acts, and what it may do."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from mailtls.api.installation import Feature
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Desired, UpdateStrategy
+from mailtls.api.spec import Desired, UpdateStrategy, WorkloadKind
 from mailtls.kube.interface import Cluster
 from mailtls.kube.pods import children
 from mailtls.probe.target import Route
@@ -76,7 +76,16 @@ def needed(desired: Desired) -> tuple[Right, ...]:
         Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
         Feature.SERVICES: Route.SERVICE in desired.probe.routes,
     }
-    return (*ALWAYS, *(right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights))
+    of_features = (right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights)
+    return (*ALWAYS, *of_features, *_on_rollouts(desired))
+
+
+def _on_rollouts(desired: Desired) -> Iterator[Right]:
+    """Yield what Argo's Rollouts need, where a resource names one: the chart grants it by a value of its own."""
+    for workload in desired.workloads:
+        if workload.kind is WorkloadKind.ROLLOUT:
+            is_restarted = workload.update_strategy is UpdateStrategy.RESTART
+            yield from _rights("argoproj.io", "rollouts", "get patch" if is_restarted else "get")
 
 
 def feature_of(right: Right) -> Feature | None:

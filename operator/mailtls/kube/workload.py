@@ -134,6 +134,8 @@ def replicas_wanted(workload: Workload, body: Json) -> int:
 def is_rolled(workload: Workload, body: Json) -> bool:
     """Whether the controller has seen the newest template and finished, as `kubectl rollout status` judges it."""
     status = body.get("status") or {}
+    if workload.kind is WorkloadKind.ROLLOUT:
+        return _argo_rollout_is_rolled(body, status)
     if status.get("observedGeneration", 0) < body["metadata"].get("generation", 0):
         return False
     wanted = replicas_wanted(workload, body)
@@ -143,6 +145,14 @@ def is_rolled(workload: Workload, body: Json) -> bool:
         updated = status.get("updatedReplicas", 0)
         return bool(updated >= wanted and status.get("replicas", 0) <= updated <= status.get("availableReplicas", 0))
     return _stateful_set_is_rolled(body["spec"], status, wanted)
+
+
+def _argo_rollout_is_rolled(body: Json, status: Json) -> bool:
+    """Whether all pods that were to be restarted were, and all are available; its canary steps are another matter."""
+    if str(status.get("observedGeneration")) != str(body["metadata"].get("generation")):  # a text here
+        return False
+    is_restarted = status.get("restartedAt") == body["spec"].get("restartAt")
+    return bool(is_restarted and status.get("availableReplicas", 0) >= body["spec"].get("replicas", 1))
 
 
 def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:

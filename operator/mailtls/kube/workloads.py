@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import (
@@ -13,6 +14,7 @@ from mailtls.api.resource import (
     restart_annotation,
 )
 from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube import argo
 from mailtls.kube.file_access import key_fault
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
 from mailtls.kube.mounts import (
@@ -42,7 +44,10 @@ PLURALS: Mapping[WorkloadKind, str] = {
     WorkloadKind.STATEFUL_SET: "statefulsets",
     WorkloadKind.DEPLOYMENT: "deployments",
     WorkloadKind.DAEMON_SET: "daemonsets",
+    WorkloadKind.ROLLOUT: "rollouts.argoproj.io",
 }
+WATCHED: Final = (WorkloadKind.STATEFUL_SET, WorkloadKind.DEPLOYMENT, WorkloadKind.DAEMON_SET)
+"""What every cluster has; Rollouts are read while a rollout waits for them."""
 
 
 def observe(
@@ -55,6 +60,8 @@ def observe(
     verb = f"get {PLURALS[workload.kind]}"
     try:
         body = cluster.get(workload_path(namespace, workload))
+        if body is not None and workload.kind is WorkloadKind.ROLLOUT:
+            body = argo.with_template(cluster, namespace, body)
         if body is None:
             return WorkloadState(workload, _not_found(namespace, workload), rolled=False)
         verb = "list pods"
@@ -63,14 +70,14 @@ def observe(
         if not error.is_forbidden:
             raise
         return WorkloadState(workload, forbidden(verb, namespace), rolled=False)
-    state = parse(workload, body, found, secret_name)
+    state = argo.judged(parse(workload, body, found, secret_name), body, found)
     if not is_immutable or state.finding is not None or workload.update_strategy is not UpdateStrategy.RELOAD:
         return state
     return replace(state, finding=immutable_secret(f"the running pods of {workload}", secret_name))
 
 
 def restart_workload(
-    cluster: Cluster, namespace: str, workload: Workload, sha256: str, secret_name: str
+    cluster: Cluster, namespace: str, workload: Workload, sha256: str, secret_name: str, *, now: datetime
 ) -> Finding | None:
     """Have the controller replace the pods by naming the certificate in the template; again changes nothing.
 
@@ -78,7 +85,9 @@ def restart_workload(
     """
     metadata = {"annotations": {restart_annotation(secret_name): sha256}}
     try:
-        body = {"metadata": metadata, "spec": {"template": {"metadata": metadata}}}
+        body: Json = {"metadata": metadata, "spec": {"template": {"metadata": metadata}}}
+        if workload.kind is WorkloadKind.ROLLOUT:
+            body = argo.restart_patch(metadata["annotations"], now)
         cluster.merge(workload_path(namespace, workload), body)
     except ApiError as error:
         if (found := refused_by_rule(error)) is not None:
@@ -107,12 +116,15 @@ def replace_pod(cluster: Cluster, namespace: str, pod: PodState) -> Finding | No
 
 def workload_path(namespace: str, workload: Workload) -> str:
     """Return the URL path of the workload."""
-    return f"/apis/apps/v1/namespaces/{namespace}/{PLURALS[workload.kind]}/{workload.name}"
+    plural, _, group = PLURALS[workload.kind].partition(".")
+    version = f"{group}/v1alpha1" if group else "apps/v1"
+    return f"/apis/{version}/namespaces/{namespace}/{plural}/{workload.name}"
 
 
 def forbidden(verb: str, namespace: str) -> Finding:
     """Name the permission that the operator lacks."""
     message = f"The operator may not {verb} in namespace {namespace}; grant it by RBAC, as the chart does."
+    message += " Its value for this is rbac.argoRollouts." if "argoproj.io" in verb else ""
     return Finding(Reason.FORBIDDEN, message)
 
 
@@ -223,6 +235,8 @@ def _is_owned(body: Json, workload: Workload, pod: Json) -> bool:
     owner = next((ref for ref in children(pod, "metadata", "ownerReferences") if ref.get("controller")), None)
     if owner is None:
         return False
+    if workload.kind is WorkloadKind.ROLLOUT:
+        return argo.owns(body, pod, owner)
     if workload.kind is not WorkloadKind.DEPLOYMENT:
         return bool(owner["uid"] == body["metadata"]["uid"])
     # A Deployment names its ReplicaSets after itself and the hash of their template.

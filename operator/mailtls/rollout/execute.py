@@ -157,9 +157,8 @@ class Rolling(Executor):
         return isinstance(step, ReloadPod)
 
     def _restart(self, context: Context, step: RestartWorkload) -> Context:
-        fault = restart_workload(
-            self.cluster, context.desired.key.namespace, step.workload, _wanted(context), context.desired.secret_name
-        )
+        key, name, now = context.desired.key, context.desired.secret_name, self.clock.now()
+        fault = restart_workload(self.cluster, key.namespace, step.workload, _wanted(context), name, now=now)
         return self._refresh(self._noted(context, step, fault), step)
 
     def _replace(self, context: Context, step: ReplacePod) -> Context:

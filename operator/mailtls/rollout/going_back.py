@@ -101,7 +101,8 @@ def _has_loaded(view: View, pod: PodState) -> bool:
 
 
 def _is_of_the_server(flaw: Flaw) -> bool:
-    return flaw.finding.reason not in (UNREACHABLE | PASSING) - {Reason.CONNECTION_REFUSED}
+    of_the_pod = {*UNREACHABLE, *PASSING, Reason.KEY_UNREADABLE} - {Reason.CONNECTION_REFUSED}
+    return flaw.finding.reason not in of_the_pod
 
 
 def _harms(view: View, flaw: Flaw) -> bool:

@@ -1,6 +1,7 @@
 """Features that an installation switches off: what asks for them is told so by name, and all else goes on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -153,6 +154,9 @@ def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None
         probe=Probe(routes=frozenset({Route.PODS, Route.SERVICE})),
     )
     assert set(needed(every)) == set(NEEDED)
+    for strategy, verbs in ((UpdateStrategy.NONE, {"get"}), (UpdateStrategy.RESTART, {"get", "patch"})):
+        of_argo = needed(desired(workloads=(replace(workload(strategy), kind=WorkloadKind.ROLLOUT),)))
+        assert {right.verb for right in of_argo if right.group == "argoproj.io"} == verbs
     assert {feature_of(right) for right in ALWAYS} == {None}
     assert {feature_of(right) for right in OF_FEATURES[Feature.EXEC]} == {Feature.EXEC}
 

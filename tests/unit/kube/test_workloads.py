@@ -447,7 +447,7 @@ def test_selector_writes_labels_and_all_four_operators() -> None:
 def test_restart_names_the_certificate_in_the_template() -> None:
     """One patch, the same for the same certificate; the workload keeps it where its template is put back."""
     cluster = FakeCluster({PATH: kube.workload()})
-    assert restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls") is None
+    assert restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls", now=NOW) is None
     named = {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}
     assert cluster.requests == [("merge", PATH, {**named, "spec": {"template": named}})]
     reverted = cluster.objects[PATH]
@@ -471,7 +471,7 @@ def written_by(manager: str, at: str) -> Json:
 def test_restart_refused_is_a_finding(status: int, expected: Reason) -> None:
     """What a user can mend is told, not raised."""
     cluster = FakeCluster(refuse={"merge": ApiError(status, "", "no")})
-    found = restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls")
+    found = restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls", now=NOW)
     assert found is not None
     assert found.reason is expected
 
@@ -546,7 +546,7 @@ def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> Non
         step = next_roll([state], served, both[secret_name], progress(retry=True), NOW)
         if isinstance(step, RestartWorkload):
             restarts.append(secret_name)
-            assert restart_workload(cluster, "mail", of, both[secret_name], secret_name) is None
+            assert restart_workload(cluster, "mail", of, both[secret_name], secret_name, now=NOW) is None
     assert restarts == ["mx-tls", "imap-tls"]
 
 
@@ -554,7 +554,7 @@ def test_restart_failing_otherwise_is_raised() -> None:
     """A server error is tried again."""
     cluster = FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
     with pytest.raises(ApiError):
-        restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls")
+        restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls", now=NOW)
 
 
 def test_labels_and_port_names_of_the_template_are_read() -> None:

@@ -95,6 +95,15 @@ def test_pod_that_is_not_ready_is_no_reason_however_often_it_was_waited_for() ->
     assert failure_of(rolling(*all_serve(OLD, "p-1"), workloads=states, progress=late, failures=3), NOW) is None
 
 
+def test_key_that_the_user_of_the_pod_cannot_read_is_no_reason() -> None:
+    """The certificate before would be as unreadable."""
+    blind = replace(TOLD[0], key_fault=Finding(Reason.KEY_UNREADABLE, "Set fsGroup."))
+    without_tls = (seen("p-0", SMTP, None, Reason.STARTTLS_UNAVAILABLE), *all_serve(OLD, "p-1"))
+    for pods, is_reason in ((TOLD, True), ((blind, TOLD[1]), False)):
+        context = rolling(*without_tls, seen("p-0", SMTPS, NEW), workloads=(state(*pods),), failures=1)
+        assert (failure_of(context, NOW) is not None) is is_reason
+
+
 def test_server_that_settles_is_given_its_time() -> None:
     """A moment after its reload a server may show nothing at all."""
     blind = (seen("p-0", SMTP, None, Reason.TLS_HANDSHAKE_FAILED), *all_serve(OLD, "p-1"))
