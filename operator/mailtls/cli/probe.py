@@ -107,8 +107,12 @@ def probe(
         int, typer.Option(min=1, max=1000, help="How many conversations at a time.", rich_help_panel=_HOW)
     ] = 50,
     server_name: Annotated[
-        str | None,
-        typer.Option(help="Name to dial (SNI) and to expect in the certificate.", rich_help_panel=_WHO),
+        _Texts,
+        typer.Option(
+            help="Name to dial (SNI) and to expect in the certificate; again for more, at full depth.",
+            show_default=False,
+            rich_help_panel=_WHO,
+        ),
     ] = None,
     proxy_protocol: Annotated[
         str | None,
@@ -176,7 +180,7 @@ def probe(
                 only_ipv4=only_ipv4,
                 only_ipv6=only_ipv6,
                 depth=Depth.DEEP if deep else depth,
-                server_name=server_name,
+                server_names=tuple(server_name or ()),
                 ca_file=ca_file,
                 staging=staging,
                 expiring_soon=expiring_soon,

@@ -44,7 +44,7 @@ class Options:
     only_ipv4: bool = False
     only_ipv6: bool = False
     depth: Depth = Depth.QUICK
-    server_name: str | None = None
+    server_names: tuple[str, ...] = ()
     ca_file: Path | None = None
     staging: bool = False
     expiring_soon: str | None = None
@@ -65,13 +65,16 @@ def request(options: Options) -> Request:
     """Check all options; raises ValueError or OSError with the sentence to show."""
     if options.login and options.depth is Depth.QUICK:
         raise BadTarget("A quick probe tries no login: write --depth full or --deep beside --auth-user.")
+    if options.server_names[1:] and options.depth is Depth.QUICK:
+        raise BadTarget("A quick probe dials one name: write --depth full or --deep for more than one --server-name.")
+    names = tuple(dict.fromkeys(domain_name(name).ascii for name in options.server_names))
     kind = _kind(options)
     return Request(
         wanted=tuple(dict.fromkeys(read_target(text, kind) for text in options.targets)),
         ports=read_ports(options.ports),
         depth=options.depth,
-        server_name=domain_name(options.server_name).ascii if options.server_name else None,
-        expected=_expected(options),
+        server_name=names[0] if names else None,
+        expected=replace(_expected(options), names=names),
         families=_families(options),
         resolver=ResolverSettings(nameservers=options.resolvers, trusts_ad=bool(options.resolvers)),
         dkim_selectors=tuple(selector_name(selector) for selector in options.dkim_selectors),

@@ -215,7 +215,8 @@ class Inspection:
 
     `weak_ciphers` are families that the server took when offered nothing better. `injected` is what it said unasked
     inside TLS after a command that came in clear, in one piece with STARTTLS (None: not tried). `names` is what the
-    other names of the certificate led to, each sent as SNI; `unprobed` are those that were not reached.
+    other names of the certificate led to, each sent as SNI, and `second_names` the same for clients that accept the
+    other type of key alone, where the server has both; `unprobed` are those that were not reached.
     """
 
     answers: Mapping[Question, Outcome] = field(default_factory=dict)
@@ -223,6 +224,7 @@ class Inspection:
     injected: str | None = None
     login: Login | None = None
     names: Mapping[str, Outcome] = field(default_factory=dict)
+    second_names: Mapping[str, Session] = field(default_factory=dict)
     unprobed: tuple[str, ...] = ()
 
     def session(self, question: Question) -> Session | None:

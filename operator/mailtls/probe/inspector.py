@@ -101,6 +101,20 @@ class Inspector:
             if not _is_unresponsive(answer):
                 left = tuple(each for each in self._found.unprobed if each != name)
                 self._found = replace(self._found, names={**self._found.names, name: answer}, unprobed=left)
+            if isinstance(answer, Session) and (other := self._other_type_of_key(answer)) is not None:
+                await self._probe_second(name, other)
+
+    async def _probe_second(self, name: str, question: Question) -> None:
+        answer = self._held(await self._connection().open_session(self._client(OFFERS[question], dialled(name))))
+        if isinstance(answer, Session):
+            self._found = replace(self._found, second_names={**self._found.second_names, name: answer})
+
+    def _other_type_of_key(self, session: Session) -> Question | None:
+        """The question that shows a name's other certificate, where the server has both types for the first name."""
+        if not all(self._found.session(question) for question in _KEY_TYPES.values()):
+            return None
+        leaf = read_served(session.chain[0])
+        return next((each for kind, each in _KEY_TYPES.items() if leaf and kind != leaf.key_kind), None)
 
     async def _name(self, host: str) -> Outcome:
         answer = await self._connection().open_session(self._client(Offer(), host))

@@ -30,7 +30,7 @@ def asked(port: str, directory: Path) -> Survey:
         targets=("127.0.0.1",),
         ports=(port,),
         depth=Depth.FULL,
-        server_name=HOST,
+        server_names=(HOST,),
         ca_file=roots,
         timeout=2,
         login=(USER, PASSWORD),

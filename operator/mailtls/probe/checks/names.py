@@ -6,12 +6,13 @@ one finding, whose subject they are.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 from mailtls.hostname import dialled
-from mailtls.probe.checks import served_certificate
+from mailtls.probe.checks import inspection, served_certificate
 from mailtls.probe.checks.input import CheckInput
-from mailtls.probe.facts import REFUSALS, Inspection, Outcome, Phase, Session, Stop
+from mailtls.probe.facts import REFUSALS, Inspection, Outcome, Phase, Question, Session, Stop
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 CERTIFICATE_CHECKS: Final = (
@@ -27,6 +28,14 @@ CERTIFICATE_CHECKS: Final = (
     served_certificate.purpose_is_wrong,
 )
 """What is checked of each certificate that a port serves, in the order in which faults are reported."""
+_FLAWS: Final = (
+    *CERTIFICATE_CHECKS,
+    inspection.key_is_below_minimum,
+    served_certificate.certificate_is_for_trials,
+    served_certificate.expiry_is_near,
+    served_certificate.crypto_is_weak,
+    served_certificate.chain_is_out_of_order,
+)
 _NOT_THE_STORED_ONE: Final = frozenset({Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE})
 _WHERE: Final = (
     "The server has a certificate of its own for that: it is configured where names choose certificates (Postfix "
@@ -38,6 +47,7 @@ def findings(given: CheckInput) -> Iterator[Finding]:
     """What is wrong under other names, and which names were not reached."""
     for served, names in _groups(given):
         yield from (_under(names, each) for each in _flaws(served))
+    yield from _below_minimum(given)
     yield from _refused(given)
     yield from _not_probed(_inspection(given).unprobed)
 
@@ -47,18 +57,23 @@ def to_vouch_for(given: CheckInput) -> tuple[tuple[str, str], ...]:
     return tuple(
         (_shown(names), served.leaf.sha256)
         for served, names in _groups(given)
-        if served.leaf is not None and {each.reason for each in _flaws(served)} <= _NOT_THE_STORED_ONE
+        if served.leaf is not None and _failing(served) <= _NOT_THE_STORED_ONE
     )
 
 
+def _failing(served: CheckInput) -> set[Reason]:
+    return {each.reason for each in _flaws(served) if each.severity is Severity.FAIL}
+
+
 def _flaws(served: CheckInput) -> list[Finding]:
-    return [finding for check in CERTIFICATE_CHECKS if (finding := check(served))]
+    return [finding for check in _FLAWS if (finding := check(served))]
 
 
 def _groups(given: CheckInput) -> Iterator[tuple[CheckInput, list[str]]]:
     """What is served under other names and needs a check: by chain, and by whether it is for the name."""
     groups: dict[tuple[tuple[bytes, ...], bool], tuple[CheckInput, list[str]]] = {}
-    for name, answer in _inspection(given).names.items():
+    seen = _inspection(given)
+    for name, answer in chain(seen.names.items(), seen.second_names.items()):
         served = _as_dialled(given, name, answer)
         if served is None or served.facts.session is None or _is_reported_already(given, served):
             continue
@@ -73,16 +88,34 @@ def _as_dialled(given: CheckInput, name: str, answer: Outcome) -> CheckInput | N
     if not isinstance(answer, Session):
         return None
     target = replace(given.target, server_name=dialled(name))
-    return CheckInput.of(target, given.expected, replace(given.facts, session=answer), given.now)
+    return CheckInput.of(target, given.expected, replace(given.facts, session=answer, inspection=None), given.now)
 
 
 def _is_reported_already(given: CheckInput, served: CheckInput) -> bool:
     """Whether the first name is served the very same: then all is well, or what is wrong was said of that one."""
-    first = given.facts.session
-    if first is None or served.facts.session is None or served.facts.session.chain != first.chain:
+    by_key_type = (_inspection(given).session(question) for question in (Question.ECDSA, Question.RSA))
+    chains = {each.chain for each in (given.facts.session, *by_key_type) if each is not None}
+    if served.facts.session is None or served.facts.session.chain not in chains:
         return False
-    is_stored = given.leaf is not None and given.leaf.sha256 == (given.expected.leaf_sha256 or "").lower()
-    return not is_stored or (served.leaf is not None and served.leaf.names(served.target.server_name))
+    stored, leaf = (given.expected.leaf_sha256 or "").lower(), served.leaf
+    is_right = leaf is not None and stored in {"", leaf.sha256}
+    return not is_right or (leaf is not None and leaf.names(served.target.server_name))
+
+
+def _below_minimum(given: CheckInput) -> Iterator[Finding]:
+    """Names under which an older version of TLS is agreed on than is allowed, and than the first name has."""
+    first, below = given.facts.session, dict[str, list[str]]()
+    for name, answer in _inspection(given).names.items():
+        served = _as_dialled(given, name, answer)
+        is_other = isinstance(answer, Session) and first is not None and answer.tls_version != first.tls_version
+        if served is not None and is_other and inspection.tls_is_below_minimum(served) is not None:
+            below.setdefault(served.facts.session.tls_version if served.facts.session else "", []).append(name)
+    for version, names in below.items():
+        message = (
+            f"Asked for {_shown(names)}: the server agrees on {version}, while TLS {given.thresholds.minimum_tls} is "
+            "the oldest version allowed: set it as the oldest there too."
+        )
+        yield Finding(Reason.TLS_BELOW_MINIMUM, message, evidence=version, subject=_shown(names))
 
 
 def _under(names: Sequence[str], finding: Finding) -> Finding:

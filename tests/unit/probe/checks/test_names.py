@@ -5,10 +5,11 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from builders.stories import desired
 from fakes.clock import WallClock
@@ -27,10 +28,21 @@ from mailtls.metrics import Metrics
 from mailtls.pki.certificate import KeyMaterial, parse_chain
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Limits
-from mailtls.probe.facts import Facts, Session
+from mailtls.probe.facts import Facts, Inspection, Session
 from mailtls.probe.inspector import PATIENCE_WITH_UNRESPONSIVE
 from mailtls.probe.prober import Prober
-from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.target import (
+    Depth,
+    Endpoint,
+    Expected,
+    Port,
+    RsaBits,
+    Target,
+    Thresholds,
+    TlsMode,
+    TlsPolicy,
+    TlsVersion,
+)
 from mailtls.reasons.reason import Reason, Severity
 from mailtls.verification.decide import ProbePods
 from mailtls.verification.evidence import clients_refuse
@@ -262,3 +274,49 @@ def test_wildcard_is_never_dialled_itself() -> None:
     """The first name that a client can dial is the one the probe dials; of wildcards alone a made-up one."""
     assert desired(dns_names=(WILD, SECOND)).server_name == SECOND
     assert desired(dns_names=(WILD,)).server_name == "mailtls-probe.example.net"
+
+
+def test_thresholds_hold_under_every_name(tmp_path: Path) -> None:
+    """What is near its end or falls short of a minimum under a second name is reported as that name."""
+    ending = AUTHORITY.issue(Wish(names=(SECOND,), rsa_bits=2048, valid_from=-80 * DAY, valid_until=5 * DAY))
+    demands = Thresholds(minimum_rsa_bits=RsaBits.BITS_3072)
+    anything = Expected(None, AUTHORITY.roots_pem, names=(HOST, SECOND), thresholds=demands)
+    found = probe(by_name(tmp_path, GOOD, {SECOND: ending}), wanted=anything).findings
+    assert [(each.reason, each.severity, each.subject) for each in found] == [
+        (Reason.KEY_BELOW_MINIMUM, Severity.FAIL, SECOND),
+        (Reason.CERTIFICATE_EXPIRING_SOON, Severity.WARN, SECOND),
+    ]
+
+
+def test_older_tls_under_one_name_is_below_the_minimum() -> None:
+    """A name may have TLS settings of its own: what is agreed on there is held against the minimum too."""
+    first = Session(tuple(each.public_bytes(Encoding.DER) for each in GOOD.chain), "TLSv1.3", "AES")
+    older = replace(first, tls_version="TLSv1.2")
+    facts = Facts(session=first, inspection=Inspection(names={SECOND: older, WILD: first}))
+    wanted = replace(expected(), thresholds=Thresholds(minimum_tls=TlsVersion.TLS_1_3))
+    found = judge(at(587), wanted, facts, datetime.now(UTC)).findings
+    assert [(each.reason, each.subject) for each in found] == [(Reason.TLS_BELOW_MINIMUM, SECOND)]
+    assert "TLSv1.2" in found[0].message
+
+
+def test_stale_second_key_type_under_one_name_fails_as_that_name(tmp_path: Path) -> None:
+    """A server with certificates of both key types is asked for both under every name."""
+    rsa = AUTHORITY.issue(Wish(names=NAMES, rsa_bits=2048))
+    stale = AUTHORITY.issue(Wish(names=(SECOND,), rsa_bits=2048, valid_from=-90 * DAY, valid_until=-DAY))
+    both, second = tls_context(tmp_path, GOOD, rsa), tls_context(tmp_path, GOOD, stale)
+
+    def choose(secured: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        if name == SECOND:
+            secured.context = second
+
+    both.sni_callback = choose
+    anything = Expected(None, AUTHORITY.roots_pem, names=NAMES)
+    found = probe(both, wanted=anything).findings
+    assert [(each.reason, each.subject) for each in found] == [(Reason.CERTIFICATE_EXPIRED, SECOND)]
+
+
+def test_name_that_no_stored_certificate_is_for_is_missed(tmp_path: Path) -> None:
+    """By hand, without a stored certificate, one that is right for the first name may not be for the second."""
+    anything = Expected(None, AUTHORITY.roots_pem, names=(HOST, "mail.example.org"))
+    found = probe(tls_context(tmp_path, GOOD), wanted=anything).findings
+    assert [(each.reason, each.subject) for each in found] == [(Reason.HOSTNAME_MISMATCH, "mail.example.org")]
