@@ -66,6 +66,7 @@ class Wish:
     rsa_bits: int = 0  # 0: ECDSA P-256
     self_signed: bool = False
     addresses: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
 
 
 class Authority:
@@ -129,7 +130,8 @@ def _name(common_name: str) -> x509.Name:
 
 def _names(wish: Wish) -> list[x509.GeneralName]:
     addresses = [x509.IPAddress(ip_address(address)) for address in wish.addresses]
-    return [*(x509.DNSName(name) for name in wish.names), *addresses]
+    uris = [x509.UniformResourceIdentifier(uri) for uri in wish.uris]
+    return [*(x509.DNSName(name) for name in wish.names), *addresses, *uris]
 
 
 def _builder(

@@ -56,6 +56,7 @@ class ServedCertificate:
     key_bits: int
     signature_hash: str  # "sha256"; empty where the algorithm has none of its own (Ed25519)
     for_servers: bool  # no extended key usage, or one with serverAuth (RFC 5280 section 4.2.1.12)
+    is_of_a_workload: bool = False  # a SPIFFE ID and no DNS name: the sidecar of a service mesh ends TLS
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -108,6 +109,7 @@ def _read(der: bytes) -> ServedCertificate:
         key_bits=bits,
         signature_hash=_or_else(lambda: _signature_hash(certificate), ""),
         for_servers=_or_else(lambda: _for_servers(certificate), True),
+        is_of_a_workload=_or_else(lambda: _is_of_a_workload(certificate), False),
     )
 
 
@@ -119,6 +121,12 @@ def _dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
 def _ip_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return tuple(str(address) for address in names.get_values_for_type(x509.IPAddress))
+
+
+def _is_of_a_workload(certificate: x509.Certificate) -> bool:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return any(uri.startswith("spiffe://") for uri in uris) and not names.get_values_for_type(x509.DNSName)
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int]:

@@ -96,8 +96,6 @@ class Conversation:
             await self._speak()
         except Halt as halt:
             self._facts = replace(self._facts, stop=halt.stop)
-            if self._is_silent(halt.stop):
-                self._facts = replace(self._facts, tls_first=await self._answers_tls_first())
         return self._facts
 
     async def _speak(self) -> None:
@@ -141,6 +139,11 @@ class Conversation:
         async with self._during(Phase.HANDSHAKE, self._limits.handshake):
             await _shake_hands(wire, tls)
             self._facts = replace(self._facts, session=tls.session(self._trust))
+
+    @property
+    def ends_at(self) -> float:
+        """When it has to be over, by the loop's clock."""
+        return self._deadline
 
     @property
     def ticket(self) -> SSL.Session | None:
@@ -215,28 +218,6 @@ class Conversation:
             return Stop(self._phase, Fault.REFUSED, detail)
         # asyncio writes the address in place of the system's words, which name the cause
         return Stop(self._phase, Fault.UNREACHABLE, os.strerror(error.errno) if error.errno else detail)
-
-    def _is_silent(self, stop: Stop) -> bool:
-        """Whether a STARTTLS port said nothing at all: then it may wait for a ClientHello."""
-        is_tarpit = stop.fault is Fault.TIMED_OUT and stop.detail  # which began to say something
-        silent = stop.phase is Phase.GREETING and stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and not is_tarpit
-        return silent and self._target.port.tls_mode is TlsMode.START_TLS
-
-    async def _answers_tls_first(self) -> bool:
-        """Connect again and begin with TLS, as on an implicit port; an alert is an answer too."""
-        try:
-            wire = await self._connect()
-            try:
-                await self._handshake_only(wire)
-            finally:
-                wire.close()
-        except Halt as halt:
-            return halt.stop.fault in {Fault.TLS_REFUSED, Fault.NO_SHARED_VERSION}
-        return True
-
-    async def _handshake_only(self, wire: Wire) -> None:
-        async with self._during(Phase.HANDSHAKE, self._limits.handshake):
-            await _shake_hands(wire, TlsClient(self._context, self._target.server_name))
 
 
 async def _shake_hands(wire: Wire, tls: TlsClient) -> None:

@@ -1,5 +1,6 @@
 """What one probe saw and received, before anybody judged it: phases, replies, sessions, and extra connections."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,11 @@ class Stop:
     detail: str = ""
 
 
+_LIMIT = re.compile(
+    r"too many (new |concurrent |simultaneous |open )?(smtp |imap |pop3? |tls )?(connections|sessions|clients)"
+    r"|(connection|session)s? (rate )?limit|maximum (number of )?(connections|sessions)",
+    re.IGNORECASE,
+)
 _TRANSIENT, _PERMANENT = 400, 500  # RFC 5321 section 4.2.1
 _TRANSIENT_CODES = frozenset(  # RFC 5530 section 3, RFC 3206 section 4, RFC 2449 section 8, RFC 5804 section 1.3
     {"UNAVAILABLE", "INUSE", "LIMIT", "SYS/TEMP", "IN-USE", "LOGIN-DELAY", "TRYLATER"}
@@ -93,6 +99,11 @@ class Reply:
     def is_refusal(self) -> bool:
         """Whether the server says no, for now or for good."""
         return self.word in {"NO", "BAD", "BYE", "-ERR"} if self.word else self.code >= _TRANSIENT
+
+    @property
+    def names_a_limit(self) -> bool:
+        """Whether the server says no as too many connections are open, by whatever code."""
+        return self.is_refusal and _LIMIT.search(self.text) is not None
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -241,17 +252,32 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
+class Clues:
+    """What further connections told of a conversation that ended without a word.
+
+    `tls_first`: a STARTTLS port that sent no greeting answered a ClientHello, `is_mesh` with the certificate of a
+    service mesh; `prompted` is what it said in clear text instead, quoted. `wants_proxy_header`: it speaks to who sends
+    a header of the PROXY protocol. `takes_short_hello`: TLS works with a short ClientHello of TLS 1.2.
+    """
+
+    tls_first: bool = False
+    is_mesh: bool = False
+    prompted: str = ""
+    wants_proxy_header: bool = False
+    takes_short_hello: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything one probe learned; `stop` is None when the conversation reached its end.
 
-    `tls_first` says that a STARTTLS port which sent no greeting answered a ClientHello. `inspection` is what a probe
-    of more depth found out besides.
+    `inspection` is what a probe of more depth found out besides.
     """
 
     stop: Stop | None = None
     replies: tuple[Reply, ...] = ()
     session: Session | None = None
-    tls_first: bool = False
+    clues: Clues = Clues()
     inspection: Inspection | None = None
 
     def reply(self, phase: Phase) -> Reply | None:

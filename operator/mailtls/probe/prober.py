@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from mailtls.net.effects import seconds_left
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Conversation, Limits
+from mailtls.probe.diagnosis import Diagnosis
 from mailtls.probe.facts import Facts, Judge
 from mailtls.probe.inspector import FirstSession, Inspector
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
@@ -217,6 +218,9 @@ class Prober:
             limits, name = self._limits.at(target.port), expected.client_name
             conversation = Conversation(target, self._context, trust, limits, client_name=name)
             facts = await conversation.hold()
+            if facts.stop is not None and facts.session is None:
+                diagnosis = Diagnosis(target, trust, limits, conversation.ends_at, client_name=name)
+                facts = await diagnosis.explain(facts)
             if depth is not Depth.QUICK and facts.session:  # without TLS there is nothing to inspect
                 first = FirstSession(facts.session, conversation.ticket)
                 inspector = Inspector(target, expected, trust, limits.until(ends_at))

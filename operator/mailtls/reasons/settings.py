@@ -50,6 +50,24 @@ SETTINGS: Final[Mapping[Reason, Mapping[Software, str]]] = {
         HAPROXY: "Look at accept-proxy in the bind line, at the servers behind (send-proxy-v2 only where they want "
         "it), and whether one of them is up.",
     },
+    Reason.PROXY_HEADER_MISSING: {
+        POSTFIX: "See smtpd_upstream_proxy_protocol of the service, or postscreen_upstream_proxy_protocol.",
+        DOVECOT: "See haproxy = yes in the port's inet_listener, and haproxy_trusted_networks.",
+        EXIM: "See hosts_proxy, which lists whose connections begin with a PROXY header.",
+        OPENSMTPD: "See proxy-v2 in the listen line.",
+        HAPROXY: "See accept-proxy in the bind line.",
+    },
+    Reason.CLIENT_NAME_REFUSED: {
+        POSTFIX: "See smtpd_helo_restrictions, and list the prober in mynetworks.",
+        EXIM: "See the ACL of acl_smtp_helo, helo_verify_hosts and helo_allow_chars.",
+    },
+    Reason.CLIENT_CERTIFICATE_REQUIRED: {
+        POSTFIX: "Set smtpd_tls_req_ccert = no.",
+        DOVECOT: "Set ssl_server_request_client_cert = no (ssl_verify_client_cert before 2.4).",
+        EXIM: "Leave tls_verify_hosts empty.",
+        OPENSMTPD: "Remove verify from tls-require in the listen line.",
+        HAPROXY: "Remove verify required from the bind line.",
+    },
     Reason.XCLIENT_REFUSED: {
         POSTFIX: "List the prober's address in smtpd_authorized_xclient_hosts.",
         EXIM: "Claim no address: Exim takes XCLIENT only where it was built with it (hosts_xclient).",
@@ -106,11 +124,10 @@ SETTINGS: Final[Mapping[Reason, Mapping[Software, str]]] = {
         HAPROXY: "Set ssl-min-ver TLSv1.2, and no ssl-max-ver, in the bind line.",
     },
     Reason.EHLO_AFTER_TLS_FAILED: {
-        POSTFIX: "Set smtpd_tls_req_ccert = no; look for a milter or policy service that fails.",
+        POSTFIX: "Look for a milter or policy service that fails.",
         DOVECOT: "Look for a login process that died or is at its process_limit.",
-        EXIM: "Leave tls_verify_hosts empty; look at acl_smtp_helo and helo_verify_hosts.",
-        OPENSMTPD: "Remove verify from tls-require in the listen line.",
-        HAPROXY: "Remove verify required from the bind line, and check the server behind it.",
+        EXIM: "Look at acl_smtp_helo and helo_verify_hosts.",
+        HAPROXY: "Check the server behind it.",
     },
     Reason.STARTTLS_READVERTISED: {
         POSTFIX: "Add -o smtpd_tls_security_level=none to the service behind the proxy in master.cf, and -o "

@@ -22,9 +22,14 @@ UNREACHABLE = frozenset(
         Reason.PROBE_DENIED,
         Reason.NO_BANNER,
         Reason.PROTOCOL_ERROR,
+        Reason.PROXY_HEADER_MISSING,
+        Reason.GREETING_HELD_BACK,
+        Reason.MESH_INTERFERES,
+        Reason.CLIENT_NAME_REFUSED,
+        Reason.STARTTLS_MASKED,
     }
 )
-"""Faults that end the conversation before TLS: loading a certificate does not end them."""
+"""Faults that end the conversation before TLS, or lie in between: loading a certificate does not end them."""
 PASSING = frozenset({Reason.POD_NOT_READY, Reason.PROBING, Reason.SERVER_BUSY})
 """Faults that time ends, so they are worth the whole time-out."""
 WITHOUT_TLS = frozenset(

@@ -1,5 +1,6 @@
 """What lies between a probe and the pods, where it comes by a Service or from outside."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,11 +16,12 @@ from mailtls.probe.checks.input import (
     stop_at,
     unwanted,
 )
-from mailtls.probe.facts import Fault, Phase, Reply
+from mailtls.probe.facts import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 _PREAUTHENTICATED = "PREAUTH"
+_GREYLISTED: Final = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
 
 
 def connection_is_refused(given: CheckInput) -> Finding | None:
@@ -59,20 +61,30 @@ def network_is_unreachable(given: CheckInput) -> Finding | None:
 def server_is_busy(given: CheckInput) -> Finding | None:
     """A refusal for now (4xx) instead of a welcome; only a warning once the certificate was seen."""
     reply = _refusal(given)
-    if reply is None or not reply.is_transient:
+    if reply is None or not (reply.is_transient or reply.names_a_limit):
         return None
     return Finding(
         Reason.SERVER_BUSY,
-        f"The server says to come back later ({reply.text}): it is overloaded, starting or limits connections; "
-        "the probe is repeated.",
+        f"The server says to come back later ({reply.text}): {_why_later(given, reply)}; the probe is repeated.",
         _unless_proven(given),
     )
+
+
+def _why_later(given: CheckInput, reply: Reply) -> str:
+    """The cause that the reply names, else all that there may be."""
+    if _GREYLISTED.search(reply.text):
+        return f"it keeps unknown clients waiting (greylisting): exempt {given.wording.prober} from it"
+    if reply.names_a_limit:
+        return f"its limit of connections is reached: raise it, or exempt {given.wording.prober} from it"
+    return "it is overloaded, starting or limits connections"
 
 
 def probe_is_denied(given: CheckInput) -> Finding | None:
     """A refusal for good (5xx) instead of a welcome; only a warning once the certificate was seen."""
     reply = _refusal(given)
-    if reply is None or not reply.is_permanent or list_is_unknown(reply) or reply.word == _PREAUTHENTICATED:
+    if reply is None or not reply.is_permanent or reply.names_a_limit or list_is_unknown(reply):
+        return None
+    if reply.word == _PREAUTHENTICATED:
         return None
     return Finding(
         Reason.PROBE_DENIED,
@@ -90,7 +102,7 @@ def port_wants_tls_first(given: CheckInput) -> Finding | None:
             f"turn implicit TLS off in the server ({given.hints.ports}, RFC 8314).",
             evidence="no greeting, but TLS in answer to a ClientHello",
         )
-        if given.facts.tls_first
+        if given.facts.clues.tls_first
         else None
     )
 
@@ -98,19 +110,40 @@ def port_wants_tls_first(given: CheckInput) -> Finding | None:
 def greeting_is_missing(given: CheckInput) -> Finding | None:
     """The connection stands, but no greeting comes, or it never ends (RFC 5321 section 4.2.1: `220-`)."""
     stop = given.facts.stopped(Phase.GREETING)
-    if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or given.facts.tls_first:
+    if not stop or stop.fault not in {Fault.TIMED_OUT, Fault.CLOSED} or given.facts.clues.tls_first:
         return None
     if stop.detail and stop.fault is Fault.TIMED_OUT:
         return Finding(
             Reason.NO_BANNER,
-            f"Port {given.port} does not finish its greeting ({ending(stop)}): a tarpit or an "
-            "overloaded server keeps the prober waiting; allow the prober's address there.",
+            f"Port {given.port} does not finish its greeting ({ending(stop)}): the server keeps strangers waiting, as "
+            f"postscreen does, or is overloaded: exempt {given.wording.prober}, or raise {given.wording.timeout}.",
             evidence=stop.detail,
         )
     return Finding(
         Reason.NO_BANNER,
-        f"Port {given.port} accepts connections but sends no greeting ({ending(stop)}): the server hangs, is "
-        f"overloaded, {proxy_hint(given)}.",
+        f"Port {given.port} accepts connections but sends no greeting ({ending(stop)}): {_why_silent(given, stop)}.",
+        evidence=f"after a ClientHello: {given.facts.clues.prompted}" if given.facts.clues.prompted else "",
+    )
+
+
+def _why_silent(given: CheckInput, stop: Stop) -> str:
+    """What is left when it is neither TLS nor a missing PROXY header that the port waits for."""
+    if given.facts.session:
+        return "what ends TLS there, such as a proxy, has no mail server behind it that answers"
+    if given.facts.clues.prompted:
+        said = given.facts.clues.prompted
+        return (
+            f"it makes clients wait and turns away those who do not («{said}»): exempt {given.wording.prober}, or "
+            f"raise {given.wording.timeout}"
+        )
+    if stop.fault is Fault.CLOSED:
+        return (
+            "a load balancer has no server behind it, a limit of connections or an access rule turns clients away, the "
+            f"server's process dies (see its log), {proxy_hint(given)}"
+        )
+    return (
+        f"the server hangs, is overloaded or makes strangers wait longer (then raise {given.wording.timeout}), "
+        f"{proxy_hint(given)}"
     )
 
 

@@ -98,6 +98,11 @@ def stop_at(given: CheckInput, fault: Fault, phase: Phase) -> Stop | None:
     return stop if stop and stop.fault is fault else None
 
 
+def may_do_without_tls(given: CheckInput) -> bool:
+    """Whether strangers may come in clear (RFC 3207 section 4), and no stored certificate promises TLS."""
+    return not given.enforced and given.expected.leaf_sha256 is None
+
+
 def list_is_unknown(reply: Reply) -> bool:
     """A server without ESMTP has no STARTTLS either (RFC 5321 section 4.2.4: 500 and 502 mean not implemented).
 

@@ -10,18 +10,22 @@ from mailtls.probe.checks.input import (
     ending,
     is_refused,
     list_is_unknown,
+    may_do_without_tls,
     proxy_hint,
     speaks_smtp_for_lmtp,
     stop_at,
     unwanted,
 )
 from mailtls.probe.facts import Fault, Phase, Reply, Stop
+from mailtls.probe.target import Protocol
 from mailtls.reasons.reason import Finding, Reason, Severity
 
-_NO_CERTIFICATE = (
-    "its certificate or key file may be missing, unreadable or not match the other, which its log says, or its rate "
-    "limit for TLS is reached"
+_ALERTS = (  # what the server's alert means, by OpenSSL's words for it (RFC 8446 section 6.2)
+    (("handshake failure", "insufficient security"), "it shares no cipher, curve or key type with clients, or no "),
+    (("internal error",), "the server fails by itself, mostly as it cannot use its "),
+    (("decode error", "illegal parameter", "unexpected message"), "it does not understand clients of today; or no "),
 )
+_CLOSING = 421  # RFC 5321 section 3.8: the server ends the connection, whatever was asked
 # How a server ends the dialog in clear text where TLS was to begin: IMAP, POP3, ManageSieve, SMTP.
 _FAREWELL = re.compile(r"(\* BYE|-ERR|BYE|NO|4\d\d)\b")
 
@@ -49,7 +53,7 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
         Reason.STARTTLS_NOT_ADVERTISED,
         f"{given.hints.list_command} {said}, so no client can start TLS: {'' if stop else unwanted(given)}"
         f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}.",
-        Severity.WARN if _may_do_without_tls(given) else Severity.FAIL,
+        Severity.WARN if may_do_without_tls(given) else Severity.FAIL,
         evidence=said,
     )
 
@@ -59,9 +63,15 @@ def starttls_is_unavailable(given: CheckInput) -> Finding | None:
     reply = _starttls_refusal(given)
     if reply is None or not reply.is_transient:
         return None
+    if reply.names_a_limit or reply.code == _CLOSING:
+        return Finding(
+            Reason.SERVER_BUSY,
+            f"{given.hints.starts} is put off ({reply.text}): a limit of connections or TLS sessions is reached: raise "
+            f"it, or exempt {given.wording.prober} from it.",
+        )
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"{given.hints.starts} is offered but fails ({reply.text}): {_NO_CERTIFICATE}.",
+        f"{given.hints.starts} is offered but fails ({reply.text}): {_no_certificate(given)}.",
     )
 
 
@@ -72,7 +82,7 @@ def starttls_breaks_down(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.STARTTLS_UNAVAILABLE,
-        f"{given.hints.starts} is agreed to and then given up («{stop.detail}»): {_NO_CERTIFICATE}.",
+        f"{given.hints.starts} is agreed to and then given up («{stop.detail}»): {_no_certificate(given)}.",
     )
 
 
@@ -118,19 +128,37 @@ def handshake_fails(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.TLS_HANDSHAKE_FAILED,
-        f"The TLS handshake failed ({ending(stop)}): see the server's log; often the certificate or key file cannot be "
-        f"read, {f'no cipher is shared, {proxy_hint(given)}' if given.implicit else 'or no cipher is shared'}.",
+        f"The TLS handshake failed ({ending(stop)}): {_why_no_handshake(given, stop)}. See the server's log.",
+    )
+
+
+def _why_no_handshake(given: CheckInput, stop: Stop) -> str:
+    """What the alert means; without one, what servers do that cannot go on."""
+    if "unrecognized name" in stop.detail:
+        return f"the server has no certificate for {given.target.server_name}, and no default one"
+    if "no application protocol" in stop.detail:
+        return "a web server or a load balancer for HTTP answers in the mail server's place"
+    for marks, words in _ALERTS:
+        if any(mark in stop.detail for mark in marks):
+            return f"{words}certificate or key file is loaded: {given.wording.key_files}"
+    if stop.fault is Fault.TIMED_OUT:
+        hint = f", {proxy_hint(given)}" if given.implicit else ""
+        return f"the server hangs, or a firewall drops the ClientHello{hint}"
+    cause = f"it cannot read its certificate or key file (then {given.wording.key_files})"
+    return f"{cause}, a proxy has no server behind it, {proxy_hint(given)}" if given.implicit else cause
+
+
+def _no_certificate(given: CheckInput) -> str:
+    """What keeps a server from TLS that wants to begin it."""
+    return (
+        "it cannot load its certificate or key: a file is missing, they do not belong together, or the server's user "
+        f"may not read them (then {given.wording.key_files}); its log says which"
     )
 
 
 def _starttls_refusal(given: CheckInput) -> Reply | None:
     stop = stop_at(given, Fault.UNEXPECTED_REPLY, Phase.STARTTLS)
     return given.facts.reply(Phase.STARTTLS) if stop else None
-
-
-def _may_do_without_tls(given: CheckInput) -> bool:
-    """Whether strangers may come in clear (RFC 3207 section 4), and no stored certificate promises TLS."""
-    return not given.enforced and given.expected.leaf_sha256 is None
 
 
 def ehlo_in_tls_fails(given: CheckInput) -> Finding | None:
@@ -140,8 +168,20 @@ def ehlo_in_tls_fails(given: CheckInput) -> Finding | None:
         return None
     return Finding(
         Reason.EHLO_AFTER_TLS_FAILED,
-        f"TLS works but {given.hints.phase(stop.phase)} failed ({ending(stop)}): see the server's log; a client "
-        "certificate may be demanded, a process may be at its limit, or the backend behind a TLS proxy is down.",
+        f"TLS works but {given.hints.phase(stop.phase)} failed ({ending(stop)}): {_why_no_list(given, stop)}.",
+    )
+
+
+def _why_no_list(given: CheckInput, stop: Stop) -> str:
+    is_silent = stop.fault is Fault.TIMED_OUT and not stop.detail
+    if given.target.port.protocol is Protocol.SIEVE and not given.implicit and is_silent:
+        return (
+            "the server must list its capabilities by itself once TLS stands (RFC 5804 section 2.2), and clients wait "
+            "for that: update the server"
+        )
+    return (
+        "see the server's log; a client certificate may be demanded, a process may be at its limit, or the backend "
+        "behind a TLS proxy is down"
     )
 
 

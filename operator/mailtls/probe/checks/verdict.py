@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Final, TypeAlias
 
-from mailtls.probe.checks import connecting, inspection, login, names, served_certificate, starttls
+from mailtls.probe.checks import causes, connecting, inspection, login, names, served_certificate, starttls
 from mailtls.probe.checks.connecting import port_is_blocked, with_directions
 from mailtls.probe.checks.input import CheckInput, with_evidence, with_setting
 from mailtls.probe.facts import Facts
@@ -13,7 +13,35 @@ from mailtls.probe.target import Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding
 
 Check: TypeAlias = Callable[[CheckInput], Finding | None]
+CAUSES: Final[tuple[Check, ...]] = (
+    causes.proxy_header_is_missing,
+    causes.web_server_answers,
+    causes.greeting_is_held_back,
+    causes.mesh_ends_tls,
+    causes.client_hello_is_refused,
+    causes.starttls_is_masked,
+)
+CAUSES_IN_TLS: Final[tuple[Check, ...]] = (
+    causes.client_certificate_is_required,
+    causes.client_name_is_refused,
+)
+"""These keep nobody from seeing the certificate, whose faults are reported first."""
+SYMPTOMS: Final[frozenset[Check]] = frozenset(
+    {
+        connecting.port_wants_tls_first,
+        connecting.greeting_is_missing,
+        connecting.server_is_busy,
+        connecting.probe_is_denied,
+        connecting.server_speaks_another_protocol,
+        starttls.starttls_is_not_advertised,
+        starttls.implicit_port_speaks_plaintext,
+        starttls.handshake_fails,
+        starttls.ehlo_in_tls_fails,
+    }
+)
+"""What is said only where no cause is known."""
 CHECKS: Final[tuple[Check, ...]] = (
+    *CAUSES,
     connecting.connection_is_refused,
     port_is_blocked,
     connecting.connection_times_out,
@@ -33,6 +61,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     starttls.handshake_fails,
     inspection.second_certificate_is_stale,
     *names.CERTIFICATE_CHECKS,
+    *CAUSES_IN_TLS,
     starttls.ehlo_in_tls_fails,
     starttls.auth_is_lost_in_tls,
     inspection.sni_is_required,
@@ -82,5 +111,7 @@ def judge(target: Target, expected: Expected, facts: Facts, now: datetime) -> En
 
 
 def _findings(given: CheckInput) -> tuple[Finding, ...]:
-    found = chain((finding for check in CHECKS if (finding := check(given))), names.findings(given))
+    is_explained = any(check(given) for check in (*CAUSES, *CAUSES_IN_TLS))
+    checks = (check for check in CHECKS if not is_explained or check not in SYMPTOMS)
+    found = chain((finding for check in checks if (finding := check(given))), names.findings(given))
     return tuple(with_directions(given.target, with_setting(given, with_evidence(given, finding))) for finding in found)

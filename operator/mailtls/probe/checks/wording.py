@@ -64,6 +64,10 @@ class Wording:
     proxy: str
     claimed: str
     login: str
+    timeout: str
+    client_name: str
+    key_files: str  # how to let the server read them
+    mesh: str  # how to keep a mesh out
 
 
 IN_CLUSTER: Final = Wording(
@@ -82,6 +86,11 @@ IN_CLUSTER: Final = Wording(
     proxy="`proxyProtocol` of this port",
     claimed="`xclientAddress`",
     login="the Secret",
+    timeout="`timeout` of this port",
+    client_name="`probe.clientName`",
+    key_files="set securityContext.fsGroup of the pod to a group of that user, and defaultMode of the volume to 0440",
+    mesh="let it pass the port as plain TCP (Istio: appProtocol: tcp in the Service, or the pod annotation "
+    "traffic.sidecar.istio.io/excludeInboundPorts; Linkerd: config.linkerd.io/opaque-ports or skip-inbound-ports)",
 )
 BY_HAND: Final = Wording(
     trust="--ca-file",
@@ -99,4 +108,8 @@ BY_HAND: Final = Wording(
     proxy="--proxy-protocol",
     claimed="--xclient",
     login="what was given",
+    timeout="--timeout",
+    client_name="--client-name",
+    key_files="let the server's user read them",
+    mesh="let it pass the port as plain TCP",
 )

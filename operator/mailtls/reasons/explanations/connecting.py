@@ -97,6 +97,42 @@ CONNECTING: Mapping[Reason, Explanation] = {
         symptom="Mail programs say that the server gave an unexpected answer.",
         rfc="RFC 5321 section 4.2",
     ),
+    Reason.PROXY_HEADER_MISSING: Explanation(
+        "The port answers only those who begin with a header of haproxy's PROXY protocol, by which a load balancer "
+        "tells the client's address.",
+        "If a load balancer in front sends the header, let the probe send it too: proxyProtocol: V2 of the port, or "
+        "--proxy-protocol v2. If none does, turn it off in the server.",
+        symptom="None where all clients come by the load balancer; else mail is delayed with a time-out.",
+        mailbox_symptom="None where all clients come by the load balancer; else mail programs wait and give up.",
+    ),
+    Reason.GREETING_HELD_BACK: Explanation(
+        "The server greets only after the client has sent something. In SMTP, IMAP, POP3 and ManageSieve the server "
+        "speaks first, so both sides wait for each other: a service mesh or a proxy on the way detects the protocol by "
+        "the client's first bytes.",
+        "Let the mesh treat the port as plain TCP. Istio: appProtocol: tcp (or a port name that begins with tcp-) in "
+        "the Service, mTLS mode STRICT or DISABLE for the port, or the pod annotation "
+        "traffic.sidecar.istio.io/excludeInboundPorts. Linkerd: config.linkerd.io/opaque-ports or "
+        "config.linkerd.io/skip-inbound-ports. Envoy: no tls_inspector or http_inspector on that listener.",
+        symptom="Mail is delayed with «timed out while receiving the initial server greeting».",
+        mailbox_symptom="Mail programs and phones connect, wait, and then say that the server does not respond.",
+        rfc="RFC 5321 section 3.1, RFC 9051 section 7.1",
+    ),
+    Reason.MESH_INTERFERES: Explanation(
+        "A service mesh ends TLS at the port with a certificate of its own, which is for a workload (spiffe://) and "
+        "not for a host name. Only the mesh's own sidecars accept that.",
+        "Exclude the port from the mesh: traffic.sidecar.istio.io/excludeInboundPorts, or a PeerAuthentication with "
+        "mode DISABLE for the port (Istio); config.linkerd.io/skip-inbound-ports (Linkerd).",
+        symptom="Senders outside of the mesh delay mail or fall back to clear text.",
+        mailbox_symptom="Mail programs say that the certificate is not trusted or that the server broke off.",
+    ),
+    Reason.CLIENT_NAME_REFUSED: Explanation(
+        "The server refuses the name that the prober gives in EHLO or LHLO. Without a setting that is its address in "
+        "brackets, which RFC 5321 allows, but some servers' rules do not.",
+        "Set probe.clientName (or --client-name) to a host name that the server accepts: of the form mx1.example.com, "
+        "and known to the DNS where the server checks that. Or exempt the prober from the rule.",
+        symptom="None, if only the prober is turned away; else mail from some senders bounces.",
+        rfc="RFC 5321 section 4.1.4",
+    ),
     Reason.XCLIENT_REFUSED: Explanation(
         "The probe has to claim a client's address (xclientAddress, --xclient), but the server does not accept it by "
         "XCLIENT.",
@@ -141,10 +177,21 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         rfc="RFC 3207 section 2",
         tlsrpt="starttls-not-supported",
     ),
+    Reason.STARTTLS_MASKED: Explanation(
+        "A device between client and server writes over what the server says, so that STARTTLS is not seen: XXXXXXXA "
+        "in its place, or asterisks in the greeting. Cisco's inspection of SMTP (ASA, PIX) is known for it.",
+        "Turn the inspection of SMTP off (no inspect esmtp; no fixup protocol smtp on a PIX), or let it pass TLS "
+        "(allow-tls in the policy map).",
+        symptom="Gmail shows a red padlock to people who write to you; senders who insist on TLS bounce.",
+        mailbox_symptom="Mail programs set to STARTTLS say that the server does not support it.",
+        rfc="RFC 3207 section 6",
+        tlsrpt="starttls-not-supported",
+    ),
     Reason.STARTTLS_UNAVAILABLE: Explanation(
-        "STARTTLS is offered but fails for now (454): the server cannot load its certificate or key, or limits TLS "
-        "sessions of one client.",
-        "Check path and permissions of the files and that they belong together; the server's log names them.",
+        "STARTTLS is offered but fails for now (454): the server cannot load its certificate or key.",
+        "Check path and permissions of the files and that they belong together; the server's log names them. In a pod, "
+        "files of a Secret belong to root: where the server runs as another user, set securityContext.fsGroup to one "
+        "of its groups and defaultMode of the volume to 0440.",
         symptom="Gmail shows a red padlock to people who write to you; mail from senders who insist on TLS is delayed "
         "with «454 TLS not available».",
         mailbox_symptom="Mail programs and phones set to STARTTLS cannot connect.",
@@ -171,7 +218,8 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
     Reason.TLS_HANDSHAKE_FAILED: Explanation(
         "The TLS handshake failed; the message quotes OpenSSL.",
         "Read the server's log of that second; mostly the certificate files cannot be read, or cipher lists leave "
-        "nothing in common.",
+        "nothing in common. In a pod, see whether the server's user may read the Secret's files "
+        "(securityContext.fsGroup, defaultMode).",
         symptom="Senders fall back to clear text or delay with «TLS handshake failed».",
         mailbox_symptom="Mail programs and phones say that no secure connection could be made.",
         rfc="RFC 8446 section 6.2",
@@ -183,6 +231,24 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
         symptom="Mail from up-to-date senders arrives without TLS or not at all.",
         mailbox_symptom="Up-to-date mail programs and phones cannot connect, old ones can.",
         rfc="RFC 8996 section 4, RFC 9325 section 3.1.1",
+        tlsrpt="validation-failure",
+    ),
+    Reason.CLIENT_HELLO_REFUSED: Explanation(
+        "The first message of today's TLS clients (ClientHello) is not answered, while a shorter one of TLS 1.2 is. "
+        "TLS 1.3 with ML-KEM, which OpenSSL, browsers and phones offer, makes it about 1,600 octets long: two packets.",
+        "Update the firewall, load balancer or TLS library that reads it, or turn its TLS inspection off for the port.",
+        symptom="Mail from some senders is delayed with TLS errors, from others it is not.",
+        mailbox_symptom="Up-to-date mail programs and phones cannot connect, old ones can.",
+        rfc="RFC 8446 section 5.1",
+        tlsrpt="validation-failure",
+    ),
+    Reason.CLIENT_CERTIFICATE_REQUIRED: Explanation(
+        "The server breaks off as the client has no certificate of its own. Mail servers and mail programs have none.",
+        "Let the server request no client certificate on this port, or not require it. If it does not, a service mesh "
+        "or a TLS proxy in front with mutual TLS may: exclude the port there.",
+        symptom="Mail to you is delayed: senders connect, then are cut off.",
+        mailbox_symptom="Mail programs connect and are cut off before the login.",
+        rfc="RFC 8446 section 6.2",
         tlsrpt="validation-failure",
     ),
     Reason.EHLO_AFTER_TLS_FAILED: Explanation(

@@ -119,7 +119,7 @@ CASES = [
         "greets 421", good(greeting=b"421 4.3.2 too many connections\r\n"), Reason.SERVER_BUSY, "too many connections"
     ),
     Case("greets 554", good(greeting=b"554 5.7.1 go away\r\n"), Reason.PROBE_DENIED, "554 5.7.1 go away"),
-    Case("EHLO turned away", good(ehlo=b"550 5.7.1 bad HELO\r\n"), Reason.PROBE_DENIED, "bad HELO"),
+    Case("EHLO turned away", good(ehlo=b"550 5.7.1 not you\r\n"), Reason.PROBE_DENIED, "not you"),
     Case("EHLO unknown", good(ehlo=b"502 5.5.1 what?\r\n"), Reason.STARTTLS_NOT_ADVERTISED, "502"),
     Case("silent port", good(greeting=Act.SILENCE, served=None), Reason.NO_BANNER, "timed out", patience=IMPATIENT),
     Case("closes at once", good(greeting=Act.CLOSE, served=None), Reason.NO_BANNER, "closed"),
@@ -283,7 +283,7 @@ CASES = [
     Case(
         "demands a client certificate",
         good(demands_client_certificate=True),
-        Reason.EHLO_AFTER_TLS_FAILED,
+        Reason.CLIENT_CERTIFICATE_REQUIRED,
         "alert certificate required",
     ),
     Case(
