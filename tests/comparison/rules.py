@@ -38,6 +38,7 @@ NAMES: Mapping[Reason, str] = {
     Reason.CONNECT_TIMEOUT: r"timed out|a firewall",
     Reason.NETWORK_UNREACHABLE: r"No route to host|unreachable",
     Reason.NO_BANNER: r"while reading server greeting|no banner",
+    Reason.PROXY_HEADER_MISSING: rf"while reading server greeting|no banner|{_BROKEN_HANDSHAKE}",
     Reason.SERVER_BUSY: r"not available: 4|^4\d\d|got 4\d\d|msg 4\d\d",
     Reason.PROBE_DENIED: r"not available: 5|^5\d\d|got 5\d\d",
     Reason.PROTOCOL_ERROR: r"unexpected server greeting|greeting.*(\* OK|\+OK)|SMTP service not available: \*",
@@ -46,6 +47,7 @@ NAMES: Mapping[Reason, str] = {
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: r"implicit TLS|wrapper",
     Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT: r"wrong version number|not TLS|doesn't seem to be a TLS/SSL enabled server",
     Reason.STARTTLS_NOT_ADVERTISED: r"Didn't find STARTTLS|No STARTTLS found|STARTTLS.*not (offered|supported|found)",
+    Reason.STARTTLS_MASKED: r"Didn't find STARTTLS|No STARTTLS found|STARTTLS.*not (offered|supported|found)|XXXX",
     Reason.STARTTLS_UNAVAILABLE: r"STARTTLS rejected|STARTTLS.*(fail|refused|problem)|\b454\b",
     Reason.STARTTLS_REJECTED: r"STARTTLS rejected|STARTTLS.*(fail|refused|problem)|\b502\b",
     Reason.PLAINTEXT_AFTER_STARTTLS: r"after STARTTLS|plaintext",
@@ -53,7 +55,8 @@ NAMES: Mapping[Reason, str] = {
     Reason.NO_SHARED_TLS_VERSION: (
         r"unsupported protocol|no protocols available|protocol version|TLS1_2 \w+ not offered"
     ),
-    Reason.EHLO_AFTER_TLS_FAILED: (
+    Reason.EHLO_AFTER_TLS_FAILED: r"EHLO rejected|lost connection",
+    Reason.CLIENT_CERTIFICATE_REQUIRED: (
         r"EHLO rejected|No client certificate presented|certificate required|lost connection|clientAuth \w+ required"
     ),
     Reason.CERTIFICATE_EXPIRED: r"has expired|expired!?$|expirationStatus (CRITICAL|HIGH)",

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from mailservers.certificates import DAY, HOST, Authority, Wish
+from mailservers.connections import counts
 from mailservers.mailstore import Mailstore, mailstore, missing
 from mailtls.probe.conversation import Limits
 from mailtls.probe.facts import Phase
 from mailtls.probe.prober import Prober
-from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
+from mailtls.probe.target import Depth, Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
 
 AUTHORITY = Authority()
@@ -89,11 +90,41 @@ def test_wrong_kind_of_port_is_named(protocol: str, tls: TlsMode, said: Reason, 
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3", "sieve"])
 def test_port_behind_a_proxy_is_silent_to_strangers(protocol: str, server: Mailstore) -> None:
-    """Without the header the port says nothing, and the message says why that may be."""
+    """Without the header the port says nothing, and the message says that it is missing."""
     endpoint = probe(replace(server.ports[f"{protocol}-StartTLS-V2"], proxy_protocol=ProxyProtocol.NONE))
-    assert reason(endpoint) is Reason.NO_BANNER
+    assert reason(endpoint) is Reason.PROXY_HEADER_MISSING
     assert endpoint.failure is not None
     assert "proxyProtocol" in endpoint.failure.message
+
+
+COUNTED = [
+    (f"{protocol}-{tls}-None", depth)
+    for protocol in ("imap", "pop3", "sieve")
+    for tls in ("StartTLS", "Implicit")
+    for depth in Depth
+]
+
+
+@pytest.mark.parametrize(("name", "depth"), COUNTED)
+def test_probe_makes_as_many_connections_as_the_page_says(name: str, depth: Depth, server: Mailstore) -> None:
+    """All end by LOGOUT or QUIT but for two refused handshakes; Dovecot itself cuts off who injects a command."""
+    port, before = server.ports[name], len(ended(server))
+    connections, lost = counts(depth, port.tls_mode, 0)
+    target = Target("127.0.0.1", port, HOST, pod="dovecot-0", workload="StatefulSet/dovecot")
+    (endpoint,) = Prober(Limits(unsolicited=0.5)).probe([target], AUTHORITY.expects(STORED), depth)
+    assert endpoint.findings == ()
+    deadline = time.monotonic() + 10
+    while len(ended(server)) < before + connections and time.monotonic() < deadline:
+        time.sleep(0.05)  # the log is another process's
+    talks = ended(server)[before:]
+    assert len(talks) == connections
+    is_cut = depth is Depth.DEEP and port.tls_mode is TlsMode.START_TLS
+    assert len([each for each in talks if "logging out" not in each]) == lost + is_cut, talks
+
+
+def ended(server: Mailstore) -> list[str]:
+    """How each connection ended, as Dovecot tells it."""
+    return [line for line in server.log().splitlines() if "-login: Info: Disconnected" in line]
 
 
 def test_logins_in_clear_text_are_warned_of(server: Mailstore) -> None:

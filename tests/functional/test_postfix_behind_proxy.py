@@ -64,9 +64,9 @@ def test_header_opens_a_port_behind_a_proxy(version: ProxyProtocol, server: Post
 
 
 def test_port_without_its_header_stays_silent(server: Postfix) -> None:
-    """The message says that the PROXY protocol may be what is missing."""
+    """The message says that the header is what is missing."""
     endpoint = probe(server, "proxied")
-    assert reason(endpoint) is Reason.NO_BANNER
+    assert reason(endpoint) is Reason.PROXY_HEADER_MISSING
     assert endpoint.failure is not None
     assert "proxyProtocol" in endpoint.failure.message
 

@@ -10,6 +10,7 @@ from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
+from mailservers.connections import counts
 from mailservers.postfix import Postfix, missing, postfix
 from mailtls.api.spec import Key
 from mailtls.context import Context
@@ -47,6 +48,12 @@ class Case:
     found: tuple[tuple[Reason, Severity], ...] = ()
 
 
+COUNTED = [
+    (name, depth, names)
+    for name in ("good", "good-wrapper")
+    for depth in Depth
+    for names in ((HOST,), (HOST, SECOND_NAME))
+]
 CASES = {
     "good": Case(),
     "good-wrapper": Case(options=(SMTPS,), tls=TlsMode.IMPLICIT),
@@ -97,22 +104,22 @@ def test_service_of_postfix_gets_its_findings(name: str, server: Postfix) -> Non
     assert tuple((each.reason, each.severity) for each in found) == CASES[name].found, (found, server.log())
 
 
-MOST_CONNECTIONS, MOST_LOST = 8, 2
-
-
-@pytest.mark.parametrize("name", ["good", "good-wrapper"])
-def test_full_probe_takes_its_leave_wherever_the_protocol_lets_it(name: str, server: Postfix) -> None:
+@pytest.mark.parametrize(("name", "depth", "names"), COUNTED)
+def test_probe_makes_as_many_connections_as_the_page_says(
+    name: str, depth: Depth, names: tuple[str, ...], server: Postfix
+) -> None:
     """Programs such as fail2ban count connections that are lost: two handshakes are refused, all others end by QUIT."""
+    connections, lost = counts(depth, TlsMode.IMPLICIT if "wrapper" in name else TlsMode.START_TLS, len(names) - 1)
     before = len(ended(server, name))
-    expected = AUTHORITY.expects(STORED)
-    (endpoint,) = Prober(LIMITS).probe([target(server, name)], expected, Depth.FULL)
+    expected = replace(AUTHORITY.expects(STORED), names=names)
+    (endpoint,) = Prober(LIMITS).probe([target(server, name)], expected, depth)
     assert endpoint.findings == ()
     deadline = time.monotonic() + 10
-    while len(ended(server, name)) < before + MOST_CONNECTIONS and time.monotonic() < deadline:
+    while len(ended(server, name)) < before + connections and time.monotonic() < deadline:
         time.sleep(0.05)  # the log is another process's
     talks = ended(server, name)[before:]
-    assert len(talks) == MOST_CONNECTIONS
-    assert len([each for each in talks if "quit=1" not in each]) == MOST_LOST, talks
+    assert len(talks) == connections
+    assert len([each for each in talks if "quit=1" not in each]) == lost, talks
 
 
 def ended(server: Postfix, name: str) -> list[str]:

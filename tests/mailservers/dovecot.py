@@ -101,7 +101,7 @@ CASES = {
     "imap-proxy-v2": Case(options=("on imap-proxy",), protocol=IMAP, proxy=ProxyProtocol.V2),
     "imap-proxy-v1": Case(options=("on imap-proxy",), protocol=IMAP, proxy=ProxyProtocol.V1),
     "imap-proxy-not-sent": Case(
-        options=("on imap-proxy",), protocol=IMAP, reason=Reason.NO_BANNER, says="PROXY", patience=1.5
+        options=("on imap-proxy",), protocol=IMAP, reason=Reason.PROXY_HEADER_MISSING, says="PROXY", patience=1.5
     ),
     "imap-tls-off": Case(
         options=("ssl=no",), protocol=IMAP, policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="IMAP4"

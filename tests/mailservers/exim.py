@@ -82,7 +82,7 @@ CASES = {
         says="1.2",
     ),
     "client-certificate": Case(
-        options=("tls_verify_hosts=*",), reason=Reason.EHLO_AFTER_TLS_FAILED, says="client certificate"
+        options=("tls_verify_hosts=*",), reason=Reason.CLIENT_CERTIFICATE_REQUIRED, says="certificate of its clients"
     ),
     "not-reloaded": Case((stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED),
     "expired": Case((stock.EXPIRED,), reason=Reason.CERTIFICATE_EXPIRED, says="renew"),

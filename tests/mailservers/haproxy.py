@@ -41,9 +41,11 @@ CASES = {
     "good-tls13-only": Case(options=("ssl-min-ver TLSv1.3",), tls=IMPLICIT),
     "good-by-name": Case((stock.STORED,), ("strict-sni",), tls=IMPLICIT),
     "good-behind-proxy": Case(options=(CLEAR, PROXIED)),
-    "proxy-not-sent": Case(options=(CLEAR, "broken-proxy"), reason=Reason.NO_BANNER, says="PROXY", patience=3),
+    "proxy-not-sent": Case(
+        options=(CLEAR, "broken-proxy"), reason=Reason.PROXY_HEADER_MISSING, says="PROXY", patience=3
+    ),
     "proxy-wanted": Case(
-        options=("accept-proxy",), tls=IMPLICIT, reason=Reason.TLS_HANDSHAKE_FAILED, says="set `proxyProtocol`"
+        options=("accept-proxy",), tls=IMPLICIT, reason=Reason.PROXY_HEADER_MISSING, says="set `proxyProtocol`"
     ),
     "forwards-in-clear": Case(
         options=(CLEAR,), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
@@ -72,7 +74,7 @@ CASES = {
     "client-certificate": Case(
         options=("verify required ca-file {roots}",),
         tls=IMPLICIT,
-        reason=Reason.EHLO_AFTER_TLS_FAILED,
+        reason=Reason.CLIENT_CERTIFICATE_REQUIRED,
         says="certificate",
     ),
     "not-reloaded": Case(

@@ -30,7 +30,7 @@ CASES = {
     "starttls-stripped": Case(
         options=("strip",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="middlebox"
     ),
-    "starttls-masked": Case(options=("mask",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="XXXXXXXA"),
+    "starttls-masked": Case(options=("mask",), policy=ENFORCED, reason=Reason.STARTTLS_MASKED, says="XXXXXXXA"),
     "starttls-refused": Case(options=("refuse-starttls",), reason=Reason.STARTTLS_REJECTED, says="502"),
     "text-injected": Case(options=("inject",), reason=Reason.PLAINTEXT_AFTER_STARTTLS, says="250 injected"),
     "injectable": Case(

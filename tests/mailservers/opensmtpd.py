@@ -22,9 +22,9 @@ CASES = {
     "tls-off": Case(options=(PLAIN,), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="8BITMIME"),
     "smtps-on-587": Case(options=(SMTPS,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3),
     "no-smtps-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
-    "wants-proxy": Case(options=(PROXY,), reason=Reason.NO_BANNER, says="PROXY", patience=1.5),
+    "wants-proxy": Case(options=(PROXY,), reason=Reason.PROXY_HEADER_MISSING, says="PROXY", patience=1.5),
     "client-certificate": Case(
-        options=("tls-require verify",), reason=Reason.EHLO_AFTER_TLS_FAILED, says="client certificate"
+        options=("tls-require verify",), reason=Reason.CLIENT_CERTIFICATE_REQUIRED, says="Remove verify"
     ),
     "not-reloaded": Case((stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED),
     "expired": Case((stock.EXPIRED,), reason=Reason.CERTIFICATE_EXPIRED, says="renew"),

@@ -85,7 +85,9 @@ CASES = {
         options=(WRAPPER,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="wrappermode", patience=3
     ),
     "no-wrapper-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
-    "wants-proxy": Case(options=(PROXIED,), reason=Reason.NO_BANNER, says="set `proxyProtocol`", patience=1.5),
+    "wants-proxy": Case(
+        options=(PROXIED,), reason=Reason.PROXY_HEADER_MISSING, says="set `proxyProtocol`", patience=1.5
+    ),
     # the files
     "wrong-key": Case((stock.WRONG_KEY,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
     "leaf-last": Case((stock.LEAF_LAST,), reason=Reason.STARTTLS_UNAVAILABLE, says="454 4.7.0"),
@@ -96,7 +98,7 @@ CASES = {
     # TLS itself
     "tls11-only": Case(options=("smtpd_tls_protocols=TLSv1.1",), reason=Reason.NO_SHARED_TLS_VERSION, says=">=TLSv1.2"),
     "client-certificate": Case(
-        options=(ENCRYPT, "smtpd_tls_req_ccert=yes"), reason=Reason.EHLO_AFTER_TLS_FAILED, says="req_ccert"
+        options=(ENCRYPT, "smtpd_tls_req_ccert=yes"), reason=Reason.CLIENT_CERTIFICATE_REQUIRED, says="req_ccert"
     ),
     "legacy-tls": Case(depth=FULL, warns=(Reason.LEGACY_TLS_ENABLED,)),
     "tls12-only": Case(options=("smtpd_tls_protocols=TLSv1.2",), depth=FULL, warns=(Reason.TLS13_UNSUPPORTED,)),

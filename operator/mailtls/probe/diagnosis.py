@@ -19,6 +19,7 @@ from mailtls.probe.tls.handshake import Offer, TlsClient, TrustStore, client_con
 
 _USUAL: Final = Offer()
 _SHORT: Final = Offer(newest=SSL.TLS1_2_VERSION)  # without key shares: a few hundred octets, in one packet
+_LOCAL_ERROR: Final = "Server local error"  # Postfix, when it waits for a PROXY header in vain, or gets something else
 _SAY_NOTHING: Final = frozenset({Fault.TIMED_OUT, Fault.CLOSED})
 _BEYOND_GREETING: Final = frozenset({Phase.STARTTLS, Phase.HANDSHAKE, Phase.CAPABILITIES_IN_TLS})
 _SHARE: Final = 0.5  # of the time that is left, for the first of several questions
@@ -46,6 +47,8 @@ class Diagnosis:
             return Clues()
         if stop.phase is Phase.GREETING and stop.fault in _SAY_NOTHING and not _has_begun(stop):
             return await self._of_silence()
+        if stop.phase is Phase.GREETING and _LOCAL_ERROR in stop.detail:
+            return Clues(wants_proxy_header=await self._wants_proxy_header())
         if stop.phase is Phase.HANDSHAKE and _may_be_the_hello(stop):
             return await self._of_broken_handshake()
         return Clues()
@@ -57,9 +60,10 @@ class Diagnosis:
             return Clues(tls_first=True, is_mesh=is_of_a_mesh(answer))
         if answer.phase is Phase.HANDSHAKE and answer.fault in {Fault.TLS_REFUSED, Fault.NO_SHARED_VERSION}:
             return Clues(tls_first=True)
-        if answer.fault is Fault.NOT_TLS:
-            return Clues(prompted=answer.detail)
-        return Clues(wants_proxy_header=await self._wants_proxy_header())
+        prompted = answer.detail if answer.fault is Fault.NOT_TLS else ""
+        if prompted and _LOCAL_ERROR not in prompted:
+            return Clues(prompted=prompted)
+        return Clues(prompted=prompted, wants_proxy_header=await self._wants_proxy_header())
 
     async def _of_broken_handshake(self) -> Clues:
         """A handshake that breaks off: the ClientHello may be too long for somebody, or a PROXY header be due first."""

@@ -177,12 +177,26 @@ class Inspector:
         return {question: first.session, RESUMED[question]: await self._resume(Offer(), first.ticket)}
 
     async def _answers(self, question: Question, known: frozenset[Question]) -> dict[Question, Outcome]:
+        if question is Question.NO_SNI and Question.TLS_1_2 not in known:
+            return await self._without_sni()
         if question is Question.TLS_1_0:
             return await self._legacy()
         other = next((kind for kind, each in _KEY_TYPES.items() if each is question), None)
         if other and known & set(_KEY_TYPES.values()):
             return await self._other_key_type(question, other)
         return await self._probe(question)
+
+    async def _without_sni(self) -> dict[Question, Outcome]:
+        """Send no SNI and offer TLS 1.2 alone, as many senders do: most servers accept both at once."""
+        offer = OFFERS[Question.TLS_1_2]
+        answer, tls = await self._open_session(Question.NO_SNI, offer, speak=True)
+        if not isinstance(answer, Session):
+            is_version = answer.fault is Fault.NO_SHARED_VERSION  # whatever name is sent
+            known: dict[Question, Outcome] = {Question.TLS_1_2: answer} if is_version else {}
+            return {**known, **await self._probe(Question.NO_SNI)}
+        both: dict[Question, Outcome] = {Question.NO_SNI: answer, Question.TLS_1_2: answer}
+        ticket = tls.ticket()
+        return both if ticket is None else {**both, Question.RESUMED_1_2: await self._resume(offer, ticket, "")}
 
     async def _legacy(self) -> dict[Question, Outcome]:
         """Offer both old versions at once, which a server that is well kept refuses once."""
@@ -216,16 +230,18 @@ class Inspector:
             return {question: answer}
         return {question: answer, RESUMED[question]: await self._resume(OFFERS[question], ticket)}
 
-    async def _open_session(self, question: Question, offer: Offer | None = None) -> tuple[Outcome, TlsClient]:
+    async def _open_session(
+        self, question: Question, offer: Offer | None = None, *, speak: bool = False
+    ) -> tuple[Outcome, TlsClient]:
         tls = self._client(offer or OFFERS[question], _server_name(question, self._target))
-        return self._held(await self._connection().open_session(tls, speak=question in RESUMED)), tls
+        return self._held(await self._connection().open_session(tls, speak=speak or question in RESUMED)), tls
 
-    async def _resume(self, offer: Offer, ticket: SSL.Session) -> Outcome:
+    async def _resume(self, offer: Offer, ticket: SSL.Session, server_name: str | None = None) -> Outcome:
         """Resume; a failure counts when a session from scratch comes to its end right after it, dialog included."""
-        answer = self._held(await self._connection().resume(self._client(offer, ticket=ticket)))
+        answer = self._held(await self._connection().resume(self._client(offer, server_name, ticket)))
         if isinstance(answer, Session):
             return answer
-        anew = await self._connection().resume(self._client(offer))
+        anew = await self._connection().resume(self._client(offer, server_name))
         return answer if isinstance(anew, Session) else Stop(Phase.CONNECT, answer.fault)
 
     async def _find_weak_ciphers(self) -> None:

@@ -70,6 +70,15 @@ def behind_a_balancer(protocol: Protocol, *, closes: bool) -> Callable[[socket.s
     return greet
 
 
+def postfix_behind_a_balancer(connection: socket.socket) -> None:
+    """Say what Postfix says to those that send something else than the header, or nothing in time."""
+    if connection.recv(len(HEADER_V2), socket.MSG_PEEK) != HEADER_V2:
+        connection.recv(4096)
+        connection.sendall(b"421 4.3.0 mx1.example.com Server local error\r\n")
+        raise OSError
+    behind_a_balancer(SMTP, closes=True)(connection)
+
+
 def only_short(connection: socket.socket) -> None:
     """A firewall that reads ClientHellos, and drops those that are longer than a packet."""
     if len(connection.recv(4096, socket.MSG_PEEK)) > IN_ONE_PACKET:
@@ -167,6 +176,13 @@ CASES = [
         )
         for each in (SMTP, IMAP, POP3)
         for closes in (True, False)
+    ),
+    Case(
+        "Postfix behind a balancer",
+        script(greeting=postfix_behind_a_balancer),
+        Reason.PROXY_HEADER_MISSING,
+        "smtpd_upstream_proxy_protocol",
+        patience=0.8,
     ),
     Case(
         "masks STARTTLS",
