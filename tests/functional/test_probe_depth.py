@@ -12,6 +12,7 @@ from fakes.cluster import FakeCluster
 from mailservers.certificates import DAY, HOST, Authority, Served, Wish
 from mailservers.connections import counts
 from mailservers.postfix import Postfix, missing, postfix
+from mailtls.api.resource import resources_path
 from mailtls.api.spec import Key
 from mailtls.context import Context
 from mailtls.kube.pairs import path
@@ -154,10 +155,10 @@ def swept(server: Postfix, name: str, *siblings: Served) -> tuple[list[Reason], 
 
 
 def test_second_certificate_that_another_resource_keeps_is_fine(server: Postfix) -> None:
-    """One listing of the namespace's Secrets tells; the server is not asked again."""
-    stale = [Reason.SECOND_CERTIFICATE_STALE]
-    assert swept(server, "two-pairs") == (stale, [path("mail")])
-    assert swept(server, "two-pairs", AUTHORITY.issue()) == (stale, [path("mail")])
+    """One listing of the namespace's Secrets and resources tells; the server is not asked again."""
+    stale, listed = [Reason.SECOND_CERTIFICATE_STALE], [path("mail"), resources_path("mail")]
+    assert swept(server, "two-pairs") == (stale, listed)
+    assert swept(server, "two-pairs", AUTHORITY.issue()) == (stale, listed)
     before = server.log().count("disconnect from")
     assert swept(server, "two-pairs", RSA) == ([], [path("mail")])
     with_sibling = server.log().count("disconnect from") - before

@@ -227,7 +227,8 @@ class Inspection:
     `weak_ciphers` are families that the server took when offered nothing better. `injected` is what it said unasked
     inside TLS after a command that came in clear, in one piece with STARTTLS (None: not tried). `names` is what the
     other names of the certificate led to, each sent as SNI, and `second_names` the same for clients that accept the
-    other type of key alone, where the server has both; `unprobed` are those that were not reached.
+    other type of key alone, where the server has both; `unprobed` are those that were not reached. `cut_short` is how
+    the server turned further connections away, if it did.
     """
 
     answers: Mapping[Question, Outcome] = field(default_factory=dict)
@@ -237,6 +238,7 @@ class Inspection:
     names: Mapping[str, Outcome] = field(default_factory=dict)
     second_names: Mapping[str, Session] = field(default_factory=dict)
     unprobed: tuple[str, ...] = ()
+    cut_short: Stop | None = None
 
     def session(self, question: Question) -> Session | None:
         """The session that a question led to."""

@@ -145,6 +145,8 @@ class Inspector:
                 unresponsive == PATIENCE_WITH_UNRESPONSIVE or self._holds_enough()
             ):  # it has had enough of us, or we of it
                 self._has_had_enough = True
+                last = answers.get(question)
+                self._found = replace(self._found, cut_short=last if isinstance(last, Stop) else None)
                 return
         await self._find_weak_ciphers()
         if depth is Depth.DEEP and self._target.port.tls_mode is TlsMode.START_TLS:

@@ -307,19 +307,34 @@ def test_credentials_that_would_break_out_of_their_line_are_refused(username: st
 
 
 def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:
-    """Two connections in a row that are not even greeted end the inspection without a finding."""
+    """Two connections in a row that are not even greeted end the inspection, with a warning."""
     with turning_away_after_one(tmp_path) as port:
         endpoint, facts = examine(port, policy=TlsPolicy.OPPORTUNISTIC)
-    assert endpoint.findings == ()
+    assert reasons(endpoint.findings) == [(Reason.SERVER_BUSY, Severity.WARN)]
+    assert "421 4.7.0 Too many connections" in endpoint.findings[0].message
     assert facts.inspection is not None
     assert len(facts.inspection.answers) == 2
+
+
+def test_starttls_that_comes_and_goes_fails(tmp_path: Path) -> None:
+    """Of several servers behind one address, or by a limit, some connections are not offered TLS."""
+    seen: list[int] = []
+
+    def list_capabilities(connection: socket.socket) -> None:
+        seen.append(1)
+        connection.sendall(b"250-mx1\r\n250 " + (b"STARTTLS\r\n" if len(seen) % 3 else b"SIZE\r\n"))
+
+    with serving(Script(served=GOOD, ehlo=list_capabilities), tmp_path) as port:
+        endpoint, _ = examine(port, policy=TlsPolicy.OPPORTUNISTIC)
+    assert (Reason.STARTTLS_NOT_ADVERTISED, Severity.FAIL) in reasons(endpoint.findings)
+    assert "missing in the next («SIZE»)" in endpoint.findings[0].message
 
 
 def test_login_that_a_server_turned_away_before_is_not_called_broken(tmp_path: Path) -> None:
     """A server that has had enough connections says nothing about the login, which is said."""
     with turning_away_after_one(tmp_path, b"250-mx1\r\n250 AUTH PLAIN\r\n") as port:
         endpoint, _ = examine(port, expected=with_login())
-    assert reasons(endpoint.findings) == [(Reason.AUTH_NOT_TRIED, Severity.WARN)]
+    assert reasons(endpoint.findings) == [(Reason.SERVER_BUSY, Severity.WARN), (Reason.AUTH_NOT_TRIED, Severity.WARN)]
 
 
 def test_inspection_ends_in_time(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mailtls.pki.served_certificate import ServedCertificate, describe, read_served
-from mailtls.probe.checks.input import CheckInput
-from mailtls.probe.facts import INJECTED_COMMANDS, Inspection, Phase, Question, Session, Stop
+from mailtls.probe.checks.input import CheckInput, ending, may_do_without_tls
+from mailtls.probe.facts import INJECTED_COMMANDS, Fault, Inspection, Phase, Question, Session, Stop
 from mailtls.probe.target import TlsVersion
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.times import format_minute
@@ -132,6 +132,40 @@ def command_is_injected(given: CheckInput) -> Finding | None:
         "A command sent in clear text behind STARTTLS is carried out inside TLS, so an attacker in the network can add "
         "commands to a client's session: update the mail server, or the TLS proxy in front of it.",
         evidence=f"inside TLS, unasked: {said}",
+    )
+
+
+def starttls_comes_and_goes(given: CheckInput) -> Finding | None:
+    """STARTTLS is listed in the conversation, but not in each connection after it."""
+    seen = _inspection(given)
+    missing = [
+        answer
+        for answer in (*seen.answers.values(), *seen.names.values(), seen.cut_short)
+        if isinstance(answer, Stop) and answer.phase is Phase.STARTTLS and answer.fault is Fault.NOT_OFFERED
+    ]
+    if not missing:
+        return None
+    return Finding(
+        Reason.STARTTLS_NOT_ADVERTISED,
+        f"{given.hints.starts} is listed in one connection and missing in the next («{missing[0].detail}»): the "
+        "address leads to several servers of which one lacks it, or an access rule or a limit hides it: set all of "
+        "them up alike.",
+        Severity.WARN if may_do_without_tls(given) else Severity.FAIL,
+        evidence=missing[0].detail,
+    )
+
+
+def inspection_is_cut_short(given: CheckInput) -> Finding | None:
+    """The server turned further connections away, so that not everything was checked."""
+    stop = _inspection(given).cut_short
+    if stop is None or stop.phase is Phase.STARTTLS:
+        return None
+    return Finding(
+        Reason.SERVER_BUSY,
+        f"The server turned the probe's further connections away ({stop.phase}: {ending(stop)}), so that not "
+        f"everything was checked: exempt {given.wording.prober} from its limits, or set a shallower depth.",
+        Severity.WARN,
+        evidence=ending(stop),
     )
 
 

@@ -112,7 +112,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "Let the mesh treat the port as plain TCP. Istio: appProtocol: tcp (or a port name that begins with tcp-) in "
         "the Service, mTLS mode STRICT or DISABLE for the port, or the pod annotation "
         "traffic.sidecar.istio.io/excludeInboundPorts. Linkerd: config.linkerd.io/opaque-ports or "
-        "config.linkerd.io/skip-inbound-ports. Envoy: no tls_inspector or http_inspector on that listener.",
+        "config.linkerd.io/skip-inbound-ports.",
         symptom="Mail is delayed with «timed out while receiving the initial server greeting».",
         mailbox_symptom="Mail programs and phones connect, wait, and then say that the server does not respond.",
         rfc="RFC 5321 section 3.1, RFC 9051 section 7.1",
@@ -131,6 +131,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
         "Set probe.clientName (or --client-name) to a host name that the server accepts: of the form mx1.example.com, "
         "and known to the DNS where the server checks that. Or exempt the prober from the rule.",
         symptom="None, if only the prober is turned away; else mail from some senders bounces.",
+        mailbox_symptom="None, if only the prober is turned away; else some mail programs cannot send.",
         rfc="RFC 5321 section 4.1.4",
     ),
     Reason.XCLIENT_REFUSED: Explanation(
