@@ -1,4 +1,4 @@
-"""`python -m bench [operator] [probe] [isolation]`: measure, print a table and write build/bench.json; by default all.
+"""`python -m bench [operator] [probe] [isolation] [rollout]`: measure, print a table, write build/bench.json; by default all.
 
 A missed target is said clearly, but is no error unless it is binding: whether it matters is for whoever reads the
 figures.
@@ -12,7 +12,7 @@ import sys
 
 from rich.console import Console
 
-from bench import bare, isolation, measures, probing
+from bench import bare, isolation, measures, probing, rolling
 from bench.figures import Chapter, missed, table, write
 from bench.stage import stage
 from mailtls.logs import configure_logs
@@ -64,6 +64,10 @@ def _isolation() -> list[Chapter]:
     return [isolation.chapter(_cluster())]
 
 
+def _rollout() -> list[Chapter]:
+    return rolling.chapters(_cluster())
+
+
 def _operator() -> list[Chapter]:
     cluster = _cluster()
     chapters = []
@@ -82,7 +86,7 @@ def _operator() -> list[Chapter]:
     return chapters
 
 
-_PARTS = {"operator": _operator, "probe": probing.chapters, "isolation": _isolation}
+_PARTS = {"operator": _operator, "probe": probing.chapters, "isolation": _isolation, "rollout": _rollout}
 
 
 if __name__ == "__main__":
