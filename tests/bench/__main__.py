@@ -1,4 +1,4 @@
-"""`python -m bench [operator] [probe] [isolation] [rollout]`: measure, print a table, write build/bench.json; by default all.
+"""`python -m bench [operator] [probe] [isolation] [rollout]`: measure, print a table, write build/bench.json; else all.
 
 A missed target is said clearly, but is no error unless it is binding: whether it matters is for whoever reads the
 figures.

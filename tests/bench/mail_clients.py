@@ -52,9 +52,9 @@ class MailService:
     def deliver(self) -> None:
         """Deliver one message by STARTTLS; raises what smtplib raises, for a deferral as for a refusal."""
         with smtplib.SMTP(self.address, 25, "sender.test", timeout=_PATIENCE) as client:
-            client._host = self.host
+            client._host = self.host  # type: ignore[attr-defined]
             client.starttls(context=self.trust())
-            refused = client.sendmail("a@sender.test", [f"b@{self.host}"], "Subject: test\r\n\r\nA message.\r\n")
+            refused = client.sendmail("a@sender.test", [f"root@{self.host}"], "Subject: test\r\n\r\nA message.\r\n")
             if refused:
                 raise smtplib.SMTPRecipientsRefused(refused)
 

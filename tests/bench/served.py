@@ -26,6 +26,7 @@ dovecot_config_version = 2.4.1
 dovecot_storage_version = 2.4.1
 log_path = /dev/stderr
 protocols = imap
+shutdown_clients = no
 ssl = required
 ssl_server_cert_file = /etc/mail-tls/tls.crt
 ssl_server_key_file = /etc/mail-tls/tls.key
