@@ -139,6 +139,7 @@ def rights_of(objects: Objects) -> set[tuple[str, str]]:
             "restarts",
             {("pods", "delete"), ("deployments", "patch"), ("statefulsets", "patch"), ("daemonsets", "patch")},
         ),
+        ("evictions", {("pods/eviction", "create")}),
         ("services", {("services", "list")}),
         ("domains", set()),
         ("customReloads", set()),

@@ -13,6 +13,7 @@ from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.client import KubernetesCluster
+from mailtls.kube.eviction import evict_pod
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload, workload_path
 from mailtls.probe.prober import Prober
@@ -22,7 +23,7 @@ from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
 from mailtls.rollout.steps import (
     Action,
-    ReloadPod,
+    EvictPod,
     ReplacePod,
     RestartWorkload,
     RolledOut,
@@ -140,7 +141,7 @@ class Mail:
             step = next_roll(states, evidence, wanted.sha256, progress, self.clock.now())
             if isinstance(step, RolledOut | RolloutFailed):
                 return step, taken
-            if isinstance(step, ReloadPod | ReplacePod | RestartWorkload):
+            if isinstance(step, Action):
                 taken.append(step)
                 progress = self._perform(step, wanted, progress)
             elif isinstance(step, WaitForPods):
@@ -153,6 +154,8 @@ class Mail:
             )
         elif isinstance(step, ReplacePod):
             fault = replace_pod(self.cluster, self.namespace, step.pod)
+        elif isinstance(step, EvictPod):
+            fault = evict_pod(self.cluster, self.namespace, step.pod)
         else:
             fault = reload_pod(
                 self.cluster,

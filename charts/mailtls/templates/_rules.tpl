@@ -17,6 +17,10 @@
 # a WebSocket begins with a GET: Kubernetes asks for get, and since 1.35 for create as well
 - {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
 {{- end }}
+{{- if .Values.features.evictions }}
+# have pods replaced that are older than the certificate, as PodDisruptionBudgets allow
+- {apiGroups: [""], resources: [pods/eviction], verbs: [create]}
+{{- end }}
 {{- if .Values.features.services }}
 # find the Services that lead to the pods, where spec.probe.from names them
 - {apiGroups: [""], resources: [services], verbs: [list]}

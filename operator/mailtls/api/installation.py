@@ -19,6 +19,7 @@ class Feature(StrEnum):
     EXEC = "exec"
     CUSTOM_RELOADS = "customReloads"
     RESTARTS = "restarts"
+    EVICTIONS = "evictions"
     SERVICES = "services"
     DOMAINS = "domains"
 
@@ -37,6 +38,7 @@ _REFUSALS: Final[Mapping[Feature, tuple[str, str]]] = {
         "or remove the command from workloads where the preset has one of its own",
     ),
     Feature.RESTARTS: ("No workload is restarted", "or set updateStrategy: Reload or None"),
+    Feature.EVICTIONS: ("No pod is evicted", "or set updateStrategy: Reload, Restart or None"),
     Feature.SERVICES: ("No Services are probed", "or remove Service from spec.probe.from"),
     Feature.DOMAINS: ("No mail domains are checked", "or remove spec.domains"),
 }
@@ -75,6 +77,7 @@ class Features:
             Feature.EXEC: UpdateStrategy.RELOAD in strategies,
             Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
             Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
+            Feature.EVICTIONS: UpdateStrategy.EVICT in strategies,
             Feature.SERVICES: Route.SERVICE in desired.probe.routes,
             Feature.DOMAINS: bool(desired.domains),
         }

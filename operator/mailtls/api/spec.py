@@ -50,6 +50,7 @@ class UpdateStrategy(StrEnum):
 
     RELOAD = "Reload"
     RESTART = "Restart"
+    EVICT = "Evict"
     NONE = "None"
 
 

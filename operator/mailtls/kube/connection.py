@@ -23,6 +23,7 @@ PROOF_SECONDS: Final = 10.0  # how long the header that proves who we are is kep
 UNAUTHORIZED: Final = 401
 CONFLICT: Final = 409
 TOO_MANY_REQUESTS: Final = 429
+BUDGET: Final = "DisruptionBudget"  # the cause of a 429 by which an eviction is refused
 SERVER_ERRORS: Final = 500
 JSON: Final = "application/json"
 USER_AGENT: Final = f"mailtls/{__version__}"
@@ -158,9 +159,18 @@ class Answer:
         )
         if self.status == CONFLICT:
             return Conflict(self.status, reason, said)
+        if self.status == TOO_MANY_REQUESTS and (budget := _disruption_budget(status)):
+            return ApiError(self.status, BUDGET, budget)
         if self.status == TOO_MANY_REQUESTS or self.status >= SERVER_ERRORS:
             return Unreachable(f"The API server answered {self.status} {reason}: {said}")
         return ApiError(self.status, reason, said)
+
+
+def _disruption_budget(status: object) -> str | None:
+    """What a PodDisruptionBudget has against an eviction; None where another limit was meant."""
+    details = (status.get("details") if isinstance(status, dict) else None) or {}
+    causes = (cause for cause in details.get("causes") or () if cause.get("reason") == BUDGET)
+    return next((str(cause.get("message", "")) for cause in causes), None)
 
 
 def passes(request: Request, answer: Answer, failure: Exception) -> bool:

@@ -42,6 +42,7 @@ OF_FEATURES: Final[Mapping[Feature, tuple[Right, ...]]] = {
     Feature.ISSUANCE: _rights("", "secrets", "create patch"),
     Feature.EXEC: (*_rights("", "pods", "get patch"), *_rights("", "pods/exec", "create get")),
     Feature.RESTARTS: (*_rights("", "pods", "delete"), *_rights("apps", _WORKLOADS, "patch")),
+    Feature.EVICTIONS: _rights("", "pods/eviction", "create"),
     Feature.SERVICES: _rights("", "services", "list"),
 }
 NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right in rights))
@@ -74,6 +75,7 @@ def needed(desired: Desired) -> tuple[Right, ...]:
         Feature.ISSUANCE: not desired.is_external,
         Feature.EXEC: UpdateStrategy.RELOAD in strategies,
         Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
+        Feature.EVICTIONS: UpdateStrategy.EVICT in strategies,
         Feature.SERVICES: Route.SERVICE in desired.probe.routes,
     }
     of_features = (right for feature, rights in OF_FEATURES.items() if asked[feature] for right in rights)

@@ -62,7 +62,8 @@ class WorkloadState:
     replacing pods and all of them are ready. `partition` is a StatefulSet's: pods of lower numbers are not replaced.
     `restarted_sha256` is the workload's own annotation: the leaf for which its template was annotated last;
     `template_keeper` names who besides us wrote the template last. `replicas_wanted` is how many pods there should be.
-    `labels` and `port_names` are what the template gives to its pods, by which Services find them.
+    `labels` and `port_names` are what the template gives to its pods, by which Services find them. A pod is available
+    once it was ready for `min_ready_seconds`.
     """
 
     workload: Workload
@@ -77,6 +78,7 @@ class WorkloadState:
     partition: int = 0
     restarted_sha256: str | None = None
     template_keeper: str = ""
+    min_ready_seconds: int = 0
 
     @property
     def living_pods(self) -> tuple[PodState, ...]:

@@ -169,6 +169,7 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         partition=partition_of(body["spec"]),
         restarted_sha256=annotations_of(body).get(restart_annotation(secret_name)),
         template_keeper=_template_keeper(body),
+        min_ready_seconds=int(body["spec"].get("minReadySeconds") or 0),
     )
 
 

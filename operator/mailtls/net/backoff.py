@@ -51,6 +51,8 @@ REFUSED_CERTIFICATE: Final = Backoff("refused-certificate", _DAY, 16 * _DAY)
 """Another order after a certificate that failed in a pod and was rolled back."""
 EXEC: Final = Backoff("exec", 2 * _SECOND, _MINUTE)
 """Commands in a pod whose exec channel fails, within an attempt."""
+EVICTION: Final = Backoff("eviction", 5 * _SECOND, _MINUTE)
+"""Evictions that a PodDisruptionBudget does not allow, within an attempt."""
 PROBE: Final = Backoff("probe", 5 * _SECOND, 5 * _MINUTE)
 """Endpoints that fail, by the time that they have."""
 REFUSED_PORT: Final = Backoff("refused-port", _SECOND, 5 * _MINUTE, factor=0.5)
@@ -76,8 +78,8 @@ FILE: Final = Backoff("file", _SECOND / 5, 2 * _SECOND, factor=1.5)
 LATE_FILE: Final = Backoff("late-file", 5 * _SECOND, 5 * _SECOND)
 """The same from step to step: the kubelet was woken, and takes its time."""
 COUNTED: Final = (
-    ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, REFUSED_CERTIFICATE, EXEC, PROBE, REFUSED_PORT,
-    RECONCILE, CONFLICT, API_REQUEST, LEADER,
+    ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, REFUSED_CERTIFICATE, EXEC, EVICTION, PROBE,
+    REFUSED_PORT, RECONCILE, CONFLICT, API_REQUEST, LEADER,
 )  # fmt: skip
 ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, LATE_FILE)
 """What kopf begins again is not ours to count, and what is only waited for has not failed."""

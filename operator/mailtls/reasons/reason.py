@@ -104,6 +104,7 @@ class Reason(StrEnum):
     FILE_NOT_UPDATED = "FileNotUpdated"
     RELOAD_FAILED = "ReloadFailed"
     EXEC_UNAVAILABLE = "ExecUnavailable"
+    EVICTION_BLOCKED = "EvictionBlocked"
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     ROLLOUT_TIMEOUT = "RolloutTimeout"
     CANARY_FAILED = "CanaryFailed"

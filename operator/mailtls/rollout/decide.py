@@ -10,16 +10,7 @@ from mailtls.context import Context
 from mailtls.issuance.policy import is_readable, usable
 from mailtls.rollout.permission import terms_of
 from mailtls.rollout.policy import next_roll
-from mailtls.rollout.steps import (
-    Action,
-    Held,
-    ReloadPod,
-    ReplacePod,
-    RestartWorkload,
-    RolloutFailed,
-    RollStep,
-    WaitForPods,
-)
+from mailtls.rollout.steps import Action, Held, RolloutFailed, RollStep, WaitForPods
 from mailtls.step import Deadline, Step, pods_in
 from mailtls.verification.evidence import evidence
 
@@ -72,7 +63,7 @@ def roll(context: Context, now: datetime) -> Roll | None:
     if context.rollout.failure is not None:
         return None
     step = _roll_step(context, now)
-    return Roll(step) if isinstance(step, ReloadPod | ReplacePod | RestartWorkload | RolloutFailed) else None
+    return Roll(step) if isinstance(step, Action | RolloutFailed) else None
 
 
 def pods_expected_at(context: Context, now: datetime) -> datetime | None:

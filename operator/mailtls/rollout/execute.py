@@ -9,16 +9,17 @@ from typing import Self
 
 import structlog
 
-from mailtls.api.installation import Features
+from mailtls.api.installation import Feature, Features
 from mailtls.api.spec import Workload
 from mailtls.api.state import Failure
 from mailtls.api.status import ConditionType
 from mailtls.context import Context
+from mailtls.kube.eviction import evict_pod
 from mailtls.kube.interface import Cluster
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
-from mailtls.net.backoff import EXEC, ROLLOUT
+from mailtls.net.backoff import COUNTED, ROLLOUT
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
@@ -26,7 +27,16 @@ from mailtls.rollout.going_back import rolled_back
 from mailtls.rollout.permission import ON_PURPOSE, terms_of
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
-from mailtls.rollout.steps import Action, ReloadPod, ReplacePod, RestartWorkload, RolloutFailed, RollProgress
+from mailtls.rollout.steps import (
+    BACKOFFS,
+    Action,
+    EvictPod,
+    ReloadPod,
+    ReplacePod,
+    RestartWorkload,
+    RolloutFailed,
+    RollProgress,
+)
 from mailtls.rollout.view import settle_time
 from mailtls.stage import FILE_PATIENCE, Adapters, Executor
 from mailtls.times import Clock
@@ -74,6 +84,7 @@ class Rolling(Executor):
             retry=True,
             settle=SETTLE,
             stored_at=_stored_at(context),
+            certified_at=_stored_at(context) or (context.leaf.not_before if context.leaf else None),
             secret_made_at=context.snapshot.secret.made_at,
             canary=desired.rollout.canary,
             max_unavailable=desired.rollout.max_unavailable,
@@ -91,7 +102,7 @@ class Rolling(Executor):
             return self._reload(context, step.step)
         if isinstance(step.step, RestartWorkload):
             return self._restart(context, step.step)
-        if isinstance(step.step, ReplacePod):
+        if isinstance(step.step, ReplacePod | EvictPod):
             return self._replace(context, step.step)
         self.metrics.rollout_ended("failed")
         failed = context.rollout.failures + 1
@@ -107,6 +118,8 @@ class Rolling(Executor):
         """Say which feature is off that the action needs; None where it may be done."""
         if isinstance(action, ReloadPod):
             return self.features.reload_refusal(action.workload)
+        if isinstance(action, EvictPod):
+            return self.features.refusal(Feature.EVICTIONS)
         return self.features.restart_refusal(action.workload)
 
     def _reload(self, context: Context, step: ReloadPod) -> Context:
@@ -124,8 +137,8 @@ class Rolling(Executor):
         return self._settle(self._refresh(context, step), step) if fault is None else context
 
     def _noted(self, context: Context, step: Action, fault: Finding | None) -> Context:
-        if fault is not None and fault.reason is Reason.EXEC_UNAVAILABLE:
-            self.metrics.retried(EXEC.kind)
+        if fault is not None and (backoff := BACKOFFS.get(fault.reason)) in COUNTED:
+            self.metrics.retried(backoff.kind)
         progress = context.rollout.progress
         return context.with_rollout(progress=progress.after(step, fault, self.clock.now()) if progress else None)
 
@@ -161,8 +174,9 @@ class Rolling(Executor):
         fault = restart_workload(self.cluster, key.namespace, step.workload, _wanted(context), name, now=now)
         return self._refresh(self._noted(context, step, fault), step)
 
-    def _replace(self, context: Context, step: ReplacePod) -> Context:
-        fault = replace_pod(self.cluster, context.desired.key.namespace, step.pod)
+    def _replace(self, context: Context, step: ReplacePod | EvictPod) -> Context:
+        remove = evict_pod if isinstance(step, EvictPod) else replace_pod
+        fault = remove(self.cluster, context.desired.key.namespace, step.pod)
         return self._refresh(self._noted(context, step, fault), step)
 
     def _refresh(self, context: Context, step: Action) -> Context:

@@ -19,7 +19,8 @@ from mailtls.net.backoff import REFUSED_CERTIFICATE
 from mailtls.probe.target import Route
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.policy import failure_in, next_roll, refusal_in
+from mailtls.rollout.policy import next_roll, refusal_in
+from mailtls.rollout.reloads import failure_in
 from mailtls.rollout.steps import RolloutFailed
 from mailtls.rollout.view import View
 from mailtls.step import Step, objects_in

@@ -1,24 +1,26 @@
 """Bring the certificate into the pods: the canary first, then in waves, each pod proven before others are touched.
 
-What was done stands in annotations and what is served is probed, so the
-next step follows from what can be seen: an operator that dies anywhere goes on where it was.
+What was done stands in annotations and what is served is probed, so the next step follows from what can be seen: an
+operator that dies anywhere goes on where it was.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from mailtls.api.spec import UpdateStrategy
 from mailtls.context import Context
 from mailtls.kube.mounts import KEPT_SINCE_START
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.kube.workload import WorkloadState
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.evict import evicted_pods_are_unproven, is_evicting, pod_is_older
 from mailtls.rollout.permission import held_back
+from mailtls.rollout.reloads import commands_cannot_run, pod_is_stale, reloaded_pod_is_unverified
 from mailtls.rollout.steps import (
     Action,
-    PutOff,
+    EvictPod,
     ReloadPod,
     ReplacePod,
     RestartWorkload,
@@ -35,10 +37,9 @@ from mailtls.rollout.view import (
     pods_predate_certificate,
     restart_is_under_way,
     restart_was_reverted,
-    started_on_placeholder,
 )
-from mailtls.rollout.waves import reloading, spread, wave
-from mailtls.verification.evidence import PASSING, Flaw, clients_refuse
+from mailtls.rollout.waves import reloading
+from mailtls.verification.evidence import clients_refuse
 
 
 def next_roll(
@@ -80,104 +81,6 @@ def action_failed(view: View) -> RollStep | None:
     return None
 
 
-def commands_cannot_run(view: View) -> RollStep | None:
-    """Give up on a pod whose exec channel fails, or whose file is old, when its time is over."""
-    for state in view.states:
-        for pod in state.living_pods:
-            put_off = view.progress.put_off.get(pod.uid)
-            if put_off is None or not (view.pod_flaws(state, pod) or not state.workload.ports):
-                continue
-            if view.now >= put_off.since + view.progress.timeout:
-                is_file = put_off.finding.reason is Reason.FILE_NOT_UPDATED
-                return RolloutFailed(put_off.finding if is_file else _never_ran(put_off, view.progress.timeout))
-            if not state.workload.ports and view.now >= put_off.again_at:
-                return ReloadPod(state.workload, pod)  # its annotation says already that it was reloaded
-    return None
-
-
-def _never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
-    minutes = timeout / timedelta(minutes=1)
-    message = f"Tried {put_off.tries} times within {minutes:g} minutes, spec.rollout.timeout. {put_off.finding.message}"
-    return Finding(Reason.ROLLOUT_TIMEOUT, message)
-
-
-def reloaded_pod_is_unverified(view: View) -> RollStep | None:
-    """See pods that were reloaded through to their evidence; another is begun meanwhile where the wave has room."""
-    found = [(state, tuple(_in_flight_steps(view, state))) for state in view.states]
-    others = (step for _, steps in found for step in steps if not isinstance(step, WaitForPods))
-    if (other := next(others, None)) is not None:
-        return other
-    for state, steps in found:
-        if waits := [each for each in steps if isinstance(each, WaitForPods)]:
-            step = pod_is_stale(view, state)
-            is_next = isinstance(step, Action) and held_back(view, step) is None
-            return None if is_next else min(waits, key=lambda each: each.until)
-    return None
-
-
-def _in_flight_steps(view: View, state: WorkloadState) -> Iterator[RollStep]:
-    if state.workload.update_strategy is not UpdateStrategy.RELOAD:
-        return
-    for pod in reloading(view, state):
-        if view.is_put_off(pod):
-            put_off = view.progress.put_off[pod.uid]
-            yield WaitForPods(put_off.finding, put_off.again_at)
-        else:
-            yield _see_through(view, state, view.pod_flaws(state, pod)[0])
-
-
-def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    if view.is_settling(flaw.pod):
-        return view.wait(flaw.finding, SETTLING_PAUSE)
-    if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
-        return RestartWorkload(state.workload)
-    if flaw.finding.reason in PASSING:
-        return view.wait_or_fail(flaw.finding, flaw.pod.uid)
-    if flaw.is_curable:
-        return _reload_again_or_fail(view, state, flaw)
-    return RolloutFailed(flaw.finding)
-
-
-def _reload_again_or_fail(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    if view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
-        return view.reload(state, flaw.pod)
-    if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
-        return RestartWorkload(state.workload)
-    if is_canary(view, state, flaw.pod):
-        others = [pod for pod in reloading(view, state) if pod.uid != flaw.pod.uid]
-        return RolloutFailed(canary_failed(flaw, others))
-    return RolloutFailed(flaw.finding)
-
-
-def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
-    """Whether no other pod of the workload has proven the certificate yet."""
-    others = (other for other in state.living_pods if other.uid != pod.uid)
-    return all(view.pod_flaws(state, other) for other in others)
-
-
-def canary_failed(flaw: Flaw, others: Sequence[PodState] = ()) -> Finding:
-    """Say what the first pod serves though it was reloaded; `others` are in flight as well."""
-    beside = f" besides {', '.join(pod.name for pod in others)}" if others else ""
-    message = f"{failure_in(flaw)} No other pod of its workload was touched{beside}."
-    return Finding(Reason.CANARY_FAILED, message)
-
-
-def failure_in(flaw: Flaw) -> str:
-    """Say what a pod serves though it was reloaded."""
-    where = f"port {flaw.port}" if flaw.port is not None else "it"
-    said = f"{flaw.finding.message}{_copy_hint(flaw.pod)}"
-    return f"{flaw.server or f'Pod {flaw.pod.name}'} was reloaded, but {where} fails with {flaw.finding.reason}: {said}"
-
-
-def _copy_hint(pod: PodState) -> str:
-    if not pod.copier:
-        return ""
-    return (
-        f" Init container {pod.copier} reads the Secret too: if the server uses a copy that it makes, set "
-        "updateStrategy: Restart."
-    )
-
-
 def certificate_is_refused(view: View) -> RollStep | None:
     """Keep the old certificate in the other pods when clients turn the new one down."""
     refusal = refusal_in(view)
@@ -205,40 +108,19 @@ def next_is_held_back(view: View) -> RollStep | None:
 
 def workload_is_stale(view: View) -> RollStep | None:
     """Tell the next pod, or restart the next workload, in the order of the spec."""
-    actions = {UpdateStrategy.RELOAD: pod_is_stale, UpdateStrategy.RESTART: pods_predate_certificate}
-    begun = [state for state in view.states if reloading(view, state)]  # it ends before another one begins
+    actions = {
+        UpdateStrategy.RELOAD: pod_is_stale,
+        UpdateStrategy.RESTART: pods_predate_certificate,
+        UpdateStrategy.EVICT: pod_is_older,
+    }
+    begun = [
+        state for state in view.states if reloading(view, state) or is_evicting(view, state)
+    ]  # it ends before another one begins
     for state in begun or view.states:
         action = actions.get(state.workload.update_strategy)
         if action is not None and (step := action(view, state)) is not None:
             return certificate_is_refused(view) or step
     return None
-
-
-def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
-    """Reload a pod that a reload may repair, where the wave has room; those in flight are seen through elsewhere."""
-    in_flight = reloading(view, state)
-    if not wave(view, state, len(in_flight)).room:
-        return None
-    begun = {pod.uid for pod in in_flight}
-    for pod in spread((pod for pod in state.living_pods if pod.uid not in begun), in_flight):
-        found = view.pod_flaws(state, pod)
-        if found and view.is_stuck(state, pod):
-            return _wake(view, state, found[0])
-        if not found or not found[0].is_curable:
-            continue
-        if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
-            return view.wait(found[0].finding, SETTLING_PAUSE)
-        return view.reload(state, pod)
-    return None
-
-
-def _wake(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    """Act on a pod that none of its workload is ready besides: where no server runs, no command can reload it."""
-    if view.is_starting(flaw.pod):
-        return view.wait(flaw.finding, SETTLING_PAUSE)
-    if flaw.pod.is_running or not view.may_restart(state):
-        return view.reload(state, flaw.pod)
-    return RestartWorkload(state.workload)
 
 
 def pod_is_unproven(view: View) -> RollStep | None:
@@ -277,6 +159,8 @@ def on_its_way(step: RollStep) -> str:
             return f"{workload} is asked to replace its pods."
         case ReplacePod(workload, pod):
             return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
+        case EvictPod(workload, pod):
+            return f"Pod {pod.name} of {workload} is evicted, as it is older than the certificate."
     return "The certificate is being rolled out."
 
 
@@ -307,6 +191,7 @@ CHECKS: tuple[Callable[[View], RollStep | None], ...] = (
     reloaded_pod_is_unverified,
     restart_was_reverted,
     restart_is_under_way,
+    evicted_pods_are_unproven,
     next_is_held_back,
     workload_is_stale,
     pod_is_unproven,

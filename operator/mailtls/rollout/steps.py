@@ -6,8 +6,15 @@ from datetime import datetime, timedelta
 
 from mailtls.api.spec import ONE, Amount, Daemon, Workload
 from mailtls.kube.workload import PodState, Reader
-from mailtls.net.backoff import EXEC, LATE_FILE
+from mailtls.net.backoff import EVICTION, EXEC, LATE_FILE, Backoff
 from mailtls.reasons.reason import Finding, Reason
+
+BACKOFFS: Mapping[Reason, Backoff] = {
+    Reason.FILE_NOT_UPDATED: LATE_FILE,
+    Reason.EXEC_UNAVAILABLE: EXEC,
+    Reason.EVICTION_BLOCKED: EVICTION,
+}
+"""Of what others have to end before a step can be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,20 @@ class ReplacePod:
         return self.pod.uid
 
 
-Action = ReloadPod | RestartWorkload | ReplacePod
+@dataclass(frozen=True, slots=True)
+class EvictPod:
+    """Have one pod replaced, where PodDisruptionBudgets allow it."""
+
+    workload: Workload
+    pod: PodState
+
+    @property
+    def subject(self) -> str:
+        """What `RollProgress` files the outcome under: what a budget says of one pod, it says of all of a workload."""
+        return str(self.workload)
+
+
+Action = ReloadPod | RestartWorkload | ReplacePod | EvictPod
 """The steps that change something."""
 
 
@@ -110,6 +130,13 @@ class PutOff:
     again_at: datetime
 
 
+def never_ran(put_off: PutOff, timeout: timedelta) -> Finding:
+    """Say what has kept a step from being taken until its time was over."""
+    minutes = timeout / timedelta(minutes=1)
+    message = f"Tried {put_off.tries} times within {minutes:g} minutes, spec.rollout.timeout. {put_off.finding.message}"
+    return Finding(Reason.ROLLOUT_TIMEOUT, message)
+
+
 @dataclass(frozen=True, slots=True)
 class RollProgress:
     """What one attempt at bringing one certificate out remembers; a new attempt starts with a new one.
@@ -118,10 +145,11 @@ class RollProgress:
     `retry` allows this attempt to reload pods again that an earlier one reloaded in vain. `timeout` bounds each wait
     for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
-    its Secret, None where the history does not say. `secret_made_at` is when the Secret itself came to be. `canary` and
-    `max_unavailable` are the plan of the spec. `reverted` are workloads whose restart for this certificate somebody
-    undid in an earlier attempt. `is_going_back`: the certificate is brought back in the place of one that failed, which
-    has no time to lose.
+    its Secret, None where the history does not say; `certified_at` is that time, or else when the certificate was
+    issued, which is the same in each attempt. `secret_made_at` is when the Secret itself came to be. `canary` and
+    `max_unavailable` are the plan of the spec. `reverted` are workloads whose restart for this certificate
+    somebody undid in an earlier attempt. `is_going_back`: the certificate is brought back in the place
+    of one that failed, which has no time to lose.
     """
 
     started_at: datetime
@@ -132,6 +160,7 @@ class RollProgress:
     faults: Mapping[str, Finding] = field(default_factory=dict)
     put_off: Mapping[str, PutOff] = field(default_factory=dict)
     stored_at: datetime | None = None
+    certified_at: datetime | None = None
     secret_made_at: datetime | None = None
     canary: Amount = ONE
     max_unavailable: Amount = ONE
@@ -157,15 +186,13 @@ class RollProgress:
         if fault.reason is Reason.FILE_NOT_UPDATED:
             before = self.put_off.get(step.subject)
             return now < (before.since if before else now) + self.timeout
-        return fault.reason is Reason.EXEC_UNAVAILABLE
+        return fault.reason in BACKOFFS
 
     def _putting_off(self, step: Action, fault: Finding, now: datetime) -> "RollProgress":
         before = self.put_off.get(step.subject)
         since, tries = (before.since, before.tries + 1) if before else (now, 1)
-        backoff = LATE_FILE if fault.reason is Reason.FILE_NOT_UPDATED else EXEC
-        return replace(
-            self, put_off={**self.put_off, step.subject: PutOff(fault, since, tries, now + backoff.after(tries))}
-        )
+        put_off = PutOff(fault, since, tries, now + BACKOFFS[fault.reason].after(tries))
+        return replace(self, put_off={**self.put_off, step.subject: put_off})
 
     def deadline(self, subject: str) -> datetime:
         """When waiting for `subject` ends: a full time-out after this attempt acted on it, or began."""

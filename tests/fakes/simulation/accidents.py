@@ -7,8 +7,8 @@ from fakes.simulation.plan import Fault, Wanted
 from fakes.simulation.world import World
 
 MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
-LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 1, "Reload")))
-OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 1, "Restart")), by_dns=True)
+LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 2, "Evict")))
+OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 2, "Evict")), by_dns=True)
 
 FAULTS = [
     *(Fault("api", kind) for kind in ("conflict", "server error", "unreachable", "slow", "lost answer")),

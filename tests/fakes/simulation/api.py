@@ -12,7 +12,7 @@ from typing import Any, Final
 from fakes.cluster import FakeCluster
 from fakes.simulation.runtime import Runtime
 from mailtls.api.reading.document import Json
-from mailtls.kube.interface import ApiError, Executed
+from mailtls.kube.interface import ApiError, Conflict, Executed
 from mailtls.net.effects import before_effect
 
 Watch = Callable[[str, Json], None]
@@ -46,6 +46,7 @@ class ApiServer(FakeCluster):
         self.watches: list[Watch] = []
         self.audits: list[Callable[[Write], None]] = []
         self.run: Run = lambda *_: Executed(0, "", "")
+        self.on_evict: Callable[[Json], None] = lambda _pod: None
         self.actor: str | None = None  # who writes, where it is not the process that runs
         self._uids = 0
 
@@ -79,6 +80,21 @@ class ApiServer(FakeCluster):
         found = self.objects.get(path)
         if uid is None or (found is not None and found["metadata"].get("uid") == uid):
             self.remove(path)
+
+    def create(self, path: str, body: Json) -> Json:
+        """Store a new object, or evict a pod."""
+        if not path.endswith("/eviction"):
+            return super().create(path, body)
+        before_effect()
+        pod = path.removesuffix("/eviction")
+        found = self.objects.get(pod)
+        if found is None:
+            raise ApiError(404, "NotFound", pod)
+        if found["metadata"]["uid"] != body["deleteOptions"]["preconditions"]["uid"]:
+            raise Conflict(409, "Conflict", pod)
+        self.on_evict(found)
+        self.remove(pod)
+        return {"kind": "Status", "metadata": {}, "status": "Success"}
 
     def merge(self, path: str, body: Json) -> Json:
         """Merge; the status is a part of its object that counts no generation, and whose uid guards a pod."""

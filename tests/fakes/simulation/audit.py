@@ -15,6 +15,7 @@ from mailtls.api.reading.document import Json
 
 STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"
 LONGEST_PASS: Final = 180.0  # seconds: the step in which it ends may run two commands that hang
+RACE: Final = 5.0  # seconds in which a pod may become ready unseen
 UNSETTLED: Final = 15.0  # seconds after an accident in which a report may be older than it
 
 
@@ -31,6 +32,7 @@ class Audit:
         world.ca.ordered = self._on_order
         world.ca.issued = self._on_certificate
         world.servers.on_reload = self._on_reload
+        world.api.on_evict = self._on_evict
         world.api.put(STRANGER, {"type": "kubernetes.io/tls", "metadata": {}, "data": {"tls.crt": "", "tls.key": ""}})
 
     def breach(self, words: str) -> None:
@@ -91,6 +93,18 @@ class Audit:
         self._told[group].append(server)
         if self._is_known_to_be_suspended(wanted):
             self.breach(f"{server.name} is reloaded, though {wanted.key} is known to be suspended")
+
+    def _on_evict(self, pod: Json) -> None:
+        """A pod is evicted only while the others of its workload serve, and never one that serves the certificate."""
+        servers, now = self.world.servers, self.world.runtime.monotonic()
+        evicted = servers.by_pod[pod["metadata"]["namespace"], pod["metadata"]["name"]]
+        stored = _certificate(self.world.api.objects.get(self.world.owner_of(evicted).secret_path))
+        if now > evicted.ready_at + RACE and evicted.chain(now) == stored:
+            self.breach(f"{evicted.name} is evicted, though it serves the certificate")
+        for other in servers.by_pod.values():
+            is_beside = (other.namespace, other.workload) == (evicted.namespace, evicted.workload)
+            if is_beside and other is not evicted and servers.is_ready(evicted) and not servers.is_ready(other):
+                self.breach(f"{evicted.name} is evicted while {other.name} is not ready")
 
     # the API
 

@@ -123,7 +123,7 @@ class Servers:
         """Write the workload's status, as its controller does."""
         path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"
         own = [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]
-        ready = sum(self._is_ready(each) for each in own)
+        ready = sum(self.is_ready(each) for each in own)
 
         def change(body: Json) -> None:
             current = "old" if name in self.replacing else "new"
@@ -140,7 +140,7 @@ class Servers:
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
         """Run `cat` or the reload command."""
         server = self.by_pod.get((namespace, pod))
-        if server is None or not self._is_ready(server):
+        if server is None or not self.is_ready(server):
             raise ApiError(404, "NotFound", f"pods {pod} not found")
         assert container == "postfix"
         assert timeout > 0
@@ -168,7 +168,7 @@ class Servers:
 
     def _facts(self, target: Target) -> Facts:
         server = next((each for each in self.by_pod.values() if each.address == target.address), None)
-        if server is None or not self._is_ready(server):
+        if server is None or not self.is_ready(server):
             return Facts(stop=Stop(Phase.CONNECT, Fault.REFUSED))
         chain = server.chain(self.runtime.monotonic())
         try:
@@ -247,7 +247,7 @@ class Servers:
         self.settle(server.namespace, server.workload)
 
     def _dress(self, pod: Json, server: Server) -> None:
-        is_ready = self._is_ready(server)
+        is_ready = self.is_ready(server)
         began = self.runtime.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         pod["status"]["podIPs"] = [{"ip": server.address}]
         pod["status"]["conditions"] = [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": began}]
@@ -256,7 +256,8 @@ class Servers:
             {"name": "postfix", "containerID": f"containerd://{server.address}", "state": state}
         ]
 
-    def _is_ready(self, server: Server) -> bool:
+    def is_ready(self, server: Server) -> bool:
+        """Whether its pod is ready."""
         return self.runtime.monotonic() >= server.ready_at
 
     def _content(self, namespace: str, secret: str) -> str:

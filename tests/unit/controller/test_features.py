@@ -137,9 +137,7 @@ def test_setting_names_features_and_refuses_others() -> None:
     here = {"MAILTLS_NAMESPACE": "mailtls"}
     settings = Settings.from_environment(here | {"MAILTLS_DISABLED_FEATURES": "exec,customReloads"})
     assert settings.disabled_features == off(Feature.EXEC, Feature.CUSTOM_RELOADS)
-    with pytest.raises(
-        InvalidSettings, match="write some of issuance, exec, customReloads, restarts, services, domains"
-    ):
+    with pytest.raises(InvalidSettings, match="write some of issuance, exec, customReloads, restarts, evictions"):
         Settings.from_environment(here | {"MAILTLS_DISABLED_FEATURES": "exec,reloads"})
 
 
@@ -150,7 +148,11 @@ def test_preflight_asks_only_for_rights_that_the_resource_makes_use_of() -> None
     reloads = desired(workloads=(workload(UpdateStrategy.RELOAD, POSTFIX),))
     assert set(needed(reloads)) == {*needed(desired()), *OF_FEATURES[Feature.EXEC]}
     every = desired(
-        workloads=(workload(UpdateStrategy.RELOAD, POSTFIX), workload(UpdateStrategy.RESTART)),
+        workloads=(
+            workload(UpdateStrategy.RELOAD, POSTFIX),
+            workload(UpdateStrategy.RESTART),
+            workload(UpdateStrategy.EVICT),
+        ),
         probe=Probe(routes=frozenset({Route.PODS, Route.SERVICE})),
     )
     assert set(needed(every)) == set(NEEDED)

@@ -25,7 +25,7 @@ from mailtls.issuance import keys
 from mailtls.issuance.acme.account import Account
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Staged
-from mailtls.rollout import policy
+from mailtls.rollout import policy, reloads
 from mailtls.rollout.steps import ReloadPod, RollStep
 from mailtls.rollout.view import View
 
@@ -90,7 +90,7 @@ def _after(steps: int, *chosen: Act) -> list[Disturbance]:
 
 
 _STAGE = Secrets.stage
-_UNCAREFUL = tuple(_tells_all if check is policy.reloaded_pod_is_unverified else check for check in policy.CHECKS)
+_UNCAREFUL = tuple(_tells_all if check is reloads.reloaded_pod_is_unverified else check for check in policy.CHECKS)
 _LOST = Fault("ca", "lost answer", "order https://ca.test/order ")
 
 DEFECTS = {
@@ -105,7 +105,7 @@ DEFECTS = {
         Observer,
         "require_unchanged",
         lambda *_: None,
-        _after(250, *(act(World.spec, which, suspend=True) for which in range(3))),
+        _after(200, *(act(World.spec, which, suspend=True) for which in range(3))),
     ),
     "does not lead": (Leadership, "require", lambda _: None, _after(20, act(World.lose_leadership))),
     "is saved nowhere": (Secrets, "stage", _saves_another_key, []),

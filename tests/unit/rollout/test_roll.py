@@ -704,6 +704,7 @@ def test_checks_run_in_their_documented_order() -> None:
         "reloaded_pod_is_unverified",
         "restart_was_reverted",
         "restart_is_under_way",
+        "evicted_pods_are_unproven",
         "next_is_held_back",
         "workload_is_stale",
         "pod_is_unproven",

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, SMTP, all_serve, evidence, pod, progress, state, workload
-from mailtls.api.spec import Amount
+from mailtls.api.spec import Amount, UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll
-from mailtls.rollout.steps import PutOff, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.rollout.steps import EvictPod, PutOff, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.rollout.view import View
 from mailtls.rollout.waves import Wave, reloading, wave
 
@@ -123,3 +123,15 @@ def test_share_is_of_the_pods_that_there_should_be() -> None:
     view = View((found,), evidence(all_serve(OLD, *(each.name for each in pods))), NEW, planned(1, 50, share=True), NOW)
     assert len(reloading(view, found)) == 3
     assert wave(view, found, 3) == Wave(canary=1, most=4, proven=0, in_flight=3, total=8)
+
+
+def test_pod_that_never_started_is_awaited_and_not_evicted() -> None:
+    """It reads the certificate when it starts, and evicting it would only begin that anew."""
+    older = replace(pod("p0", ready=False), made_at=NOW - timedelta(hours=1), started_at=None)
+    found = state(older, of=workload(UpdateStrategy.EVICT))
+    plan = replace(planned(), certified_at=NOW - 60 * SECOND)
+    waiting = next_roll([found], {}, NEW, plan, NOW)
+    assert isinstance(waiting, WaitForPods)
+    assert waiting.finding.reason is Reason.POD_NOT_READY
+    crashed = state(replace(older, started_at=NOW - timedelta(minutes=30)), of=workload(UpdateStrategy.EVICT))
+    assert isinstance(next_roll([crashed], {}, NEW, plan, NOW), EvictPod)

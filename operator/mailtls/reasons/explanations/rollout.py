@@ -75,6 +75,12 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "before the kubelet's port 10250, or the konnectivity agents are gone. It is tried again with growing pauses "
         "until spec.rollout.timeout has passed.",
     ),
+    Reason.EVICTION_BLOCKED: Explanation(
+        "A PodDisruptionBudget does not allow the eviction of a pod now; the message says which one and why.",
+        "No action is needed where other pods are about to become ready: it is tried again with growing pauses until "
+        "spec.rollout.timeout has passed. Where the budget allows no disruption at all (maxUnavailable: 0, or a "
+        "minAvailable of all pods), change it with `kubectl edit pdb`, or delete the pod yourself.",
+    ),
     Reason.CONTAINER_NOT_FOUND: Explanation(
         "The pod has no container of the name that spec.workloads gives for a reload.",
         "Correct the container under reload or daemons. Where reload names none, the first container that mounts the "
