@@ -139,10 +139,18 @@ def pods_are_missing(view: View) -> RollStep | None:
         if len(state.living_pods) < state.replicas_wanted:
             message = (
                 f"{state.workload} has {len(state.living_pods)} of {state.replicas_wanted} pods; see its events "
-                "for why the others are not created."
+                f"for why the others are not created.{_leaving(state)}"
             )
             return view.wait_or_fail(Finding(Reason.POD_NOT_READY, message), str(state.workload))
     return None
+
+
+def _leaving(state: WorkloadState) -> str:
+    """Name a pod that is deleted and does not go: a StatefulSet makes no other one before."""
+    pod = next((pod for pod in state.pods if pod.terminating and pod.node), None)
+    if pod is None:
+        return ""
+    return f" Pod {pod.name} is being deleted; where node {pod.node} is lost, it stays until that Node is deleted."
 
 
 def on_its_way(step: RollStep) -> str:

@@ -136,7 +136,8 @@ def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256
     """Name what is missing for `pod` to prove the certificate on every port; empty when it is proven."""
     if not pod.ready:
         why = f" {pod.key_fault.message}" if pod.key_fault is not None else ""
-        message = f"Pod {pod.name} is not ready; see its events and log.{why}"
+        where = f" on node {pod.node}" if pod.node else ""
+        message = f"Pod {pod.name}{where} is not ready; see its events and log, and whether its node is Ready.{why}"
         return (Flaw(pod, Finding(Reason.POD_NOT_READY, message)),)
     if not state.workload.ports:
         return _unproven_by_annotation(pod, wanted_sha256)

@@ -554,6 +554,18 @@ def test_missing_pods_are_awaited_then_fail() -> None:
     assert failed_for(next_roll(states, seen_now, NEW, late, NOW)) is Reason.POD_NOT_READY
 
 
+def test_pods_of_a_lost_node_are_named_with_it() -> None:
+    """A pod that cannot go is no pod of the workload, and keeps a StatefulSet from making another."""
+    lost = replace(pod("p-1"), node="n-2", terminating=True)
+    step = next_roll([state(pod("p-0"), lost, wanted=2)], evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW)
+    assert isinstance(step, WaitForPods)
+    assert all(part in step.finding.message for part in ("has 1 of 2 pods", "Pod p-1", "node n-2"))
+    unready = replace(pod("p-1", ready=False), node="n-2")
+    step = next_roll([state(pod("p-0"), unready)], evidence(all_serve(NEW, "p-0")), NEW, progress(), NOW)
+    assert isinstance(step, WaitForPods)
+    assert "Pod p-1 on node n-2 is not ready" in step.finding.message
+
+
 def test_canary_refused_by_clients_spares_the_other_pods() -> None:
     """The new certificate is served, but no client would take it: the old one is better."""
     seen_now = evidence(all_serve(NEW, "p-0", reason=Reason.HOSTNAME_MISMATCH), all_serve(OLD, "p-1"))

@@ -1,0 +1,89 @@
+"""Accidents in the middle of a rollout, on the real cluster: it ends well, and nothing is rolled back for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.installation import SECRET, Installation
+from e2e.served import served_fingerprint
+from testbed.mailserver import PORTS, MailServer
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+
+if TYPE_CHECKING:
+    from testbed.api import Object
+
+pytestmark = pytest.mark.cluster
+
+ANNOTATION = f"mailtls.dev/certificate.{SECRET}"
+STATEFUL_SETS = "statefulsets.apps"
+SLOW = {"command": ["sh", "-c", "sleep 2; postfix reload"]}
+
+
+def test_rollout_ends_well_over_deleted_pods_scaling_a_changed_spec_and_a_renamed_workload(
+    installation: Installation,
+) -> None:
+    """Each comes while pods wait for their turn; a workload that is gone is named until the spec names another."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=4).deploy()
+    installation.start()
+    installation.apply(workloads=[slowly(postfix)])
+    installation.await_ready(within=90)
+
+    begin(installation, postfix, "over deleted pods")
+    installation.sandbox.delete("pods", "postfix-3")
+    installation.sandbox.delete("pods", "postfix-0")
+    finish(installation, postfix, 4)
+
+    begin(installation, postfix, "while it grows")
+    installation.sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"replicas": 6}})
+    finish(installation, postfix, 6)
+
+    begin(installation, postfix, "while it shrinks and the spec changes")
+    installation.sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"replicas": 2}})
+    installation.apply(workloads=[slowly(postfix)], probe={"interval": "2h"})
+    finish(installation, postfix, 2)
+
+    begin(installation, postfix, "while it is renamed")
+    installation.sandbox.delete(STATEFUL_SETS, postfix.name)
+    assert "StatefulSet/postfix does not exist" in installation.await_reason("WorkloadNotFound", within=60)["message"]
+    renamed = MailServer(installation.sandbox, postfix.host, name="relay", replicas=2).deploy()
+    installation.apply(workloads=[slowly(renamed)])
+    finish(installation, renamed, 2)
+    events = [each["event"] for each in installation.get()["status"]["history"]]
+    assert set(events) == {"Issued"}
+
+
+def slowly(postfix: MailServer) -> dict[str, Any]:
+    """Name a workload whose pods take two seconds each."""
+    return {"kind": postfix.kind, "name": postfix.name, "reload": SLOW}
+
+
+def begin(installation: Installation, postfix: MailServer, wish: str) -> None:
+    """Renew, and wait until the first pod has its turn."""
+    before = installation.fingerprint()
+    installation.renew(wish)
+    first = f"{postfix.name}-0"
+    installation.sandbox.wait_for("pods", first, lambda seen: noted(seen) not in {None, before}, within=60)
+
+
+def noted(pod: Object | None) -> str | None:
+    """The certificate that a pod was last told to load."""
+    return ((pod or {"metadata": {}})["metadata"].get("annotations") or {}).get(ANNOTATION)
+
+
+def finish(installation: Installation, postfix: MailServer, replicas: int) -> None:
+    """Wait until as many pods serve the certificate that is stored now, by the status and by what they show."""
+
+    def is_done(seen: Object | None) -> bool:
+        ready, status = condition_of(seen, "Ready"), (seen or {}).get("status", {})
+        fingerprints = [each.get("servedFingerprintSHA256") for each in status.get("endpoints", ())]
+        wanted = [installation.fingerprint()] * replicas * len(PORTS)
+        return ready is not None and ready["status"] == "True" and fingerprints == wanted
+
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done, within=120)
+    roots = installation.pebble.root()
+    staying = [each for each in postfix.pods() if "deletionTimestamp" not in each["metadata"]]
+    places = [(each["status"]["podIP"], port) for each in staying for port in PORTS.values()]
+    assert len(places) == replicas * len(PORTS)
+    assert {served_fingerprint(*place, postfix.host, roots) for place in places} == {installation.fingerprint()}
