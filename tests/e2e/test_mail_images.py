@@ -1,0 +1,162 @@
+"""Images that copy their certificate, poll its files and reload by themselves: stand-ins that do it as these do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from contracts.render import ROOT
+from contracts.snippets import objects
+from testbed import containers, trees
+from testbed.images import POSTFIX
+from testbed.mailserver import MailServer, is_rolled_out
+from testbed.sandbox import MAIL_SERVER_TLS
+
+if TYPE_CHECKING:
+    from e2e.installation import Installation
+    from testbed.api import Object
+    from testbed.cluster import Cluster
+    from testbed.sandbox import Sandbox
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers-image")]
+
+RESTART = {"RESTART_TAKES": "12"}
+"""Seconds; what is reloaded must serve the new certificate after ten."""
+STANDINS = Path(__file__).with_name("standins")
+BANNED_FOR = ("reject:", "improper command pipelining", "too many errors", "authentication failed")
+"""What fail2ban's filters of docker-mailserver (`postfix` with mode extra, `dovecot`) count against an address."""
+
+
+@pytest.fixture(scope="module")
+def servers(cluster: Cluster) -> str:
+    """The image with Dovecot, known to the cluster."""
+    containers.import_image(cluster.layout, trees.ensure_image())
+    return trees.IMAGE
+
+
+def deploy(installation: Installation, name: str, image: str, pod: Object, container: Object, **files: str) -> None:
+    """Run a stand-in as the Deployment that the image's chart makes; the Secret is there already."""
+    sandbox, host = installation.sandbox, installation.zone.host("mail")
+    script = (STANDINS / f"{name}.sh").read_text(encoding="utf-8")
+    data = {"start.sh": script, **files}
+    sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+    server = MailServer(sandbox, host, kind="Deployment", name=name, image=image, replicas=1, secret=None)
+    manifest = server.workload()
+    spec = manifest["spec"]["template"]["spec"]
+    (made,) = spec["containers"]
+    made |= {"command": ["bash", "/standin/start.sh"], **container}
+    made["volumeMounts"] = [*container["volumeMounts"], {"name": "standin", "mountPath": "/standin"}]
+    spec["volumes"] = [*pod["volumes"], {"name": "standin", "configMap": {"name": name}}]
+    sandbox.apply(manifest)
+    sandbox.wait_for("deployments.apps", name, is_rolled_out)
+
+
+def documented(installation: Installation, page: str) -> Object:
+    """The resource of a page, with the names of this test."""
+    found: Object = next(
+        each for place, each in objects() if place.startswith(f"{page}:") and each["kind"] == "MailServerTLS"
+    )
+    spec: dict[str, Any] = found["spec"]
+    spec["dnsNames"] = [installation.zone.host("mail")]
+    found["metadata"].pop("namespace", None)
+    return found
+
+
+def runs(sandbox: Sandbox, name: str) -> list[tuple[str, int]]:
+    """The pods, and how often their container was started again."""
+    pods = sandbox.objects("pods", f"app={name}")
+    return [(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in pods]
+
+
+def renewed_by_the_image_itself(installation: Installation, name: str, resource: Object) -> None:
+    """From the first certificate to the next: every port proves it, and no pod was replaced."""
+    sandbox, key = installation.sandbox, resource["metadata"]["name"]
+    before = runs(sandbox, name)
+    installation.await_ready(key, within=120)
+    secret = resource["spec"]["secretName"]
+    first = installation.fingerprint(secret)
+    installation.renew("again", key)
+    seen = installation.await_renewed("again", key, within=120)
+    assert installation.fingerprint(secret) != first
+    served = {each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]}
+    assert served == {installation.fingerprint(secret)}
+    assert runs(sandbox, name) == before
+
+
+def apply_first(installation: Installation, resource: Object) -> None:
+    """Have the Secret before the image starts, as these images do not start without."""
+    installation.start()
+    installation.sandbox.apply(resource)
+    secret = resource["spec"]["secretName"]
+    installation.sandbox.wait_for("secrets", secret, lambda seen: seen is not None)
+
+
+def test_docker_mailserver_takes_the_certificate_by_its_own_changedetector(installation: Installation) -> None:
+    """It copies and reloads by itself; postscreen makes the probe wait, and nothing in the log would have it banned."""
+    resource = documented(installation, "docker-mailserver.md")
+    resource["spec"]["workloads"] = [
+        each | {"name": "docker-mailserver"} for each in resource["spec"]["workloads"] if each["preset"] == "postfix"
+    ]
+    apply_first(installation, resource)
+    mounted = "/tmp/dms/custom-certs"
+    env = {"SSL_CERT_PATH": f"{mounted}/tls.crt", "SSL_KEY_PATH": f"{mounted}/tls.key"}
+    container = {
+        "env": [{"name": name, "value": value} for name, value in (env | host_of(installation)).items()],
+        "volumeMounts": [{"name": "certificate", "mountPath": mounted, "readOnly": True}],
+    }
+    volume = {"name": "certificate", "secret": {"secretName": resource["spec"]["secretName"]}}
+    deploy(installation, "docker-mailserver", POSTFIX, {"volumes": [volume]}, container)
+    renewed_by_the_image_itself(installation, "docker-mailserver", resource)
+    sandbox = installation.sandbox
+    sandbox.annotate(MAIL_SERVER_TLS, "mail", mailtls_dev__probe="deep-1")
+    sandbox.wait_for(MAIL_SERVER_TLS, "mail", lambda seen: bool(seen and seen["status"].get("deepProbeTime")))
+    (pod,) = sandbox.objects("pods", "app=docker-mailserver")
+    log = sandbox.logs(pod["metadata"]["name"])
+    assert [line for line in log.splitlines() if any(words in line for words in BANNED_FOR)] == []
+
+
+def test_mailu_takes_the_certificate_by_its_own_certwatcher(installation: Installation, servers: str) -> None:
+    """The chart renames the Secret's entries in the volume; the front notices other files and reloads."""
+    resource = documented(installation, "mailu.md")
+    resource["spec"]["workloads"] = [
+        {
+            **each,
+            "name": "mailu-front",
+            "ports": [port for port in each["ports"] if port["protocol"] in {"imap", "pop3"}],
+        }
+        for each in resource["spec"]["workloads"]
+    ]
+    apply_first(installation, resource)
+    items = [{"key": "tls.crt", "path": "cert.pem"}, {"key": "tls.key", "path": "key.pem"}]
+    volume = {"name": "certs", "secret": {"secretName": resource["spec"]["secretName"], "items": items}}
+    container = {
+        "volumeMounts": [{"name": "certs", "mountPath": "/certs"}],
+        "ports": [],
+        "readinessProbe": {"tcpSocket": {"port": 993}, "periodSeconds": 1},
+    }
+    deploy(installation, "mailu-front", servers, {"volumes": [volume]}, container)
+    renewed_by_the_image_itself(installation, "mailu-front", resource)
+
+
+def test_zimbra_takes_the_certificate_by_the_script_of_its_page(installation: Installation) -> None:
+    """It is away for longer than a reload may take, and is waited for."""
+    resource = documented(installation, "zimbra.md")
+    (workload,) = resource["spec"]["workloads"]
+    workload["ports"] = [port for port in workload["ports"] if port["protocol"] == "smtp"]
+    apply_first(installation, resource)
+    container = {
+        "env": [{"name": name, "value": value} for name, value in (host_of(installation) | RESTART).items()],
+        "volumeMounts": [{"name": "certs", "mountPath": "/certs"}],
+    }
+    volume = {"name": "certs", "secret": {"secretName": resource["spec"]["secretName"]}}
+    text = (ROOT / "docs" / "zimbra.md").read_text(encoding="utf-8")
+    script = text.partition("```sh\n")[2].partition("```")[0]
+    deploy(installation, "zimbra", POSTFIX, {"volumes": [volume]}, container, **{"deploy-certificate": script})
+    renewed_by_the_image_itself(installation, "zimbra", resource)
+
+
+def host_of(installation: Installation) -> dict[str, str]:
+    """The variable by which the image of the tests knows its name."""
+    return {"TLS_NAME": installation.zone.host("mail")}
