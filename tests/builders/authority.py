@@ -1,9 +1,12 @@
 """A CA in memory, and the Secrets that cert-manager makes of what it issues."""
 
+import json
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from mailtls.api.reading.document import Json
 
 DAY = timedelta(days=1)
+RECORDED: Final[Json] = json.loads(Path(__file__).with_name("cert_manager.json").read_text(encoding="utf-8"))
+"""What the real cert-manager was seen to write."""
 SERVER_AUTH = (ExtendedKeyUsageOID.SERVER_AUTH,)
 
 
@@ -66,25 +71,25 @@ class Authority:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
 
 
-def cert_manager_secret(namespace: str, name: str, issued: Issued, ca_pem: str = "") -> Json:
-    """The Secret as cert-manager 1.x applies it: annotations of the Certificate and its issuer, and no owner."""
-    notes = {
-        "cert-manager.io/alt-names": "mx.example.test",
-        "cert-manager.io/certificate-name": "mx-cert",
-        "cert-manager.io/common-name": "",
-        "cert-manager.io/ip-sans": "",
-        "cert-manager.io/issuer-group": "",
-        "cert-manager.io/issuer-kind": "ClusterIssuer",
-        "cert-manager.io/issuer-name": "letsencrypt",
-        "cert-manager.io/uri-sans": "",
-    }
-    labels = {"controller.cert-manager.io/fao": "true"}
+def cert_manager_secret(
+    namespace: str, name: str, issued: Issued, ca_pem: str = "", *, temporary: bool = False
+) -> Json:
+    """The Secret as cert-manager applies it: annotations of the Certificate and its issuer, one label, and no owner.
+
+    The temporary one, which it may put in while it waits for the issuer, says nothing of the issuer.
+    """
     data = {"tls.crt": issued.chain, "tls.key": issued.key} | ({"ca.crt": ca_pem} if ca_pem else {})
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "annotations": dict(RECORDED["annotationsOfTheTemporary" if temporary else "annotations"]),
+        "labels": dict(RECORDED["labels"]),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": name, "namespace": namespace, "annotations": notes, "labels": labels},
+        "type": RECORDED["type"],
+        "metadata": meta,
         "data": {entry: b64encode(text.encode()).decode() for entry, text in data.items()},
     }
 

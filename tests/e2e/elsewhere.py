@@ -5,28 +5,46 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from builders.authority import DAY, Authority, Issued, cert_manager_secret
+from builders.authority import DAY, RECORDED, Authority, Issued, cert_manager_secret
 from e2e.installation import SECRET, Installation
 from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
     from testbed.api import Object
+    from testbed.sandbox import Sandbox
 
-MANAGER = "cert-manager-certificates-issuing"
 WITHIN = 60.0
 
 
-def write(installation: Installation, issued: Issued, **data: str) -> Object:
+def write(installation: Installation, issued: Issued, *, temporary: bool = False, **data: str) -> Object:
     """Apply a pair as cert-manager does: server-side, by its own field manager, all at once."""
-    body = cert_manager_secret(installation.sandbox.name, SECRET, issued)
+    body = cert_manager_secret(installation.sandbox.name, SECRET, issued, temporary=temporary)
     body["data"] |= data
     path = f"/api/v1/namespaces/{installation.sandbox.name}/secrets/{SECRET}"
     apply = "application/apply-patch+yaml"
     written: Object = installation.sandbox.api.request(
-        "PATCH", path, body=body, kind=apply, fieldManager=MANAGER, force="true"
+        "PATCH", path, body=body, kind=apply, fieldManager=RECORDED["manager"], force="true"
     )
     return written
+
+
+def define(sandbox: Sandbox, group: str, kind: str, version: str = "v1") -> str:
+    """Make a kind of somebody else's known to the API server, with any content; gives what `Sandbox.get` calls it."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    spec = {
+        "group": group,
+        "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+        "scope": "Namespaced",
+        "versions": [served],
+    }
+    resource = f"{plural}.{group}"
+    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    sandbox.apply({**definition, "metadata": {"name": resource}, "spec": spec})
+    sandbox.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", resource)
+    return resource
 
 
 def trusting(installation: Installation, authority: Authority) -> dict[str, str]:

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from e2e.elsewhere import define
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,24 +25,6 @@ if TYPE_CHECKING:
 GROUP = "external-secrets.io"
 RESOURCE = f"externalsecrets.{GROUP}"
 _MARKS = f"reconcile.{GROUP}"
-_DEFINITION = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": RESOURCE},
-    "spec": {
-        "group": GROUP,
-        "names": {"kind": "ExternalSecret", "plural": "externalsecrets", "singular": "externalsecret"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -54,8 +38,7 @@ class ExternalSecret:
     @classmethod
     def create(cls, sandbox: Sandbox, name: str, target: str) -> Self:
         """Apply it, by the default policy: the Secret is owned by it."""
-        sandbox.apply(_DEFINITION)
-        sandbox.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", RESOURCE)
+        define(sandbox, GROUP, "ExternalSecret")
         spec = {"target": {"name": target, "creationPolicy": "Owner", "template": {"type": "kubernetes.io/tls"}}}
         sandbox.apply({"apiVersion": f"{GROUP}/v1", "kind": "ExternalSecret", "metadata": {"name": name}, "spec": spec})
         return cls(sandbox, name, target)

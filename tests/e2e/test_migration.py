@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from builders.authority import DAY, Authority, Issued
-from e2e.elsewhere import await_fingerprint, await_served, trusting
+from builders.authority import DAY, RECORDED, Authority, Issued
+from e2e.elsewhere import await_fingerprint, await_served, define, trusting, write
 from e2e.external_secrets import ExternalSecret
 from e2e.limited import kubeconfig_of
 from e2e.walkthrough import Page
 from testbed.layout import NODE_ADDRESS
-from testbed.mailserver import MailServer
-from testbed.sandbox import condition_of
+from testbed.mailserver import MailServer, is_rolled_out
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from e2e.installation import Installation
     from testbed.api import Object
+    from testbed.sandbox import Sandbox
     from testbed.zones import NameServer
 
 pytestmark = pytest.mark.cluster
@@ -150,6 +154,85 @@ def account(name: str) -> tuple[Object, Object]:
 def served(installation: Installation) -> set[str]:
     """The certificates that pods were seen to serve."""
     return {each["servedFingerprintSHA256"] for each in installation.get()["status"]["endpoints"]}
+
+
+def test_cert_managers_renewals_reach_the_pods_beside_reloader_and_without_it(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """The page about it, from the temporary certificate on; then cert-manager goes, and comes back."""
+    authority, host, sandbox = Authority(), installation.zone.host("mx1"), installation.sandbox
+    installation.more = trusting(installation, authority)
+    reader = page(installation, "from-cert-manager.md", tmp_path, workload=False)
+    reader.environment = cmctl(tmp_path)
+    certificate = define(sandbox, "cert-manager.io", "Certificate")
+    sandbox.apply({"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "mx-cert"}})
+    written = write(installation, Authority("cert-manager.local").issue(host), temporary=True)
+    assert written["metadata"]["managedFields"][0]["manager"] == RECORDED["manager"]
+    workload = MailServer(sandbox, host).workload()
+    workload["metadata"]["annotations"] = {"reloader.stakater.com/auto": "true"}
+    sandbox.apply(workload)
+    sandbox.wait_for("statefulsets.apps", "postfix", is_rolled_out)
+    installation.start()
+    first = authority.issue(host, begins=dt.datetime.now(dt.UTC) - 10 * DAY)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(reader.follow, "The first time")
+        refused = sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: condition_of(seen, "Issued") is not None)
+        assert refused is not None
+        assert "cert-manager's temporary certificate" in message(refused)
+        write(installation, first)
+        assert "written by cert-manager (Certificate mx-cert, issuer letsencrypt)" in following.result()
+
+    pods, second = restarts(installation), authority.issue(host, begins=dt.datetime.now(dt.UTC) - 5 * DAY)
+    write(installation, second)
+    as_reloader(sandbox, second)
+    sandbox.wait_for("statefulsets.apps", "postfix", is_rolled_out)
+    await_served(installation, second)
+    restarted = restarts(installation)
+    assert not {uid for uid, _ in pods} & {uid for uid, _ in restarted}, "Reloader replaces every pod"
+
+    reader.follow("Reloader")
+    assert "annotations" not in sandbox.get("statefulsets.apps", "postfix")["metadata"]
+    third = authority.issue(host)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write, installation, third)
+        reader.follow("See a renewal")
+    await_served(installation, third)
+    assert restarts(installation) == restarted
+
+    assert reader.follow("Back again").startswith("certificate.cert-manager.io")
+    assert sandbox.find(certificate, "mx-cert") is None
+    hand_over(installation, tmp_path, third)
+    Page(installation, "external.md", tmp_path / "back").follow("From mailtls to another issuer")
+    fourth = authority.issue(host)
+    write(installation, fourth)
+    assert "written by cert-manager" in message(await_served(installation, fourth))
+    assert restarts(installation) == restarted
+    assert sandbox.get("secrets", "mx-tls")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "mailtls"
+    assert installation.pebble.orders() == 0
+    reader.expect_all_followed()
+
+
+def cmctl(folder: Path) -> dict[str, str]:
+    """A path with the command line of cert-manager, which the test itself stands for."""
+    program = folder / "bin" / "cmctl"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\n[ "$1 $2" = "renew mx-cert" ]\n', encoding="utf-8")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def as_reloader(sandbox: Sandbox, issued: Issued) -> None:
+    """Patch the pod template as Reloader 2.2 was seen to: a variable of the container with a hash of the Secret."""
+    variable = {"name": "STAKATER_MX_TLS_SECRET", "value": hashlib.sha1(issued.chain.encode()).hexdigest()}  # noqa: S324
+    containers = [{"name": "postfix", "env": [variable]}]
+    path = f"/apis/apps/v1/namespaces/{sandbox.name}/statefulsets/postfix"
+    sandbox.api.request(
+        "PATCH",
+        path,
+        body={"spec": {"template": {"spec": {"containers": containers}}}},
+        kind="application/strategic-merge-patch+json",
+        fieldManager="Reloader",
+    )
 
 
 def test_what_external_secrets_writes_reaches_the_pods_of_two_resources_and_is_handed_over(
