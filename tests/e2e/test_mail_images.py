@@ -96,8 +96,10 @@ def apply_first(installation: Installation, resource: Object) -> None:
 def test_docker_mailserver_takes_the_certificate_by_its_own_changedetector(installation: Installation) -> None:
     """It copies and reloads by itself; postscreen makes the probe wait, and nothing in the log would have it banned."""
     resource = documented(installation, "docker-mailserver.md")
-    resource["spec"]["workloads"] = [
-        each | {"name": "docker-mailserver"} for each in resource["spec"]["workloads"] if each["preset"] == "postfix"
+    (workload,) = resource["spec"]["workloads"]
+    workload["name"] = "docker-mailserver"
+    workload["daemons"] = [
+        each | {"container": "postfix"} for each in workload["daemons"] if each["preset"] == "postfix"
     ]
     apply_first(installation, resource)
     mounted = "/tmp/dms/custom-certs"
