@@ -11,16 +11,20 @@ from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from testbed.api import Object
     from testbed.sandbox import Sandbox
 
 WITHIN = 60.0
 
 
-def write(installation: Installation, issued: Issued, *, temporary: bool = False, **data: str) -> Object:
-    """Apply a pair as cert-manager does: server-side, by its own field manager, all at once."""
+def write(
+    installation: Installation, issued: Issued, instead: Mapping[str, str] | None = None, *, temporary: bool = False
+) -> Object:
+    """Apply a pair as cert-manager does: server-side, by its own field manager; `instead` replaces entries."""
     body = cert_manager_secret(installation.sandbox.name, SECRET, issued, temporary=temporary)
-    body["data"] |= data
+    body["data"] |= instead or {}
     path = f"/api/v1/namespaces/{installation.sandbox.name}/secrets/{SECRET}"
     apply = "application/apply-patch+yaml"
     written: Object = installation.sandbox.api.request(

@@ -43,6 +43,8 @@ class Installation:
     replicas: dict[str, OperatorProcess] = field(default_factory=dict)
     more: dict[str, str] = field(default_factory=dict)
     """Settings of one test, which go before the others."""
+    mounts: dict[str, Path] = field(default_factory=dict)
+    """What its replicas see in place of files of the machine."""
 
     def __post_init__(self) -> None:
         """Store what the settings refer to."""
@@ -55,7 +57,9 @@ class Installation:
         """A replica, started or not; its name is its identity in the election, so a restart need not wait."""
         if name not in self.replicas:
             log = self.folder / f"{name}.log"
-            self.replicas[name] = OperatorProcess(self._environment(name), self.folder / "resolv.conf", log)
+            self.replicas[name] = OperatorProcess(
+                self._environment(name), self.folder / "resolv.conf", log, mounts=self.mounts
+            )
         return self.replicas[name]
 
     def start(self, name: str = "mailtls-0") -> OperatorProcess:

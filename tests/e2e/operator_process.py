@@ -24,7 +24,8 @@ _GRACE = 10.0
 _PORTS = range(20_000, 32_000)  # below those that the kernel hands out to clients
 
 # A mount namespace of its own gives the process the resolver that a pod has.
-_IN_A_POD = ("unshare", "--mount", "sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"')
+_BIND = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
+_IN_A_POD = ("unshare", "--mount", "sh", "-ec", _BIND, "sh")
 
 
 @dataclass
@@ -35,6 +36,8 @@ class OperatorProcess:
     resolver: Path
     log: Path
     module: str = MODULE
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    """What it sees in place of files of the machine, by their path."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self, *, module: str | None = None, **extra: str) -> OperatorProcess:
@@ -42,7 +45,9 @@ class OperatorProcess:
         source = project_folder()
         environment = {**os.environ, **self.environment, **extra}
         environment["PYTHONPATH"] = f"{source / 'operator'}{os.pathsep}{source / 'tests'}"
-        command = [*_IN_A_POD, str(self.resolver), sys.executable, "-m", module or self.module, "run"]
+        mounts = {"/etc/resolv.conf": self.resolver, **self.mounts}
+        places = [place for target, source in mounts.items() for place in (str(source), target)]
+        command = [*_IN_A_POD, *places, "--", sys.executable, "-m", module or self.module, "run"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True

@@ -14,6 +14,7 @@ from builders.authority import DAY, Authority, Issued, cert_manager_secret
 from e2e.elsewhere import WITHIN, await_refused, await_served, begin, write
 from e2e.installation import SECRET, Installation
 from e2e.limited import ACCOUNT, limit
+from testbed.layout import project_folder
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
+STAGING_ROOTS = project_folder() / "operator" / "mailtls" / "probe" / "tls" / "letsencrypt-staging.pem"
 SECRETS = 5_000
 MOST_MEMORY = 20.0  # MiB, for all of them
 
@@ -54,7 +56,13 @@ def test_cert_managers_renewals_reach_every_pod_and_bad_pairs_none_without_a_rig
     """An installation with the chart's value for this alone follows renewals, and leaves what is bad in the Secret."""
     limit(installation, tmp_path, "features.issuance=false")
     assert may_write_secrets(installation) == []
-    authority, host = Authority(), installation.zone.host("mx")
+    authority, host, staging = (
+        Authority(),
+        installation.zone.host("mx"),
+        Authority("Root of Let's Encrypt's staging CA"),
+    )
+    (tmp_path / "staging.pem").write_text(staging.root_pem, encoding="utf-8")
+    installation.mounts = {str(STAGING_ROOTS): tmp_path / "staging.pem"}
     first = begin(installation, authority, host)
     operator = installation.start()
     await_served(installation, first)
@@ -75,9 +83,10 @@ def test_cert_managers_renewals_reach_every_pod_and_bad_pairs_none_without_a_rig
         ("WrongCertificatePurpose", authority.issue(host, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]), {}),
         ("IncompleteChain", Authority("Another").issue(host), {}),
         ("CertificateWorse", authority.issue(host, begins=now - 30 * DAY), {}),
+        ("StagingCertificate", staging.issue(host), {}),
     ]
-    for reason, pair, data in bad:
-        written = write(installation, pair, **data)
+    for reason, pair, instead in bad:
+        written = write(installation, pair, instead)
         await_refused(installation, reason, renewed)
         assert installation.sandbox.get("secrets", SECRET) == written
 
