@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
+from mailtls.api.daemon import SignalName
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.spec import KEY_SIZES, Defaults, parse
@@ -168,6 +169,8 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
     [
         ("spec.workloads[].preset", Software),
         ("spec.workloads[].daemons[].preset", Software),
+        ("spec.workloads[].daemons[].signal", SignalName),
+        ("spec.workloads[].reload.signal", SignalName),
         ("spec.workloads[].kind", WorkloadKind),
         ("spec.workloads[].updateStrategy", UpdateStrategy),
         ("spec.rollout.onFailure", OnFailure),

@@ -71,11 +71,11 @@ class Features:
     def refusals(self, desired: Desired) -> tuple[Finding, ...]:
         """Return a finding for each feature that a resource uses and that is off."""
         strategies = {workload.update_strategy for workload in desired.workloads}
-        commands = {command for workload in desired.workloads for command in workload.commands}
+        is_custom = any(_is_custom(workload) for workload in desired.workloads)
         used = {
             Feature.ISSUANCE: not desired.is_external,
             Feature.EXEC: UpdateStrategy.RELOAD in strategies,
-            Feature.CUSTOM_RELOADS: not commands <= _PRESET_RELOADS and Feature.EXEC not in self.off,
+            Feature.CUSTOM_RELOADS: is_custom and Feature.EXEC not in self.off,
             Feature.RESTARTS: UpdateStrategy.RESTART in strategies,
             Feature.EVICTIONS: UpdateStrategy.EVICT in strategies,
             Feature.SERVICES: Route.SERVICE in desired.probe.routes,
@@ -87,8 +87,7 @@ class Features:
         """Say why no pod of a workload is reloaded; None where it may be."""
         if (off := self.refusal(Feature.EXEC)) is not None:
             return off
-        is_custom = not _PRESET_RELOADS.issuperset(workload.commands)
-        return self.refusal(Feature.CUSTOM_RELOADS) if is_custom else None
+        return self.refusal(Feature.CUSTOM_RELOADS) if _is_custom(workload) else None
 
     def restart_refusal(self, workload: Workload) -> Finding | None:
         """Say why a workload is not restarted, nor one of its pods replaced; None where it may be."""
@@ -100,6 +99,11 @@ class Features:
             "features.restarts is false in the Helm values. Set it to true or run kubectl rollout restart yourself."
         )
         return Finding(off.reason, message)
+
+
+def _is_custom(workload: Workload) -> bool:
+    """Whether pods are reloaded by anything but commands of presets; whom a signal goes to is the resource's choice."""
+    return any(daemon.signal or daemon.command not in _PRESET_RELOADS for daemon in workload.reloaded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
+from mailtls.api.daemon import Daemon
 from mailtls.hostname import dialled
 from mailtls.maildomain.facts import MailDomain
 from mailtls.pki.certificate import KeyAlgorithm
@@ -55,20 +56,6 @@ class UpdateStrategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
-    """One server in the pods of a workload; its preset has filled in at parsing what the spec leaves out.
-
-    `command` makes it read its certificate again, run by exec in `container`; empty: nothing is run. `container` None
-    means: the first container that mounts the Secret. `name` is what messages call it.
-    """
-
-    name: str
-    ports: tuple[Port, ...]
-    command: tuple[str, ...] = ()
-    container: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Workload:
     """A workload that serves the Secret, and the daemons in each of its pods, in the order of their reloads."""
 
@@ -86,9 +73,9 @@ class Workload:
         return tuple(port for daemon in self.daemons for port in daemon.ports)
 
     @property
-    def commands(self) -> tuple[tuple[str, ...], ...]:
-        """The commands that reload a pod, in their order; empty where there is none."""
-        return tuple(daemon.command for daemon in self.daemons if daemon.command)
+    def reloaded(self) -> tuple[Daemon, ...]:
+        """The daemons that are reloaded, in their order; none where they watch their files, or are restarted."""
+        return tuple(daemon for daemon in self.daemons if daemon.command or daemon.signal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Workload, WorkloadKind
 from mailtls.reasons.reason import Finding
+
+
+class ProcessScope(StrEnum):
+    """Whose processes a container sees: its own, those of all containers of its pod, or those of the node."""
+
+    CONTAINER = "Container"
+    POD = "Pod"
+    NODE = "Node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,7 @@ class PodState:
     terminating: bool = False
     reloaded_sha256: str | None = None
     readers: tuple[Reader, ...] = ()
+    process_scope: ProcessScope = ProcessScope.CONTAINER
     ready_at: datetime | None = None
     run: str = ""
     started_at: datetime | None = None

@@ -30,6 +30,7 @@ from mailtls.kube.mounts import (
 from mailtls.kube.pods import children, is_running, run_of, started_at, time_of
 from mailtls.kube.workload import (
     PodState,
+    ProcessScope,
     Reader,
     WorkloadState,
     is_rolled,
@@ -271,6 +272,7 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         reloaded_sha256=_noted(pod, certificate_annotation(secret_name)),
         template_sha256=_noted(pod, restart_annotation(secret_name)),
         readers=readers,
+        process_scope=_process_scope(pod["spec"]),
         ready_at=time_of(readiness.get("lastTransitionTime")),
         run=run_of(metadata["uid"], status),
         started_at=_first([started_at(status, container) for container in containers]),
@@ -280,6 +282,12 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         key_fault=key_fault(pod["spec"], secret_name),
         node=pod["spec"].get("nodeName") or "",
     )
+
+
+def _process_scope(pod_spec: Json) -> ProcessScope:
+    if pod_spec.get("hostPID"):
+        return ProcessScope.NODE
+    return ProcessScope.POD if pod_spec.get("shareProcessNamespace") else ProcessScope.CONTAINER
 
 
 def _first(moments: list[datetime | None]) -> datetime | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from mailtls.api.daemon import Daemon
 from mailtls.api.spec import UpdateStrategy
 from mailtls.context import Context
 from mailtls.kube.mounts import KEPT_SINCE_START
@@ -153,15 +154,17 @@ def _leaving(state: WorkloadState) -> str:
     return f" Pod {pod.name} is being deleted; where node {pod.node} is lost, it stays until that Node is deleted."
 
 
+def _reloading(daemon: Daemon) -> str:
+    return f"sends {daemon.signal}" if daemon.signal else f"runs `{shorten(printable(' '.join(daemon.command)))}`"
+
+
 def on_its_way(step: RollStep) -> str:
     """Say what a step does that may take its time: it is reported before it is taken."""
     match step:
         case ReloadPod(_, pod):
             containers = list(dict.fromkeys(reader.container for _, reader in step.due if reader.container))
             what = f"container{'s' if len(containers) > 1 else ''} {' and '.join(containers)} of " if containers else ""
-            commands = (daemon.command for daemon, _ in step.due if daemon.command)
-            written = " and ".join(f"`{shorten(printable(' '.join(command)))}`" for command in commands)
-            run = f", then runs {written}" if written else ""
+            run = "".join(f", then {_reloading(daemon)}" for daemon, _ in step.due if daemon.command or daemon.signal)
             return f"Waits for {what}pod {pod.name} to see the new certificate{run}."
         case RestartWorkload(workload):
             return f"{workload} is asked to replace its pods."

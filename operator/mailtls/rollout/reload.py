@@ -7,8 +7,8 @@ from threading import Event
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from mailtls.api.daemon import Daemon
 from mailtls.api.resource import certificate_annotation
-from mailtls.api.spec import Daemon
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.mounts import sub_path_mount
 from mailtls.kube.workload import PodState, Reader
@@ -17,6 +17,7 @@ from mailtls.net.backoff import FILE
 from mailtls.net.effects import Interrupted
 from mailtls.pki.loading import certificates
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.signals import not_sent, obstacle, sending
 from mailtls.rollout.steps import ReloadPod
 
 CONFLICT = 409
@@ -88,7 +89,7 @@ class _Visit:
     @property
     def _patience(self) -> float:
         """Seconds for each command: all of a pod together have no more than one alone."""
-        return COMMAND_TIMEOUT / max(1, len(self.step.workload.commands))
+        return COMMAND_TIMEOUT / max(1, len(self.step.workload.reloaded))
 
     def wake_kubelet(self) -> Finding | None:
         """Annotate the pod: any change of a pod makes its kubelet look at the Secret at once."""
@@ -144,7 +145,8 @@ class _Visit:
     def run_commands(self) -> Finding | None:
         """Run the reload commands in their order; some daemons have none, as they watch their files themselves."""
         for daemon, reader in self.step.due:
-            if daemon.command and (fault := self._run(daemon, reader.container)) is not None:
+            is_reloaded = daemon.command or daemon.signal
+            if is_reloaded and (fault := self._run(daemon, reader.container)) is not None:
                 return fault
         return None
 
@@ -152,8 +154,12 @@ class _Visit:
         if container is None:
             message = f"Pod {self.pod.name} has no container that mounts the certificate; name one in spec.workloads."
             return Finding(Reason.CONTAINER_NOT_FOUND, message)
+        if wrong := obstacle(daemon, self.pod.process_scope):
+            return Finding(Reason.RELOAD_FAILED, f"{self._named(daemon, container)} was not tried: {wrong}")
         try:
-            executed, is_limited = self._run_limited(daemon.command, container)
+            executed, is_limited = self._run_limited(
+                sending(daemon.signal) if daemon.signal else daemon.command, container
+            )
             if executed.exit_code == 0:
                 return None
             if self._is_gone():
@@ -227,7 +233,8 @@ class _Visit:
         return Finding(Reason.FILE_NOT_UPDATED, message)
 
     def _reload_failed(self, daemon: Daemon, container: str, executed: Executed, *, is_limited: bool) -> Finding:
-        written = printable(" ".join(daemon.command))
+        if daemon.signal and (hint := not_sent(executed, container, self.pod.process_scope)):
+            return Finding(Reason.RELOAD_FAILED, f"{self._named(daemon, container)} was not sent: {hint}")
         if is_limited and executed.exit_code in ENDED_BY_LIMITER:
             how = f"did not end within {self._patience:g} seconds and was ended"
         elif executed.exit_code is None:
@@ -235,8 +242,12 @@ class _Visit:
         else:
             how = f"ended with exit code {executed.exit_code}"
         said = printable(executed.stderr or executed.stdout) or "it said nothing"
-        message = f"`{written}` of {daemon.name} in container {container} of pod {self.pod.name} {how}: {said}"
-        return Finding(Reason.RELOAD_FAILED, message)
+        return Finding(Reason.RELOAD_FAILED, f"{self._named(daemon, container)} {how}: {said}")
+
+    def _named(self, daemon: Daemon, container: str) -> str:
+        """Write what is run, for whom and where."""
+        what = str(daemon.signal) if daemon.signal else f"`{printable(' '.join(daemon.command))}` of {daemon.name}"
+        return f"{what} {'from' if daemon.signal else 'in'} container {container} of pod {self.pod.name}"
 
 
 def _cannot_run(executed: Executed) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mailtls.api.daemon import Daemon, Signal, SignalName
 from mailtls.api.installation import AllowedNames, Feature, Features
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.acme import default_acme
@@ -16,7 +17,6 @@ from mailtls.api.spec import (
     NO_CA,
     Acme,
     Approval,
-    Daemon,
     DataRef,
     Key,
     PrivateKeyPolicy,
@@ -213,7 +213,21 @@ def test_daemons_of_one_workload_keep_their_order_and_each_its_own_settings() ->
         Daemon("filter", (Port(10025, TlsMode.START_TLS, TlsPolicy.ENFORCED),), ("sh", "-c", "kill -HUP 7"), "mta"),
     )
     assert [each.port for each in found.ports] == [25, 465, 587, 143, 993, 10025]
-    assert found.commands == (("postfix", "reload"), ("doveadm", "reload"), ("sh", "-c", "kill -HUP 7"))
+    assert found.reloaded == found.daemons
+
+
+def test_signal_takes_the_place_of_the_command() -> None:
+    """In the short form and for a daemon; the preset's command is left out."""
+    to_master = {"container": "tools", "signal": "HUP", "process": "master"}
+    short = {"kind": "StatefulSet", "name": "mx", "reload": to_master}
+    spec = {"workloads": [short, *with_daemons(DOVECOT, POSTFIX | to_master)["workloads"]]}
+    one, several = parse(resource(spec), Defaults(SOLVERS, INSTALLATION)).workloads
+    ports, signal = PRESETS[Software.POSTFIX].ports, Signal(SignalName.HUP, "master")
+    assert one.daemons == (Daemon("postfix", ports, (), "tools", signal),)
+    assert several.daemons[1] == one.daemons[0]
+    assert several.reloaded == several.daemons
+    assert refusal(with_daemons(POSTFIX | to_master | {"signal": "TERM"})).endswith("write one of HUP, USR1, USR2.")
+    assert "name of a program such as master" in refusal(with_daemons(POSTFIX | to_master | {"process": "a b"}))
 
 
 def test_daemons_that_are_restarted_have_no_commands() -> None:
@@ -221,7 +235,7 @@ def test_daemons_that_are_restarted_have_no_commands() -> None:
     spec = with_daemons(POSTFIX, {"container": "smtpd", "preset": "opensmtpd"}, updateStrategy="Restart")
     spec["workloads"][0]["daemons"][1]["ports"] = [{"port": 2525, "tlsMode": "StartTLS"}]
     (found,) = parse(resource(spec), Defaults(SOLVERS, INSTALLATION)).workloads
-    assert (found.commands, [each.container for each in found.daemons]) == ((), ["mta", "smtpd"])
+    assert (found.reloaded, [each.container for each in found.daemons]) == ((), ["mta", "smtpd"])
 
 
 @pytest.mark.parametrize(
@@ -240,7 +254,7 @@ def test_daemons_that_are_restarted_have_no_commands() -> None:
         (with_daemons(DOVECOT, {"container": "mta", "preset": "generic"}), "daemons[1].ports: the ports of a generic"),
         (with_daemons(POSTFIX | {"name": "A B"}), "daemons[0].name: write a name"),
         (with_daemons(POSTFIX | {"preset": "opensmtpd"}), "daemons: a daemon has no command"),
-        (with_daemons(POSTFIX | {"command": ["true"]}, updateStrategy="None"), "daemons: the commands would never"),
+        (with_daemons(POSTFIX | {"command": ["true"]}, updateStrategy="None"), "daemons: nothing would be reloaded"),
         (with_daemons(*[POSTFIX] * 9), "daemons: list 8 at most"),
     ],
 )
@@ -637,7 +651,7 @@ def test_command_may_hold_any_text() -> None:
     """Arguments of a shell have line ends and may be empty; only NUL cannot be passed."""
     written: Json = {"kind": "DaemonSet", "name": "mx", "reload": {"command": ["sh", "-c", "a\nb", ""]}}
     (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
-    assert workload.commands == (("sh", "-c", "a\nb", ""),)
+    assert workload.daemons[0].command == ("sh", "-c", "a\nb", "")
     written["reload"]["command"][3] = "\0"
     assert "no NUL" in refusal({"workloads": [written]})
 

@@ -11,9 +11,10 @@ from builders.whole_reconcile import WholeReconcile
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
+from mailtls.api.daemon import Daemon, Signal, SignalName
 from mailtls.api.installation import Feature, Features
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Daemon, Probe, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.cli.preflight import serving
 from mailtls.cli.preflight.place import Place
 from mailtls.domains.execute import DomainChecking
@@ -28,6 +29,7 @@ from mailtls.verification.decide import FindRoutes
 from mailtls.verification.find_routes import RouteFinding
 
 POSTFIX = Daemon("postfix", (), ("postfix", "reload"))
+BY_SIGNAL = Daemon("exim", (), signal=Signal(SignalName.HUP, "exim4"))
 OWN = Daemon("generic", (), ("sh", "-c", "postfix reload"))
 
 
@@ -50,6 +52,7 @@ def workload(strategy: UpdateStrategy, *daemons: Daemon) -> Workload:
         (off(Feature.CUSTOM_RELOADS), OWN, Feature.CUSTOM_RELOADS),
         (off(Feature.CUSTOM_RELOADS), POSTFIX, None),
         (off(Feature.CUSTOM_RELOADS), Daemon("generic", ()), None),
+        (off(Feature.CUSTOM_RELOADS), BY_SIGNAL, Feature.CUSTOM_RELOADS),
         (off(Feature.RESTARTS), POSTFIX, None),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 
 from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
-from mailtls.api.spec import Daemon, Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.daemon import Daemon
+from mailtls.api.spec import Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
 from mailtls.issuance.decide import (

@@ -80,7 +80,7 @@ def _tells_all(view: View) -> RollStep | None:
         ReloadPod(state.workload, pod)
         for state in view.states
         for pod in state.living_pods
-        if state.workload.commands and view.pod_flaws(state, pod) and pod.uid not in view.progress.acted_at
+        if state.workload.reloaded and view.pod_flaws(state, pod) and pod.uid not in view.progress.acted_at
     )
     return next(stale, None)
 

@@ -12,7 +12,8 @@ from builders.stories import DAY, NOW, certificate, desired
 from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
-from mailtls.api.spec import Daemon, Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.daemon import Daemon
+from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.api.status_json import read, write

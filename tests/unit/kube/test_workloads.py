@@ -9,11 +9,12 @@ import pytest
 from builders import kube
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 from fakes.cluster import FakeCluster
+from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import certificate_annotation, restart_annotation
-from mailtls.api.spec import Daemon, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError
-from mailtls.kube.workload import Reader, WorkloadState
+from mailtls.kube.workload import ProcessScope, Reader, WorkloadState
 from mailtls.kube.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.policy import next_roll
@@ -113,6 +114,19 @@ def test_container_of_a_second_daemon_is_judged_as_the_first() -> None:
     spec["containers"][1]["volumeMounts"] = [{"name": "tls", "mountPath": "/tls.crt", "subPath": "tls.crt"}]
     assert reason(read(spec, together("postfix", "dovecot"))) is Reason.SUB_PATH_MOUNT
     assert reason(read(spec, together("postfix"))) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "scope"),
+    [
+        ({}, ProcessScope.CONTAINER),
+        ({"shareProcessNamespace": True}, ProcessScope.POD),
+        ({"hostPID": True}, ProcessScope.NODE),
+    ],
+)
+def test_whose_processes_a_container_sees_is_read_from_the_pod(more: Json, scope: ProcessScope) -> None:
+    """A signal by name could reach those of other pods where it sees the node's."""
+    assert read(kube.pod_spec(**more)).pods[0].process_scope is scope
 
 
 def test_pod_of_two_daemons_started_with_the_first_and_runs_with_both() -> None:

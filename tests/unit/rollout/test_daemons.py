@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, evidence, pod, progress, seen, state, workload
-from mailtls.api.spec import Daemon
+from mailtls.api.daemon import Daemon
 from mailtls.kube.workload import PodState, Reader
 from mailtls.probe.target import Endpoint, Port, Protocol, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
@@ -84,8 +84,8 @@ def test_second_daemon_with_the_old_certificate_fails_the_canary_by_its_name_and
 def test_step_says_what_it_runs_and_where() -> None:
     """Both containers and commands, or only those of the daemon that needs it."""
     assert on_its_way(ReloadPod(BOTH, mail("p-0"))) == (
-        "Waits for containers mta and imap of pod p-0 to see the new certificate, then runs `postfix reload` and "
-        "`doveadm reload`."
+        "Waits for containers mta and imap of pod p-0 to see the new certificate, then runs `postfix reload`, then "
+        "runs `doveadm reload`."
     )
     assert on_its_way(ReloadPod(BOTH, mail("p-0"), frozenset({1}))) == (
         "Waits for container imap of pod p-0 to see the new certificate, then runs `doveadm reload`."

@@ -64,7 +64,8 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Check that the pod's node and kubelet are healthy, and that the container mounts this Secret as a folder.",
     ),
     Reason.RELOAD_FAILED: Explanation(
-        "The reload command in the pod failed; the message holds its exit code and output.",
+        "The reload command in the pod failed, or the signal was not sent; the message holds the exit code and output, "
+        "or what is missing.",
         "Run it by hand with `kubectl exec`; for Postfix `postfix reload` needs the master process running and the "
         "rights of root. Set the command of the workload, or of the daemon, if your image needs another one.",
     ),
