@@ -11,7 +11,7 @@ from mailtls.reasons.reason import Finding, Reason
 CERTIFICATE_KEY: Final = "tls.crt"
 STORE_DRIVER: Final = "secrets-store.csi.k8s.io"
 ISSUING_DRIVER: Final = "csi.cert-manager.io"
-STARTS_ANEW: Final = "set updateStrategy: Restart"
+STARTS_ANEW: Final = "set updateStrategy: Restart or Evict"
 KEPT_SINCE_START: Final = frozenset(
     {
         Reason.SUB_PATH_MOUNT,
@@ -109,10 +109,11 @@ def sub_path_mount(subject: str, container: str, path: str) -> Finding:
 
 
 def immutable_secret(subject: str, secret_name: str) -> Finding:
-    """Say why running pods never get another content of a Secret."""
+    """Say why pods do not get another content of a Secret, not even fresh ones beside those that run."""
     message = (
-        f"Secret {secret_name} is immutable, and a kubelet never reads such a Secret again for {subject}: "
-        f"have it written without immutable: true, or {STARTS_ANEW}."
+        f"Secret {secret_name} is immutable: a kubelet keeps what it read first, for fresh pods too, while any pod of "
+        f"its node mounts it. Have it written without immutable: true, then scale {subject} to zero and back; or "
+        "mount a Secret of another name."
     )
     return Finding(Reason.SECRET_IMMUTABLE, message)
 

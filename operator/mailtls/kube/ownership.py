@@ -91,9 +91,9 @@ def _was_adopted(secret: Json) -> bool:
 def immutable(name: str) -> Finding:
     """Say that nobody can write a Secret any more, the operator neither."""
     message = (
-        f"Secret {name} has immutable: true, so no new certificate can be written into it. Choose another secretName, "
-        f"or have it made anew by kubectl delete secret {name}, and restart the pods that mount it then: kubelets "
-        "never read an immutable Secret again."
+        f"Secret {name} has immutable: true, so no new certificate can be written into it. Choose another secretName "
+        f"and mount that one; or have it made anew by kubectl delete secret {name}, and then scale what mounts it to "
+        "zero and back, as a kubelet keeps the old content while any pod mounts it."
     )
     return Finding(Reason.SECRET_IMMUTABLE, message)
 

@@ -72,9 +72,16 @@ def observe(
             raise
         return WorkloadState(workload, forbidden(verb, namespace), rolled=False)
     state = argo.judged(parse(workload, body, found, secret_name), body, found)
-    if not is_immutable or state.finding is not None or workload.update_strategy is not UpdateStrategy.RELOAD:
-        return state
-    return replace(state, finding=immutable_secret(f"the running pods of {workload}", secret_name))
+    is_kept = is_immutable and state.finding is None and not _frees_its_node(state)
+    return replace(state, finding=immutable_secret(str(workload), secret_name)) if is_kept else state
+
+
+def _frees_its_node(state: WorkloadState) -> bool:
+    """Whether no pod of the workload is left on a node when a fresh one starts there, or nobody is to be restarted."""
+    kind, strategy = state.workload.kind, state.workload.update_strategy
+    is_alone = kind is WorkloadKind.STATEFUL_SET and state.replicas_wanted == 1
+    by_restart = strategy is UpdateStrategy.RESTART and (is_alone or kind is WorkloadKind.DAEMON_SET)
+    return by_restart or strategy is UpdateStrategy.NONE
 
 
 def restart_workload(

@@ -210,8 +210,8 @@ def _reverted(state: WorkloadState, flaw: Flaw) -> Finding:
     message = (
         f"{state.workload} was asked to replace its pods, and {who} put its pod template back, so older pods stay; it "
         "is not asked again. Let spec.template.metadata.annotations be as they are there, then run kubectl rollout "
-        f"restart {state.workload.kind.lower()}/{state.workload.name}; or mount the Secret so that updateStrategy: "
-        f"Reload works. {flaw.finding.message}"
+        f"restart {state.workload.kind.lower()}/{state.workload.name}; or set updateStrategy: Evict, which writes no "
+        f"template. {flaw.finding.message}"
     )
     return Finding(Reason.TEMPLATE_REVERTED, message, subject=str(state.workload))
 

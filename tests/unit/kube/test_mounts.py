@@ -133,14 +133,24 @@ def test_projected_volume_may_have_the_certificate_in_any_of_its_sources() -> No
     assert (found.finding, found.pods[0].readers[0].path) == (None, "/etc/tls/mail/cert.pem")
 
 
-@pytest.mark.parametrize(("strategy", "reason"), [(RELOAD, Reason.SECRET_IMMUTABLE), (RESTART, None), (NONE, None)])
-def test_immutable_secret_reaches_fresh_pods_only(strategy: UpdateStrategy, reason: Reason | None) -> None:
-    """What makes the strategy impossible for another cause is said first."""
+@pytest.mark.parametrize(
+    ("strategy", "replicas", "reason"),
+    [
+        (RELOAD, 1, Reason.SECRET_IMMUTABLE),
+        (RESTART, 2, Reason.SECRET_IMMUTABLE),
+        (RESTART, 1, None),
+        (NONE, 2, None),
+    ],
+)
+def test_immutable_secret_reaches_fresh_pods_only_where_none_is_left_on_the_node(
+    strategy: UpdateStrategy, replicas: int, reason: Reason | None
+) -> None:
+    """A kubelet keeps what it read first while any pod mounts it. What is impossible anyway is said first."""
     path = "/apis/apps/v1/namespaces/mail/statefulsets/postfix"
-    cluster = FakeCluster({path: kube.workload()})
+    cluster = FakeCluster({path: kube.workload(replicas=replicas)})
     found = observe(cluster, "mail", wanted(strategy), "mx-tls", is_immutable=True).finding
     assert (found.reason if found else None) is reason
-    assert found is None or "updateStrategy: Restart" in found.message
+    assert found is None or "without immutable: true" in found.message
     cluster.objects[path] = kube.workload(spec=spec_of(server(SHARED), init=(COPY,)))
     found = observe(cluster, "mail", wanted(), "mx-tls", is_immutable=True).finding
     assert found is not None

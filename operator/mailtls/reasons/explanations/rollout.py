@@ -31,10 +31,10 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Set updateStrategy: Restart for this workload, or mount the Secret as a volume.",
     ),
     Reason.SECRET_IMMUTABLE: Explanation(
-        "The Secret has immutable: true. Nobody can write a new certificate into it, and a kubelet reads it once for "
-        "the pods that mount it.",
-        "Choose another secretName, or delete the Secret so that it is made anew, and restart the pods. Where somebody "
-        "else writes it and replaces it each time, set updateStrategy: Restart.",
+        "The Secret has immutable: true. Nobody can write a new certificate into it. Where somebody deletes and "
+        "creates it, a kubelet keeps the old content, for fresh pods too, as long as any pod of its node mounts it.",
+        "Have it written without immutable: true, or choose another secretName. A Secret of the same name that is made "
+        "anew reaches the pods once all of them on a node are gone: scale the workload to zero and back.",
     ),
     Reason.KEY_UNREADABLE: Explanation(
         "The server has no TLS, and the pod's spec shows why: the user that its container runs as cannot read tls.key. "
