@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EFFECT, MOMENT = "CRASH_EFFECT", "CRASH_MOMENT"
 BEFORE, AFTER = "before", "after"
-RELOAD = ("postfix", "reload")  # behind `timeout` and its options
+RELOAD = "postfix reload"  # ends the preset's command, which is behind `timeout` and its options
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ EFFECTS = {
     "clean-up": Effect(Rfc2136Records, "remove", _any),
     "close": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" in body["metadata"]),
     "wake": _write("merge", lambda path, _body: "/pods/" in path),
-    "reload": Effect(KubernetesCluster, "execute", lambda args: tuple(args[3][-2:]) == RELOAD),
+    "reload": Effect(KubernetesCluster, "execute", lambda args: args[3][-1].endswith(RELOAD)),
     "status": _write("merge", lambda path, _body: path.endswith("/status")),
     "event": _write("create", lambda path, _body: path.endswith("/events")),
 }

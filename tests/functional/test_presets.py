@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from mailservers import stock
-from mailservers.contained import Container, await_served, contained
+from mailservers.contained import Container, Setup, await_served, contained
 from mailservers.instance import START_PATIENCE
 from mailservers.preset_mailboxes import MAILBOXES
-from mailservers.preset_relays import RELAYS
+from mailservers.preset_relays import POSTFIX_BY_NAME, POSTFIX_BY_NAME_ON_465, RELAYS
 from mailtls.api.presets import PRESETS
 from mailtls.probe.target import Port, TlsPolicy
 from mailtls.reasons.reason import Reason
@@ -49,8 +49,8 @@ def test_server_takes_the_new_certificate_as_its_preset_says(name: str) -> None:
 
 
 def test_each_preset_is_tested_here() -> None:
-    """A preset without a real server is a guess; Postfix has its own tests."""
-    assert {setup.software for setup in SETUPS.values()} == set(Software) - {Software.GENERIC, Software.POSTFIX}
+    """A preset without a real server is a guess."""
+    assert {setup.software for setup in SETUPS.values()} == set(Software) - {Software.GENERIC}
 
 
 @pytest.mark.parametrize("software", [software for software in Software if PRESETS[software].no_reload])
@@ -59,6 +59,34 @@ def test_server_that_is_not_reloaded_is_said_to_need_what_it_needs(software: Sof
     if software is not Software.GENERIC:
         keeps = {setup.keeps for setup in SETUPS.values() if setup.software is software}
         assert keeps == {"Restart" in PRESETS[software].no_reload}
+
+
+@pytest.mark.parametrize(
+    ("setup", "number"), [(POSTFIX_BY_NAME, 25), (POSTFIX_BY_NAME, 465), (POSTFIX_BY_NAME_ON_465, 465)]
+)
+def test_postfix_with_a_table_of_names_serves_the_new_certificate(setup: Setup, number: int) -> None:
+    """The table holds the certificate itself: `postfix reload` alone leaves the old one in it."""
+    preset = PRESETS[Software.POSTFIX]
+    ports = tuple(port for port in preset.ports if port.port == number)
+    with contained(setup, stock.OLDER) as container:
+        await_served(container, ports, stock.OLDER)
+        container.write_secret(stock.STORED)
+        container.execute(("postfix", "reload"))
+        assert served(container, ports) == {stock.OLDER.sha256}
+        container.execute(preset.reload)
+        await_served(container, ports, stock.STORED)
+
+
+def test_postfix_that_cannot_make_its_table_is_not_reloaded_by_halves() -> None:
+    """The reload fails with the words of postmap, and every name is served as before."""
+    ports = PRESETS[Software.POSTFIX].ports
+    with contained(POSTFIX_BY_NAME, stock.OLDER) as container:
+        await_served(container, ports, stock.OLDER)
+        container.write_secret(stock.STORED)
+        container.execute(("rm", "/etc/postfix/sni"))
+        with pytest.raises(AssertionError, match=r"fatal: open /etc/postfix/sni"):
+            container.execute(PRESETS[Software.POSTFIX].reload)
+        assert served(container, ports) == {stock.OLDER.sha256}
 
 
 def test_nginx_refuses_a_certificate_that_is_not_of_its_key() -> None:

@@ -1,5 +1,7 @@
 """Servers that speak SMTP, each set up on its usual ports with a mounted Secret, as an image would start them."""
 
+from dataclasses import replace
+
 from mailservers.contained import SECRET, Setup
 from mailtls.reasons.software import Software
 from testbed import trees
@@ -65,7 +67,51 @@ ln -s {CERTIFICATE} $place/fullchain.pem
 ln -s {KEY} $place/privkey.pem
 exec chasquid
 """
+_POSTFIX_MAIN = f"""
+compatibility_level = 3.6
+myhostname = mx1.example.com
+mynetworks = 127.0.0.0/8
+mydestination =
+local_recipient_maps =
+alias_maps =
+maillog_file = /dev/stdout
+smtpd_tls_chain_files = {KEY}, {CERTIFICATE}
+smtpd_tls_security_level = may
+"""
+_POSTFIX_MASTER = """
+smtp inet n - n - - smtpd
+465 inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
+587 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
+postlog unix-dgram n - n - 1 postlogd
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+"""
+_POSTFIX_FILES = {"etc/postfix/main.cf": _POSTFIX_MAIN, "etc/postfix/master.cf": _POSTFIX_MASTER}
+_TABLE = {"etc/postfix/sni": f"mx1.example.com {KEY} {CERTIFICATE}\n"}
+_WITH_TABLE = ("sh", "-c", "postmap -F hash:/etc/postfix/sni && exec postfix start-fg")
+
+POSTFIX = Setup(Software.POSTFIX, trees.MACHINE, ("postfix", "start-fg"), _POSTFIX_FILES)
+# The certificate of mx1.example.com comes from a table, on all ports or on one.
+POSTFIX_BY_NAME = replace(
+    POSTFIX,
+    command=_WITH_TABLE,
+    files=_POSTFIX_FILES
+    | _TABLE
+    | {"etc/postfix/main.cf": f"{_POSTFIX_MAIN}tls_server_sni_maps = hash:/etc/postfix/sni\n"},
+)
+POSTFIX_BY_NAME_ON_465 = replace(
+    POSTFIX,
+    command=_WITH_TABLE,
+    files=_POSTFIX_FILES
+    | _TABLE
+    | {
+        "etc/postfix/master.cf": _POSTFIX_MASTER.replace(
+            "smtpd_tls_wrappermode=yes", "{ tls_server_sni_maps = hash:/etc/postfix/sni } -o smtpd_tls_wrappermode=yes"
+        )
+    },
+)
 RELAYS = (
+    POSTFIX,
     Setup(Software.EXIM, trees.SERVERS, ("exim4", "-bdf"), {"etc/exim4/exim4.conf": _EXIM}),
     Setup(Software.OPENSMTPD, trees.OPENSMTPD, ("smtpd", "-d"), {"etc/smtpd.conf": _OPENSMTPD}, mode=0o400),
     Setup(Software.SENDMAIL, trees.BOOKWORM, ("sh", "-c", _SENDMAIL_START), {"etc/mail/own.mc": _SENDMAIL}, mode=0o400),

@@ -27,6 +27,7 @@ SERVERS = "servers"  # Dovecot 2.4, Exim, haproxy and nginx, and testssl.sh to c
 OPENSMTPD = "opensmtpd"  # and Cyrus
 COURIER = "courier"  # and chasquid
 BOOKWORM = "bookworm"  # Debian 12, with Dovecot 2.3 and sendmail
+MACHINE = "machine"  # no tree, but the machine itself, with the Postfix that tests install
 IMAGE = "localhost/servers:1"
 _RECIPE = Path(__file__).with_name("trees.json")
 # A program sees the machine's devices, processes and /tmp, and has folders of its own for what it runs with: two of a
@@ -52,6 +53,9 @@ def ensure_all() -> None:
 
 def ensure(name: str) -> Path:
     """The tree of this name; made beside its place and renamed when whole, by one process at a time."""
+    if name == MACHINE:
+        host.ensure_packages(for_tests=True)
+        return Path("/")
     folder = cache_folder() / "trees"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}-{_key(name)}"

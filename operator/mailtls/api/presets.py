@@ -41,9 +41,15 @@ _MAIL: Final = (
 _IMAP: Final = Port(143, TlsMode.START_TLS, TlsPolicy.ENFORCED, Protocol.IMAP)
 _IMAPS: Final = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
 
+# A table of certificates by name holds their contents: it has to be made anew, or the old ones are served.
+_POSTFIX: Final = (
+    "for map in $({ postconf -hx tls_server_sni_maps; postconf -hPx '*/*/tls_server_sni_maps'; } 2>/dev/null); do "
+    'case $map in hash:*|btree:*|cdb:*|lmdb:*) postmap -F "${map%,}" || exit;; esac; done; postfix reload'
+)
+
 PRESETS: Final[Mapping[Software, Preset]] = MappingProxyType(
     {
-        Software.POSTFIX: Preset(_MAIL, ("postfix", "reload")),
+        Software.POSTFIX: Preset(_MAIL, ("sh", "-c", _POSTFIX)),
         Software.DOVECOT: Preset((_IMAP, _IMAPS), ("doveadm", "reload")),
         Software.EXIM: Preset(_MAIL, _signal("HUP")),
         Software.HAPROXY: Preset((_SMTPS, _IMAPS), _signal("USR2")),

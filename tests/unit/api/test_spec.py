@@ -208,7 +208,7 @@ def test_daemons_of_one_workload_keep_their_order_and_each_its_own_settings() ->
     }
     (found,) = parse(resource(with_daemons(POSTFIX, DOVECOT, own)), Defaults(SOLVERS, INSTALLATION)).workloads
     assert found.daemons == (
-        Daemon("postfix", PRESETS[Software.POSTFIX].ports, ("postfix", "reload"), "mta"),
+        Daemon("postfix", PRESETS[Software.POSTFIX].ports, PRESETS[Software.POSTFIX].reload, "mta"),
         Daemon("dovecot", PRESETS[Software.DOVECOT].ports, ("doveadm", "reload"), "imap"),
         Daemon("filter", (Port(10025, TlsMode.START_TLS, TlsPolicy.ENFORCED),), ("sh", "-c", "kill -HUP 7"), "mta"),
     )
@@ -578,7 +578,7 @@ def test_postfix_needs_no_more_than_its_name() -> None:
                         Port(465, TlsMode.IMPLICIT, TlsPolicy.ENFORCED),
                         Port(587, TlsMode.START_TLS, TlsPolicy.ENFORCED),
                     ),
-                    ("postfix", "reload"),
+                    PRESETS[Software.POSTFIX].reload,
                 ),
             ),
         ),
@@ -595,7 +595,7 @@ def test_workload_overrides_parts_of_its_preset() -> None:
     }
     (workload,) = parse(resource({"workloads": [written]}), Defaults(SOLVERS, INSTALLATION)).workloads
     port = Port(2525, TlsMode.START_TLS, TlsPolicy.ENFORCED)
-    assert workload.daemons == (Daemon("postfix", (port,), ("postfix", "reload"), "mta"),)
+    assert workload.daemons == (Daemon("postfix", (port,), PRESETS[Software.POSTFIX].reload, "mta"),)
 
 
 @pytest.mark.parametrize("server", [server for server in Software if server is not Software.GENERIC])

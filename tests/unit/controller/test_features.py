@@ -13,6 +13,7 @@ from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
 from mailtls.api.daemon import Daemon, Signal, SignalName
 from mailtls.api.installation import Feature, Features
+from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.cli.preflight import serving
@@ -24,11 +25,12 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.probe.target import Port, Route, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
+from mailtls.reasons.software import Software
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.verification.decide import FindRoutes
 from mailtls.verification.find_routes import RouteFinding
 
-POSTFIX = Daemon("postfix", (), ("postfix", "reload"))
+POSTFIX = Daemon("postfix", (), PRESETS[Software.POSTFIX].reload)
 BY_SIGNAL = Daemon("exim", (), signal=Signal(SignalName.HUP, "exim4"))
 OWN = Daemon("generic", (), ("sh", "-c", "postfix reload"))
 
