@@ -75,7 +75,7 @@ CASES = {
     "no-on-connect-on-465": Case(tls=IMPLICIT, reason=Reason.PLAINTEXT_ON_IMPLICIT_TLS_PORT, says=f"220 {HOST}"),
     "wrong-key": Case((stock.WRONG_KEY,), reason=Reason.STARTTLS_UNAVAILABLE, says="454"),
     "missing-file": Case((), reason=Reason.STARTTLS_UNAVAILABLE, says="454"),
-    "unreadable-file": Case(options=("unreadable",), reason=Reason.STARTTLS_UNAVAILABLE, says="454"),
+    "unreadable-file": Case(options=("unreadable",), reason=Reason.STARTTLS_UNAVAILABLE, says="may not read them"),
     "tls11-only": Case(
         options=("tls_require_ciphers=NORMAL:-VERS-ALL:+VERS-TLS1.1:%COMPAT",),
         reason=Reason.NO_SHARED_TLS_VERSION,
