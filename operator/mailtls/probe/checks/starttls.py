@@ -49,10 +49,12 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
     if not stop and not (reply and list_is_unknown(reply) and not speaks_smtp_for_lmtp(given)):
         return None
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
+    how = f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}"
+    if not stop:
+        how = f"{unwanted(given)}the server knows no extensions, or a device on the way hides the command: update it"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
-        f"{given.hints.list_command} {said}, so no client can start TLS: {'' if stop else unwanted(given)}"
-        f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}.",
+        f"{given.hints.list_command} {said}, so no client can start TLS: {how}.",
         Severity.WARN if may_do_without_tls(given) else Severity.FAIL,
         evidence=said,
     )

@@ -56,6 +56,7 @@ class Grammar(Protocol):
     """The commands and replies of one protocol; serves one dialog."""
 
     line_limit: int  # octets of one line of the server
+    unsolicited: bytes  # how a line begins that the server may send at any time; empty where there is none
 
     def command(self, phase: Phase) -> bytes:
         """Return what the client says in a phase, empty where the server speaks unasked."""
@@ -125,11 +126,16 @@ class Dialog:
         if not self._grammar.accepts(reply):
             return self._end(Fault.UNEXPECTED_REPLY, reply.text)
         if self.surplus and self.phase is not Phase.STARTTLS:
-            return self._end(Fault.GARBLED, f"the server spoke out of turn: {quote(self.surplus)}")
+            if not self._is_unsolicited(self.surplus):
+                return self._end(Fault.GARBLED, f"the server spoke out of turn: {quote(self.surplus)}")
+            self._reader.feed(self.surplus)
         if not self._ahead:
             self.finished = True
             return b""
         return self._go_on(reply)
+
+    def _is_unsolicited(self, data: bytes) -> bool:
+        return bool(self._grammar.unsolicited) and data.startswith(self._grammar.unsolicited)
 
     def _go_on(self, reply: Reply) -> bytes:
         self.phase = self._ahead.pop(0)

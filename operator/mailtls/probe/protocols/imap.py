@@ -21,6 +21,7 @@ class ImapGrammar:
     """`in_clear` says that STARTTLS is still ahead, which a server that greets by PREAUTH makes impossible."""
 
     line_limit = 8192  # what RFC 7162 section 4 has each side ready for
+    unsolicited = b"* CAPABILITY "  # RFC 9051 section 7: clients accept untagged data at any time
 
     def __init__(self, *, in_clear: bool) -> None:
         self._greetings = {"OK"} if in_clear else {"OK", "PREAUTH"}

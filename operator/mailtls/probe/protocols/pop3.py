@@ -22,6 +22,7 @@ class Pop3Grammar:
     """Answers are one line, a good one to CAPA is a list that ends in a dot."""
 
     line_limit = 2048  # RFC 2449 section 4 allows 512, as SMTP does
+    unsolicited = b""
 
     def command(self, phase: Phase) -> bytes:
         """Return the command of a phase; the server greets first (RFC 1939 section 4)."""

@@ -25,6 +25,7 @@ class SieveGrammar:
     """
 
     line_limit = 8192  # the line "SIEVE" names every extension of the language
+    unsolicited = b""
 
     def __init__(self, *, unsolicited: bool) -> None:
         self._asks_in_tls = b"" if unsolicited else b"CAPABILITY\r\n"
@@ -43,7 +44,7 @@ class SieveGrammar:
                 self._end = None
             if _word(line) in _ENDS:
                 self._end = len(lines) - 1
-            elif not line.startswith(b'"'):
+            elif not line.startswith((b'"', b"{")):  # a quoted string or a literal
                 raise Garbled(quote(line) or "an empty line")
         elif self._missing > len(line):
             self._missing -= len(line) + 2  # the line's end belongs to the literal

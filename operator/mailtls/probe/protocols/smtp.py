@@ -16,6 +16,7 @@ class SmtpGrammar:
     """`client_name` is what EHLO and LHLO give (RFC 5321 section 4.1.4), `xclient_address` what XCLIENT claims."""
 
     line_limit = 2048  # RFC 5321 section 4.5.3.1.5 allows 512, real servers stretch it
+    unsolicited = b""
 
     _EXPECTED: Final = {
         Phase.GREETING: 220,

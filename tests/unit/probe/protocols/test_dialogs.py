@@ -145,6 +145,23 @@ def test_literal_in_a_reply_of_sieve_is_read_by_its_length() -> None:
     assert dialog.replies[0].keyword("STARTTLS") == ""
 
 
+def test_names_of_capabilities_may_be_literals_in_sieve() -> None:
+    """A name is a string, quoted or by its length (RFC 5804 section 1.7)."""
+    dialog = begin(Protocol.SIEVE)
+    listing = b'"IMPLEMENTATION" {7}\r\nExample\r\n{8}\r\nSTARTTLS\r\nOK\r\n'
+    assert talk(dialog, (listing, listing)) == [b"CAPABILITY\r\n", b"STARTTLS\r\n"]
+
+
+def test_imap_may_list_its_capabilities_right_after_its_greeting() -> None:
+    """Untagged data may come at any time (RFC 9051 section 7); what comes behind the word to start may not."""
+    dialog = begin(Protocol.IMAP)
+    said = talk(
+        dialog, (b"* OK ready\r\n* CAPABILITY IMAP4rev1 STARTTLS\r\n", b"a1 OK\r\n", b"a2 OK go\r\n* CAPABILITY X\r\n")
+    )
+    assert said == [b"a1 CAPABILITY\r\n", b"a2 STARTTLS\r\n"]
+    assert (dialog.finished, dialog.stop, dialog.surplus) == (True, None, b"* CAPABILITY X\r\n")
+
+
 def test_imap_may_greet_by_preauth_inside_tls() -> None:
     """Where TLS came first, a login by certificate is no obstacle."""
     dialog = begin(Protocol.IMAP, Stage.INSIDE_TLS)
