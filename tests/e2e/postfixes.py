@@ -4,7 +4,7 @@ import threading
 import time
 from base64 import b64encode
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fakes.clock import WallClock
@@ -12,7 +12,7 @@ from mailservers.certificates import Authority, Served
 from mailtls.api.daemon import Daemon
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Rollout, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.eviction import evict_pod
 from mailtls.kube.workload import WorkloadState
@@ -80,6 +80,7 @@ class Mail:
     namespace: str
     authority: Authority = field(default_factory=Authority)
     clock: WallClock = field(default_factory=WallClock)
+    stored_at: datetime | None = None
 
     def store(self, served: Served) -> None:
         """Write the Secret."""
@@ -92,6 +93,7 @@ class Mail:
             "data": {name: b64encode(value).decode() for name, value in data.items()},
         }
         self.cluster.apply(f"/api/v1/namespaces/{self.namespace}/secrets/{SECRET}", body)
+        self.stored_at = self.clock.now()
 
     def deploy(self, of: Workload, spec: Json, replicas: int = 2, *, wait: bool = True) -> None:
         """Create the workload and wait until its controller is done."""
@@ -131,10 +133,23 @@ class Mail:
         return prober.probe(targets(states, HOST), self.authority.expects(served))
 
     def roll(
-        self, wanted: Served, *workloads: Workload, retry: bool = False, timeout: timedelta = TIMEOUT
+        self,
+        wanted: Served,
+        *workloads: Workload,
+        retry: bool = False,
+        timeout: timedelta = TIMEOUT,
+        plan: Rollout | None = None,
     ) -> tuple[RolledOut | RolloutFailed, list[RollStep]]:
         """Roll `wanted` out, step by step, and return the end and the steps that changed something."""
-        progress = RollProgress(self.clock.now(), timeout, retry=retry)
+        plan = plan or Rollout()
+        progress = RollProgress(
+            self.clock.now(),
+            timeout,
+            retry=retry,
+            certified_at=self.stored_at,
+            canary=plan.canary,
+            max_unavailable=plan.max_unavailable,
+        )
         taken: list[RollStep] = []
         while True:
             states = tuple(self.observe(each) for each in workloads)
