@@ -62,6 +62,9 @@ class Metrics(ResourceMetrics):
             "mailtls_bulkhead_waiting",
             "Resources that wait until fewer others wait on the same CA, DNS server or pods.",
         )
+        self._queued = self._gauge(
+            "mailtls_rollouts_waiting", "Resources that wait until fewer others roll out (rollout.maxConcurrent)."
+        )
         self._reconciles = self._histogram(
             "mailtls_reconcile_duration_seconds", "How long reconciles of one resource took.", _RECONCILE_SECONDS
         )
@@ -124,6 +127,10 @@ class Metrics(ResourceMetrics):
     def watch_line(self, waiting: Callable[[], int]) -> None:
         """Ask `waiting` at each scrape how many resources wait for a place in a bulkhead."""
         self._in_line.set_function(lambda: float(waiting()))
+
+    def watch_rollouts(self, waiting: Callable[[], int]) -> None:
+        """Ask `waiting` at each scrape how many resources wait for their turn to roll out."""
+        self._queued.set_function(lambda: float(waiting()))
 
     def watch_leader(self, is_leading: Callable[[], bool]) -> None:
         """Ask at each scrape whether this replica leads."""

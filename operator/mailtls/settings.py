@@ -45,6 +45,7 @@ class Settings:
     operator outside of a pod. `allowed_networks` may be dialled whatever they are; `private_servers` admits private
     addresses for servers (ACME, HTTP-01), `private_public_hosts` for what should be on the internet (public probes,
     MTA-STS policies). `api_server` (`KUBERNETES_SERVICE_HOST`) is never dialled on somebody else's word.
+    `max_concurrent_rollouts` resources roll out at once at most; None: no limit.
     `disabled_features` are off, as the rights that they need were not granted.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     node_name: str | None = None
     watch_namespaces: tuple[str, ...] = ()
     max_concurrent_reconciles: int = 16
+    max_concurrent_rollouts: int | None = None
     probe_concurrency: int = 50
     probe_interval: timedelta = timedelta(hours=1)
     probe_client_name: str = ""
@@ -92,6 +94,7 @@ class Settings:
             "pod_uid": read.text("POD_UID"),
             "node_name": read.text("NODE_NAME"),
             "watch_namespaces": read("MAILTLS_WATCH_NAMESPACES", _names),
+            "max_concurrent_rollouts": read("MAILTLS_MAX_CONCURRENT_ROLLOUTS", _whole(1, 10_000)),
             "max_concurrent_reconciles": read("MAILTLS_MAX_CONCURRENT_RECONCILES", _whole(1, 512)),
             "probe_concurrency": read("MAILTLS_PROBE_CONCURRENCY", _whole(1, 10_000)),
             "probe_interval": read("MAILTLS_PROBE_INTERVAL", _interval),

@@ -25,6 +25,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.effects import Interrupted
 from mailtls.probe.prober import SupportsExamine, SupportsProbe
+from mailtls.rollout.turns import Coordinator
 from mailtls.step import Rest, Step
 from mailtls.times import Clock
 
@@ -64,6 +65,7 @@ class Adapters:
     defaults: Defaults
     may_act: Callable[[], None]
     features: Features = field(default_factory=Features)
+    coordinator: Coordinator = field(default_factory=Coordinator)
     public_hosts: AddressPolicy = field(default_factory=AddressPolicy)
     namespaces: tuple[str, ...] = ()
     trust_pem: str = ""

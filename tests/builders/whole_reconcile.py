@@ -28,6 +28,7 @@ from mailtls.net.effects import before_effect
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.turns import Coordinator
 from mailtls.settings import Settings
 from mailtls.stage import FILE_PATIENCE, AnyStage, PodProber
 from mailtls.stages import STAGES
@@ -117,7 +118,7 @@ class WholeReconcile:
             disabled_features=features or Features(),
         )
         self.edges = Edges(self.clock, prober=servers(self.cluster, self.clock), file_patience=file_patience)
-        self.stages, self.defaults = stages, defaults_of(self.settings)
+        self.stages, self.defaults, self.coordinator = stages, defaults_of(self.settings), Coordinator()
         self.restart()
         self._put_resource()
         self._put_certificate()
@@ -135,6 +136,7 @@ class WholeReconcile:
             Tokens(),
             Claims(),
             self.stopping,
+            coordinator=self.coordinator,
             edges=self.edges,
         )
         made = compose(parts, self.stages)

@@ -25,6 +25,7 @@ from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.state import RolloutState, carry_rollout
 from mailtls.rollout.steps import RollProgress
+from mailtls.rollout.turns import Turn
 from mailtls.verification.state import LoginRefusal, VerificationState, carry_verification
 
 LATER: Final = NOW + DAY
@@ -65,6 +66,7 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
         "failure": Failure(Finding(Reason.RELOAD_FAILED, "exit code 1"), LATER),
         "failures": 2,
         "reverted": frozenset({"Deployment/relay"}),
+        "turn": Turn(is_granted=True),
         "no_way_back": Finding(Reason.ROLLBACK_REFUSED, "It does not exist."),
     },
     VerificationState: {
@@ -142,7 +144,7 @@ def test_every_room_keeps_everything_but_what_belongs_to_one_reconcile_while_all
     )
     assert intent.is_fresh_intent
     rolling = RolloutState(**EXAMPLES[RolloutState])
-    assert carry_rollout(rolling, RolloutState(), frozenset(Same), NOW) == rolling
+    assert carry_rollout(rolling, RolloutState(), frozenset(Same), NOW) == replace(rolling, turn=None)
     external = ExternalState(**EXAMPLES[ExternalState])
     assert carry_external(external, ExternalState(), frozenset(Same)) == external
     verified = VerificationState(**EXAMPLES[VerificationState] | {"failing_since": {}, "roots": None})

@@ -7,6 +7,7 @@ anything. What stands at the edge besides the API server is in `Edges`, so that 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -38,6 +39,8 @@ from mailtls.net.effects import guarded
 from mailtls.net.resolver import ResolverSettings
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
+from mailtls.rollout.conditions import is_rolling
+from mailtls.rollout.turns import Coordinator
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.stage import Adapters, AnyStage, Plan
 from mailtls.stages import STAGES
@@ -57,6 +60,7 @@ class Composition:
     observer: Observer
     reporter: Reporter
     reconciler: Reconciler
+    coordinator: Coordinator
 
 
 def compose(parts: Parts, stages: Sequence[AnyStage] = STAGES) -> Composition:
@@ -65,11 +69,13 @@ def compose(parts: Parts, stages: Sequence[AnyStage] = STAGES) -> Composition:
     defaults = defaults_of(parts.settings, parts.edges.registry)
     secrets, accounts = Secrets(cluster, parts.settings.namespace), _accounts(parts, defaults)
     solvers = _solvers(parts, accounts)
-    plan = Plan(stages, _adapters(parts, defaults, secrets, accounts, solvers))
+    coordinator = parts.coordinator or Coordinator(parts.settings.max_concurrent_rollouts, clock.now)
+    adapters = _adapters(parts, defaults, secrets, accounts, solvers)
+    plan = Plan(stages, replace(adapters, coordinator=coordinator))
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
     reporter = Reporter(cluster, parts.metrics, clock)
     reconciler = Reconciler(observer, plan, reporter, clock, parts.bulkheads)
-    return Composition(secrets, accounts, solvers, plan, observer, reporter, reconciler)
+    return Composition(secrets, accounts, solvers, plan, observer, reporter, reconciler, coordinator)
 
 
 def defaults_of(settings: Settings, registry: Registry = SOLVERS) -> Defaults:
@@ -104,9 +110,9 @@ def build(parts: Parts) -> Work:
     return Work(
         begin=lambda: _begin(parts, made.secrets),
         withdraw=lambda cluster: _withdraw(parts, cluster),
-        restore=made.reporter.restore,
+        restore=partial(_restore, made),
         note_event=made.observer.note_event,
-        reconcile=_while_leading(parts.leadership, made.reconciler),
+        reconcile=_while_leading(parts.leadership, _in_turn(made.coordinator, made.reconciler)),
         stuck=made.reconciler.watchdog.stuck,
         late=made.reconciler.watchdog.late,
     )
@@ -122,7 +128,8 @@ class Controller:
         settings, metrics = parts.settings, parts.metrics
         workers = settings.max_concurrent_reconciles
         bulkheads = Bulkheads(workers, self._wake, self._away, parts.edges.monotonic)
-        self.work = build(replace(parts, bulkheads=bulkheads))
+        coordinator = Coordinator(settings.max_concurrent_rollouts, parts.edges.clock.now, self._wake)
+        self.work = build(replace(parts, bulkheads=bulkheads, coordinator=coordinator))
         self.queue = WorkQueue[Key](
             self.work.reconcile,
             workers=workers,
@@ -136,6 +143,7 @@ class Controller:
         metrics.watch_queue(self.queue.depth, self.queue.oldest)
         metrics.watch_workers(self.work.late)
         metrics.watch_line(bulkheads.waiting)
+        metrics.watch_rollouts(coordinator.waiting)
         metrics.watch_leader(parts.leadership.is_leading)
 
     def restore(self, resources: list[Json]) -> None:
@@ -157,6 +165,23 @@ class Controller:
     def _hint_later(self, key: Key, delay: float) -> None:
         self.work.note_event(key)
         self.queue.add_after(key, delay)
+
+
+def _restore(made: Composition, resource: Json) -> None:
+    """Learn of a resource that exists; one whose rollout was under way goes on before others begin."""
+    made.reporter.restore(resource)
+    if is_rolling(resource):
+        made.coordinator.restore(Key(resource["metadata"]["namespace"], resource["metadata"]["name"]))
+
+
+def _in_turn(coordinator: Coordinator, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:
+    """Give the turn of a resource to another one where its reconcile has no use for it."""
+
+    def reconcile_in_turn(key: Key) -> float | None:
+        with coordinator.reconciling(key):
+            return reconcile(key)
+
+    return reconcile_in_turn
 
 
 def _while_leading(leadership: Leadership, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:

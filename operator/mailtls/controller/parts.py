@@ -20,6 +20,7 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Cluster
 from mailtls.metrics import Metrics
 from mailtls.net.effects import SystemClock
+from mailtls.rollout.turns import Coordinator
 from mailtls.settings import Settings
 from mailtls.stage import FILE_PATIENCE, Domains, PodProber
 from mailtls.times import Clock
@@ -56,6 +57,7 @@ class Parts:
     claims: Claims
     stopping: Event
     bulkheads: Bulkheads | None = None
+    coordinator: Coordinator | None = None
     edges: Edges = field(default_factory=Edges)
 
 

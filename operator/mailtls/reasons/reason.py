@@ -33,6 +33,7 @@ class Reason(StrEnum):
     ISSUING = "Issuing"
     ROLLING_OUT = "RollingOut"
     WAITING_FOR_WINDOW = "WaitingForWindow"
+    ROLLOUT_QUEUED = "RolloutQueued"
     WAITING_FOR_APPROVAL = "WaitingForApproval"
     ROLLOUT_PAUSED = "RolloutPaused"
     PROBING = "Probing"

@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from mailtls.api.reading.document import Json
 from mailtls.api.status import ConditionType, Truth, Verdict
+from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.issuance.policy import stored_is_expired, usable
 from mailtls.reasons.reason import Finding, Reason
@@ -25,6 +27,12 @@ def rolled_out(context: Context, now: datetime) -> Verdict:
     if (refused := context.external.refusal) is not None:
         return Verdict.false(replace(refused, message=f"Nothing is rolled out. {refused.message}"))
     return _how_far(context, now)
+
+
+def is_rolling(resource: Json) -> bool:
+    """Whether the status says that a rollout is under way: it is written before a pod is touched."""
+    said = read(resource.get("status") or {}).condition(ConditionType.ROLLED_OUT)
+    return said is not None and said.status is Truth.FALSE and said.reason is Reason.ROLLING_OUT
 
 
 def _how_far(context: Context, now: datetime) -> Verdict:

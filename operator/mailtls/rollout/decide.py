@@ -62,19 +62,19 @@ def roll(context: Context, now: datetime) -> Roll | None:
     """One pod after the other; waiting and failing are not steps but what the report says."""
     if context.rollout.failure is not None:
         return None
-    step = _roll_step(context, now)
+    step = next_step(context, now)
     return Roll(step) if isinstance(step, Action | RolloutFailed) else None
 
 
 def pods_expected_at(context: Context, now: datetime) -> datetime | None:
     """When pods are read again that are waited for."""
-    step = _roll_step(context, now)
+    step = next_step(context, now)
     return step.until if isinstance(step, WaitForPods) and context.rollout.failure is None else None
 
 
 def held(context: Context, now: datetime) -> Held | None:
     """What keeps the next pod from being begun; None where nothing does, and where all pods are done."""
-    step = _roll_step(context, now) if context.rollout.failure is None else None
+    step = next_step(context, now) if context.rollout.failure is None else None
     return step if isinstance(step, Held) else None
 
 
@@ -90,7 +90,7 @@ def roll_retry_at(context: Context, _now: datetime) -> Iterable[datetime | None]
     yield context.rollout.failure.retry_at if context.rollout.failure is not None else None
 
 
-def _roll_step(context: Context, now: datetime) -> RollStep | None:
+def next_step(context: Context, now: datetime) -> RollStep | None:
     """What the rollout does next; nothing is rolled out that no client would accept, such as an expired certificate."""
     certificate, workloads, progress = (
         context.snapshot.secret.certificate,

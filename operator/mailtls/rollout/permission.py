@@ -23,7 +23,9 @@ from mailtls.windows import closed_until
 SHORTEST_APPROVAL: Final = 8
 """Digits of the fingerprint that an approval names at least: enough to mean one certificate."""
 _SHOWN: Final = 16
-ON_PURPOSE: Final = frozenset({Reason.WAITING_FOR_WINDOW, Reason.WAITING_FOR_APPROVAL, Reason.ROLLOUT_PAUSED})
+ON_PURPOSE: Final = frozenset(
+    {Reason.WAITING_FOR_WINDOW, Reason.WAITING_FOR_APPROVAL, Reason.ROLLOUT_PAUSED, Reason.ROLLOUT_QUEUED}
+)
 """Why a rollout waits that people decided about; Verified says whether what is served meanwhile is good."""
 
 
@@ -31,7 +33,19 @@ def terms_of(context: Context) -> Terms:
     """Gather what was decided about the rollout of the stored certificate."""
     desired = context.desired
     is_put_back = context.snapshot.secret.hold is not None
-    return Terms(desired.rollout, desired.is_paused, desired.approved, is_put_back)
+    return Terms(desired.rollout, desired.is_paused, desired.approved, is_put_back, _queued(context))
+
+
+def _queued(context: Context) -> Finding | None:
+    """Say what the rollout waits for where as many resources roll out as the installation lets do so at once."""
+    turn = context.rollout.turn
+    if turn is None or turn.is_granted:
+        return None
+    message = (
+        "The certificate waits for its turn: as many resources roll out now as rollout.maxConcurrent of the "
+        f"installation allows ({turn.at_work}), and {turn.before} wait before this one."
+    )
+    return Finding(Reason.ROLLOUT_QUEUED, message)
 
 
 def held_back(view: View, step: Action) -> Held | None:
@@ -41,6 +55,10 @@ def held_back(view: View, step: Action) -> Held | None:
     """
     if view.terms.is_paused:
         return _held(view, Reason.ROLLOUT_PAUSED, _PAUSED, None)
+    return _held_by_people(view, step) or (Held(view.terms.queued, None) if view.terms.queued is not None else None)
+
+
+def _held_by_people(view: View, step: Action) -> Held | None:
     if view.terms.is_put_back or any(_serves_nothing_good(view, state, pod) for state, pod in _touched(view, step)):
         return None
     return _await_approval(view, step) or _await_window(view)

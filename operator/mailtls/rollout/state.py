@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mailtls.api.state import Failure, Same, carry, forget, kept
+from mailtls.api.state import RESET, Failure, Same, carry, forget, kept
 from mailtls.reasons.reason import Finding
 from mailtls.rollout.steps import RollProgress
+from mailtls.rollout.turns import Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,7 @@ class RolloutState:
     """`progress` is None before the workloads were read. `failures` counts attempts in a row for one certificate.
 
     `reverted` are the workloads whose pod template somebody put back after it was annotated for the certificate.
+    `turn` says whether the installation lets it act beside other rollouts; None: it was not asked in this reconcile.
     `no_way_back` says why the pair before cannot take the place of a certificate that fails, looked up in this attempt.
 
     A rollout that has ended, or was for another spec or certificate, leaves nothing behind.
@@ -22,6 +24,7 @@ class RolloutState:
     failure: Failure | None = field(default=None, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
     failures: int = field(default=0, metadata=kept(Same.SPEC, Same.CERTIFICATE, Same.ROLLOUT))
     reverted: frozenset[str] = field(default=frozenset(), metadata=kept(Same.SPEC, Same.CERTIFICATE))
+    turn: Turn | None = field(default=None, metadata=RESET)
     no_way_back: Finding | None = field(default=None, metadata=kept(Same.SPEC, Same.CERTIFICATE))
 
     def about_another_certificate(self) -> "RolloutState":

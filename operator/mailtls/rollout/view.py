@@ -36,12 +36,14 @@ class Terms:
     """What people decided about when pods may be begun.
 
     `approved` is how the SHA-256 of an approved leaf begins. `is_put_back`: the certificate was rolled back to.
+    `queued` says why it is not the resource's turn, where the installation limits how many roll out at once.
     """
 
     rollout: Rollout = field(default_factory=Rollout)
     is_paused: bool = False
     approved: str = ""
     is_put_back: bool = False
+    queued: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Process:
             world.api, world.before_api, world.step, lambda _verb, answer: self.seen.record(answer)
         )
         self.parts = Parts(
-            Settings(OPERATOR, name, max_concurrent_reconciles=workers),
+            Settings(OPERATOR, name, max_concurrent_reconciles=workers, max_concurrent_rollouts=world.rollouts),
             self.connection,
             Metrics(),
             self.leadership,

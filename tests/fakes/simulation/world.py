@@ -26,10 +26,16 @@ class World:
     """`plan` is what happens to it; `seed` decides who of those that can run runs next, 0 being the simplest way."""
 
     def __init__(
-        self, wanted: Sequence[Wanted], plan: Sequence[Disturbance] = (), *, workers: int = 2, seed: int = 0
+        self,
+        wanted: Sequence[Wanted],
+        plan: Sequence[Disturbance] = (),
+        *,
+        workers: int = 2,
+        rollouts: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.runtime = Runtime(self._choose)
-        self.wanted, self.plan, self.workers = tuple(wanted), deque(plan), workers
+        self.wanted, self.plan, self.workers, self.rollouts = tuple(wanted), deque(plan), workers, rollouts
         self._draw = random.Random(seed) if seed else None
         self.api = ApiServer(self.runtime)
         self.ca = Ca(self.runtime, self.shows, self._before_ca)

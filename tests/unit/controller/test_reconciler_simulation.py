@@ -40,10 +40,10 @@ plans = st.lists(disturbances, max_size=12)
 
 
 @settings(max_examples=RUNS, derandomize=RUNS == FEW)
-@given(plans, st.integers(0, 2**16), st.integers(1, 4))
-def test_whatever_happens_all_ends_well(plan: list[Disturbance], seed: int, workers: int) -> None:
+@given(plans, st.integers(0, 2**16), st.integers(1, 4), st.sampled_from([None, 1, 2]))
+def test_whatever_happens_all_ends_well(plan: list[Disturbance], seed: int, workers: int, rollouts: int | None) -> None:
     """Whatever fails and whoever runs first: no rule is broken on the way, and every resource is ready in the end."""
-    run(World([MX, LISTS, OTHER], plan, workers=workers, seed=seed))
+    run(World([MX, LISTS, OTHER], plan, workers=workers, rollouts=rollouts, seed=seed))
 
 
 ITS_OWN = [

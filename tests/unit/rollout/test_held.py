@@ -25,6 +25,7 @@ from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll, held
 from mailtls.rollout.execute import Rolling
 from mailtls.rollout.summary import summary
+from mailtls.rollout.turns import Turn
 from mailtls.step import Rest
 from mailtls.verification.conditions import served, while_held
 from mailtls.verification.schedule import next_probe_at, swept_again_at
@@ -111,7 +112,8 @@ def test_waiting_costs_no_probe_before_the_next_sweep_and_is_over_when_the_windo
     at_night = replace(WANTED, probe=replace(WANTED.probe, interval=2 * DAY))
     rest = next_step(wanting(at_night, have), NOW)
     assert rest == Rest(OPENS_AT)
-    assert isinstance(next_step(wanting(at_night, have), OPENS_AT), Roll)
+    in_turn = wanting(at_night, have).with_rollout(turn=Turn(is_granted=True))
+    assert isinstance(next_step(in_turn, OPENS_AT), Roll)
 
 
 def test_port_that_waits_is_measured_as_one_that_warns() -> None:

@@ -60,6 +60,12 @@ IN_PROGRESS: Mapping[Reason, Explanation] = {
         "The new certificate is being brought into the pods, one pod after the other.",
         "Wait; each pod must read the new file and serve it before the next one is touched.",
     ),
+    Reason.ROLLOUT_QUEUED: Explanation(
+        "A new certificate is stored, and as many other resources roll theirs out as rollout.maxConcurrent of the "
+        "installation allows; what the pods serve meanwhile is good, or goes first.",
+        "No action is needed: namespaces take turns, and what expires soon goes first. Raise rollout.maxConcurrent in "
+        "the Helm values where it takes too long, or find out which resources are RollingOut and why they do not end.",
+    ),
     Reason.WAITING_FOR_WINDOW: Explanation(
         "A new certificate is stored, and none of spec.rollout.windows is open; what the pods serve meanwhile is good.",
         "Wait until the window opens; it is not waited for any more once the served certificate expires within "
