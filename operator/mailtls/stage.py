@@ -25,7 +25,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.effects import Interrupted
 from mailtls.probe.prober import SupportsExamine, SupportsProbe
-from mailtls.rollout.turns import Coordinator
+from mailtls.rollout.coordinator import Coordinator
 from mailtls.step import Rest, Step
 from mailtls.times import Clock
 

@@ -28,7 +28,7 @@ from mailtls.net.effects import before_effect
 from mailtls.probe.facts import Facts
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.turns import Coordinator
+from mailtls.rollout.coordinator import Coordinator
 from mailtls.settings import Settings
 from mailtls.stage import FILE_PATIENCE, AnyStage, PodProber
 from mailtls.stages import STAGES

@@ -40,7 +40,7 @@ from mailtls.net.resolver import ResolverSettings
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.rollout.conditions import is_rolling
-from mailtls.rollout.turns import Coordinator
+from mailtls.rollout.coordinator import Coordinator
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.stage import Adapters, AnyStage, Plan
 from mailtls.stages import STAGES

@@ -20,7 +20,7 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Cluster
 from mailtls.metrics import Metrics
 from mailtls.net.effects import SystemClock
-from mailtls.rollout.turns import Coordinator
+from mailtls.rollout.coordinator import Coordinator
 from mailtls.settings import Settings
 from mailtls.stage import FILE_PATIENCE, Domains, PodProber
 from mailtls.times import Clock

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Self
 
 from mailtls.context import Context
+from mailtls.rollout.coordinator import Coordinator
 from mailtls.rollout.decide import next_step
 from mailtls.rollout.steps import Action, WaitForPods
-from mailtls.rollout.turns import Coordinator, Need
+from mailtls.rollout.turns import Need
 from mailtls.stage import Adapters, Executor
 from mailtls.step import Step
 from mailtls.verification.evidence import PASSING, UNREACHABLE, evidence, serves

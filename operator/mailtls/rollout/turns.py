@@ -5,17 +5,12 @@ rollout has ended or failed, or when a reconcile wants none: it was suspended, c
 waits is woken when it is its turn.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
-from threading import Lock
-from typing import Final
 
 from mailtls.api.spec import Key
-from mailtls.kube.interface import Conflict
-from mailtls.net.effects import ReconcileEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,64 +96,3 @@ class Turns:
         is_urgent = waiting.need.urgent_at is not None and waiting.need.urgent_at <= now
         held = sum(holder.namespace == key.namespace for holder in self._holders)
         return not waiting.need.has_begun, not is_urgent, held, self._served.get(key.namespace, -1), waiting.ticket
-
-
-SAME_AGAIN: Final = (Conflict, ReconcileEnded)
-"""Reconciles that end by these come again at once, and go on."""
-
-
-class Coordinator:
-    """The turns of all workers; `wake` is called with each resource whose turn has come. Safe for threads."""
-
-    def __init__(
-        self,
-        most: int | None = None,
-        now: Callable[[], datetime] = datetime.now,
-        wake: Callable[[Key], None] = lambda _key: None,
-    ) -> None:
-        self._turns, self._now, self._wake = Turns(most), now, wake
-        self._lock, self._asked = Lock(), set[Key]()
-
-    def ask(self, key: Key, need: Need) -> Turn:
-        """Return the turn of a resource; one that has to wait is woken when it comes."""
-        with self._lock:
-            self._asked.add(key)
-            turn, others = self._turns.ask(key, need, self._now())
-        self._wake_all(others)
-        return turn
-
-    def give_back(self, key: Key) -> None:
-        """End a turn."""
-        with self._lock:
-            self._asked.discard(key)
-            others = self._turns.give_back(key, self._now())
-        self._wake_all(others)
-
-    def restore(self, key: Key) -> None:
-        """Know that a resource was rolling out when the process before ended."""
-        with self._lock:
-            self._turns.restore(key)
-
-    def waiting(self) -> int:
-        """Return how many resources wait."""
-        with self._lock:
-            return self._turns.waiting()
-
-    @contextmanager
-    def reconciling(self, key: Key) -> Iterator[None]:
-        """Take back what a resource has and did not ask for in its reconcile, or could not use."""
-        with self._lock:
-            self._asked.discard(key)
-        try:
-            yield
-        except SAME_AGAIN:
-            raise
-        except Exception:
-            self.give_back(key)
-            raise
-        if key not in self._asked:
-            self.give_back(key)
-
-    def _wake_all(self, keys: list[Key]) -> None:
-        for key in keys:
-            self._wake(key)

@@ -13,7 +13,8 @@ from builders.whole_reconcile import WholeReconcile
 from mailtls.api.spec import Key
 from mailtls.kube.interface import Conflict, Unreachable
 from mailtls.net.effects import ReconcileEnded
-from mailtls.rollout.turns import Coordinator, Need, Turn, Turns
+from mailtls.rollout.coordinator import Coordinator
+from mailtls.rollout.turns import Need, Turn, Turns
 
 HOUR = timedelta(hours=1)
 A, B, C, D = Key("a", "1"), Key("a", "2"), Key("b", "1"), Key("b", "2")
