@@ -40,6 +40,10 @@ def of_resource(which: int) -> list[Act]:
     return [
         act(World.spec, which, suspend=True),
         act(World.spec, which, suspend=False),
+        act(World.spec, which, rollout={"approval": "Required"}),
+        act(World.spec, which, rollout={"windows": [{"schedule": "0 0 29 2 *", "duration": "5m"}]}),
+        act(World.spec, which, rollout={}),
+        *(act(done, which) for done in (World.pause, World.resume, World.approve)),
         act(World.rename, which, "more"),
         act(World.rename, which, ""),
         *(act(World.request, which, name) for name in ("renew", "rollback", "probe")),

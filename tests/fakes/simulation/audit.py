@@ -1,6 +1,7 @@
 """What must hold at every moment of a simulation, whoever fails: looked at with each effect that the operator has."""
 
 from base64 import b64decode
+from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography import x509
@@ -12,6 +13,8 @@ from fakes.simulation.plan import Wanted
 from fakes.simulation.servers import Server
 from fakes.simulation.world import World
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import PAUSE_ROLLOUT, annotations_of, certificate_annotation, restart_annotation
+from mailtls.rollout.permission import ON_PURPOSE
 
 STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"
 LONGEST_PASS: Final = 180.0  # seconds: the step in which it ends may run two commands that hang
@@ -28,6 +31,7 @@ class Audit:
         self._told: dict[tuple[str, str], list[Server]] = {}
         self._expected: dict[tuple[str, str], str] = {}
         self._served: set[bytes] = set()  # public keys
+        self._begun: set[tuple[str, str]] = set()  # paths and leaves
         world.api.audits.append(self._on_write)
         world.ca.ordered = self._on_order
         world.ca.issued = self._on_certificate
@@ -65,12 +69,15 @@ class Audit:
 
     def _is_known_to_be_suspended(self, wanted: Wanted) -> bool:
         """Whether the operator was told of a suspension that still stands."""
+        return self._is_known(wanted, lambda body: bool(body["spec"].get("suspend")))
+
+    def _is_known(self, wanted: Wanted, decided: Callable[[Json], bool]) -> bool:
         process = self.world.process
         known = process.received.get(wanted.key) if process else None
         now = self.world.api.objects.get(wanted.path)
         if known is None or now is None or now["metadata"]["uid"] != known["metadata"]["uid"]:
             return False
-        return bool(known["spec"].get("suspend") and now["spec"].get("suspend"))
+        return decided(known) and decided(now)
 
     # pods
 
@@ -118,6 +125,7 @@ class Audit:
             self.breach(f"{write.process} writes {write.path} and does not lead")
         if write.path == STRANGER:
             self.breach("the Secret of a stranger is written")
+        self._on_beginning(write)
         for wanted in self.world.wanted:
             if write.path == wanted.secret_path:
                 self._on_serving_secret(wanted, write)
@@ -125,6 +133,17 @@ class Audit:
                 self._on_staged_key(wanted, write)
             elif write.path == wanted.path and write.after is not None:
                 self._on_status(wanted, write.after)
+
+    def _on_beginning(self, write: Write) -> None:
+        """No pod or workload is begun, for a certificate that it was not begun for, while its resource is paused."""
+        for wanted in self.world.wanted:
+            secret = f"{wanted.name}-tls"
+            leaf = _begun_for(write.after, secret) if f"/namespaces/{wanted.namespace}/" in write.path else None
+            if leaf is None or (write.path, leaf) in self._begun:
+                continue
+            self._begun.add((write.path, leaf))
+            if _begun_for(write.before, secret) != leaf and self._is_known(wanted, _is_paused):
+                self.breach(f"{write.path} is begun, though {wanted.key} is known to be paused")
 
     def _on_serving_secret(self, wanted: Wanted, write: Write) -> None:
         """What serves is whole, for the right names, and never older than what it replaces, unless somebody asked."""
@@ -164,11 +183,25 @@ class Audit:
         """Nobody is told that all is well while a pod serves something else."""
         ready = condition(body, "Ready")
         now = self.world.runtime.monotonic()
+        if ready.get("reason") in ON_PURPOSE:
+            return  # what is served is good, which the message says, and the rest waits
         if ready.get("status") != "True" or now - self.world.disturbed_at < UNSETTLED:
             return
         wrong = unserved(self.world, wanted)
         if wrong and ready["observedGeneration"] == body["metadata"]["generation"]:
             self.breach(f"{wanted.key} is said to be ready, and {wrong} serve something else")
+
+
+def _begun_for(body: Json | None, secret: str) -> str | None:
+    """The leaf that a pod was reloaded with, or that a workload is restarted for; None where it is neither."""
+    template = ((body or {}).get("spec") or {}).get("template") or {}
+    return annotations_of(body or {}).get(certificate_annotation(secret)) or annotations_of(template).get(
+        restart_annotation(secret)
+    )
+
+
+def _is_paused(body: Json) -> bool:
+    return PAUSE_ROLLOUT in annotations_of(body)
 
 
 def unserved(world: World, wanted: Wanted) -> list[str]:

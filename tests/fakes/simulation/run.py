@@ -65,7 +65,8 @@ def _calm(world: World) -> None:
     world.runtime.sleep(QUIET)
     for which, wanted in enumerate(world.wanted):
         if wanted.path in world.api.objects:
-            world.spec(which, suspend=False)
+            world.spec(which, suspend=False, rollout={})
+            world.resume(which)
 
 
 def _story(world: World, faults: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import contextvars
 import random
+from base64 import b64decode
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,8 +16,11 @@ from fakes.simulation.process import Process
 from fakes.simulation.runtime import Runtime, Task
 from fakes.simulation.servers import Server, Servers
 from fakes.simulation.zone import DnsZone, failure
+from mailtls.api.reading.document import Json
+from mailtls.api.resource import APPROVE, GROUP, PAUSE_ROLLOUT
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.net.effects import before_effect
+from mailtls.rollout.reload import leaf_sha256
 
 RESTART_TAKES: Final = 3.0
 WRITES: Final = frozenset({"create", "replace", "apply", "merge", "delete"})
@@ -224,12 +228,27 @@ class World:
 
     def request(self, which: int, name: str) -> None:
         """Ask for something by an annotation."""
+        self._annotate(which, f"{GROUP}/{name}", str(self.steps))
+
+    def pause(self, which: int) -> None:
+        """Hold the rollouts of a resource back."""
+        self._annotate(which, PAUSE_ROLLOUT, "true")
+
+    def resume(self, which: int) -> None:
+        """Let them go on."""
+        self._annotate(which, PAUSE_ROLLOUT, None)
+
+    def approve(self, which: int) -> None:
+        """Approve the certificate that is stored."""
+        stored = self.api.objects.get(self.wanted[which % len(self.wanted)].secret_path)
+        if stored is not None:
+            chain = b64decode(stored["data"]["tls.crt"]).decode()
+            self._annotate(which, APPROVE, leaf_sha256(chain))
+
+    def _annotate(self, which: int, annotation: str, value: str | None) -> None:
         path = self.wanted[which % len(self.wanted)].path
         if path in self.api.objects:
-            value = str(self.steps)
-            self.api.edit(
-                path, lambda body: body["metadata"].setdefault("annotations", {}).update({f"mailtls.dev/{name}": value})
-            )
+            self.api.edit(path, lambda body: _set(body["metadata"].setdefault("annotations", {}), annotation, value))
 
     def rename(self, which: int, extra: str) -> None:
         """Ask for another set of names."""
@@ -283,3 +302,9 @@ class World:
     def delete_secret(self, which: int) -> None:
         """Let somebody delete a serving Secret."""
         self.api.remove(self.wanted[which % len(self.wanted)].secret_path)
+
+
+def _set(annotations: Json, name: str, value: str | None) -> None:
+    annotations.pop(name, None)
+    if value is not None:
+        annotations[name] = value

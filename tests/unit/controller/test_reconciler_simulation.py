@@ -107,6 +107,12 @@ DEFECTS = {
         lambda *_: None,
         _after(200, *(act(World.spec, which, suspend=True) for which in range(3))),
     ),
+    "known to be paused": (
+        policy,
+        "CHECKS",
+        tuple(check for check in policy.CHECKS if check is not policy.next_is_held_back),
+        _after(30, *(act(World.pause, which) for which in range(3))),
+    ),
     "does not lead": (Leadership, "require", lambda _: None, _after(20, act(World.lose_leadership))),
     "is saved nowhere": (Secrets, "stage", _saves_another_key, []),
 }
