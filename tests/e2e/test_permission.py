@@ -42,11 +42,12 @@ def test_rollout_waits_for_a_person_and_for_its_window_and_goes_on(installation:
     assert "RolledOut is False (WaitingForApproval)" in shown.stdout
 
     assert mailtls(installation, "rollout", "pause", "mx").returncode == 0
-    approved = mailtls(installation, "rollout", "approve", "mx")
+    await_waiting(installation, "RolloutPaused")
+    assert mailtls(installation, "rollout", "approve", "mx").returncode == 2  # it waits for another decision
+    approved = mailtls(installation, "rollout", "approve", "mx", installation.fingerprint()[:8])
     assert installation.fingerprint() in approved.stdout, approved
     await_waiting(installation, "RolloutPaused")
     assert begun(installation, postfix) == 1
-    assert mailtls(installation, "rollout", "approve", "mx").returncode == 2  # nothing waits for it
     assert mailtls(installation, "rollout", "resume", "mx").returncode == 0
     await_done(installation, postfix)
     assert mailtls(installation, "rollout", "status", "mx").returncode == 0
@@ -55,7 +56,7 @@ def test_rollout_waits_for_a_person_and_for_its_window_and_goes_on(installation:
     await_waiting(installation, "WaitingForApproval")
     assert begun(installation, postfix) == 1
     assert mailtls(installation, "rollout", "approve", "mx", "ffffffff").returncode == 2
-    assert mailtls(installation, "rollout", "approve", "mx", installation.fingerprint()[:8]).returncode == 0
+    assert mailtls(installation, "rollout", "approve", "mx").returncode == 0
     await_done(installation, postfix)
 
     windows = {"windows": [closed_now()], "urgentBefore": "0s"}
