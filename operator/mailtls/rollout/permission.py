@@ -141,7 +141,9 @@ def _is_of_the_canary(view: View, step: Action) -> bool:
     """
     begun = {str(state.workload): sum(_begun(view, state)) for state in view.states}
     others = sum(number for name, number in begun.items() if name != str(step.workload))
-    sizes = (len(state.living_pods) for state in view.states if state.workload == step.workload)
+    sizes = (
+        max(len(state.living_pods), state.replicas_wanted) for state in view.states if state.workload == step.workload
+    )
     canary = view.progress.canary.of(next(sizes, 0))
     return not isinstance(step, RestartWorkload) and not others and begun.get(str(step.workload), 0) < canary
 

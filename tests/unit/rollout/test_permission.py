@@ -11,7 +11,16 @@ from mailtls.api.spec import Amount, Approval, Rollout, UpdateStrategy
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.policy import next_roll
-from mailtls.rollout.steps import Held, ReloadPod, RestartWorkload, RolledOut, RolloutFailed, RollStep, WaitForPods
+from mailtls.rollout.steps import (
+    EvictPod,
+    Held,
+    ReloadPod,
+    RestartWorkload,
+    RolledOut,
+    RolloutFailed,
+    RollStep,
+    WaitForPods,
+)
 from mailtls.rollout.view import Terms
 from mailtls.verification.evidence import gather
 from mailtls.windows import Window
@@ -104,6 +113,20 @@ def test_restart_is_not_begun(terms: Terms) -> None:
     held(next_roll(states, old, NEW, progress(), NOW, terms=terms))
     free = Terms(ALWAYS, approved=NEW) if terms.rollout is WATCHED else Terms()
     assert isinstance(next_roll(states, old, NEW, progress(), NOW, terms=free), RestartWorkload)
+
+
+@pytest.mark.parametrize("terms", [Terms(NIGHTLY), PAUSED], ids=["window", "pause"])
+def test_no_pod_is_evicted_and_one_that_is_made_anew_is_awaited(terms: Terms) -> None:
+    """Evictions go pod by pod: the one that is missing is seen through, then the next one waits."""
+    evicted = workload(UpdateStrategy.EVICT)
+    old = [replace(pod(name), made_at=NOW - DAY) for name in PODS]
+    begun = replace(progress(), acted_at={str(evicted): NOW})
+    for pods, first in ((old, Held), (old[1:], WaitForPods)):
+        states = [state(*pods, of=evicted, wanted=3)]
+        evidence = gather(serve(OLD, *(each.name for each in pods)), NEW)
+        assert isinstance(next_roll(states, evidence, NEW, begun, NOW, terms=terms), first)
+        free = next_roll(states, evidence, NEW, begun, NOW)
+        assert isinstance(free, EvictPod if pods is old else WaitForPods)
 
 
 @pytest.mark.parametrize("terms", [Terms(NIGHTLY), PAUSED, Terms(WATCHED)], ids=["window", "pause", "approval"])
