@@ -72,17 +72,17 @@ class Authority:
 
 
 def cert_manager_secret(
-    namespace: str, name: str, issued: Issued, ca_pem: str = "", *, temporary: bool = False
+    namespace: str, name: str, issued: Issued, ca_pem: str = "", *, as_it_does: str = "issued"
 ) -> Json:
     """The Secret as cert-manager applies it: annotations of the Certificate and its issuer, one label, and no owner.
 
-    The temporary one, which it may put in while it waits for the issuer, says nothing of the issuer.
+    `as_it_does`: `issued` by the issuer; `temporary`, while it waits for that; `taken over`, where another's pair fits.
     """
     data = {"tls.crt": issued.chain, "tls.key": issued.key} | ({"ca.crt": ca_pem} if ca_pem else {})
     meta = {
         "name": name,
         "namespace": namespace,
-        "annotations": dict(RECORDED["annotationsOfTheTemporary" if temporary else "annotations"]),
+        "annotations": dict(RECORDED["annotations"][as_it_does]),
         "labels": dict(RECORDED["labels"]),
     }
     return {

@@ -20,10 +20,10 @@ WITHIN = 60.0
 
 
 def write(
-    installation: Installation, issued: Issued, instead: Mapping[str, str] | None = None, *, temporary: bool = False
+    installation: Installation, issued: Issued, instead: Mapping[str, str] | None = None, *, as_it_does: str = "issued"
 ) -> Object:
     """Apply a pair as cert-manager does: server-side, by its own field manager; `instead` replaces entries."""
-    body = cert_manager_secret(installation.sandbox.name, SECRET, issued, temporary=temporary)
+    body = cert_manager_secret(installation.sandbox.name, SECRET, issued, as_it_does=as_it_does)
     body["data"] |= instead or {}
     path = f"/api/v1/namespaces/{installation.sandbox.name}/secrets/{SECRET}"
     apply = "application/apply-patch+yaml"

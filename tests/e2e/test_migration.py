@@ -166,7 +166,7 @@ def test_cert_managers_renewals_reach_the_pods_beside_reloader_and_without_it(
     reader.environment = cmctl(tmp_path)
     certificate = define(sandbox, "cert-manager.io", "Certificate")
     sandbox.apply({"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "mx-cert"}})
-    written = write(installation, Authority("cert-manager.local").issue(host), temporary=True)
+    written = write(installation, Authority("cert-manager.local").issue(host), as_it_does="temporary")
     assert written["metadata"]["managedFields"][0]["manager"] == RECORDED["manager"]
     workload = MailServer(sandbox, host).workload()
     workload["metadata"]["annotations"] = {"reloader.stakater.com/auto": "true"}
@@ -202,14 +202,26 @@ def test_cert_managers_renewals_reach_the_pods_beside_reloader_and_without_it(
     assert reader.follow("Back again").startswith("certificate.cert-manager.io")
     assert sandbox.find(certificate, "mx-cert") is None
     hand_over(installation, tmp_path, third)
-    Page(installation, "external.md", tmp_path / "back").follow("From mailtls to another issuer")
-    fourth = authority.issue(host)
-    write(installation, fourth)
-    assert "written by cert-manager" in message(await_served(installation, fourth))
+    to_cert_manager(installation, tmp_path / "back", third, authority.issue(host))
     assert restarts(installation) == restarted
     assert sandbox.get("secrets", "mx-tls")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "mailtls"
     assert installation.pebble.orders() == 0
     reader.expect_all_followed()
+
+
+def to_cert_manager(installation: Installation, folder: Path, serving: Issued, following: Issued) -> None:
+    """Follow the steps to another issuer: cert-manager takes what is there for its own, and renews it later."""
+    Page(installation, "external.md", folder).follow("From mailtls to another issuer")
+    write(installation, serving, as_it_does="taken over")
+
+    def is_theirs(seen: Object | None) -> bool:
+        said = condition_of(seen, "Issued")
+        return said is not None and "written by cert-manager, is valid until" in said["message"]
+
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_theirs)
+    await_served(installation, serving)
+    write(installation, following)
+    assert "written by cert-manager (Certificate mx-cert" in message(await_served(installation, following))
 
 
 def cmctl(folder: Path) -> dict[str, str]:
