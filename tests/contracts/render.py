@@ -1,11 +1,10 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-docs/reasons.md from `mailtls.reasons.explanations`, docs/chart-values.md from the chart's values.yaml, and the schema
-that preflight checks by from the CRD.
+docs/reasons.md from `mailtls.reasons.explanations`, docs/chart-values.md from the chart's values.yaml, and the package
+has a copy of the CRD, by which preflight checks.
 """
 
-import json
 import os
 import re
 import shutil
@@ -34,9 +33,6 @@ ALERTS_HEAD = """\
 # Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`.
 # Made from charts/mailtls/files/alerts.yaml with the chart's default thresholds; do not edit.
 """
-CHECKABLE = {
-    "type", "enum", "required", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
-}  # fmt: skip
 REASONS_HEAD = """\
 # Reasons
 
@@ -113,19 +109,9 @@ def entry(reason: Any, told: Any) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def spec_schema() -> str:
-    """Return what the package needs of the CRD: the schema of the spec, without words and rules."""
-    (version,) = yaml.safe_load((ROOT / "crds" / "mailservertls.yaml").read_text())["spec"]["versions"]
-    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return json.dumps(_checkable(spec), ensure_ascii=False, indent=1) + "\n"
-
-
-def _checkable(node: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in node.items() if key in CHECKABLE}
-    if "properties" in node:
-        kept["properties"] = {name: _checkable(member) for name, member in node["properties"].items()}
-        kept["additionalProperties"] = False  # the API server drops, or refuses, what has no schema
-    return kept | ({"items": _checkable(node["items"])} if "items" in node else {})
+def definition() -> str:
+    """Return the CRD, which preflight reads in the package."""
+    return (ROOT / "crds" / "mailservertls.yaml").read_text()
 
 
 def chart_values() -> str:
@@ -141,7 +127,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "deploy/alerts.yaml": alerts,
     "docs/reasons.md": reasons,
     "docs/chart-values.md": chart_values,
-    "operator/mailtls/cli/preflight/schema.json": spec_schema,
+    "operator/mailtls/cli/preflight/mailservertls.yaml": definition,
 }
 
 

@@ -34,7 +34,7 @@ def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
     assert "mailtls = mailtls.__main__:main" in commands
     assert "kubectl-mailtls = mailtls.__main__:plugin" in commands
     assert {"mailtls/cli/output/survey.schema.json", "mailtls/probe/tls/letsencrypt-staging.pem"} <= names
-    assert "mailtls/cli/preflight/schema.json" in names
+    assert "mailtls/cli/preflight/mailservertls.yaml" in names
 
 
 def test_chart_is_of_the_same_version() -> None:

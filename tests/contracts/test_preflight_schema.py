@@ -72,3 +72,13 @@ def test_anything_fits_or_is_refused_in_sentences(value: Any) -> None:
     found = faults(value)
     assert len(found) <= 20
     assert all(fault.endswith(".") for fault in found)
+
+
+@pytest.mark.parametrize(("amount", "said"), [(2, ()), ("10%", ()), (True, ("spec.rollout.canary must be of type",))])
+def test_number_or_share_is_either_of_the_two(amount: Any, said: tuple[str, ...]) -> None:
+    """The schema names no type there, but says so in Kubernetes' own way."""
+    found = faults({**GOOD, "rollout": {"canary": amount}})
+    assert len(found) == len(said)
+    assert all(
+        fault.startswith(start) and "integer or string" in fault for fault, start in zip(found, said, strict=True)
+    )

@@ -1,12 +1,12 @@
 """Would the API server take it: the schema and its rules, by a dry run or without a cluster."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
@@ -75,10 +75,26 @@ def _fits(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[V
 
 @cache
 def _validator() -> Any:
-    """Validate by the schema of the shipped CRD, whose objects have no fields but those that it names."""
-    schema = json.loads(files(__package__).joinpath("schema.json").read_text("utf-8"))
+    """Validate by the schema of the spec in the shipped CRD."""
+    text = files(__package__).joinpath("mailservertls.yaml").read_bytes()
+    definition = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - either is safe
+    (version,) = definition["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     extended: Any = extend  # its stubs have no types
-    return extended(Draft202012Validator, {"pattern": _fits})(schema)
+    return extended(Draft202012Validator, {"pattern": _fits})(_closed(schema))
+
+
+def _closed(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Take objects to have no fields but those that are named: the API server drops, or refuses, what has no schema."""
+    closed = dict(node)
+    if node.get("x-kubernetes-int-or-string"):
+        closed["type"] = ["integer", "string"]
+    if "properties" in node:
+        closed["properties"] = {name: _closed(member) for name, member in node["properties"].items()}
+        closed["additionalProperties"] = False
+    if "items" in node:
+        closed["items"] = _closed(node["items"])
+    return closed
 
 
 def _without_nulls(schema: Mapping[str, Any], value: Any) -> Any:
@@ -103,7 +119,8 @@ def _sentences(error: ValidationError) -> Iterator[str]:
     place = _place(error)
     match error.validator:
         case "type":
-            yield f"{place} must be of type {schema['type']}."
+            kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+            yield f"{place} must be of type {' or '.join(kinds)}."
         case "required":
             yield from (f"{place}.{name} is missing." for name in schema["required"] if name not in value)
         case "additionalProperties":
