@@ -17,6 +17,7 @@ from mailtls.reasons.software import Software
 from testbed import trees
 
 SETUPS = {str(setup): setup for setup in (*RELAYS, *MAILBOXES)}
+MADDY = SETUPS["maddy-courier"]
 NGINX, SENDMAIL, CYRUS = SETUPS["nginx-servers"], SETUPS["sendmail-bookworm"], SETUPS["cyrus-opensmtpd"]
 _SWEEPS = 4  # so that each of a server's waiting processes has served the old certificate, and keeps it if it does
 
@@ -135,3 +136,11 @@ def test_cyrus_has_no_starttls_unless_it_is_allowed() -> None:
         await_served(container, PRESETS[Software.CYRUS].ports, stock.STORED)
         (starttls,) = CYRUS.ports
         assert reason_of(container, replace(starttls, tls_policy=TlsPolicy.ENFORCED)) is Reason.STARTTLS_NOT_ADVERTISED
+
+
+def test_maddy_ends_on_hup() -> None:
+    """So its preset sends another signal than most."""
+    with contained(MADDY, stock.STORED) as container:
+        await_served(container, PRESETS[Software.MADDY].ports, stock.STORED)
+        container.execute(("sh", "-c", "kill -HUP 1"))
+        container.process.wait(START_PATIENCE)

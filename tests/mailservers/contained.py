@@ -22,13 +22,13 @@ from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target
 from mailtls.reasons.software import Software
-from testbed import network, trees
+from testbed import gomail, network, trees
 
 SECRET = "/etc/mail-tls"
 # The tree itself stays as it is: what the server writes goes into a layer that ends with it.
 _ENTER = """
 set -e
-home=$1 tree=$2; shift 2
+home=$1 tree=$2 programs=$3; shift 3
 mount -t tmpfs none "$home/layer"
 mkdir "$home/layer/upper" "$home/layer/work"
 mount -t overlay -o "lowerdir=$tree,upperdir=$home/layer/upper,workdir=$home/layer/work" none "$home/root"
@@ -46,6 +46,8 @@ touch "$home/root/dev/log"
 mount --bind "$home/syslog" "$home/root/dev/log"
 for folder in run tmp; do mount -t tmpfs -o mode=1777 none "$home/root/$folder"; done
 cp -rT "$home/files" "$home/root"
+mkdir -p "$home/root/opt"
+mount --bind "$programs" "$home/root/opt"
 mkdir -p "$home/root/etc/mail-tls"
 mount --bind "$home/secret" "$home/root/etc/mail-tls"
 hostname mx1.example.com
@@ -72,6 +74,7 @@ class Setup:
     keeps: bool = True
     ports: tuple[Port, ...] = ()
     in_vain: tuple[str, ...] = ()
+    needs_go: bool = False  # the programs that are no Debian packages, in /opt
 
     def __str__(self) -> str:
         return f"{self.software}-{self.tree}"
@@ -115,16 +118,17 @@ def contained(setup: Setup, served: Served) -> Iterator[Container]:
     """Run a server in a container, with a certificate, until the block ends."""
     tree = trees.ensure(setup.tree)
     with folder("contained") as home, _syslog(home):
-        for name in ("layer", "root", "files", "secret"):
+        for name in ("layer", "root", "files", "secret", "programs"):
             (home / name).mkdir()
         for name, text in setup.files.items():
             file = home / "files" / name.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         write_secret(home / "secret", served, 0, setup.mode)
+        programs = gomail.ensure() if setup.needs_go else home / "programs"
         with (home / "log").open("ab") as log:
             process = subprocess.Popen(
-                [*_UNSHARE, "sh", "-c", _ENTER, "sh", str(home), str(tree), *setup.command],
+                [*_UNSHARE, "sh", "-c", _ENTER, "sh", str(home), str(tree), str(programs), *setup.command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:

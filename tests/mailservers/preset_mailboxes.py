@@ -100,6 +100,66 @@ done
 /usr/lib/courier/imapd-ssl start
 exec sleep infinity
 """
+_MADDY = f"""
+state_dir /tmp/maddy
+runtime_dir /tmp/maddy
+log stderr
+hostname mx1.example.com
+tls file {CERTIFICATE} {KEY}
+storage.imapsql mailboxes {{
+  driver sqlite
+  dsn /tmp/maddy/mail.db
+}}
+smtp tcp://0.0.0.0:25 {{
+  deliver_to dummy
+}}
+submission tls://0.0.0.0:465 tcp://0.0.0.0:587 {{
+  auth dummy
+  deliver_to dummy
+}}
+imap tls://0.0.0.0:993 tcp://0.0.0.0:143 {{
+  auth dummy
+  storage &mailboxes
+}}
+"""
+_MOX = f"""
+DataDir: ../data
+LogLevel: info
+User: 65534
+Hostname: mx1.example.com
+Listeners:
+\tpublic:
+\t\tIPs:
+\t\t\t- 127.0.0.1
+\t\tTLS:
+\t\t\tKeyCerts:
+\t\t\t\t-
+\t\t\t\t\tCertFile: {CERTIFICATE}
+\t\t\t\t\tKeyFile: {KEY}
+\t\tSMTP:
+\t\t\tEnabled: true
+\t\tSubmission:
+\t\t\tEnabled: true
+\t\tSubmissions:
+\t\t\tEnabled: true
+\t\tIMAP:
+\t\t\tEnabled: true
+\t\tIMAPS:
+\t\t\tEnabled: true
+Postmaster:
+\tAccount: mox
+\tMailbox: Postmaster
+"""
+_MOX_DOMAINS = """
+Domains:
+\texample.com:
+\t\tLocalpartCaseSensitive: false
+Accounts:
+\tmox:
+\t\tDomain: example.com
+\t\tDestinations:
+\t\t\tmox@example.com: nil
+"""
 
 MAILBOXES = (
     Setup(Software.DOVECOT, trees.SERVERS, ("dovecot", "-F"), {"etc/dovecot/dovecot.conf": _DOVECOT_24}),
@@ -114,4 +174,18 @@ MAILBOXES = (
         ports=(Port(143, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC, Protocol.IMAP),),
     ),
     Setup(Software.COURIER, trees.COURIER, ("sh", "-c", _COURIER_START), keeps=False),
+    Setup(
+        Software.MADDY,
+        trees.COURIER,
+        ("/opt/maddy", "-config", "/etc/maddy.conf", "run"),
+        {"etc/maddy.conf": _MADDY},
+        needs_go=True,
+    ),
+    Setup(
+        Software.MOX,
+        trees.COURIER,
+        ("sh", "-c", "mkdir -p /mox/data && cd /mox && exec /opt/mox serve"),
+        {"mox/config/mox.conf": _MOX, "mox/config/domains.conf": _MOX_DOMAINS},
+        needs_go=True,
+    ),
 )

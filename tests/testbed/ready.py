@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from testbed import containers, host, images, operator_image, trees
+from testbed import containers, gomail, host, images, operator_image, trees
 from testbed.console import say
 from testbed.tools import MODULE, Tools, content_hash, ensure_tools
 
@@ -24,6 +24,8 @@ def prepare(*, for_tests: bool = False) -> tuple[Tools, list[Path]]:
         made = pool.submit(_images)
         if for_tests:
             trees.ensure_all()
+            tools.result()
+            gomail.ensure()
         return tools.result(), made.result()
 
 

@@ -91,18 +91,19 @@ def _build(target: Path) -> Tools:
 
 def _compile(folder: Path) -> None:
     flags = "-s -w " + " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in _version().items())
-    _go_build(f"-ldflags={flags}", f"-o={folder}/", *_PACKAGES)
+    go_build(MODULE, f"-ldflags={flags}", f"-o={folder}/", *_PACKAGES)
 
 
 def build_static(package: str, target: Path) -> None:
     """Build one program that needs no library: it runs in an image with nothing else in it."""
-    _go_build("-ldflags=-s -w", f"-o={target}", package, CGO_ENABLED="0")
+    go_build(MODULE, "-ldflags=-s -w", f"-o={target}", package, CGO_ENABLED="0")
 
 
-def _go_build(*arguments: str, **environment: str) -> None:
+def go_build(module: Path, *arguments: str, **environment: str) -> None:
+    """Build programs of a module, by its go.mod and go.sum as they are."""
     command = [_go(), "build", "-mod=readonly", "-trimpath", *arguments]
     done = subprocess.run(
-        command, cwd=MODULE, check=False, capture_output=True, text=True, env={**os.environ, **environment}
+        command, cwd=module, check=False, capture_output=True, text=True, env={**os.environ, **environment}
     )
     if done.returncode != 0:
         message = f"the Go build failed: {done.stderr[-3000:]}"

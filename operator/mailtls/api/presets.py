@@ -63,6 +63,8 @@ PRESETS: Final[Mapping[Software, Preset]] = MappingProxyType(
         ),
         Software.OPENSMTPD: Preset(_MAIL, no_reload=_reads_at_start("OpenSMTPD")),
         Software.CHASQUID: Preset(_MAIL, no_reload=_reads_at_start("chasquid")),
+        Software.MADDY: Preset((*_MAIL, _IMAP, _IMAPS), _signal("USR2")),
+        Software.MOX: Preset((*_MAIL, _IMAP, _IMAPS), no_reload=_reads_at_start("mox")),
         Software.GENERIC: Preset(
             no_reload="a generic server's reload command is not known, so set reload.command, or set updateStrategy"
             " to Restart"

@@ -7,13 +7,15 @@ from mailtls.reasons.reason import Reason
 from mailtls.reasons.software import Software
 
 NGINX, SENDMAIL, CYRUS = Software.NGINX, Software.SENDMAIL, Software.CYRUS
-COURIER, CHASQUID = Software.COURIER, Software.CHASQUID
+COURIER, CHASQUID, MADDY, MOX = Software.COURIER, Software.CHASQUID, Software.MADDY, Software.MOX
 _RELOADS: Final[Mapping[Software, str]] = {
     NGINX: "Run nginx -t and nginx -s reload: the first says what is wrong with the files.",
     SENDMAIL: "Send HUP to the daemon, which must have been started by its full path.",
     CYRUS: "Send HUP to its master process: processes that wait for clients keep what they have read.",
     COURIER: "Check TLS_CERTFILE and TLS_PRIVATE_KEYFILE: it reads them for each connection.",
     CHASQUID: "Restart it: HUP makes it read its domains again, not its certificates.",
+    MADDY: "Send USR2 to it (HUP ends it), and check the files of tls file.",
+    MOX: "Restart it: it reads the files of KeyCerts at its start alone.",
 }
 FURTHER_SETTINGS: Final[Mapping[Reason, Mapping[Software, str]]] = {
     Reason.SERVING_OLD_CERTIFICATE: _RELOADS,

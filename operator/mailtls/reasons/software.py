@@ -19,6 +19,8 @@ class Software(StrEnum):
     COURIER = "courier"
     CYRUS = "cyrus"
     CHASQUID = "chasquid"
+    MADDY = "maddy"
+    MOX = "mox"
     GENERIC = "generic"
 
 
@@ -27,6 +29,8 @@ _NAMES: Final = {
     Software.HAPROXY: "HAProxy",
     Software.NGINX: "nginx",
     Software.CHASQUID: "chasquid",
+    Software.MADDY: "maddy",
+    Software.MOX: "mox",
 }
 _NO_LETTERS: Final = re.compile(r"[^a-z0-9]+")
 

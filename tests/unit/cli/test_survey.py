@@ -198,6 +198,11 @@ def test_prometheus_report_escapes_hostile_labels() -> None:
         ("mx ESMTP Exim 4.98 Tue, 24 Nov 2026", Software.EXIM),
         ("mail.example.com ESMTP OpenSMTPD", Software.OPENSMTPD),
         ("[CAPABILITY IMAP4rev1] Dovecot ready.", Software.DOVECOT),
+        ("[CAPABILITY IMAP4rev1] Courier-IMAP ready. Copyright 1998-2024 Double Precision, Inc.", Software.COURIER),
+        ("mx1 Cyrus IMAP 3.10.2-Debian-3.10.2-1 server ready", Software.CYRUS),
+        ("mx1.example.com ESMTP Sendmail 8.17.1.9/8.17.1.9/Debian-2+deb12u2; Mon, 30 Nov 2026", Software.SENDMAIL),
+        ("postfix.example.com ESMTP mox v0.0.17", Software.MOX),
+        ("mox.example.com ESMTP", None),
         ("mx.example.com ESMTP", None),
     ],
 )
