@@ -43,6 +43,7 @@ _OF_TESTS = {
     "postfix": "postfix",
     "dovecot": "dovecot-core",
     "certbot": "certbot",
+    "curl": "curl",
 }
 _FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
