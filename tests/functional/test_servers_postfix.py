@@ -10,9 +10,9 @@ import pytest
 from mailservers.case import Case, probe
 from mailservers.certificates import HOST
 from mailservers.postfix import Postfix, missing, postfix
-from mailservers.stock import AUTHORITY, OLDER, STORED
+from mailservers.stock import AUTHORITY, OLDER, STORED, WRONG_KEY
 from mailtls.probe.prober import Prober
-from mailtls.probe.target import Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.target import Depth, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
 
 CASES = {
@@ -20,6 +20,8 @@ CASES = {
     "good-wrapper": Case(options=("smtpd_tls_wrappermode=yes",), tls=TlsMode.IMPLICIT),
     "tls-off": Case(options=("smtpd_tls_security_level=none",)),
     "reloaded": Case(stored=STORED),
+    "wrong-key": Case(served=(WRONG_KEY,)),
+    "rejects": Case(options=("smtpd_client_restrictions=reject", "smtpd_delay_reject=no")),
     "choosy": Case(
         options=(
             "smtpd_helo_restrictions=check_helo_access inline:{{probe.example.com=OK}},reject",
@@ -75,6 +77,32 @@ def test_server_that_refuses_an_address_takes_the_name_that_is_set(
     (endpoint,) = Prober().probe([target], expected)
     assert (endpoint.failure.reason if endpoint.failure else None) is found, server.log()
     assert endpoint.failure is None or "Helo command rejected" in endpoint.failure.message
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("wrong-key", Reason.STARTTLS_UNAVAILABLE),
+        ("rejects", Reason.PROBE_DENIED),
+        ("choosy", Reason.CLIENT_NAME_REFUSED),
+    ],
+)
+def test_probe_that_fails_is_one_connection_and_ends_with_quit(name: str, found: Reason, server: Postfix) -> None:
+    """Where the server says what is wrong nothing is asked again, and it hears QUIT as far as the protocol lets one."""
+    before = len(ended(server, name))
+    endpoint = probe(replace(CASES[name], depth=Depth.FULL), server.where(name))
+    assert endpoint.failure is not None
+    assert endpoint.failure.reason is found, server.log()
+    deadline = time.monotonic() + 10
+    while len(ended(server, name)) == before and time.monotonic() < deadline:
+        time.sleep(0.05)  # the log is another process's
+    (talk,) = ended(server, name)[before:]
+    assert "quit=1" in talk
+
+
+def ended(server: Postfix, name: str) -> list[str]:
+    """How each connection to a service ended, as Postfix tells it."""
+    return [line for line in server.log().splitlines() if f"{name}/smtpd" in line and "disconnect from" in line]
 
 
 def test_postfix_that_ended_leaves_no_process() -> None:

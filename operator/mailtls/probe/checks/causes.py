@@ -8,7 +8,7 @@ from typing import Final
 
 from mailtls.probe.checks.input import CheckInput, ending, may_do_without_tls, stop_at
 from mailtls.probe.facts import Fault, Phase, Reply, Stop
-from mailtls.probe.target import Protocol
+from mailtls.probe.target import Protocol, Route
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 _GREETINGS: Final = re.compile(r"220|\* (OK|PREAUTH)|\+OK|\"IMPLEMENTATION\"")
@@ -26,10 +26,13 @@ def proxy_header_is_missing(given: CheckInput) -> Finding | None:
     """The port speaks to who sends a header of the PROXY protocol, and to nobody else."""
     if not given.facts.clues.wants_proxy_header:
         return None
+    how = f"set {given.wording.proxy} to v2 where a load balancer in front sends one"
+    if given.target.route is Route.PUBLIC:
+        how = "let the load balancer in front send one"
     return Finding(
         Reason.PROXY_HEADER_MISSING,
-        f"Port {given.port} speaks only to clients that begin with a header of the PROXY protocol: set "
-        f"{given.wording.proxy} to v2 where a load balancer in front sends one, else turn it off in the server.",
+        f"Port {given.port} speaks only to clients that begin with a header of the PROXY protocol: {how}, else turn it "
+        "off in the server.",
         evidence="no answer without the header, and an answer with it",
     )
 

@@ -13,7 +13,17 @@ from mailservers.certificates import HOST, Authority, Served, Wish
 from mailservers.scripted import PATIENCE, Act, Script, serving
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
-from mailtls.probe.target import Endpoint, Expected, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
+from mailtls.probe.target import (
+    Endpoint,
+    Expected,
+    Port,
+    Protocol,
+    ProxyProtocol,
+    Route,
+    Target,
+    TlsMode,
+    TlsPolicy,
+)
 from mailtls.reasons.reason import Reason, Severity
 
 AUTHORITY = Authority()
@@ -319,6 +329,17 @@ def test_port_that_wants_a_header_is_named_by_hand_too(tmp_path: Path) -> None:
         port = replace(port, proxy_protocol=ProxyProtocol.V2)
         (endpoint,) = Prober(Limits(dialog=1)).probe([Target("127.0.0.1", port, HOST)], expected)
         assert endpoint.failure is None
+
+
+def test_balancer_that_sends_no_header_is_blamed_from_outside(tmp_path: Path) -> None:
+    """Clients on the internet send none: whoever stands before the server has to."""
+    with serving(script(greeting=behind_a_balancer(SMTP, closes=True)), tmp_path) as number:
+        port = Port(number, STARTTLS, TlsPolicy.OPPORTUNISTIC)
+        target = Target("127.0.0.1", port, HOST, pod=HOST, route=Route.PUBLIC)
+        (endpoint,) = Prober(Limits(dialog=1)).probe([target], AUTHORITY.expects(STORED))
+    assert endpoint.failure is not None
+    assert endpoint.failure.reason is Reason.PROXY_HEADER_MISSING
+    assert "let the load balancer in front send one" in endpoint.failure.message
 
 
 def test_masked_starttls_is_a_warning_where_strangers_may_come_in_clear(tmp_path: Path) -> None:
