@@ -34,7 +34,7 @@ class Limits:
     handshake: float = 10.0
     overall: float = 20.0
     inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
-    names: float = 30.0  # those that send the certificate's other names as SNI, after these
+    names: float = 30.0  # more for those that send the certificate's other names as SNI, after these
     most_names: int = 100  # as many as a resource may have
     certificates: int = 512 * 1024  # octets that are held of what one server shows; a hundred names may have a hundred
     parting: float = 0.5  # how long to wait for the server's end of the connection after QUIT

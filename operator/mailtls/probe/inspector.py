@@ -76,12 +76,13 @@ class Inspector:
         if self._expected.login is not None and self._target.port.is_for_users:
             self._found = replace(self._found, login=Login(LoginOutcome.NOT_REACHED))
         self._found = replace(self._found, unprobed=self._other_names())
+        begun = asyncio.get_running_loop().time()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.inspection):
                 await self._inspect_all(depth, first)
         if not self._has_had_enough:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.names):
+            with suppress(TimeoutError):  # what the first ones have left of their time is for the names, too
+                async with asyncio.timeout_at(begun + self._limits.inspection + self._limits.names):
                     await self._probe_names()
         return self._found
 

@@ -153,7 +153,9 @@ def test_first_name_that_is_stale_says_it_for_all(tmp_path: Path) -> None:
     assert [(each.reason, each.subject) for each in endpoint.findings] == [(Reason.SERVING_OLD_CERTIFICATE, "")]
 
 
-@pytest.mark.parametrize("limits", [Limits(most_names=1), Limits(names=0)], ids=["as many as may be", "in time"])
+@pytest.mark.parametrize(
+    "limits", [Limits(most_names=1), Limits(inspection=0, names=0)], ids=["as many as may be", "in time"]
+)
 def test_names_that_nobody_came_to_are_warned_of(limits: Limits, tmp_path: Path) -> None:
     """A bound that cuts names off is told, with the names."""
     endpoint = probe(by_name(tmp_path, GOOD, {}), limits=limits)
