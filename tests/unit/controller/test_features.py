@@ -101,6 +101,17 @@ def test_pods_are_left_alone_where_exec_is_off_and_the_resource_says_so() -> Non
     assert whole.cluster.reloaded == []
 
 
+def test_pods_are_not_evicted_where_evictions_are_off_or_forbidden() -> None:
+    """The resource says which value or which verb is missing, and what a person can do."""
+    whole = WholeReconcile(features=off(Feature.EVICTIONS))
+    whole.change(workloads=[{"kind": "StatefulSet", "name": "postfix", "updateStrategy": "Evict"}])
+    whole.run()
+    told = whole.condition("RolledOut")
+    assert (told["status"], told["reason"]) == ("False", "FeatureDisabled")
+    assert "features.evictions is false" in told["message"]
+    assert not [path for verb, path in whole.cluster.writes if path.endswith("/eviction/postfix-0")]
+
+
 def test_services_are_not_listed_where_they_are_off() -> None:
     """Each port that a Service was to lead to says why it is not asked by it."""
 
