@@ -72,7 +72,6 @@ class Server:
     command: tuple[str, ...]
     configuration: str
     port: int
-    beside: Server | None = None  # another server in the same pods
 
     def deploy(self) -> None:
         """Write its configuration, its Secret and its workload, and wait for its pods."""
@@ -80,11 +79,9 @@ class Server:
         manifest = postfix.workload()
         pod = manifest["spec"]["template"]["spec"]
         (plain,) = pod["containers"]
-        servers = [self, *([self.beside] if self.beside else [])]
-        pod["containers"] = [each.container(plain) for each in servers]
-        pod["volumes"] += [{"name": each.name, "configMap": {"name": each.name}} for each in servers]
-        for each in servers:
-            each.configure()
+        pod["containers"] = [self.container(plain)]
+        pod["volumes"] += [{"name": self.name, "configMap": {"name": self.name}}]
+        self.configure()
         self.sandbox.put_placeholder("mx-tls", self_signed([self.host]))
         self.sandbox.apply(manifest)
         postfix.wait_until_ready()
@@ -113,11 +110,11 @@ def _run(pod: Object) -> list[tuple[str, int]]:
     return sorted((str(container["containerID"]), int(container["restartCount"])) for container in statuses)
 
 
-def renewed_in_place(installation: Installation, server: Server, /, *entries: dict[str, Any]) -> None:
+def renewed_in_place(installation: Installation, server: Server, entry: dict[str, Any]) -> None:
     """From a placeholder to a certificate, and to the next one: proven in every pod, and nothing was restarted."""
     before = server.runs()
     assert len(before) == 2
-    installation.apply(workloads=[{"kind": "StatefulSet", "name": server.name, **each} for each in entries])
+    installation.apply(workloads=[{"kind": "StatefulSet", "name": server.name, **entry}])
     installation.start()
     installation.await_ready(within=120)
     first = installation.fingerprint()
@@ -147,18 +144,3 @@ def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, i
     server = Server(installation.sandbox, host, image, "haproxy", command, configuration, 465)
     server.deploy()
     renewed_in_place(installation, server, {"preset": "haproxy", "ports": [{"port": 465, "tlsMode": "Implicit"}]})
-
-
-def test_two_servers_in_the_same_pods_are_both_reloaded(installation: Installation, image: str) -> None:
-    """Each by its own command in its own container: Exim at 25 and 587, and haproxy before it at 465."""
-    host = installation.zone.host("mx")
-    inside = EXIM.format(host=host).replace("25 : 465 : 587", "25 : 587")
-    proxy = HAPROXY.format(behind="127.0.0.1")
-    by_proxy = ("haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.conf")
-    haproxy = Server(installation.sandbox, host, image, "haproxy", by_proxy, proxy, 465)
-    exim = Server(installation.sandbox, host, image, "exim4", ("exim4", "-bdf"), inside, 25, haproxy)
-    exim.deploy()
-    own = [{"port": 25, "tlsMode": "StartTLS"}, {"port": 587, "tlsMode": "StartTLS"}]
-    proxied = [{"port": 465, "tlsMode": "Implicit"}]
-    second = {"preset": "haproxy", "ports": proxied, "reload": {"container": "haproxy"}}
-    renewed_in_place(installation, exim, {"preset": "exim", "ports": own}, second)

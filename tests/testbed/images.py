@@ -41,7 +41,7 @@ def ensure_pause() -> Path:
 
 
 def ensure_postfix() -> Path:
-    """A Postfix that serves a mounted Secret on ports 25, 465 and 587."""
+    """A Postfix that serves a mounted Secret on ports 25, 465 and 587; Dovecot is there too, for pods that start it."""
     source = SOURCES / "postfix"
     return cached(f"postfix-{content_hash(source, _RECIPE, _PACKING)}", lambda folder: _make_postfix(source, folder))
 

@@ -20,7 +20,7 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import COUNTED, ROLLOUT
-from mailtls.probe.target import Route
+from mailtls.probe.target import Endpoint, Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
 from mailtls.rollout.going_back import rolled_back
@@ -134,7 +134,11 @@ class Rolling(Executor):
             is_woken=context.rollout.progress is not None and context.rollout.progress.is_awaited(step.subject),
         )
         context = self._noted(context, step, fault)
-        return self._settle(self._refresh(context, step), step) if fault is None else context
+        if fault is None:
+            return self._settle(self._refresh(context, step), step)
+        # Of several daemons the first may serve the new certificate already: the next attempt leaves it alone.
+        has_begun = fault.reason is Reason.RELOAD_FAILED and len(step.workload.reloaded) > 1
+        return self._probed(context, step)[0] if has_begun else context
 
     def _noted(self, context: Context, step: Action, fault: Finding | None) -> Context:
         if fault is not None and (backoff := BACKOFFS.get(fault.reason)) in COUNTED:
@@ -144,21 +148,20 @@ class Rolling(Executor):
 
     def _settle(self, context: Context, step: ReloadPod) -> Context:
         """Ask the pod until it serves the new certificate; what it says last is the evidence."""
-        its = tuple(
-            each
-            for each in targets(context.snapshot.workloads or (), context.desired.server_name)
-            if each.pod == step.pod.name
-        )
         settle = settle_time(context.rollout.progress, step.pod) if context.rollout.progress else SETTLE
         deadline = self.clock.now() + min(settle, SETTLE)
         while True:
-            asked = self.probing.ask(context, its)
-            context = replace(context, verification=context.verification.with_answers(asked))
-            served = all(each.served_sha256 == _wanted(context) for each in asked)
+            context, probed = self._probed(context, step)
+            served = all(each.served_sha256 == _wanted(context) for each in probed)
             if served or self._is_more_to_do(context) or self.clock.now() >= deadline:
                 return context
             if self.stopping.wait(SETTLE_PAUSE):
                 return context
+
+    def _probed(self, context: Context, step: ReloadPod) -> tuple[Context, Sequence[Endpoint]]:
+        every = targets(context.snapshot.workloads or (), context.desired.server_name)
+        asked = self.probing.ask(context, tuple(each for each in every if each.pod == step.pod.name))
+        return replace(context, verification=context.verification.with_answers(asked)), asked
 
     def _is_more_to_do(self, context: Context) -> bool:
         """Whether another pod of the wave can be reloaded while this one takes its time."""

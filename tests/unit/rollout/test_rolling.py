@@ -19,15 +19,16 @@ from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
 from mailtls.api.status_json import write
 from mailtls.context import Context
 from mailtls.controller.status_writer import report_of
+from mailtls.kube.interface import Executed
 from mailtls.kube.references import References, TrialLogin, trial_login
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.kube.workload import PodState, Reader, WorkloadState
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE, REFUSED_PORT
-from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Protocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.decide import ReadWorkloads, Roll
 from mailtls.rollout.execute import Rolling
-from mailtls.rollout.steps import RolloutFailed, RollProgress
+from mailtls.rollout.steps import ReloadPod, RolloutFailed, RollProgress
 from mailtls.step import Rest
 from mailtls.verification.decide import ProbePods
 from mailtls.verification.evidence import targets
@@ -35,6 +36,7 @@ from mailtls.verification.execute import Probing
 from mailtls.verification.schedule import depth_to_probe, next_probe_at, swept_again_at, targets_to_probe
 from mailtls.verification.state import stands
 
+IMAPS = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
 SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (SMTP,)),))
 PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
@@ -81,6 +83,27 @@ def test_secret_that_is_immutable_makes_a_reload_impossible() -> None:
         context = a_context(WANTED, secret=replace(secret(), is_immutable=is_immutable))
         (state,) = rolling(cluster, WallClock()).read(context, ReadWorkloads()).snapshot.workloads or ()
         assert (state.finding.reason if state.finding else None) is reason
+
+
+def test_pod_is_probed_after_a_failed_reload_where_another_daemon_may_serve_the_certificate_already() -> None:
+    """Postfix was reloaded before Dovecot failed: the status shows it, and the next attempt leaves Postfix alone."""
+    postfix, dovecot = (Daemon(name, (port,), (name,), name) for name, port in (("postfix", SMTP), ("dovecot", IMAPS)))
+    clock, of = WallClock(), replace(POSTFIX, daemons=(postfix, dovecot))
+    pod = replace(PODS[0], readers=(Reader("postfix"), Reader("dovecot")))
+    cluster = FakeCluster(
+        {f"/api/v1/namespaces/{WANTED.key.namespace}/pods/{pod.name}": {"metadata": {"uid": pod.uid}}},
+        answer=lambda command: Executed(75 if command[-1] == "dovecot" else 0, "", ""),
+    )
+    for failing, probed in ((of, [25, 993]), (replace(of, daemons=(dovecot,)), [])):
+        its = replace(pod, readers=pod.readers[: len(failing.daemons)])
+        have = a_context(
+            WANTED, workloads=(WorkloadState(failing, pods=(its,)),), secret=secret(certificate=certificate())
+        )
+        have = have.with_rollout(progress=RollProgress(clock.now(), WANTED.rollout.timeout))
+        after = replace(rolling(cluster, clock), file_patience=timedelta(0)).roll(have, Roll(ReloadPod(failing, its)))
+        assert after.rollout.progress is not None
+        assert after.rollout.progress.faults[pod.uid].reason is Reason.RELOAD_FAILED
+        assert [each.target.port.port for each in after.verification.endpoints] == probed
 
 
 def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> None:
