@@ -23,7 +23,6 @@ from mailtls.net.backoff import COUNTED, ROLLOUT
 from mailtls.probe.target import Endpoint, Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
-from mailtls.rollout.going_back import rolled_back
 from mailtls.rollout.permission import ON_PURPOSE, terms_of
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
@@ -89,7 +88,6 @@ class Rolling(Executor):
             canary=desired.rollout.canary,
             max_unavailable=desired.rollout.max_unavailable,
             reverted=context.rollout.reverted,
-            is_going_back=rolled_back(context) is not None,
         )
         known = None if _was_held(context) else context.rollout.progress
         return _with_workloads(context.with_rollout(progress=known or begun), states)

@@ -185,8 +185,12 @@ def _is_told(of: Refused, context: Context) -> bool:
     """Whether the history or the condition tells of it; the history is short, and may have forgotten it."""
     status = context.snapshot.status
     condition = status.condition(ConditionType.ROLLED_OUT)
-    in_history = any(each.event is Reason.ROLLED_BACK and each.at >= of.at for each in status.history)
-    return in_history or (condition is not None and of.serial_number in condition.message)
+    told_at = (each.at for each in status.history if (each.event, each.serial_number) == _event_of(of))
+    return any(at >= of.at for at in told_at) or (condition is not None and of.serial_number in condition.message)
+
+
+def _event_of(of: Refused) -> tuple[Reason, str]:
+    return Reason.ROLLED_BACK, of.serial_number
 
 
 def told(context: Context, hold: Hold) -> str:

@@ -149,8 +149,7 @@ class RollProgress:
     its Secret, None where the history does not say; `certified_at` is that time, or else when the certificate was
     issued, which is the same in each attempt. `secret_made_at` is when the Secret itself came to be. `canary` and
     `max_unavailable` are the plan of the spec. `reverted` are workloads whose restart for this certificate
-    somebody undid in an earlier attempt. `is_going_back`: the certificate is brought back in the place
-    of one that failed, which has no time to lose.
+    somebody undid in an earlier attempt.
     """
 
     started_at: datetime
@@ -166,7 +165,6 @@ class RollProgress:
     canary: Amount = ONE
     max_unavailable: Amount = ONE
     reverted: frozenset[str] = frozenset()
-    is_going_back: bool = False
 
     def after(self, step: Action, fault: Finding | None, now: datetime) -> "RollProgress":
         """Record that `step` was performed at `now`, and what went wrong with it."""

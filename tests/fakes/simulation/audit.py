@@ -1,7 +1,9 @@
 """What must hold at every moment of a simulation, whoever fails: looked at with each effect that the operator has."""
 
+import json
 from base64 import b64decode
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from cryptography import x509
@@ -51,12 +53,28 @@ class Audit:
         if others:
             self.breach(f"order {order.number} for {order.names} beside the open {others}")
         self._require_no_suspension(order.names, "order")
+        self._require_no_hold(order)
 
     def _on_certificate(self, order: Order) -> None:
         """The key is saved of each certificate that there is."""
         if order.spki not in self._keys():
             self.breach(f"the key of certificate {order.number} for {order.names} is saved nowhere")
         self._require_no_suspension(order.names, "finalize")
+
+    def _require_no_hold(self, order: Order) -> None:
+        """After a rollback there is another order when its time has come, or a person decides, and not before."""
+        for wanted in self.world.wanted:
+            resource, secret = (self.world.api.objects.get(path) for path in (wanted.path, wanted.secret_path))
+            if order.names[0] != wanted.names()[0] or resource is None or secret is None:
+                continue
+            notes, hold = _annotations(secret), _hold(secret)
+            requested = _annotations(resource).get("mailtls.dev/renew")
+            is_requested = requested != notes.get("mailtls.dev/renew-handled")
+            is_held = hold.get("generation") == resource["metadata"]["generation"] and not is_requested
+            leaf, now = _leaf(secret), self.world.runtime.now()
+            is_good = leaf is not None and leaf.not_valid_after_utc > now
+            if is_held and is_good and now < datetime.fromisoformat(hold["until"]):
+                self.breach(f"order {order.number} for {wanted.key}, though {hold} holds it")
 
     def _keys(self) -> set[bytes]:
         secrets = [body for path, body in self.world.api.objects.items() if "/secrets/" in path]
@@ -97,6 +115,8 @@ class Audit:
             lives = self.world.servers.by_pod.get((other.namespace, other.name)) is other
             if other is not server and lives and other.chain(now) != stored:
                 self.breach(f"{server.name} is reloaded while {other.name} does not serve the certificate yet")
+            if other is not server and lives and _is_refused(self.world, wanted):
+                self.breach(f"{server.name} is reloaded with what clients refuse at {other.name}")
         self._told[group].append(server)
         if self._is_known_to_be_suspended(wanted):
             self.breach(f"{server.name} is reloaded, though {wanted.key} is known to be suspended")
@@ -160,7 +180,7 @@ class Audit:
         if wanted.names()[0] not in _names(new):
             self.breach(f"{write.path} holds a certificate for {_names(new)}")
         is_older = old is not None and new.not_valid_before_utc < old.not_valid_before_utc
-        if is_older and not self._is_rollback(wanted):
+        if is_older and not self._is_rollback(wanted) and "refused" not in _hold(write.after):
             self.breach(f"{write.path} holds an older certificate than before")
         is_another = old is None or new.serial_number != old.serial_number
         if is_another and self._is_known_to_be_suspended(wanted):
@@ -232,7 +252,8 @@ def _faults_of(world: World, wanted: Wanted) -> list[str]:
         return []
     ready = condition(body, "Ready")
     found = []
-    if ready.get("status") != "True" or ready.get("observedGeneration") != body["metadata"]["generation"]:
+    is_good = ready.get("status") == "True" or ready.get("reason") == "RolledBack"
+    if not is_good or ready.get("observedGeneration") != body["metadata"]["generation"]:
         found.append(f"{wanted.key} is not ready: {ready.get('reason')}: {ready.get('message')}")
     leaf = _leaf(world.api.objects.get(wanted.secret_path))
     if leaf is None or not set(body["spec"]["dnsNames"]) <= _names(leaf):
@@ -240,6 +261,16 @@ def _faults_of(world: World, wanted: Wanted) -> list[str]:
     if wrong := unserved(world, wanted):
         found.append(f"{wanted.key}: {wrong} do not serve what is stored")
     return found
+
+
+def _is_refused(world: World, wanted: Wanted) -> bool:
+    leaf = _leaf(world.api.objects.get(wanted.secret_path))
+    return leaf is not None and leaf.serial_number in world.ca.refused
+
+
+def refused(world: World) -> list[int]:
+    """Which resources keep a certificate that clients refuse, for want of another one, until a person decides."""
+    return [which for which, wanted in enumerate(world.wanted) if _is_refused(world, wanted)]
 
 
 def _left_over(world: World) -> list[str]:
@@ -255,6 +286,16 @@ def _left_over(world: World) -> list[str]:
     tokens: dict[Any, str] = world.process.tokens._answers if world.process else {}
     published = [host for host, _ in (*tokens, *world.zone.records)]
     return found + [f"the challenge response for {host} is still there" for host in published]
+
+
+def _annotations(body: Json) -> Json:
+    return body["metadata"].get("annotations") or {}
+
+
+def _hold(secret: Json) -> Json:
+    """What a rollback wrote on it."""
+    found: Json = json.loads(_annotations(secret).get("mailtls.dev/rolled-back", "{}"))
+    return found
 
 
 def _data(secret: Json | None, entry: str) -> bytes:

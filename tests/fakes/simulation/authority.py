@@ -73,6 +73,8 @@ class Ca:
     ordered: Callable[[Order], None] = lambda _order: None
     issued: Callable[[Order], None] = lambda _order: None
     validation_takes: float = 1.0
+    signs_for_another_root: bool = False  # the next certificate only
+    refused: set[int] = field(default_factory=set)  # serial numbers of certificates that no client trusts
     unseen: list[str] = field(default_factory=list)
     _nonces: set[str] = field(default_factory=set)
     _made: int = 0
@@ -93,6 +95,11 @@ class Ca:
         if instead is not None:
             raise instead
         return answer
+
+    @property
+    def root_pem(self) -> str:
+        """What clients trust."""
+        return self._root.public_bytes(Encoding.PEM).decode()
 
     def open_orders(self, names: tuple[str, ...] | None = None) -> list[Order]:
         """Return those that can still become a certificate."""
@@ -243,6 +250,9 @@ class Ca:
             return self._problem(url, 403, "orderNotReady")
         request = x509.load_der_x509_csr(_decoded(payload["csr"]))
         leaf = self._sign(order.names[0], request.public_key(), order.names, LIFETIME)
+        if self.signs_for_another_root:
+            self.refused.add(leaf.serial_number)
+        self.signs_for_another_root = False
         order.spki = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         order.chain_pem = "".join(each.public_bytes(Encoding.PEM).decode() for each in (leaf, self._root))
         order.status = "valid"

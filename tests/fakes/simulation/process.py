@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import requests
@@ -65,7 +66,13 @@ class Process:
             world.api, world.before_api, world.step, lambda _verb, answer: self.seen.record(answer)
         )
         self.parts = Parts(
-            Settings(OPERATOR, name, max_concurrent_reconciles=workers, max_concurrent_rollouts=world.rollouts),
+            Settings(
+                OPERATOR,
+                name,
+                max_concurrent_reconciles=workers,
+                max_concurrent_rollouts=world.rollouts,
+                trust_bundle_file=Path(world.trust.name),
+            ),
             self.connection,
             Metrics(),
             self.leadership,

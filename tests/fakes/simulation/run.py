@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from fakes.simulation.audit import LONGEST_PASS, Audit, unfinished
+from fakes.simulation.audit import LONGEST_PASS, Audit, condition, refused, unfinished
 from fakes.simulation.primitives import installed
 from fakes.simulation.world import World
 
@@ -28,6 +28,7 @@ def run(world: World, patience: float = PATIENCE) -> None:
         _calm(world)
         end = world.runtime.monotonic() + patience
         while (left := unfinished(world)) and world.runtime.monotonic() < end and not audit.breaches:
+            _decide(world)
             world.runtime.sleep(QUIET)
         assert not audit.breaches, _story(world, audit.breaches)
         assert not left, _story(world, left)
@@ -64,9 +65,19 @@ def _calm(world: World) -> None:
     world.faults.clear()
     world.runtime.sleep(QUIET)
     for which, wanted in enumerate(world.wanted):
-        if wanted.path in world.api.objects:
+        spec = world.api.objects.get(wanted.path, {}).get("spec", {})
+        if spec.get("suspend") or spec.get("rollout"):  # a changed spec would end what a rollback holds back
             world.spec(which, suspend=False, rollout={})
+        if spec:
             world.resume(which)
+
+
+def _decide(world: World) -> None:
+    """Request another certificate where one stays that clients refuse, as nothing else is there to go back to."""
+    for which in refused(world):
+        body = world.api.objects.get(world.wanted[which].path)
+        if body is not None and condition(body, "Ready").get("reason") in {"CanaryFailed", "UntrustedRoot"}:
+            world.request(which, "renew")
 
 
 def _story(world: World, faults: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 from base64 import b64decode
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from mailtls.api.reading.document import Json
 from mailtls.kube.interface import ApiError, Executed
 from mailtls.pki.loading import certificates
 from mailtls.probe.checks.verdict import judge
-from mailtls.probe.facts import Facts, Fault, Phase, Session, Stop
+from mailtls.probe.facts import Facts, Fault, Phase, Session, Stop, Verification
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 
 KUBELET: Final = 60.0  # seconds until a pod sees a changed Secret that nobody has woken its kubelet for
@@ -23,6 +23,7 @@ WOKEN: Final = 1.0
 STARTING: Final = 5.0
 CRASH_LOOP: Final = 10.0
 PLACEHOLDER: Final = ""
+UNTRUSTED: Final = Verification(19, 1, "self-signed certificate in certificate chain")
 
 
 @dataclass
@@ -52,10 +53,13 @@ class Server:
 
 
 class Servers:
-    """All pods, the kubelets and the StatefulSet controller; `on_reload` is called ahead of each reload."""
+    """All pods, the kubelets and the StatefulSet controller; `on_reload` is called ahead of each reload.
 
-    def __init__(self, runtime: Runtime, api: ApiServer) -> None:
-        self.runtime, self.api = runtime, api
+    Clients trust no certificate whose serial number is among `refused`.
+    """
+
+    def __init__(self, runtime: Runtime, api: ApiServer, refused: Collection[int] = ()) -> None:
+        self.runtime, self.api, self.refused = runtime, api, refused
         self.by_pod: dict[tuple[str, str], Server] = {}
         self.replacing: set[str] = set()
         self._addresses = 0
@@ -172,10 +176,12 @@ class Servers:
             return Facts(stop=Stop(Phase.CONNECT, Fault.REFUSED))
         chain = server.chain(self.runtime.monotonic())
         try:
-            ders = tuple(each.public_bytes(Encoding.DER) for each in certificates(chain.encode()))
+            served = certificates(chain.encode())
         except ValueError:
             return Facts(stop=Stop(Phase.HANDSHAKE, Fault.CLOSED))  # it has nothing to serve
-        return Facts(session=Session(ders, "TLSv1.3", "TLS_AES_256_GCM_SHA384"))
+        ders = tuple(each.public_bytes(Encoding.DER) for each in served)
+        word = UNTRUSTED if served[0].serial_number in self.refused else Verification()
+        return Facts(session=Session(ders, "TLSv1.3", "TLS_AES_256_GCM_SHA384", word))
 
     # what the cluster does by itself
 

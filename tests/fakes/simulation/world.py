@@ -5,6 +5,7 @@ import random
 from base64 import b64decode
 from collections import deque
 from collections.abc import Sequence
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import requests
@@ -43,7 +44,10 @@ class World:
         self._draw = random.Random(seed) if seed else None
         self.api = ApiServer(self.runtime)
         self.ca = Ca(self.runtime, self.shows, self._before_ca)
-        self.servers = Servers(self.runtime, self.api)
+        self.servers = Servers(self.runtime, self.api, self.ca.refused)
+        self.trust = NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - it lives as long as the world
+        self.trust.write(self.ca.root_pem)
+        self.trust.flush()
         self.zone = DnsZone(self.runtime, self._before_dns)
         self.faults: deque[Fault] = deque()
         self.steps = self._since = 0
@@ -151,6 +155,8 @@ class World:
                 self.runtime.sleep(3.0)
             case "lost answer":
                 return requests.ReadTimeout("simulated loss of an answer")
+            case "another root":
+                self.ca.signs_for_another_root = True
         return None
 
     def _before_dns(self, request: str) -> None:

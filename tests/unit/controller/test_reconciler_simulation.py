@@ -22,10 +22,11 @@ from mailtls.api.spec import Desired, PrivateKeyPolicy
 from mailtls.controller.election import Leadership
 from mailtls.controller.observe import Observer
 from mailtls.issuance import keys
+from mailtls.issuance import policy as issuance_policy
 from mailtls.issuance.acme.account import Account
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Staged
-from mailtls.rollout import policy, reloads
+from mailtls.rollout import policy, reloads, rollback
 from mailtls.rollout.steps import ReloadPod, RollStep
 from mailtls.rollout.view import View
 
@@ -91,6 +92,11 @@ def _after(steps: int, *chosen: Act) -> list[Disturbance]:
 
 _STAGE = Secrets.stage
 _UNCAREFUL = tuple(_tells_all if check is reloads.reloaded_pod_is_unverified else check for check in policy.CHECKS)
+_LATE = 10**6  # steps, so once nothing is left to do
+_MISISSUED = [
+    *_after(_LATE, *[act(World.arm, Fault("ca", "another root", "finalize"))] * 3, act(World.sleep_long)),
+    *_after(_LATE, act(World.sweep)),
+]
 _LOST = Fault("ca", "lost answer", "order https://ca.test/order ")
 
 DEFECTS = {
@@ -115,7 +121,26 @@ DEFECTS = {
     ),
     "does not lead": (Leadership, "require", lambda _: None, _after(20, act(World.lose_leadership))),
     "is saved nowhere": (Secrets, "stage", _saves_another_key, []),
+    "what clients refuse at": (policy, "clients_refuse", lambda *_: False, _MISISSUED),
 }
+
+
+@settings(max_examples=max(4, RUNS // 3), derandomize=RUNS == FEW)
+@given(plans, st.integers(0, 2**16), st.integers(1, 4))
+def test_certificate_that_clients_refuse_goes_back_whatever_else_happens(
+    plan: list[Disturbance], seed: int, workers: int
+) -> None:
+    """All serve one that was proven, whichever way a renewal failed; the CA is not asked in a loop."""
+    run(World([MX, LISTS, OTHER], [*_MISISSUED, *plan], workers=workers, seed=seed))
+
+
+def test_refused_renewal_is_rolled_back_in_every_resource() -> None:
+    """Where nothing else happens: one pod of each workload ever had it, and no other order follows."""
+    world = World([MX, LISTS, OTHER], _MISISSUED)
+    run(world)
+    assert {condition(world.api.objects[each.path], "Ready")["reason"] for each in world.wanted} == {"RolledBack"}
+    assert len(world.ca.orders) == 2 * len(world.wanted)
+    assert len(world.ca.refused) == len(world.wanted)
 
 
 @pytest.mark.parametrize("rule", DEFECTS)
@@ -124,3 +149,11 @@ def test_simulation_finds_a_defect(rule: str) -> None:
     where, name, instead, plan = DEFECTS[rule]
     with patch.object(where, name, instead), pytest.raises(AssertionError, match=rule):
         run(World([MX, LISTS, OTHER], plan), patience=600.0)
+
+
+def test_simulation_finds_an_order_that_comes_too_soon_after_a_rollback() -> None:
+    """Two places keep the CA from being asked: the defect is in both."""
+    at_once = patch.object(rollback, "held", lambda picked, _: picked)
+    never_held = patch.object(issuance_policy, "renewal_is_held", lambda *_: False)
+    with at_once, never_held, pytest.raises(AssertionError, match="holds it"):
+        run(World([MX, LISTS, OTHER], _MISISSUED), patience=600.0)

@@ -45,6 +45,7 @@ class Temper(Enum):
     BREAKS_TLS = auto()
     NEVER_READY = auto()
     REFUSES_CONNECTIONS = auto()
+    UNTRUSTED = auto()  # it loads the certificate, and clients refuse it
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Server:
         """Run the reload command."""
         if self.temper is Temper.COMMAND_FAILS:
             return Finding(Reason.RELOAD_FAILED, "exit code 1")
-        if self.temper in {Temper.LOADS, Temper.LOADS_SLOWLY}:
+        if self.temper in {Temper.LOADS, Temper.LOADS_SLOWLY, Temper.UNTRUSTED}:
             self.loads_at = now + timedelta(seconds=3 if self.temper is Temper.LOADS_SLOWLY else 0)
         self.dead = self.temper in {Temper.DIES, Temper.BREAKS_TLS}
         return None
@@ -75,7 +76,8 @@ class Server:
             return seen(self.name, SMTP, None, Reason.CONNECTION_REFUSED)
         if self.dead and self.temper is Temper.BREAKS_TLS:
             return seen(self.name, SMTP, None, Reason.STARTTLS_UNAVAILABLE)
-        return seen(self.name, SMTP, self.served)
+        is_refused = self.temper is Temper.UNTRUSTED and self.served == NEW
+        return seen(self.name, SMTP, self.served, Reason.UNTRUSTED_ROOT if is_refused else None)
 
     @property
     def is_ready(self) -> bool:
@@ -289,6 +291,17 @@ def test_any_rollout_ends_with_at_most_one_untested_pod(drawn: list[Group], dyin
         assert not refusing
     elif simulation.servers():
         assert not proven or refusing
+
+
+@settings(max_examples=200, deadline=None)
+@given(groups(st.just(Temper.UNTRUSTED)), deaths)
+def test_certificate_that_clients_refuse_reaches_one_pod(drawn: list[Group], dying: list[bool]) -> None:
+    """One pod or workload is begun at most, and none where a pod has it already, whenever the operator dies."""
+    has_one = any(server.served == NEW for group in drawn for server in group.servers)
+    simulation = Simulation(drawn, iter(dying))
+    simulation.attempt()
+    begun = {server.name for server in simulation.servers() if server.told == NEW} | set(simulation.restarts)
+    assert len(begun) <= (0 if has_one else 1)
 
 
 @settings(max_examples=200, deadline=None)

@@ -142,7 +142,7 @@ SECRET: Mapping[Reason, Explanation] = {
         "time in a row, but at most for half of what the certificate has left to live.",
         "Clients are served, and the certificate before is valid until its end: find out in that time why the new one "
         "failed. `kubectl mailtls rollback NAME` tries the same one again, `kubectl mailtls renew NAME` orders another "
-        "one at once; so does a changed spec.",
+        "one at once.",
     ),
     Reason.ROLLBACK_REFUSED: Explanation(
         "Somebody set the annotation mailtls.dev/rollback, but the certificate and key in the Secret "
