@@ -13,6 +13,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from mailtls.__main__ import main
+from mailtls.api.resource import ROLLED_BACK
 from mailtls.issuance.acme.network import Network, RequestKind
 from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
 from mailtls.kube.client import KubernetesCluster
@@ -44,6 +45,10 @@ def _write(method: str, is_it: Callable[[str, Any], bool]) -> Effect:
     return Effect(KubernetesCluster, method, lambda args: is_it(args[0], args[1]))
 
 
+def _notes(body: Any) -> Any:
+    return body["metadata"].get("annotations") or {}
+
+
 def _any(_args: tuple[Any, ...]) -> bool:
     return True
 
@@ -62,6 +67,7 @@ EFFECTS = {
     "download": _acme(RequestKind.CERTIFICATE),
     "previous": _write("apply", lambda path, _body: path.endswith("-previous")),
     "secret": _write("apply", lambda path, _body: path.endswith("/secrets/mx-tls")),
+    "go-back": _write("apply", lambda path, body: path.endswith("/secrets/mx-tls") and ROLLED_BACK in _notes(body)),
     "clean-up": Effect(Rfc2136Records, "remove", _any),
     "close": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" in body["metadata"]),
     "wake": _write("merge", lambda path, _body: "/pods/" in path),
