@@ -17,7 +17,6 @@ FAULTS = [
     *(Fault("exec", kind) for kind in ("server error", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind) for kind in ("server error", "bad nonce", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind, "order https://ca.test/order") for kind in ("rate limited", "lost answer", "server error")),
-    *(Fault("ca", "another root", "finalize") for _ in range(2)),
     *(Fault("dns", kind) for kind in ("unreachable", "refused", "slow")),
     *(Fault("watch", kind) for kind in ("lost", "late")),
 ]

@@ -125,15 +125,6 @@ DEFECTS = {
 }
 
 
-@settings(max_examples=max(4, RUNS // 3), derandomize=RUNS == FEW)
-@given(plans, st.integers(0, 2**16), st.integers(1, 4))
-def test_certificate_that_clients_refuse_goes_back_whatever_else_happens(
-    plan: list[Disturbance], seed: int, workers: int
-) -> None:
-    """All serve one that was proven, whichever way a renewal failed; the CA is not asked in a loop."""
-    run(World([MX, LISTS, OTHER], [*_MISISSUED, *plan], workers=workers, seed=seed))
-
-
 def test_refused_renewal_is_rolled_back_in_every_resource() -> None:
     """Where nothing else happens: one pod of each workload ever had it, and no other order follows."""
     world = World([MX, LISTS, OTHER], _MISISSUED)
