@@ -54,6 +54,66 @@ def test_rollout_ends_well_over_deleted_pods_scaling_a_changed_spec_and_a_rename
     assert set(events) == {"Issued"}
 
 
+def test_pod_on_a_lost_node_is_named_and_keeps_no_other_pod_from_the_certificate(installation: Installation) -> None:
+    """It is waited for, and so is one that is deleted there and does not go; without its Node all ends well."""
+    sandbox = installation.sandbox
+    lost = f"lost-{sandbox.name}"
+    sandbox.api.apply(a_node(lost))
+    sandbox.api.request("PATCH", f"/api/v1/nodes/{lost}/status", body=READY, kind="application/merge-patch+json")
+    try:
+        postfix = MailServer(sandbox, installation.zone.host("mx"), replicas=2)
+        postfix.deploy(wait=False)
+        sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"template": {"spec": spread_to(lost)}}})
+        pod = sandbox.wait_for("pods", "postfix-1", lambda seen: node_of(seen) == lost, within=60)
+        assert pod is not None
+        installation.start()
+        installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name}])
+        await_told(installation, f"Pod postfix-1 on node {lost} is not ready")
+        assert noted(sandbox.get("pods", "postfix-0")) == installation.fingerprint()
+        sandbox.delete("pods", "postfix-1")
+        await_told(installation, f"Pod postfix-1 is being deleted; where node {lost} is lost")
+    finally:
+        sandbox.api.request("DELETE", f"/api/v1/nodes/{lost}")
+    finish(installation, postfix, 2)
+
+
+READY = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Played", "message": "By a test."}]}}
+
+
+def a_node(name: str) -> Object:
+    """A node that no kubelet stands behind; only pods that tolerate it come there."""
+    room = {"cpu": "1", "memory": "1Gi", "pods": "5"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {"taints": [{"key": "mailtls.dev/test", "value": name, "effect": "NoSchedule"}]},
+        "status": {"capacity": room, "allocatable": room},
+    }
+
+
+def spread_to(node: str) -> dict[str, Any]:
+    """Have a pod on each node, this one included."""
+    every = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
+    every |= {"labelSelector": {"matchLabels": {"app": "postfix"}}, "nodeTaintsPolicy": "Honor"}
+    tolerated = [{"key": "mailtls.dev/test", "value": node, "effect": "NoSchedule"}]
+    return {"topologySpreadConstraints": [every], "tolerations": tolerated}
+
+
+def node_of(pod: Object | None) -> str:
+    """Where a pod is to run."""
+    return str((pod or {"spec": {}})["spec"].get("nodeName", ""))
+
+
+def await_told(installation: Installation, words: str) -> None:
+    """Wait until RolledOut says so."""
+
+    def is_told(seen: Object | None) -> bool:
+        return words in (condition_of(seen, "RolledOut") or {"message": ""})["message"]
+
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_told, within=60)
+
+
 def slowly(postfix: MailServer) -> dict[str, Any]:
     """Name a workload whose pods take two seconds each."""
     return {"kind": postfix.kind, "name": postfix.name, "reload": SLOW}

@@ -194,9 +194,9 @@ def _template_keeper(body: Json) -> str:
 
 def _by_hand(spec: Json) -> str:
     if spec.get("paused"):
-        return "it is paused; run kubectl rollout resume."
+        return "it is paused; run kubectl rollout resume, or set updateStrategy: Evict."
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return "its update strategy is OnDelete; delete the pods yourself."
+        return "its update strategy is OnDelete; delete the pods yourself, or set updateStrategy: Evict."
     return ""
 
 
