@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,7 +57,7 @@ def rollouts(api: Api, cluster: Any) -> None:
 def controller(mail: Mail, api: Api) -> Iterator[list[str]]:
     """Do what Argo's controller does with one Rollout: keep its status, and replace what `restartAt` makes old.
 
-    One pod after the other is deleted while all are available, those that were made before; then it says so.
+    From that time on one pod after the other is deleted while all are available, those made before; then it says so.
     """
     path, done, deleted = workload_path(mail.namespace, BY_RESTART), threading.Event(), []
 
@@ -65,6 +66,7 @@ def controller(mail: Mail, api: Api) -> Iterator[list[str]]:
             rollout = api.request("GET", path)
             pods = api.request("GET", f"/api/v1/namespaces/{mail.namespace}/pods", labelSelector="app=postfix")["items"]
             restart_at = rollout["spec"].get("restartAt", "")
+            restart_at = restart_at if f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" >= restart_at else ""
             older = [each["metadata"] for each in pods if each["metadata"]["creationTimestamp"] < restart_at]
             available = [each for each in pods if is_available(each)]
             status = {"observedGeneration": str(rollout["metadata"]["generation"]), "availableReplicas": len(available)}
