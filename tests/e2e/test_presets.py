@@ -1,4 +1,4 @@
-"""Exim and haproxy reloaded in their pods by the presets' own commands, on the real cluster."""
+"""Exim, haproxy and nginx reloaded in their pods by the presets' own commands, on the real cluster."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ frontend smtps
 backend postfix
   server postfix {behind}:25
 """
+NGINX = """
+load_module modules/ngx_mail_module.so;
+daemon off;
+error_log stderr;
+events {{ }}
+mail {{
+  server_name {host};
+  auth_http 127.0.0.1:9000/auth;
+  ssl_certificate /etc/mail-tls/tls.crt;
+  ssl_certificate_key /etc/mail-tls/tls.key;
+  server {{ listen 587; protocol smtp; starttls only; }}
+  server {{ listen 993 ssl; protocol imap; }}
+}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +86,7 @@ class Server:
     command: tuple[str, ...]
     configuration: str
     port: int
+    beside: Server | None = None  # another server in the same pods
 
     def deploy(self) -> None:
         """Write its configuration, its Secret and its workload, and wait for its pods."""
@@ -79,9 +94,11 @@ class Server:
         manifest = postfix.workload()
         pod = manifest["spec"]["template"]["spec"]
         (plain,) = pod["containers"]
-        pod["containers"] = [self.container(plain)]
-        pod["volumes"] += [{"name": self.name, "configMap": {"name": self.name}}]
-        self.configure()
+        servers = [self, *([self.beside] if self.beside else [])]
+        pod["containers"] = [each.container(plain) for each in servers]
+        pod["volumes"] += [{"name": each.name, "configMap": {"name": each.name}} for each in servers]
+        for each in servers:
+            each.configure()
         self.sandbox.put_placeholder("mx-tls", self_signed([self.host]))
         self.sandbox.apply(manifest)
         postfix.wait_until_ready()
@@ -135,12 +152,18 @@ def test_exim_takes_the_new_certificate_by_hup(installation: Installation, image
     renewed_in_place(installation, server, {"preset": "exim"})
 
 
-def test_haproxy_takes_the_new_certificate_by_usr2(installation: Installation, image: str) -> None:
-    """The master starts new workers, and the Postfix behind answers inside TLS."""
+def test_haproxy_and_nginx_take_the_new_certificate_in_the_same_pods(installation: Installation, image: str) -> None:
+    """The master of haproxy starts new workers, the Postfix behind answers inside TLS, and nginx reloads itself."""
     host = installation.zone.host("mx")
     behind = MailServer(installation.sandbox, host, secret=None, replicas=1).deploy()
+    nginx = Server(installation.sandbox, host, image, "nginx", ("nginx",), NGINX.format(host=host), 993)
     configuration = HAPROXY.format(behind=behind.service_address())
     command = ("haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.conf")
-    server = Server(installation.sandbox, host, image, "haproxy", command, configuration, 465)
+    server = Server(installation.sandbox, host, image, "haproxy", command, configuration, 465, nginx)
     server.deploy()
-    renewed_in_place(installation, server, {"preset": "haproxy", "ports": [{"port": 465, "tlsMode": "Implicit"}]})
+    own = [{"port": 587, "tlsMode": "StartTLS"}, {"port": 993, "tlsMode": "Implicit", "protocol": "imap"}]
+    daemons = [
+        {"container": "haproxy", "preset": "haproxy", "ports": [{"port": 465, "tlsMode": "Implicit"}]},
+        {"container": "nginx", "preset": "nginx", "ports": own},
+    ]
+    renewed_in_place(installation, server, {"daemons": daemons})
