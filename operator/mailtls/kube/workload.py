@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import MANAGER
 from mailtls.api.spec import Workload, WorkloadKind
+from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding
 
 
@@ -181,3 +183,14 @@ def _stateful_set_is_rolled(spec: Json, status: Json, wanted: int) -> bool:
 def partition_of(spec: Json) -> int:
     """Below which number a StatefulSet leaves its pods as they are; 0: it leaves none."""
     return int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
+
+
+def template_keeper(body: Json) -> str:
+    """Name the field manager besides us that wrote the pod template last, as recorded; empty where none is."""
+    recorded = body["metadata"].get("managedFields") or ()
+    others = [
+        each for each in recorded if each.get("manager") not in {None, "", MANAGER} and not each.get("subresource")
+    ]
+    of_template = [each for each in others if "f:template" in ((each.get("fieldsV1") or {}).get("f:spec") or {})]
+    newest = max(of_template, key=lambda each: str(each.get("time", "")), default=None)
+    return shorten(printable(str(newest["manager"])), 80) if newest else ""

@@ -8,7 +8,6 @@ from typing import Final
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import (
     EARLIER_ANNOTATION,
-    MANAGER,
     annotations_of,
     certificate_annotation,
     restart_annotation,
@@ -37,8 +36,8 @@ from mailtls.kube.workload import (
     ordinal_order,
     partition_of,
     replicas_wanted,
+    template_keeper,
 )
-from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason
 
 PLURALS: Mapping[WorkloadKind, str] = {
@@ -176,20 +175,9 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         by_hand=_by_hand(body["spec"]),
         partition=partition_of(body["spec"]),
         restarted_sha256=annotations_of(body).get(restart_annotation(secret_name)),
-        template_keeper=_template_keeper(body),
+        template_keeper=template_keeper(body),
         min_ready_seconds=int(body["spec"].get("minReadySeconds") or 0),
     )
-
-
-def _template_keeper(body: Json) -> str:
-    """Name the field manager besides us that wrote the pod template last, as recorded; empty where none is."""
-    recorded = children(body, "metadata", "managedFields")
-    others = [
-        each for each in recorded if each.get("manager") not in {None, "", MANAGER} and not each.get("subresource")
-    ]
-    of_template = [each for each in others if "f:template" in ((each.get("fieldsV1") or {}).get("f:spec") or {})]
-    newest = max(of_template, key=lambda each: str(each.get("time", "")), default=None)
-    return shorten(printable(str(newest["manager"])), 80) if newest else ""
 
 
 def _by_hand(spec: Json) -> str:
