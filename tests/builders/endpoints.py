@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from builders.contexts import a_context
 from builders.stories import NOW
-from mailtls.api.daemon import Daemon
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.kube.workload import PodState, Reader, WorkloadState
 from mailtls.probe.target import Endpoint, Port, TlsMode, TlsPolicy

@@ -9,11 +9,11 @@ from builders.pairs import self_signed
 from builders.stories import DAY, desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import Defaults
-from mailtls.api.spec import Desired, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Desired, PrivateKeyPolicy
 from mailtls.api.status import Attempts, Schedule
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.controller.observe import Observer
 from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
-from mailtls.api.daemon import SignalName
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.spec import KEY_SIZES, Defaults, parse
-from mailtls.api.spec import Desired, OnFailure, RotationPolicy, UpdateStrategy, WorkloadKind
+from mailtls.api.spec import Desired, OnFailure, RotationPolicy
 from mailtls.api.status import ConditionType, Truth
+from mailtls.api.workload import SignalName, UpdateStrategy, WorkloadKind
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.issuance.solvers.rfc2136 import TSIG_ALGORITHMS
 from mailtls.pki.certificate import KeyAlgorithm

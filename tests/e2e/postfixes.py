@@ -9,10 +9,10 @@ from typing import Any
 
 from fakes.clock import WallClock
 from mailservers.certificates import Authority, Served
-from mailtls.api.daemon import Daemon
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Rollout, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Rollout
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.eviction import evict_pod
 from mailtls.kube.workload import WorkloadState

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.postfixes import Mail, pod_spec, workload
-from mailtls.api.spec import UpdateStrategy, WorkloadKind
+from mailtls.api.workload import UpdateStrategy, WorkloadKind
 from mailtls.kube.workloads import workload_path
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.steps import ReloadPod, RestartWorkload, RolledOut, RolloutFailed

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
-from mailtls.api.daemon import Daemon
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.workloads import workload_path
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason

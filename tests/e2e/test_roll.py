@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
-from mailtls.api.spec import UpdateStrategy, WorkloadKind
+from mailtls.api.workload import UpdateStrategy, WorkloadKind
 from mailtls.kube.workloads import WATCHED
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.reload import reload_pod

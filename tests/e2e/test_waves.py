@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.postfixes import pod_spec, workload
-from mailtls.api.spec import Amount, Rollout, UpdateStrategy, WorkloadKind
+from mailtls.api.spec import Amount, Rollout
+from mailtls.api.workload import UpdateStrategy, WorkloadKind
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.steps import EvictPod, ReloadPod, RolledOut, RolloutFailed
 

@@ -7,7 +7,8 @@ from enum import Enum, auto
 from itertools import count
 
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
-from mailtls.api.spec import Amount, UpdateStrategy
+from mailtls.api.spec import Amount
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll

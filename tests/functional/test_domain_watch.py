@@ -19,9 +19,9 @@ from functional.pebble import running_pebble
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wish
 from mailservers.scripted import Script, serving
-from mailtls.api.daemon import Daemon
 from mailtls.api.resource import resource_path
-from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Desired  # noqa: TC001 - as the others
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.domains.execute import DomainChecking
 from mailtls.domains.policy import CheckDomains

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from mailtls.api.presets import PRESETS
-from mailtls.api.spec import Desired, UpdateStrategy, Workload
+from mailtls.api.spec import Desired
+from mailtls.api.workload import UpdateStrategy, Workload
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
 

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-from mailtls.api.daemon import Daemon
+from mailtls.api.windows import Window
+from mailtls.api.workload import Workload
 from mailtls.hostname import dialled
 from mailtls.maildomain.facts import MailDomain
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Port, Route, Thresholds
-from mailtls.windows import Window
 
 DNS01: Final = "dns-01"  # RFC 8555 section 8.4
 HTTP01: Final = "http-01"  # RFC 8555 section 8.3
@@ -35,47 +35,6 @@ class RotationPolicy(StrEnum):
 
     ALWAYS = "Always"
     NEVER = "Never"
-
-
-class WorkloadKind(StrEnum):
-    """Workload kinds that can serve the Secret: of apps/v1, and Argo's Rollout."""
-
-    STATEFUL_SET = "StatefulSet"
-    DEPLOYMENT = "Deployment"
-    DAEMON_SET = "DaemonSet"
-    ROLLOUT = "Rollout"
-
-
-class UpdateStrategy(StrEnum):
-    """How a new certificate reaches the pods of a workload."""
-
-    RELOAD = "Reload"
-    RESTART = "Restart"
-    EVICT = "Evict"
-    NONE = "None"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """A workload that serves the Secret, and the daemons in each of its pods, in the order of their reloads."""
-
-    kind: WorkloadKind
-    name: str
-    update_strategy: UpdateStrategy
-    daemons: tuple[Daemon, ...]
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.name}"
-
-    @property
-    def ports(self) -> tuple[Port, ...]:
-        """The ports of all daemons: no two have one in common."""
-        return tuple(port for daemon in self.daemons for port in daemon.ports)
-
-    @property
-    def reloaded(self) -> tuple[Daemon, ...]:
-        """The daemons that are reloaded, in their order; none where they watch their files, or are restarted."""
-        return tuple(daemon for daemon in self.daemons if daemon.command or daemon.signal)
 
 
 @dataclass(frozen=True, slots=True)

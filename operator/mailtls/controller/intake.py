@@ -10,7 +10,8 @@ import structlog
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGER, OWNER, owner_of, resources_path
-from mailtls.api.spec import Key, WorkloadKind
+from mailtls.api.spec import Key
+from mailtls.api.workload import WorkloadKind
 from mailtls.kube.claims import Claims, ExternalSecrets, Listings
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.secrets import Secrets

@@ -13,7 +13,7 @@ import kopf
 import structlog
 
 from mailtls.api.resource import API, GROUP, OURS, PLURAL, VERSION
-from mailtls.api.spec import WorkloadKind
+from mailtls.api.workload import WorkloadKind
 from mailtls.controller.intake import Intake
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.workloads import PLURALS, WATCHED

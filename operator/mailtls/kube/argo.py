@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import WorkloadKind
+from mailtls.api.workload import WorkloadKind
 from mailtls.kube.interface import Cluster
 from mailtls.kube.pods import children, time_of
 from mailtls.kube.workload import PodState, WorkloadState

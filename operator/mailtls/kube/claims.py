@@ -6,7 +6,8 @@ from typing import Final
 
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import secret_name, workloads_listed
-from mailtls.api.spec import Key, WorkloadKind
+from mailtls.api.spec import Key
+from mailtls.api.workload import WorkloadKind
 
 Place = tuple[str, str]  # a namespace, and a workload in it: `StatefulSet/postfix`
 TALK: Final = frozenset({"conditions"})  # the part of a workload's status that changes without its pods

@@ -6,7 +6,8 @@ from typing import Final
 
 from mailtls.api.installation import Feature
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Desired, UpdateStrategy, WorkloadKind
+from mailtls.api.spec import Desired
+from mailtls.api.workload import UpdateStrategy, WorkloadKind
 from mailtls.kube.interface import Cluster
 from mailtls.kube.pods import children
 from mailtls.probe.target import Route
@@ -47,8 +48,6 @@ OF_FEATURES: Final[Mapping[Feature, tuple[Right, ...]]] = {
 }
 NEEDED: Final = (*ALWAYS, *(right for rights in OF_FEATURES.values() for right in rights))
 """What the chart grants in the namespaces that the operator serves; a test holds the two against each other."""
-
-
 _AT_HOME: Final[Mapping[Feature | None, tuple[Right, ...]]] = {
     None: _rights("coordination.k8s.io", "leases", "get create update"),
     Feature.ISSUANCE: _rights("", "secrets", "get create patch"),

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGER
-from mailtls.api.spec import Workload, WorkloadKind
+from mailtls.api.workload import Workload, WorkloadKind
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding
 

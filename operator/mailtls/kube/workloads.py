@@ -6,13 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import (
-    EARLIER_ANNOTATION,
-    annotations_of,
-    certificate_annotation,
-    restart_annotation,
-)
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.resource import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
+from mailtls.api.workload import UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube import argo
 from mailtls.kube.file_access import key_fault
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule

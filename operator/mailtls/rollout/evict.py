@@ -7,7 +7,7 @@ workload is seen to be empty, so nothing has to be remembered of it.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import UpdateStrategy
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.permission import held_back

@@ -10,9 +10,9 @@ from typing import Self
 import structlog
 
 from mailtls.api.installation import Feature, Features
-from mailtls.api.spec import Workload
 from mailtls.api.state import Failure
 from mailtls.api.status import ConditionType
+from mailtls.api.workload import Workload
 from mailtls.context import Context
 from mailtls.kube.eviction import evict_pod
 from mailtls.kube.interface import Cluster

@@ -10,6 +10,7 @@ from typing import Final
 
 from mailtls.api.resource import APPROVE, PAUSE_ROLLOUT
 from mailtls.api.spec import Approval
+from mailtls.api.windows import closed_until
 from mailtls.context import Context
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint
@@ -18,7 +19,6 @@ from mailtls.rollout.steps import Action, Held, RestartWorkload
 from mailtls.rollout.view import Terms, View
 from mailtls.times import format_minute
 from mailtls.verification.evidence import PASSING, REFUSED, UNREACHABLE, serves
-from mailtls.windows import closed_until
 
 SHORTEST_APPROVAL: Final = 8
 """Digits of the fingerprint that an approval names at least: enough to mean one certificate."""

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.api.daemon import Daemon
-from mailtls.api.spec import UpdateStrategy
+from mailtls.api.workload import Daemon, UpdateStrategy
 from mailtls.context import Context
 from mailtls.kube.mounts import KEPT_SINCE_START
 from mailtls.kube.workload import WorkloadState

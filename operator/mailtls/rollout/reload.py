@@ -7,8 +7,8 @@ from threading import Event
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from mailtls.api.daemon import Daemon
 from mailtls.api.resource import certificate_annotation
+from mailtls.api.workload import Daemon
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.mounts import sub_path_mount
 from mailtls.kube.workload import PodState, Reader

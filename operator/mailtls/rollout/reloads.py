@@ -2,18 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from mailtls.api.spec import UpdateStrategy
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.permission import held_back
-from mailtls.rollout.steps import (
-    Action,
-    RestartWorkload,
-    RolloutFailed,
-    RollStep,
-    WaitForPods,
-    never_ran,
-)
+from mailtls.rollout.steps import Action, RestartWorkload, RolloutFailed, RollStep, WaitForPods, never_ran
 from mailtls.rollout.view import SETTLING_PAUSE, View, started_on_placeholder
 from mailtls.rollout.waves import reloading, spread, wave
 from mailtls.verification.evidence import PASSING, Flaw

@@ -7,7 +7,7 @@ An image without a shell or `kill` cannot signal itself; where the pod's contain
 import re
 from typing import Final
 
-from mailtls.api.daemon import Daemon, Signal
+from mailtls.api.workload import Daemon, Signal
 from mailtls.kube.interface import Executed, printable
 from mailtls.kube.workload import ProcessScope
 

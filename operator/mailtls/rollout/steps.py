@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mailtls.api.daemon import Daemon
-from mailtls.api.spec import ONE, Amount, Workload
+from mailtls.api.spec import ONE, Amount
+from mailtls.api.workload import Daemon, Workload
 from mailtls.kube.workload import PodState, Reader
 from mailtls.net.backoff import EVICTION, EXEC, LATE_FILE, Backoff
 from mailtls.reasons.reason import Finding, Reason

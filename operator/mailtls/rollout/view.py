@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mailtls.api.spec import Rollout, UpdateStrategy, WorkloadKind
+from mailtls.api.spec import Rollout
+from mailtls.api.workload import UpdateStrategy, WorkloadKind
 from mailtls.kube.workload import PodState, WorkloadState, ordinal
 from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from mailtls.api.spec import UpdateStrategy
 from mailtls.api.status import ServedCount, Truth, Verdict
+from mailtls.api.workload import UpdateStrategy
 from mailtls.context import Context
 from mailtls.probe.checks.comparison import differences
 from mailtls.probe.target import Endpoint, Target

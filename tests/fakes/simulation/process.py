@@ -16,7 +16,8 @@ from fakes.simulation.authority import DIRECTORY
 from fakes.simulation.primitives import Event
 from fakes.simulation.runtime import FOREVER, Task
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Key, WorkloadKind
+from mailtls.api.spec import Key
+from mailtls.api.workload import WorkloadKind
 from mailtls.controller.composition import Controller, build
 from mailtls.controller.election import Leadership
 from mailtls.controller.intake import Seen

@@ -6,28 +6,15 @@ from typing import Any
 
 import pytest
 
-from mailtls.api.daemon import Daemon, Signal, SignalName
 from mailtls.api.installation import AllowedNames, Feature, Features
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.ports import default_policy
 from mailtls.api.reading.spec import Defaults, parse, secret_name
-from mailtls.api.spec import (
-    NO_CA,
-    Acme,
-    Approval,
-    DataRef,
-    Key,
-    PrivateKeyPolicy,
-    Probe,
-    Renewal,
-    Rollout,
-    SolverSpec,
-    UpdateStrategy,
-    Workload,
-    WorkloadKind,
-)
+from mailtls.api.spec import NO_CA, Acme, Approval, DataRef, Key, PrivateKeyPolicy, Probe, Renewal, Rollout, SolverSpec
+from mailtls.api.windows import Window
+from mailtls.api.workload import Daemon, Signal, SignalName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.http01 import Http01
@@ -47,7 +34,6 @@ from mailtls.probe.target import (
 )
 from mailtls.reasons.reason import Reason
 from mailtls.reasons.software import Software
-from mailtls.windows import Window
 
 Json = dict[str, Any]
 

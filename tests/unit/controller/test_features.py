@@ -11,11 +11,11 @@ from builders.whole_reconcile import WholeReconcile
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from fakes.domains import Dns, Pods
-from mailtls.api.daemon import Daemon, Signal, SignalName
 from mailtls.api.installation import Feature, Features
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Probe
+from mailtls.api.workload import Daemon, Signal, SignalName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.cli.preflight import serving
 from mailtls.cli.preflight.place import Place
 from mailtls.domains.execute import DomainChecking

@@ -8,7 +8,8 @@ import pytest
 
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Key, WorkloadKind
+from mailtls.api.spec import Key
+from mailtls.api.workload import WorkloadKind
 from mailtls.controller import intake
 from mailtls.controller.intake import CALM, SWEEP, Intake, Seen, Sweeper
 from mailtls.kube.claims import Claims

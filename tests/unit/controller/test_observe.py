@@ -9,11 +9,11 @@ from builders.pairs import self_signed
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.spec import Defaults
 from mailtls.api.resource import Request
-from mailtls.api.spec import Key, PrivateKeyPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.api.state import Failure
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.controller.observe import READ_LASTS, Observer
 from mailtls.issuance import keys

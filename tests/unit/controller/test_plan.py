@@ -6,10 +6,10 @@ import pytest
 
 from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
-from mailtls.api.daemon import Daemon
-from mailtls.api.spec import Key, PrivateKeyPolicy, RotationPolicy, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Key, PrivateKeyPolicy, RotationPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.issuance.decide import (
     CloseLeftovers,
     CloseOrder,

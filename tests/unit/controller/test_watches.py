@@ -8,7 +8,7 @@ import structlog
 
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import WorkloadKind
+from mailtls.api.workload import WorkloadKind
 from mailtls.controller import watches
 from mailtls.controller.watches import await_access
 from mailtls.kube.interface import ApiError

@@ -12,11 +12,11 @@ from builders.stories import DAY, NOW, certificate, desired
 from fakes.clock import WallClock
 from fakes.domains import Dns, Pods
 from mailservers.certificates import HOST
-from mailtls.api.daemon import Daemon
-from mailtls.api.spec import Desired, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Desired
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, DomainReport, HistoryEntry, Status, Truth
 from mailtls.api.status_json import read, write
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.controller.status_writer import report_of

@@ -10,9 +10,8 @@ from builders import kube
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress
 from builders.rolling import seen as probed
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, restart_workload
 from mailtls.probe.target import Endpoint

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Key, WorkloadKind
+from mailtls.api.spec import Key
+from mailtls.api.workload import WorkloadKind
 from mailtls.kube.claims import Listings
 
 MX, RELAY = Key("mail", "mx"), Key("mail", "relay")

@@ -7,9 +7,8 @@ import pytest
 
 from builders import kube
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.file_access import key_fault
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, parse

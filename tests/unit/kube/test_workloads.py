@@ -9,10 +9,9 @@ import pytest
 from builders import kube
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, progress, seen
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import certificate_annotation, restart_annotation
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError
 from mailtls.kube.workload import ProcessScope, Reader, WorkloadState
 from mailtls.kube.workloads import observe, parse, replace_pod, restart_workload, selector

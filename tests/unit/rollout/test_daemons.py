@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, evidence, pod, progress, seen, state, workload
-from mailtls.api.daemon import Daemon
+from mailtls.api.workload import Daemon
 from mailtls.kube.workload import PodState, Reader
 from mailtls.probe.target import Endpoint, Port, Protocol, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason

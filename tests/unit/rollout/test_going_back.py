@@ -14,8 +14,9 @@ from builders.refused import PODS, PREVIOUS, ROOTS, SECRET, Refused
 from builders.rolling import NEW, OLD, SMTP, SMTPS, all_serve, pod, progress, seen, state, workload
 from builders.stories import DAY, NOW, certificate, desired, secret
 from builders.whole_reconcile import MX, PATH
-from mailtls.api.spec import OnFailure, Rollout, UpdateStrategy
+from mailtls.api.spec import OnFailure, Rollout
 from mailtls.api.status import Status, Stored
+from mailtls.api.workload import UpdateStrategy
 from mailtls.context import Context
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.kube.snapshot import Hold, ServingSecret

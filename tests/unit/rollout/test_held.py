@@ -11,9 +11,11 @@ from builders.endpoints import POSTFIX, proven
 from builders.reconciles import Operator
 from builders.stories import DAY, NOW, desired
 from fakes.clock import StoppedClock
-from mailtls.api.spec import Approval, Rollout, UpdateStrategy
+from mailtls.api.spec import Approval, Rollout
 from mailtls.api.status import Condition, ConditionType, RolloutReport, ServedCount, Status, Truth, WorkloadReport
 from mailtls.api.status_json import read, write
+from mailtls.api.windows import Window
+from mailtls.api.workload import UpdateStrategy
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.controller.status_writer import report_of
@@ -29,7 +31,6 @@ from mailtls.rollout.turns import Turn
 from mailtls.step import Rest
 from mailtls.verification.conditions import served, while_held
 from mailtls.verification.schedule import next_probe_at, swept_again_at
-from mailtls.windows import Window
 
 OLD = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
 CLOSED = Rollout(windows=(Window("0 2 * * *", timedelta(hours=3)),))  # NOW is at noon

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, SMTP, SMTPS, pod, progress, seen, state, workload
-from mailtls.api.spec import Amount, Approval, Rollout, UpdateStrategy
+from mailtls.api.spec import Amount, Approval, Rollout
+from mailtls.api.windows import Window
+from mailtls.api.workload import UpdateStrategy
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.policy import next_roll
@@ -23,7 +25,6 @@ from mailtls.rollout.steps import (
 )
 from mailtls.rollout.view import Terms
 from mailtls.verification.evidence import gather
-from mailtls.windows import Window
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable, printable
 from mailtls.kube.workload import PodState, Reader
 from mailtls.net.effects import Interrupted

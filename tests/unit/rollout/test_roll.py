@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
-from mailtls.api.spec import UpdateStrategy
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.mounts import KEPT_SINCE_START
 from mailtls.kube.workload import PodState
 from mailtls.reasons.reason import Finding, Reason, Severity

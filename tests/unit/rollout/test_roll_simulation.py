@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.rolling import NEW, NOW, OLD, SMTP, evidence, pod, seen, state, workload
-from mailtls.api.spec import ONE, Amount, Approval, Rollout, UpdateStrategy
+from mailtls.api.spec import ONE, Amount, Approval, Rollout
+from mailtls.api.windows import Window
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import WorkloadState
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason
@@ -27,7 +29,6 @@ from mailtls.rollout.steps import (
     WaitForPods,
 )
 from mailtls.rollout.view import Terms
-from mailtls.windows import Window
 
 TIMEOUT = timedelta(minutes=1)
 SIMULATED = (UpdateStrategy.RELOAD, UpdateStrategy.RESTART, UpdateStrategy.NONE)

@@ -13,10 +13,10 @@ from builders.kube import workload as kube_workload
 from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.document import Json
-from mailtls.api.spec import Probe, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Probe
 from mailtls.api.status_json import write
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.controller.status_writer import report_of
 from mailtls.kube.interface import Executed

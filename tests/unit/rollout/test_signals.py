@@ -14,7 +14,7 @@ import pytest
 
 from builders.rolling import pod, workload
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon, Signal, SignalName
+from mailtls.api.workload import Daemon, Signal, SignalName
 from mailtls.kube.interface import Executed
 from mailtls.kube.workload import PodState, ProcessScope, Reader
 from mailtls.reasons.reason import Finding, Reason

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, SMTP, all_serve, evidence, pod, progress, state, workload
-from mailtls.api.spec import Amount, UpdateStrategy
+from mailtls.api.spec import Amount
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from builders.rolling import NEW, OLD
 from fakes.rolling_cluster import SECOND, STORED, RollingCluster, Trouble
-from mailtls.api.spec import Amount, UpdateStrategy
+from mailtls.api.spec import Amount
+from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Reason
 from mailtls.rollout.steps import Action, EvictPod, ReloadPod, RolledOut, RolloutFailed

@@ -6,8 +6,8 @@ from dataclasses import replace
 from builders.kube import basic_auth
 from builders.reconciles import FIRST, SECOND, WANTED, Operator
 from fakes.clock import WallClock
-from mailtls.api.daemon import Daemon
 from mailtls.api.spec import Probe
+from mailtls.api.workload import Daemon
 from mailtls.probe.target import Depth, Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
 

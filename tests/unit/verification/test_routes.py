@@ -11,13 +11,13 @@ from builders.contexts import a_context, next_step, wanting
 from builders.stories import DAY, certificate, desired, schedule, secret
 from fakes.clock import StoppedClock, WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.daemon import Daemon
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import Defaults
 from mailtls.api.reading.spec import parse as parse_spec
-from mailtls.api.spec import Desired, Probe, PublicName, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.spec import Desired, Probe, PublicName
 from mailtls.api.status import Condition, ConditionType, ServedCount, Truth
+from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.issuance.solvers.registry import SOLVERS

@@ -8,7 +8,8 @@ from typing import Final
 from mailtls.api.reading.acme import bundle_ref, object_name
 from mailtls.api.reading.document import Node, duration
 from mailtls.api.reading.ports import ports_listed, thresholds
-from mailtls.api.spec import Probe, PublicName, Workload
+from mailtls.api.spec import Probe, PublicName
+from mailtls.api.workload import Workload
 from mailtls.hostname import certificate_name, client_name
 from mailtls.maildomain.facts import MailDomain
 from mailtls.maildomain.name import InvalidName, address_of, domain_name, selector_name

@@ -7,7 +7,7 @@ from typing import Final
 from mailtls.api.reading.document import Node, duration
 from mailtls.api.resource import APPROVE, PAUSE_ROLLOUT
 from mailtls.api.spec import ONE, Amount, Approval, OnFailure, Rollout
-from mailtls.windows import LONGEST, SHORTEST, Window, read_schedule, read_zone
+from mailtls.api.windows import LONGEST, SHORTEST, Window, read_schedule, read_zone
 
 MOST_WINDOWS: Final = 10
 LONGEST_FINGERPRINT: Final = 95  # of SHA-256, in hexadecimal with colons

@@ -15,18 +15,8 @@ from mailtls.api.reading.probe import ProbeDefaults, domains, probe
 from mailtls.api.reading.rollout import approved, is_paused, rollout
 from mailtls.api.reading.workloads import read_workloads
 from mailtls.api.resource import Request
-from mailtls.api.spec import (
-    DNS01,
-    NO_CA,
-    Acme,
-    Desired,
-    Key,
-    PrivateKeyPolicy,
-    Probe,
-    Renewal,
-    RotationPolicy,
-    Workload,
-)
+from mailtls.api.spec import DNS01, NO_CA, Acme, Desired, Key, PrivateKeyPolicy, Probe, Renewal, RotationPolicy
+from mailtls.api.workload import Workload
 from mailtls.hostname import certificate_name, named
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.reasons.reason import Reason

@@ -3,12 +3,11 @@
 import re
 from typing import Final
 
-from mailtls.api.daemon import Daemon, Signal, SignalName
 from mailtls.api.presets import PRESETS, Preset
 from mailtls.api.reading.acme import object_name
 from mailtls.api.reading.document import Node
 from mailtls.api.reading.ports import ports_listed
-from mailtls.api.spec import UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import Daemon, Signal, SignalName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.probe.target import Port
 from mailtls.reasons.software import Software
 

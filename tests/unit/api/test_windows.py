@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mailtls.windows import Window, closed_until, read_schedule, read_zone
+from mailtls.api.windows import Window, closed_until, read_schedule, read_zone
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

@@ -1,0 +1,81 @@
+"""What serves the Secret: a workload, and the daemons in its pods."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mailtls.probe.target import Port
+
+
+class WorkloadKind(StrEnum):
+    """Workload kinds that can serve the Secret: of apps/v1, and Argo's Rollout."""
+
+    STATEFUL_SET = "StatefulSet"
+    DEPLOYMENT = "Deployment"
+    DAEMON_SET = "DaemonSet"
+    ROLLOUT = "Rollout"
+
+
+class UpdateStrategy(StrEnum):
+    """How a new certificate reaches the pods of a workload."""
+
+    RELOAD = "Reload"
+    RESTART = "Restart"
+    EVICT = "Evict"
+    NONE = "None"
+
+
+class SignalName(StrEnum):
+    """Signals by which servers read their settings again; one that a server does not know ends it."""
+
+    HUP = "HUP"
+    USR1 = "USR1"
+    USR2 = "USR2"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal to the process of this name, as `ps -o comm` shows it."""
+
+    name: SignalName
+    process: str
+
+    def __str__(self) -> str:
+        return f"SIG{self.name} to {self.process}"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """One server in the pods of a workload; its preset has filled in at parsing what the spec leaves out.
+
+    `command` makes it read its certificate again, or `signal` does; neither: nothing is run. Both are run by exec in
+    `container`; None means: the first container that mounts the Secret. `name` is what messages call the daemon.
+    """
+
+    name: str
+    ports: tuple[Port, ...]
+    command: tuple[str, ...] = ()
+    container: str | None = None
+    signal: Signal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload that serves the Secret, and the daemons in each of its pods, in the order of their reloads."""
+
+    kind: WorkloadKind
+    name: str
+    update_strategy: UpdateStrategy
+    daemons: tuple[Daemon, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The ports of all daemons: no two have one in common."""
+        return tuple(port for daemon in self.daemons for port in daemon.ports)
+
+    @property
+    def reloaded(self) -> tuple[Daemon, ...]:
+        """The daemons that are reloaded, in their order; none where they watch their files, or are restarted."""
+        return tuple(daemon for daemon in self.daemons if daemon.command or daemon.signal)
