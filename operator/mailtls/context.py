@@ -31,7 +31,7 @@ def _changing(name: str, _part: Callable[_Changes, _Part]) -> Callable[Concatena
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A certificate by its SHA-256; `not_before`, where known, tells an older one from a foreign one.
+    """A certificate by its SHA-256; `not_before`, where known, distinguishes an older one from a foreign one.
 
     `is_trial`: Let's Encrypt's staging CA issued it, and it is served all the same, with a warning.
     """

@@ -11,7 +11,7 @@ from structlog.typing import Processor
 from mailtls.settings import LogFormat
 
 NOISY: Final = {
-    "kopf": logging.WARNING,  # our own lines tell of the start, the stop and each resource
+    "kopf": logging.WARNING,  # our own lines are about the start, the stop and each resource
     "kopf._core.reactor.running": logging.ERROR,  # it warns that signals are not its business
     "aiohttp.access": logging.WARNING,
     "urllib3": logging.ERROR,

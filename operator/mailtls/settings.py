@@ -170,7 +170,7 @@ def _own_namespace(file: Path) -> str:
         return file.read_text().strip()
     except OSError:
         raise InvalidSettings(
-            "MAILTLS_NAMESPACE is not set, and there is no service account to tell the operator's namespace: set it."
+            "MAILTLS_NAMESPACE is not set, and there is no service account to know the operator's namespace by: set it."
         ) from None
 
 

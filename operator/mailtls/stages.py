@@ -18,7 +18,7 @@ from mailtls.issuance.recheck import Rechecking
 from mailtls.issuance.references import RecheckDependencies, dependencies_due_at, recheck_dependencies
 from mailtls.issuance.renewal import Renewing
 from mailtls.issuance.restoring import Restoring
-from mailtls.rollout.coordinate import AskTurn, Coordinating, EndTurn, ask_turn, end_turn
+from mailtls.rollout.coordinate import Coordinating, EndTurn, RequestTurn, end_turn, request_turn
 from mailtls.rollout.decide import ReadWorkloads, Roll, read_workloads, roll, roll_due_at, roll_retry_at
 from mailtls.rollout.execute import Rolling
 from mailtls.rollout.going_back import GoBack, go_back
@@ -65,7 +65,7 @@ STAGES: Final[tuple[AnyStage, ...]] = (
         verification.probe_due_at,
         verification.probe_retry_at,
     ),
-    Stage(AskTurn, ask_turn, Coordinating, Coordinating.ask),
+    Stage(RequestTurn, request_turn, Coordinating, Coordinating.ask),
     Stage(Roll, roll, Rolling, Rolling.roll, roll_due_at, roll_retry_at),
     Stage(EndTurn, end_turn, Coordinating, Coordinating.end),
     Stage(verification.FindRoutes, verification.find_routes, RouteFinding, RouteFinding.find_all),

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """What gives the time."""
 
     def now(self) -> datetime:
         """Return the time in UTC, with time zone."""

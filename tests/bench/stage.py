@@ -190,9 +190,9 @@ def _kubeconfig(folder: Path, sandbox: Sandbox, server: str) -> Path:
             "subjects": [account],
         },
     )
-    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
+    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
     path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{ROLE}/token"
-    token = sandbox.api.request("POST", path, body=wish)["status"]["token"]
+    token = sandbox.api.request("POST", path, body=wanted)["status"]["token"]
     file = folder / "kubeconfig"
     file.touch(mode=0o600)
     file.write_text(kubeconfig(server, sandbox.cluster.layout.authority, token), encoding="utf-8")

@@ -13,7 +13,7 @@ from typing import Any
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailservers.certificates import Authority, Wish
+from mailservers.certificates import Authority, Wanted
 from mailtls.api.spec import Acme, PrivateKeyPolicy
 from mailtls.issuance import keys
 from mailtls.issuance.acme.account import Account
@@ -111,8 +111,8 @@ def hostile_ca(given: HostileCa | None = None) -> Iterator[HostileCa]:
     ca = given or HostileCa()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
-        wish = Wish(names=("localhost",), common_name="localhost")
-        (Path(folder) / "server.pem").write_bytes(CA.issue(wish).pem)
+        wanted = Wanted(names=("localhost",), common_name="localhost")
+        (Path(folder) / "server.pem").write_bytes(CA.issue(wanted).pem)
         context.load_cert_chain(Path(folder) / "server.pem")
 
     class Handler(socketserver.StreamRequestHandler):

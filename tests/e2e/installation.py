@@ -125,24 +125,24 @@ class Installation:
         assert found is not None
         return found
 
-    def renew(self, wish: str, name: str = "mx") -> None:
+    def renew(self, wanted: str, name: str = "mx") -> None:
         """Ask for a new certificate now, as a user does."""
-        self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__renew=wish)
+        self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__renew=wanted)
 
-    def await_renewed(self, wish: str, name: str = "mx", *, within: float = 60.0) -> Object:
-        """Wait until the wish is granted and all is Ready again."""
-        return self._await_handled("Renew", wish, name, within)
+    def await_renewed(self, wanted: str, name: str = "mx", *, within: float = 60.0) -> Object:
+        """Wait until the wanted is granted and all is Ready again."""
+        return self._await_handled("Renew", wanted, name, within)
 
-    def roll_back(self, wish: str, name: str = "mx", *, within: float = 60.0) -> Object:
-        """Ask for the certificate before, as a user does, and wait until the wish is heeded and all is Ready."""
-        self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__rollback=wish)
-        return self._await_handled("Rollback", wish, name, within)
+    def roll_back(self, wanted: str, name: str = "mx", *, within: float = 60.0) -> Object:
+        """Ask for the certificate before, as a user does, and wait until the wanted is heeded and all is Ready."""
+        self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__rollback=wanted)
+        return self._await_handled("Rollback", wanted, name, within)
 
-    def _await_handled(self, kind: str, wish: str, name: str, within: float) -> Object:
+    def _await_handled(self, kind: str, wanted: str, name: str, within: float) -> Object:
         def handled(seen: Object | None) -> bool:
             heeded = (seen or {}).get("status", {}).get(f"lastHandled{kind}")
             ready = condition_of(seen, "Ready")
-            return heeded == wish and ready is not None and ready["status"] == "True"
+            return heeded == wanted and ready is not None and ready["status"] == "True"
 
         seen = self.sandbox.wait_for(MAIL_SERVER_TLS, name, handled, within=within)
         assert seen is not None

@@ -41,9 +41,9 @@ def limit(installation: Installation, tmp_path: Path, *switches: str) -> None:
 def kubeconfig_of(installation: Installation, account: str) -> str:
     """A kubeconfig of a service account in the installation's namespace."""
     sandbox = installation.sandbox
-    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
+    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
     path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{account}/token"
-    token = sandbox.api.request("POST", path, body=wish)["status"]["token"]
+    token = sandbox.api.request("POST", path, body=wanted)["status"]["token"]
     config: dict[str, Any] = yaml.safe_load(sandbox.cluster.layout.kubeconfig.read_text(encoding="utf-8"))
     config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
     return yaml.safe_dump(config)

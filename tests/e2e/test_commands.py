@@ -207,9 +207,9 @@ def _person(installation: Installation, *rules: Object) -> Path:
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": sandbox.name}],
         },
     )
-    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{name}/token"
-    token = sandbox.api.request("POST", path, body=wish)["status"]["token"]
+    token = sandbox.api.request("POST", path, body=wanted)["status"]["token"]
     config = yaml.safe_load(sandbox.cluster.layout.kubeconfig.read_text("utf-8"))
     config["users"][0]["user"] = {"token": token}
     file = installation.folder / "person.kubeconfig"

@@ -352,7 +352,7 @@ def expect_served_everywhere(installation: Installation, postfix: MailServer, se
 
 
 def expect_probe_to_be_quiet(installation: Installation) -> None:
-    """Wish for a probe; it is made, and as all is still well, nobody is told."""
+    """Wanted for a probe; it is made, and as all is still well, nobody is told."""
     before = told(installation)
     installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe="now")
     installation.sandbox.wait_for(

@@ -88,13 +88,13 @@ def test_restart_that_a_tool_takes_back_is_asked_for_once_and_the_tool_is_named(
         assert len(reverted) == 1
 
 
-def reconcile(installation: Installation, wish: str, *, retries: int = 0) -> None:
+def reconcile(installation: Installation, wanted: str, *, retries: int = 0) -> None:
     """Wait until a probe that is asked for now was made, and as many attempts to roll out have failed besides."""
     before = installation.retries("rollout") if retries else 0.0
-    installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe=wish)
+    installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe=wanted)
 
     def is_done(seen: Object | None) -> bool:
-        handled = (seen or {}).get("status", {}).get("lastHandledProbe") == wish
+        handled = (seen or {}).get("status", {}).get("lastHandledProbe") == wanted
         return handled and (not retries or installation.retries("rollout") >= before + retries)
 
     installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done, within=60)

@@ -119,10 +119,10 @@ def slowly(postfix: MailServer) -> dict[str, Any]:
     return {"kind": postfix.kind, "name": postfix.name, "reload": SLOW}
 
 
-def begin(installation: Installation, postfix: MailServer, wish: str) -> None:
+def begin(installation: Installation, postfix: MailServer, wanted: str) -> None:
     """Renew, and wait until the first pod has its turn."""
     before = installation.fingerprint()
-    installation.renew(wish)
+    installation.renew(wanted)
     first = f"{postfix.name}-0"
     installation.sandbox.wait_for("pods", first, lambda seen: noted(seen) not in {None, before}, within=60)
 

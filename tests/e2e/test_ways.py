@@ -102,21 +102,21 @@ def test_service_that_also_leads_to_a_pod_with_another_certificate_fails(
 
 def await_unlucky(installation: Installation) -> tuple[Object, str]:
     """Ask until a port is met at the wrong one of three pods; gives the resource and what Verified says."""
-    for wish in range(30):
-        seen = await_probed(installation, str(wish))
+    for wanted in range(30):
+        seen = await_probed(installation, str(wanted))
         verified = condition_of(seen, "Verified")
         if verified is not None and verified["status"] == "False":
             return seen, verified["message"]
     pytest.fail("thirty times three connections all went to the same two pods")
 
 
-def await_probed(installation: Installation, wish: str) -> Object:
+def await_probed(installation: Installation, wanted: str) -> Object:
     """Ask for a probe, as a user does, and wait until it is told."""
-    installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe=wish)
+    installation.sandbox.annotate(MAIL_SERVER_TLS, "mx", mailtls_dev__probe=wanted)
 
     def handled(seen: Object | None) -> bool:
         status = (seen or {}).get("status", {})
-        return bool(status.get("lastHandledProbe") == wish and condition_of(seen, "Verified"))
+        return bool(status.get("lastHandledProbe") == wanted and condition_of(seen, "Verified"))
 
     seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", handled)
     assert seen is not None

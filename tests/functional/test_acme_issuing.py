@@ -134,7 +134,7 @@ def test_forbidden_name_is_rejected_with_its_name(pebble: Pebble) -> None:
 
 
 def test_preferred_chain_is_chosen_among_the_alternates(pebble: Pebble) -> None:
-    """The chain that leads to the wished root is taken; without one, the default."""
+    """The chain that leads to the requested root is taken; without one, the default."""
     client = Client(pebble)
     order = client.account.new_order(["c.example.com"])
     issuance = Issuance(client.account, order, csr_for(["c.example.com"]), client.clock)

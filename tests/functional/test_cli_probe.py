@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from functional.cli import CHILDREN, MX_CHILD, mailtls
 from functional.signed_zones import resolving
-from mailservers.certificates import DAY, HOST, Authority, Wish
+from mailservers.certificates import DAY, HOST, Authority, Wanted
 from mailservers.postfix import Postfix, missing, postfix
 from mailtls.cli.output.machine import json_schema
 
@@ -38,7 +38,7 @@ def server() -> Iterator[Postfix]:
     """One Postfix for all."""
     if why := missing():
         pytest.skip(why)
-    expired = AUTHORITY.issue(Wish(valid_from=-91 * DAY, valid_until=-1 * DAY))
+    expired = AUTHORITY.issue(Wanted(valid_from=-91 * DAY, valid_until=-1 * DAY))
     served = {"expired": expired, "leaf-alone": GOOD.without_intermediate()}
     with postfix(SERVICES) as running:
         for name in SERVICES:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import mailtls.maildomain as library
 from functional.signed_zones import Child, resolving
-from mailservers.certificates import Authority, Served, Wish
+from mailservers.certificates import Authority, Served, Wanted
 from mailservers.policy_server import page, serving
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls
@@ -33,7 +33,7 @@ POLICY = "version: STSv1\r\nmode: enforce\r\nmx: mx1.{domain}\r\nmax_age: 604800
 
 def served(host: str) -> Served:
     """Make a certificate for a host."""
-    return AUTHORITY.issue(Wish(names=(host,), common_name=host))
+    return AUTHORITY.issue(Wanted(names=(host,), common_name=host))
 
 
 GOOD = served("mx1.good.example")
@@ -293,8 +293,10 @@ def test_policy_server_with_an_expired_certificate_is_named(internet: tuple[str,
     """What a user meets: the certificate of the web server was forgotten."""
     del tmp_path
     server, port = internet
-    wish = Wish(names=("mta-sts.good.example",), valid_from=Wish().valid_from * 9, valid_until=Wish().valid_from)
-    with serving(AUTHORITY.issue(wish), {PATH: page(POLICY.format(domain="good.example"))}) as https:
+    wanted = Wanted(
+        names=("mta-sts.good.example",), valid_from=Wanted().valid_from * 9, valid_until=Wanted().valid_from
+    )
+    with serving(AUTHORITY.issue(wanted), {PATH: page(POLICY.format(domain="good.example"))}) as https:
         fetcher = PolicyFetcher(AUTHORITY.roots_pem, https)
         facts = DomainReader(ResolverSettings((server,), authoritative_port=port), fetcher).read("good.example")
     assert "expired" in only(facts, Reason.STS_WEB_PKI_INVALID).message

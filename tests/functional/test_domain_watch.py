@@ -17,7 +17,7 @@ from functional.bind import free_port
 from functional.operator_core import KEY, Core
 from functional.pebble import running_pebble
 from functional.signed_zones import Child, resolving
-from mailservers.certificates import Authority, Served, Wish
+from mailservers.certificates import Authority, Served, Wanted
 from mailservers.scripted import Script, serving
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Desired  # noqa: TC001 - as the others
@@ -39,7 +39,7 @@ OWN = '@ TXT "v=spf1 mx -all"\n_dmarc TXT "v=DMARC1; p=reject"\n_smtp._tls TXT "
 
 def issued(host: str) -> Served:
     """Make a certificate for a host."""
-    return AUTHORITY.issue(Wish(names=(host,), common_name=host))
+    return AUTHORITY.issue(Wanted(names=(host,), common_name=host))
 
 
 def key_hash(certificate: Served) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailservers.certificates import DAY, HOST, Authority, Wish
+from mailservers.certificates import DAY, HOST, Authority, Wanted
 from mailservers.connections import counts
 from mailservers.mailstore import Mailstore, mailstore, missing
 from mailtls.probe.conversation import Limits
@@ -17,7 +17,7 @@ from mailtls.reasons.reason import Reason
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
-OLDER = AUTHORITY.issue(Wish(valid_from=-60 * DAY, valid_until=30 * DAY))
+OLDER = AUTHORITY.issue(Wanted(valid_from=-60 * DAY, valid_until=30 * DAY))
 NAMES = [
     *(
         f"{protocol}-{tls}-{proxy}"

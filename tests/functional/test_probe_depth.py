@@ -9,7 +9,7 @@ import pytest
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailservers.certificates import DAY, HOST, Authority, Served, Wish
+from mailservers.certificates import DAY, HOST, Authority, Served, Wanted
 from mailservers.connections import counts
 from mailservers.postfix import Postfix, missing, postfix
 from mailtls.api.resource import resources_path
@@ -30,9 +30,9 @@ from mailtls.verification.execute import Probing
 
 AUTHORITY = Authority()
 SECOND_NAME = "mail.example.com"
-STORED, RSA = AUTHORITY.issue(Wish(names=(HOST, SECOND_NAME))), AUTHORITY.issue(Wish(rsa_bits=2048))
-EXPIRED = AUTHORITY.issue(Wish(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
-PAST = AUTHORITY.issue(Wish(names=(SECOND_NAME,), valid_from=-90 * DAY, valid_until=-1 * DAY))
+STORED, RSA = AUTHORITY.issue(Wanted(names=(HOST, SECOND_NAME))), AUTHORITY.issue(Wanted(rsa_bits=2048))
+EXPIRED = AUTHORITY.issue(Wanted(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
+PAST = AUTHORITY.issue(Wanted(names=(SECOND_NAME,), valid_from=-90 * DAY, valid_until=-1 * DAY))
 FAIL, WARN = Severity.FAIL, Severity.WARN
 MODERN = ("smtpd_tls_protocols=>=TLSv1.2", "smtpd_tls_mandatory_protocols=>=TLSv1.2")  # the default is TLS 1.0
 LIMITS = Limits(dialog=5, handshake=5, unsolicited=0.5)

@@ -9,12 +9,12 @@ from textwrap import dedent
 import pytest
 
 import mailtls.probe
-from mailservers.certificates import DAY, HOST, Authority, Wish
+from mailservers.certificates import DAY, HOST, Authority, Wanted
 from mailservers.postfix import Postfix, missing, postfix
 
 PACKAGE = Path(mailtls.probe.__file__).parents[2]
 AUTHORITY = Authority()
-GOOD, EXPIRED = AUTHORITY.issue(), AUTHORITY.issue(Wish(valid_from=-90 * DAY, valid_until=-1 * DAY))
+GOOD, EXPIRED = AUTHORITY.issue(), AUTHORITY.issue(Wanted(valid_from=-90 * DAY, valid_until=-1 * DAY))
 MODERN = ("smtpd_tls_protocols=>=TLSv1.2", "smtpd_tls_mandatory_protocols=>=TLSv1.2")  # the default is TLS 1.0
 
 

@@ -162,7 +162,7 @@ def test_rollback_brings_the_pair_before_back_and_the_next_one_takes_it_back(cor
 
 
 def test_rollback_to_what_cannot_serve_is_refused_once(core: Core) -> None:
-    """The resource stays ready, and a later certificate does not make the old wish come true."""
+    """The resource stays ready, and a later certificate does not fulfil the old request."""
     core.run_until_ready()
     serving = core.secret()
     roll_back(core, "1")
@@ -202,14 +202,14 @@ def test_crash_in_a_rollback_loses_no_pair(core: Core, nth: int, *, is_lost: boo
     assert (core.secret(), core.secret("mx-tls-previous")) == (second, first)
 
 
-def roll_back(core: Core, wish: str, *, restarts: bool = False) -> None:
+def roll_back(core: Core, wanted: str, *, restarts: bool = False) -> None:
     """Set the annotation, and reconcile until the status says that it was heeded."""
-    core.annotate("mailtls.dev/rollback", wish)
-    core.run(lambda: core.status().get("lastHandledRollback") == wish, restarts=restarts)
+    core.annotate("mailtls.dev/rollback", wanted)
+    core.run(lambda: core.status().get("lastHandledRollback") == wanted, restarts=restarts)
 
 
 def two_certificates(core: Core) -> tuple[object, object]:
-    """Have one issued and another one, by a wish; gives what the Secret held first and holds now."""
+    """Have one issued and another one, by a request; gives what the Secret held first and holds now."""
     core.run_until_ready()
     first = core.secret()
     core.annotate("mailtls.dev/renew", "1")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mailtls
 from builders.hostile_ca import CA
-from mailservers.certificates import Wish
+from mailservers.certificates import Wanted
 
 LEASE = 1.0  # seconds
 
@@ -46,7 +46,7 @@ def test_leader_stopped_while_it_connects_sends_no_order_when_it_goes_on() -> No
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "server.pem"
-        file.write_bytes(CA.issue(Wish(names=("localhost",), common_name="localhost")).pem)
+        file.write_bytes(CA.issue(Wanted(names=("localhost",), common_name="localhost")).pem)
         context.load_cert_chain(file)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://localhost:{server.getsockname()[1]}/order"

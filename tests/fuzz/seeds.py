@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from builders.dialogs import GOOD
-from mailservers.certificates import Authority, Wish
+from mailservers.certificates import Authority, Wanted
 from mailtls.probe.target import Protocol
 
 
@@ -26,5 +26,5 @@ def _dialogs() -> Iterator[bytes]:
 
 def _certificates() -> Iterator[bytes]:
     authority = Authority()
-    for wish in (Wish(), Wish(rsa_bits=2048), Wish(names=()), Wish(self_signed=True)):
-        yield from (each.public_bytes(Encoding.DER) for each in authority.issue(wish).chain)
+    for wanted in (Wanted(), Wanted(rsa_bits=2048), Wanted(names=()), Wanted(self_signed=True)):
+        yield from (each.public_bytes(Encoding.DER) for each in authority.issue(wanted).chain)

@@ -55,7 +55,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Wanted:
     """What a leaf should be like; the default is a good one."""
 
     names: tuple[str, ...] = (HOST,)
@@ -89,20 +89,22 @@ class Authority:
         """Intermediate and root, as some CAs hand them out."""
         return self.intermediate.public_bytes(Encoding.PEM).decode() + self.roots_pem
 
-    def issue(self, wish: Wish | None = None) -> Served:
+    def issue(self, wanted: Wanted | None = None) -> Served:
         """Make a leaf with its chain."""
-        wish = wish or Wish()
+        wanted = wanted or Wanted()
         key: Key = (
-            rsa.generate_private_key(65537, wish.rsa_bits) if wish.rsa_bits else ec.generate_private_key(ec.SECP256R1())
+            rsa.generate_private_key(65537, wanted.rsa_bits)
+            if wanted.rsa_bits
+            else ec.generate_private_key(ec.SECP256R1())
         )
-        subject = _name(wish.common_name)
-        signer, issuer = (key, subject) if wish.self_signed else (self._key, self.intermediate.subject)
-        builder = _builder(subject, key.public_key(), issuer, wish)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([wish.usage]), critical=False)
-        if names := _names(wish):
+        subject = _name(wanted.common_name)
+        signer, issuer = (key, subject) if wanted.self_signed else (self._key, self.intermediate.subject)
+        builder = _builder(subject, key.public_key(), issuer, wanted)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([wanted.usage]), critical=False)
+        if names := _names(wanted):
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         leaf = builder.sign(signer, hashes.SHA256())
-        return Served((leaf,) if wish.self_signed else (leaf, self.intermediate), key)
+        return Served((leaf,) if wanted.self_signed else (leaf, self.intermediate), key)
 
     def issue_with_sha1(self) -> Served:
         """Make a leaf signed as nobody should any more: no library does it, so a good one is signed again."""
@@ -110,7 +112,7 @@ class Authority:
         name = _name("Test SHA-1 Intermediate")
         intermediate = _authority(name, signer, self.root.subject, self._root_key)
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name(HOST), key.public_key(), name, Wish())
+        builder = _builder(_name(HOST), key.public_key(), name, Wanted())
         names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
         good = builder.add_extension(names, critical=False).sign(signer, hashes.SHA256())
         asked = good.tbs_certificate_bytes.replace(_RSA_SHA256, _RSA_SHA1)
@@ -128,24 +130,24 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _names(wish: Wish) -> list[x509.GeneralName]:
-    addresses = [x509.IPAddress(ip_address(address)) for address in wish.addresses]
-    uris = [x509.UniformResourceIdentifier(uri) for uri in wish.uris]
-    return [*(x509.DNSName(name) for name in wish.names), *addresses, *uris]
+def _names(wanted: Wanted) -> list[x509.GeneralName]:
+    addresses = [x509.IPAddress(ip_address(address)) for address in wanted.addresses]
+    uris = [x509.UniformResourceIdentifier(uri) for uri in wanted.uris]
+    return [*(x509.DNSName(name) for name in wanted.names), *addresses, *uris]
 
 
 def _builder(
-    subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, issuer: x509.Name, wish: Wish
+    subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, issuer: x509.Name, wanted: Wanted
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
-        .not_valid_before(now + wish.valid_from)
-        .not_valid_after(now + wish.valid_until)
+        .not_valid_before(now + wanted.valid_from)
+        .not_valid_after(now + wanted.valid_until)
     )
 
 
 def _authority(subject: x509.Name, key: Key, issuer: x509.Name, signer: Key) -> x509.Certificate:
-    builder = _builder(subject, key.public_key(), issuer, Wish(valid_from=-365 * DAY, valid_until=3650 * DAY))
+    builder = _builder(subject, key.public_key(), issuer, Wanted(valid_from=-365 * DAY, valid_until=3650 * DAY))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return builder.sign(signer, hashes.SHA256())

@@ -2,28 +2,28 @@
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mailservers.certificates import DAY, Authority, Served, Wish
+from mailservers.certificates import DAY, Authority, Served, Wanted
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
-RSA = AUTHORITY.issue(Wish(rsa_bits=2048))
-OLDER = AUTHORITY.issue(Wish(valid_from=-60 * DAY, valid_until=30 * DAY))
-OLDER_RSA = AUTHORITY.issue(Wish(valid_from=-60 * DAY, valid_until=30 * DAY, rsa_bits=2048))
-EXPIRED = AUTHORITY.issue(Wish(valid_from=-91 * DAY, valid_until=-1 * DAY))
-EXPIRED_RSA = AUTHORITY.issue(Wish(valid_from=-91 * DAY, valid_until=-1 * DAY, rsa_bits=2048))
-FUTURE = AUTHORITY.issue(Wish(valid_from=DAY))
-ENDING = AUTHORITY.issue(Wish(valid_from=-80 * DAY, valid_until=10 * DAY))
-SELF_SIGNED = AUTHORITY.issue(Wish(self_signed=True))
-OF_ANOTHER = AUTHORITY.issue(Wish(names=("mail.example.net",), common_name="mail.example.net"))
-FOREIGN = AUTHORITY.issue(Wish(names=("other.example.net",), self_signed=True))
-COMMON_NAME_ONLY = AUTHORITY.issue(Wish(names=()))
-ADDRESS_ONLY = AUTHORITY.issue(Wish(names=(), addresses=("127.0.0.1",)))
-FOR_CLIENTS = AUTHORITY.issue(Wish(usage=ExtendedKeyUsageOID.CLIENT_AUTH))
+RSA = AUTHORITY.issue(Wanted(rsa_bits=2048))
+OLDER = AUTHORITY.issue(Wanted(valid_from=-60 * DAY, valid_until=30 * DAY))
+OLDER_RSA = AUTHORITY.issue(Wanted(valid_from=-60 * DAY, valid_until=30 * DAY, rsa_bits=2048))
+EXPIRED = AUTHORITY.issue(Wanted(valid_from=-91 * DAY, valid_until=-1 * DAY))
+EXPIRED_RSA = AUTHORITY.issue(Wanted(valid_from=-91 * DAY, valid_until=-1 * DAY, rsa_bits=2048))
+FUTURE = AUTHORITY.issue(Wanted(valid_from=DAY))
+ENDING = AUTHORITY.issue(Wanted(valid_from=-80 * DAY, valid_until=10 * DAY))
+SELF_SIGNED = AUTHORITY.issue(Wanted(self_signed=True))
+OF_ANOTHER = AUTHORITY.issue(Wanted(names=("mail.example.net",), common_name="mail.example.net"))
+FOREIGN = AUTHORITY.issue(Wanted(names=("other.example.net",), self_signed=True))
+COMMON_NAME_ONLY = AUTHORITY.issue(Wanted(names=()))
+ADDRESS_ONLY = AUTHORITY.issue(Wanted(names=(), addresses=("127.0.0.1",)))
+FOR_CLIENTS = AUTHORITY.issue(Wanted(usage=ExtendedKeyUsageOID.CLIENT_AUTH))
 UNKNOWN_ROOT = Authority("Private Root").issue()
 LEAF_ALONE = STORED.without_intermediate()
 DISORDERED = Served((STORED.chain[0], AUTHORITY.root, AUTHORITY.intermediate), STORED.key)
 LEAF_LAST = Served((AUTHORITY.intermediate, STORED.chain[0]), STORED.key)
 HUGE_CHAIN = Served((*STORED.chain, *[AUTHORITY.root] * 2000), STORED.key)  # some 700,000 octets
 WRONG_KEY = Served(STORED.chain, OLDER.key)
-WEAK_KEY = AUTHORITY.issue(Wish(rsa_bits=1024))
+WEAK_KEY = AUTHORITY.issue(Wanted(rsa_bits=1024))
 SHA1 = AUTHORITY.issue_with_sha1()

@@ -55,7 +55,7 @@ PRESETS: Final[Mapping[Software, Preset]] = MappingProxyType(
         Software.HAPROXY: Preset((_SMTPS, _IMAPS), _signal("USR2")),
         Software.NGINX: Preset((_SMTPS, _SUBMISSION, _IMAP, _IMAPS), ("sh", "-c", "nginx -t -q && nginx -s reload")),
         Software.SENDMAIL: Preset(_MAIL, _signal("HUP")),
-        Software.CYRUS: Preset((_IMAPS,), _signal("HUP")),  # since 3.10 it has no STARTTLS unless told to
+        Software.CYRUS: Preset((_IMAPS,), _signal("HUP")),  # since 3.10 it has no STARTTLS unless it is configured
         Software.COURIER: Preset(
             (*_MAIL, _IMAP, _IMAPS),
             no_reload="Courier reads its certificate for each connection, so set updateStrategy to None, or set"

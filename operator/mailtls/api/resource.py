@@ -129,7 +129,7 @@ def annotations_of(made: Json) -> Mapping[str, str]:
 
 
 def certificate_annotation(secret_name: str) -> str:
-    """Name the annotation of a pod that says which leaf (SHA-256, hex) of a Secret it was last told to load.
+    """Name the annotation of a pod that says which leaf (SHA-256, hex) of a Secret it was last reloaded with.
 
     One for each Secret: two resources may name the same workload, and must not read each other's words.
     """

@@ -27,7 +27,7 @@ class Same(StrEnum):
     STAGED_KEY = "the staged key"
     ORDER = "the open order"
     ROLLOUT = "the rollout, which has not ended"
-    REPORT = "the status, which does not tell yet what is known"
+    REPORT = "the status, which does not have yet what is known"
 
 
 def kept(*same: Same) -> Mapping[str, frozenset[Same] | None]:

@@ -76,7 +76,7 @@ def run(
 def uninstall() -> None:
     """Close open orders and let their Secrets go, before an installation is removed; no replica is the leader then.
 
-    Takes a minute at most. Ends well also where something had to be left, which the log tells: it must not keep an
+    Takes a minute at most. Ends well also where something had to be left, which the log says: it must not keep an
     installation from being removed.
     """
     from mailtls.controller.uninstall import close_all_orders

@@ -128,7 +128,7 @@ class Survey:
         return sum(probed.verdict is verdict for probed in self.endpoints)
 
     def exit_code(self, *, strict: bool = False) -> ExitCode:
-        """What to tell the shell; `strict` takes warnings for failures."""
+        """The exit code for the shell; `strict` takes warnings for failures."""
         match self.verdict:
             case Verdict.FAIL:
                 return ExitCode.FAULTY
@@ -183,7 +183,7 @@ def unseen(topic: str, message: str) -> Line:
 
 
 def exit_code(lines: Iterable[Line], *, strict: bool = False) -> ExitCode:
-    """What to tell the shell: a fault that was seen outweighs what could not be seen."""
+    """The exit code for the shell: a fault that was seen outweighs what could not be seen."""
     verdicts = {line.verdict for line in lines}
     if Verdict.FAIL in verdicts or (strict and Verdict.WARN in verdicts):
         return ExitCode.FAULTY

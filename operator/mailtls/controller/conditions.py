@@ -14,7 +14,7 @@ from mailtls.rollout.permission import ON_PURPOSE
 from mailtls.rollout.policy import shared
 from mailtls.verification.conditions import verified
 
-BESIDE: Final = frozenset({ConditionType.DOMAIN_HEALTHY})  # tells of the DNS, and gates nothing
+BESIDE: Final = frozenset({ConditionType.DOMAIN_HEALTHY})  # is about the DNS, and holds nothing up
 
 
 def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:

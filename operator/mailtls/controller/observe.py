@@ -162,7 +162,7 @@ class Observer:
 
 
 def _fresh(desired: Desired, found: Snapshot, now: datetime) -> Context:
-    """Return what a process without memory begins with: what the status tells of earlier ones."""
+    """Return what a process without memory begins with: what the status says of earlier ones."""
     status = found.status
     issuance = IssuanceState(
         schedule=status.schedule,

@@ -11,7 +11,7 @@ from mailtls.api.spec import Key
 from mailtls.controller.bulkheads import Bulkheads
 from mailtls.controller.election import Leadership
 from mailtls.issuance.acme.transport import MakeTransport, Transport
-from mailtls.issuance.leftovers import TELLING
+from mailtls.issuance.leftovers import DESCRIBING
 from mailtls.issuance.solvers.http01_check import Http01Check
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.issuance.solvers.propagation import Names
@@ -86,10 +86,10 @@ class Closing:
     """How open orders are closed when nobody goes on with them.
 
     `held` lists their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
-    exceptions of `telling` say is fit to be shown.
+    exceptions of `describing` say is fit to be shown.
     """
 
     held: Callable[[], list[Json]]
     close: Callable[[Json], None]
     let_go: Callable[[Json], None]
-    telling: tuple[type[Exception], ...] = TELLING
+    describing: tuple[type[Exception], ...] = DESCRIBING

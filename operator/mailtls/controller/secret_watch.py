@@ -66,7 +66,7 @@ class SecretWatch:
         return version is not None
 
     def _take(self, place: str, version: str) -> str:
-        """Take in what one watch tells; return the version that it came to."""
+        """Take in what one watch receives; return the version that it came to."""
         for event in self._cluster.changes(place, version):
             meta = event["object"]["metadata"]
             version = meta["resourceVersion"]

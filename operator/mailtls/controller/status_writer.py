@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Tells users what is."""
+    """Reports to users what is."""
 
     cluster: Cluster
     metrics: Metrics
@@ -124,7 +124,7 @@ class Reporter:
             try:
                 self.cluster.merge(f"{resource_path(_key(resource['metadata']))}/status", {"status": patch})
             except ApiError as error:
-                if not error.is_missing:  # deleted meanwhile: nobody is left to tell
+                if not error.is_missing:  # deleted meanwhile: nobody is left to report to
                     raise
         return resource | {"status": after}
 
@@ -151,20 +151,20 @@ class Reporter:
             log.info("ready" if ready.status is Truth.TRUE else "not ready", reason=ready.reason, message=ready.message)
 
     def _post_sharers(self, context: Context) -> None:
-        """Tell once that another resource names a workload of this one, and again when it is another one."""
+        """Report once that another resource names a workload of this one, and again when it is another one."""
         warning, before = shared(context), context.snapshot.status.condition(ConditionType.ROLLED_OUT)
         if warning is not None and (before is None or warning.message not in before.message):
             self._events.post(context.snapshot.resource, "Warning", str(warning.reason), warning.message)
 
     def _post_late_issuer(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
-        """Tell once that whoever writes the Secret has not renewed: what is there serves, so Ready says nothing."""
+        """Report once that whoever writes the Secret has not renewed: what is there serves, so Ready says nothing."""
         now = next(each for each in said if each.type is ConditionType.ISSUED)
         before = reported.condition(ConditionType.ISSUED)
         if now.reason is Reason.RENEWAL_MISSING and (before is None or before.reason is not now.reason):
             self._events.post(resource, "Warning", str(now.reason), now.message)
 
     def _post_domains(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
-        """Tell when what the domains publish became worse, or good again."""
+        """Report when what the domains publish became worse, or good again."""
         now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
         before = reported.condition(ConditionType.DOMAIN_HEALTHY)
         if now.status is Truth.UNKNOWN or (before and (before.status, before.reason) == (now.status, now.reason)):

@@ -86,7 +86,7 @@ class Uninstall:
         except Conflict:
             return False  # somebody wrote it meanwhile: it is listed anew
         except Exception as problem:  # noqa: BLE001 - whatever it is, the others are closed and this one is let go of
-            reason = str(problem) if isinstance(problem, self._orders.telling) else type(problem).__name__
+            reason = str(problem) if isinstance(problem, self._orders.describing) else type(problem).__name__
             log.warning("an order could not be closed", secret=name, error=reason)
             return False
         log.info("an order was closed", secret=name)

@@ -24,7 +24,7 @@ from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
 
-ROOTS_RECHECK: Final = timedelta(seconds=30)  # no watch tells of the bundles that spec.probe.trust names
+ROOTS_RECHECK: Final = timedelta(seconds=30)  # no watch reports the bundles that spec.probe.trust names
 log = structlog.get_logger()
 
 
@@ -42,7 +42,7 @@ class Examining(Executor):
         return cls(adapters.clock, adapters.accounts.secrets.read, adapters.trust_pem)
 
     def examine(self, context: Context, _step: Examine) -> Context:
-        """Ask the gate, and remember what it said of this version of the Secret; tell of a certificate that passes."""
+        """Ask the gate, and remember what it said of this version of the Secret; report a certificate that passes."""
         now, before = self.clock.now(), context.external
         candidate = self._candidate(context.desired, context.snapshot.secret, now)
         refused = refusal(GateInput(context.desired, candidate, context.last_accepted, now))
@@ -80,7 +80,7 @@ def _again_at(candidate: Candidate, refused: Finding | None, now: datetime) -> d
 
 
 def _taken_up(context: Context, now: datetime) -> Context:
-    """Know when the issuer should renew at the latest, and tell of a certificate that was not there before."""
+    """Know when the issuer should renew at the latest, and report a certificate that was not there before."""
     certificate = context.snapshot.secret.certificate
     if certificate is None:
         raise AssertionError("only a certificate passes")

@@ -37,21 +37,21 @@ def is_adopted(context: Context) -> bool:
 def adoption_is_due(context: Context, now: datetime) -> bool:
     """Whether a Secret is to be taken over as it is: asked for, not stored by us, and with a good certificate in it."""
     secret = context.snapshot.secret
-    if (secret.is_ours and not is_replaced(context)) or not secret.is_asked_for or secret.certificate is None:
+    if (secret.is_ours and not is_replaced(context)) or not secret.is_requested or secret.certificate is None:
         return False
     is_whole = secret.certificate.spki_sha256 == secret.key_spki_sha256
     return is_whole and _is_good(secret.certificate, context.desired, now)
 
 
 def _is_good(certificate: Certificate, desired: Desired, now: datetime) -> bool:
-    """Whether clients accept it, as far as that can be told without connecting: a placeholder is not adopted."""
+    """Whether clients accept it, as far as that can be known without connecting: a placeholder is not adopted."""
     is_valid = certificate.not_before <= now < certificate.not_after
     is_for_the_names = certificate.names >= frozenset(desired.dns_names)
     return is_valid and is_for_the_names and certificate.chain_is_ordered and not certificate.self_signed
 
 
 def noted(context: Context, now: datetime) -> Context:
-    """Tell of the Secret that was taken over."""
+    """Report the Secret that was taken over."""
     certificate = context.snapshot.secret.certificate
     if certificate is None:
         raise AssertionError("only a Secret with a certificate is taken over as it is")

@@ -49,7 +49,7 @@ class Closing:
             if problem.transient or problem.retry_at is not None:
                 raise
             if issuance.order is None:
-                return  # what was published stays behind: the CA tells nobody of it any more
+                return  # what was published stays behind: the CA names it to nobody any more
             order = issuance.order
         server, user = context.desired.acme.server, staged.spki_sha256
         in_use = partial(self.accounts.uses.others, server, user)

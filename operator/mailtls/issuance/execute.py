@@ -84,11 +84,11 @@ class Issuing(Executor):
         """File what stood in the way: an order that cannot be closed is another thing than one that cannot go on."""
         if not isinstance(problem, AcmeProblem | ChallengeProblem):
             raise problem
-        told = {"reason": problem.finding.reason, "message": problem.finding.message}
+        described = {"reason": problem.finding.reason, "message": problem.finding.message}
         if isinstance(step, CloseOrder):
-            log.warning("the order is closed later", **told)
+            log.warning("the order is closed later", **described)
             return self.failing.not_closed(context, problem)
-        log.warning("the certificate has to wait", **told)
+        log.warning("the certificate has to wait", **described)
         return self.failing.problem(context, problem)
 
     def stage(self, context: Context, step: StageKey) -> Context:

@@ -24,7 +24,7 @@ from mailtls.step import Rest, Step, objects_in
 
 MOST_RESTORES = 5  # within `SPAN`: a tool that writes the Secret again and again is waited for, and named
 SPAN = timedelta(minutes=10)
-FOREIGN_RECHECK: Final = timedelta(seconds=30)  # no watch tells of a Secret that is not ours
+FOREIGN_RECHECK: Final = timedelta(seconds=30)  # no watch reports a Secret that is not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _has_open_order(context: Context) -> bool:
 
 
 def is_consumed(staged: Staged, context: Context) -> bool:
-    """Whether the order that the key was staged for has reached the Secret; a kept key alone does not tell."""
+    """Whether the order that the key was staged for has reached the Secret; a kept key alone does not show it."""
     certificate = context.snapshot.secret.certificate
     if certificate is None or certificate.sha256 == staged.replaces_sha256:
         return False
@@ -222,7 +222,7 @@ def restored(context: Context) -> ServingSecret:
 
 
 def noted(context: Context, now: datetime) -> Context:
-    """Tell, before it is put right, what was found and what is done."""
+    """Report, before it is put right, what was found and what is done."""
     copy = context.snapshot.copy
     if copy is None or copy.certificate is None:
         raise AssertionError("only a copy is put back")

@@ -28,7 +28,7 @@ CLEAN_UP_TRIES: Final = 5
 CLEAN_UP_WITHIN: Final = timedelta(seconds=40)  # a namespace waits no longer for a CA or DNS server that is gone
 CLEAN_UP_PAUSE: Final = 10.0  # seconds
 CLEAN_UP_TRY_LASTS: Final = 15.0  # seconds: a CA that drips holds no namespace for longer than one that is gone
-TELLING: Final = (AcmeProblem, ChallengeProblem, Unreachable, ApiError, InvalidSpec)
+DESCRIBING: Final = (AcmeProblem, ChallengeProblem, Unreachable, ApiError, InvalidSpec)
 """What these exceptions say is fit to be shown."""
 log = structlog.get_logger()
 Entering = Callable[[Desired], AbstractContextManager[None]]
@@ -89,8 +89,8 @@ class Leftovers(Executor):
                 log.warning("the clean-up of an order has waited too long for a worker", resource=str(key))
                 self._let_go(secret)
             except Exception as problem:  # noqa: BLE001 - whatever it is, the Secret must not be held for ever
-                told = str(problem) if isinstance(problem, TELLING) else type(problem).__name__
-                log.warning("clean-up of an order failed", resource=str(key), tries=tries, error=told)
+                described = str(problem) if isinstance(problem, DESCRIBING) else type(problem).__name__
+                log.warning("clean-up of an order failed", resource=str(key), tries=tries, error=described)
                 if tries < CLEAN_UP_TRIES and self.issuing.clock.now() - began_at < CLEAN_UP_WITHIN:
                     self._clean_up_tries[key] = tries
                     return secret

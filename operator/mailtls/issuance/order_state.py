@@ -53,7 +53,7 @@ class ChallengeState:
 class AuthorizationState:
     """What the CA knows of one name (RFC 8555 section 7.1.4).
 
-    `name` comes without `*.`; `wildcard` tells whether the order asks for it. `polls` counts reads without a
+    `name` comes without `*.`; `wildcard` says whether the order is for it. `polls` counts reads without a
     decision; `retry_at` is the CA's Retry-After. Times are UTC.
     """
 
@@ -95,7 +95,7 @@ class OrderState:
     """One order; the URL alone is enough to read all of it again.
 
     `requested` holds the URLs of the challenges that the CA was asked to validate: some CAs leave such a challenge
-    `pending`. `finalize_tries` counts finalize requests in this process. `profile` is None where the CA does not tell.
+    `pending`. `finalize_tries` counts finalize requests in this process. `profile` is None where the CA does not say.
     Times are UTC.
     """
 

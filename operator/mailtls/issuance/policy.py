@@ -194,7 +194,7 @@ def spoils_a_kept_key(staged: Staged, context: Context) -> bool:
 
 
 def may_have_left_an_order(generation: int, status: Status) -> bool:
-    """Whether the spec may have named another Secret when an order was opened, as far as the status tells.
+    """Whether the spec may have named another Secret when an order was opened, as far as the status shows.
 
     A spec of the first generation never did, and one that was reported on without an order has left none.
     """

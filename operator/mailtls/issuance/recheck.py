@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Rechecking(Executor):
-    """Notices that a Secret or ConfigMap was put right, which no watch tells."""
+    """Notices that a Secret or ConfigMap was put right, which no watch reports."""
 
     references: References
     accounts: Accounts

@@ -35,7 +35,7 @@ class RecheckDependencies(Step):
 
 
 def recheck_dependencies(context: Context, now: datetime) -> RecheckDependencies | None:
-    """What holds an attempt back may have been put right meanwhile, and no watch tells."""
+    """What holds an attempt back may have been put right meanwhile, and no watch reports it."""
     due_at = context.issuance.dependencies_due_at
     is_due = due_at is None or due_at <= now
     is_to_see = bool(references(context.desired)) or needs_new_account(context)

@@ -49,4 +49,4 @@ class Renewing(Executor):
         try:
             return self.accounts.of(desired.acme).renewal_window(leaf_pem)
         except AcmeProblem:
-            return None  # the renewal itself will tell, if the CA is away for long
+            return None  # the renewal itself will show it, if the CA is away for long

@@ -69,13 +69,13 @@ class Restoring(Executor):
         """Put back what was stored, or labels alone; pods that read something else meanwhile are found by a probe."""
         desired = context.desired
         pair, was_replaced = guard.restored(context), guard.is_replaced(context)
-        told = guard.noted(context, self.clock.now()) if was_replaced else context
+        known = guard.noted(context, self.clock.now()) if was_replaced else context
         secret = self.secrets.serve(desired, pair, context.snapshot.secret)
         if not was_replaced:
             log.info("the Secret has its labels and annotations again", secret=desired.secret_name)
             return context.with_snapshot(secret=secret)
         log.warning("the Secret was put right", secret=desired.secret_name, writer=context.snapshot.secret.writer)
-        return told.with_snapshot(secret=secret, copy=secret).about_another_certificate()
+        return known.with_snapshot(secret=secret, copy=secret).about_another_certificate()
 
     def save_copy(self, context: Context, _step: SaveCopy) -> Context:
         """Save a copy of what serves, to put the Secret right from."""

@@ -140,7 +140,7 @@ def warnings(context: Context) -> tuple[Finding, ...]:
 
 
 def noted(context: Context, now: datetime) -> Context:
-    """Tell of the stored certificate once, also where the process that stored it died before it could."""
+    """Report the stored certificate once, also where the process that stored it died before it could."""
     certificate = context.snapshot.secret.certificate
     if certificate is None or certificate.serial_number in {
         entry.serial_number for entry in context.snapshot.status.history

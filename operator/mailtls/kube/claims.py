@@ -148,7 +148,7 @@ class Sharing:
         return frozenset(concerned)
 
     def others(self, key: Key) -> Mapping[str, tuple[str, ...]]:
-        """Tell by workload the names of the other resources that name it too; a workload of its own is left out."""
+        """Return by workload the names of the other resources that name it too; a workload of its own is left out."""
         named = sorted(self._workloads.get(key, ()))
         others = {each: self._named_by[key.namespace, each] - {key} for each in named}
         return {each: tuple(sorted(other.name for other in keys)) for each, keys in others.items() if keys}
@@ -192,7 +192,7 @@ class Claims:
             return frozenset(self._drop(key)) | self._sharing.note(key, frozenset())
 
     def sharers(self, key: Key) -> Mapping[str, tuple[str, ...]]:
-        """Tell by workload (`StatefulSet/postfix`) which other resources name it too."""
+        """Return by workload (`StatefulSet/postfix`) which other resources name it too."""
         with self._lock:
             return self._sharing.others(key)
 

@@ -19,7 +19,7 @@ SERVING_TYPE: Final = "kubernetes.io/tls"
 _PEOPLE: Final = ("kubectl", "k9s", "lens", "headlamp", "dashboard", "Mozilla", "openlens")
 
 
-def is_asked_for(secret: Json) -> bool:
+def is_requested(secret: Json) -> bool:
     """Whether somebody asked on the Secret that we take it over, or the very certificate that is in it.
 
     In a Secret that is ours already only the latter counts: what was asked for once must not let everything in later.
@@ -53,7 +53,7 @@ def serving_fault(secret: Json, desired: Desired, *, is_ours: bool) -> Finding |
             "delete it or choose another secretName."
         )
     keeper = _tool(secret)
-    if is_asked_for(secret) or (is_ours and (not keeper or _was_adopted(secret))):
+    if is_requested(secret) or (is_ours and (not keeper or _was_adopted(secret))):
         return None
     return _not_owned(f"Secret {name} {keeper or _kept_by_hand(secret)}. {_ways_out(secret, name)}")
 

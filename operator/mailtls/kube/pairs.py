@@ -74,7 +74,7 @@ def made_at(secret: Json) -> datetime | None:
 
 
 def written(pair: ServingSecret, saved: Json) -> ServingSecret:
-    """Tell a pair as it is in the Secret that the API server has."""
+    """Read a pair as it is in the Secret that the API server has."""
     meta = saved["metadata"]
     return replace(
         pair,
@@ -238,6 +238,6 @@ def pair_of(desired: Desired, certificate: Certificate, key: KeyMaterial, before
 
 def _taken_from(before: ServingSecret) -> str | None:
     """Remember that the Secret was somebody else's, and which leaf was in it then: marks of that one may stay on it."""
-    if before.is_ours or not before.exists or not before.is_asked_for:
+    if before.is_ours or not before.exists or not before.is_requested:
         return before.adopted
     return before.certificate.sha256 if before.certificate else "none"

@@ -69,7 +69,7 @@ def _containers(status: Json, name: str | None) -> list[Json]:
 
 
 def run_of(uid: str, status: Json) -> str:
-    """Tell apart what runs now and what ran before: the runtime gives every start of a container an ID of its own."""
+    """Distinguish what runs now and what ran before: the runtime gives every start of a container an ID of its own."""
     containers = (*children(status, "initContainerStatuses"), *children(status, "containerStatuses"))
     return " ".join((uid, *sorted(each.get("containerID") or "" for each in containers)))
 

@@ -28,7 +28,7 @@ from mailtls.kube.journal import (
     staged_name,
     stored_parts,
 )
-from mailtls.kube.ownership import is_asked_for, is_labelled, owned_fault, read_external, serving_fault, writer_of
+from mailtls.kube.ownership import is_labelled, is_requested, owned_fault, read_external, serving_fault, writer_of
 from mailtls.kube.pairs import (
     NOBODYS_VERSION,
     certificate_of,
@@ -82,7 +82,7 @@ class Secrets:
             foreign=serving_fault(secret, desired, is_ours=is_ours),
             is_ours=is_ours,
             lacks_labels=not labels_of(desired.key).items() <= (secret["metadata"].get("labels") or {}).items(),
-            is_asked_for=is_asked_for(secret),
+            is_requested=is_requested(secret),
             writer=writer_of(secret),
         )
 

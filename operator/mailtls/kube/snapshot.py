@@ -76,7 +76,7 @@ class ServingSecret:
     made_at: datetime | None = None
     is_ours: bool = False
     lacks_labels: bool = False
-    is_asked_for: bool = False
+    is_requested: bool = False
     adopted: str | None = None
     name: str = ""
     uid: str | None = None
@@ -124,7 +124,7 @@ class ObjectVersion:
     def changed_since(self, at: datetime) -> bool:
         """Whether it was changed at that time or later.
 
-        Kubernetes tells whole seconds: a change within that very second may have come after it, so it counts.
+        Kubernetes writes whole seconds: a change within that very second may have come after it, so it counts.
         """
         return self.changed_at is not None and self.changed_at >= at.replace(microsecond=0)
 

@@ -35,7 +35,7 @@ class Diagnosis:
         self._client_name = client_name
 
     async def explain(self, facts: Facts) -> Facts:
-        """Add what tells the cause; never raises for what the server or the network does."""
+        """Add what shows the cause; never raises for what the server or the network does."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._ends_at):
                 return replace(facts, clues=await self._clues(facts))

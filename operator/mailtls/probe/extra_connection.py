@@ -105,7 +105,7 @@ class ExtraConnection(Conversation):
             wire.close(last_words)
 
     async def _unsolicited(self, wire: TlsWire) -> str:
-        """Wait for an answer that nobody may give; of several lines the telling one counts."""
+        """Wait for an answer that nobody may give; of several lines the one with the cause counts."""
         received = b""
         with suppress(TimeoutError, HandshakeFailed, OSError):
             async with asyncio.timeout(self._limits.unsolicited):

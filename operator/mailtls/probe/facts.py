@@ -255,7 +255,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Clues:
-    """What further connections told of a conversation that ended without a word.
+    """What further connections showed of a conversation that ended without a word.
 
     `tls_first`: a STARTTLS port that sent no greeting answered a ClientHello, `is_mesh` with the certificate of a
     service mesh; `prompted` is what it said in clear text instead, quoted. `wants_proxy_header`: it speaks to who sends

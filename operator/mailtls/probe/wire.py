@@ -15,7 +15,7 @@ _FAMILIES: Final = {4: b"\x11", 6: b"\x21"}  # TCP over IPv4 and IPv6
 
 
 def proxy_header(version: ProxyProtocol, source: tuple[str, int], destination: tuple[str, int]) -> bytes:
-    """Tell the connection as it is: we are no proxy, so both ends are our own socket's."""
+    """Describe the connection as it is: we are no proxy, so both ends are our own socket's."""
     (ours, our_port), (theirs, their_port) = source, destination
     family = ip_address(ours).version
     if version is ProxyProtocol.V1:
@@ -72,7 +72,7 @@ class Wire:
         return await self._loop.sock_recv(self._socket, CHUNK)
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`; a peer that has gone is left for `receive` to find, as its last words tell why."""
+        """Send all of `data`; a peer that has gone is left for `receive` to find, as its last words say why."""
         with suppress(ConnectionError):
             if data:
                 await self._loop.sock_sendall(self._socket, data)

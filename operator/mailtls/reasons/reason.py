@@ -264,7 +264,7 @@ class Finding:
 
     `message` is one sentence for a person, with the fix where one is known; it never holds key material. `evidence` is
     what was seen, quoted safely; `subject` what it is about where that is no endpoint, such as a domain. `tlsrpt` is
-    the result type of RFC 8460, where the reason alone does not tell it.
+    the result type of RFC 8460, where the reason alone does not say it.
     """
 
     reason: Reason

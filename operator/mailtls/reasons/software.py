@@ -1,4 +1,4 @@
-"""Which mail server it is, as far as its greeting tells."""
+"""Which mail server it is, as far as its greeting says."""
 
 import re
 from collections.abc import Iterable

@@ -10,7 +10,7 @@ from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.issuance.policy import stored_is_expired, usable
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.going_back import advice, failure_of, rolled_back, told
+from mailtls.rollout.going_back import advice, failure_of, rolled_back, what_was_rolled_back
 from mailtls.rollout.permission import terms_of
 from mailtls.rollout.policy import next_roll, on_its_way
 from mailtls.rollout.steps import Held, RolledOut, RolloutFailed, RollStep, WaitForPods
@@ -42,7 +42,8 @@ def _how_far(context: Context, now: datetime) -> Verdict:
     workloads, progress, terms = context.snapshot.workloads, context.rollout.progress, terms_of(context)
     step = next_roll(workloads, evidence(context), certificate.sha256, progress, now, terms=terms)
     if (hold := context.snapshot.secret.hold) is not None and rolled_back(context) is not None:
-        return Verdict.false(Finding(Reason.ROLLED_BACK, f"{told(context, hold)} {_how_far_back(context, step)}"))
+        message = f"{what_was_rolled_back(context, hold)} {_how_far_back(context, step)}"
+        return Verdict.false(Finding(Reason.ROLLED_BACK, message))
     if isinstance(step, RolledOut):
         failure = (advice(context),) if failure_of(context, now) else ()
         said = ("Every pod has the certificate.", *(note.message for note in step.notes), *failure)

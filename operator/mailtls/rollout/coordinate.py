@@ -15,7 +15,7 @@ from mailtls.verification.evidence import PASSING, UNREACHABLE, evidence, serves
 
 
 @dataclass(frozen=True, slots=True)
-class AskTurn(Step):
+class RequestTurn(Step):
     """Ask whether the rollout may begin, or go on, beside those of other resources."""
 
     need: Need
@@ -26,11 +26,11 @@ class EndTurn(Step):
     """Let another resource roll out."""
 
 
-def ask_turn(context: Context, now: datetime) -> AskTurn | None:
+def request_turn(context: Context, now: datetime) -> RequestTurn | None:
     """Once in each reconcile that acts, or waits for pods that it has acted on."""
     if context.rollout.turn is not None or not _wants_turn(context, now):
         return None
-    return AskTurn(need_of(context))
+    return RequestTurn(need_of(context))
 
 
 def end_turn(context: Context, now: datetime) -> EndTurn | None:
@@ -78,9 +78,9 @@ class Coordinating(Executor):
         """Make one."""
         return cls(adapters.coordinator)
 
-    def ask(self, context: Context, step: AskTurn) -> Context:
+    def ask(self, context: Context, step: RequestTurn) -> Context:
         """Know whether it is the resource's turn."""
-        return context.with_rollout(turn=self.coordinator.ask(context.desired.key, step.need))
+        return context.with_rollout(turn=self.coordinator.request(context.desired.key, step.need))
 
     def end(self, context: Context, _step: EndTurn) -> Context:
         """Give the turn back."""

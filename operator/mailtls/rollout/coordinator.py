@@ -25,20 +25,20 @@ class Coordinator:
         wake: Callable[[Key], None] = lambda _key: None,
     ) -> None:
         self._turns, self._now, self._wake = Turns(most), now, wake
-        self._lock, self._asked = Lock(), set[Key]()
+        self._lock, self._requested = Lock(), set[Key]()
 
-    def ask(self, key: Key, need: Need) -> Turn:
+    def request(self, key: Key, need: Need) -> Turn:
         """Return the turn of a resource; one that has to wait is woken when it comes."""
         with self._lock:
-            self._asked.add(key)
-            turn, others = self._turns.ask(key, need, self._now())
+            self._requested.add(key)
+            turn, others = self._turns.request(key, need, self._now())
         self._wake_all(others)
         return turn
 
     def give_back(self, key: Key) -> None:
         """End a turn."""
         with self._lock:
-            self._asked.discard(key)
+            self._requested.discard(key)
             others = self._turns.give_back(key, self._now())
         self._wake_all(others)
 
@@ -56,7 +56,7 @@ class Coordinator:
     def reconciling(self, key: Key) -> Iterator[None]:
         """Take back what a resource has and did not ask for in its reconcile, or could not use."""
         with self._lock:
-            self._asked.discard(key)
+            self._requested.discard(key)
         try:
             yield
         except SAME_AGAIN:
@@ -64,7 +64,7 @@ class Coordinator:
         except Exception:
             self.give_back(key)
             raise
-        if key not in self._asked:
+        if key not in self._requested:
             self.give_back(key)
 
     def _wake_all(self, keys: list[Key]) -> None:

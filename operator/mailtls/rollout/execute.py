@@ -93,7 +93,7 @@ class Rolling(Executor):
         return _with_workloads(context.with_rollout(progress=known or begun), states)
 
     def roll(self, context: Context, step: Roll) -> Context:
-        """Tell a pod or a workload, or remember that the rollout failed and when to try again."""
+        """Reload a pod or restart a workload, or remember that the rollout failed and when to try again."""
         if not isinstance(step.step, RolloutFailed) and (off := self._refusal(step.step)) is not None:
             return self._noted(context, step.step, off)
         if isinstance(step.step, ReloadPod):
@@ -158,8 +158,8 @@ class Rolling(Executor):
 
     def _probed(self, context: Context, step: ReloadPod) -> tuple[Context, Sequence[Endpoint]]:
         every = targets(context.snapshot.workloads or (), context.desired.server_name)
-        asked = self.probing.ask(context, tuple(each for each in every if each.pod == step.pod.name))
-        return replace(context, verification=context.verification.with_answers(asked)), asked
+        probed = self.probing.probe_targets(context, tuple(each for each in every if each.pod == step.pod.name))
+        return replace(context, verification=context.verification.with_answers(probed)), probed
 
     def _is_more_to_do(self, context: Context) -> bool:
         """Whether another pod of the wave can be reloaded while this one takes its time."""

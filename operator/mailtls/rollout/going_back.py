@@ -173,31 +173,31 @@ def rolled_back(context: Context) -> Refused | None:
 
 
 def noted(context: Context, now: datetime) -> Context:
-    """Tell once of what was rolled back, also where the process that did it died before it could."""
+    """Report once what was rolled back, also where the process that did it died before it could."""
     hold = context.snapshot.secret.hold
-    if hold is None or hold.refused is None or _is_told(hold.refused, context):
+    if hold is None or hold.refused is None or _is_reported(hold.refused, context):
         return context
-    entry = HistoryEntry(now, Reason.ROLLED_BACK, told(context, hold), hold.refused.serial_number)
+    entry = HistoryEntry(now, Reason.ROLLED_BACK, what_was_rolled_back(context, hold), hold.refused.serial_number)
     return context.with_history(entry)
 
 
-def _is_told(of: Refused, context: Context) -> bool:
-    """Whether the history or the condition tells of it; the history is short, and may have forgotten it."""
+def _is_reported(of: Refused, context: Context) -> bool:
+    """Whether the history or the condition reports it; the history is short, and may have forgotten it."""
     status = context.snapshot.status
     condition = status.condition(ConditionType.ROLLED_OUT)
-    told_at = (each.at for each in status.history if (each.event, each.serial_number) == _event_of(of))
-    return any(at >= of.at for at in told_at) or (condition is not None and of.serial_number in condition.message)
+    reported_at = (each.at for each in status.history if (each.event, each.serial_number) == _event_of(of))
+    return any(at >= of.at for at in reported_at) or (condition is not None and of.serial_number in condition.message)
 
 
 def _event_of(of: Refused) -> tuple[Reason, str]:
     return Reason.ROLLED_BACK, of.serial_number
 
 
-def told(context: Context, hold: Hold) -> str:
+def what_was_rolled_back(context: Context, hold: Hold) -> str:
     """Say what was rolled back and why, and what a person may do."""
     of, name = hold.refused, context.desired.secret_name
     if of is None:
-        raise AssertionError("only what was refused is told of")
+        raise AssertionError("only what was refused is reported")
     return (
         f"Certificate {of.serial_number} failed and was rolled back: {of.why} It is kept in Secret {name}-previous; "
         "kubectl mailtls rollback NAME tries it again. No other one is ordered before "

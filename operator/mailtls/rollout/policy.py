@@ -107,7 +107,7 @@ def next_is_held_back(view: View) -> RollStep | None:
 
 
 def workload_is_stale(view: View) -> RollStep | None:
-    """Tell the next pod, or restart the next workload, in the order of the spec."""
+    """Reload the next pod, or restart the next workload, in the order of the spec."""
     actions = {
         UpdateStrategy.RELOAD: pod_is_stale,
         UpdateStrategy.RESTART: pods_predate_certificate,

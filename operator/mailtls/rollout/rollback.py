@@ -121,7 +121,7 @@ def held(picked: Schedule, context: Context) -> Schedule:
 
 
 def noted(context: Context, now: datetime) -> Context:
-    """Tell of the certificate that serves again."""
+    """Report the certificate that serves again."""
     certificate, hold = context.snapshot.secret.certificate, context.snapshot.secret.hold
     if certificate is None or hold is None:
         raise AssertionError("a rollback leaves a certificate and its hold")

@@ -50,7 +50,7 @@ class Turns:
     _served: dict[str, int] = field(default_factory=dict)
     _tickets: Iterator[int] = field(default_factory=count)
 
-    def ask(self, key: Key, need: Need, now: datetime) -> tuple[Turn, list[Key]]:
+    def request(self, key: Key, need: Need, now: datetime) -> tuple[Turn, list[Key]]:
         """Return the turn of a resource, and others that have one now and do not know it yet."""
         if self.most is None or key in self._holders:
             self._holders[key] = None

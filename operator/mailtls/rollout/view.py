@@ -121,7 +121,7 @@ class View:
     def is_stuck(self, state: WorkloadState, pod: PodState) -> bool:
         """Whether the pod may be NotReady for what it read: it started before, and none is ready without the new one.
 
-        Its probe tells nothing then, and waiting for it to become ready first would last for ever.
+        Its probe shows nothing then, and waiting for it to become ready first would last for ever.
         """
         return not self.was_reloaded(pod) and self._waits_for_certificate(state, pod)
 

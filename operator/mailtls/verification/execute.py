@@ -57,10 +57,10 @@ class Probing(Executor):
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
         for backoff in retried(context, step.targets):
             self.metrics.retried(backoff.kind)
-        asked, context = self._asked(context, step)
+        probed, context = self._probed(context, step)
         if step.depth is not Depth.DEEP:
-            asked = with_deep_findings(asked, context.verification.endpoints)
-        context = replace(context, verification=context.verification.with_answers(asked))
+            probed = with_deep_findings(probed, context.verification.endpoints)
+        context = replace(context, verification=context.verification.with_answers(probed))
         if not set(targets(context.snapshot.workloads or (), context.desired.server_name)) <= set(step.targets):
             return context
         now = self.clock.now()
@@ -72,16 +72,16 @@ class Probing(Executor):
             handled_probe=context.desired.probe_requested,
         )
 
-    def _asked(self, context: Context, step: ProbePods | ProbeRoutes) -> tuple[Sequence[Endpoint], Context]:
+    def _probed(self, context: Context, step: ProbePods | ProbeRoutes) -> tuple[Sequence[Endpoint], Context]:
         """Ask, with a login where one is wanted and none was refused a short while ago; remember who refuses it."""
         if step.depth is Depth.QUICK:
-            return self.ask(context, step.targets), context
+            return self.probe_targets(context, step.targets), context
         trial = trial_login(self.cluster, context.desired)
         standing = standing_refusals(context, trial.version, self.clock.now())
-        asked = self.ask(context, step.targets, step.depth, None if standing else trial.whom)
-        asked = _warned(asked, trial.missing)
-        known = standing or refusals_in(asked, trial.version, context.desired.probe_requested)
-        return with_refusals(asked, standing), context.with_verification(login_refusals=known)
+        probed = self.probe_targets(context, step.targets, step.depth, None if standing else trial.whom)
+        probed = _warned(probed, trial.missing)
+        known = standing or refusals_in(probed, trial.version, context.desired.probe_requested)
+        return with_refusals(probed, standing), context.with_verification(login_refusals=known)
 
     def confirm(self, context: Context, step: ConfirmPods) -> Context:
         """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
@@ -90,17 +90,17 @@ class Probing(Executor):
         """
         verification = context.verification
         learned = {each.target: each for each in verification.set_aside}
-        found = [confirmed(learned[each.target], each) for each in self.ask(context, step.targets)]
+        found = [confirmed(learned[each.target], each) for each in self.probe_targets(context, step.targets)]
         left = tuple(each for each in verification.set_aside if each.target not in step.targets)
         known = replace(verification, set_aside=left).with_answers(each for each in found if each)
         return replace(context, verification=known)
 
     def probe_routes(self, context: Context, step: ProbeRoutes) -> Context:
         """Ask Services or public addresses."""
-        asked, context = self._asked(context, step)
+        probed, context = self._probed(context, step)
         if step.depth is not Depth.DEEP:
-            asked = with_deep_findings(asked, context.verification.set_aside)
-        return replace(context, verification=context.verification.with_answers(asked))
+            probed = with_deep_findings(probed, context.verification.set_aside)
+        return replace(context, verification=context.verification.with_answers(probed))
 
     def recheck_roots(self, context: Context, _step: RecheckRoots) -> Context:
         """Compare the roots to trust with those last read; a change means that all pods are probed at once."""
@@ -113,10 +113,10 @@ class Probing(Executor):
         log.info("the roots to trust were changed, so all pods are probed at once")
         return verified_anew(checked)
 
-    def ask(
+    def probe_targets(
         self,
         context: Context,
-        asked: Sequence[Target],
+        probed: Sequence[Target],
         depth: Depth = Depth.QUICK,
         login: Credentials | None = None,
     ) -> Sequence[Endpoint]:
@@ -134,8 +134,8 @@ class Probing(Executor):
             client_name=desired.probe.client_name,
         )
         if depth is Depth.QUICK:
-            return _warned(self.prober.probe(asked, expected), without)
-        found = _warned(self.prober.probe(asked, replace(expected, login=login), depth), without)
+            return _warned(self.prober.probe(probed, expected), without)
+        found = _warned(self.prober.probe(probed, replace(expected, login=login), depth), without)
         return self._without_siblings(desired, found)
 
     def _without_siblings(self, desired: Desired, found: Sequence[Endpoint]) -> Sequence[Endpoint]:

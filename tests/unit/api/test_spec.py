@@ -167,7 +167,7 @@ def test_threshold_that_makes_no_sense_is_refused(own: Json, sentence: str) -> N
 
 
 def test_annotations_become_wishes_with_their_value() -> None:
-    """Renew and probe are asked for by annotation; the value tells one wish from the next."""
+    """Renew and probe are asked for by annotation; the value tells one wanted from the next."""
     desired = parse(
         resource(annotations={"mailtls.dev/renew": "now", "mailtls.dev/probe": ""}), Defaults(SOLVERS, INSTALLATION)
     )

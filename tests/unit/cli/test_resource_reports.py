@@ -159,7 +159,7 @@ def test_age_is_written_short(passed: dict[str, int], shown: str) -> None:
     assert age(NOW - timedelta(**passed), NOW) == shown
 
 
-def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
+def attempts(upcoming: str | None, wanted: str = "now") -> dict[str, Any]:
     """A failed attempt."""
     return {
         "failed": 1,
@@ -167,12 +167,12 @@ def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
         "message": "No TXT record.",
         "lastFailureTime": "2026-11-24T15:00:00Z",
         "nextAttemptTime": upcoming,
-        "observedRenew": wish,
+        "observedRenew": wanted,
     }
 
 
 @pytest.mark.parametrize(
-    ("seen", "wish", "came_true"),
+    ("seen", "wanted", "came_true"),
     [
         (resource(), Request.RENEW, None),
         (resource(lastHandledRenew="before"), Request.RENEW, None),
@@ -188,9 +188,9 @@ def attempts(upcoming: str | None, wish: str = "now") -> dict[str, Any]:
         (resource("Verified", lastHandledProbe="now"), Request.PROBE, False),
     ],
 )
-def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Request, came_true: bool | None) -> None:
-    """Done, failed for good, or on the way; only the operator's word on this very wish counts."""
-    assert progress(view(seen), wish, "now").came_true is came_true
+def test_wish_is_followed_to_its_end(seen: dict[str, Any], wanted: Request, came_true: bool | None) -> None:
+    """Done, failed for good, or on the way; only the operator's word on this very wanted counts."""
+    assert progress(view(seen), wanted, "now").came_true is came_true
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_wish_is_followed_to_its_end(seen: dict[str, Any], wish: Request, came_t
 def test_refused_rollback_did_not_come_true_however_ready_the_resource_is(
     events: tuple[str, ...], came_true: bool
 ) -> None:
-    """A refusal heeds the wish and changes nothing, so that what served before goes on being Ready."""
+    """A refusal heeds the wanted and changes nothing, so that what served before goes on being Ready."""
     history = [{"time": "2026-11-24T15:00:00Z", "event": event, "message": f"It is {event}."} for event in events]
     now = progress(view(resource(lastHandledRollback="now", history=history)), Request.ROLLBACK, "now")
     assert now.came_true is came_true

@@ -26,7 +26,7 @@ def asked(port: str, directory: Path) -> Survey:
     """Ask a port of this machine as somebody would who trusts the test's authority."""
     roots = directory / "roots.pem"
     roots.write_text(AUTHORITY.roots_pem)
-    wish = Options(
+    wanted = Options(
         targets=("127.0.0.1",),
         ports=(port,),
         depth=Depth.FULL,
@@ -35,7 +35,7 @@ def asked(port: str, directory: Path) -> Survey:
         timeout=2,
         login=(USER, PASSWORD),
     )
-    return survey(request(wish), WallClock())
+    return survey(request(wanted), WallClock())
 
 
 @contextmanager

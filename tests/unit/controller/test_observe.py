@@ -113,8 +113,8 @@ def test_refusal_holds_back_until_its_time_or_another_wish() -> None:
     passes.observer.remember(passes.observe().with_issuance(failure=failure))
     assert passes.observe().issuance.failure == failure
     assert passes.observe(generation=2).issuance.failure is None
-    wished = {"metadata": {"generation": 1, "annotations": {Request.RENEW.annotation: "1"}}}
-    assert passes.observer.observe(replace(WANTED, renew_requested="1"), wished).issuance.failure is None
+    requested = {"metadata": {"generation": 1, "annotations": {Request.RENEW.annotation: "1"}}}
+    assert passes.observer.observe(replace(WANTED, renew_requested="1"), requested).issuance.failure is None
     passes.clock.advance(timedelta(minutes=9))
     assert passes.observe().issuance.failure is None
 

@@ -14,15 +14,15 @@ def _resource(*, suspend: bool) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("wish", Request)
-def test_request_for_a_suspended_resource_ends_with_what_to_do(wish: Request) -> None:
+@pytest.mark.parametrize("wanted", Request)
+def test_request_for_a_suspended_resource_ends_with_what_to_do(wanted: Request) -> None:
     """Waiting ends at once, and the sentence names the field that holds the operator back."""
-    found = progress(view(_resource(suspend=True)), wish, "now")
+    found = progress(view(_resource(suspend=True)), wanted, "now")
     assert found.came_true is False
     assert found.sentence == "mail/mx is suspended: the operator handles the request when spec.suspend is false."
 
 
-@pytest.mark.parametrize("wish", Request)
-def test_request_for_a_resource_at_work_is_waited_for(wish: Request) -> None:
+@pytest.mark.parametrize("wanted", Request)
+def test_request_for_a_resource_at_work_is_waited_for(wanted: Request) -> None:
     """Without suspension the request is not yet decided."""
-    assert progress(view(_resource(suspend=False)), wish, "now").came_true is None
+    assert progress(view(_resource(suspend=False)), wanted, "now").came_true is None

@@ -33,7 +33,7 @@ class Orders:
 
     def closing(self) -> Closing:
         """What the composition makes of the real ones."""
-        return Closing(held=self._held, close=self._close, let_go=self._let_go, telling=(Unreachable,))
+        return Closing(held=self._held, close=self._close, let_go=self._let_go, describing=(Unreachable,))
 
     def _held(self) -> list[Json]:
         return [secret(name) for name in self.troubles if name not in (*self.closed, *self.let_go)]

@@ -134,14 +134,14 @@ def test_request_that_was_handled_is_not_forgotten_with_its_annotation(request_:
     assert isinstance(next_step(wanting(desired(**{f"{request_}_requested": "2"}), later), NOW), Rest)
 
 
-@pytest.mark.parametrize("wish", ["rollback", "order"])
-def test_copy_is_made_where_there_is_none_and_made_anew_where_it_is_of_another_pair(wish: str) -> None:
+@pytest.mark.parametrize("wanted", ["rollback", "order"])
+def test_copy_is_made_where_there_is_none_and_made_anew_where_it_is_of_another_pair(wanted: str) -> None:
     """Except while a pair that was copied already is about to be stored."""
     assert next_step(stored(copy=None), NOW) == SaveCopy()
     odd = stored(copy=secret(certificate=OTHER))
     assert next_step(odd, NOW) == SaveCopy()
-    between = desired(rollback_requested="1") if wish == "rollback" else desired()
-    odd = odd if wish == "rollback" else odd.with_snapshot(staged=staged())
+    between = desired(rollback_requested="1") if wanted == "rollback" else desired()
+    odd = odd if wanted == "rollback" else odd.with_snapshot(staged=staged())
     assert not lacks_a_copy(wanting(between, odd))
     assert isinstance(next_step(wanting(between, odd), NOW), RollBack | CloseOrder)
 
@@ -155,11 +155,11 @@ def test_rollback_by_request_comes_after_putting_right() -> None:
 
 def test_certificate_that_is_named_for_adoption_is_let_in() -> None:
     """Whoever replaces it knowingly says so with the same edit; a bad one is put right all the same."""
-    asked = secret(certificate=OTHER, is_asked_for=True, **OURS)
+    asked = secret(certificate=OTHER, is_requested=True, **OURS)
     assert next_step(stored(secret=asked), NOW) == AdoptSecret()
     bad = replace(asked, certificate=replace(OTHER, self_signed=True))
     assert next_step(stored(secret=bad), NOW) == RestoreSecret()
-    assert issuance_is_due(stored(secret=secret(is_asked_for=True, **OURS)), NOW) is None
+    assert issuance_is_due(stored(secret=secret(is_requested=True, **OURS)), NOW) is None
 
 
 def test_secret_that_a_tool_writes_again_and_again_is_not_fought_over_for_ever() -> None:

@@ -96,12 +96,12 @@ def test_schedule_of_another_certificate_does_not_count() -> None:
 
 
 def test_renew_annotation_counts_once() -> None:
-    """A wish is due until the Secret says that it was acted on."""
-    wish = desired(renew_requested="1")
-    found = issuance_is_due(a_context(wish), NOW)
+    """A wanted is due until the Secret says that it was acted on."""
+    wanted = desired(renew_requested="1")
+    found = issuance_is_due(a_context(wanted), NOW)
     assert found is not None
     assert found.reason is Reason.RENEWAL_REQUESTED
-    assert issuance_is_due(a_context(wish, secret=secret(handled_renew="1")), NOW) is None
+    assert issuance_is_due(a_context(wanted, secret=secret(handled_renew="1")), NOW) is None
 
 
 def test_key_policy_of_rsa_asks_for_rsa() -> None:
@@ -170,7 +170,7 @@ def test_key_staged_before_rotation_ended_spoils_the_kept_one(
     ],
 )
 def test_failure_holds_back_until_its_time_or_a_change(have: Context, held: bool) -> None:
-    """Failures are remembered; a changed spec or a new wish starts at once."""
+    """Failures are remembered; a changed spec or a new wanted starts at once."""
     assert is_held_back(have, NOW) is held
 
 

@@ -130,7 +130,7 @@ def test_secret_that_is_asked_for_is_taken_over_as_it_is(metadata: Json, _who: s
     metadata.setdefault("annotations", {})[ADOPT] = "true"
     before = put(cluster, "mx-tls", **metadata)
     found = Secrets(cluster).serving(desired())
-    assert (found.foreign, found.is_asked_for) == (None, True)
+    assert (found.foreign, found.is_requested) == (None, True)
     taken = adopt(cluster).snapshot.secret
     after = cluster.objects[path("mail", "mx-tls")]
     assert after["data"] == before["data"]
@@ -169,9 +169,9 @@ def adopt(cluster: FakeCluster, known: Context | None = None) -> Context:
 def test_good_certificate_is_adopted_and_serves_on_whoever_issued_it() -> None:
     """Neither its issuer, nor its key, nor a name too many makes a new one due; its time does."""
     odd = certificate(names=frozenset({"mx.example.test", "www.example.test"}), key_size=384, issuer="CN=Somebody")
-    asked = secret(certificate=odd, acme_server=None, is_asked_for=True)
+    asked = secret(certificate=odd, acme_server=None, is_requested=True)
     assert next_step(a_context(secret=asked, schedule=None), NOW) == AdoptSecret()
-    taken = secret(certificate=odd, acme_server=None, is_asked_for=True, is_ours=True, adopted=odd.sha256)
+    taken = secret(certificate=odd, acme_server=None, is_requested=True, is_ours=True, adopted=odd.sha256)
     assert issuance_is_due(a_context(secret=taken), NOW) is None
     assert next_step(a_context(secret=taken, copy=taken, schedule=None), NOW) == ScheduleRenewal()
     due = issuance_is_due(a_context(secret=taken), NOW + 60 * DAY)
@@ -194,7 +194,7 @@ def test_good_certificate_is_adopted_and_serves_on_whoever_issued_it() -> None:
 )
 def test_placeholder_is_not_adopted_but_replaced(odd: Any) -> None:
     """What no client accepts does not serve on; the Secret may be written, so a certificate is ordered for it."""
-    asked = secret(certificate=odd, acme_server=None, is_asked_for=True)
+    asked = secret(certificate=odd, acme_server=None, is_requested=True)
     assert not adoption_is_due(a_context(secret=asked), NOW)
     assert issuance_is_due(a_context(secret=asked), NOW) is not None
 

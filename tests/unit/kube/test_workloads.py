@@ -417,7 +417,7 @@ def test_rollout_of_the_controller_is_judged_like_kubectl_does(kind: str, status
 
 
 def test_partitioned_stateful_set_is_rolled_above_its_partition() -> None:
-    """The pods below the partition keep their template by the user's wish."""
+    """The pods below the partition keep their template by the user's wanted."""
     status = {"observedGeneration": 3, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "b"}
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
     assert parse(wanted(), kube.workload(status=status, updateStrategy=strategy), [], "mx-tls").rolled

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailservers.certificates import Authority, Wish
+from mailservers.certificates import Authority, Wanted
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.cli.targets import BadTarget, read_target
 from mailtls.probe.prober import Prober
@@ -17,9 +17,9 @@ AUTHORITY = Authority()
 PORT = Port(1, TlsMode.START_TLS, TlsPolicy.ENFORCED)
 
 
-def examine(directory: Path, wish: Wish, heard: list[str | None] | None = None) -> Endpoint:
+def examine(directory: Path, wanted: Wanted, heard: list[str | None] | None = None) -> Endpoint:
     """Probe 127.0.0.1 without a name in full; `heard` collects the names that came as SNI."""
-    served = AUTHORITY.issue(wish)
+    served = AUTHORITY.issue(wanted)
     context = tls_context(directory, served)
 
     def note(_socket: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
@@ -34,13 +34,13 @@ def examine(directory: Path, wish: Wish, heard: list[str | None] | None = None) 
 
 def test_certificate_for_an_address_is_good_for_it(tmp_path: Path) -> None:
     """An address is matched by an IP-ID of the certificate (RFC 9525 section 6.4)."""
-    assert examine(tmp_path, Wish(names=(), addresses=("127.0.0.1",))).findings == ()
+    assert examine(tmp_path, Wanted(names=(), addresses=("127.0.0.1",))).findings == ()
 
 
-@pytest.mark.parametrize("wish", [Wish(), Wish(names=("127.0.0.1",)), Wish(addresses=("127.0.0.2",))])
-def test_certificate_for_something_else_is_no_match_for_an_address(wish: Wish, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(names=("127.0.0.1",)), Wanted(addresses=("127.0.0.2",))])
+def test_certificate_for_something_else_is_no_match_for_an_address(wanted: Wanted, tmp_path: Path) -> None:
     """Neither a name that looks like it nor another address will do."""
-    failure = examine(tmp_path, wish).failure
+    failure = examine(tmp_path, wanted).failure
     assert failure is not None
     assert failure.reason is Reason.HOSTNAME_MISMATCH
 
@@ -48,7 +48,7 @@ def test_certificate_for_something_else_is_no_match_for_an_address(wish: Wish, t
 def test_address_is_never_sent_as_a_name(tmp_path: Path) -> None:
     """RFC 6066 section 3 forbids it, and strict servers abort; the one name of a full probe is the unknown one."""
     heard: list[str | None] = []
-    examine(tmp_path, Wish(addresses=("127.0.0.1",)), heard)
+    examine(tmp_path, Wanted(addresses=("127.0.0.1",)), heard)
     assert set(heard) == {None, "unknown.invalid"}
     assert b"192.0.2.1" not in client_hello(["RC4"], "192.0.2.1")
     assert b"mx1.example.com" in client_hello(["RC4"], "mx1.example.com")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailservers.certificates import Authority, Wish
+from mailservers.certificates import Authority, Wanted
 from mailtls.pki.served_certificate import describe, read_served
 
 CA = Authority("A CA")
@@ -12,8 +12,8 @@ CA = Authority("A CA")
 
 def test_description_has_fingerprint_validity_subject_and_issuer() -> None:
     """Evidence shows the whole fingerprint, a sentence the first digits of it."""
-    wish = Wish(common_name="mx1.example.com", valid_from=timedelta(-9), valid_until=timedelta(days=9))
-    leaf = CA.issue(wish).chain[0]
+    wanted = Wanted(common_name="mx1.example.com", valid_from=timedelta(-9), valid_until=timedelta(days=9))
+    leaf = CA.issue(wanted).chain[0]
     served = read_served(leaf.public_bytes(Encoding.DER))
     assert served is not None
     first, last = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (leaf.not_valid_before_utc, leaf.not_valid_after_utc))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from builders.surveys import good, survey, text
-from mailservers.certificates import Authority, Wish
+from mailservers.certificates import Authority, Wanted
 from mailtls.cli.output.machine import json_report
 from mailtls.pki.served_certificate import KeyBand, key_band
 
@@ -32,7 +32,7 @@ def test_key_is_in_its_band(kind: str, bits: int, band: KeyBand | None) -> None:
 
 def test_reports_show_a_key_to_be_phased_out_without_a_warning() -> None:
     """An RSA key of 2048 bits is shown for what it is, and all is well with it."""
-    served = Authority().issue(Wish(names=("mx1.example.com",), rsa_bits=2048))
+    served = Authority().issue(Wanted(names=("mx1.example.com",), rsa_bits=2048))
     found = survey(endpoints=(good(served),))
     assert found.findings == ()
     assert "     key           RSA 2048, phase out (NCSC)\n" in text(found)

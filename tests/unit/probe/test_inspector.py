@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
-from mailservers.certificates import DAY, HOST, Authority, Served, Wish
+from mailservers.certificates import DAY, HOST, Authority, Served, Wanted
 from mailservers.scripted import Act, Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.probe.conversation import Limits
@@ -20,8 +20,8 @@ from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, T
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 AUTHORITY = Authority()
-GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
-EXPIRED_RSA = AUTHORITY.issue(Wish(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
+GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wanted(rsa_bits=2048))
+EXPIRED_RSA = AUTHORITY.issue(Wanted(rsa_bits=2048, valid_from=-90 * DAY, valid_until=-1 * DAY))
 LIMITS = Limits(unsolicited=0.3)
 WHOM = Credentials("probe@example.com", "correct horse")
 

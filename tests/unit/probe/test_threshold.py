@@ -13,7 +13,7 @@ from builders.contexts import a_context
 from builders.stories import certificate, desired, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailservers.certificates import HOST, Authority, Wish
+from mailservers.certificates import HOST, Authority, Wanted
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.api.spec import DataRef, Probe
 from mailtls.cli.probe_options import Options, request
@@ -42,7 +42,7 @@ from mailtls.verification.decide import ProbePods
 from mailtls.verification.execute import Probing
 
 AUTHORITY = Authority()
-GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wish(rsa_bits=2048))
+GOOD, RSA = AUTHORITY.issue(), AUTHORITY.issue(Wanted(rsa_bits=2048))
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 NOW = datetime.now(UTC)
 

@@ -30,7 +30,7 @@ from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.rollback import RollBack, fault_of, held, hold_for, noted, refused
 from mailtls.step import Rest
 
-WISH = desired(rollback_requested="1")
+REQUESTED = desired(rollback_requested="1")
 HELD = Hold(NOW + timedelta(hours=24), generation=1)
 
 
@@ -47,35 +47,35 @@ def rolled_back(until: timedelta = timedelta(hours=24), **changes: Any) -> Conte
 
 
 def test_each_value_is_a_wish_once() -> None:
-    """A new value is heeded, the one that was heeded last is not, and none is no wish."""
-    assert isinstance(next_step(a_context(WISH), NOW), RollBack)
-    assert not isinstance(next_step(a_context(WISH, secret=secret(handled_rollback="1")), NOW), RollBack)
+    """A new value is heeded, the one that was heeded last is not, and none is no wanted."""
+    assert isinstance(next_step(a_context(REQUESTED), NOW), RollBack)
+    assert not isinstance(next_step(a_context(REQUESTED, secret=secret(handled_rollback="1")), NOW), RollBack)
     assert not isinstance(next_step(a_context(secret=secret(handled_rollback="1")), NOW), RollBack)
 
 
 def test_wish_waits_while_the_resource_stands_aside() -> None:
-    """A suspended resource changes nothing, on nobody's wish."""
-    assert next_step(a_context(replace(WISH, suspend=True)), NOW) == Rest(None)
+    """A suspended resource changes nothing, on nobody's wanted."""
+    assert next_step(a_context(replace(REQUESTED, suspend=True)), NOW) == Rest(None)
 
 
 def test_without_a_secret_a_certificate_is_ordered_instead() -> None:
-    """There is nothing to roll back from; the new Secret counts as an answer to the wish."""
-    assert isinstance(next_step(a_context(WISH, secret=ServingSecret(exists=False)), NOW), StageKey)
+    """There is nothing to roll back from; the new Secret counts as an answer to the wanted."""
+    assert isinstance(next_step(a_context(REQUESTED, secret=ServingSecret(exists=False)), NOW), StageKey)
     cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
-    assert Secrets(cluster).store(WISH, self_signed(key), key, ServingSecret(exists=False)).handled_rollback == "1"
+    assert Secrets(cluster).store(REQUESTED, self_signed(key), key, ServingSecret(exists=False)).handled_rollback == "1"
 
 
 def test_wish_comes_before_a_renewal_and_ends_the_order_of_one() -> None:
     """Who rolls back does not want what is being ordered."""
     have = a_context(staged=staged(), schedule=schedule(renewal_at=NOW - DAY))
-    assert isinstance(next_step(wanting(WISH, have), NOW), RollBack)
-    assert isinstance(next_step(wanting(WISH, rolled_back().with_snapshot(staged=staged())), NOW), CloseOrder)
+    assert isinstance(next_step(wanting(REQUESTED, have), NOW), RollBack)
+    assert isinstance(next_step(wanting(REQUESTED, rolled_back().with_snapshot(staged=staged())), NOW), CloseOrder)
 
 
 def test_pair_that_can_serve_has_no_fault() -> None:
     """More names than are wanted, another authority and another kind of key do not matter to clients."""
     good = pair(names=frozenset({"mx.example.test", "old.example.test"}), key_algorithm=KeyAlgorithm.RSA, key_size=4096)
-    assert fault_of(good, a_context(WISH), NOW) is None
+    assert fault_of(good, a_context(REQUESTED), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_pair_that_can_serve_has_no_fault() -> None:
 )
 def test_pair_that_cannot_serve_is_refused_with_the_cause(kept: ServingSecret | None, words: str) -> None:
     """What serves stays, whatever is wrong with what served before."""
-    fault = fault_of(kept, a_context(WISH), NOW)
+    fault = fault_of(kept, a_context(REQUESTED), NOW)
     assert fault is not None
     assert fault.reason is Reason.ROLLBACK_REFUSED
     assert fault.message.startswith(f"Nothing was rolled back to Secret mx-tls-previous: {words}")
@@ -104,7 +104,7 @@ def test_pair_that_cannot_serve_is_refused_with_the_cause(kept: ServingSecret | 
 
 def test_refusal_is_told_once_and_kept_in_the_history() -> None:
     """An Event of its own, for the resource is as ready as before."""
-    fault = fault_of(None, a_context(WISH), NOW)
+    fault = fault_of(None, a_context(REQUESTED), NOW)
     assert fault is not None
     told = refused(a_context(), fault, NOW)
     assert told.issuance.refused == told.snapshot.status.history[-1]
@@ -116,7 +116,7 @@ def test_hold_is_a_day_and_never_reaches_the_expiry(left: timedelta, held: timed
     """A certificate that has hours to live is renewed while there is time."""
     restored = pair(not_after=NOW + left).certificate
     assert restored is not None
-    assert hold_for(restored, WISH, NOW) == Hold(NOW + held, generation=1)
+    assert hold_for(restored, REQUESTED, NOW) == Hold(NOW + held, generation=1)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_hold_is_a_day_and_never_reaches_the_expiry(left: timedelta, held: timed
 )
 def test_held_certificate_is_left_alone_and_then_renewed(changes: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Whatever speaks for a new one waits for the end of the hold."""
-    wants, have = replace(WISH, **wanted), rolled_back(**changes)
+    wants, have = replace(REQUESTED, **wanted), rolled_back(**changes)
     assert issuance_is_due(wanting(wants, have), NOW) is None
     assert issuance_is_due(wanting(wants, have), NOW + timedelta(hours=24)) is not None
     step = next_step(wanting(wants, have.with_issuance(renewal_info_due_at=NOW + 2 * DAY)), NOW)
@@ -151,30 +151,30 @@ def test_hold_ends_early_by_a_wish_a_new_spec_or_need(
     changes: dict[str, Any], wanted: dict[str, Any], reason: Reason
 ) -> None:
     """It must never keep a server without a certificate, nor a person from having one."""
-    due = issuance_is_due(wanting(replace(WISH, **wanted), rolled_back(**changes)), NOW)
+    due = issuance_is_due(wanting(replace(REQUESTED, **wanted), rolled_back(**changes)), NOW)
     assert due is not None
     assert due.reason is reason
 
 
 def test_hold_is_said_with_its_end() -> None:
     """The condition, the Event and the history name the time and the way out."""
-    verdict = issued(wanting(WISH, rolled_back()), NOW)
+    verdict = issued(wanting(REQUESTED, rolled_back()), NOW)
     told = noted(rolled_back(), NOW).issuance.issued
     assert (verdict.status, verdict.reason) == (Truth.TRUE, Reason.ISSUED)
     assert told is not None
     assert told.event is Reason.ROLLED_BACK
     for message in (verdict.message, told.message):
         assert "not renewed before 2026-05-02 12:00 UTC, unless mailtls.dev/renew requests it." in message
-    assert "rolled back" not in issued(wanting(WISH, rolled_back(until=-DAY)), NOW).message
+    assert "rolled back" not in issued(wanting(REQUESTED, rolled_back(until=-DAY)), NOW).message
 
 
 def test_renewal_that_lies_in_the_hold_is_put_off_to_its_end() -> None:
     """Status and metrics show when it will be; an alert about an overdue renewal would be a false one."""
     early, late = schedule(renewal_at=NOW - DAY), schedule(renewal_at=NOW + 50 * DAY)
-    assert held(early, wanting(WISH, rolled_back())).renewal_at == HELD.until
-    assert held(late, wanting(WISH, rolled_back())) == late
-    assert held(early, a_context(WISH)) == early
-    assert held(early, wanting(replace(WISH, generation=2), rolled_back())) == early
+    assert held(early, wanting(REQUESTED, rolled_back())).renewal_at == HELD.until
+    assert held(late, wanting(REQUESTED, rolled_back())) == late
+    assert held(early, a_context(REQUESTED)) == early
+    assert held(early, wanting(replace(REQUESTED, generation=2), rolled_back())) == early
 
 
 class Dying(FakeCluster):
@@ -217,7 +217,7 @@ class Stage:
         """What would serve after a rollback."""
         return pairs_of(self.cluster).read(desired(), self.serving())
 
-    def roll_back(self, wants: Desired = WISH) -> None:
+    def roll_back(self, wants: Desired = REQUESTED) -> None:
         """Do what a pass does, checks aside."""
         serving, kept = self.serving(), self.kept()
         if serving.handled_rollback != wants.rollback_requested:
@@ -284,7 +284,7 @@ def test_next_certificate_ends_the_hold() -> None:
     """The hold is about the certificate that was rolled back to."""
     stage, key = Stage(), keys.generate(PrivateKeyPolicy())
     stage.roll_back()
-    Secrets(stage.cluster).store(WISH, self_signed(key), key, stage.serving())
+    Secrets(stage.cluster).store(REQUESTED, self_signed(key), key, stage.serving())
     assert (stage.serving().hold, stage.serving().handled_rollback) == (None, "1")
 
 
@@ -297,10 +297,10 @@ def test_broken_pair_does_not_take_the_kept_ones_place() -> None:
 
 
 def test_refused_wish_is_heeded_and_nothing_else_is_written() -> None:
-    """A renewal, weeks later, must not make the old wish come true."""
+    """A renewal, weeks later, must not make the old wanted come true."""
     stage = Stage()
     before = stage.serving()
-    handled = pairs_of(stage.cluster).refuse(WISH, before)
+    handled = pairs_of(stage.cluster).refuse(REQUESTED, before)
     assert handled.handled_rollback == "1"
     assert replace(handled, key=None) == replace(stage.serving(), key=None)
     assert replace(handled, handled_rollback=None, resource_version=before.resource_version) == before
@@ -337,6 +337,6 @@ def test_pair_that_somebody_else_put_into_the_previous_secret_is_not_rolled_back
     found = stage.kept()
     assert found is not None
     assert found.certificate is None
-    fault = fault_of(found, a_context(WISH), NOW)
+    fault = fault_of(found, a_context(REQUESTED), NOW)
     assert fault is not None
     assert "somebody else wrote into it" in fault.message

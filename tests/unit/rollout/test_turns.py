@@ -23,27 +23,27 @@ A, B, C, D = Key("a", "1"), Key("a", "2"), Key("b", "1"), Key("b", "2")
 def test_no_limit_lets_all_roll_out() -> None:
     """As before there was one."""
     turns = Turns()
-    assert all(turns.ask(key, Need(), NOW) == (Turn(is_granted=True), []) for key in (A, B, C, D))
+    assert all(turns.request(key, Need(), NOW) == (Turn(is_granted=True), []) for key in (A, B, C, D))
 
 
 def test_who_waits_is_told_how_many_are_before_it() -> None:
     """And keeps its place in the line however often it asks."""
     turns = Turns(1)
-    assert turns.ask(A, Need(), NOW)[0].is_granted
-    assert turns.ask(C, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=0)
-    assert turns.ask(D, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=1)
-    assert turns.ask(C, Need(), NOW)[0].before == 0
-    assert turns.ask(A, Need(), NOW)[0].is_granted
+    assert turns.request(A, Need(), NOW)[0].is_granted
+    assert turns.request(C, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=0)
+    assert turns.request(D, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=1)
+    assert turns.request(C, Need(), NOW)[0].before == 0
+    assert turns.request(A, Need(), NOW)[0].is_granted
     assert turns.give_back(A, NOW) == [C]
-    assert turns.ask(C, Need(), NOW)[0].is_granted
+    assert turns.request(C, Need(), NOW)[0].is_granted
 
 
 def test_namespaces_take_turns() -> None:
     """One with many resources has no more than one with few."""
     turns = Turns(1)
-    turns.ask(A, Need(), NOW)
+    turns.request(A, Need(), NOW)
     for key in (B, Key("a", "3"), C, D):
-        turns.ask(key, Need(), NOW)
+        turns.request(key, Need(), NOW)
     order = [A]
     while len(order) < 5:
         order += turns.give_back(order[-1], NOW)
@@ -53,9 +53,9 @@ def test_namespaces_take_turns() -> None:
 def test_what_has_begun_goes_first_and_then_what_is_urgent() -> None:
     """Urgent is what has become it meanwhile, too."""
     turns = Turns(1)
-    turns.ask(A, Need(), NOW)
+    turns.request(A, Need(), NOW)
     for key, need in ((B, Need()), (C, Need(urgent_at=NOW + HOUR)), (D, Need(has_begun=True))):
-        turns.ask(key, need, NOW)
+        turns.request(key, need, NOW)
     assert turns.give_back(A, NOW + HOUR) == [D]
     assert turns.give_back(D, NOW + HOUR) == [C]
     assert turns.give_back(C, NOW + HOUR) == [B]
@@ -66,8 +66,8 @@ def test_rollouts_that_were_under_way_have_their_turn_after_a_restart() -> None:
     turns = Turns(1)
     turns.restore(A)
     turns.restore(C)
-    assert not turns.ask(B, Need(), NOW)[0].is_granted
-    assert turns.ask(A, Need(), NOW)[0].is_granted
+    assert not turns.request(B, Need(), NOW)[0].is_granted
+    assert turns.request(A, Need(), NOW)[0].is_granted
     assert turns.give_back(C, NOW) == []
     assert turns.give_back(A, NOW) == [B]
 
@@ -81,7 +81,7 @@ def coordinating(most: int) -> tuple[Coordinator, list[Key]]:
 def reconcile(coordinator: Coordinator, key: Key, body: Callable[[], None] = lambda: None) -> Turn:
     """A reconcile that asks and goes on."""
     with coordinator.reconciling(key):
-        turn = coordinator.ask(key, Need())
+        turn = coordinator.request(key, Need())
         body()
     return turn
 
@@ -157,7 +157,7 @@ class World:
         if accident == "unreachable":
             self.rolling.discard(key)
             raise Unreachable
-        if not self.coordinator.ask(key, Need(has_begun=key in self.rolling)).is_granted:
+        if not self.coordinator.request(key, Need(has_begun=key in self.rolling)).is_granted:
             return
         self.rolling.add(key)
         self.most_at_once = max(self.most_at_once, len(self.rolling))
@@ -203,7 +203,7 @@ def test_whole_reconcile_waits_for_its_turn_and_says_so() -> None:
     whole = WholeReconcile()
     whole.coordinator = coordinator = Coordinator(1, whole.clock.now)
     whole.restart()
-    assert coordinator.ask(A, Need()).is_granted
+    assert coordinator.request(A, Need()).is_granted
     whole.run()
     told = whole.condition("RolledOut")
     assert (told["status"], told["reason"]) == ("False", "RolloutQueued")
@@ -213,4 +213,4 @@ def test_whole_reconcile_waits_for_its_turn_and_says_so() -> None:
     whole.run()
     assert whole.condition("RolledOut")["status"] == "True"
     assert len(whole.cluster.reloaded) == 3
-    assert coordinator.ask(A, Need()).is_granted
+    assert coordinator.request(A, Need()).is_granted

@@ -104,7 +104,7 @@ def test_corrected_credentials_are_tried_at_once() -> None:
 
 
 def test_person_who_asks_for_a_probe_gets_a_login() -> None:
-    """The annotation is a wish to look at everything."""
+    """The annotation is a request to check everything."""
     operator, servers = begun()
     operator.wanted = replace(WITH_LOGIN, probe_requested="now")
     operator.look()

@@ -36,7 +36,7 @@ def resource_table(
 
 
 def resource_story(view: ResourceView, now: datetime, width: int | None = None) -> str:
-    """Tell one resource's story: conditions, servers by port, mail domains, attempts and history."""
+    """Write all of one resource: conditions, servers by port, mail domains, attempts and history."""
     parts = [
         fitted([_COLUMNS, _row(view, now)], width),
         _conditions(view, width),

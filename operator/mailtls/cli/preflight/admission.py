@@ -63,8 +63,8 @@ def faults(spec: Any) -> tuple[str, ...]:
     """Return a sentence for each place where a spec does not fit the CRD's schema, the first ones if there are many."""
     validator = _validator()
     found = validator.iter_errors(_without_nulls(validator.schema, spec))
-    told = dict.fromkeys(sentence for error in found for sentence in _sentences(error))
-    return tuple(told)[:_MOST]
+    listed = dict.fromkeys(sentence for error in found for sentence in _sentences(error))
+    return tuple(listed)[:_MOST]
 
 
 def _fits(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:

@@ -33,7 +33,7 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
 
 
 def _listed(topic: str, lines: Iterator[Line]) -> Iterator[Line]:
-    """Tell what cannot be looked at instead of ending."""
+    """Say what cannot be checked, instead of ending."""
     try:
         yield from lines
     except ApiError as refusal:

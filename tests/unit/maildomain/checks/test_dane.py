@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, seen, tlsa
-from mailservers.certificates import HOST, Authority, Served, Wish
+from mailservers.certificates import HOST, Authority, Served, Wanted
 from mailtls.maildomain.checks.tlsa import flaw, key_of, matches
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, ServedTls, TlsaRecord
@@ -20,7 +20,7 @@ from mailtls.net.answer import Dnssec, Records
 from mailtls.reasons.reason import Reason, Severity
 
 GOOD = AUTHORITY.issue()
-RSA = AUTHORITY.issue(Wish(rsa_bits=2048))
+RSA = AUTHORITY.issue(Wanted(rsa_bits=2048))
 OTHER = AUTHORITY.issue()
 CHAIN = ders(GOOD)
 NOW = datetime.now(UTC)
@@ -74,7 +74,7 @@ def test_garbage_has_no_key(der: bytes) -> None:
 
 def test_usage_3_ignores_names_and_expiry() -> None:
     """RFC 7671 section 5.1."""
-    expired = AUTHORITY.issue(Wish(names=("x.example",), valid_from=timedelta(-9), valid_until=timedelta(-1)))
+    expired = AUTHORITY.issue(Wanted(names=("x.example",), valid_from=timedelta(-9), valid_until=timedelta(-1)))
     assert matches(record(3, 1, 1, expired.chain[0]), ders(expired), [HOST], NOW)
 
 
@@ -105,7 +105,7 @@ def test_anchor_that_did_not_issue_the_leaf_does_not_match(chain: tuple[bytes, .
 
 def test_usage_2_wants_a_name_and_good_dates() -> None:
     """RFC 7671 section 5.2; the domain's own name does, too (RFC 7672 section 3.2.3)."""
-    expired = AUTHORITY.issue(Wish(valid_from=timedelta(-9), valid_until=timedelta(-1)))
+    expired = AUTHORITY.issue(Wanted(valid_from=timedelta(-9), valid_until=timedelta(-1)))
     assert not matches(record(2, 1, 1, GOOD.chain[1]), CHAIN, ["other.example"], NOW)
     assert matches(record(2, 1, 1, GOOD.chain[1]), CHAIN, ["other.example", HOST], NOW)
     assert not matches(record(2, 1, 1, expired.chain[1]), ders(expired), [HOST], NOW)

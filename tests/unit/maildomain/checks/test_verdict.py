@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, nothing, seen, texts, with_policy
-from mailservers.certificates import HOST, Wish
+from mailservers.certificates import HOST, Wanted
 from mailtls.maildomain.checks.verdict import judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFault, StsFetch
 from mailtls.maildomain.overview import describe_domain
@@ -139,7 +139,7 @@ def test_policy_of_mode_none_asks_for_nothing() -> None:
         (seen(stop=NO_STARTTLS), "STARTTLS: not offered"),
         (seen(stop=Stop(Phase.HANDSHAKE, Fault.TLS_REFUSED)), "the TLS handshake: TLS error"),
         (seen(GOOD, code=10), "certificate has expired"),
-        (seen(ders(AUTHORITY.issue(Wish(names=("x.example",))))), "not for that name"),
+        (seen(ders(AUTHORITY.issue(Wanted(names=("x.example",))))), "not for that name"),
         (seen((b"garbage",)), "not for that name"),
         (seen(GOOD, is_public=False), "not of a public CA"),
     ],

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailservers.certificates import Authority, Wish
+from mailservers.certificates import Authority, Wanted
 from mailservers.policy_server import Answer, page, serving
 from mailtls.maildomain.facts import StsFault, StsFetch
 from mailtls.maildomain.lookup.policy_fetch import LARGEST_POLICY, PATH, PolicyFetcher
@@ -16,12 +16,12 @@ from mailtls.net.addresses import AddressPolicy
 HOST = "mta-sts.example.com"
 BODY = "version: STSv1\nmode: none\nmax_age: 86400\n"
 AUTHORITY = Authority()
-GOOD = Wish(names=(HOST,))
+GOOD = Wanted(names=(HOST,))
 
 
-def fetch(answer: Answer, wish: Wish = GOOD, *, roots: str = AUTHORITY.roots_pem, seconds: float = 5.0) -> StsFetch:
+def fetch(answer: Answer, wanted: Wanted = GOOD, *, roots: str = AUTHORITY.roots_pem, seconds: float = 5.0) -> StsFetch:
     """Fetch from a server that answers so."""
-    with serving(AUTHORITY.issue(wish), {PATH: answer}) as port:
+    with serving(AUTHORITY.issue(wanted), {PATH: answer}) as port:
         return PolicyFetcher(roots, port, seconds).fetch(HOST, ["127.0.0.1"])
 
 
@@ -59,17 +59,17 @@ def test_other_status_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("wanted", "words"),
     [
-        (Wish(names=(HOST,), valid_from=timedelta(days=-9), valid_until=timedelta(days=-1)), "expired"),
-        (Wish(names=("www.example.com",), common_name=HOST), "Hostname mismatch"),
-        (Wish(names=(), common_name=HOST), "Hostname mismatch"),
-        (Wish(names=(HOST,), self_signed=True), "self-signed"),
+        (Wanted(names=(HOST,), valid_from=timedelta(days=-9), valid_until=timedelta(days=-1)), "expired"),
+        (Wanted(names=("www.example.com",), common_name=HOST), "Hostname mismatch"),
+        (Wanted(names=(), common_name=HOST), "Hostname mismatch"),
+        (Wanted(names=(HOST,), self_signed=True), "self-signed"),
     ],
 )
-def test_bad_certificate_is_a_fault(wish: Wish, words: str) -> None:
+def test_bad_certificate_is_a_fault(wanted: Wanted, words: str) -> None:
     """Dates, names and trust as a browser checks them, no common name."""
-    found = fetch(page(BODY), wish)
+    found = fetch(page(BODY), wanted)
     assert found.fault is StsFault.CERTIFICATE
     assert words in found.detail
 

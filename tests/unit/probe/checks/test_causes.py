@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.dialogs import GOOD
-from mailservers.certificates import HOST, Authority, Served, Wish
+from mailservers.certificates import HOST, Authority, Served, Wanted
 from mailservers.scripted import PATIENCE, Act, Script, serving
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
@@ -28,7 +28,7 @@ from mailtls.reasons.reason import Reason, Severity
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
-MESH = AUTHORITY.issue(Wish(names=(), uris=("spiffe://cluster.local/ns/mail/sa/postfix",)))
+MESH = AUTHORITY.issue(Wanted(names=(), uris=("spiffe://cluster.local/ns/mail/sa/postfix",)))
 SMTP, IMAP, POP3, SIEVE = Protocol.SMTP, Protocol.IMAP, Protocol.POP3, Protocol.SIEVE
 IMPLICIT, STARTTLS = TlsMode.IMPLICIT, TlsMode.START_TLS
 HEADER_V2 = b"\r\n\r\n\x00\r\nQUIT\n"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailservers.certificates import HOST, Authority, Wish
+from mailservers.certificates import HOST, Authority, Wanted
 from mailtls.probe.checks.input import EVIDENCE_LIMIT
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts, Fault, Phase, Reply, Session, Stop, Verification
@@ -16,7 +16,7 @@ from mailtls.reasons.reason import Finding, Reason
 from mailtls.reasons.software import Software, product_name
 
 AUTHORITY = Authority("An authority of a very long name indeed")
-GOOD = AUTHORITY.issue(Wish(common_name="a common name of sixty-four characters that fills its field wholly"[:64]))
+GOOD = AUTHORITY.issue(Wanted(common_name="a common name of sixty-four characters that fills its field wholly"[:64]))
 NOW = datetime.now(UTC)
 STARTTLS, IMPLICIT = TlsMode.START_TLS, TlsMode.IMPLICIT
 SELF_SIGNED = Facts(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mailservers.certificates import DAY, HOST, Authority, Served, Wish
+from mailservers.certificates import DAY, HOST, Authority, Served, Wanted
 from mailservers.scripted import Act, Script, serving
 from mailtls.probe.checks.input import EVIDENCE_LIMIT
 from mailtls.probe.conversation import Limits
@@ -23,7 +23,7 @@ from mailtls.reasons.reason import Reason, Severity
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")  # a server of the past is what is wanted
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue()
-OLDER = AUTHORITY.issue(Wish(valid_from=-30 * DAY, valid_until=60 * DAY))
+OLDER = AUTHORITY.issue(Wanted(valid_from=-30 * DAY, valid_until=60 * DAY))
 PATIENT, IMPATIENT = 10.0, 0.8  # seconds per phase; long enough for a busy machine, short where silence is the case
 HELLO_REQUEST = b"\x16\x03\x03\x00\x04\x00\x00\x00\x00"  # a client must ignore it (RFC 5246 section 7.4.1.1)
 AUTH = b"250-mx1.example.com\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS\r\n"
@@ -84,9 +84,9 @@ def inject_late(connection: socket.socket) -> None:
     connection.sendall(b"250 late\r\n")
 
 
-def leaf(**wishes: object) -> Served:
+def leaf(**options: object) -> Served:
     """Issue a leaf that differs from a good one in the named ways."""
-    return AUTHORITY.issue(replace(Wish(), **wishes))  # type: ignore[arg-type]
+    return AUTHORITY.issue(replace(Wanted(), **options))  # type: ignore[arg-type]
 
 
 def good(**differences: object) -> Script:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailservers.certificates import DAY, HOST, Authority, Served, Wish
+from mailservers.certificates import DAY, HOST, Authority, Served, Wanted
 from mailservers.scripted import Script, serving
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.api.reading.document import Json
@@ -51,10 +51,10 @@ from mailtls.verification.execute import Probing
 AUTHORITY = Authority()
 SECOND, WILD = "mail.example.com", "*.example.net"
 NAMES = (HOST, SECOND, WILD)
-GOOD = AUTHORITY.issue(Wish(names=NAMES))
-OLD = AUTHORITY.issue(Wish(names=(SECOND,), valid_from=-100 * DAY, valid_until=-3 * DAY))
-OLDER_WILD = AUTHORITY.issue(Wish(names=(WILD,), valid_from=-20 * DAY))
-OTHER = AUTHORITY.issue(Wish(names=(SECOND,)))
+GOOD = AUTHORITY.issue(Wanted(names=NAMES))
+OLD = AUTHORITY.issue(Wanted(names=(SECOND,), valid_from=-100 * DAY, valid_until=-3 * DAY))
+OLDER_WILD = AUTHORITY.issue(Wanted(names=(WILD,), valid_from=-20 * DAY))
+OTHER = AUTHORITY.issue(Wanted(names=(SECOND,)))
 
 
 def by_name(directory: Path, default: Served, chosen: Mapping[str, Served | None]) -> ssl.SSLContext:
@@ -137,8 +137,8 @@ def test_server_that_knows_no_made_up_name_under_a_wildcard_is_not_blamed(
 def test_names_that_share_a_wrong_certificate_are_one_finding(tmp_path: Path) -> None:
     """A hundred names behind one stale file are not a hundred messages; the first five are named."""
     names = [f"host{number}.example.com" for number in range(99)]
-    good = AUTHORITY.issue(Wish(names=(HOST, *names)))
-    old = AUTHORITY.issue(Wish(names=tuple(names), valid_from=-20 * DAY))
+    good = AUTHORITY.issue(Wanted(names=(HOST, *names)))
+    old = AUTHORITY.issue(Wanted(names=tuple(names), valid_from=-20 * DAY))
     wanted = replace(AUTHORITY.expects(good), names=(HOST, *names))
     endpoint = probe(by_name(tmp_path, good, dict.fromkeys(names, old)), wanted=wanted)
     assert [each.reason for each in endpoint.findings] == [Reason.SERVING_OLD_CERTIFICATE]
@@ -148,7 +148,7 @@ def test_names_that_share_a_wrong_certificate_are_one_finding(tmp_path: Path) ->
 
 def test_first_name_that_is_stale_says_it_for_all(tmp_path: Path) -> None:
     """Where every name is served the same old certificate, it is said once."""
-    old = AUTHORITY.issue(Wish(names=NAMES, valid_from=-20 * DAY))
+    old = AUTHORITY.issue(Wanted(names=NAMES, valid_from=-20 * DAY))
     endpoint = probe(tls_context(tmp_path, old))
     assert [(each.reason, each.subject) for each in endpoint.findings] == [(Reason.SERVING_OLD_CERTIFICATE, "")]
 
@@ -218,7 +218,7 @@ def test_server_that_has_had_enough_is_left_alone(tmp_path: Path) -> None:
 
 def test_canary_is_not_failed_for_another_certificate_under_another_name(tmp_path: Path) -> None:
     """What is being rolled out is served and liked; the stale certificate under one name is another one."""
-    endpoint = probe(by_name(tmp_path, GOOD, {SECOND: AUTHORITY.issue(Wish(names=("x.example.org",)))}))
+    endpoint = probe(by_name(tmp_path, GOOD, {SECOND: AUTHORITY.issue(Wanted(names=("x.example.org",)))}))
     assert endpoint.failure is not None
     assert not clients_refuse(endpoint, GOOD.sha256)
 
@@ -280,7 +280,7 @@ def test_wildcard_is_never_dialled_itself() -> None:
 
 def test_thresholds_hold_under_every_name(tmp_path: Path) -> None:
     """What is near its end or falls short of a minimum under a second name is reported as that name."""
-    ending = AUTHORITY.issue(Wish(names=(SECOND,), rsa_bits=2048, valid_from=-80 * DAY, valid_until=5 * DAY))
+    ending = AUTHORITY.issue(Wanted(names=(SECOND,), rsa_bits=2048, valid_from=-80 * DAY, valid_until=5 * DAY))
     demands = Thresholds(minimum_rsa_bits=RsaBits.BITS_3072)
     anything = Expected(None, AUTHORITY.roots_pem, names=(HOST, SECOND), thresholds=demands)
     found = probe(by_name(tmp_path, GOOD, {SECOND: ending}), wanted=anything).findings
@@ -303,8 +303,8 @@ def test_older_tls_under_one_name_is_below_the_minimum() -> None:
 
 def test_stale_second_key_type_under_one_name_fails_as_that_name(tmp_path: Path) -> None:
     """A server with certificates of both key types is asked for both under every name."""
-    rsa = AUTHORITY.issue(Wish(names=NAMES, rsa_bits=2048))
-    stale = AUTHORITY.issue(Wish(names=(SECOND,), rsa_bits=2048, valid_from=-90 * DAY, valid_until=-DAY))
+    rsa = AUTHORITY.issue(Wanted(names=NAMES, rsa_bits=2048))
+    stale = AUTHORITY.issue(Wanted(names=(SECOND,), rsa_bits=2048, valid_from=-90 * DAY, valid_until=-DAY))
     both, second = tls_context(tmp_path, GOOD, rsa), tls_context(tmp_path, GOOD, stale)
 
     def choose(secured: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:

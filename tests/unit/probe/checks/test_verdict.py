@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailservers.certificates import DAY, HOST, Authority, Wish
+from mailservers.certificates import DAY, HOST, Authority, Wanted
 from mailtls.pki.served_certificate import read_served
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts, Fault, Phase, Reply, Session, Stop, Verification
@@ -122,7 +122,7 @@ def test_code_of_openssl_has_one_reason(code: int, depth: int, reason: Reason) -
 
 def test_first_failing_finding_is_what_to_mend_first() -> None:
     """Of an old and expired certificate the age is the reason: the new one is already stored."""
-    old = AUTHORITY.issue(Wish(valid_from=-90 * DAY, valid_until=-1 * DAY))
+    old = AUTHORITY.issue(Wanted(valid_from=-90 * DAY, valid_until=-1 * DAY))
     session = replace(SESSION, chain=tuple(each.public_bytes(Encoding.DER) for each in old.chain))
     assert reasons(Facts(session=session)) == [Reason.SERVING_OLD_CERTIFICATE, Reason.CERTIFICATE_EXPIRED]
 
@@ -162,7 +162,7 @@ def test_weak_cipher_warns(cipher: str) -> None:
 
 def test_sha1_signature_warns() -> None:
     """A leaf signed over SHA-1 is named weak; libraries no longer sign so, hence the changed octets."""
-    served = AUTHORITY.issue(Wish(rsa_bits=2048, self_signed=True)).chain[0].public_bytes(Encoding.DER)
+    served = AUTHORITY.issue(Wanted(rsa_bits=2048, self_signed=True)).chain[0].public_bytes(Encoding.DER)
     of_another = served.replace(HOST.encode(), b"mx0.example.com", 1)  # the issuer: a root may sign itself as it likes
     sha1 = of_another.replace(bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105"))
     expected = Expected(sha256(sha1).hexdigest())
@@ -189,7 +189,7 @@ def test_sha1_signature_warns() -> None:
 )
 def test_name_matches_as_rfc_9525_says(names: tuple[str, ...], host: str, match: bool) -> None:
     """DNS-IDs only; case does not matter; a wildcard stands for the whole first label and for one label."""
-    served = read_served(AUTHORITY.issue(Wish(names=names)).chain[0].public_bytes(Encoding.DER))
+    served = read_served(AUTHORITY.issue(Wanted(names=names)).chain[0].public_bytes(Encoding.DER))
     assert served is not None
     assert served.names(host) is match
 

@@ -16,7 +16,7 @@ from OpenSSL import crypto
 
 from builders.pairs import pem_of
 from fakes.clock import WallClock
-from mailservers.certificates import DAY, Authority, Served, Wish
+from mailservers.certificates import DAY, Authority, Served, Wanted
 from mailservers.policy_server import page, serving
 from mailtls.issuance.acme.directory import read_directory
 from mailtls.issuance.acme.problem import AcmeProblem
@@ -140,7 +140,7 @@ def test_chain_that_is_wrong_in_itself_is_named_for_that(tmp_path: Path, monkeyp
     """Other roots would not put an expired certificate right: without any, that of the store is said."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert "empty" in verify(PUBLIC.issue(Wish(valid_from=-9 * DAY, valid_until=-1 * DAY))).words
+    assert "empty" in verify(PUBLIC.issue(Wanted(valid_from=-9 * DAY, valid_until=-1 * DAY))).words
 
 
 def policy_of(port: int, roots_pem: str = "") -> StsFetch:
@@ -152,7 +152,7 @@ def test_policy_is_fetched_by_the_same_roots(places: Places, monkeypatch: pytest
     """File and folder count for MTA-STS as they do for the probe."""
     monkeypatch.setenv("SSL_CERT_DIR", str(places.folder))
     for authority in (COMPANY, PUBLIC):
-        with serving(authority.issue(Wish(names=("localhost",))), {PATH: page("version: STSv1\n")}) as port:
+        with serving(authority.issue(Wanted(names=("localhost",))), {PATH: page("version: STSv1\n")}) as port:
             monkeypatch.setenv("SSL_CERT_FILE", str(places.file))
             assert policy_of(port).fault is None
             monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
@@ -163,10 +163,10 @@ def test_empty_store_is_named_by_the_policy_fetch(tmp_path: Path, monkeypatch: p
     """It is not said that senders cannot fetch the policy, for theirs may be full."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    with serving(PUBLIC.issue(Wish(names=("localhost",))), {PATH: page("version: STSv1\n")}) as port:
+    with serving(PUBLIC.issue(Wanted(names=("localhost",))), {PATH: page("version: STSv1\n")}) as port:
         assert policy_of(port) == StsFetch(StsFault.NO_ROOTS, EMPTY_STORE)
         assert policy_of(port, COMPANY.roots_pem).fault is StsFault.CERTIFICATE
-    with serving(PUBLIC.issue(Wish(names=("other.example",))), {PATH: page("version: STSv1\n")}) as port:
+    with serving(PUBLIC.issue(Wanted(names=("other.example",))), {PATH: page("version: STSv1\n")}) as port:
         assert policy_of(port, PUBLIC.roots_pem).fault is StsFault.CERTIFICATE
 
 
@@ -175,7 +175,7 @@ def test_empty_store_is_named_by_the_acme_client(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     key = pem_of(rsa.generate_private_key(65537, 2048))
-    with serving(PUBLIC.issue(Wish(names=("localhost",))), {}) as port:
+    with serving(PUBLIC.issue(Wanted(names=("localhost",))), {}) as port:
         url = f"https://localhost:{port}/directory"
         with pytest.raises(AcmeProblem) as raised:
             AcmeSession(Identity(url, key), WallClock(), lambda *_: None).directory()
@@ -194,7 +194,7 @@ def test_acme_server_is_trusted_by_the_same_roots(places: Places, monkeypatch: p
     monkeypatch.setenv("SSL_CERT_DIR", str(places.folder))
     body = b'{"newOrder": "https://localhost/"}'
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
-    with serving(COMPANY.issue(Wish(names=("localhost",))), {"/directory": answer}) as port:
+    with serving(COMPANY.issue(Wanted(names=("localhost",))), {"/directory": answer}) as port:
         url = f"https://localhost:{port}/directory"
         monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
         assert read_directory(url).failure == "its certificate is not trusted here"
