@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+
 from testbed.api import Refused
 from testbed.console import Trouble
 from testbed.pebble import PebbleSettings
@@ -27,11 +29,21 @@ _LABELS = {"app": NAME}
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A running Pebble: where its directory is, and the roots of its HTTPS and of what it issues."""
+    """A running Pebble: where its directory is, and the roots of its HTTPS and of what it issues.
+
+    `other_root` is the name of the root that its alternate chain leads to.
+    """
 
     directory_url: str
     ca_bundle: str
     root: str
+    other_root: str
+
+
+def name_of(root_pem: str) -> str:
+    """The common name of a root."""
+    subject = x509.load_pem_x509_certificate(root_pem.encode()).subject
+    return str(subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
 
 
 def deploy(sandbox: Sandbox, supply: Supply) -> Authority:
@@ -47,12 +59,12 @@ def deploy(sandbox: Sandbox, supply: Supply) -> Authority:
     config = json.dumps(settings.config(PORT, Path("/pki")))
     sandbox.apply(_config_map(config), _service(), _deployment(supply.pebble, settings))
     supply.await_rollout(sandbox, "deployments.apps", NAME)
-    return Authority(f"https://{host}:{PORT}/dir", ca_bundle, _root(sandbox))
+    return Authority(f"https://{host}:{PORT}/dir", ca_bundle, _root(sandbox), name_of(_root(sandbox, 1)))
 
 
-def _root(sandbox: Sandbox, within: float = 20.0) -> str:
+def _root(sandbox: Sandbox, number: int = 0, within: float = 20.0) -> str:
     """Ask through the API server, which reaches every Service; its own view of a new one may lag a little."""
-    path = f"/api/v1/namespaces/{sandbox.name}/services/https:{NAME}:{MANAGEMENT}/proxy/roots/0"
+    path = f"/api/v1/namespaces/{sandbox.name}/services/https:{NAME}:{MANAGEMENT}/proxy/roots/{number}"
     deadline = time.monotonic() + within
     while True:
         try:

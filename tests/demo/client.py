@@ -64,12 +64,15 @@ def _served(session: smtplib.SMTP) -> Served:
 
 @dataclass
 class Stream:
-    """A client that connects ten times a second, to every port of every pod in turn, and counts."""
+    """A client that connects ten times a second, to every port of every pod in turn, and counts.
+
+    `seen` are the pods that have shown each certificate, once for each handshake.
+    """
 
     targets: list[Target]
     handshakes: int = 0
     failures: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    seen: dict[str, list[str]] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -91,7 +94,7 @@ class Stream:
 
     def _knock(self, target: Target) -> None:
         try:
-            self.seen.add(look(target).sha256)
+            self.seen.setdefault(look(target).sha256, []).append(target.pod)
             self.handshakes += 1
         except (OSError, smtplib.SMTPException) as error:
             self.failures.append(f"{target.pod}:{target.port}: {error}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demo import chart
+from demo.authority import name_of
 from demo.client import PORTS, Target
 from demo.stage import Stage
 from testbed import network, operator_image
@@ -63,7 +64,7 @@ def stage() -> Iterator[Stage]:
     sandbox = Sandbox.create(cluster, api, "demo")
     zone = NameServer(cluster.layout).add_zone(f"{sandbox.name}.test")
     install(cluster, sandbox, zone)
-    yield EmbeddedStage(sandbox, zone.host("mx"))
+    yield EmbeddedStage(sandbox, zone.host("mx"), name_of(Pebble(cluster.layout, PEBBLE_PORT).root(1)))
 
 
 def install(cluster: Cluster, sandbox: Sandbox, zone: Zone) -> None:

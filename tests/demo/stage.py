@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stage(ABC):
-    """A namespace of a cluster where the operator is installed, and the name that it is to certify there."""
+    """A namespace of a cluster where the operator is installed, and the name that it is to certify there.
+
+    `other_root` is the name of a root that the CA offers a chain to as well, and that nobody trusts.
+    """
 
     sandbox: Sandbox
     host: str
+    other_root: str
     postfix_image: str = POSTFIX
 
     def mail_server(self, *, secret: str | None) -> MailServer:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from testbed.mailserver import MailServer
     from testbed.sandbox import Sandbox
 
+_EVERYWHERE = "Every pod has certificate"
 RESOURCE = "mailservertls.mailtls.dev"
 CHAPTERS = ("Issued", "Stored", "RolledOut", "Verified", "Ready")
 screen = Console(highlight=False, soft_wrap=True)
@@ -47,6 +48,7 @@ class Story:
         self.follow("Ready", lambda ready: ready["status"] == "True")
         self.show_table(server)
         self.renew_under_traffic(server)
+        self.turn_a_bad_one_down(server)
         self.break_the_mount(server)
 
     def say(self, line: str) -> None:
@@ -146,6 +148,27 @@ class Story:
         self.say(f"{stream.handshakes} handshakes, none failed; {len(stream.seen)} certificates seen, old and new")
         self.show_table(server)
 
+    def turn_a_bad_one_down(self, server: MailServer) -> None:
+        """Have the CA hand out a chain to a root that nobody trusts, and see the certificate go back by itself."""
+        self.title("Now the renewed certificate leads to a root that no client trusts, while that client goes on")
+        good = self.stored()
+        bad: Object = {"spec": {"acme": {"preferredChain": self.stage.other_root}}}
+        bad["metadata"] = {"annotations": {"mailtls.dev/renew": "bad"}}
+        with Stream(self.stage.targets(server)) as stream:
+            self.sandbox.patch(RESOURCE, "mx", bad)
+            self.follow("RolledOut", lambda said: said["reason"] == "RolledBack" and _is_everywhere(said))
+            time.sleep(1)
+        canary = {pod for sha256, pods in stream.seen.items() if sha256 != good for pod in pods}
+        if stream.failures or len(canary) > 1 or self.stored() != good:
+            raise Trouble(f"the bad certificate did not go back as it should; see {self.look_around()}")
+        times = sum(len(pods) for sha256, pods in stream.seen.items() if sha256 != good)
+        self.say(
+            f"{stream.handshakes} handshakes, none failed; {times} of them met the bad certificate, at one pod at "
+            f"most, before the one that is good was back"
+        )
+        self.sandbox.patch(RESOURCE, "mx", {"spec": {"acme": None}})
+        self.follow("Ready", lambda ready: ready["status"] == "True")
+
     def _until_new(self, before: str) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -172,3 +195,7 @@ class Story:
     def look_around(self) -> str:
         """A command that shows more."""
         return self.stage.kubectl(f"describe mst mx -n {self.sandbox.name}")
+
+
+def _is_everywhere(rolled_out: Object) -> bool:
+    return _EVERYWHERE in rolled_out["message"]

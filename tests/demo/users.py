@@ -105,10 +105,17 @@ def stage(context: str, images: str) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory() as folder:
         sandbox = make_sandbox(api, Path(folder))
         forwards = Forwards(programs.kubectl, sandbox.name)
-        brought_crd = install(programs, sandbox, supply)
+        other_root, brought_crd = install(programs, sandbox, supply)
         host = f"{HTTP01_SERVICE}.{sandbox.name}.svc.cluster.local"
         made = UsersStage(
-            sandbox, host, supply.postfix, context=context, supply=supply, forwards=forwards, brought_crd=brought_crd
+            sandbox,
+            host,
+            other_root,
+            supply.postfix,
+            context=context,
+            supply=supply,
+            forwards=forwards,
+            brought_crd=brought_crd,
         )
         try:
             yield made
@@ -157,18 +164,22 @@ def contexts() -> list[str]:
     return sorted(each["name"] for each in found)
 
 
-def install(programs: Programs, sandbox: Sandbox, supply: Supply) -> bool:
-    """Start Pebble and the operator, or leave nothing; gives whether the CustomResourceDefinition came with them."""
+def install(programs: Programs, sandbox: Sandbox, supply: Supply) -> tuple[str, bool]:
+    """Start Pebble and the operator, or leave nothing.
+
+    Returns the name of the root that nobody trusts, and whether the CustomResourceDefinition came with them.
+    """
     options = crd_options(sandbox.api)
     brings_crd = options is not None
     try:
-        values = settings(sandbox.name, supply, authority.deploy(sandbox, supply)) | {"crds": {"enabled": brings_crd}}
+        pebble = authority.deploy(sandbox, supply)
+        values = settings(sandbox.name, supply, pebble) | {"crds": {"enabled": brings_crd}}
         chart.install(programs.helm, sandbox.name, values, *(options or ()))
         supply.await_rollout(sandbox, "deployments.apps", chart.RELEASE)
     except Trouble:
         sandbox.remove()
         raise
-    return brings_crd
+    return pebble.other_root, brings_crd
 
 
 def crd_options(api: Api) -> tuple[str, ...] | None:

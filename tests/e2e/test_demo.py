@@ -73,7 +73,7 @@ def cluster_dns(api: Api, names: NameServer) -> Iterator[None]:
 
 
 def test_demo_on_the_embedded_cluster_runs_to_its_end(api: Api, cluster: Cluster, environment: Environment) -> None:
-    """Issued, seen by a client, renewed under traffic without a failed handshake, and the broken mount is named."""
+    """Issued, seen by a client, renewed under traffic, a bad one rolled back, and the broken mount is named."""
     told = tell(environment)
     expect_the_whole_story(told)
     namespace = told.stdout.partition("get mst -n ")[2].partition("'")[0]
@@ -131,6 +131,7 @@ def expect_the_whole_story(told: subprocess.CompletedProcess[str]) -> None:
     assert told.returncode == 0
     assert told.stdout.count("6 of 6 endpoints serve it") == 2
     assert " handshakes, none failed; 2 certificates seen" in told.stdout
+    assert "at one pod at most, before the one that is good was back" in told.stdout
     assert "the reason is SecretNotMounted" in told.stdout
 
 
