@@ -61,6 +61,7 @@ def test_pod_on_a_lost_node_is_named_and_keeps_no_other_pod_from_the_certificate
     sandbox.api.apply(a_node(lost))
     sandbox.api.request("PATCH", f"/api/v1/nodes/{lost}/status", body=READY, kind="application/merge-patch+json")
     try:
+        sandbox.wait_for("nodes", lost, is_taken_for_ready)
         postfix = MailServer(sandbox, installation.zone.host("mx"), replicas=2)
         postfix.deploy(wait=False)
         sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"template": {"spec": spread_to(lost)}}})
@@ -90,6 +91,11 @@ def a_node(name: str) -> Object:
         "spec": {"taints": [{"key": "mailtls.dev/test", "value": name, "effect": "NoSchedule"}]},
         "status": {"capacity": room, "allocatable": room},
     }
+
+
+def is_taken_for_ready(node: Object | None) -> bool:
+    """Whether the controller has taken the taint away that every new node begins with."""
+    return node is not None and [taint["key"] for taint in node["spec"].get("taints", ())] == ["mailtls.dev/test"]
 
 
 def spread_to(node: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from mailtls.probe.target import Port
+from mailtls.reasons.quoting import printable
 
 
 class WorkloadKind(StrEnum):
@@ -22,6 +24,10 @@ class UpdateStrategy(StrEnum):
     RESTART = "Restart"
     EVICT = "Evict"
     NONE = "None"
+
+
+LONGEST_COMMAND: Final = 80
+"""Characters of a reload command that messages show."""
 
 
 class SignalName(StrEnum):
@@ -56,6 +62,14 @@ class Daemon:
     command: tuple[str, ...] = ()
     container: str | None = None
     signal: Signal | None = None
+
+    @property
+    def reload_words(self) -> str:
+        """What reloads it, for messages: a script that is longer than a line says less than its name."""
+        if self.signal is not None:
+            return str(self.signal)
+        line = printable(" ".join(self.command))
+        return f"`{line}`" if len(line) <= LONGEST_COMMAND else f"the reload command of {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

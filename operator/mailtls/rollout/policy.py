@@ -13,7 +13,6 @@ from mailtls.context import Context
 from mailtls.kube.mounts import KEPT_SINCE_START
 from mailtls.kube.workload import WorkloadState
 from mailtls.probe.target import Endpoint
-from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.evict import evicted_pods_are_unproven, is_evicting, pod_is_older
 from mailtls.rollout.permission import held_back
@@ -154,7 +153,7 @@ def _leaving(state: WorkloadState) -> str:
 
 
 def _reloading(daemon: Daemon) -> str:
-    return f"sends {daemon.signal}" if daemon.signal else f"runs `{shorten(printable(' '.join(daemon.command)))}`"
+    return f"{'sends' if daemon.signal else 'runs'} {daemon.reload_words}"
 
 
 def on_its_way(step: RollStep) -> str:

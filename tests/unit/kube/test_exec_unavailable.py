@@ -72,7 +72,7 @@ def test_slow_reload_says_what_it_waits_for_while_it_lasts() -> None:
     assert [each["reason"] for each in said] == ["RollingOut", "RollingOut"]
     for pod, told in zip(("postfix-0", "postfix-1"), said, strict=True):
         assert f"container postfix of pod {pod}" in told["message"]
-        assert "then runs `" in told["message"]
+        assert "then runs " in told["message"]
     assert passes.condition("RolledOut")["status"] == "True"
 
 
