@@ -1,6 +1,5 @@
 """How each real server takes a new certificate: by itself, by its preset's command, or by a restart alone."""
 
-import os
 import signal
 import time
 from dataclasses import replace
@@ -127,7 +126,8 @@ def test_sendmail_started_by_its_short_name_ends_on_hup() -> None:
         replace(SENDMAIL, command=(shell, option, script.replace("/usr/sbin/", ""))), stock.STORED
     ) as container:
         await_served(container, PRESETS[Software.SENDMAIL].ports, stock.STORED)
-        container.execute(PRESETS[Software.SENDMAIL].reload)
+        assert PRESETS[Software.SENDMAIL].reload == ("sh", "-c", "kill -HUP 1")
+        container.signal(signal.SIGHUP)
         container.process.wait(START_PATIENCE)
 
 
@@ -144,5 +144,5 @@ def test_maddy_ends_on_hup() -> None:
     """So its preset sends another signal than most."""
     with contained(MADDY, stock.STORED) as container:
         await_served(container, PRESETS[Software.MADDY].ports, stock.STORED)
-        os.kill(container.pid, signal.SIGHUP)  # from outside: a command inside ends with the server
+        container.signal(signal.SIGHUP)
         container.process.wait(START_PATIENCE)

@@ -3,7 +3,9 @@
 So the ports are the server's usual ones, and a preset's command runs as `kubectl exec` runs it: word for word.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -100,6 +102,10 @@ class Container:
         done = subprocess.run((*enter, *command), check=False, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}{self.log()}"
         return done.stdout
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server from outside: a command inside would end with a server that ends."""
+        os.kill(self.pid, number)
 
     def probe(self, ports: tuple[Port, ...]) -> tuple[Endpoint, ...]:
         """Probe the ports from within the container's network."""

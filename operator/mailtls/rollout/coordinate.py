@@ -34,7 +34,7 @@ def request_turn(context: Context, now: datetime) -> RequestTurn | None:
 
 
 def end_turn(context: Context, now: datetime) -> EndTurn | None:
-    """As soon as there is nothing left to be done, or nothing that may be done now."""
+    """As soon as no step is left, or none that may be taken now."""
     turn = context.rollout.turn
     return EndTurn() if turn is not None and turn.is_granted and not _wants_turn(context, now) else None
 
