@@ -93,7 +93,7 @@ fuzz: $(READY) ## Fuzz all that reads a stranger's bytes, led by coverage (FUZZ_
 
 .PHONY: functional
 functional: $(READY) tools ## Tests against real programs (Pebble, BIND, Postfix) without a cluster
-	$(PYTEST) -q -n $(JOBS) -m "not cluster" tests/functional
+	PYTHONPATH=operator:tests $(PYTEST) -q -n $(JOBS) -m "not cluster" tests/functional
 
 .PHONY: contracts
 contracts: $(READY) tools ## CRD, chart, alert rules, documentation and generated files against each other
