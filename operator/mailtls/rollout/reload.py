@@ -8,7 +8,7 @@ from threading import Event
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailtls.api.resource import certificate_annotation
-from mailtls.api.workload import LONGEST_COMMAND, Daemon
+from mailtls.api.workload import Daemon
 from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
 from mailtls.kube.mounts import sub_path_mount
 from mailtls.kube.workload import PodState, Reader
@@ -246,7 +246,7 @@ class _Visit:
 
     def _named(self, daemon: Daemon, container: str) -> str:
         """Write what is run, for whom and where."""
-        whose = "" if daemon.signal or len(" ".join(daemon.command)) > LONGEST_COMMAND else f" of {daemon.name}"
+        whose = f" of {daemon.name}" if daemon.reload_words.startswith("`") else ""
         where = f"{'from' if daemon.signal else 'in'} container {container} of pod {self.pod.name}"
         return f"{daemon.reload_words}{whose} {where}"
 

@@ -1,11 +1,12 @@
 """A server is signalled by its process' name: real processes and shells, and what is said where it fails."""
 
+import os
 import secrets
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -40,6 +41,12 @@ def program(tmp_path: Path) -> str:
     return str(path)
 
 
+def _end_session(leader: int) -> None:
+    """End a process with those that it has started, which outlive it otherwise."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start a process and wait for its first line; all are ended with the test."""
@@ -48,7 +55,7 @@ def start() -> Iterator[Start]:
         def started(*command: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
             stack.callback(process.wait)
-            stack.callback(process.kill)
+            stack.callback(_end_session, process.pid)
             assert process.stdout is not None
             process.stdout.readline()
             return process
