@@ -11,9 +11,11 @@ import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from e2e.elsewhere import define
+from testbed.api import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 GROUP = "external-secrets.io"
 RESOURCE = f"externalsecrets.{GROUP}"
+_CHANGED_MEANWHILE = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
+"""Where the next pass of the controller looks again."""
 _MARKS = f"reconcile.{GROUP}"
 
 
@@ -45,7 +49,10 @@ class ExternalSecret:
 
     def sync(self, issued: Issued | None = None) -> None:
         """Write what the store has now; None: the pair that was there."""
-        itself, found = self.sandbox.get(RESOURCE, self.name), self.sandbox.find("secrets", self.target)
+        self._write(self.sandbox.get(RESOURCE, self.name), issued)
+
+    def _write(self, itself: Object, issued: Issued | None) -> None:
+        found = self.sandbox.find("secrets", self.target)
         secret = found or {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.target}}
         if issued is not None:
             data = {"tls.crt": issued.chain.encode(), "tls.key": issued.key.encode()}
@@ -55,15 +62,20 @@ class ExternalSecret:
         self._mark(secret["metadata"], itself)
         path = f"/api/v1/namespaces/{self.sandbox.name}/secrets"
         method, place = ("PUT", f"{path}/{self.target}") if found else ("POST", path)
-        self.sandbox.api.request(method, place, body=secret, fieldManager=f"externalsecrets.{GROUP}/{self.name}")
+        try:
+            self.sandbox.api.request(method, place, body=secret, fieldManager=f"externalsecrets.{GROUP}/{self.name}")
+        except Refused as refusal:
+            if issued is not None or refusal.code not in _CHANGED_MEANWHILE:
+                raise
 
     def follow_policy_while(self, act: Callable[[], Any]) -> None:
         """Go on reconciling, as the controller does, while somebody acts on the ExternalSecret."""
         with ThreadPoolExecutor(1) as pool:
             acting = pool.submit(act)
             while not acting.done():
-                if self.sandbox.find(RESOURCE, self.name) is not None:
-                    self.sync()
+                itself = self.sandbox.find(RESOURCE, self.name)
+                if itself is not None:
+                    self._write(itself, None)
                 time.sleep(0.1)
             acting.result()
 
