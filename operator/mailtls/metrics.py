@@ -1,18 +1,68 @@
 """What Prometheus scrapes: how the operator itself is doing, besides the metrics of its resources."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from mailtls import __version__
 from mailtls.net import backoff
 from mailtls.resource_metrics import ResourceMetrics
 
 _MINUTES: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_PROBE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 _RECONCILE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
+
+
+class Budget(Protocol):
+    """How many orders an account may place in all, how many of them at once now, and how many resources wait."""
+
+    @property
+    def limit(self) -> int: ...  # noqa: D102 - said above
+    @property
+    def left(self) -> int: ...  # noqa: D102
+    @property
+    def waiting(self) -> int: ...  # noqa: D102
+
+
+Budgets = Callable[[], Mapping[tuple[str, str], Budget]]
+
+
+class _Budgets(Collector):
+    """The order limits of accounts, read at each scrape: accounts come and go without a word."""
+
+    def __init__(self) -> None:
+        self.read: Budgets = dict
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Make the present series."""
+        labels = ("namespace", "server")
+        limit = GaugeMetricFamily("mailtls_order_budget_limit", "Orders that the CA takes at once.", labels=labels)
+        left = GaugeMetricFamily(
+            "mailtls_order_budget_remaining", "Orders that may be placed now without waiting.", labels=labels
+        )
+        waiting = GaugeMetricFamily(
+            "mailtls_order_budget_waiting", "Resources that wait until the CA takes more orders.", labels=labels
+        )
+        for place, budget in self.read().items():
+            limit.add_metric(place, budget.limit)
+            left.add_metric(place, budget.left)
+            waiting.add_metric(place, budget.waiting)
+        yield from (limit, left, waiting)
 
 
 class Metrics(ResourceMetrics):
@@ -22,7 +72,11 @@ class Metrics(ResourceMetrics):
         self.registry = CollectorRegistry()
         super().__init__(self.registry, Lock())
         self._skew_of: dict[str, None] = {}
+        self._budgets = _Budgets()
         self._declare_operator()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self.registry.register(self._budgets)
 
     def _declare_operator(self) -> None:
         self._orders = self._counter("mailtls_orders_total", "Orders that came to an end.", "outcome")
@@ -34,6 +88,13 @@ class Metrics(ResourceMetrics):
             "mailtls_rollout_duration_seconds",
             "From the first pod reloaded or restarted to the last one verified.",
             _MINUTES,
+        )
+        self._verification_seconds = Histogram(
+            "mailtls_verification_duration_seconds",
+            "How long a probe of all ports of a resource's pods took.",
+            ["depth"],
+            buckets=_PROBE_SECONDS,
+            registry=self.registry,
         )
         self._rollbacks = self._counter(
             "mailtls_rollbacks_total", "Certificates that the one before took the place of again.", "cause"
@@ -65,6 +126,10 @@ class Metrics(ResourceMetrics):
         self._queued = self._gauge(
             "mailtls_rollouts_waiting", "Resources that wait until fewer others roll out (rollout.maxConcurrent)."
         )
+        self._rolling = self._gauge("mailtls_rollouts_running", "Resources that roll out now.")
+        self._most_rolling = self._gauge(
+            "mailtls_rollouts_limit", "How many may do so at once (rollout.maxConcurrent); +Inf without a limit."
+        )
         self._reconciles = self._histogram(
             "mailtls_reconcile_duration_seconds", "How long reconciles of one resource took.", _RECONCILE_SECONDS
         )
@@ -83,6 +148,10 @@ class Metrics(ResourceMetrics):
         self._rollouts.labels(outcome).inc()
         if seconds is not None:
             self._rollout_seconds.observe(seconds)
+
+    def verified(self, depth: str, seconds: float) -> None:
+        """Note how long it took to probe all ports of a resource's pods."""
+        self._verification_seconds.labels(depth).observe(seconds)
 
     def rolled_back(self, cause: str) -> None:
         """Count a rollback: because of a `failure` in a pod, or by `request`."""
@@ -128,9 +197,17 @@ class Metrics(ResourceMetrics):
         """Ask `waiting` at each scrape how many resources wait for a place in a bulkhead."""
         self._in_line.set_function(lambda: float(waiting()))
 
-    def watch_rollouts(self, waiting: Callable[[], int]) -> None:
-        """Ask `waiting` at each scrape how many resources wait for their turn to roll out."""
+    def watch_rollouts(
+        self, waiting: Callable[[], int], running: Callable[[], int] = lambda: 0, most: int | None = None
+    ) -> None:
+        """Read at each scrape how many resources wait for their turn to roll out, and how many have one of `most`."""
         self._queued.set_function(lambda: float(waiting()))
+        self._rolling.set_function(lambda: float(running()))
+        self._most_rolling.set(inf if most is None else most)
+
+    def watch_budgets(self, read: Budgets) -> None:
+        """Read at each scrape what is left of the CAs' order limits, by namespace of the account and ACME server."""
+        self._budgets.read = read
 
     def watch_leader(self, is_leading: Callable[[], bool]) -> None:
         """Ask at each scrape whether this replica leads."""

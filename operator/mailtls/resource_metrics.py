@@ -91,6 +91,11 @@ class ResourceMetrics:
         self._condition_info = self._series(
             "mailtls_status_condition_info", "1 for the present reason of a condition.", "type", "reason"
         )
+        self._condition_warning = self._series(
+            "mailtls_status_condition_warning",
+            "1 for each reason that a condition's message warns of, beside the reason that it has.",
+            *("type", "reason"),
+        )
         self._domain = self._series(
             "mailtls_domain_finding",
             "1 for each reason found at the last look at what a mail domain publishes.",
@@ -148,10 +153,14 @@ class ResourceMetrics:
         """Note the resource's conditions as they are now."""
         statuses: dict[Labels, float] = {}
         reasons: dict[Labels, float] = {}
+        warnings: dict[Labels, float] = {}
         for each in conditions:
             statuses |= {(str(each.type), str(status)): float(status is each.status) for status in Truth}
             reasons[str(each.type), str(each.reason)] = 1.0
-        self._set(key, (self._condition, statuses), (self._condition_info, reasons))
+            warnings |= {(str(each.type), str(found.reason)): 1.0 for found in each.warnings}
+        self._set(
+            key, (self._condition, statuses), (self._condition_info, reasons), (self._condition_warning, warnings)
+        )
 
     def domains(self, key: Key, reports: Sequence[DomainReport]) -> None:
         """Note what was found about the resource's mail domains: those that are not among `reports` are gone."""

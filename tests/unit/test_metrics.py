@@ -202,6 +202,26 @@ def test_each_status_of_a_condition_is_a_series_and_its_reason_another() -> None
     assert samples(metrics, "mailtls_status_condition_info") == {("mx", "Ready", "Ready"): 1}
 
 
+def test_what_a_condition_warns_of_is_a_series_until_it_is_over() -> None:
+    """A condition that is True for one reason may warn of others; the status has them in its message only."""
+    metrics = Metrics()
+    late = Finding(Reason.DNS_UNREACHABLE, "No DNS.")
+    good = Condition(ConditionType.ISSUED, Truth.TRUE, Reason.ISSUED, "It is valid.", NOW, 1)
+    metrics.conditions(KEY, [replace(good, warnings=(late, late))])
+    assert samples(metrics, "mailtls_status_condition_warning") == {("mx", "DnsUnreachable", "Issued"): 1}
+    metrics.conditions(KEY, [good])
+    assert samples(metrics, "mailtls_status_condition_warning") == {}
+
+
+def test_the_process_and_its_garbage_collector_are_measured() -> None:
+    """What every Python program shows to Prometheus: memory, CPU, open files, and collections by generation."""
+    metrics = Metrics()
+    (memory,) = samples(metrics, "process_resident_memory_bytes").values()
+    assert memory > 1_000_000
+    assert set(samples(metrics, "python_gc_collections_total")) == {("0",), ("1",), ("2",)}
+    assert samples(metrics, "process_open_fds")
+
+
 def test_findings_about_domains_go_with_the_fault_and_with_the_domain() -> None:
     """One series for each reason, however often it was found, and none of what was mended."""
     metrics = Metrics()
@@ -247,6 +267,8 @@ def test_the_operators_own_metrics_count() -> None:
     metrics.acme_request("newOrder", 201)
     metrics.written("merge")
     metrics.watch_line(lambda: 3)
+    metrics.watch_rollouts(lambda: 4, lambda: 2, 2)
+    metrics.verified("Full", 0.3)
     metrics.reconciled(0.2)
     depth[0] = 5
     assert samples(metrics, "mailtls_workqueue_depth") == {(): 5}
@@ -254,6 +276,9 @@ def test_the_operators_own_metrics_count() -> None:
     assert samples(metrics, "mailtls_workers_stuck") == {(): 1}
     assert samples(metrics, "mailtls_bulkhead_waiting") == {(): 3}
     assert samples(metrics, "mailtls_leader") == {(): 1}
+    assert samples(metrics, "mailtls_rollouts_waiting") == {(): 4}
+    assert samples(metrics, "mailtls_rollouts_running") == samples(metrics, "mailtls_rollouts_limit") == {(): 2}
+    assert samples(metrics, "mailtls_verification_duration_seconds_count") == {("Full",): 1}
     assert samples(metrics, "mailtls_orders_total") == {("issued",): 1, ("failed",): 1}
     assert samples(metrics, "mailtls_order_duration_seconds_count") == {(): 1}
     assert samples(metrics, "mailtls_rollouts_total") == {("succeeded",): 1}

@@ -1,6 +1,6 @@
 """The status of a resource: what decisions read of it again, and the whole of what is reported."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -35,7 +35,10 @@ class Truth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition; `transitioned_at` moves only when `status` flips."""
+    """One condition; `transitioned_at` moves only when `status` flips.
+
+    `warnings` are for the metrics: the status has them in `message` only.
+    """
 
     type: ConditionType
     status: Truth
@@ -43,6 +46,7 @@ class Condition:
     message: str
     transitioned_at: datetime
     observed_generation: int
+    warnings: tuple[Finding, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +219,12 @@ class Verdict:
     status: Truth
     reason: Reason
     message: str
+    warnings: tuple[Finding, ...] = ()
 
     @classmethod
-    def true(cls, reason: Reason, message: str) -> Self:
-        """Say that all is well."""
-        return cls(Truth.TRUE, reason, message)
+    def true(cls, reason: Reason, message: str, warnings: Iterable[Finding] = ()) -> Self:
+        """Say that all is well, and what `message` warns of all the same."""
+        return cls(Truth.TRUE, reason, message, tuple(warnings))
 
     @classmethod
     def false(cls, finding: Finding) -> Self:

@@ -107,6 +107,7 @@ def closing(parts: Parts) -> Closing:
 def build(parts: Parts) -> Work:
     """Return what the process does once it leads; raises `InvalidSettings`."""
     made = compose(parts)
+    parts.metrics.watch_budgets(made.accounts.budgets)
     return Work(
         begin=lambda: _begin(parts, made.secrets),
         withdraw=lambda cluster: _withdraw(parts, cluster),
@@ -143,7 +144,7 @@ class Controller:
         metrics.watch_queue(self.queue.depth, self.queue.oldest)
         metrics.watch_workers(self.work.late)
         metrics.watch_line(bulkheads.waiting)
-        metrics.watch_rollouts(coordinator.waiting)
+        metrics.watch_rollouts(coordinator.waiting, coordinator.at_work, coordinator.most)
         metrics.watch_leader(parts.leadership.is_leading)
 
     def restore(self, resources: list[Json]) -> None:

@@ -34,7 +34,9 @@ def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:
 
 def _beside(warning: Finding | None, said: Verdict) -> Verdict:
     """Add a warning that changes nothing of what is said."""
-    return replace(said, message=f"{said.message} {warning.message}") if warning else said
+    if warning is None:
+        return said
+    return replace(said, message=f"{said.message} {warning.message}", warnings=(*said.warnings, warning))
 
 
 def _as_it_was(kind: ConditionType, said: Verdict, before: Status) -> Verdict:
@@ -89,4 +91,4 @@ def _in_order(*found: Condition) -> tuple[Condition, ...]:
 def _condition(kind: ConditionType, said: Verdict, before: Status, generation: int, now: datetime) -> Condition:
     old = before.condition(kind)
     since = old.transitioned_at if old is not None and old.status is said.status else now
-    return Condition(kind, said.status, said.reason, said.message, since, generation)
+    return Condition(kind, said.status, said.reason, said.message, since, generation, said.warnings)

@@ -19,4 +19,6 @@ def from_elsewhere(context: Context, now: datetime) -> Verdict:
     until = f"Certificate {certificate.serial_number}, written by {source.words}, is valid until"
     message = f"{until} {format_minute(certificate.not_after)}."
     late = lateness(certificate, source, context.desired, now)
-    return Verdict.true(late.reason, f"{message} {late.message}") if late else Verdict.true(Reason.ISSUED, message)
+    if late is not None:
+        return Verdict.true(late.reason, f"{message} {late.message}", (late,))
+    return Verdict.true(Reason.ISSUED, message)

@@ -31,8 +31,9 @@ def _ordered(context: Context, now: datetime) -> Verdict:
     if certificate is not None and is_wanted and usable(context, now):
         until = f"Certificate {certificate.serial_number} is valid until {format_minute(certificate.not_after)}."
         words = [until, _renewal_trouble(context, trouble) if due else _hold(context, now)]
-        words += [held_by_its_age(context, now), _warnings(context)]
-        return Verdict.true(Reason.ISSUED, " ".join(filter(None, words)))
+        words += [held_by_its_age(context, now), *(warning.message for warning in warnings(context))]
+        failing = (trouble,) if due and trouble else ()
+        return Verdict.true(Reason.ISSUED, " ".join(filter(None, words)), (*warnings(context), *failing))
     if (expired := stored_is_expired(context, now)) is not None:
         after = SUSPENDED if context.desired.suspend else _renewal_trouble(context, trouble)
         return Verdict.false(Finding(expired.reason, f"{expired.message} {after}"))
@@ -41,10 +42,6 @@ def _ordered(context: Context, now: datetime) -> Verdict:
     if context.desired.suspend:
         return Verdict.false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
     return Verdict.false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(context)}".strip()))
-
-
-def _warnings(context: Context) -> str:
-    return " ".join(warning.message for warning in warnings(context))
 
 
 def _at_work(context: Context) -> str:

@@ -47,7 +47,7 @@ def _how_far(context: Context, now: datetime) -> Verdict:
     if isinstance(step, RolledOut):
         failure = (advice(context),) if failure_of(context, now) else ()
         said = ("Every pod has the certificate.", *(note.message for note in step.notes), *failure)
-        return Verdict.true(Reason.ROLLED_OUT, " ".join(said))
+        return Verdict.true(Reason.ROLLED_OUT, " ".join(said), step.notes)
     trouble = step.finding if isinstance(step, WaitForPods | Held | RolloutFailed) else None
     trouble = context.rollout.failure.finding if context.rollout.failure else trouble
     if trouble is not None and trouble.reason is Reason.CANARY_FAILED:

@@ -52,6 +52,16 @@ class Coordinator:
         with self._lock:
             return self._turns.waiting()
 
+    def at_work(self) -> int:
+        """Return how many roll out."""
+        with self._lock:
+            return self._turns.at_work()
+
+    @property
+    def most(self) -> int | None:
+        """How many may roll out at once; None: as many as like."""
+        return self._turns.most
+
     @contextmanager
     def reconciling(self, key: Key) -> Iterator[None]:
         """Take back what a resource has and did not ask for in its reconcile, or could not use."""

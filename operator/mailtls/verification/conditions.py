@@ -64,7 +64,8 @@ def _proven(context: Context, total: int, *, is_held: bool) -> Verdict:
     if are_awaited(context) and not is_held:
         message = "The pods serve it; Services and the public name are asked once every pod has the certificate."
         return Verdict(Truth.UNKNOWN, Reason.PROBING, message)
-    return Verdict.true(Reason.VERIFIED, " ".join((_good(context, total), *_remarks(context))))
+    message = " ".join((_good(context, total), *_remarks(context)))
+    return Verdict.true(Reason.VERIFIED, message, differences(_alike(context)))
 
 
 def _good(context: Context, total: int) -> str:
@@ -80,8 +81,12 @@ def _remarks(context: Context) -> Iterator[str]:
     blocked = next((endpoint for endpoint in verification.endpoints if endpoint.is_blocked), None)
     if blocked is not None:
         yield f"{blocked.target.where}: {blocked.findings[0].reason}: {blocked.findings[0].message}"
-    alike = (endpoint for endpoint in verification.endpoints if not _waits(endpoint))
-    yield from (found.message for found in (*differences(alike)[:1], *_trials(verification.endpoints)[:1]))
+    found = (*differences(_alike(context))[:1], *_trials(verification.endpoints)[:1])
+    yield from (each.message for each in found)
+
+
+def _alike(context: Context) -> Iterator[Endpoint]:
+    return (endpoint for endpoint in context.verification.endpoints if not _waits(endpoint))
 
 
 def _trials(endpoints: Iterable[Endpoint]) -> list[Finding]:

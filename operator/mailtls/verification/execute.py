@@ -57,6 +57,7 @@ class Probing(Executor):
         """Ask the pods; a sweep of all targets also moves the time of the next one."""
         for backoff in retried(context, step.targets):
             self.metrics.retried(backoff.kind)
+        begun = self.clock.now()
         probed, context = self._probed(context, step)
         if step.depth is not Depth.DEEP:
             probed = with_deep_findings(probed, context.verification.endpoints)
@@ -64,6 +65,7 @@ class Probing(Executor):
         if not set(targets(context.snapshot.workloads or (), context.desired.server_name)) <= set(step.targets):
             return context
         now = self.clock.now()
+        self.metrics.verified(str(step.depth), (now - begun).total_seconds())
         # Without what was aside, too: whoever misses a sweep is probed when back.
         return without_routes(context).with_verification(
             probed_at=now,

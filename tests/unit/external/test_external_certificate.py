@@ -212,6 +212,8 @@ def test_late_issuer_is_said_while_the_certificate_serves(world: FromElsewhere) 
     assert "kubectl describe certificate mx-cert" in world.whole.condition("Issued")["message"]
     assert world.reason("Ready") == ("True", "Ready")
     assert [each["type"] for each in world.whole.events() if each["reason"] == "RenewalMissing"] == ["Warning"]
+    warned = 'mailtls_status_condition_warning{name="mx",namespace="mail",reason="RenewalMissing",type="Issued"} 1.0'
+    assert warned in world.whole.metrics.text().decode()
 
 
 def test_same_secret_is_examined_once(world: FromElsewhere) -> None:

@@ -421,8 +421,9 @@ def test_ways_that_differ_among_themselves_are_named_as_what_they_are() -> None:
         replace(each, tls_version="TLSv1.2") if each.target.where == PUBLIC_6 else each
         for each in have.verification.endpoints
     ]
-    message = look.verified(have.with_verification(endpoints=tuple(odd))).message
-    assert f"{HOST} port 25: what should be equal differs in TLS version" in message
+    verdict = look.verified(have.with_verification(endpoints=tuple(odd)))
+    assert f"{HOST} port 25: what should be equal differs in TLS version" in verdict.message
+    assert [each.reason for each in verdict.warnings] == [Reason.PODS_INCONSISTENT]
 
 
 def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:

@@ -13,6 +13,7 @@ from mailtls.controller.status_writer import Reporter
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.verification.execute import Probing
 
 PLACES = (
     "mailtls_endpoint_probe_success",
@@ -28,10 +29,12 @@ class Servers:
 
     def __init__(self, clock: WallClock) -> None:
         self.clock, self.expires_at = clock, clock.now() + timedelta(days=9999)
+        self.takes = timedelta()
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Find what a probe would, with one address for each pod."""
         del depth
+        self.clock.advance(self.takes)
         now = self.clock.now()
         late = (Finding(Reason.CERTIFICATE_EXPIRED, "It expired."),) if self.expires_at < now else ()
         return [
@@ -97,6 +100,37 @@ def test_series_outlive_the_expiry_and_say_it() -> None:
     }
     for name in ("mailtls_certificate_not_after_timestamp_seconds", "mailtls_served_not_after_timestamp_seconds"):
         assert watched.series(name, "name") == {("mx",)}
+
+
+def test_renewal_that_fails_while_the_certificate_is_good_is_a_warning_until_it_succeeds() -> None:
+    """Issued is True, so only the warning shows in a series that something is wrong, and what."""
+    watched = Watched()
+    watched.look()
+    assert watched.series("mailtls_status_condition_warning", "type") == set()
+    clock = watched.operator.clock
+    clock.advance(watched.operator.certificate.not_after - clock.now() - timedelta(hours=1))
+    watched.operator.attempts = Attempts(3, Reason.DNS_UNREACHABLE, "No DNS.", clock.now(), None, 1, None)
+    watched.look()
+    assert watched.values("mailtls_status_condition", "type", "status")["Issued", "True"] == 1
+    assert watched.series("mailtls_status_condition_warning", "type", "reason") == {("Issued", "DnsUnreachable")}
+    watched.reporter.forget(WANTED.key)
+    assert watched.series("mailtls_status_condition_warning", "type") == set()
+
+
+def test_how_long_a_probe_of_all_ports_takes_is_measured_by_depth() -> None:
+    """The quick probe of what was not known and the full one after it are counted apart, each with what it took."""
+    watched = Watched()
+    watched.servers.takes = timedelta(seconds=2)
+    watched.look()
+    taken = watched.operator.executors[Probing].metrics  # type: ignore[attr-defined]
+    families = text_string_to_metric_families(taken.text().decode())
+    seen = [each for family in families for each in family.samples]
+    name = "mailtls_verification_duration_seconds"
+    assert {each.labels["depth"]: each.value for each in seen if each.name == f"{name}_count"} == {
+        "Quick": 1,
+        "Full": 1,
+    }
+    assert all(each.value >= 2 for each in seen if each.name == f"{name}_sum")
 
 
 def test_series_of_a_pod_that_is_not_ready_stay_until_it_is_gone() -> None:

@@ -19,7 +19,7 @@ from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.account_secrets import AccountSecrets, Inputs, missing
 from mailtls.issuance.acme.breaker import Gates
 from mailtls.issuance.acme.network import ClockWatch, OnRequest, OnSkew
-from mailtls.issuance.acme.order_rate import KNOWN, Budget, OrderRateLimiter
+from mailtls.issuance.acme.order_rate import KNOWN, Budget, BudgetState, OrderRateLimiter
 from mailtls.issuance.acme.orders import Uses
 from mailtls.issuance.acme.problem import busy
 from mailtls.issuance.acme.session import Session
@@ -109,6 +109,20 @@ class Accounts:
         """How many accounts are held in memory."""
         with self._lock:
             return len(self._entries)
+
+    def budgets(self) -> Mapping[tuple[str, str], BudgetState]:
+        """Return what is left of the order limits, by namespace of the account and ACME server.
+
+        Servers without a limit are left out, so that no resource can name new ones.
+        """
+        with self._lock:
+            held = [(str(key[0] or ""), str(key[1]), entry.order_rate) for key, entry in self._entries.items()]
+        found: dict[tuple[str, str], BudgetState] = {}
+        for namespace, server, rate in held:
+            if (state := rate.state()) is not None:
+                before = found.get((namespace, server))
+                found[namespace, server] = state.with_another(before) if before else state
+        return found
 
     def release(self, acme: Acme, ticket: str) -> None:
         """Give back what an order held in its account's order rate limiter, as it will not be placed; asks nobody."""

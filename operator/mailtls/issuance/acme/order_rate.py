@@ -57,10 +57,29 @@ class Bucket:
         """Return the bucket with one token that was taken and not spent."""
         return self if self.full_at is None else replace(self, full_at=self.full_at - self.budget.pause)
 
+    def left(self, now: datetime) -> int:
+        """Return how many whole tokens there are."""
+        owed = max((self.full_at or now) - now - _ROUNDING, timedelta())
+        return max(0, self.budget.orders - -(-owed // self.budget.pause))
+
     def taken(self, now: datetime) -> tuple["Bucket", datetime]:
         """Take one token, perhaps of the future; return the bucket after it, and when the token is there."""
         full_at = max(self.full_at or now, now) + self.budget.pause
         return replace(self, full_at=full_at), max(now, full_at - self.budget.per)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """How many orders may be placed in all, how many of them at once now, and how many resources wait for more."""
+
+    limit: int
+    left: int
+    waiting: int
+
+    def with_another(self, other: "BudgetState") -> "BudgetState":
+        """Return what to show of two accounts: the one that has less left, and all who wait."""
+        fewer = min(self, other, key=lambda each: each.left)
+        return replace(fewer, waiting=self.waiting + other.waiting)
 
 
 # https://letsencrypt.org/docs/rate-limits: new orders of an account. Other CAs' limits are set by their users.
@@ -120,6 +139,15 @@ class OrderRateLimiter:
             self._drop(ticket)
             if self._granted.pop(ticket, None) is not None and self._bucket is not None:
                 self._bucket = self._bucket.given_back()
+
+    def state(self) -> "BudgetState | None":
+        """Return what is left of the budget now; None where there is none."""
+        now = self._now()
+        with self._lock:
+            if self._bucket is None:
+                return None
+            waiting = sum(map(len, self._waiting.values()))
+            return BudgetState(self._bucket.budget.orders, self._bucket.left(now), waiting)
 
     def _turn_at(self, ticket: str, namespace: str, now: datetime) -> datetime:
         with self._lock:

@@ -14,6 +14,7 @@ from fakes.cluster import FakeCluster
 from mailtls.api.spec import Acme, Key
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.accounts import MOST_ACCOUNTS, Accounts
+from mailtls.issuance.acme.order_rate import BudgetState
 from mailtls.issuance.acme.orders import Uses
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState, OrderState
@@ -61,6 +62,19 @@ def test_released_order_gives_its_token_back() -> None:
     accounts.release(acme, "ticket")
     accounts.release(_acme(1, "never-seen"), "ticket")
     assert (len(cluster.reads), dict(limiter.tickets)) == (reads, {})
+
+
+def test_budgets_of_limited_servers_are_shown_by_namespace() -> None:
+    """Of two accounts of a namespace the one with less left; a server without a limit makes no series."""
+    accounts = Accounts(FakeCluster(), "mailtls-system", WallClock(), lambda *_: None)
+    accounts.of(_acme(0, "mail")).order_rate.acquire("one", "mail")
+    accounts.of(_acme(1, "mail"))
+    accounts.of(_acme(0, ""))
+    accounts.of(Acme("https://ca.example/directory", "a@example.com", (), namespace="mail"))
+    assert accounts.budgets() == {
+        ("mail", _SERVER): BudgetState(limit=300, left=299, waiting=0),
+        ("", _SERVER): BudgetState(limit=300, left=300, waiting=0),
+    }
 
 
 def test_renewals_that_are_asked_for_of_thousands_of_resources_end_the_waits_once_each() -> None:

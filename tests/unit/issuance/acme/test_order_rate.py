@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from builders.stories import NOW
 from fakes.clock import WallClock
 from mailtls.api.reading.acme import SHORT_NAMES
-from mailtls.issuance.acme.order_rate import KNOWN, MOST_WAITING, Bucket, Budget, OrderRateLimiter, parse_budget
+from mailtls.issuance.acme.order_rate import (
+    KNOWN,
+    MOST_WAITING,
+    Bucket,
+    Budget,
+    BudgetState,
+    OrderRateLimiter,
+    parse_budget,
+)
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.reasons.reason import Reason
 
@@ -166,3 +174,32 @@ def test_who_does_not_come_back_loses_the_place() -> None:
     clock.advance(2 * HOUR)
     assert turn_of(limiter, "late", "mail") is None
     assert set(limiter.tickets) == {"0", "1", "late"}
+
+
+def test_state_counts_what_is_left_and_who_waits() -> None:
+    """Tokens that are taken are gone until they flow back, one after the other; nobody has less than none."""
+    clock = WallClock()
+    limiter = OrderRateLimiter(Budget(2, HOUR), clock.now)
+    assert limiter.state() == BudgetState(limit=2, left=2, waiting=0)
+    limiter.acquire("one", "mail")
+    assert limiter.state() == BudgetState(limit=2, left=1, waiting=0)
+    limiter.acquire("two", "mail")
+    for ticket in ("three", "four"):
+        with pytest.raises(AcmeProblem):
+            limiter.acquire(ticket, "mail")
+    assert limiter.state() == BudgetState(limit=2, left=0, waiting=2)
+    clock.advance(HOUR / 2)
+    assert limiter.state() == BudgetState(limit=2, left=1, waiting=2)
+    clock.advance(HOUR)
+    assert limiter.state() == BudgetState(limit=2, left=2, waiting=2)
+    assert OrderRateLimiter(None, clock.now).state() is None
+
+
+@given(st.integers(1, 20), st.integers(0, 30))
+def test_state_is_exact_for_every_number_of_orders(orders: int, placed: int) -> None:
+    """Thirds and sevenths of an hour are not whole microseconds, and no token is lost to that."""
+    clock = WallClock()
+    limiter = OrderRateLimiter(Budget(orders, HOUR), clock.now)
+    for ticket in range(min(placed, orders)):
+        limiter.acquire(f"{ticket}", "mail")
+    assert limiter.state() == BudgetState(orders, max(0, orders - placed), 0)
