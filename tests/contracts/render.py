@@ -1,8 +1,9 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-docs/reasons.md from `mailtls.reasons.explanations`, docs/chart-values.md from the chart's values.yaml, and the package
-has a copy of the CRD, by which preflight checks.
+charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reasons.md from
+`mailtls.reasons.explanations`, docs/chart-values.md from the chart's values.yaml, and the package has a copy of the
+CRD, by which preflight checks.
 """
 
 import os
@@ -122,9 +123,18 @@ def chart_values() -> str:
     return page((CHART / "values.yaml").read_text())
 
 
+def grafana() -> str:
+    """Return the dashboard."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from contracts.dashboard import dashboard  # noqa: PLC0415 - a script first finds it
+
+    return dashboard()
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "deploy/mailtls.yaml": manifest,
     "deploy/alerts.yaml": alerts,
+    "charts/mailtls/files/dashboard.json": grafana,
     "docs/reasons.md": reasons,
     "docs/chart-values.md": chart_values,
     "operator/mailtls/cli/preflight/mailservertls.yaml": definition,

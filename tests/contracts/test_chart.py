@@ -237,3 +237,13 @@ def test_every_threshold_of_the_values_reaches_the_rules() -> None:
     rule = render("--set", "metrics.prometheusRule.enabled=true", *changed)["PrometheusRule", "mailtls"]
     assert str(rule["spec"]).count("< 21 * 86400") == 2
     assert "${" not in str(rule["spec"])
+
+
+def test_dashboard_is_a_config_map_that_grafanas_sidecar_takes() -> None:
+    """Word for word the file, under the label that the sidecar looks for by default, and only where it is wanted."""
+    name = ("ConfigMap", "mailtls-dashboard")
+    assert name not in render()
+    made = render("--set", "metrics.dashboard.enabled=true,metrics.dashboard.namespace=grafana")[name]
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert made["metadata"]["namespace"] == "grafana"
+    assert made["data"] == {"mailtls.json": (ROOT / "charts/mailtls/files/dashboard.json").read_text()}

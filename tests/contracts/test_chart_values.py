@@ -74,7 +74,7 @@ TOGETHER: Final[Mapping[str, str]] = {
     **{
         each.name: f"{monitor}.enabled=true"
         for each in VALUES
-        for monitor in ("metrics.serviceMonitor", "metrics.podMonitor", "metrics.prometheusRule")
+        for monitor in ("metrics.serviceMonitor", "metrics.podMonitor", "metrics.prometheusRule", "metrics.dashboard")
         if each.name.startswith(f"{monitor}.") and not each.name.endswith(".enabled")
     },
 }

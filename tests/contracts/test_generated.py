@@ -26,6 +26,7 @@ def test_explanation_is_in_whole_sentences(reason: Reason) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "charts/mailtls/files/dashboard.json",
         "docs/reasons.md",
         "docs/chart-values.md",
         "deploy/alerts.yaml",

@@ -1,14 +1,17 @@
 """A real Prometheus on loopback, with the project's alert rules and no patience."""
 
 import json
+import math
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -61,6 +64,22 @@ class Prometheus:
                 pass  # it is still starting
             time.sleep(0.2)
         raise AssertionError(f"{metric} was not scraped")
+
+    def await_answer(self, expression: str, within: float = 60.0) -> list[tuple[dict[str, str], float]]:
+        """Wait until a query is answered with samples that are numbers; returns them, and fails on a faulty query."""
+        deadline, found = time.monotonic() + within, list[tuple[dict[str, str], float]]()
+        while time.monotonic() < deadline:
+            try:
+                result = self._get(f"/query?query={quote(expression)}")["result"]
+            except urllib.error.HTTPError as refused:
+                raise AssertionError(f"{expression}: {refused.read().decode()}") from None
+            except OSError:
+                result = []  # it is still starting
+            found = [(each["metric"], float(each["value"][1])) for each in result]
+            if found and not any(math.isnan(value) for _, value in found):
+                return found
+            time.sleep(0.2)
+        raise AssertionError(f"{expression} is answered with {found}")
 
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(self._url + path, timeout=5) as answer:
