@@ -73,13 +73,15 @@ POD: Final = Backoff("pod", 2 * _SECOND, 10 * _SECOND, factor=0.125)
 """Pods that a rollout waits for, by the time that it has."""
 WATCHED_POD: Final = Backoff("watched-pod", 2 * _SECOND, _MINUTE / 2, factor=0.125)
 """The same where an event comes when their state changes."""
-FILE: Final = Backoff("file", _SECOND / 5, 2 * _SECOND, factor=1.5)
-"""A mounted file that the kubelet is about to write, within one step."""
+FILE: Final = Backoff("file", _SECOND / 20, 2 * _SECOND, factor=1.5)
+"""A mounted file that the kubelet is about to write, within one step: a woken one takes a tenth of a second."""
+SERVER: Final = Backoff("server", _SECOND / 20, _SECOND / 2, factor=1.5)
+"""A server that was just reloaded and serves what it has for a moment longer, within one step."""
 LATE_FILE: Final = Backoff("late-file", 5 * _SECOND, 5 * _SECOND)
 """The same from step to step: the kubelet was woken, and takes its time."""
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, REFUSED_CERTIFICATE, EXEC, EVICTION, PROBE,
     REFUSED_PORT, RECONCILE, CONFLICT, API_REQUEST, LEADER,
 )  # fmt: skip
-ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, LATE_FILE)
+ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, SERVER, LATE_FILE)
 """What kopf begins again is not ours to count, and what is only waited for has not failed."""

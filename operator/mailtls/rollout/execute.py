@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
 from random import random
 from threading import Event
 from typing import Self
@@ -19,7 +20,7 @@ from mailtls.kube.interface import Cluster
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
-from mailtls.net.backoff import COUNTED, ROLLOUT
+from mailtls.net.backoff import COUNTED, ROLLOUT, SERVER
 from mailtls.probe.target import Endpoint, Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
@@ -45,7 +46,6 @@ from mailtls.verification.state import stands
 
 log = structlog.get_logger()
 SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload
-SETTLE_PAUSE = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +145,17 @@ class Rolling(Executor):
         return context.with_rollout(progress=progress.after(step, fault, self.clock.now()) if progress else None)
 
     def _settle(self, context: Context, step: ReloadPod) -> Context:
-        """Ask the pod until it serves the new certificate; what it says last is the evidence."""
+        """Probe the pod until it serves the new certificate; what was seen last is the evidence."""
         settle = settle_time(context.rollout.progress, step.pod) if context.rollout.progress else SETTLE
         deadline = self.clock.now() + min(settle, SETTLE)
-        while True:
+        for tries in count(1):
             context, probed = self._probed(context, step)
             served = all(each.served_sha256 == _wanted(context) for each in probed)
             if served or self._is_more_to_do(context) or self.clock.now() >= deadline:
-                return context
-            if self.stopping.wait(SETTLE_PAUSE):
-                return context
+                break
+            if self.stopping.wait(SERVER.after(tries).total_seconds()):
+                break
+        return context
 
     def _probed(self, context: Context, step: ReloadPod) -> tuple[Context, Sequence[Endpoint]]:
         every = targets(context.snapshot.workloads or (), context.desired.server_name)

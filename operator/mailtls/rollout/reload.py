@@ -66,8 +66,9 @@ def reload_pod(
     """
     visit = _Visit(cluster, namespace, step, wanted_sha256, secret_name, stopping)
     try:
-        refused = None if is_woken else visit.wake_kubelet()
-        return refused or visit.await_files(time.monotonic() + timeout) or visit.run_commands()
+        if not is_woken and (refused := visit.wake_kubelet()) is not None:
+            return refused
+        return visit.await_files(time.monotonic() + timeout) or visit.run_commands()
     except _ExecUnavailable as failure:
         message = f"No command can be run in pod {step.pod.name}: {printable(str(failure))}"
         return Finding(Reason.EXEC_UNAVAILABLE, message)
@@ -101,6 +102,7 @@ class _Visit:
                 self._annotate(value)
         except ApiError as error:
             return self._refused(error, "patch pods")
+        self._sleep(FILE.first.total_seconds())  # no kubelet is quicker, and each look is a command in the pod
         return None
 
     def _annotate(self, value: str | None) -> None:

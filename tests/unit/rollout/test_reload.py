@@ -97,6 +97,30 @@ def test_pod_is_woken_awaited_and_reloaded_in_this_order() -> None:
     ]
 
 
+class CountedWaits(threading.Event):
+    """Lets no time pass, and keeps what was waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Note the time."""
+        self.waits.append(timeout or 0.0)
+        return self.is_set()
+
+
+def test_file_is_looked_at_soon_after_its_kubelet_was_woken_and_then_ever_less_often() -> None:
+    """A kubelet takes a tenth of a second, and each look is a command in the pod."""
+    cluster, waits = FakeCluster(ALIVE, answer=shows(OLD_PEM, OLD_PEM, OLD_PEM, NEW_PEM)), CountedWaits()
+    step = ReloadPod(POSTFIX, POD)
+    assert reload_pod(cluster, "mail", step, NEW, secret_name="mx-tls", timeout=3, stopping=waits) is None
+    assert waits.waits == pytest.approx([0.05, 0.05, 0.075, 0.1125])
+    again = FakeCluster(ALIVE, answer=shows(NEW_PEM))
+    assert reload_pod(again, "mail", step, NEW, secret_name="mx-tls", timeout=3, stopping=waits, is_woken=True) is None
+    assert len(waits.waits) == 4
+
+
 DOVECOT = Daemon("dovecot", (), ("doveadm", "reload"))
 BOTH = replace(POSTFIX, daemons=(*POSTFIX.daemons, DOVECOT))
 WITH_DOVECOT = replace(POD, readers=(*POD.readers, Reader("dovecot", "/etc/tls/tls.crt")))

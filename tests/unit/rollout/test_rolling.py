@@ -106,6 +106,51 @@ def test_pod_is_probed_after_a_failed_reload_where_another_daemon_may_serve_the_
         assert [each.target.port.port for each in after.verification.endpoints] == probed
 
 
+class LateToServe(AllIsWell):
+    """A prober of a server that serves what it has for some probes more."""
+
+    def __init__(self, clock: WallClock, late: int) -> None:
+        super().__init__(clock)
+        self._late = late
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target with the old certificate first."""
+        self._late -= 1
+        every = super().probe(targets, expected, depth)
+        return [replace(each, served_sha256="0ld") for each in every] if self._late >= 0 else every
+
+
+class Waits(Event):
+    """Lets the clock run on instead of waiting, and keeps what was waited for."""
+
+    def __init__(self, clock: WallClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Note the time."""
+        self.waits.append(timeout or 0.0)
+        self.clock.advance(timedelta(seconds=timeout or 0.0))
+        return self.is_set()
+
+
+@pytest.mark.parametrize(("late", "waited"), [(0, []), (3, [0.05, 0.075, 0.1125])])
+def test_reloaded_server_is_probed_at_once_and_then_ever_less_often(late: int, waited: list[float]) -> None:
+    """Most serve the new certificate at their first connection; who takes longer is not kept busy."""
+    clock = WallClock()
+    stopping, pod = Waits(clock), replace(PODS[0], readers=(Reader("postfix"),))
+    state = WorkloadState(POSTFIX, pods=(pod,))
+    have = a_context(WANTED, workloads=(state,), secret=secret(certificate=certificate()))
+    progress = RollProgress(clock.now(), WANTED.rollout.timeout, acted_at={pod.uid: clock.now()})
+    have, step = have.with_rollout(progress=progress), ReloadPod(POSTFIX, pod)
+    made = rolling(FakeCluster(), clock)
+    made = replace(made, stopping=stopping, probing=replace(made.probing, prober=LateToServe(clock, late)))
+    context = made._settle(have, step)
+    assert stopping.waits == pytest.approx(waited)
+    assert {each.served_sha256 for each in context.verification.endpoints} == {certificate().sha256}
+
+
 def test_pod_that_vanished_between_two_sweeps_does_not_keep_the_pass_busy() -> None:
     """What is known of a pod that is gone must not make a sweep look incomplete for ever."""
     clock = WallClock()

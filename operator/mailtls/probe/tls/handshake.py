@@ -1,10 +1,12 @@
 """TLS as a client without I/O: bytes in, bytes out, the facts of the session, and the roots that it trusts."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -28,6 +30,7 @@ def staging_roots() -> tuple[x509.Certificate, ...]:
 # No codes of OpenSSL: the extra roots are no certificates, and there are no roots at all.
 UNREADABLE_ROOTS: Final = -1
 NO_ROOTS: Final = -2
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class TrustStore:
@@ -110,12 +113,38 @@ def _system_roots(now: datetime) -> crypto.X509Store:
     store = crypto.X509Store()
     store.set_time(now)
     file, folders = root_places()
-    if file is not None:
-        with suppress(crypto.Error):  # a file without certificates adds none
+    if file is not None and (found := _roots_in(file)) is not None:
+        for root in found:
+            store.add_cert(root)
+    elif file is not None:
+        with suppress(crypto.Error):
             store.load_locations(str(file))
     for folder in folders:  # looked up by hash when needed: no cost of parsing a hundred roots
         store.load_locations(None, str(folder))
     return store
+
+
+def _roots_in(file: Path) -> tuple[crypto.X509, ...] | None:
+    """Read the roots in a file, again only when it was changed: a hundred take longer than all else of a probe.
+
+    None: it holds more than certificates, which only OpenSSL's own reader understands.
+    """
+    try:
+        state = file.stat()
+        return _parsed(file, (state.st_mtime_ns, state.st_size, state.st_ino))
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=4)
+def _parsed(file: Path, _state: tuple[int, int, int]) -> tuple[crypto.X509, ...] | None:
+    found, pem = [], file.read_bytes()
+    if b"-----BEGIN TRUSTED CERTIFICATE" in pem:
+        return None
+    for each in _CERTIFICATE.findall(pem):
+        with suppress(crypto.Error):  # what is no certificate is no root
+            found.append(crypto.load_certificate(crypto.FILETYPE_PEM, each))
+    return tuple(found)
 
 
 RECORD_LIMIT: Final = 16384  # octets of plain text in one TLS record (RFC 8446 section 5.1)

@@ -212,3 +212,18 @@ def test_roots_are_not_read_before_a_chain_comes(monkeypatch: pytest.MonkeyPatch
     store = TrustStore(Authority().roots_pem, datetime.now(UTC), trusts_staging=True)
     with pytest.raises(AssertionError):
         store.verify((b"",), [])
+
+
+def test_roots_in_a_file_are_read_again_when_it_was_changed(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was taken out of it is trusted no longer, and what stands between its certificates adds none."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(places.file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    places.file.write_text(f"# a company\n{broken}{COMPANY.roots_pem}")
+    served = COMPANY.issue()
+    assert [verify(served).code for _ in range(2)] == [0, 0]
+    places.file.write_text(PUBLIC.roots_pem)
+    assert verify(served).code != 0
+    trusted = COMPANY.roots_pem.replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-")
+    places.file.write_text(trusted)
+    assert verify(served).code == 0
