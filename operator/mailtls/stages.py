@@ -10,14 +10,13 @@ from mailtls.domains.policy import CheckDomains, check_domains, domains_due_at
 from mailtls.external.decide import Examine, examine, examine_due_at
 from mailtls.external.execute import Examining
 from mailtls.issuance import decide as order
-from mailtls.issuance.adoption import AdoptSecret, adopt
+from mailtls.issuance.between_orders import Rechecking, Renewing
 from mailtls.issuance.execute import Issuing
 from mailtls.issuance.guard import RestoreSecret, SaveCopy, restore_secret, save_copy, stand_aside
 from mailtls.issuance.leftovers import Leftovers
-from mailtls.issuance.recheck import Rechecking
 from mailtls.issuance.references import RecheckDependencies, dependencies_due_at, recheck_dependencies
-from mailtls.issuance.renewal import Renewing
 from mailtls.issuance.restoring import Restoring
+from mailtls.issuance.storage import AdoptSecret, adopt
 from mailtls.rollout.coordinate import Coordinating, EndTurn, RequestTurn, end_turn, request_turn
 from mailtls.rollout.decide import ReadWorkloads, Roll, read_workloads, roll, roll_due_at, roll_retry_at
 from mailtls.rollout.execute import Rolling
@@ -26,8 +25,7 @@ from mailtls.rollout.rollback import RollBack, roll_back
 from mailtls.stage import AnyStage, Gate, Stage
 from mailtls.step import USUAL
 from mailtls.verification import decide as verification
-from mailtls.verification.execute import Probing
-from mailtls.verification.find_routes import RouteFinding
+from mailtls.verification.execute import Probing, RouteFinding
 
 STAGES: Final[tuple[AnyStage, ...]] = (
     Stage(order.CloseLeftovers, order.close_leftovers, Leftovers, Leftovers.close, order.leftovers_due_at),

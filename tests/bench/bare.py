@@ -19,7 +19,7 @@ from mailtls.controller.composition import Composition, compose, defaults_of
 from mailtls.controller.election import Leadership
 from mailtls.controller.parts import Parts
 from mailtls.controller.queue import WorkQueue
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key, signing_request
 from mailtls.issuance.order import (
     Action,
     Download,
@@ -89,7 +89,7 @@ class BareIssuing:
         """Go as far as the CA lets go on; what it has us wait for is the queue's."""
         journey = self._journeys[number]
         if journey.order is None:
-            journey.csr_der = keys.signing_request(keys.generate(PrivateKeyPolicy()), (journey.name,))
+            journey.csr_der = signing_request(new_key(PrivateKeyPolicy()), (journey.name,))
             journey.order = self._account.load(self._account.new_order((journey.name,)))
         while True:
             action = next_action(

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from mailtls.probe.facts import Phase, Reply, Stop
-from mailtls.probe.protocols.choice import Stage, dialog_for
 from mailtls.probe.protocols.dialog import Dialog
+from mailtls.probe.protocols.grammars import Stage, dialog_for
 from mailtls.probe.target import Port, Protocol, TlsMode, TlsPolicy
 
 NAME = "[192.0.2.1]"

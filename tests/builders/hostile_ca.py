@@ -15,10 +15,10 @@ from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailservers.certificates import Authority, Wanted
 from mailtls.api.spec import Acme, PrivateKeyPolicy
-from mailtls.issuance import keys
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.session import Identity, Session
+from mailtls.issuance.certificates import new_key
 from mailtls.net.addresses import AddressPolicy
 
 PROBLEM = "application/problem+json"
@@ -80,7 +80,7 @@ class HostileCa:
 
     def session(self, **options: Any) -> Session:
         """Talk to it as a new account."""
-        identity = Identity(self.directory_url, keys.generate(PrivateKeyPolicy()).pem)
+        identity = Identity(self.directory_url, new_key(PrivateKeyPolicy()).pem)
         return Session(identity, WallClock(), lambda *_: None, roots_pem=CA.roots_pem, **options)
 
     def account(self, **options: Any) -> Account:

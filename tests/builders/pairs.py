@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailtls.api.spec import PrivateKeyPolicy
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key, signing_request
 from mailtls.kube.snapshot import Staged
 from mailtls.pki import loading
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial, parse_chain
@@ -43,7 +43,7 @@ def self_signed(key: KeyMaterial, name: str = "mx.example.test") -> Certificate:
 
 def fresh(key: KeyMaterial | None = None) -> Staged:
     """A key that is about to be staged."""
-    key = key or keys.generate(PrivateKeyPolicy())
+    key = key or new_key(PrivateKeyPolicy())
     return Staged(
         spki_sha256=key.spki_sha256(),
         key_algorithm=KeyAlgorithm.ECDSA,
@@ -54,7 +54,7 @@ def fresh(key: KeyMaterial | None = None) -> Staged:
         is_open=True,
         staged_at=datetime.now(UTC),
         key=key,
-        csr_der=keys.signing_request(key, ["mx.example.test"]),
+        csr_der=signing_request(key, ["mx.example.test"]),
         resource_version="",
     )
 

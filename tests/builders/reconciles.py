@@ -15,8 +15,8 @@ from mailtls.api.spec import Desired, PrivateKeyPolicy
 from mailtls.api.status import Attempts, Schedule
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.controller.observe import Observer
-from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.certificates import new_key
 from mailtls.issuance.restoring import Restoring
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
@@ -46,7 +46,7 @@ class Operator:
     def __init__(self, clock: WallClock, servers: SupportsProbe, wanted: Desired = WANTED) -> None:
         self.cluster, self.clock, self.wanted = FakeCluster(), clock, wanted
         self.attempts: Attempts | None = None  # what is remembered of issuances that failed
-        key, secrets = keys.generate(PrivateKeyPolicy()), Secrets(self.cluster)
+        key, secrets = new_key(PrivateKeyPolicy()), Secrets(self.cluster)
         self.certificate = self_signed(key)
         secrets.keep_copy(wanted, secrets.store(wanted, self.certificate, key, ServingSecret(exists=False)), None)
         self.cluster.create("/apis/apps/v1/namespaces/mail/statefulsets", kube.workload())

@@ -18,7 +18,7 @@ from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.controller.composition import compose, defaults_of
 from mailtls.controller.election import Leadership
 from mailtls.controller.parts import Edges, Parts
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Executed
@@ -182,7 +182,7 @@ class WholeReconcile:
         self.cluster.create(PATH.rsplit("/", 1)[0], body)
 
     def _put_certificate(self) -> None:
-        key = keys.generate(PrivateKeyPolicy())
+        key = new_key(PrivateKeyPolicy())
         certificate = self_signed(key)
         desired = parse(self.cluster.objects[PATH], self.defaults)
         self.secrets.store(desired, certificate, key, ServingSecret(exists=False))

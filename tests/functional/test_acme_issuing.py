@@ -9,8 +9,8 @@ from cryptography import x509
 from functional.acme_issuing import Client, Issuance, csr_for, issue
 from functional.challenge_dns import ChallengeDns
 from functional.pebble import Options, Pebble, running_pebble
-from mailtls.issuance.acme.chain import ends_in
 from mailtls.issuance.acme.problem import AcmeProblem
+from mailtls.issuance.certificates import ends_in
 from mailtls.issuance.order import Fail, Present
 from mailtls.reasons.reason import Reason
 

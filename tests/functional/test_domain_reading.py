@@ -14,11 +14,10 @@ import mailtls.maildomain as library
 from functional.signed_zones import Child, resolving
 from mailservers.certificates import Authority, Served, Wanted
 from mailservers.policy_server import page, serving
-from mailtls.maildomain.checks.verdict import judge_domain
+from mailtls.maildomain.checks.verdict import describe_domain, judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.policy_fetch import PATH, PolicyFetcher
-from mailtls.maildomain.overview import describe_domain
 from mailtls.net.answer import Dnssec
 from mailtls.net.resolver import ResolverSettings
 from mailtls.reasons.reason import Finding, Reason, Severity

@@ -14,8 +14,8 @@ from functional.pebble import Options, Pebble, running_pebble
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.status import ConditionType
-from mailtls.issuance import keys
 from mailtls.issuance.acme.order_rate import Budget
+from mailtls.issuance.certificates import key_follows, new_key
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.net.effects import Interrupted
 from mailtls.pki.certificate import KeyAlgorithm, KeyMaterial
@@ -225,7 +225,7 @@ def test_missing_account_key_is_waited_for(core: Core) -> None:
     assert core.condition("Ready")["reason"] == "CredentialsMissing"
     assert delay is not None
     assert delay <= LONGEST_WAIT
-    core.put_secret("my-account", {"key.pem": keys.generate(PrivateKeyPolicy()).pem})
+    core.put_secret("my-account", {"key.pem": new_key(PrivateKeyPolicy()).pem})
     core.clock.advance(timedelta(minutes=2))
     core.run_until_ready()
 
@@ -359,7 +359,7 @@ def test_changed_key_policy_takes_the_place_of_an_order_that_waits(core: Core, p
     core.run_until_ready()
     served = core.secret()
     assert served is not None
-    assert keys.follows(KeyMaterial(served["tls.key"]), policy)
+    assert key_follows(KeyMaterial(served["tls.key"]), policy)
     assert len(core.status()["history"]) == 1
     assert core.pebble.orders_made() == before + 2
 

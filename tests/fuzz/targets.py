@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from mailtls.pki.served_certificate import read_served
-from mailtls.probe.protocols.choice import Stage, dialog_for
 from mailtls.probe.protocols.dialog import REPLY_LIMIT
+from mailtls.probe.protocols.grammars import Stage, dialog_for
 from mailtls.probe.target import Port, Protocol, TlsMode, TlsPolicy
 from mailtls.reasons.quoting import QUOTE_LIMIT
 

@@ -30,7 +30,7 @@ def explain(
     everything: Annotated[bool, typer.Option("--list", help="List all reasons.")] = False,
 ) -> None:
     """Say what a reason means, what users see of it, and what to do about it."""
-    from mailtls.cli.output.advice import explained, found, listed
+    from mailtls.cli.output.words import explained, found, listed
 
     if everything:
         typer.echo(listed(), nl=False)

@@ -16,7 +16,7 @@ commands = typer.Typer(no_args_is_help=True, help="Show how far a rollout is; pa
 @commands.command()
 def status(name: Name, *, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
     """Show the pods of each workload, and what the rollout waits for; exit with 1 unless every pod is proven."""
-    from mailtls.cli.output.rollout import is_done, rollout_story
+    from mailtls.cli.output.resources import is_done, rollout_story
 
     with connected(context, kubeconfig, namespace) as place:
         view = _find(place, name)
@@ -68,7 +68,7 @@ def approve(
 ) -> None:
     """Let the certificate that the first pods serve go on to the others; a later one needs an approval of its own."""
     from mailtls.api.resource import APPROVE
-    from mailtls.cli.output.rollout import to_approve
+    from mailtls.cli.output.resources import to_approve
 
     with connected(context, kubeconfig, namespace) as place:
         view = _find(place, name)

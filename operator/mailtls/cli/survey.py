@@ -10,11 +10,10 @@ from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain
 from mailtls.cli.targets import HOST_PORTS, MX_PORTS, Kind, Wanted
 from mailtls.domains.policy import served_at
 from mailtls.hostname import displayed
-from mailtls.maildomain.checks.verdict import is_tls_demanded, judge_domain
+from mailtls.maildomain.checks.verdict import describe_domain, is_tls_demanded, judge_domain
 from mailtls.maildomain.facts import DomainFacts
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.records import Lookup, by_resolver
-from mailtls.maildomain.overview import describe_domain
 from mailtls.net.addresses import FindAddresses, by_system, is_routable
 from mailtls.net.resolver import ResolverSettings
 from mailtls.probe.checks.comparison import not_offered, with_blocked_ports, with_differences, with_lonely_submission

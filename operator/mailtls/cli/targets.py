@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from mailtls.api.reading.ports import default_policy
+from mailtls.api.reading.probe import default_policy
 from mailtls.maildomain.name import InvalidName, address_of, domain_name
 from mailtls.probe.target import Port, Protocol, TlsMode
 from mailtls.reasons.quoting import quote

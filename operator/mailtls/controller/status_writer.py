@@ -24,9 +24,9 @@ from mailtls.issuance.storage import warnings
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
+from mailtls.rollout.conditions import summary
 from mailtls.rollout.going_back import with_proof
 from mailtls.rollout.policy import shared
-from mailtls.rollout.summary import summary
 from mailtls.times import Clock, parse_rfc3339
 from mailtls.verification.conditions import served, while_held
 from mailtls.verification.evidence import resting

@@ -1,14 +1,19 @@
-"""Decides when what somebody else wrote is examined: each version of the Secret once, and when time may change it."""
+"""Decides when what somebody else wrote is examined, and what the condition Issued says of it.
+
+Each version of the Secret is examined once, and again when time may change the verdict.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from mailtls.api.spec import Desired, Place
-from mailtls.api.status import Stored
+from mailtls.api.status import Stored, Verdict
 from mailtls.context import Context
-from mailtls.external.policy import late_at
+from mailtls.external.policy import late_at, lateness
+from mailtls.reasons.reason import Reason
 from mailtls.step import Step, objects_in
+from mailtls.times import format_minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +48,18 @@ def examine_due_at(context: Context, _now: datetime) -> Iterable[datetime | None
     if context.desired.is_external:
         yield context.external.again_at
         yield late_at(certificate, context.desired) if certificate is not None else None
+
+
+def from_elsewhere(context: Context, now: datetime) -> Verdict:
+    """True while what somebody else wrote may serve, even when its renewal is late."""
+    certificate, source = context.snapshot.secret.certificate, context.snapshot.secret.source
+    if context.external.refusal is not None:
+        return Verdict.false(context.external.refusal)
+    if certificate is None or context.external.examined_at is None:
+        return Verdict.pending("What is in the Secret was not checked yet.")
+    until = f"Certificate {certificate.serial_number}, written by {source.words}, is valid until"
+    message = f"{until} {format_minute(certificate.not_after)}."
+    late = lateness(certificate, source, context.desired, now)
+    if late is not None:
+        return Verdict.true(late.reason, f"{message} {late.message}", (late,))
+    return Verdict.true(Reason.ISSUED, message)

@@ -5,7 +5,7 @@ from typing import Final
 
 from mailtls.api.status import SUSPENDED, Verdict
 from mailtls.context import Context
-from mailtls.external.conditions import from_elsewhere
+from mailtls.external.decide import from_elsewhere
 from mailtls.issuance.guard import is_replaced, not_restored
 from mailtls.issuance.policy import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
 from mailtls.issuance.schedule import held_by_its_age

@@ -8,12 +8,12 @@ from typing import ClassVar, Final
 from mailtls.api.spec import Desired, Place
 from mailtls.context import Context
 from mailtls.issuance import order
-from mailtls.issuance.adoption import is_adopted
 from mailtls.issuance.guard import is_consumed
 from mailtls.issuance.order import Action, Fail, Present
 from mailtls.issuance.policy import fits, is_held_back, issuance_is_due, renewal_is_held, spoils_a_kept_key
 from mailtls.issuance.schedule import renewal_due_at
 from mailtls.issuance.solvers.policy import challenge_type_of, places_of_names
+from mailtls.issuance.storage import is_adopted
 from mailtls.kube.snapshot import Staged
 from mailtls.reasons.reason import Finding
 from mailtls.step import Deadline, Step, ca_of, objects_in

@@ -13,13 +13,13 @@ import structlog
 
 from mailtls.api.spec import Desired, RotationPolicy
 from mailtls.context import Context
-from mailtls.issuance import guard, keys
+from mailtls.issuance import guard
 from mailtls.issuance import storage as store
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.account_secrets import trusted_roots
 from mailtls.issuance.acme.accounts import Accounts
-from mailtls.issuance.acme.chain import is_anchored
 from mailtls.issuance.acme.problem import AcmeProblem, OrderGone
+from mailtls.issuance.certificates import is_anchored, key_follows, new_key, signing_request
 from mailtls.issuance.decide import (
     AdvanceOrder,
     CloseOrder,
@@ -105,7 +105,7 @@ class Issuing(Executor):
             is_open=True,
             staged_at=self.clock.now(),
             key=key,
-            csr_der=keys.signing_request(key, desired.dns_names, common_name=desired.acme.common_name),
+            csr_der=signing_request(key, desired.dns_names, common_name=desired.acme.common_name),
             resource_version=context.snapshot.staged.resource_version if context.snapshot.staged else "",
             replaces_sha256=context.snapshot.secret.certificate.sha256 if context.snapshot.secret.certificate else None,
         )
@@ -269,10 +269,10 @@ def _next_key(context: Context) -> KeyMaterial:
     if (
         desired.private_key.rotation_policy is RotationPolicy.NEVER
         and kept is not None
-        and keys.follows(kept, desired.private_key)
+        and key_follows(kept, desired.private_key)
     ):
         return kept
-    return keys.generate(desired.private_key)
+    return new_key(desired.private_key)
 
 
 def _staged(context: Context) -> Staged:

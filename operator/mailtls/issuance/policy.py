@@ -7,9 +7,9 @@ from datetime import datetime
 from mailtls.api.spec import Desired, RotationPolicy
 from mailtls.api.status import ConditionType, Status
 from mailtls.context import Context
-from mailtls.issuance.adoption import is_adopted
 from mailtls.issuance.guard import is_replaced, replacement
 from mailtls.issuance.schedule import renewal_due_at
+from mailtls.issuance.storage import is_adopted
 from mailtls.kube.snapshot import Staged
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import format_minute, format_second

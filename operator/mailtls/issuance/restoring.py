@@ -10,11 +10,11 @@ import structlog
 from mailtls.api.reading.acme import STAGING
 from mailtls.api.spec import DataRef, Desired
 from mailtls.context import Context
-from mailtls.issuance import adoption, guard
-from mailtls.issuance.acme.chain import is_trusted
+from mailtls.issuance import guard
 from mailtls.issuance.acme.problem import AcmeProblem
-from mailtls.issuance.adoption import AdoptSecret
+from mailtls.issuance.certificates import is_trusted
 from mailtls.issuance.guard import RestoreSecret, SaveCopy
+from mailtls.issuance.storage import AdoptSecret, adoption_noted
 from mailtls.kube.previous import PreviousPairs
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Hold, ServingSecret
@@ -63,7 +63,7 @@ class Restoring(Executor):
         staged = self.secrets.keep_copy(desired, pair, context.snapshot.staged)
         taken = self.secrets.serve(desired, pair, found)
         log.info("the Secret was taken over, as its annotation asks", secret=desired.secret_name)
-        return adoption.noted(context.with_snapshot(secret=taken, staged=staged, copy=taken), self.clock.now())
+        return adoption_noted(context.with_snapshot(secret=taken, staged=staged, copy=taken), self.clock.now())
 
     def restore(self, context: Context, _step: RestoreSecret) -> Context:
         """Put back what was stored, or labels alone; pods that read something else meanwhile are found by a probe."""

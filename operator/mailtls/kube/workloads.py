@@ -9,7 +9,6 @@ from mailtls.api.reading.document import Json
 from mailtls.api.resource import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
 from mailtls.api.workload import UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube import argo
-from mailtls.kube.file_access import key_fault
 from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
 from mailtls.kube.mounts import (
     Mount,
@@ -18,6 +17,7 @@ from mailtls.kube.mounts import (
     immutable_secret,
     init_copier,
     kept_since_start,
+    key_fault,
     not_mounted,
     running_containers,
 )

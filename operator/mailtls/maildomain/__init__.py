@@ -19,11 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mailtls.maildomain.checks.verdict import is_tls_demanded, judge_domain
+    from mailtls.maildomain.checks.verdict import describe_domain, is_tls_demanded, judge_domain
     from mailtls.maildomain.facts import DomainFacts, ServedTls
     from mailtls.maildomain.lookup.domains import DomainReader
     from mailtls.maildomain.name import InvalidName
-    from mailtls.maildomain.overview import describe_domain
     from mailtls.net.resolver import ResolverSettings
 else:
     # Records and checks are used without the lookups, and must not wait for the import of a DNS and an HTTP client.
@@ -35,7 +34,7 @@ else:
         "ServedTls": "mailtls.maildomain.facts",
         "is_tls_demanded": "mailtls.maildomain.checks.verdict",
         "judge_domain": "mailtls.maildomain.checks.verdict",
-        "describe_domain": "mailtls.maildomain.overview",
+        "describe_domain": "mailtls.maildomain.checks.verdict",
     }
 
     def __getattr__(name: str) -> object:

@@ -10,8 +10,8 @@ from typing import Final
 from OpenSSL import SSL
 
 from mailtls.probe.facts import Facts, Fault, Phase, Stop
-from mailtls.probe.protocols.choice import Stage, dialog_for, farewell
 from mailtls.probe.protocols.dialog import Dialog
+from mailtls.probe.protocols.grammars import Stage, dialog_for, farewell
 from mailtls.probe.target import Port, Target, TlsMode
 from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient, TrustStore
 from mailtls.probe.wire import TlsWire, Wire

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from mailtls.net.effects import seconds_left
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Conversation, Limits
-from mailtls.probe.diagnosis import Diagnosis
+from mailtls.probe.extra_connection import Diagnosis
 from mailtls.probe.facts import Facts, Judge
 from mailtls.probe.inspector import FirstSession, Inspector
 from mailtls.probe.target import Depth, Endpoint, Expected, Target

@@ -1,19 +1,22 @@
-"""What the condition RolledOut says."""
+"""What the condition RolledOut says, and how far a rollout is in numbers."""
 
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from mailtls.api.reading.document import Json
-from mailtls.api.status import ConditionType, Truth, Verdict
+from mailtls.api.status import ConditionType, RolloutReport, Truth, Verdict, WorkloadReport
 from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.issuance.policy import stored_is_expired, usable
+from mailtls.kube.workload import WorkloadState
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.decide import held
 from mailtls.rollout.going_back import advice, failure_of, rolled_back, what_was_rolled_back
 from mailtls.rollout.permission import terms_of
 from mailtls.rollout.policy import next_roll, on_its_way
 from mailtls.rollout.steps import Held, RolledOut, RolloutFailed, RollStep, WaitForPods
+from mailtls.rollout.view import View
 from mailtls.verification.evidence import PASSING, UNREACHABLE, evidence
 
 NO_CERTIFICATE: Final = "Waits for a certificate."
@@ -89,3 +92,24 @@ def _was_out(context: Context, trouble: Finding) -> bool:
     is_idle = context.rollout.progress is not None and not context.rollout.progress.acted_at
     was_true = before is not None and before.status is Truth.TRUE and before.reason is Reason.ROLLED_OUT
     return is_idle and was_true and trouble.reason in UNREACHABLE | PASSING
+
+
+def summary(context: Context, now: datetime) -> RolloutReport | None:
+    """Count the pods of each workload; None while the workloads, or the certificate, are not known."""
+    states, progress, leaf = context.snapshot.workloads, context.rollout.progress, context.leaf
+    if not states or progress is None or leaf is None:
+        return None
+    view = View(states, evidence(context), leaf.sha256, progress, now)
+    waiting = held(context, now)
+    return RolloutReport(
+        workloads=tuple(_counted(view, state) for state in states),
+        waiting_for=waiting.finding.reason if waiting is not None else None,
+        waiting_until=waiting.until if waiting is not None else None,
+    )
+
+
+def _counted(view: View, state: WorkloadState) -> WorkloadReport:
+    left = [pod for pod in state.living_pods if view.pod_flaws(state, pod)]
+    begun = [pod for pod in left if view.was_reloaded(pod) or view.was_restarted(state)]
+    pods = len(state.living_pods)
+    return WorkloadReport(str(state.workload), pods, pods - len(left), len(begun))

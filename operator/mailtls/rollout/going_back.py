@@ -20,9 +20,9 @@ from mailtls.probe.target import Route
 from mailtls.reasons.quoting import printable, shorten
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll, refusal_in
-from mailtls.rollout.reloads import failure_in
 from mailtls.rollout.steps import RolloutFailed
 from mailtls.rollout.view import View
+from mailtls.rollout.waves import failure_in
 from mailtls.step import Step, objects_in
 from mailtls.times import format_minute
 from mailtls.verification.evidence import PASSING, UNREACHABLE, Flaw, evidence

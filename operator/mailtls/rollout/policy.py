@@ -16,7 +16,6 @@ from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.evict import evicted_pods_are_unproven, is_evicting, pod_is_older
 from mailtls.rollout.permission import held_back
-from mailtls.rollout.reloads import commands_cannot_run, pod_is_stale, reloaded_pod_is_unverified
 from mailtls.rollout.steps import (
     Action,
     EvictPod,
@@ -37,7 +36,7 @@ from mailtls.rollout.view import (
     restart_is_under_way,
     restart_was_reverted,
 )
-from mailtls.rollout.waves import reloading
+from mailtls.rollout.waves import commands_cannot_run, pod_is_stale, reloaded_pod_is_unverified, reloading
 from mailtls.verification.evidence import clients_refuse
 
 

@@ -1,28 +1,49 @@
-"""Performs verification: probes pods and routes, and rechecks the roots by which their chains are trusted."""
+"""Performs verification: finds routes, probes pods and routes, and rechecks the roots by which chains are trusted."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import structlog
 
+from mailtls.api.installation import Feature, Features
 from mailtls.api.reading.acme import STAGING
-from mailtls.api.spec import DataRef, Desired
+from mailtls.api.spec import DataRef, Desired, PublicName
 from mailtls.context import Context
 from mailtls.issuance.acme.account_secrets import trusted_roots
-from mailtls.kube.interface import Cluster
+from mailtls.kube.interface import ApiError, Cluster
+from mailtls.kube.pods import services
 from mailtls.kube.references import References, next_recheck_at, trial_login
 from mailtls.kube.resource_views import find_all
 from mailtls.kube.secrets import Secrets
+from mailtls.kube.workloads import forbidden
 from mailtls.metrics import Metrics
+from mailtls.net.addresses import AddressPolicy, FindAddresses, by_system, is_routable
 from mailtls.probe.prober import SupportsProbe
-from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Target
+from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Route, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
-from mailtls.verification.decide import ConfirmPods, ProbePods, ProbeRoutes, RecheckRoots, roots_changed, verified_anew
+from mailtls.verification.decide import (
+    ConfirmPods,
+    FindRoutes,
+    ProbePods,
+    ProbeRoutes,
+    RecheckRoots,
+    roots_changed,
+    verified_anew,
+)
 from mailtls.verification.evidence import refusals_in, standing_refusals, targets, with_refusals
-from mailtls.verification.routes import without_routes
+from mailtls.verification.routes import (
+    FoundRoute,
+    public_routes,
+    refused,
+    service_routes,
+    unroutable,
+    unserved,
+    with_routes,
+    without_routes,
+)
 from mailtls.verification.schedule import confirmed, retried, with_deep_findings
 
 log = structlog.get_logger()
@@ -172,3 +193,58 @@ def _without_kept(endpoint: Endpoint, kept: Collection[str]) -> Endpoint:
     second = {Reason.SECOND_CERTIFICATE_STALE} if endpoint.second_sha256 in kept else set()
     others = (each for each in endpoint.findings if each.reason not in second and each.subject not in named)
     return replace(endpoint, findings=tuple(others))
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFinding(Executor):
+    """Finds the routes; there is no watch on them, so that they cost nothing while nobody asks."""
+
+    cluster: Cluster
+    clock: Clock
+    find: FindAddresses = by_system
+    routable: Callable[[str], bool] = is_routable
+    policy: AddressPolicy = field(default_factory=AddressPolicy)
+    features: Features = field(default_factory=Features)
+
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(adapters.cluster, adapters.clock, policy=adapters.public_hosts, features=adapters.features)
+
+    def find_all(self, context: Context, _step: FindRoutes) -> Context:
+        """Find all routes that the spec names."""
+        desired = context.desired
+        found_routes: list[FoundRoute] = []
+        if Route.SERVICE in desired.probe.routes:
+            found_routes += self._services(context)
+        if desired.probe.public is not None:
+            found_routes += self._public(desired.probe.public)
+        return with_routes(context, found_routes, self.clock.now())
+
+    def _services(self, context: Context) -> Iterator[FoundRoute]:
+        desired = context.desired
+        states, namespace = context.snapshot.workloads or (), desired.key.namespace
+        if (off := self.features.refusal(Feature.SERVICES)) is not None:
+            for state in states:
+                yield from unserved(state, desired, off)
+            return
+        try:
+            yield from service_routes(states, services(self.cluster, namespace), desired)
+        except ApiError as error:
+            if not error.is_forbidden:
+                raise
+            for state in states:
+                yield from unserved(state, desired, forbidden("list services", namespace))
+
+    def _public(self, public: PublicName) -> Iterator[FoundRoute]:
+        found = self.find(public.host)
+        obstacles = {address: self._obstacle(public, address) for address in found.addresses}
+        undialled = {address: finding for address, finding in obstacles.items() if finding is not None}
+        return public_routes(public, found.addresses, found.failure, undialled)
+
+    def _obstacle(self, public: PublicName, address: str) -> Finding | None:
+        """Why an address is not dialled; the probe connects to no other address than the one that was judged here."""
+        kinds = (self.policy.refusal(address, each.port) for each in public.ports)
+        if (what := next(filter(None, kinds), None)) is not None:
+            return refused(public.host, address, what)
+        return None if self.routable(address) else unroutable(public.host, address)

@@ -10,7 +10,7 @@ from mailtls.api.installation import AllowedNames, Feature, Features
 from mailtls.api.presets import PRESETS
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
-from mailtls.api.reading.ports import default_policy
+from mailtls.api.reading.probe import default_policy
 from mailtls.api.reading.spec import Defaults, parse, secret_name
 from mailtls.api.spec import NO_CA, Acme, Approval, DataRef, Key, PrivateKeyPolicy, Probe, Renewal, Rollout, SolverSpec
 from mailtls.api.windows import Window

@@ -3,14 +3,13 @@
 import pytest
 
 from builders.surveys import seen
-from mailtls.cli.output.advice import advice_on
+from mailtls.cli.output.words import advice_on
 from mailtls.cli.results import Probed
 from mailtls.probe.facts import Facts, Fault, Phase, Reply, Stop
 from mailtls.reasons.advice import setting
 from mailtls.reasons.explanations import EXPLANATIONS
 from mailtls.reasons.explanations.connecting import CONNECTING, STARTING_TLS
-from mailtls.reasons.explanations.inspection import DEPTH
-from mailtls.reasons.explanations.served import SERVED
+from mailtls.reasons.explanations.served import DEPTH, SERVED
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.reasons.software import Software
 

@@ -13,7 +13,7 @@ from fakes.cluster import FakeCluster
 from fakes.toy_service import TOKEN, ToyService, running
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import DataRef, Desired, SolverSpec
-from mailtls.cli.preflight.issuance import challenge_lines
+from mailtls.cli.preflight.outside import challenge_lines
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.results import Verdict
 from mailtls.issuance.solvers.dns01 import Dns01

@@ -7,7 +7,7 @@ import pytest
 from builders.resources import resource
 from mailtls.api.resource import Request
 from mailtls.api.resource_view import ResourceView, progress
-from mailtls.cli.output.rollout import is_done, rollout_story, to_approve
+from mailtls.cli.output.resources import is_done, rollout_story, to_approve
 from mailtls.kube.resource_views import view
 
 SHA256 = "ab12cd34" * 8

@@ -28,7 +28,7 @@ from mailtls.reasons.reason import Reason
 from mailtls.reasons.software import Software
 from mailtls.settings import InvalidSettings, Settings
 from mailtls.verification.decide import FindRoutes
-from mailtls.verification.find_routes import RouteFinding
+from mailtls.verification.execute import RouteFinding
 
 POSTFIX = Daemon("postfix", (), PRESETS[Software.POSTFIX].reload)
 BY_SIGNAL = Daemon("exim", (), signal=Signal(SignalName.HUP, "exim4"))

@@ -16,7 +16,7 @@ from mailtls.api.state import Failure
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
 from mailtls.controller.observe import READ_LASTS, Observer
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import Unreachable
@@ -38,7 +38,7 @@ class Passes:
     """An observer over a Secret that holds a certificate."""
 
     def __init__(self) -> None:
-        self.cluster, self.clock, key = FakeCluster(), WallClock(), keys.generate(PrivateKeyPolicy())
+        self.cluster, self.clock, key = FakeCluster(), WallClock(), new_key(PrivateKeyPolicy())
         cluster, secrets = self.cluster, Secrets(self.cluster)
         self.certificate = self_signed(key)
         secrets.store(WANTED, self.certificate, key, ServingSecret(exists=False))

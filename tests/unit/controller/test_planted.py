@@ -16,9 +16,9 @@ from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import labels_of
 from mailtls.api.spec import Acme, Desired, Key, PrivateKeyPolicy
-from mailtls.issuance import keys
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.certificates import new_key, signing_request
 from mailtls.issuance.ending import Closing
 from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
@@ -36,12 +36,12 @@ NEXT = path("mail", "mx-tls-next")
 
 def planted(acme: Json | None, names: list[str], url: str) -> Json:
     """A staged Secret as a tenant would write it, who knows all about ours but the seal."""
-    key = keys.generate(PrivateKeyPolicy())
+    key = new_key(PrivateKeyPolicy())
     order = {"server": OWN_SERVER["server"], "names": names, "url": url, "open": True}
     order |= {"stagedAt": "2026-01-01T00:00:00+00:00", "profile": None, "replaces": None}
     entries = {
         "tls.key": key.pem,
-        "tls.csr": keys.signing_request(key, names),
+        "tls.csr": signing_request(key, names),
         "order.json": json.dumps(order).encode(),
         "resource.json": json.dumps({"acme": acme}).encode(),
         "staged.seal": b"00" * 32,
@@ -189,7 +189,7 @@ def test_planted_journal_keeps_nobody_elses_order_from_being_closed(order: bytes
 
 def test_planted_copy_is_not_what_a_secret_is_put_right_from() -> None:
     """Else whoever writes it would choose what serves."""
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     secrets, certificate = Secrets(cluster), self_signed(key)
     pair = ServingSecret(certificate=certificate, key_spki_sha256=key.spki_sha256(), key=key)
     secrets.keep_copy(desired(), pair, None)

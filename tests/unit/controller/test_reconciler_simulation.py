@@ -21,12 +21,12 @@ from fakes.simulation.world import World
 from mailtls.api.spec import Desired, PrivateKeyPolicy
 from mailtls.controller.election import Leadership
 from mailtls.controller.observe import Observer
-from mailtls.issuance import keys
 from mailtls.issuance import policy as issuance_policy
 from mailtls.issuance.acme.account import Account
+from mailtls.issuance.certificates import new_key
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Staged
-from mailtls.rollout import policy, reloads, rollback
+from mailtls.rollout import policy, rollback, waves
 from mailtls.rollout.steps import ReloadPod, RollStep
 from mailtls.rollout.view import View
 
@@ -71,7 +71,7 @@ def test_faults_of_one_namespace_delay_no_other(faults: list[Fault], seed: int, 
 
 
 def _saves_another_key(self: Secrets, wanted: Desired, staged: Staged, resource: Any) -> Staged:
-    saved = _STAGE(self, wanted, replace(staged, key=keys.generate(PrivateKeyPolicy())), resource)
+    saved = _STAGE(self, wanted, replace(staged, key=new_key(PrivateKeyPolicy())), resource)
     return replace(saved, key=staged.key)
 
 
@@ -91,7 +91,7 @@ def _after(steps: int, *chosen: Act) -> list[Disturbance]:
 
 
 _STAGE = Secrets.stage
-_UNCAREFUL = tuple(_tells_all if check is reloads.reloaded_pod_is_unverified else check for check in policy.CHECKS)
+_UNCAREFUL = tuple(_tells_all if check is waves.reloaded_pod_is_unverified else check for check in policy.CHECKS)
 _LATE = 10**6  # steps, so once nothing is left to do
 _MISISSUED = [
     *_after(_LATE, *[act(World.arm, Fault("ca", "another root", "finalize"))] * 3, act(World.sleep_long)),

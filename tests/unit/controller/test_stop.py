@@ -10,9 +10,9 @@ from builders.whole_reconcile import MX, PATH, WholeReconcile
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.controller.election import Leadership, LeadershipLost
 from mailtls.controller.reconciler import RECONCILE_LASTS
-from mailtls.issuance import keys
 from mailtls.issuance.acme.network import Network, RequestKind
 from mailtls.issuance.acme.session import account_key
+from mailtls.issuance.certificates import new_key
 from mailtls.kube.interface import Executed, Unreachable
 from mailtls.net.effects import before_effect, guarded
 
@@ -130,7 +130,7 @@ def test_pass_that_lasts_ends_after_its_pod_and_is_queued_again() -> None:
 def test_leader_that_was_stopped_asks_nothing_of_the_ca() -> None:
     """What a CA counts is not sent, also where the stop fell between two requests of one step."""
     sent: list[str] = []
-    key, alg = account_key(keys.generate(PrivateKeyPolicy()).pem)
+    key, alg = account_key(new_key(PrivateKeyPolicy()).pem)
     network = Network(f"{NOBODY}/directory", key, alg, lambda kind, _outcome: sent.append(kind))
     ask = partial(network.send, f"{NOBODY}/order", None, account_url=f"{NOBODY}/1", new_nonce_url=f"{NOBODY}/nonce")
     network._keep(b"nonce")

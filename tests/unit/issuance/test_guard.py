@@ -15,7 +15,6 @@ from e2e.other_authority import issued
 from mailtls.api.resource import ADOPT, labels_of
 from mailtls.api.status import HistoryEntry, Status, Stored
 from mailtls.context import Context
-from mailtls.issuance.adoption import AdoptSecret
 from mailtls.issuance.decide import CloseOrder, StageKey
 from mailtls.issuance.guard import (
     RestoreSecret,
@@ -27,6 +26,7 @@ from mailtls.issuance.guard import (
     to_remember,
 )
 from mailtls.issuance.policy import issuance_is_due, usable
+from mailtls.issuance.storage import AdoptSecret
 from mailtls.kube.pairs import path
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import parse_chain

@@ -11,7 +11,7 @@ from builders.stories import desired
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.spec import Acme, PrivateKeyPolicy
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key, signing_request
 from mailtls.issuance.decide import StageKey
 from mailtls.issuance.execute import Issuing
 from mailtls.kube.secrets import Secrets
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mailtls.issuance.acme.accounts import Accounts
     from mailtls.issuance.validation import Validation
 
-KEY = keys.generate(PrivateKeyPolicy())
+KEY = new_key(PrivateKeyPolicy())
 LONG = ".".join(["a" * 20] * 4)
 
 
@@ -47,7 +47,7 @@ def test_subject_is_empty_unless_a_common_name_is_wanted(
     names: list[str], common_name: bool, shown: tuple[list[str], bool]
 ) -> None:
     """RFC 5280: a common name has 64 characters at most; without a subject the names must be understood."""
-    common, found, critical = read(keys.signing_request(KEY, names, common_name=common_name))
+    common, found, critical = read(signing_request(KEY, names, common_name=common_name))
     assert found == names
     assert (common, critical) == shown
 

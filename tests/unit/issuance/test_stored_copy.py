@@ -18,8 +18,8 @@ from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.api.state import Failure
 from mailtls.api.status import Status, Stored
 from mailtls.context import Context
-from mailtls.issuance import keys
 from mailtls.issuance.acme.accounts import Accounts
+from mailtls.issuance.certificates import new_key
 from mailtls.issuance.decide import CloseLeftovers, CloseOrder, OpenOrder, StoreCertificate
 from mailtls.issuance.execute import Issuing
 from mailtls.issuance.guard import RestoreSecret, SaveCopy, is_replaced, restored
@@ -45,7 +45,7 @@ class Storing:
     def __init__(self) -> None:
         self.cluster, self.clock = FakeCluster(), WallClock()
         self.secrets = Secrets(self.cluster)
-        old = keys.generate(PrivateKeyPolicy())
+        old = new_key(PrivateKeyPolicy())
         serving = self.secrets.store(desired(), self_signed(old), old, ServingSecret(exists=False))
         staged = self.secrets.stage(desired(), fresh(), RESOURCE)
         staged = self.secrets.keep_copy(desired(), serving, staged) or staged
@@ -147,7 +147,7 @@ def test_pair_that_somebody_else_writes_before_the_order_is_closed_is_put_right(
     storing.store()
     live, staged = storing.cluster.objects[SECRET], storing.before.snapshot.staged
     assert staged is not None
-    live["data"] = _data_of(staged.key if has_staged_key else keys.generate(PrivateKeyPolicy()))
+    live["data"] = _data_of(staged.key if has_staged_key else new_key(PrivateKeyPolicy()))
     if seal is not None:
         live["metadata"]["annotations"][ORDER] = Seal(FakeCluster(), "mailtls").of(seal.encode())
     assert is_replaced(storing.restarted())
@@ -157,7 +157,7 @@ def test_order_whose_pair_was_overwritten_before_it_was_closed_stores_its_certif
     """The pair before is put back meanwhile; no second order is made."""
     wants, storing = desired(renew_requested="1"), Storing()
     storing.store()
-    storing.cluster.objects[SECRET]["data"] = _data_of(keys.generate(PrivateKeyPolicy()))
+    storing.cluster.objects[SECRET]["data"] = _data_of(new_key(PrivateKeyPolicy()))
     found = wanting(wants, storing.restarted())
     assert storing.planned(found) == RestoreSecret()
     assert _sha256(restored(found)) == _sha256(storing.before.snapshot.secret)

@@ -9,7 +9,7 @@ from builders import kube
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
-from mailtls.kube.file_access import key_fault
+from mailtls.kube.mounts import key_fault
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, parse
 from mailtls.reasons.reason import Reason, Severity

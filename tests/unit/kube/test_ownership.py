@@ -18,11 +18,11 @@ from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight.serving import whose_secrets
 from mailtls.context import Context
-from mailtls.issuance import keys
-from mailtls.issuance.adoption import AdoptSecret, adoption_is_due
+from mailtls.issuance.certificates import new_key
 from mailtls.issuance.decide import ScheduleRenewal
 from mailtls.issuance.policy import issuance_is_due
 from mailtls.issuance.restoring import Restoring
+from mailtls.issuance.storage import AdoptSecret, adoption_is_due
 from mailtls.kube.interface import Conflict
 from mailtls.kube.pairs import path
 from mailtls.kube.previous import PreviousPairs
@@ -62,7 +62,7 @@ OTHERS = [
 
 def put(cluster: FakeCluster, name: str, kind: str = "kubernetes.io/tls", /, **metadata: Any) -> Json:
     """Put a Secret with a key of its own there, as somebody else does."""
-    key = keys.generate(PrivateKeyPolicy())
+    key = new_key(PrivateKeyPolicy())
     data = {"tls.crt": b64encode(self_signed(key).chain_pem.encode()), "tls.key": b64encode(key.pem)}
     meta = {"name": name, "namespace": "mail", "resourceVersion": "7", **deepcopy(metadata)}
     body = {"metadata": meta, "type": kind, "data": {name: value.decode() for name, value in data.items()}}
@@ -88,7 +88,7 @@ def test_serving_secret_of_somebody_else_is_left_alone_and_both_ways_out_are_sai
 @pytest.mark.parametrize("suffix", ["next", "previous"])
 def test_secret_in_the_place_of_our_own_is_never_written(suffix: str, metadata: Json, who: str) -> None:
     """A staged or previous Secret that somebody else made is neither believed, nor overwritten, nor owned."""
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     secrets, before = Secrets(cluster), put(cluster, f"mx-tls-{suffix}", "Opaque", **metadata)
     staged = secrets.staged(desired())
     if suffix == "next":
@@ -201,7 +201,7 @@ def test_placeholder_is_not_adopted_but_replaced(odd: Any) -> None:
 
 def test_placeholder_that_is_asked_for_is_ours_with_the_first_certificate() -> None:
     """Marks of the tool that made it stay on it, and are no obstacle then."""
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     metadata = deepcopy(HELM)
     metadata["annotations"][ADOPT] = "true"
     put(cluster, "mx-tls", **metadata)
@@ -261,7 +261,7 @@ def test_staged_secret_that_its_resource_was_deleted_without_is_named_as_such() 
 
 def test_previous_secret_of_an_earlier_resource_of_the_name_is_no_way_back() -> None:
     """Its key may be anybody's."""
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     secrets = Secrets(cluster)
     serving = secrets.store(desired(uid="uid-0"), self_signed(key), key, ServingSecret(exists=False))
     serving = secrets.store(desired(uid="uid-0"), self_signed(key), key, serving)

@@ -11,7 +11,7 @@ from builders.stories import desired
 from fakes.cluster import FakeCluster
 from mailtls.api.resource import ROOTS_OFFERED
 from mailtls.api.spec import Key, PrivateKeyPolicy
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import key_follows, new_key
 from mailtls.kube.interface import Conflict
 from mailtls.kube.journal import parse_staged, resource_of
 from mailtls.kube.pairs import path
@@ -73,7 +73,7 @@ def test_unreadable_staged_secret_is_replaced() -> None:
 def test_stored_pair_is_read_back_with_its_origin() -> None:
     """Names, key and authority decide whether a certificate is due, so they must survive the API."""
     secrets = Secrets(FakeCluster())
-    key = keys.generate(PrivateKeyPolicy())
+    key = new_key(PrivateKeyPolicy())
     stored = secrets.store(desired(renew_requested="1"), self_signed(key), key, NOTHING)
     found = secrets.serving(desired())
     assert replace(found, key=stored.key) == stored
@@ -84,7 +84,7 @@ def test_stored_pair_is_read_back_with_its_origin() -> None:
 
 def test_roots_that_the_authority_offered_are_remembered_with_the_certificate() -> None:
     """A restart does not forget what is said about the chain; nonsense there is as nothing."""
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     secrets = Secrets(cluster)
     stored = secrets.store(desired(), replace(self_signed(key), roots_offered=("Root A", "Root B")), key, NOTHING)
     assert replace(secrets.serving(desired()), key=stored.key) == stored
@@ -97,7 +97,7 @@ def test_roots_that_the_authority_offered_are_remembered_with_the_certificate() 
 def test_leaves_of_a_namespace_are_those_that_serve() -> None:
     """Neither the pair before, nor a staged key, nor anybody else's Secret may vouch for what a server shows."""
     cluster = FakeCluster()
-    secrets, first, second, other = (Secrets(cluster), *(keys.generate(PrivateKeyPolicy()) for _ in range(3)))
+    secrets, first, second, other = (Secrets(cluster), *(new_key(PrivateKeyPolicy()) for _ in range(3)))
     old, new, sibling = self_signed(first), self_signed(second), self_signed(other)
     before = secrets.store(desired(), old, first, NOTHING)
     secrets.store(desired(), new, second, before)
@@ -111,7 +111,7 @@ def test_leaves_of_a_namespace_are_those_that_serve() -> None:
 
 def test_secret_of_ours_without_a_certificate_is_no_leaf() -> None:
     """Somebody emptied it: that is told elsewhere, and hides no other one."""
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     secrets, kept = Secrets(cluster), self_signed(key)
     secrets.store(desired(), kept, key, NOTHING)
     secrets.store(desired(key=Key("mail", "other"), secret_name="other-tls"), kept, key, NOTHING)
@@ -123,7 +123,7 @@ def test_replaced_pair_is_kept_as_previous() -> None:
     """The way back stays open."""
     cluster = FakeCluster()
     secrets = Secrets(cluster)
-    first, second = keys.generate(PrivateKeyPolicy()), keys.generate(PrivateKeyPolicy())
+    first, second = new_key(PrivateKeyPolicy()), new_key(PrivateKeyPolicy())
     secrets.store(desired(), self_signed(first), first, NOTHING)
     assert path("mail", "mx-tls-previous") not in cluster.objects
     secrets.store(desired(), self_signed(second), second, secrets.serving(desired()))
@@ -134,7 +134,7 @@ def test_replaced_pair_is_kept_as_previous() -> None:
 def test_secret_that_somebody_edited_meanwhile_is_not_written_over() -> None:
     """What was decided was decided about another Secret; nothing of the edit may be lost unseen."""
     cluster = FakeCluster()
-    secrets, first, second = Secrets(cluster), keys.generate(PrivateKeyPolicy()), keys.generate(PrivateKeyPolicy())
+    secrets, first, second = Secrets(cluster), new_key(PrivateKeyPolicy()), new_key(PrivateKeyPolicy())
     read = secrets.store(desired(), self_signed(first), first, NOTHING)
     cluster.merge(path("mail", "mx-tls"), {"metadata": {"annotations": {"somebody": "was here"}}})
     with pytest.raises(Conflict):
@@ -145,7 +145,7 @@ def test_secret_that_somebody_edited_meanwhile_is_not_written_over() -> None:
 def test_secret_that_somebody_made_meanwhile_is_not_written_over() -> None:
     """There was none when it was decided to make one, so whoever made it must be heard first."""
     cluster = FakeCluster()
-    secrets, key = Secrets(cluster), keys.generate(PrivateKeyPolicy())
+    secrets, key = Secrets(cluster), new_key(PrivateKeyPolicy())
     meta = {"name": "mx-tls", "annotations": {"cert-manager.io/certificate-name": "mx"}}
     cluster.create(path("mail"), {"metadata": meta, "type": "kubernetes.io/tls", "data": {}})
     with pytest.raises(Conflict):
@@ -208,7 +208,7 @@ def test_previous_secret_of_somebody_else_stays_as_it_is() -> None:
     cluster = FakeCluster()
     foreign = {"metadata": {"name": "mx-tls-previous"}, "type": "Opaque", "data": {"password": "cHc="}}
     cluster.create(path("mail"), foreign)
-    key = keys.generate(PrivateKeyPolicy())
+    key = new_key(PrivateKeyPolicy())
     secrets, chain = Secrets(cluster), self_signed(key)
     secrets.store(desired(), chain, key, ServingSecret(exists=False))
     secrets.store(desired(), chain, key, secrets.serving(desired()))
@@ -261,15 +261,15 @@ def test_staged_key_of_the_secret_that_is_named_now_is_no_orphan() -> None:
 )
 def test_generated_key_follows_its_policy(policy: PrivateKeyPolicy) -> None:
     """What is drawn is what is later recognised as wanted, by key and by certificate."""
-    key = keys.generate(policy)
+    key = new_key(policy)
     certificate = self_signed(key)
-    assert keys.follows(key, policy)
+    assert key_follows(key, policy)
     assert (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size)
 
 
 def test_key_prints_as_nothing() -> None:
     """No log line, event or traceback can carry a key."""
-    key = keys.generate(PrivateKeyPolicy())
+    key = new_key(PrivateKeyPolicy())
     staged = fresh(key)
     for text in (repr(key), str(key), f"{key}", repr(staged), str(staged)):
         assert "PRIVATE" not in text
@@ -278,7 +278,7 @@ def test_key_prints_as_nothing() -> None:
 
 def test_chain_out_of_order_is_noticed() -> None:
     """Two unrelated certificates are no chain."""
-    one, two = (self_signed(keys.generate(PrivateKeyPolicy())) for _ in range(2))
+    one, two = (self_signed(new_key(PrivateKeyPolicy())) for _ in range(2))
     assert one.chain_is_ordered
     assert not parse_chain(one.chain_pem + two.chain_pem).chain_is_ordered
 
@@ -318,13 +318,13 @@ def test_immutable_staged_secret_is_named_and_not_written() -> None:
 def test_broken_pair_does_not_take_the_place_of_the_previous_one() -> None:
     """A key that somebody spoilt is nothing to roll back to."""
     cluster = FakeCluster()
-    secrets, good = Secrets(cluster), keys.generate(PrivateKeyPolicy())
+    secrets, good = Secrets(cluster), new_key(PrivateKeyPolicy())
     secrets.store(desired(), self_signed(good), good, NOTHING)
-    second = keys.generate(PrivateKeyPolicy())
+    second = new_key(PrivateKeyPolicy())
     secrets.store(desired(), self_signed(second), second, secrets.serving(desired()))
-    spoilt = b64encode(keys.generate(PrivateKeyPolicy()).pem).decode()
+    spoilt = b64encode(new_key(PrivateKeyPolicy()).pem).decode()
     cluster.objects[path("mail", "mx-tls")]["data"]["tls.key"] = spoilt
-    third = keys.generate(PrivateKeyPolicy())
+    third = new_key(PrivateKeyPolicy())
     secrets.store(desired(), self_signed(third), third, secrets.serving(desired()))
     kept = cluster.objects[path("mail", "mx-tls-previous")]["data"]["tls.key"]
     assert b64decode(kept) == good.pem

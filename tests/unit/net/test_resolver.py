@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailtls.maildomain.checks.verdict import judge_domain
+from mailtls.maildomain.checks.verdict import describe_domain, judge_domain
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.records import Lookup
-from mailtls.maildomain.overview import describe_domain
 from mailtls.net.answer import Dnssec, Records
 from mailtls.net.dns_server import Address
 from mailtls.net.resolver import ResolverSettings

@@ -24,9 +24,9 @@ from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE
 from mailtls.probe.target import Depth, Endpoint, Expected, Route, Target
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.conditions import summary
 from mailtls.rollout.decide import ReadWorkloads, Roll, held
 from mailtls.rollout.execute import Rolling
-from mailtls.rollout.summary import summary
 from mailtls.rollout.turns import Turn
 from mailtls.step import Rest
 from mailtls.verification.conditions import served, while_held

@@ -16,7 +16,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Desired, Key, PrivateKeyPolicy
 from mailtls.api.status import Truth
 from mailtls.context import Context
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key
 from mailtls.issuance.conditions import issued
 from mailtls.issuance.decide import CloseOrder, StageKey
 from mailtls.issuance.policy import issuance_is_due
@@ -61,7 +61,7 @@ def test_wish_waits_while_the_resource_stands_aside() -> None:
 def test_without_a_secret_a_certificate_is_ordered_instead() -> None:
     """There is nothing to roll back from; the new Secret counts as an answer to the wanted."""
     assert isinstance(next_step(a_context(REQUESTED, secret=ServingSecret(exists=False)), NOW), StageKey)
-    cluster, key = FakeCluster(), keys.generate(PrivateKeyPolicy())
+    cluster, key = FakeCluster(), new_key(PrivateKeyPolicy())
     assert Secrets(cluster).store(REQUESTED, self_signed(key), key, ServingSecret(exists=False)).handled_rollback == "1"
 
 
@@ -204,7 +204,7 @@ class Stage:
         self.first, self.second = self._stored(), self._stored()
 
     def _stored(self) -> Certificate:
-        key = keys.generate(PrivateKeyPolicy())
+        key = new_key(PrivateKeyPolicy())
         made = self_signed(key)
         Secrets(self.cluster).store(desired(), made, key, self.serving())
         return made
@@ -250,7 +250,7 @@ def test_rollback_exchanges_the_pairs_and_the_next_one_takes_it_back() -> None:
 
 def test_pair_comes_back_with_its_origin_and_the_wishes_that_were_heeded() -> None:
     """Where it came from decides over its renewal; a renewal that was asked for once is not made again."""
-    cluster, made = FakeCluster(), [keys.generate(PrivateKeyPolicy()) for _ in range(2)]
+    cluster, made = FakeCluster(), [new_key(PrivateKeyPolicy()) for _ in range(2)]
     elsewhere = replace(desired().acme, server="https://former.test/directory", profile="classic")
     absent = ServingSecret(exists=False)
     first = Secrets(cluster).store(desired(acme=elsewhere), self_signed(made[0]), made[0], absent)
@@ -282,7 +282,7 @@ def test_crash_between_the_writes_loses_no_pair(writes: int) -> None:
 
 def test_next_certificate_ends_the_hold() -> None:
     """The hold is about the certificate that was rolled back to."""
-    stage, key = Stage(), keys.generate(PrivateKeyPolicy())
+    stage, key = Stage(), new_key(PrivateKeyPolicy())
     stage.roll_back()
     Secrets(stage.cluster).store(REQUESTED, self_signed(key), key, stage.serving())
     assert (stage.serving().hold, stage.serving().handled_rollback) == (None, "1")
@@ -321,7 +321,7 @@ def test_pair_that_somebody_else_put_into_the_previous_secret_is_not_rolled_back
     kept = stage.cluster.objects[name]
     if planted == "copied from a sibling":
         sibling = desired(key=Key("mail", "other"), uid="uid-2", secret_name="other-tls")
-        secrets, key = Secrets(stage.cluster), keys.generate(PrivateKeyPolicy())
+        secrets, key = Secrets(stage.cluster), new_key(PrivateKeyPolicy())
         first = secrets.store(sibling, self_signed(key), key, ServingSecret(exists=False))
         secrets.store(sibling, self_signed(key), key, first)
         theirs = stage.cluster.objects[path("mail", "other-tls-previous")]

@@ -48,8 +48,7 @@ from mailtls.step import Rest
 from mailtls.verification.conditions import served
 from mailtls.verification.decide import FindRoutes, ProbePods, ProbeRoutes
 from mailtls.verification.evidence import gather, targets
-from mailtls.verification.execute import Probing
-from mailtls.verification.find_routes import RouteFinding
+from mailtls.verification.execute import Probing, RouteFinding
 from mailtls.verification.routes import service_routes
 from mailtls.verification.schedule import next_probe_at
 

@@ -12,8 +12,7 @@ from mailtls.api.installation import AllowedNames, Feature, Features, first_refu
 from mailtls.api.reading.acme import SolverReader, acme, default_acme, object_name
 from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
 from mailtls.api.reading.probe import ProbeDefaults, domains, probe
-from mailtls.api.reading.rollout import approved, is_paused, rollout
-from mailtls.api.reading.workloads import read_workloads
+from mailtls.api.reading.rollout import approved, is_paused, read_workloads, rollout
 from mailtls.api.resource import Request
 from mailtls.api.spec import DNS01, NO_CA, Acme, Desired, Key, PrivateKeyPolicy, Probe, Renewal, RotationPolicy
 from mailtls.api.workload import Workload

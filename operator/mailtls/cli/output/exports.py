@@ -9,8 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mailtls.cli.output.advice import advice_on
-from mailtls.cli.output.words import manner, place, safe
+from mailtls.cli.output.words import advice_on, manner, place, safe
 from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain, Verdict
 from mailtls.probe.facts import LoginOutcome
 from mailtls.reasons.reason import Finding, Severity

@@ -9,8 +9,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from mailtls import __version__
-from mailtls.cli.output.advice import advice_on, explanation
-from mailtls.cli.output.words import days_left, safe
+from mailtls.cli.output.words import advice_on, days_left, explanation, safe
 from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band, read_served
 from mailtls.reasons.reason import Finding

@@ -9,8 +9,7 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
-from mailtls.cli.output.advice import advice_on
-from mailtls.cli.output.words import days_left, key_words, login_words, manner, place, safe, summary
+from mailtls.cli.output.words import advice_on, days_left, key_words, login_words, manner, place, safe, summary
 from mailtls.cli.results import Omitted, Probed, Survey, SurveyedDomain, Verdict
 from mailtls.pki.served_certificate import ServedCertificate
 from mailtls.reasons.reason import Finding, Severity

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired
-from mailtls.cli.preflight import admission, issuance, network, serving
+from mailtls.cli.preflight import admission, outside, serving
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.results import Line, bad, good, unseen
 from mailtls.kube.interface import ApiError
@@ -24,11 +24,11 @@ def preflight(resource: Json, place: Place) -> Iterator[Line]:
         yield bad("spec", invalid.finding)
         return
     yield good("spec", f"The operator can read it: {_count(desired)}.")
-    yield from network.name_lines(desired, place)
+    yield from outside.name_lines(desired, place)
     if not desired.is_external:  # else nothing is ordered
-        yield from _listed("CA", issuance.ca_lines(desired, place))
-        yield from _listed("challenges", issuance.challenge_lines(desired, place))
-    yield from network.port_lines(desired, place)
+        yield from _listed("CA", outside.ca_lines(desired, place))
+        yield from _listed("challenges", outside.challenge_lines(desired, place))
+    yield from outside.port_lines(desired, place)
     yield from serving.lines(resource, desired, place)
 
 

@@ -16,15 +16,15 @@ from josepy.errors import DeserializationError
 from josepy.json_util import encode_b64jose
 
 from mailtls.issuance.acme import messages as acme_messages
+from mailtls.issuance.acme import orders as acme_orders
 from mailtls.issuance.acme import problem as acme_problem
-from mailtls.issuance.acme import renewal_info as acme_renewal
-from mailtls.issuance.acme.chain import Offer, chain_of, choose, ends_in, links
 from mailtls.issuance.acme.directory import refuse_unknown_profile
 from mailtls.issuance.acme.network import RequestKind
 from mailtls.issuance.acme.order_rate import OrderRateLimiter
 from mailtls.issuance.acme.orders import Listing
 from mailtls.issuance.acme.problem import AcmeProblem, OrderGone, Refused
 from mailtls.issuance.acme.session import Session
+from mailtls.issuance.certificates import Offer, chain_of, choose, ends_in, links
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState, OrderState, RenewalWindow, Status
 from mailtls.pki.loading import certificates
 from mailtls.reasons.reason import Finding, Reason
@@ -219,14 +219,14 @@ class Account:
     def replaces_id(self, certificate_pem: str) -> str | None:
         """Name a certificate for `new_order(replaces=...)`; None when the CA has no renewal information."""
         leaf = certificates(certificate_pem.encode())[0]
-        return acme_renewal.certificate_id(leaf) if acme_renewal.renewal_info_url(self._session, leaf) else None
+        return acme_orders.certificate_id(leaf) if acme_orders.renewal_info_url(self._session, leaf) else None
 
     def renewal_window(self, certificate_pem: str) -> RenewalWindow | None:
         """Ask when to renew a certificate of this CA; None when it does not say, or after expiry.
 
         Raises a transient `AcmeProblem`, with `retry_at`, for an answer that is none.
         """
-        return acme_renewal.ask(self._session, certificates(certificate_pem.encode())[0])
+        return acme_orders.renewal_window(self._session, certificates(certificate_pem.encode())[0])
 
     def revoke(self, certificate_pem: str, reason: int = 0) -> None:
         """Revoke a certificate of this account (RFC 8555 section 7.6); `reason` as in RFC 5280 section 5.3.1."""

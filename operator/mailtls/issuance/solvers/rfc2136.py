@@ -21,8 +21,7 @@ from mailtls.api.reading.document import Node
 from mailtls.hostname import zone_name
 from mailtls.issuance.solvers.base import ChallengeProblem, Provider, Secrets, Surroundings
 from mailtls.issuance.solvers.dns01 import Dns01, Dns01Solver, dns01_settings
-from mailtls.issuance.solvers.dns_update import Refusal, Rfc2136, tsig_key
-from mailtls.issuance.solvers.dns_zone import Search
+from mailtls.issuance.solvers.dns_update import Refusal, Rfc2136, Search, tsig_key
 from mailtls.issuance.solvers.propagation import Location, Names, Propagation, Spread
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.dns_server import DNS_PORT, Ask, DnsProblem, DnsServer

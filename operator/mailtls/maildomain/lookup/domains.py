@@ -6,9 +6,8 @@ from typing import Final, Protocol
 
 from mailtls.hostname import displayed
 from mailtls.maildomain.facts import DomainFacts, MailDomain, SpfFacts, StsFetch
-from mailtls.maildomain.lookup.hosts import MailHosts
 from mailtls.maildomain.lookup.policy_fetch import PolicyFetcher
-from mailtls.maildomain.lookup.records import Lookup
+from mailtls.maildomain.lookup.records import Lookup, MailHosts
 from mailtls.maildomain.name import domain_name, selector_name
 from mailtls.maildomain.records.dmarc import tree_walk
 from mailtls.maildomain.records.spf import MOST_LOOKUPS, SpfInvalid, Term, is_spf_record, parse_spf

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from mailtls.reasons.explanations.connecting import CONNECTING, STARTING_TLS
 from mailtls.reasons.explanations.domain import DOMAIN, DOMAIN_SECTIONS
-from mailtls.reasons.explanations.inspection import DEPTH
 from mailtls.reasons.explanations.issuing import CA, DUE, VALIDATION
 from mailtls.reasons.explanations.resource import GOOD, IN_PROGRESS, OPERATOR, RESOURCE, SECRET
 from mailtls.reasons.explanations.rollout import ROLLING_OUT
-from mailtls.reasons.explanations.served import SERVED
+from mailtls.reasons.explanations.served import DEPTH, SERVED
 from mailtls.reasons.reason import Explanation, Reason
 
 EXPLANATIONS: Mapping[Reason, Explanation] = {

@@ -21,8 +21,8 @@ from builders.hostile_ca import CA, PROBLEM, HostileCa, answer, hostile_ca
 from mailtls.controller.election import Leadership, LeadershipLost
 from mailtls.issuance.acme import transport
 from mailtls.issuance.acme.directory import read_directory
+from mailtls.issuance.acme.orders import certificate_id
 from mailtls.issuance.acme.problem import AcmeProblem
-from mailtls.issuance.acme.renewal_info import certificate_id
 from mailtls.issuance.acme.transport import LARGEST_BODY
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState, OrderState, Status
 from mailtls.net.addresses import AddressPolicy, parse_networks

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtls.issuance.acme import messages as acme_messages
-from mailtls.issuance.acme.chain import links
 from mailtls.issuance.acme.problem import LONGEST_REFUSAL_WAIT, Refused, from_refusal, retry_after
 from mailtls.issuance.acme.problem_document import Problem, Stage, judge
+from mailtls.issuance.certificates import links
 from mailtls.issuance.order_state import OrderState, Status
 from mailtls.reasons.reason import Reason
 

@@ -9,9 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, nothing, seen, texts, with_policy
 from mailservers.certificates import HOST, Wanted
-from mailtls.maildomain.checks.verdict import judge_domain
+from mailtls.maildomain.checks.verdict import describe_domain, judge_domain
 from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFault, StsFetch
-from mailtls.maildomain.overview import describe_domain
 from mailtls.net.answer import Records
 from mailtls.probe.facts import Fault, Phase, Stop
 from mailtls.reasons.explanations.domain import DOMAIN as EXPLAINED

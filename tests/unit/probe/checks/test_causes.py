@@ -13,17 +13,7 @@ from mailservers.certificates import HOST, Authority, Served, Wanted
 from mailservers.scripted import PATIENCE, Act, Script, serving
 from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
-from mailtls.probe.target import (
-    Endpoint,
-    Expected,
-    Port,
-    Protocol,
-    ProxyProtocol,
-    Route,
-    Target,
-    TlsMode,
-    TlsPolicy,
-)
+from mailtls.probe.target import Endpoint, Expected, Port, Protocol, ProxyProtocol, Route, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
 
 AUTHORITY = Authority()

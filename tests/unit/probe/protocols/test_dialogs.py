@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from builders.dialogs import CAPA, CAPABILITY, EHLO, GOOD, PHASES, SIEVE, begin, outcome, talk
 from mailtls.probe.facts import Fault, Phase, Reply
-from mailtls.probe.protocols.choice import Stage, farewell
 from mailtls.probe.protocols.dialog import REPLY_LIMIT
+from mailtls.probe.protocols.grammars import Stage, farewell
 from mailtls.probe.target import Protocol
 
 EVERY = list(Protocol)

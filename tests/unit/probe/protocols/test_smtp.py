@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtls.probe.facts import Fault, Phase, Reply, Stop
-from mailtls.probe.protocols.choice import Stage, dialog_for
 from mailtls.probe.protocols.dialog import REPLY_LIMIT, Dialog
-from mailtls.probe.protocols.smtp import SmtpGrammar
+from mailtls.probe.protocols.grammars import SmtpGrammar, Stage, dialog_for
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
 from mailtls.reasons.quoting import QUOTE_LIMIT, quote
 

@@ -1,9 +1,11 @@
-"""Schedules renewals: asks the CA for its window where it has one (RFC 9773), and draws the time."""
+"""What is looked up while no order is open: when to renew (RFC 9773), and whether what held an attempt back is gone."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from random import random, uniform
 from typing import Final, Self
+
+import structlog
 
 from mailtls.api.spec import Desired
 from mailtls.context import Context
@@ -11,10 +13,43 @@ from mailtls.issuance.acme.accounts import Accounts
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.decide import ScheduleRenewal
 from mailtls.issuance.order_state import RenewalWindow
+from mailtls.issuance.references import RecheckDependencies, dependencies_changed, lifted, needs_new_account, references
 from mailtls.issuance.schedule import renewal_schedule, scheduled
+from mailtls.kube.references import References, next_recheck_at
 from mailtls.rollout import rollback
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecking(Executor):
+    """Notices that a Secret or ConfigMap was put right, which no watch reports."""
+
+    references: References
+    accounts: Accounts
+    clock: Clock
+
+    @classmethod
+    def of(cls, adapters: Adapters) -> Self:
+        """Make one."""
+        return cls(adapters.references, adapters.accounts, adapters.clock)
+
+    def recheck(self, context: Context, _step: RecheckDependencies) -> Context:
+        """Compare with what was last read; a change means that the next attempt need not wait."""
+        desired = context.desired
+        now, named = self.clock.now(), references(desired)
+        if needs_new_account(context):
+            named = (*named, self.accounts.secrets.secret_of(desired.acme))
+        versions = self.references.look(named)
+        checked = context.with_issuance(dependencies=versions, dependencies_due_at=next_recheck_at(now))
+        if not dependencies_changed(context, versions):
+            return checked
+        log.info("what the resource refers to was changed, so it is tried at once")
+        self.accounts.look_again(desired.acme)
+        return lifted(checked, now)
+
 
 WITHOUT_ARI: Final = timedelta(hours=6)  # when to ask for a window again that was not to be had
 
