@@ -116,6 +116,28 @@ bench: $(READY) ## Measure against the targets: prints a table and writes build/
 compare: $(READY) ## Let posttls-finger, testssl.sh and openssl look at the tests' mail servers; writes docs/comparison.md
 	PYTHONPATH=operator:tests $(BIN)/python -m comparison $(ARGS)
 
+##@ Publish it
+
+# Where the image and the release will be published, and of which architectures images are made (none: no images).
+IMAGE ?= localhost/mailtls
+HOMEPAGE ?= https://forge.example.com/mailtls
+ARCHITECTURES ?= amd64 arm64
+# Another base image than the Dockerfile's; `debian`: made here from Debian's packages, for those without a registry.
+BASE ?=
+# The tag that is released, as v1.2.3; without one the changelog's unreleased part is taken.
+TAG ?=
+
+.PHONY: release
+release: $(READY) tools ## Make all that is published in dist/, reproducibly: see docs/releasing.md (ARGS=--snapshot: uncommitted too)
+	PATH="$$($(TESTBED) tools):$$PATH" PYTHONPATH=operator:tests:packaging $(BIN)/python -m release --repository=$(IMAGE) \
+	  --homepage=$(HOMEPAGE) $(if $(BASE),--base=$(BASE)) $(if $(TAG),--tag=$(TAG)) --architectures $(ARCHITECTURES) $(ARGS)
+
+.PHONY: audit
+audit: ## Look for known vulnerabilities in what is shipped (needs the network of pip-audit)
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements.lock
+
 ##@ Keep house
 
 .PHONY: tools

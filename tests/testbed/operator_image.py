@@ -33,7 +33,7 @@ def ensure() -> Path:
     project = project_folder()
     package, lock, recipe = project / "operator" / "mailtls", project / "requirements.lock", project / "Dockerfile"
     base = images.ensure_base()
-    wheels = _ensure_wheels(lock)
+    wheels = ensure_wheels(lock)
     name = f"operator-{content_hash(package, lock, recipe, base)}"
     return images.cached(name, lambda folder: _build(folder, base, wheels))
 
@@ -50,24 +50,30 @@ def remember(layout: Layout, archive: Path) -> None:
 
 
 def _build(folder: Path, base: Path, wheels: Path) -> Path:
+    context = lay_context(folder, project_folder(), wheels)
+    ensure_base_known(base)
+    buildah(
+        "build", "--isolation=chroot", *own_limits(), "--pull-never", "--layers", "--format=docker",
+        f"--build-arg=BASE={images.BASE}", f"--build-arg=TARGETARCH={platform.machine()}", f"--tag={NAME}",
+        str(context),
+    )  # fmt: skip
+    archive = folder / "image.tar"
+    buildah("push", "--quiet", NAME, f"docker-archive:{archive}:{NAME}")
+    return archive
+
+
+def lay_context(folder: Path, project: Path, wheels: Path) -> Path:
+    """Lay out what the Dockerfile takes, and nothing else, in a folder in this one."""
     context = folder / "context"
     context.mkdir()
-    project = project_folder()
     for name in ("Dockerfile", "requirements.lock"):
         shutil.copy2(project / name, context / name)
     shutil.copytree(project / "operator", context / "operator", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(wheels, context / "wheels")
-    _ensure_base_known(base)
-    _buildah(
-        "build", "--isolation=chroot", *_own_limits(), "--pull-never", "--layers", "--format=docker",
-        f"--build-arg=BASE={images.BASE}", f"--tag={NAME}", str(context),
-    )  # fmt: skip
-    archive = folder / "image.tar"
-    _buildah("push", "--quiet", NAME, f"docker-archive:{archive}:{NAME}")
-    return archive
+    return context
 
 
-def _own_limits() -> list[str]:
+def own_limits() -> list[str]:
     """Keep the limits as they are: newer buildahs would raise them, which not every machine allows even root.
 
     Older ones first lower the number of processes to the kernel's greatest process id, and so cannot go back above it.
@@ -78,27 +84,27 @@ def _own_limits() -> list[str]:
     return ["--ulimit=nofile={}:{}".format(*files), "--ulimit=nproc={}:{}".format(*fitting)]
 
 
-def _ensure_base_known(base: Path) -> None:
+def ensure_base_known(base: Path) -> None:
     """Load the base into the builder's own storage, once for each content."""
     note = _storage() / f"loaded-{base.stem}"
     if not note.exists():
-        _buildah("pull", "--quiet", f"docker-archive:{base}")
+        buildah("pull", "--quiet", f"docker-archive:{base}")
         note.touch()
 
 
-def _ensure_wheels(lock: Path) -> Path:
-    """A folder of the wheels that the lock names, for the image's Python."""
-    folder = cache_folder() / "wheels" / content_hash(lock)
+def ensure_wheels(lock: Path, machine: str = platform.machine()) -> Path:
+    """A folder of the wheels that the lock names, for the image's Python on a kind of machine (`x86_64`)."""
+    folder = cache_folder() / "wheels" / f"{content_hash(lock)}-{machine}"
     if not folder.exists():
         partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-        with step("image operator: fetching its Python packages"):
-            _download(lock, partial)
+        with step(f"image operator: fetching its Python packages for {machine}"):
+            _download(lock, partial, machine)
         partial.rename(folder)
     return folder
 
 
-def _download(lock: Path, folder: Path) -> None:
-    tags = [f"--platform={name}_{platform.machine()}" for name in _PLATFORMS]
+def _download(lock: Path, folder: Path, machine: str) -> None:
+    tags = [f"--platform={name}_{machine}" for name in _PLATFORMS]
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps",
         f"--python-version={_PYTHON}", "--implementation=cp", *tags, f"--dest={folder}", f"--requirement={lock}",
@@ -115,6 +121,7 @@ def _storage() -> Path:
     return folder
 
 
-def _buildah(command: str, *arguments: str) -> None:
+def buildah(command: str, *arguments: str) -> str:
+    """Run the builder with a storage of its own; return what it prints."""
     storage = _storage()
-    images.run("buildah", f"--root={storage}/root", f"--runroot={storage}/run", command, *arguments)
+    return images.run("buildah", f"--root={storage}/root", f"--runroot={storage}/run", command, *arguments)
