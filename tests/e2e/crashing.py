@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EFFECT, MOMENT = "CRASH_EFFECT", "CRASH_MOMENT"
 BEFORE, AFTER = "before", "after"
 RELOAD = "postfix reload"  # ends the preset's command, which is behind `timeout` and its options
+SECOND_RELOAD = ("doveadm", "reload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ EFFECTS = {
     "close": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" in body["metadata"]),
     "wake": _write("merge", lambda path, _body: "/pods/" in path),
     "reload": Effect(KubernetesCluster, "execute", lambda args: args[3][-1].endswith(RELOAD)),
+    "second-reload": Effect(KubernetesCluster, "execute", lambda args: args[3][-2:] == SECOND_RELOAD),
     "status": _write("merge", lambda path, _body: path.endswith("/status")),
     "event": _write("create", lambda path, _body: path.endswith("/events")),
 }

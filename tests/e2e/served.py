@@ -7,6 +7,7 @@ import ssl
 from hashlib import sha256
 
 IMPLICIT = 465
+_IMAPS = 993
 _PATIENCE = 10.0
 
 
@@ -14,7 +15,7 @@ def served_fingerprint(address: str, port: int, name: str, roots_pem: str) -> st
     """SHA-256 of the leaf that a port serves; raises `ssl.SSLError` unless its chain and name are right."""
     trust = ssl.create_default_context(cadata=roots_pem)
     with socket.create_connection((address, port), _PATIENCE) as connection:
-        if port != IMPLICIT:
+        if port not in {IMPLICIT, _IMAPS}:
             _start_tls(connection)
         with trust.wrap_socket(connection, server_hostname=name) as secured:
             return sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from testbed.mailserver import MailServer, self_signed
+from e2e.crashing import BEFORE, EFFECT, MOMENT
+from e2e.served import served_fingerprint
+from testbed.mailserver import PORTS, MailServer, self_signed
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
@@ -78,6 +82,10 @@ class Mail:
         """Which server was reloaded, in the order of time."""
         return [word for line in self.log(pod) for word in (BY_POSTFIX, BY_DOVECOT) if word in line]
 
+    def address(self, pod: str) -> str:
+        """Where a pod is."""
+        return str(self.sandbox.get("pods", pod)["status"]["podIP"])
+
     def runs(self) -> list[str]:
         """The runtime's names of all containers that run."""
         pods = self.sandbox.objects("pods", "app=mail")
@@ -136,6 +144,47 @@ def test_both_daemons_of_two_containers_are_renewed_in_order_the_second_by_a_sig
     mail.deploy(("postfix", None, 25), ("imap", ALONE, 993))
     by_signal = {"container": "postfix", "preset": "dovecot", "signal": "HUP", "process": "dovecot", "ports": IMAPS}
     _renewed(mail, POSTFIX, by_signal)
+
+
+def test_operator_killed_between_two_daemons_of_a_pod_leaves_the_second_to_the_next_one(
+    installation: Installation,
+) -> None:
+    """Whatever stands between them: each server of each pod is reloaded once, in order, and nothing is restarted."""
+    mail = Mail(installation)
+    mail.deploy(("postfix", None, 25), ("imap", ALONE, 993))
+    mail.apply(POSTFIX, {"container": "imap", "preset": "dovecot", "ports": IMAPS})
+    installation.start()
+    installation.await_ready(within=120)
+    old, runs = installation.fingerprint(), mail.runs()
+    before = {pod: len(mail.reloads(pod)) for pod in ("mail-0", "mail-1")}
+    installation.replica().kill()
+    doomed = installation.replica().start(module="e2e.crashing", **{EFFECT: "second-reload", MOMENT: BEFORE})
+    installation.renew("over a kill")
+    assert doomed.wait(120) == -signal.SIGKILL, doomed.text()
+    new = installation.fingerprint()
+    addresses = {pod: mail.address(pod) for pod in before}
+    await_served(installation, addresses["mail-0"], new)
+    assert served_by(installation, addresses["mail-0"], 993) == served_by(installation, addresses["mail-1"], 993) == old
+    assert {pod: mail.reloads(pod)[count:] for pod, count in before.items()} == {"mail-0": [BY_POSTFIX], "mail-1": []}
+    installation.start()
+    installation.await_renewed("over a kill", within=120)
+    assert set(mail.served().values()) == {new}
+    for pod, count in before.items():
+        assert mail.reloads(pod)[count:] == [BY_POSTFIX, BY_DOVECOT]
+    assert mail.runs() == runs
+
+
+def served_by(installation: Installation, address: str, port: int) -> str:
+    """The certificate that a client gets."""
+    return served_fingerprint(address, port, installation.zone.host("mx"), installation.pebble.root())
+
+
+def await_served(installation: Installation, address: str, wanted: str) -> None:
+    """Wait until all ports of Postfix have turned to the certificate: processes that it has go on for a while."""
+    deadline = time.monotonic() + 60
+    while {served_by(installation, address, port) for port in PORTS.values()} != {wanted}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_second_daemon_that_fails_is_named_and_only_it_is_reloaded_again(installation: Installation) -> None:

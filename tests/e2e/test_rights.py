@@ -176,6 +176,27 @@ def test_each_verb_that_is_taken_away_is_named(installation: Installation, tmp_p
         installation.await_renewed(f"{number}-with", within=90.0)
 
 
+def test_eviction_that_is_taken_away_is_named_with_what_else_can_be_done(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """No pod goes; with the right given back all pods are made anew, without a restart of the operator."""
+    server = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
+    before = server.pods()[0]["metadata"]["uid"]
+    limit(installation, tmp_path)
+    taken = Taken("pods/eviction", "create", "may not create pods/eviction")
+    whole = take(installation, taken)
+    installation.start()
+    apply(installation, updateStrategy="Evict")
+    said = condition(installation, "RolledOut", "Forbidden")
+    assert taken.told in said
+    assert said.endswith("Or delete pod postfix-0 yourself.")
+    assert server.pods()[0]["metadata"]["uid"] == before
+    give_back(installation, taken, whole)
+    installation.renew("with the right")
+    installation.await_renewed("with the right", within=120.0)
+    assert server.pods()[0]["metadata"]["uid"] != before
+
+
 @pytest.mark.parametrize("taken", AT_THE_START, ids=lambda each: f"{each.verb} {each.resource}")
 def test_verb_that_is_missing_at_the_start_is_named_in_the_log(
     installation: Installation, tmp_path: Path, taken: Taken

@@ -1,11 +1,12 @@
 """What serves the Secret: a workload, and the daemons in its pods."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from mailtls.probe.target import Port
 from mailtls.reasons.quoting import printable
+from mailtls.reasons.software import Software
 
 
 class WorkloadKind(StrEnum):
@@ -55,6 +56,7 @@ class Daemon:
 
     `command` makes it read its certificate again, or `signal` does; neither: nothing is run. Both are run by exec in
     `container`; None means: the first container that mounts the Secret. `name` is what messages call the daemon.
+    `software` is the server of its preset, None where that is generic.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Daemon:
     command: tuple[str, ...] = ()
     container: str | None = None
     signal: Signal | None = None
+    software: Software | None = field(default=None, compare=False)
 
     @property
     def reload_words(self) -> str:
@@ -88,6 +91,10 @@ class Workload:
     def ports(self) -> tuple[Port, ...]:
         """The ports of all daemons: no two have one in common."""
         return tuple(port for daemon in self.daemons for port in daemon.ports)
+
+    def software_at(self, port: Port) -> Software | None:
+        """The server that listens on one of the ports, by its preset."""
+        return next((daemon.software for daemon in self.daemons if port in daemon.ports), None)
 
     @property
     def reloaded(self) -> tuple[Daemon, ...]:

@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Final, TypeAlias
 
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.software import Software
 from mailtls.times import format_duration, parse_duration
 
 Margin: TypeAlias = timedelta | float  # a time, or a share of the lifetime
@@ -196,6 +197,7 @@ class Target:
     The rest names the server in messages and comparisons. `pod` is its own name: a pod's, a Service's, or the host's
     from outside, as `route` says. Targets of one `workload` should serve the same; it is empty outside a cluster.
     `run` names the processes: what a container said before it restarted is no evidence on what it says since.
+    `software` is what should answer there, by whoever set it up; advice goes by it where the server does not name itself.
     """
 
     address: str
@@ -205,6 +207,7 @@ class Target:
     workload: str = ""  # "StatefulSet/postfix"
     run: str = ""
     route: Route = Route.PODS
+    software: Software | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

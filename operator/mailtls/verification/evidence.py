@@ -87,7 +87,15 @@ def resting(states: Iterable[WorkloadState], server_name: str) -> tuple[Target, 
 
 def _targets(states: Iterable[WorkloadState], server_name: str, *, ready: bool) -> tuple[Target, ...]:
     return tuple(
-        Target(address, port, server_name, pod=pod.name, workload=str(state.workload), run=pod.run)
+        Target(
+            address,
+            port,
+            server_name,
+            pod=pod.name,
+            workload=str(state.workload),
+            run=pod.run,
+            software=state.workload.software_at(port),
+        )
         for state in states
         for pod in state.living_pods
         if pod.ready is ready

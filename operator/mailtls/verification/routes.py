@@ -63,7 +63,7 @@ def service_routes(
         for service, theirs, ours in pairs:
             port = replace(ours, port=theirs.number)
             for address in service.addresses:
-                yield _service_target(service.name, state, address, port, desired), None
+                yield replace(_service_target(service.name, state, address, ours, desired), port=port), None
 
 
 def unserved(state: WorkloadState, desired: Desired, finding: Finding) -> Iterator[FoundRoute]:
@@ -91,7 +91,10 @@ def _pairs(state: WorkloadState, services: Iterable[Service]) -> Iterator[tuple[
 
 
 def _service_target(name: str, state: WorkloadState, address: str, port: Port, desired: Desired) -> Target:
-    return Target(address, port, desired.server_name, pod=name, workload=str(state.workload), route=Route.SERVICE)
+    workload, software = str(state.workload), state.workload.software_at(port)
+    return Target(
+        address, port, desired.server_name, pod=name, workload=workload, route=Route.SERVICE, software=software
+    )
 
 
 def public_routes(

@@ -27,22 +27,27 @@ def greeted(port: str, greeting: str = "") -> Probed:
 @pytest.mark.parametrize(
     ("port", "greeting", "server"),
     [
-        ("25", "", "Postfix"),
+        ("25", "mx.example.com ESMTP Postfix", "Postfix"),
         ("587", "mx.example.com ESMTP Exim 4.98", "Exim"),
         ("25", "mx.example.com ESMTP OpenSMTPD", "OpenSMTPD"),
-        ("143", "", "Dovecot"),
-        ("110", "+OK ready", "Dovecot"),
-        ("4190", "", "Dovecot"),
-        ("24", "", "Dovecot"),
+        ("143", "* OK Dovecot ready.", "Dovecot"),
     ],
 )
-def test_setting_is_that_of_the_server_seen_or_usual(port: str, greeting: str, server: str) -> None:
-    """An IMAP server that does not name itself is no Postfix."""
+def test_setting_is_that_of_the_server_that_names_itself(port: str, greeting: str, server: str) -> None:
+    """Beside the general fix."""
     advice = advice_on(Finding(Reason.STARTTLS_NOT_ADVERTISED, "…"), greeted(port, greeting))
     known = EXPLANATIONS[Reason.STARTTLS_NOT_ADVERTISED]
     how = setting(Reason.STARTTLS_NOT_ADVERTISED, Software(server.lower()))
     assert (advice.fix, advice.server, advice.setting) == (known.fix, server, how)
     assert advice.whole_fix == f"{known.fix} {server}: {how}"
+
+
+@pytest.mark.parametrize(("port", "greeting"), [("25", ""), ("110", "+OK ready"), ("4190", "")])
+def test_server_that_does_not_name_itself_gets_the_general_fix_alone(port: str, greeting: str) -> None:
+    """Advice for another server would only lead astray."""
+    advice = advice_on(Finding(Reason.STARTTLS_NOT_ADVERTISED, "…"), greeted(port, greeting))
+    assert (advice.server, advice.setting) == ("", "")
+    assert advice.whole_fix == EXPLANATIONS[Reason.STARTTLS_NOT_ADVERTISED].fix
 
 
 def test_server_without_a_setting_of_its_own_gets_the_general_fix_alone() -> None:

@@ -43,6 +43,7 @@ from mailtls.probe.target import (
     TlsPolicy,
 )
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.software import Software
 from mailtls.rollout.steps import RollProgress
 from mailtls.step import Rest
 from mailtls.verification.conditions import served
@@ -143,6 +144,15 @@ def test_workload_without_a_service_is_told_by_each_port(services: tuple[Service
 def test_workload_scaled_to_zero_needs_no_service() -> None:
     """Behind its Service nobody could answer."""
     assert list(service_routes((replace(STATE, pods=()),), (), wants())) == []
+
+
+def test_targets_say_which_server_the_preset_of_their_port_names() -> None:
+    """By a Service at another number too; of a generic server nothing is known."""
+    daemons = (Daemon("mta", (SMTP,), software=Software.EXIM), Daemon("own", (SMTPS,)))
+    state = replace(STATE, workload=replace(POSTFIX, daemons=daemons))
+    by_service = [each for each, _ in service_routes((state,), (service(ServicePort(10025, 25)),), wants())]
+    known = {(each.port.port, each.software) for each in (*targets((state,), HOST), *by_service)}
+    assert known == {(25, Software.EXIM), (465, None), (10025, Software.EXIM)}
 
 
 def test_service_is_read_as_the_api_server_writes_it() -> None:

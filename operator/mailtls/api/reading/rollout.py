@@ -58,7 +58,11 @@ def _only_daemon(node: Node, how: UpdateStrategy) -> Daemon:
     if how is UpdateStrategy.RELOAD and not (command or signal):
         raise reload.refused(PRESETS[software].no_reload)
     ports = _ports(node.at("ports"), PRESETS[software])
-    return Daemon(str(software), ports, command, _container(reload.at("container")), signal)
+    return Daemon(str(software), ports, command, _container(reload.at("container")), signal, _known(software))
+
+
+def _known(software: Software) -> Software | None:
+    return software if software is not Software.GENERIC else None
 
 
 def _daemons(node: Node, how: UpdateStrategy) -> tuple[Daemon, ...]:
@@ -98,6 +102,7 @@ def _daemon(node: Node, how: UpdateStrategy) -> Daemon:
         command=command,
         container=object_name(node.at("container"), 63),
         signal=signal,
+        software=_known(software),
     )
 
 

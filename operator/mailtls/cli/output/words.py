@@ -9,7 +9,6 @@ from typing import Final
 
 from mailtls.cli.results import Line, Probed, Survey, Verdict
 from mailtls.pki.served_certificate import ServedCertificate, key_band
-from mailtls.probe.checks.input import usual_software
 from mailtls.probe.facts import Login, LoginOutcome
 from mailtls.probe.target import RELAY_PORT, SUBMISSION_PORTS, Port, Protocol, TlsMode
 from mailtls.reasons.advice import setting, settings_for
@@ -61,12 +60,12 @@ def advice_on(finding: Finding, probed: Probed | None = None) -> Advice:
     if probed is None:
         return Advice(known.fix, known.symptom, rfc=known.rfc, tlsrpt=finding.tlsrpt or known.tlsrpt)
     port = probed.endpoint.target.port
-    software = probed.software or usual_software(port.protocol)
-    how = setting(finding.reason, software)
+    software = probed.software
+    how = setting(finding.reason, software) if software else ""
     return Advice(
         known.fix,
         _symptom(known, finding, port),
-        product_name(software) if how else "",
+        product_name(software) if software and how else "",
         how,
         _rules(known.rfc, port.protocol),
         # Senders report about the hosts that a domain's MX records name (RFC 8460 section 1), so about port 25.

@@ -40,11 +40,6 @@ _HINTS: Final = MappingProxyType(
 )
 
 
-def usual_software(protocol: Protocol) -> Software:
-    """Return the server to speak of where the greeting names none."""
-    return Software.POSTFIX if protocol is Protocol.SMTP else Software.DOVECOT
-
-
 def hints_for(protocol: Protocol) -> ProtocolHints:
     """Return the words of a protocol."""
     return _HINTS[protocol]
@@ -164,11 +159,10 @@ class CheckInput:
         return BY_HAND if self.expected.by_hand else IN_CLUSTER
 
     @property
-    def software(self) -> Software:
-        """The server that the greeting names, else the usual one of the protocol."""
+    def software(self) -> Software | None:
+        """The server that the greeting names, else the one that should be there; None where nobody says."""
         greeting = self.facts.replies[:1]
-        said = software_of(line for reply in greeting for line in reply.lines)
-        return said or usual_software(self.target.port.protocol)
+        return software_of(line for reply in greeting for line in reply.lines) or self.target.software
 
     @property
     def implicit(self) -> bool:
@@ -254,9 +248,11 @@ EVIDENCE_LIMIT: Final = 1000  # characters of all parts; each of them has its ow
 
 
 def with_setting(given: CheckInput, finding: Finding) -> Finding:
-    """Add how to correct it in the server that was seen, else in the usual one; a report by hand shows that apart."""
-    how = "" if given.expected.by_hand else setting(finding.reason, given.software)
-    return replace(finding, message=f"{finding.message} {product_name(given.software)}: {how}") if how else finding
+    """Add how to correct it in the server, where it is known which it is; a report by hand shows that apart."""
+    software = given.software
+    if software is None or given.expected.by_hand or not (how := setting(finding.reason, software)):
+        return finding
+    return replace(finding, message=f"{finding.message} {product_name(software)}: {how}")
 
 
 def with_evidence(given: CheckInput, finding: Finding) -> Finding:

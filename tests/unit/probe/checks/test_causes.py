@@ -15,6 +15,7 @@ from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Endpoint, Expected, Port, Protocol, ProxyProtocol, Route, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
+from mailtls.reasons.software import Software
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -289,7 +290,7 @@ CASES = [
 
 def probe(port: Port, case: Case) -> Endpoint:
     """Probe one scripted server, of which any certificate will do that clients accept."""
-    target = Target("127.0.0.1", port, HOST, pod="mail-0", workload="StatefulSet/mail")
+    target = Target("127.0.0.1", port, HOST, pod="mail-0", workload="StatefulSet/mail", software=Software.POSTFIX)
     limits = Limits(connect=PATIENCE, dialog=case.patience, handshake=case.patience, overall=PATIENCE)
     stored: Served = case.script.served or STORED
     return Prober(limits).probe([target], Expected(stored.sha256, AUTHORITY.roots_pem))[0]

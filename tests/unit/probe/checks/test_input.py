@@ -30,12 +30,18 @@ SELF_SIGNED = Facts(
 
 
 def found(
-    facts: Facts, *, by_hand: bool = False, tls: TlsMode = STARTTLS, proxy: ProxyProtocol = ProxyProtocol.NONE
+    facts: Facts,
+    *,
+    by_hand: bool = False,
+    tls: TlsMode = STARTTLS,
+    proxy: ProxyProtocol = ProxyProtocol.NONE,
+    preset: Software | None = None,
 ) -> Finding:
     """The only finding on a port of this kind."""
     port = Port(25, tls, TlsPolicy.ENFORCED, proxy_protocol=proxy)
     expected = replace(AUTHORITY.expects(GOOD), by_hand=by_hand)
-    (finding,) = judge(Target("192.0.2.25", port, HOST, pod="mx"), expected, facts, NOW).findings
+    target = Target("192.0.2.25", port, HOST, pod="mx", software=preset)
+    (finding,) = judge(target, expected, facts, NOW).findings
     return finding
 
 
@@ -111,16 +117,31 @@ def test_header_that_was_not_sent_is_not_blamed(facts: Facts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("greeting", "software"), [("mx ESMTP Exim 4.98", Software.EXIM), ("mx ESMTP", Software.POSTFIX)]
+    ("greeting", "preset", "software"),
+    [
+        ("mx ESMTP Exim 4.98", Software.POSTFIX, Software.EXIM),
+        ("mx ESMTP", Software.EXIM, Software.EXIM),
+        ("mx ESMTP", Software.POSTFIX, Software.POSTFIX),
+    ],
 )
-def test_condition_names_the_setting_of_the_server_seen_or_usual(greeting: str, software: Software) -> None:
+def test_condition_names_the_setting_of_the_server_that_names_itself_or_of_the_preset(
+    greeting: str, preset: Software, software: Software
+) -> None:
     """The sentence is the one of the documentation; the command line shows it apart from the message."""
     heard = Reply(Phase.GREETING, 220, (greeting,))
     facts = Facts(stop=Stop(Phase.STARTTLS, Fault.NOT_OFFERED, "PIPELINING"), replies=(heard,))
     how = setting(Reason.STARTTLS_NOT_ADVERTISED, software)
     assert how
-    assert found(facts).message.endswith(f". {product_name(software)}: {how}")
-    assert how not in found(facts, by_hand=True).message
+    assert found(facts, preset=preset).message.endswith(f". {product_name(software)}: {how}")
+    assert how not in found(facts, by_hand=True, preset=preset).message
+
+
+@pytest.mark.parametrize("facts", [SELF_SIGNED, Facts(stop=Stop(Phase.STARTTLS, Fault.NOT_OFFERED), replies=(GREETED,))])
+def test_server_that_nobody_names_gets_advice_without_a_product(facts: Facts) -> None:
+    """Advice for another server would only lead astray."""
+    message = found(facts).message
+    assert message
+    assert not any(product_name(each) in message for each in Software if each is not Software.GENERIC)
 
 
 def test_server_without_a_setting_of_its_own_adds_nothing_to_the_message() -> None:

@@ -16,6 +16,7 @@ from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
+from mailtls.reasons.software import Software
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -183,7 +184,7 @@ CASES = [
 
 def probe(port: Port, patience: float = PATIENT, overall: float = 2 * PATIENT) -> Endpoint:
     """Probe one scripted server."""
-    target = Target("127.0.0.1", port, HOST, pod="mail-0", workload="StatefulSet/mail")
+    target = Target("127.0.0.1", port, HOST, pod="mail-0", workload="StatefulSet/mail", software=Software.DOVECOT)
     limits = Limits(connect=PATIENT, dialog=patience, handshake=patience, overall=overall)
     return Prober(limits).probe([target], AUTHORITY.expects(STORED))[0]
 
@@ -273,7 +274,7 @@ def test_endless_list_is_cut_off(protocol: Protocol, tmp_path: Path) -> None:
 
 
 def test_closed_port_of_pop3_speaks_of_dovecot() -> None:
-    """The fix names the server that usually speaks the protocol."""
+    """A closed port names nobody: the fix goes by the preset."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.getsockname()[1]
     endpoint = probe(Port(number, TlsMode.START_TLS, TlsPolicy.ENFORCED, POP3))

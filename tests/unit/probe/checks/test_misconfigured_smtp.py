@@ -19,6 +19,7 @@ from mailtls.probe.conversation import Limits
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Endpoint, Expected, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason, Severity
+from mailtls.reasons.software import Software
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")  # a server of the past is what is wanted
 AUTHORITY = Authority()
@@ -318,7 +319,12 @@ CASES = [
 def probe(port: int, case: Case) -> Endpoint:
     """Probe one scripted server as the case wants it."""
     target = Target(
-        "127.0.0.1", Port(port, case.tls, case.policy), HOST, pod="postfix-0", workload="StatefulSet/postfix"
+        "127.0.0.1",
+        Port(port, case.tls, case.policy),
+        HOST,
+        pod="postfix-0",
+        workload="StatefulSet/postfix",
+        software=Software.POSTFIX,
     )
     stored = case.stored or case.script.served or GOOD
     trust = AUTHORITY.roots_pem if case.trust is None else case.trust
