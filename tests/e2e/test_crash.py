@@ -26,7 +26,9 @@ IN_PODS = ("wake", "reload")
 
 
 @pytest.mark.parametrize("moment", [BEFORE, AFTER])
-@pytest.mark.parametrize("effect", [effect for effect in EFFECTS if effect not in {*IN_PODS, "go-back", "second-reload"}])
+@pytest.mark.parametrize(
+    "effect", [effect for effect in EFFECTS if effect not in {*IN_PODS, "go-back", "second-reload"}]
+)
 def test_operator_killed_at_an_effect_of_issuing_goes_on_with_the_same_order(
     installation: Installation, names: NameServer, effect: str, moment: str
 ) -> None:

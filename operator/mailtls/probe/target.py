@@ -197,7 +197,7 @@ class Target:
     The rest names the server in messages and comparisons. `pod` is its own name: a pod's, a Service's, or the host's
     from outside, as `route` says. Targets of one `workload` should serve the same; it is empty outside a cluster.
     `run` names the processes: what a container said before it restarted is no evidence on what it says since.
-    `software` is what should answer there, by whoever set it up; advice goes by it where the server does not name itself.
+    `software` is what should answer there; advice goes by it where the server does not name itself.
     """
 
     address: str

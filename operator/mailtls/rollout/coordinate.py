@@ -64,7 +64,7 @@ def need_of(context: Context) -> Need:
     ]
     times = [*turned_away, *([urgent_at] if urgent_at is not None else [])]
     has_begun = context.snapshot.secret.hold is not None or len(others) < len(endpoints)
-    return Need(has_begun, urgent_at=min(times, default=None))
+    return Need(has_begun, urgent_at=min(times, default=None), left=len(others))
 
 
 @dataclass(frozen=True, slots=True)

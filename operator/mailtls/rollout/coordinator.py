@@ -45,7 +45,7 @@ class Coordinator:
     def restore(self, key: Key) -> None:
         """Know that a resource was rolling out when the process before ended."""
         with self._lock:
-            self._turns.restore(key)
+            self._turns.restore(key, self._now())
 
     def waiting(self) -> int:
         """Return how many resources wait."""

@@ -36,7 +36,7 @@ def terms_of(context: Context) -> Terms:
     return Terms(desired.rollout, desired.is_paused, desired.approved, is_put_back, _queued(context))
 
 
-def _queued(context: Context) -> Finding | None:
+def _queued(context: Context) -> Held | None:
     """Say what the rollout waits for where as many resources roll out as the installation lets do so at once."""
     turn = context.rollout.turn
     if turn is None or turn.is_granted:
@@ -45,7 +45,7 @@ def _queued(context: Context) -> Finding | None:
         "The certificate waits for its turn: as many resources roll out now as rollout.maxConcurrent of the "
         f"installation allows ({turn.at_work}), and {turn.before} wait before this one."
     )
-    return Finding(Reason.ROLLOUT_QUEUED, message)
+    return Held(Finding(Reason.ROLLOUT_QUEUED, message), turn.again_at)
 
 
 def held_back(view: View, step: Action) -> Held | None:
@@ -55,7 +55,7 @@ def held_back(view: View, step: Action) -> Held | None:
     """
     if view.terms.is_paused:
         return _held(view, Reason.ROLLOUT_PAUSED, _PAUSED, None)
-    return _held_by_people(view, step) or (Held(view.terms.queued, None) if view.terms.queued is not None else None)
+    return _held_by_people(view, step) or view.terms.queued
 
 
 def _held_by_people(view: View, step: Action) -> Held | None:

@@ -10,6 +10,7 @@ from mailtls.kube.workload import PodState, WorkloadState, ordinal
 from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import (
+    Held,
     ReloadPod,
     ReplacePod,
     RestartWorkload,
@@ -44,7 +45,7 @@ class Terms:
     is_paused: bool = False
     approved: str = ""
     is_put_back: bool = False
-    queued: Finding | None = None
+    queued: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

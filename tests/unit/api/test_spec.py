@@ -198,7 +198,11 @@ def test_daemons_of_one_workload_keep_their_order_and_each_its_own_settings() ->
         Daemon("dovecot", PRESETS[Software.DOVECOT].ports, ("doveadm", "reload"), "imap"),
         Daemon("filter", (Port(10025, TlsMode.START_TLS, TlsPolicy.ENFORCED),), ("sh", "-c", "kill -HUP 7"), "mta"),
     )
-    assert [found.software_at(daemon.ports[0]) for daemon in found.daemons] == [Software.POSTFIX, Software.DOVECOT, None]
+    assert [found.software_at(daemon.ports[0]) for daemon in found.daemons] == [
+        Software.POSTFIX,
+        Software.DOVECOT,
+        None,
+    ]
     assert [each.port for each in found.ports] == [25, 465, 587, 143, 993, 10025]
     assert found.reloaded == found.daemons
 

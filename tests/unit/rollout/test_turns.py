@@ -14,7 +14,7 @@ from mailtls.api.spec import Key
 from mailtls.kube.interface import Conflict, Unreachable
 from mailtls.net.effects import ReconcileEnded
 from mailtls.rollout.coordinator import Coordinator
-from mailtls.rollout.turns import Need, Turn, Turns
+from mailtls.rollout.turns import LONG_WAIT, STANDSTILL, Need, Turn, Turns
 
 HOUR = timedelta(hours=1)
 A, B, C, D = Key("a", "1"), Key("a", "2"), Key("b", "1"), Key("b", "2")
@@ -30,8 +30,8 @@ def test_who_waits_is_told_how_many_are_before_it() -> None:
     """And keeps its place in the line however often it asks."""
     turns = Turns(1)
     assert turns.request(A, Need(), NOW)[0].is_granted
-    assert turns.request(C, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=0)
-    assert turns.request(D, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=1)
+    assert turns.request(C, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=0, again_at=NOW + STANDSTILL)
+    assert turns.request(D, Need(), NOW)[0] == Turn(is_granted=False, at_work=1, before=1, again_at=NOW + STANDSTILL)
     assert turns.request(C, Need(), NOW)[0].before == 0
     assert turns.request(A, Need(), NOW)[0].is_granted
     assert turns.give_back(A, NOW) == [C]
@@ -64,12 +64,47 @@ def test_what_has_begun_goes_first_and_then_what_is_urgent() -> None:
 def test_rollouts_that_were_under_way_have_their_turn_after_a_restart() -> None:
     """Others wait until there are fewer than the limit, also where it was lowered."""
     turns = Turns(1)
-    turns.restore(A)
-    turns.restore(C)
+    turns.restore(A, NOW)
+    turns.restore(C, NOW)
     assert not turns.request(B, Need(), NOW)[0].is_granted
     assert turns.request(A, Need(), NOW)[0].is_granted
     assert turns.give_back(C, NOW) == []
     assert turns.give_back(A, NOW) == [B]
+
+
+def test_rollout_that_stands_still_keeps_nobody_waiting_for_ever() -> None:
+    """Its pods may wait for a person, or for a budget that allows nothing; it goes on beside the other one."""
+    turns = Turns(1)
+    turns.request(A, Need(left=6), NOW)
+    assert turns.request(C, Need(), NOW)[0].again_at == NOW + STANDSTILL
+    turns.request(A, Need(left=6), NOW + STANDSTILL / 2)
+    assert turns.request(C, Need(), NOW + STANDSTILL)[0].is_granted
+    assert turns.request(A, Need(left=6), NOW + STANDSTILL)[0].is_granted
+    assert not turns.request(D, Need(), NOW + STANDSTILL)[0].is_granted
+
+
+def test_rollout_that_gets_on_keeps_its_turn_however_long_it_takes() -> None:
+    """But one whose ports turn to and fro does not get on."""
+    turns = Turns(1)
+    turns.restore(A, NOW)
+    for number, left in enumerate((6, 5, 4, 3)):
+        turns.request(A, Need(left=left), NOW + number * STANDSTILL / 2)
+    since = NOW + 3 * STANDSTILL / 2
+    turns.request(A, Need(left=4), since + STANDSTILL / 2)
+    assert turns.request(C, Need(), since + STANDSTILL / 2)[0].again_at == since + STANDSTILL
+    turns.request(A, Need(left=3), since + STANDSTILL)
+    assert turns.request(C, Need(), since + STANDSTILL)[0].is_granted
+
+
+def test_who_has_waited_for_long_goes_before_those_who_are_always_in_a_hurry() -> None:
+    """What is urgent, and what has begun, is by the word of a spec and of pods."""
+    turns, hurry = Turns(1), Need(has_begun=True, urgent_at=NOW)
+    turns.request(A, hurry, NOW)
+    turns.request(C, Need(), NOW)
+    turns.request(B, hurry, NOW)
+    assert turns.give_back(A, NOW) == [B]
+    turns.request(A, hurry, NOW)
+    assert turns.give_back(B, NOW + LONG_WAIT) == [C]
 
 
 def coordinating(most: int) -> tuple[Coordinator, list[Key]]:

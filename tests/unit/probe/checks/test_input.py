@@ -136,7 +136,9 @@ def test_condition_names_the_setting_of_the_server_that_names_itself_or_of_the_p
     assert how not in found(facts, by_hand=True, preset=preset).message
 
 
-@pytest.mark.parametrize("facts", [SELF_SIGNED, Facts(stop=Stop(Phase.STARTTLS, Fault.NOT_OFFERED), replies=(GREETED,))])
+@pytest.mark.parametrize(
+    "facts", [SELF_SIGNED, Facts(stop=Stop(Phase.STARTTLS, Fault.NOT_OFFERED), replies=(GREETED,))]
+)
 def test_server_that_nobody_names_gets_advice_without_a_product(facts: Facts) -> None:
     """Advice for another server would only lead astray."""
     message = found(facts).message
