@@ -71,7 +71,7 @@ class Context:
         certificate, accepted = self.snapshot.secret.certificate, self.last_accepted
         if self.external.refusal is not None:
             return Leaf(accepted.sha256, accepted.not_before, accepted.is_trial) if accepted is not None else None
-        if certificate is None:
+        if certificate is None or self.snapshot.secret.is_placeholder:
             return None
         return Leaf(certificate.sha256, certificate.not_before, self.external.is_trial)
 

@@ -11,7 +11,7 @@ from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sente
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.spec import KEY_SIZES, Defaults, parse
-from mailtls.api.spec import Desired, OnFailure, RotationPolicy
+from mailtls.api.spec import Bootstrap, Desired, OnFailure, RotationPolicy
 from mailtls.api.status import ConditionType, Truth
 from mailtls.api.workload import SignalName, UpdateStrategy, WorkloadKind
 from mailtls.issuance.solvers.registry import SOLVERS
@@ -174,6 +174,7 @@ def test_each_rule_of_the_schema_has_an_invalid_example() -> None:
         ("spec.workloads[].kind", WorkloadKind),
         ("spec.workloads[].updateStrategy", UpdateStrategy),
         ("spec.rollout.onFailure", OnFailure),
+        ("spec.bootstrap", Bootstrap),
         ("spec.workloads[].ports[].protocol", Protocol),
         ("spec.workloads[].ports[].proxyProtocol", ProxyProtocol),
         ("spec.workloads[].ports[].tlsMode", TlsMode),

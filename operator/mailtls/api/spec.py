@@ -170,6 +170,12 @@ class Renewal:
     before: timedelta | None = None
 
 
+class Bootstrap(StrEnum):
+    """What the Secret holds before the first certificate."""
+
+    SELF_SIGNED = "SelfSigned"
+
+
 class OnFailure(StrEnum):
     """What becomes of a certificate that fails in a pod that was reloaded."""
 
@@ -268,6 +274,7 @@ class Desired:
     domains: tuple[MailDomain, ...] = ()
     suspend: bool = False
     is_external: bool = False
+    bootstrap: Bootstrap | None = None  # None: there is no Secret before the first certificate
     renew_requested: str | None = None  # the value of the annotation mailtls.dev/renew
     probe_requested: str | None = None  # the value of the annotation mailtls.dev/probe
     rollback_requested: str | None = None  # the value of the annotation mailtls.dev/rollback

@@ -174,7 +174,7 @@ class Reporter:
     def _measure(self, context: Context, said: Iterable[Condition]) -> None:
         desired = context.desired
         certificate = context.snapshot.secret.certificate
-        if certificate is not None:
+        if certificate is not None and not context.snapshot.secret.is_placeholder:
             renewal_at = context.issuance.schedule.renewal_at if context.issuance.schedule else None
             self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
         if context.snapshot.workloads is not None:
@@ -194,7 +194,7 @@ def report_of(context: Context, said: Iterable[Condition], now: datetime) -> Rep
     return Report(
         generation=context.desired.generation,
         conditions=tuple(said),
-        certificate=secret.certificate,
+        certificate=None if secret.is_placeholder else secret.certificate,
         schedule=context.issuance.schedule,
         stored=status.stored,
         order=_open_order(context),

@@ -1,5 +1,6 @@
 """What the conditions Issued and Stored say. Every message says what is, or what to do."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -7,7 +8,14 @@ from mailtls.api.status import SUSPENDED, Verdict
 from mailtls.context import Context
 from mailtls.external.decide import from_elsewhere
 from mailtls.issuance.guard import is_replaced, not_restored
-from mailtls.issuance.policy import is_held_back, issuance_is_due, renewal_is_held, stored_is_expired, usable
+from mailtls.issuance.policy import (
+    is_held_back,
+    issuance_is_due,
+    placeholder,
+    renewal_is_held,
+    stored_is_expired,
+    usable,
+)
 from mailtls.issuance.schedule import held_by_its_age
 from mailtls.issuance.storage import warnings
 from mailtls.reasons.reason import Finding, Reason
@@ -34,14 +42,21 @@ def _ordered(context: Context, now: datetime) -> Verdict:
         words += [held_by_its_age(context, now), *(warning.message for warning in warnings(context))]
         failing = (trouble,) if due and trouble else ()
         return Verdict.true(Reason.ISSUED, " ".join(filter(None, words)), (*warnings(context), *failing))
-    if (expired := stored_is_expired(context, now)) is not None:
+    if (expired := stored_is_expired(context, now)) is not None and not context.snapshot.secret.is_placeholder:
         after = SUSPENDED if context.desired.suspend else _renewal_trouble(context, trouble)
         return Verdict.false(Finding(expired.reason, f"{expired.message} {after}"))
     if trouble is not None:
-        return Verdict.false(trouble)
+        return Verdict.false(_until_then(context, trouble))
     if context.desired.suspend:
         return Verdict.false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
     return Verdict.false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(context)}".strip()))
+
+
+def _until_then(context: Context, trouble: Finding) -> Finding:
+    """Say what pods serve while the first certificate has trouble, where that is a placeholder."""
+    if not context.snapshot.secret.is_placeholder:
+        return trouble
+    return replace(trouble, message=f"{trouble.message} {placeholder(context).message}")
 
 
 def _at_work(context: Context) -> str:
@@ -103,6 +118,8 @@ def stored(context: Context) -> Verdict:
         return Verdict.false(not_restored(context, SUSPENDED))
     if certificate is None:
         return Verdict.pending("There is no certificate to store yet.")
+    if context.snapshot.secret.is_placeholder:
+        return Verdict.false(placeholder(context))
     if certificate.spki_sha256 != context.snapshot.secret.key_spki_sha256:
         return Verdict.false(
             Finding(Reason.KEY_MISMATCH, f"Secret {context.desired.secret_name} holds a key of another certificate.")

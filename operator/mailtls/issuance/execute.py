@@ -93,7 +93,7 @@ class Issuing(Executor):
 
     def stage(self, context: Context, step: StageKey) -> Context:
         """Save a key and its CSR before anything is asked of the CA."""
-        desired = context.desired
+        desired, before = context.desired, context.snapshot.secret.certificate
         key = _next_key(context)
         staged = Staged(
             spki_sha256=key.spki_sha256(),
@@ -107,7 +107,7 @@ class Issuing(Executor):
             key=key,
             csr_der=signing_request(key, desired.dns_names, common_name=desired.acme.common_name),
             resource_version=context.snapshot.staged.resource_version if context.snapshot.staged else "",
-            replaces_sha256=context.snapshot.secret.certificate.sha256 if context.snapshot.secret.certificate else None,
+            replaces_sha256=before.sha256 if before else None,
         )
         log.info("a certificate is due", reason=step.due.reason, message=step.due.message)
         saved = self.secrets.stage(desired, staged, context.snapshot.resource)
@@ -234,8 +234,8 @@ class Issuing(Executor):
         if fault is not None:
             return self.failing.attempt(context.with_issuance(chain=None), Fail(fault))
         before = context.snapshot.secret
-        before = replace(before, certificate=None) if guard.is_replaced(context) else before  # not to be kept
-        before = replace(before, is_verified=was_verified(context))
+        is_kept = not before.is_placeholder and not guard.is_replaced(context)
+        before = replace(before, certificate=before.certificate if is_kept else None, is_verified=was_verified(context))
         secret = self.secrets.store(context.desired, chain, staged.key, before, staged)
         self.metrics.order_ended("issued", (now - staged.staged_at).total_seconds())
         stored = replace(context.with_snapshot(secret=secret), issuance=context.issuance.stored())
@@ -264,8 +264,8 @@ class Issuing(Executor):
 
 
 def _next_key(context: Context) -> KeyMaterial:
-    desired = context.desired
-    kept = context.snapshot.secret.key
+    desired, secret = context.desired, context.snapshot.secret
+    kept = secret.key if not secret.is_placeholder else None
     if (
         desired.private_key.rotation_policy is RotationPolicy.NEVER
         and kept is not None

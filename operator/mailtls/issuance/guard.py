@@ -179,6 +179,8 @@ def pair_to_copy(context: Context) -> ServingSecret | None:
     secret, copy = context.snapshot.secret, context.snapshot.copy
     if not secret.exists or not secret.is_ours or not _is_whole(secret) or is_replaced(context):
         return None
+    if secret.is_placeholder:
+        return None
     return secret if copy is None or _leaf(copy) != _leaf(secret) else None
 
 
@@ -243,7 +245,8 @@ def to_remember(context: Context) -> Stored | None:
     secret = context.snapshot.secret
     if context.desired.is_external:
         return accepted(context)
-    if not secret.exists or not secret.is_ours or secret.foreign or not _is_whole(secret) or is_replaced(context):
+    is_good = secret.exists and secret.is_ours and not secret.foreign and _is_whole(secret)
+    if not is_good or secret.is_placeholder or is_replaced(context):
         return context.snapshot.status.stored
     return Stored(secret.name, secret.uid, _leaf(secret))
 

@@ -34,6 +34,17 @@ def secret_is_unreadable(context: Context, _now: datetime) -> Finding | None:
     )
 
 
+def secret_is_a_placeholder(context: Context, _now: datetime) -> Finding | None:
+    """The Secret holds what was made so that servers can start."""
+    return placeholder(context) if context.snapshot.secret.is_placeholder else None
+
+
+def placeholder(context: Context) -> Finding:
+    """Say that what the Secret holds is no certificate that any client trusts."""
+    message = f"Secret {context.desired.secret_name} holds a self-signed placeholder, which no client trusts."
+    return Finding(Reason.SELF_SIGNED_PLACEHOLDER, message)
+
+
 def key_differs(context: Context, _now: datetime) -> Finding | None:
     """Certificate and key in the Secret do not belong together: no server could start with them."""
     certificate = context.snapshot.secret.certificate
@@ -104,6 +115,7 @@ def secret_is_replaced(context: Context, _now: datetime) -> Finding | None:
 CHECKS: tuple[Check, ...] = (
     secret_is_missing,
     secret_is_replaced,
+    secret_is_a_placeholder,
     secret_is_unreadable,
     key_differs,
     issuer_differs,
@@ -151,6 +163,7 @@ def usable(context: Context, now: datetime) -> bool:
     return (
         certificate is not None
         and not is_replaced(context)
+        and not context.snapshot.secret.is_placeholder
         and certificate.spki_sha256 == context.snapshot.secret.key_spki_sha256
         and certificate.names >= frozenset(context.desired.dns_names)
         and certificate.not_after > now
@@ -158,8 +171,12 @@ def usable(context: Context, now: datetime) -> bool:
 
 
 def is_readable(context: Context) -> bool:
-    """Whether the Secret holds a certificate and a key that parse: enough to compare it with what pods serve."""
-    return context.snapshot.secret.certificate is not None and context.snapshot.secret.key_spki_sha256 is not None
+    """Whether the Secret holds a certificate and a key that parse: enough to compare it with what pods serve.
+
+    A placeholder is none.
+    """
+    secret = context.snapshot.secret
+    return secret.certificate is not None and secret.key_spki_sha256 is not None and not secret.is_placeholder
 
 
 def stored_is_expired(context: Context, now: datetime) -> Finding | None:
@@ -188,6 +205,8 @@ def spoils_a_kept_key(staged: Staged, context: Context) -> bool:
     """Whether a key was staged before the spec asked for the one that serves to be kept: what is pinned must stay."""
     certificate, policy = context.snapshot.secret.certificate, context.desired.private_key
     if policy.rotation_policy is not RotationPolicy.NEVER or certificate is None:
+        return False
+    if context.snapshot.secret.is_placeholder:
         return False
     is_kept = (certificate.key_algorithm, certificate.key_size) == (policy.algorithm, policy.size)
     return is_kept and certificate.spki_sha256 == context.snapshot.secret.key_spki_sha256 != staged.spki_sha256

@@ -88,6 +88,12 @@ class ServingSecret:
     is_immutable: bool = False
     is_verified: bool = False
 
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether it holds the self-signed pair that we made so that servers can start: no CA's, and nobody else's."""
+        is_self_signed = self.certificate is not None and self.certificate.self_signed
+        return is_self_signed and self.is_ours and self.acme_server is None and self.adopted is None
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     SECRET_CLAIMED = "SecretClaimed"  # noqa: S105 - a reason, no password
     # why a certificate is due (events and history)
     SECRET_MISSING = "SecretMissing"  # noqa: S105
+    SELF_SIGNED_PLACEHOLDER = "SelfSignedPlaceholder"
     SECRET_UNREADABLE = "SecretUnreadable"  # noqa: S105
     KEY_MISMATCH = "KeyMismatch"
     KEY_POLICY_CHANGED = "KeyPolicyChanged"

@@ -41,7 +41,8 @@ def is_rolling(resource: Json) -> bool:
 def _how_far(context: Context, now: datetime) -> Verdict:
     certificate = context.snapshot.secret.certificate
     if certificate is None or context.snapshot.workloads is None or context.rollout.progress is None:
-        return Verdict.pending(NO_CERTIFICATE if certificate is None else NOT_PROBED)
+        is_waiting = certificate is None or context.snapshot.secret.is_placeholder
+        return Verdict.pending(NO_CERTIFICATE if is_waiting else NOT_PROBED)
     workloads, progress, terms = context.snapshot.workloads, context.rollout.progress, terms_of(context)
     step = next_roll(workloads, evidence(context), certificate.sha256, progress, now, terms=terms)
     if (hold := context.snapshot.secret.hold) is not None and rolled_back(context) is not None:

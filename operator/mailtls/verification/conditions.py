@@ -49,7 +49,8 @@ def verified(context: Context, now: datetime) -> Verdict:
     if not context.desired.workloads:
         return Verdict.true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
     if context.snapshot.workloads is None:
-        return Verdict.pending(NO_CERTIFICATE if context.snapshot.secret.certificate is None else NOT_PROBED)
+        secret = context.snapshot.secret
+        return Verdict.pending(NO_CERTIFICATE if secret.certificate is None or secret.is_placeholder else NOT_PROBED)
     if not targets(context.snapshot.workloads, context.desired.server_name):
         return Verdict.pending("No pod is ready to be asked.")
     if targets_to_probe(context, now) or probe_routes(context):

@@ -487,6 +487,12 @@ def test_external_that_is_no_object_is_refused(written: Any, words: str) -> None
     assert words in refusal({"external": written})
 
 
+def test_bootstrap_is_for_certificates_that_are_ordered_here() -> None:
+    """Whoever keeps a Secret writes its first pair."""
+    assert parse(resource({"bootstrap": "SelfSigned"}), Defaults(SOLVERS, INSTALLATION)).bootstrap == "SelfSigned"
+    assert "so remove either external or bootstrap" in refusal({"external": {}, "bootstrap": "SelfSigned"})
+
+
 def test_ordering_that_is_switched_off_is_refused_by_the_name_of_its_value() -> None:
     """Before anything is asked of a CA."""
     off = Defaults(SOLVERS, INSTALLATION, features=Features(frozenset({Feature.ISSUANCE})))

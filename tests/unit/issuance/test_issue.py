@@ -22,6 +22,7 @@ from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.reasons.reason import Finding, Reason
 
+PLACEHOLDER = secret(certificate=certificate(self_signed=True), acme_server=None, is_ours=True)
 KEPT = PrivateKeyPolicy(rotation_policy=RotationPolicy.NEVER)
 
 
@@ -40,6 +41,7 @@ def test_all_is_well_nothing_is_due() -> None:
         (secret(acme_server=None), Reason.ISSUER_CHANGED),
         (secret(acme_server="https://other.test"), Reason.ISSUER_CHANGED),
         (secret(profile="shortlived"), Reason.ISSUER_CHANGED),
+        (PLACEHOLDER, Reason.SELF_SIGNED_PLACEHOLDER),
         (secret(certificate=certificate(names=frozenset({"old.example.test"}))), Reason.NAMES_CHANGED),
         (secret(certificate=certificate(key_size=384)), Reason.KEY_POLICY_CHANGED),
         (secret(certificate=certificate(not_after=NOW + DAY / 8)), Reason.RENEWAL_DUE),

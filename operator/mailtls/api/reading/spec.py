@@ -14,7 +14,18 @@ from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
 from mailtls.api.reading.probe import ProbeDefaults, domains, probe
 from mailtls.api.reading.rollout import approved, is_paused, read_workloads, rollout
 from mailtls.api.resource import Request
-from mailtls.api.spec import DNS01, NO_CA, Acme, Desired, Key, PrivateKeyPolicy, Probe, Renewal, RotationPolicy
+from mailtls.api.spec import (
+    DNS01,
+    NO_CA,
+    Acme,
+    Bootstrap,
+    Desired,
+    Key,
+    PrivateKeyPolicy,
+    Probe,
+    Renewal,
+    RotationPolicy,
+)
 from mailtls.api.workload import Workload
 from mailtls.hostname import certificate_name, named
 from mailtls.pki.certificate import KeyAlgorithm
@@ -80,6 +91,7 @@ def parse(resource: Json, defaults: Defaults) -> Desired:
         domains=domains(spec.at("domains")),
         suspend=spec.at("suspend").flag(default=False),
         is_external=is_external,
+        bootstrap=_bootstrap(spec.at("bootstrap"), is_external=is_external),
         renew_requested=None if is_external else _request(annotations, Request.RENEW),
         probe_requested=_request(annotations, Request.PROBE),
         rollback_requested=None if is_external else _request(annotations, Request.ROLLBACK),
@@ -131,6 +143,14 @@ def _is_external(spec: Node) -> bool:
     if external.is_given and spec.at("acme").is_given:
         raise external.refused("a certificate from elsewhere is never ordered here, so remove either external or acme")
     return external.is_given
+
+
+def _bootstrap(node: Node, *, is_external: bool) -> Bootstrap | None:
+    if node.is_given and is_external:
+        raise node.refused(
+            "whoever keeps a certificate from elsewhere writes its Secret, so remove either external or bootstrap"
+        )
+    return node.choice(Bootstrap) if node.is_given else None
 
 
 def _ca(spec: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> Acme:

@@ -11,6 +11,12 @@ DUE: Mapping[Reason, Explanation] = {
         "With spec.external have it written by whoever keeps it. Else no action is needed; if a tool that prunes what "
         "it does not know deleted it, exclude the Secret there.",
     ),
+    Reason.SELF_SIGNED_PLACEHOLDER: Explanation(
+        "With spec.bootstrap: SelfSigned the Secret was made with a self-signed certificate, so that servers can "
+        "start before the first real one. No client trusts it, and it is neither rolled out nor probed.",
+        "No action is needed; the first certificate replaces it and is rolled out. If that takes long, read the "
+        "message of the condition Issued.",
+    ),
     Reason.SECRET_UNREADABLE: Explanation(
         "The Secret holds no certificate or private key that can be read, so a new one is ordered. With spec.external "
         "it is waited for.",

@@ -1,0 +1,53 @@
+"""A pod that does not start without its Secret: it starts on a placeholder, and is not restarted for a certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.laggard import orders_held
+from e2e.served import served_fingerprint
+from testbed.mailserver import PORTS, MailServer
+from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+
+if TYPE_CHECKING:
+    from e2e.installation import Installation
+    from testbed.zones import NameServer
+
+pytestmark = pytest.mark.cluster
+
+
+def test_pod_starts_on_the_placeholder_and_gets_the_certificate_without_a_restart(
+    installation: Installation, names: NameServer
+) -> None:
+    """The kubelet holds the pod until its Secret is there; the CA answers only once the pod runs."""
+    sandbox, host = installation.sandbox, installation.zone.host("mx")
+    postfix = MailServer(sandbox, host, replicas=1)
+    sandbox.apply(postfix.service(), postfix.workload())  # mounts a Secret that nobody has made
+    with orders_held(names, installation.zone) as laggard:
+        installation.start()
+        installation.apply(bootstrap="SelfSigned", workloads=[{"kind": postfix.kind, "name": postfix.name}])
+        postfix.wait_until_ready(within=150)
+        started = [pod["metadata"]["uid"] for pod in postfix.pods()]
+        installation.await_order(within=60)
+        placeholder = installation.leaf()
+        assert placeholder.issuer == placeholder.subject
+        seen = sandbox.wait_for_condition(
+            MAIL_SERVER_TLS, "mx", "Stored", status="False", reason="SelfSignedPlaceholder", within=60
+        )
+        ready, verified = condition_of(seen, "Ready"), condition_of(seen, "Verified")
+        assert ready is not None
+        assert ready["status"] == "False"
+        assert verified is not None
+        assert verified["status"] == "Unknown"
+        assert "certificate" not in seen["status"]
+        laggard.release()
+        installation.await_ready(within=150)
+    assert installation.leaf().issuer != installation.leaf().subject
+    assert [pod["metadata"]["uid"] for pod in postfix.pods()] == started
+    assert [each["restartCount"] for pod in postfix.pods() for each in pod["status"]["containerStatuses"]] == [0]
+    for address in postfix.addresses().values():
+        served = {served_fingerprint(address, port, host, installation.pebble.root()) for port in PORTS.values()}
+        assert served == {installation.fingerprint()}
+    assert sandbox.find("secrets", "mx-tls-previous") is None
