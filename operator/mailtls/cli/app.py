@@ -16,6 +16,7 @@ from mailtls.cli import preflight_command as preflight
 from mailtls.cli import probe, rollout
 from mailtls.cli.check_installation import check_installation
 from mailtls.cli.errors import unusable
+from mailtls.cli.init_command import init
 
 _MOST_SUGGESTIONS: Final = 3
 _LIKENESS: Final = 0.5
@@ -132,6 +133,7 @@ def version() -> None:
 
 app.command(epilog=EPILOG)(probe.probe)
 app.command(epilog=EPILOG)(explain)
+app.command(epilog=EPILOG)(init)
 app.command(epilog=EPILOG)(preflight.preflight)
 app.command(epilog=EPILOG)(status.status)
 app.command("renew", epilog=EPILOG)(requests.renew)

@@ -62,7 +62,7 @@ def preflight(
         raise unusable(problem) from None
     place = nullcontext(None) if offline else connected(context, kubeconfig, namespace)
     with place as there:
-        around = _place(there, operator_namespace, settings, may_write=write_test)
+        around = place_of(there, operator_namespace, settings, may_write=write_test)
         _look(text, around, namespace or (there.namespace if there else "default"), strict=strict)
 
 
@@ -84,9 +84,10 @@ def _look(text: str, place: "Place", namespace: str, *, strict: bool) -> None:
     raise typer.Exit(exit_code(lines, strict=strict))
 
 
-def _place(
+def place_of(
     there: Connected | None, operator_namespace: str | None, resolver: "ResolverSettings", *, may_write: bool
 ) -> "Place":
+    """Where a preflight looks: the cluster, the operator in it and its settings."""
     from mailtls.cli.preflight.place import Place
     from mailtls.kube.interface import ApiError
     from mailtls.net.effects import SystemClock

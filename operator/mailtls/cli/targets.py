@@ -14,7 +14,7 @@ from mailtls.reasons.quoting import quote
 _HIGHEST_PORT: Final = 65535
 _MODES: Final = {"starttls": TlsMode.START_TLS, "implicit": TlsMode.IMPLICIT, "tls": TlsMode.IMPLICIT}
 # RFC 6335's registry; the TLS ports of RFC 8314, LMTP by custom.
-_KNOWN: Final = {
+KNOWN_PORTS: Final = {
     24: ("lmtp", TlsMode.START_TLS),
     25: ("smtp", TlsMode.START_TLS),
     110: ("pop3", TlsMode.START_TLS),
@@ -79,7 +79,7 @@ def read_port(text: str) -> Port:
     protocols, modes = [word for word in words if word not in _MODES], [word for word in words if word in _MODES]
     if len(protocols) > 1 or len(modes) > 1:
         raise BadTarget(f"{_shown(text)} is no port: write port/protocol/mode, such as 587/smtp/starttls.")
-    protocol, tls = _KNOWN.get(int(number), ("smtp", TlsMode.START_TLS))
+    protocol, tls = KNOWN_PORTS.get(int(number), ("smtp", TlsMode.START_TLS))
     tls = _MODES[modes[0]] if modes else tls
     policy = default_policy(int(number), tls)
     return Port(int(number), tls, policy, _protocol(protocols[0] if protocols else protocol, text))
