@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailtls.api.spec import Desired, Place
 from mailtls.api.status import HistoryEntry
 from mailtls.context import Context
-from mailtls.issuance import keys
+from mailtls.issuance.certificates import new_key
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain
@@ -65,7 +65,7 @@ class Bootstrapping(Executor):
     def write(self, context: Context, _step: WritePlaceholder) -> Context:
         """Write it; raises `Conflict` where somebody has made the Secret since it was looked for."""
         desired, now = context.desired, self.clock.now()
-        key = keys.generate(desired.private_key)
+        key = new_key(desired.private_key)
         certificate = self_signed(key, desired.dns_names, now)
         pair = ServingSecret(certificate, key.spki_sha256(), key=key)
         saved = self.secrets.serve(desired, pair, context.snapshot.secret)
