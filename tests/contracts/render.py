@@ -31,8 +31,9 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 """
 ALERTS_HEAD = """\
-# Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`.
-# Made from charts/mailtls/files/alerts.yaml with the chart's default thresholds; do not edit.
+# Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`. For links that
+# open, put the address of this repository before `docs/alerts`.
+# Made from charts/mailtls/files/alerts.yaml with the chart's default values; change that file.
 """
 REASONS_HEAD = """\
 # Reasons
@@ -74,7 +75,8 @@ def manifest() -> str:
 def alerts() -> str:
     """Return deploy/alerts.yaml: the rules with the chart's default thresholds."""
     text = re.sub(r"(?m)^#.*\n", "", RULES.read_text())
-    for name, value in chart_defaults()["metrics"]["prometheusRule"]["thresholds"].items():
+    values = chart_defaults()["metrics"]["prometheusRule"]
+    for name, value in {**values["thresholds"], "runbookUrl": values["runbookUrl"]}.items():
         text = text.replace(f"${{{name}}}", str(value))
     return ALERTS_HEAD + text
 

@@ -67,3 +67,18 @@ def test_every_alert_has_a_severity_and_says_what_to_do() -> None:
             assert rule["labels"]["severity"] in {"warning", "critical"}
             assert rule["annotations"]["summary"]
             assert rule["annotations"]["description"].endswith(".")
+
+
+def test_every_alert_leads_to_a_page_of_its_own_that_says_the_same_severity() -> None:
+    """And the table of alerts leads there too; there is no page without an alert."""
+    table = (ROOT / "docs" / "metrics-and-alerts.md").read_text()
+    pages = {page.stem for page in (ROOT / "docs" / "alerts").glob("*.md")}
+    assert pages == alert_names()
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            where = rule["annotations"]["runbook_url"]
+            text = (ROOT / where).read_text()
+            assert text.startswith(f"# {rule['alert']}\n\nSeverity: {rule['labels']['severity']}.")
+            for heading in ("**What users see:**", "## Find the cause", "## What to do"):
+                assert heading in text, where
+            assert f"({where.removeprefix('docs/')})" in table

@@ -193,6 +193,17 @@ def test_labels_of_all_objects_leave_the_selectors_alone() -> None:
     assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "mail"
 
 
+def test_runbooks_are_where_the_value_says() -> None:
+    """Each alert's page below the address, whether that ends with a slash or not."""
+    base = "metrics.prometheusRule.runbookUrl=https://docs.example.com/alerts/"
+    found = objects("--set", "metrics.prometheusRule.enabled=true", "--set", base)
+    (rule,) = (each for each in found if each["kind"] == "PrometheusRule")
+    alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
+    assert len(alerts) > 20
+    for each in alerts:
+        assert each["annotations"]["runbook_url"] == f"https://docs.example.com/alerts/{each['alert']}.md"
+
+
 def test_alert_that_is_disabled_is_left_out_and_an_unknown_one_is_refused() -> None:
     """A name that is misspelt would leave the alert on."""
     monitoring = "metrics.prometheusRule.enabled=true"
