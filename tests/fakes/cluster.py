@@ -99,7 +99,7 @@ class FakeCluster:
             self._enter("delete", path, uid)
             if uid is not None and path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
                 raise Conflict(409, "Conflict", path)
-            before_effect()
+            self._before_effect()
             if self.objects.pop(path, None) is not None:
                 self.writes.append(("delete", path))
 
@@ -130,8 +130,12 @@ class FakeCluster:
         if version is not None and version != self.objects[path]["metadata"].get("resourceVersion"):
             raise Conflict(409, "Conflict", path)
 
-    def _store(self, verb: str, path: str, body: Json) -> Json:
+    def _before_effect(self) -> None:
+        """Call the guards of whoever writes, as a connection does right before it sends."""
         before_effect()
+
+    def _store(self, verb: str, path: str, body: Json) -> Json:
+        self._before_effect()
         stored = copy.deepcopy(body)
         meta = stored.setdefault("metadata", {})
         meta["resourceVersion"] = str(next(self._versions))

@@ -151,6 +151,19 @@ def test_every_room_keeps_everything_but_what_belongs_to_one_reconcile_while_all
     assert carry_verification(verified, VerificationState(), frozenset(Same)) == verified
 
 
+def test_time_of_renewal_that_was_drawn_last_counts_though_it_was_never_reported() -> None:
+    """A reconcile that ends before its report leaves an earlier time in the status, such as the end of a hold."""
+    serving, drawn, reported = a_context().snapshot, schedule(), schedule(renewal_at=LATER)
+    known, fresh = IssuanceState(schedule=drawn), IssuanceState(schedule=reported)
+    assert carry_issuance(known, fresh, serving, frozenset(), NOW).schedule == drawn
+    assert carry_issuance(IssuanceState(), fresh, serving, frozenset(), NOW).schedule == reported
+    of_another = IssuanceState(schedule=replace(drawn, sha256="ab" * 32))
+    assert carry_issuance(of_another, fresh, serving, frozenset(), NOW).schedule == reported
+    assert carry_issuance(of_another, IssuanceState(), serving, frozenset(), NOW) == replace(
+        of_another, renewal_info_due_at=NOW, leftovers_due_at=NOW
+    )
+
+
 def test_no_room_keeps_anything_but_what_outlives_every_change_when_nothing_is_the_same() -> None:
     """A changed spec, another certificate and another order leave only what is about the process."""
     issuance = IssuanceState(**EXAMPLES[IssuanceState])

@@ -87,10 +87,17 @@ def carry_issuance(
         before,
         order=order if order is None or Same.REQUEST in same else order.hurried(),
         is_fresh_intent=before.is_fresh_intent and is_unheard,
-        schedule=fresh.schedule or before.schedule,
+        schedule=_schedule(before, fresh, snapshot),
         failure=_lasting(before.failure, now),
     )
     return carry(known, replace(fresh, renewal_info_due_at=now, leftovers_due_at=now), same)
+
+
+def _schedule(before: IssuanceState, fresh: IssuanceState, snapshot: Snapshot) -> Schedule | None:
+    """Keep the time that was drawn last: the status names an earlier one where a reconcile ended before its report."""
+    drawn, certificate = before.schedule, snapshot.secret.certificate
+    is_its_own = drawn is not None and certificate is not None and drawn.sha256 == certificate.sha256
+    return drawn if is_its_own else fresh.schedule or drawn
 
 
 def _lasting(failure: Failure | None, now: datetime) -> Failure | None:

@@ -16,6 +16,7 @@ from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.evict import evicted_pods_are_unproven, is_evicting, pod_is_older
 from mailtls.rollout.permission import held_back
+from mailtls.rollout.restarts import pods_predate_certificate, restart_is_under_way, restart_was_reverted
 from mailtls.rollout.steps import (
     Action,
     EvictPod,
@@ -28,14 +29,7 @@ from mailtls.rollout.steps import (
     RollStep,
     WaitForPods,
 )
-from mailtls.rollout.view import (
-    SETTLING_PAUSE,
-    Terms,
-    View,
-    pods_predate_certificate,
-    restart_is_under_way,
-    restart_was_reverted,
-)
+from mailtls.rollout.view import SETTLING_PAUSE, Terms, View
 from mailtls.rollout.waves import commands_cannot_run, pod_is_stale, reloaded_pod_is_unverified, reloading
 from mailtls.verification.evidence import clients_refuse
 
@@ -165,6 +159,8 @@ def on_its_way(step: RollStep) -> str:
             return f"Waits for {what}pod {pod.name} to see the new certificate{run}."
         case RestartWorkload(workload):
             return f"{workload} is asked to replace its pods."
+        case ReplacePod(workload, pod) if pod.ready:
+            return f"Pod {pod.name} of {workload} read another certificate at its start, so the pod is deleted."
         case ReplacePod(workload, pod):
             return f"{workload} waits for pod {pod.name} to become ready before it replaces it, so the pod is deleted."
         case EvictPod(workload, pod):

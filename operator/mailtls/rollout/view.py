@@ -1,25 +1,15 @@
-"""What the checks of a rollout look at: who was reloaded when, and restarts by the pod template."""
+"""What the checks of a rollout look at: who was reloaded when, with what, and what is waited for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mailtls.api.spec import Rollout
-from mailtls.api.workload import UpdateStrategy, WorkloadKind
-from mailtls.kube.workload import PodState, WorkloadState, ordinal
+from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.steps import (
-    Held,
-    ReloadPod,
-    ReplacePod,
-    RestartWorkload,
-    RolloutFailed,
-    RollProgress,
-    RollStep,
-    WaitForPods,
-)
-from mailtls.verification.evidence import PASSING, Evidence, Flaw, flaws
+from mailtls.rollout.steps import Held, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.verification.evidence import Evidence, Flaw, flaws
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between probes of a server that was just reloaded or has just started."""
@@ -185,116 +175,3 @@ def started_on_placeholder(progress: RollProgress, pod: PodState) -> bool:
 def settle_time(progress: RollProgress, pod: PodState) -> timedelta:
     """How long the pod's server may take from its reload, or from ready, to serving."""
     return min(PLACEHOLDER_SETTLE, progress.settle) if started_on_placeholder(progress, pod) else progress.settle
-
-
-CONTROLLERS_TURN = timedelta(seconds=5)
-"""How long a controller has to replace a pod that is not ready, before we delete it."""
-
-
-def restart_was_reverted(view: View) -> RollStep | None:
-    """Let the controller finish what a reverted template has it do; then say who has to leave the template alone.
-
-    To annotate it again would only begin the same anew. Pods that were made meanwhile may serve the certificate.
-    """
-    for state in view.states:
-        if state.workload.update_strategy is not UpdateStrategy.RESTART or not view.was_reverted(state):
-            continue
-        flaw = next(view.flaws(state), None)
-        if flaw is None:
-            continue
-        is_settling = not state.rolled or flaw.finding.reason in PASSING or view.is_settling(flaw.pod)
-        if is_settling and view.now < view.progress.deadline(str(state.workload)):
-            return view.wait_for(flaw.finding, str(state.workload))
-        return RolloutFailed(_reverted(state, flaw))
-    return None
-
-
-def _reverted(state: WorkloadState, flaw: Flaw) -> Finding:
-    who = f"field manager {state.template_keeper}" if state.template_keeper else "somebody"
-    message = (
-        f"{state.workload} was asked to replace its pods, and {who} put its pod template back, so older pods stay; it "
-        "is not asked again. Let spec.template.metadata.annotations be as they are there, then run kubectl rollout "
-        f"restart {state.workload.kind.lower()}/{state.workload.name}; or set updateStrategy: Evict, which writes no "
-        f"template. {flaw.finding.message}"
-    )
-    return Finding(Reason.TEMPLATE_REVERTED, message, subject=str(state.workload))
-
-
-def restart_is_under_way(view: View) -> RollStep | None:
-    """Let a workload's controller finish, then demand the proof: patching the template again changes nothing.
-
-    A pod that serves the certificate has it, whether it was replaced or not.
-    """
-    for state in view.states:
-        if not view.was_restarted(state):
-            continue
-        left = [pod for pod in state.living_pods if view.is_of_older_template(pod) and view.pod_flaws(state, pod)]
-        if left or (not state.rolled and len(state.living_pods) < state.replicas_wanted):
-            return _await_controller(view, state, left)
-        if state.workload.update_strategy is UpdateStrategy.RESTART and (flaw := next(view.flaws(state), None)):
-            return _judge_restarted(view, state, flaw)
-    return None
-
-
-def _await_controller(view: View, state: WorkloadState, left: Sequence[PodState]) -> RollStep:
-    subject = str(state.workload)
-    if by_hand := state.by_hand or _held_by_partition(state, left):
-        message = f"{state.workload} does not replace its pods by itself: {by_hand}"
-        return view.wait_for(Finding(Reason.ROLLING_OUT, message), subject)
-    for pod in left:
-        if _blocks_its_controller(view, state, pod):
-            return ReplacePod(state.workload, pod)
-    if view.now < view.progress.deadline(subject):
-        message = f"{state.workload} is replacing its pods."
-        return view.wait_for(Finding(Reason.ROLLING_OUT, message), subject)
-    minutes = view.progress.timeout / timedelta(minutes=1)
-    message = (
-        f"{state.workload} has not replaced its pods within {minutes:g} minutes; see its events, "
-        "its update strategy and its pods, or raise spec.rollout.timeout."
-    )
-    return RolloutFailed(Finding(Reason.ROLLOUT_TIMEOUT, message))
-
-
-def _held_by_partition(state: WorkloadState, left: Sequence[PodState]) -> str:
-    """Say what a person has to do where only pods are left that the partition keeps from being replaced."""
-    if not state.partition or not left or any(ordinal(pod.name) >= state.partition for pod in left):
-        return ""
-    names = ", ".join(pod.name for pod in left)
-    return (
-        f"spec.updateStrategy.rollingUpdate.partition is {state.partition}, and {names} below it "
-        f"{'are' if len(left) > 1 else 'is'} not replaced; lower the partition, or delete "
-        f"{'these pods' if len(left) > 1 else 'this pod'} yourself."
-    )
-
-
-def _blocks_its_controller(view: View, state: WorkloadState, pod: PodState) -> bool:
-    """Whether a StatefulSet waits for a pod of an older template to become ready before it replaces any.
-
-    With `podManagementPolicy: OrderedReady` it waits for ever where only the new certificate makes the pod ready.
-    """
-    if state.workload.kind is not WorkloadKind.STATEFUL_SET or pod.ready or view.is_starting(pod):
-        return False
-    asked_at = view.progress.acted_at.get(str(state.workload), view.progress.started_at)
-    was_deleted = view.progress.acted_at.get(pod.uid, asked_at) > asked_at
-    is_held = state.partition > ordinal(pod.name)
-    return not is_held and not was_deleted and view.now >= asked_at + CONTROLLERS_TURN
-
-
-def _judge_restarted(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    if view.is_settling(flaw.pod):
-        return view.wait(flaw.finding, SETTLING_PAUSE)
-    if flaw.finding.reason in PASSING:
-        return view.wait_or_fail(flaw.finding, str(state.workload))
-    return RolloutFailed(flaw.finding)
-
-
-def pods_predate_certificate(view: View, state: WorkloadState) -> RollStep | None:
-    """Restart a workload that has a stale pod, once per attempt even if somebody takes the annotation away."""
-    if not view.may_restart(state):
-        return None
-    if any(flaw.is_curable for flaw in view.flaws(state)):
-        return RestartWorkload(state.workload)
-    stuck = [flaw for flaw in view.flaws(state) if view.is_stuck(state, flaw.pod)]
-    if stuck and any(view.is_starting(flaw.pod) for flaw in stuck):
-        return view.wait(stuck[0].finding, SETTLING_PAUSE)
-    return RestartWorkload(state.workload) if stuck else None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fakes.simulation.plan import Fault, Wanted
+from fakes.simulation.plan import Disturbance, Fault, Wanted
 from fakes.simulation.world import World
 
 MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
@@ -17,12 +17,14 @@ FAULTS = [
     *(Fault("exec", kind) for kind in ("server error", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind) for kind in ("server error", "bad nonce", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind, "order https://ca.test/order") for kind in ("rate limited", "lost answer", "server error")),
+    *(Fault("ca", "another root", "finalize") for _ in range(2)),
     *(Fault("dns", kind) for kind in ("unreachable", "refused", "slow")),
     *(Fault("watch", kind) for kind in ("lost", "late")),
 ]
 
 
 Act = tuple[str, Callable[[World], object]]
+LATE = 10**6  # steps, so once nothing is left to do
 
 
 def act(what: Callable[..., object], *given: object, **named: object) -> Act:
@@ -42,6 +44,7 @@ def of_resource(which: int) -> list[Act]:
         act(World.spec, which, suspend=False),
         act(World.spec, which, rollout={"approval": "Required"}),
         act(World.spec, which, rollout={"windows": [{"schedule": "0 0 29 2 *", "duration": "5m"}]}),
+        act(World.spec, which, rollout={"onFailure": "Hold"}),
         act(World.spec, which, rollout={}),
         *(act(done, which) for done in (World.pause, World.resume, World.approve)),
         act(World.rename, which, "more"),
@@ -66,3 +69,19 @@ ACTS = [
     *[act(World.sweep)] * 2,
     act(World.sleep_long),
 ]
+
+
+def after(steps: int, *chosen: Act) -> list[Disturbance]:
+    """Let all this happen at once, so many steps after what came before."""
+    return [Disturbance(0 if number else steps, do, what) for number, (what, do) in enumerate(chosen)]
+
+
+def renewals(refused: int, *, overdue: bool) -> list[Disturbance]:
+    """Renew everything once all serve; of the next certificates so many are ones that clients refuse.
+
+    `overdue`: the machines have slept for as long as it took; if not, users request it.
+    """
+    bad = [act(World.arm, Fault("ca", "another root", "finalize"))] * refused
+    if overdue:
+        return [*after(LATE, *bad, act(World.sleep_long)), *after(LATE, act(World.sweep))]
+    return after(LATE, *bad, *(act(World.request, which, "renew") for which in range(3)))

@@ -5,7 +5,9 @@ that holds the baton runs; it hands the baton on where it waits, and at each eff
 until all wait.
 """
 
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,7 @@ from typing import Any, Final
 
 BEGIN: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FOREVER: Final = float("inf")
-STUCK: Final = 300.0  # real seconds after which a thread that does not give the baton back is a defect of the test
+STUCK: Final = 40.0  # real seconds after which a thread that does not give the baton back is a defect of the test
 
 
 class Killed(BaseException):
@@ -57,6 +59,7 @@ class Runtime:
         self.failure: BaseException | None = None
         self.skipped = 0.0
         self._turns = 0  # since time has passed
+        self._handed_on = 0
 
     # time
 
@@ -164,10 +167,18 @@ class Runtime:
         chosen = self._next()
         if chosen is task:
             return
-        self.current = chosen
+        self.current, self._handed_on = chosen, self._handed_on + 1
         chosen.baton.release()
-        if not task.is_done and not task.baton.acquire(timeout=STUCK):
-            raise Deadlock(f"{task.name} got no baton")
+        if not task.is_done:
+            self._await_baton(task)
+
+    def _await_baton(self, task: Task) -> None:
+        """Wait for the task's turn for as long as the baton goes round."""
+        handed_on = -1
+        while not task.baton.acquire(timeout=STUCK):
+            if self._handed_on == handed_on:
+                raise Deadlock(f"{task.name} got no baton, {self.current.name} keeps it:\n{_stack(self.current)}")
+            handed_on = self._handed_on
 
     def _next(self) -> Task:
         ready = [task for task in self.tasks if task.until is None]
@@ -185,3 +196,9 @@ class Runtime:
         for task in self.tasks:
             if task.until is not None and task.until <= self._seconds:
                 task.until = None
+
+
+def _stack(of: Task) -> str:
+    """Where a thread is that waits for something other than the baton: a lock of the standard library, for one."""
+    frame = sys._current_frames().get(of.thread.ident or 0) if of.thread is not None else None
+    return "".join(traceback.format_stack(frame)) if frame is not None else "it is gone"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.simulation.accidents import ACTS, LISTS, MX, OTHER, Act, act
+from fakes.simulation.accidents import ACTS, LISTS, MX, OTHER, act, after, renewals
 from fakes.simulation.audit import condition
 from fakes.simulation.plan import Disturbance, Fault
 from fakes.simulation.run import alive, run
@@ -45,6 +45,21 @@ plans = st.lists(disturbances, max_size=12)
 def test_whatever_happens_all_ends_well(plan: list[Disturbance], seed: int, workers: int, rollouts: int | None) -> None:
     """Whatever fails and whoever runs first: no rule is broken on the way, and every resource is ready in the end."""
     run(World([MX, LISTS, OTHER], plan, workers=workers, rollouts=rollouts, seed=seed))
+
+
+@settings(max_examples=max(8, RUNS // 2), derandomize=RUNS == FEW)
+@given(
+    st.builds(lambda refused, overdue: renewals(refused, overdue=overdue), st.integers(0, 6), st.booleans()),
+    plans,
+    st.integers(0, 2**16),
+    st.integers(1, 4),
+    st.sampled_from([None, 1, 2]),
+)
+def test_whatever_happens_to_renewals_all_ends_well(
+    begin: list[Disturbance], plan: list[Disturbance], seed: int, workers: int, rollouts: int | None
+) -> None:
+    """Each had a certificate that all pods serve; what clients refuse, and whatever else comes, is got over."""
+    run(World([MX, LISTS, OTHER], [*begin, *plan], workers=workers, rollouts=rollouts, seed=seed))
 
 
 ITS_OWN = [
@@ -86,40 +101,32 @@ def _tells_all(view: View) -> RollStep | None:
     return next(stale, None)
 
 
-def _after(steps: int, *chosen: Act) -> list[Disturbance]:
-    return [Disturbance(0 if number else steps, do, what) for number, (what, do) in enumerate(chosen)]
-
-
 _STAGE = Secrets.stage
 _UNCAREFUL = tuple(_tells_all if check is waves.reloaded_pod_is_unverified else check for check in policy.CHECKS)
-_LATE = 10**6  # steps, so once nothing is left to do
-_MISISSUED = [
-    *_after(_LATE, *[act(World.arm, Fault("ca", "another root", "finalize"))] * 3, act(World.sleep_long)),
-    *_after(_LATE, act(World.sweep)),
-]
+_MISISSUED = renewals(3, overdue=True)
 _LOST = Fault("ca", "lost answer", "order https://ca.test/order ")
 
 DEFECTS = {
-    "beside the open": (Account, "find_open", lambda *_, **__: None, _after(0, act(World.arm, _LOST))),
+    "beside the open": (Account, "find_open", lambda *_, **__: None, after(0, act(World.arm, _LOST))),
     "is reloaded while": (
         policy,
         "CHECKS",
         _UNCAREFUL,
-        _after(0, *(act(World.slow_pod, which, 40.0) for which in range(9))),
+        after(0, *(act(World.slow_pod, which, 40.0) for which in range(9))),
     ),
     "known to be suspended": (
         Observer,
         "require_unchanged",
         lambda *_: None,
-        _after(200, *(act(World.spec, which, suspend=True) for which in range(3))),
+        after(200, *(act(World.spec, which, suspend=True) for which in range(3))),
     ),
     "known to be paused": (
         policy,
         "CHECKS",
         tuple(check for check in policy.CHECKS if check is not policy.next_is_held_back),
-        _after(30, *(act(World.pause, which) for which in range(3))),
+        after(30, *(act(World.pause, which) for which in range(3))),
     ),
-    "does not lead": (Leadership, "require", lambda _: None, _after(20, act(World.lose_leadership))),
+    "does not lead": (Leadership, "require", lambda _: None, after(20, act(World.lose_leadership))),
     "is saved nowhere": (Secrets, "stage", _saves_another_key, []),
     "what clients refuse at": (policy, "clients_refuse", lambda *_: False, _MISISSUED),
 }

@@ -14,6 +14,7 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout import policy as roll
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import (
+    Held,
     ReloadPod,
     ReplacePod,
     RestartWorkload,
@@ -22,7 +23,7 @@ from mailtls.rollout.steps import (
     RollStep,
     WaitForPods,
 )
-from mailtls.rollout.view import View, may_have_started_before
+from mailtls.rollout.view import Terms, View, may_have_started_before
 from mailtls.verification.evidence import gather, targets
 
 ROLLOUT = workload(UpdateStrategy.RESTART)
@@ -400,6 +401,35 @@ def test_stuck_pod_that_was_reloaded_before_is_deleted_too_and_only_once() -> No
     assert next_roll(states, {}, NEW, begun, later) == ReplacePod(ROLLOUT, first)
     gone = begun.after(ReplacePod(ROLLOUT, first), None, later)
     assert awaited(next_roll(states, {}, NEW, gone, later)) is Reason.ROLLING_OUT
+
+
+def test_pods_that_were_made_before_the_certificate_was_put_back_are_deleted_one_by_one() -> None:
+    """A, then B, then A again: the template names A all the while, so its controller does not replace what read B."""
+    put_back = replace(progress(started=LATER), stored_at=NOW - LATER)
+    made = NOW - 2 * LATER
+    first, second = (replace(pod(name), made_at=made, started_at=made) for name in ("p-0", "p-1"))
+    states = [state(first, second, of=ROLLOUT, template=NEW)]
+    mistaken = evidence(all_serve(OLD, "p-0", "p-1"))
+    first, second = states[0].living_pods
+    assert next_roll(states, mistaken, NEW, put_back, NOW) == ReplacePod(ROLLOUT, first)
+    anew = replace(first, uid="uid-of-another", ready=False, made_at=NOW, started_at=None)
+    starting = [replace(states[0], pods=(anew, second), rolled=False)]
+    assert awaited(next_roll(starting, evidence(all_serve(OLD, "p-1")), NEW, put_back, NOW)) is Reason.POD_NOT_READY
+    missing = [replace(states[0], pods=(second,), rolled=False)]
+    assert awaited(next_roll(missing, evidence(all_serve(OLD, "p-1")), NEW, put_back, NOW)) is Reason.ROLLING_OUT
+    paused = next_roll(states, mistaken, NEW, put_back, NOW, terms=Terms(is_paused=True))
+    assert isinstance(paused, Held)
+
+
+def test_pod_that_was_made_since_and_serves_another_certificate_is_not_deleted() -> None:
+    """It read this certificate, so another pod would fare no better; nor is one where the person does it."""
+    put_back = replace(progress(started=LATER), stored_at=NOW - LATER)
+    made = NOW - LATER / 2
+    since = state(replace(pod("p-0"), made_at=made, started_at=made), of=ROLLOUT, template=NEW)
+    before = state(replace(pod("p-0"), made_at=NOW - 2 * LATER, started_at=made), of=ROLLOUT, template=NEW)
+    for found in (since, replace(before, by_hand="delete the pods yourself.")):
+        step = next_roll([found], evidence(all_serve(OLD, "p-0")), NEW, put_back, NOW)
+        assert failed_for(step) is Reason.SERVING_OLD_CERTIFICATE
 
 
 def test_pod_of_the_new_template_that_is_not_ready_is_not_deleted() -> None:
