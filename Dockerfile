@@ -23,7 +23,8 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/mailtls \
  && rm -rf "${target}/bin" \
  && PYTHONHASHSEED=0 /opt/mailtls/bin/python -m compileall -q --invalidation-mode unchecked-hash "${target}"
 
-FROM ${BASE}
+# Named, since older buildahs take the platform of the stage before for this one too.
+FROM --platform=${TARGETPLATFORM} ${BASE}
 LABEL org.opencontainers.image.title="mailtls" \
       org.opencontainers.image.description="Proves which TLS certificate your mail servers really serve" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -136,7 +136,7 @@ release: $(READY) tools ## Make all that is published in dist/, reproducibly: se
 audit: ## Look for known vulnerabilities in what is shipped (needs the network of pip-audit)
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	build/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements.lock
+	build/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 ##@ Keep house
 

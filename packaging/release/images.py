@@ -53,7 +53,9 @@ def _build(plan: Plan, architecture: str, base: str, folder: Path) -> None:
     labels = {"version": plan.version, "base.name": base, "url": plan.homepage}
     buildah(
         "build", "--isolation=chroot", *own_limits(), "--no-cache", "--format=oci", f"--timestamp={plan.epoch}",
-        f"--platform=linux/{architecture}", f"--build-arg=TARGETARCH={architecture}", *_bases(base, architecture),
+        f"--platform=linux/{architecture}", f"--build-arg=TARGETPLATFORM=linux/{architecture}",
+        f"--build-arg=TARGETARCH={architecture}", f"--build-arg=BUILDPLATFORM=linux/{_own_architecture()}",
+        *_bases(base, architecture),
         *[f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()],
         f"--tag={name}", str(context),
     )  # fmt: skip
