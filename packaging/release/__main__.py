@@ -11,7 +11,7 @@ from pathlib import Path
 from release import artefacts, images
 from release.licences import dependencies, refused
 from release.sbom import bill_of_materials
-from release.source import copy_source
+from release.source import copy_source, name_image
 from release.versions import Refused, changelog_section, disagreements, epoch_of, git, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,8 @@ def make(root: Path, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".release-") as work:
         source, made = Path(work, "source"), Path(work, "made")
         made.mkdir()
-        copy_source(root, source, repository=options.repository)
+        copy_source(root, source)
+        name_image(source, repository=options.repository, version=version, homepage=options.homepage)
         plan = artefacts.Plan(version, epoch_of(root), options.repository, options.homepage, source, made)
         _make_parts(plan, options)
         artefacts.write_checksums(made)

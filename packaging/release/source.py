@@ -9,27 +9,39 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
-from release.versions import git
+from release.versions import Refused, git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 _DEFAULT_REPOSITORY = "  repository: localhost/mailtls\n"
-_VALUES = "charts/mailtls/values.yaml"
+_VALUES, _CHART = "charts/mailtls/values.yaml", "charts/mailtls/Chart.yaml"
 
 
-def copy_source(root: Path, target: Path, *, repository: str) -> None:
-    """Copy the files that Git lists, as they are now; the chart names the image of this release as its default."""
+def copy_source(root: Path, target: Path) -> None:
+    """Copy the files that Git lists, as they are now."""
     for name in git(root, "ls-files", "-z").split("\0"):
         source = root / name
         if name and (source.is_symlink() or source.exists()):
             place = target / name
             place.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, place)
-    values = target / _VALUES
-    text = values.read_text(encoding="utf-8")
-    values.write_text(text.replace(_DEFAULT_REPOSITORY, f"  repository: {repository}\n", 1), encoding="utf-8")
+
+
+def name_image(source: Path, *, repository: str, version: str, homepage: str) -> None:
+    """Let the chart of a copy take the image of this release by default, and say to Artifact Hub where both are."""
+    _replace(source / _VALUES, _DEFAULT_REPOSITORY, f"  repository: {repository}\n")
+    listed = f"    - {{name: mailtls, image: {repository}:{version}, platforms: [linux/amd64, linux/arm64]}}\n"
+    told = f"home: {homepage}\nannotations:\n  artifacthub.io/images: |\n{listed}"
+    _replace(source / _CHART, "annotations:\n", told)
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise Refused(f"{file.name} has not one line {old.strip()!r}")
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def _copy(source: Path, place: Path) -> None:

@@ -186,6 +186,17 @@ def test_released_chart_and_manifest_name_the_released_image(released: Path) -> 
 
 
 @NEEDS_HELM
+def test_released_chart_says_where_it_and_its_image_are(released: Path) -> None:
+    """Artifact Hub shows the image and the page of the project from the chart's own words."""
+    packed = str(released / f"mailtls-{VERSION}.tgz")
+    shown = subprocess.run([str(helm_binary()), "show", "chart", packed], capture_output=True, text=True, check=True)
+    chart = yaml.safe_load(shown.stdout)
+    (image,) = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    assert image["image"] == f"registry.example.com/mail/mailtls:{VERSION}"
+    assert chart["home"] == "https://forge.example.com/mail"
+
+
+@NEEDS_HELM
 def test_packages_hold_nothing_that_git_does_not_know(released: Path) -> None:
     """What lies about in somebody's checkout gets into no release."""
     known = set(
