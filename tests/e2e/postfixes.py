@@ -14,7 +14,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Rollout
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.client import KubernetesCluster
-from mailtls.kube.eviction import evict_pod
+from mailtls.kube.replacement import evict_pod
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload, workload_path
 from mailtls.probe.prober import Prober

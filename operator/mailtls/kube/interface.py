@@ -9,6 +9,13 @@ from mailtls.api.reading.document import Json
 from mailtls.reasons.reason import Finding, Reason
 
 
+def forbidden(verb: str, namespace: str) -> Finding:
+    """Name the permission that the operator lacks."""
+    message = f"The operator may not {verb} in namespace {namespace}; grant it by RBAC, as the chart does."
+    message += " Its value for this is rbac.argoRollouts." if "argoproj.io" in verb else ""
+    return Finding(Reason.FORBIDDEN, message)
+
+
 class ApiError(Exception):
     """The API server refused; `status` is the HTTP status, `reason` the Status object's reason."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailtls.api.reading.document import Json
-from mailtls.kube.pods import children
+from mailtls.kube.workload import children
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 CERTIFICATE_KEY: Final = "tls.crt"

@@ -9,7 +9,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import Desired
 from mailtls.api.workload import UpdateStrategy, WorkloadKind
 from mailtls.kube.interface import Cluster
-from mailtls.kube.pods import children
+from mailtls.kube.workload import children
 from mailtls.probe.target import Route
 
 

@@ -8,8 +8,7 @@ from typing import Final
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
 from mailtls.api.workload import UpdateStrategy, Workload, WorkloadKind
-from mailtls.kube import argo
-from mailtls.kube.interface import ApiError, Cluster, refused_by_rule
+from mailtls.kube.interface import ApiError, Cluster, forbidden, refused_by_rule
 from mailtls.kube.mounts import (
     Mount,
     certificate_mounts,
@@ -21,17 +20,22 @@ from mailtls.kube.mounts import (
     not_mounted,
     running_containers,
 )
-from mailtls.kube.pods import children, is_running, run_of, started_at, time_of
+from mailtls.kube.replacement import judged_rollout, rollout_owns, rollout_restart, with_referenced_template
 from mailtls.kube.workload import (
     PodState,
     ProcessScope,
     Reader,
     WorkloadState,
+    children,
     is_rolled,
+    is_running,
     ordinal_order,
     partition_of,
     replicas_wanted,
+    run_of,
+    started_at,
     template_keeper,
+    time_of,
 )
 from mailtls.reasons.reason import Finding, Reason
 
@@ -56,7 +60,7 @@ def observe(
     try:
         body = cluster.get(workload_path(namespace, workload))
         if body is not None and workload.kind is WorkloadKind.ROLLOUT:
-            body = argo.with_template(cluster, namespace, body)
+            body = with_referenced_template(cluster, namespace, body)
         if body is None:
             return WorkloadState(workload, _not_found(namespace, workload), rolled=False)
         verb = "list pods"
@@ -65,7 +69,7 @@ def observe(
         if not error.is_forbidden:
             raise
         return WorkloadState(workload, forbidden(verb, namespace), rolled=False)
-    state = argo.judged(parse(workload, body, found, secret_name), body, found)
+    state = judged_rollout(parse(workload, body, found, secret_name), body, found)
     is_kept = is_immutable and state.finding is None and not _frees_its_node(state)
     return replace(state, finding=immutable_secret(str(workload), secret_name)) if is_kept else state
 
@@ -89,7 +93,7 @@ def restart_workload(
     try:
         body: Json = {"metadata": metadata, "spec": {"template": {"metadata": metadata}}}
         if workload.kind is WorkloadKind.ROLLOUT:
-            body = argo.restart_patch(metadata["annotations"], now)
+            body = rollout_restart(metadata["annotations"], now)
         cluster.merge(workload_path(namespace, workload), body)
     except ApiError as error:
         if (found := refused_by_rule(error)) is not None:
@@ -121,13 +125,6 @@ def workload_path(namespace: str, workload: Workload) -> str:
     plural, _, group = PLURALS[workload.kind].partition(".")
     version = f"{group}/v1alpha1" if group else "apps/v1"
     return f"/apis/{version}/namespaces/{namespace}/{plural}/{workload.name}"
-
-
-def forbidden(verb: str, namespace: str) -> Finding:
-    """Name the permission that the operator lacks."""
-    message = f"The operator may not {verb} in namespace {namespace}; grant it by RBAC, as the chart does."
-    message += " Its value for this is rbac.argoRollouts." if "argoproj.io" in verb else ""
-    return Finding(Reason.FORBIDDEN, message)
 
 
 def _not_found(namespace: str, workload: Workload) -> Finding:
@@ -228,7 +225,7 @@ def _is_owned(body: Json, workload: Workload, pod: Json) -> bool:
     if owner is None:
         return False
     if workload.kind is WorkloadKind.ROLLOUT:
-        return argo.owns(body, pod, owner)
+        return rollout_owns(body, pod, owner)
     if workload.kind is not WorkloadKind.DEPLOYMENT:
         return bool(owner["uid"] == body["metadata"]["uid"])
     # A Deployment names its ReplicaSets after itself and the hash of their template.

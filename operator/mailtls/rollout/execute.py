@@ -15,8 +15,8 @@ from mailtls.api.state import Failure
 from mailtls.api.status import ConditionType
 from mailtls.api.workload import Workload
 from mailtls.context import Context
-from mailtls.kube.eviction import evict_pod
 from mailtls.kube.interface import Cluster
+from mailtls.kube.replacement import evict_pod
 from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics

@@ -9,10 +9,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailtls.api.resource import certificate_annotation
 from mailtls.api.workload import Daemon
-from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, printable, refused_by_rule
+from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, forbidden, printable, refused_by_rule
 from mailtls.kube.mounts import sub_path_mount
 from mailtls.kube.workload import PodState, Reader
-from mailtls.kube.workloads import forbidden
 from mailtls.net.backoff import FILE
 from mailtls.net.effects import Interrupted
 from mailtls.pki.loading import certificates

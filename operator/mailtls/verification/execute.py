@@ -11,12 +11,11 @@ from mailtls.api.reading.acme import STAGING
 from mailtls.api.spec import DataRef, Desired, PublicName
 from mailtls.context import Context
 from mailtls.issuance.acme.account_secrets import trusted_roots
-from mailtls.kube.interface import ApiError, Cluster
-from mailtls.kube.pods import services
+from mailtls.kube.interface import ApiError, Cluster, forbidden
 from mailtls.kube.references import References, next_recheck_at, trial_login
 from mailtls.kube.resource_views import find_all
 from mailtls.kube.secrets import Secrets
-from mailtls.kube.workloads import forbidden
+from mailtls.kube.workload import services
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy, FindAddresses, by_system, is_routable
 from mailtls.probe.prober import SupportsProbe

@@ -7,8 +7,8 @@ import pytest
 from builders.rolling import pod
 from fakes.cluster import FakeCluster
 from mailtls.kube.connection import Answer, Request, passes
-from mailtls.kube.eviction import evict_pod
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.kube.replacement import evict_pod
 from mailtls.reasons.reason import Reason
 
 POD = pod("mx-0")

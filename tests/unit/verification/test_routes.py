@@ -22,9 +22,8 @@ from mailtls.context import Context
 from mailtls.controller.conditions import conditions
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.interface import ApiError
-from mailtls.kube.pods import parse
 from mailtls.kube.references import References
-from mailtls.kube.workload import PodState, Service, ServicePort, WorkloadState
+from mailtls.kube.workload import PodState, Service, ServicePort, WorkloadState, parse_service
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy, Found
 from mailtls.net.backoff import PROBE
@@ -158,10 +157,10 @@ def test_targets_say_which_server_the_preset_of_their_port_names() -> None:
 def test_service_is_read_as_the_api_server_writes_it() -> None:
     """A target port that is left out is the port itself; UDP is no mail."""
     ports = [{"port": 25}, {"port": 465, "targetPort": "smtps", "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]
-    found = parse(body(ports=ports))
+    found = parse_service(body(ports=ports))
     assert found == Service("mx", SELECTOR, (ServicePort(25, 25), ServicePort(465, "smtps")), BOTH)
-    assert parse(body(clusterIP="None", clusterIPs=["None"])).addresses == ()
-    assert parse(body(clusterIPs=None)).addresses == BOTH[:1]
+    assert parse_service(body(clusterIP="None", clusterIPs=["None"])).addresses == ()
+    assert parse_service(body(clusterIPs=None)).addresses == BOTH[:1]
 
 
 # looking around

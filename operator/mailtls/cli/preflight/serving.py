@@ -14,10 +14,10 @@ from mailtls.kube.interface import ApiError
 from mailtls.kube.journal import staged_name
 from mailtls.kube.ownership import owned_fault
 from mailtls.kube.pairs import path, previous_name
-from mailtls.kube.pods import services
 from mailtls.kube.rights import feature_of, missing_rights, needed
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret
+from mailtls.kube.workload import services
 from mailtls.kube.workloads import observe
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason

@@ -1,25 +1,26 @@
-"""Rollouts of Argo: which pods are theirs, and how they are asked to replace them.
+"""How pods are replaced by others: evicted one by one, or by Argo, whose Rollouts have pods of their own.
 
-Not by the pod template, which may begin a canary of many steps, but by `spec.restartAt`, as `kubectl argo rollouts
-restart` does: the controller then replaces, one by one, each pod that was made before that time.
+Eviction has a pod replaced only where the PodDisruptionBudgets of its namespace allow it. A Rollout is not asked by its
+pod template, which may begin a canary of many steps, but by `spec.restartAt`, as `kubectl argo rollouts restart` does:
+its controller then replaces, one by one, each pod that was made before that time.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from mailtls.api.reading.document import Json
 from mailtls.api.workload import WorkloadKind
-from mailtls.kube.interface import Cluster
-from mailtls.kube.pods import children, time_of
-from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.kube.connection import BUDGET
+from mailtls.kube.interface import ApiError, Cluster, Conflict, Unreachable, forbidden, printable, refused_by_rule
+from mailtls.kube.workload import PodState, WorkloadState, children, time_of
 from mailtls.reasons.reason import Finding, Reason
 
 TEMPLATE_HASH: Final = "rollouts-pod-template-hash"
 
 
-def with_template(cluster: Cluster, namespace: str, rollout: Json) -> Json | None:
+def with_referenced_template(cluster: Cluster, namespace: str, rollout: Json) -> Json | None:
     """Return a Rollout with its pod template, which may stand in the Deployment that its `workloadRef` names.
 
     None where it stands nowhere that is known here.
@@ -33,12 +34,12 @@ def with_template(cluster: Cluster, namespace: str, rollout: Json) -> Json | Non
     return {**rollout, "spec": own} if "selector" in own and "template" in own else None
 
 
-def restart_patch(annotations: Mapping[str, str], now: datetime) -> Json:
+def rollout_restart(annotations: Mapping[str, str], now: datetime) -> Json:
     """Write the patch that has all present pods replaced, and says for which certificate."""
     return {"metadata": {"annotations": dict(annotations)}, "spec": {"restartAt": _written(now)}}
 
 
-def judged(state: WorkloadState, body: Json, pods: list[Json]) -> WorkloadState:
+def judged_rollout(state: WorkloadState, body: Json, pods: list[Json]) -> WorkloadState:
     """Correct what was read as if Kubernetes' own controllers made the pods, where a Rollout of Argo makes them.
 
     Pods made after `restartAt` get the mark that a pod template would have given them.
@@ -58,7 +59,7 @@ def _marked(pod: PodState, restart_at: datetime | None, sha256: str | None) -> P
     return replace(pod, template_sha256=sha256 if is_fresh else None)
 
 
-def owns(rollout: Json, pod: Json, owner: Json) -> bool:
+def rollout_owns(rollout: Json, pod: Json, owner: Json) -> bool:
     """Whether a Rollout made a pod: it names its ReplicaSets after itself and the hash of their template."""
     template_hash = (pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH)
     return bool(owner["kind"] == "ReplicaSet" and owner["name"] == f"{rollout['metadata']['name']}-{template_hash}")
@@ -81,3 +82,50 @@ def made_by_a_rollout(subject: str, pods: list[Json]) -> Finding | None:
 def _written(now: datetime) -> str:
     """Write the next whole second: a pod that was made within this one may be older than the certificate."""
     return f"{(now.astimezone(UTC) + timedelta(seconds=1)):%Y-%m-%dT%H:%M:%SZ}"
+
+
+_SEVERAL_BUDGETS: Final = "more than one PodDisruptionBudget"  # answered by 500, as if the API server were broken
+_BROKEN_BUDGET: Final = ("pdb disruptions allowed is negative", "DisruptedPods map too big")
+
+
+def evict_pod(cluster: Cluster, namespace: str, pod: PodState) -> Finding | None:
+    """Evict this very pod, and not one that has its name by now; its owner makes it anew.
+
+    A budget that does not allow it is `EvictionBlocked`, by its name. Raises what the `Cluster` raises otherwise.
+    """
+    body: dict[str, Any] = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": namespace},
+        "deleteOptions": {"preconditions": {"uid": pod.uid}},
+    }
+    try:
+        cluster.create(f"/api/v1/namespaces/{namespace}/pods/{pod.name}/eviction", body)
+    except Conflict:
+        return None  # the pod that has the name by now is another one
+    except Unreachable as failure:
+        if _SEVERAL_BUDGETS not in str(failure):
+            raise
+        return _blocked(pod, "More than one PodDisruptionBudget selects the pod, so Kubernetes evicts it never.")
+    except ApiError as error:
+        return _refused(error, namespace, pod)
+    return None
+
+
+def _refused(error: ApiError, namespace: str, pod: PodState) -> Finding | None:
+    if error.is_missing:
+        return None
+    if error.reason == BUDGET or any(words in error.message for words in _BROKEN_BUDGET):
+        return _blocked(pod, printable(error.message))
+    found = refused_by_rule(error)
+    if found is None:
+        raise error
+    if found.reason is not Reason.FORBIDDEN:
+        return found
+    allowed = forbidden("create pods/eviction", namespace)
+    return replace(allowed, message=f"{allowed.message} Or delete pod {pod.name} yourself.")
+
+
+def _blocked(pod: PodState, why: str) -> Finding:
+    said = why if why.endswith(".") else f"{why}."
+    return Finding(Reason.EVICTION_BLOCKED, f"Pod {pod.name} cannot be evicted: {said}")
