@@ -3,16 +3,19 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.controller.election import Candidate, Elector, Timing
+from mailtls.net.backoff import Backoff
 
 if TYPE_CHECKING:
     from mailtls.api.reading.document import Json
 
-FAST = Timing(lease=1.0, deadline=0.6, renew=0.1, look=0.05)
+OUTAGE = Backoff("election", timedelta(seconds=0.05), timedelta(seconds=0.1))
+FAST = Timing(lease=1.0, deadline=0.6, renew=0.1, look=0.05, outage=OUTAGE)
 PLACE = "/apis/coordination.k8s.io/v1/namespaces/mail/leases/mailtls"
 
 
@@ -21,7 +24,9 @@ class Replica:
 
     def __init__(self, cluster: FakeCluster, name: str, timing: Timing = FAST) -> None:
         self.elected, self.lost = threading.Event(), threading.Event()
-        self.elector = Elector(cluster, Candidate("mail", "mailtls", name), WallClock(), timing)
+        self.retries: list[str] = []
+        candidate = Candidate("mail", "mailtls", name)
+        self.elector = Elector(cluster, candidate, WallClock(), timing, retried=self.retries.append)
         run = self.elector.run
         self.thread = threading.Thread(target=lambda: run(self.elected.set, self.lost.set), daemon=True)
         self.thread.start()

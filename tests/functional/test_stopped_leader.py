@@ -22,13 +22,13 @@ LEADER = textwrap.dedent("""
     from time import monotonic
     from mailtls.controller.election import Leadership, LeadershipLost
     from mailtls.api.spec import PrivateKeyPolicy
-    from mailtls.issuance import keys
     from mailtls.issuance.acme.network import Network, RequestKind
     from mailtls.issuance.acme.session import account_key
+    from mailtls.issuance.certificates import new_key
     from mailtls.net.effects import guarded
 
     url, lease, roots = sys.argv[1], float(sys.argv[2]), sys.stdin.read()
-    key, alg = account_key(keys.generate(PrivateKeyPolicy()).pem)
+    key, alg = account_key(new_key(PrivateKeyPolicy()).pem)
     network = Network(url, key, alg, lambda *_: None, roots_pem=roots)
     network._keep(b"nonce")
     leadership = Leadership()

@@ -15,6 +15,7 @@ import structlog
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.interface import ApiError, Cluster, Conflict, Unreachable
+from mailtls.net.backoff import ELECTION, Backoff
 from mailtls.net.effects import ReconcileEnded
 from mailtls.times import Clock
 
@@ -27,12 +28,18 @@ class LeadershipLost(ReconcileEnded):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: others take over after `lease`, we stop after `deadline`; `renew` and `look` lie between tries."""
+    """Seconds: others take over after `lease`, we stop after `deadline`; `renew` and `look` lie between tries.
+
+    These two are no back-off. A leader renews at an even pace whether it succeeds or not: each longer wait would take
+    from what is left until `deadline`. Who stands by looks at an even pace at a Lease that somebody else holds, so that
+    it notices soon when that ends; only where it has no answer it waits by `outage`, as nobody could take over then.
+    """
 
     lease: float = 15.0
     deadline: float = 10.0
     renew: float = 2.0
     look: float = 1.5
+    outage: Backoff = ELECTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +77,20 @@ class Leadership:
 
 
 class Elector:
-    """Takes, renews and releases the Lease; `run` belongs in a thread of its own."""
+    """Takes, renews and releases the Lease; `run` belongs in a thread of its own. `retried` counts what backs off."""
 
-    def __init__(self, cluster: Cluster, candidate: Candidate, clock: Clock, timing: Timing | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        candidate: Candidate,
+        clock: Clock,
+        timing: Timing | None = None,
+        *,
+        retried: Callable[[str], None] = lambda _kind: None,
+    ) -> None:
         self._cluster, self._candidate, self._clock = cluster, candidate, clock
-        self._timing = timing or Timing()
+        self._timing, self._retried = timing or Timing(), retried
+        self._failures = 0  # in a row, of requests about the Lease
         self.leadership = Leadership()
         self.stopping = Event()
         self._record: Json | None = None  # the Lease as last seen or written
@@ -85,7 +101,7 @@ class Elector:
     def run(self, elected: Callable[[], None], lost: Callable[[], None]) -> None:
         """Wait for the Lease and call `elected`, then renew it; call `lost` when it slips away. Ends by `release`."""
         while not self._try(self._acquire):
-            if self.stopping.wait(self._timing.look * random.uniform(0.8, 1.0)):  # noqa: S311 - spreads load
+            if self.stopping.wait(self._seconds_until_next_look()):
                 return
         log.info("leading", lease=self._candidate.lease, identity=self._candidate.identity)
         elected()
@@ -95,6 +111,12 @@ class Elector:
                 log.error("the lease is lost", lease=self._candidate.lease)
                 lost()
                 return
+
+    def _seconds_until_next_look(self) -> float:
+        if not self._failures:
+            return self._timing.look * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
+        self._retried(self._timing.outage.kind)
+        return self._timing.outage.after(self._failures, random.random()).total_seconds()  # noqa: S311 - jitter
 
     def release(self) -> None:
         """Stop, and when we lead leave the Lease without a holder, so that another replica leads at once."""
@@ -135,12 +157,15 @@ class Elector:
             if self.stopping.is_set():
                 return False
             try:
-                return step()
+                done = step()
             except Conflict:
-                return False
+                done = False  # somebody else was faster, which is an answer
             except (ApiError, Unreachable) as problem:
+                self._failures += 1
                 log.warning("no access to the lease", lease=self._candidate.lease, error=str(problem))
                 return False
+            self._failures = 0
+            return done
 
     def _acquire(self) -> bool:
         begun = time.monotonic()

@@ -51,7 +51,7 @@ class Operator:
         self._cluster = KubernetesCluster(load, written=self._note_write, retried=self._metrics.retried)
         candidate = Candidate(settings.namespace, settings.lease, settings.identity)
         self._hasty = KubernetesCluster(load, patience=LEASE_PATIENCE)
-        self._elector = Elector(self._hasty, candidate, SystemClock())
+        self._elector = Elector(self._hasty, candidate, SystemClock(), retried=self._metrics.retried)
         leadership = self._elector.leadership
         parts = Parts(settings, self._cluster, self._metrics, leadership, tokens, Claims(), self._ended)
         self._controller = Controller(parts, self._seen, build)
@@ -93,7 +93,8 @@ class Operator:
     def _lead(self) -> None:
         """Begin the work; then sweep now and then until the end."""
         try:
-            kinds = await_access(self._cluster, self._settings.watch_namespaces, self._ended)
+            namespaces = self._settings.watch_namespaces
+            kinds = await_access(self._cluster, namespaces, self._ended, self._metrics.retried)
             if kinds is not None and self._begin():
                 self._queue.start()
                 self._watches.start(kinds)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from threading import Event, Thread
 from typing import Any, Final, cast
 
@@ -17,7 +19,7 @@ from mailtls.api.workload import WorkloadKind
 from mailtls.controller.intake import Intake
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.workloads import PLURALS, WATCHED
-from mailtls.net.backoff import WATCH
+from mailtls.net.backoff import LEADER, WATCH
 
 ECHO_SECONDS: Final = 0.25
 SERVING: Final = "type=kubernetes.io/tls"  # no pod mounts the staged and the previous Secrets, which are Opaque
@@ -121,7 +123,6 @@ def credentials(configuration: Any) -> kopf.ConnectionInfo:
     )
 
 
-PATIENCE: Final = 5.0  # seconds between looks at what is missing
 SILENCE: Final = 30.0  # seconds without an answer after which the event loop counts as stuck
 log = structlog.get_logger()
 
@@ -206,14 +207,21 @@ class Watches:
         )
 
 
-def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event) -> tuple[WorkloadKind, ...] | None:
+def await_access(
+    cluster: Cluster,
+    namespaces: tuple[str, ...],
+    stopping: Event,
+    retried: Callable[[str], None] = lambda _kind: None,
+) -> tuple[WorkloadKind, ...] | None:
     """Wait until there is something to watch and we may; say once per cause what is missing.
 
     Return the kinds of workloads that may be watched too, None when stopped. Without those the work goes on: a pod
     that changes is then found out by the next probe.
     """
     said = None
-    while not stopping.is_set():
+    for failures in count(1):
+        if stopping.is_set():
+            break
         try:
             missing = _missing(cluster, namespaces)
             if missing is None:
@@ -223,7 +231,8 @@ def await_access(cluster: Cluster, namespaces: tuple[str, ...], stopping: Event)
         if missing != said:
             log.error(missing)
             said = missing
-        stopping.wait(PATIENCE)
+        retried(LEADER.kind)
+        stopping.wait(LEADER.after(failures, random.random()).total_seconds())  # noqa: S311 - jitter
     return None
 
 

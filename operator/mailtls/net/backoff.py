@@ -64,7 +64,9 @@ CONFLICT: Final = Backoff("conflict", _SECOND / 10, 5 * _MINUTE, jitter=-0.5)
 API_REQUEST: Final = Backoff("api-request", _SECOND / 10, _SECOND, factor=3, jitter=0.3)
 """Requests to the API server that are sent again within one call."""
 LEADER: Final = Backoff("leader", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
-"""The beginning of a leader's work while the API server does not let it begin."""
+"""The beginning of a leader's work, while the API server is away or something of the installation is missing."""
+ELECTION: Final = Backoff("election", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
+"""A replica that stands by and cannot read the Lease, or may not."""
 WATCH: Final = Backoff("watch", _SECOND, _MINUTE, factor=1.6)
 """Watches that fail, which are kopf's to begin again."""
 NAMESAKE: Final = Backoff("namesake", 2 * _SECOND, _MINUTE / 2, factor=0.125)
@@ -81,7 +83,7 @@ LATE_FILE: Final = Backoff("late-file", 5 * _SECOND, 5 * _SECOND)
 """The same from step to step: the kubelet was woken, and takes its time."""
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, REFUSED_CERTIFICATE, EXEC, EVICTION, PROBE,
-    REFUSED_PORT, RECONCILE, CONFLICT, API_REQUEST, LEADER,
+    REFUSED_PORT, RECONCILE, CONFLICT, API_REQUEST, LEADER, ELECTION,
 )  # fmt: skip
 ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, SERVER, LATE_FILE)
 """What kopf begins again is not ours to count, and what is only waited for has not failed."""

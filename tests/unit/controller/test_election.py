@@ -81,6 +81,24 @@ def test_a_short_outage_loses_nothing() -> None:
     first.elector.release()
 
 
+def test_who_stands_by_backs_off_only_while_nobody_answers() -> None:
+    """Looks at a Lease that somebody holds are no failures; those that meet no API server are, until one succeeds."""
+    cluster = FakeCluster()
+    first = Replica(cluster, "first")
+    seconds_until(lambda: first.leads)
+    second = Replica(cluster, "second")
+    time.sleep(0.2)
+    assert second.retries == []
+    cluster.is_down = True
+    assert first.lost.wait(5)
+    seconds_until(lambda: len(second.retries) > 1)
+    assert first.retries == []  # who leads renews at an even pace
+    cluster.is_down = False
+    seconds_until(lambda: second.leads)
+    assert set(second.retries) == {"election"}
+    second.elector.release()
+
+
 def test_a_stolen_lease_ends_leading_at_once() -> None:
     """A leader that sees another holder stops, and does not take the Lease back."""
     cluster = FakeCluster()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -13,6 +14,7 @@ from mailtls.controller import watches
 from mailtls.controller.watches import await_access
 from mailtls.kube.interface import ApiError
 from mailtls.kube.workloads import WATCHED
+from mailtls.net.backoff import Backoff
 
 DEFINITION = "/apis/mailtls.dev/v1alpha1"
 NO_DEFINITION = (
@@ -107,11 +109,12 @@ def test_workloads_that_may_not_be_watched_are_named_and_done_without(cluster: G
 
 def test_what_lacks_is_said_once_and_waited_for(cluster: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it lasts the sentence is not repeated, and the work begins when the cause is gone."""
-    monkeypatch.setattr(watches, "PATIENCE", 0.02)
+    tries: list[str] = []
+    monkeypatch.setattr(watches, "LEADER", Backoff("leader", timedelta(seconds=0.02), timedelta(seconds=0.02)))
     cluster.is_down = True
     stopping = threading.Event()
     with structlog.testing.capture_logs() as logs:
-        thread = threading.Thread(target=await_access, args=(cluster, (), stopping), daemon=True)
+        thread = threading.Thread(target=await_access, args=(cluster, (), stopping, tries.append), daemon=True)
         thread.start()
         time.sleep(0.2)
         assert thread.is_alive()
@@ -119,3 +122,4 @@ def test_what_lacks_is_said_once_and_waited_for(cluster: Guarded, monkeypatch: p
         thread.join(1)
     assert not thread.is_alive()
     assert [line["event"] for line in logs] == ["The API server does not answer: the API server is down"]
+    assert set(tries) == {"leader"}

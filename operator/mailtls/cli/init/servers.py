@@ -10,7 +10,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.workload import UpdateStrategy
 from mailtls.cli.targets import KNOWN_PORTS
 from mailtls.kube.mounts import certificate_mounts, running_containers
-from mailtls.kube.pods import children
+from mailtls.kube.workload import children
 from mailtls.reasons.software import Software
 
 _PORTS: Final = {port: spoken for port, spoken in KNOWN_PORTS.items() if spoken[0] != "lmtp"}  # is mostly without TLS
