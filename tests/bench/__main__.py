@@ -14,7 +14,8 @@ from rich.console import Console
 
 from bench import bare, isolation, measures, probing, rolling
 from bench.figures import Chapter, missed, table, write
-from bench.stage import stage
+from bench.stage import Stage, stage
+from bench.stuck import unless_stuck
 from mailtls.logs import configure_logs
 from mailtls.settings import LogFormat
 from testbed.cluster import Cluster
@@ -70,19 +71,22 @@ def _rollout() -> list[Chapter]:
 
 def _operator() -> list[Chapter]:
     cluster = _cluster()
+    return unless_stuck(lambda: stage(cluster), _measured)
+
+
+def _measured(ready: Stage) -> list[Chapter]:
     chapters = []
-    with stage(cluster) as ready:
-        say(f"one minute's load average before: {os.getloadavg()[0]:.1f}")
-        with step("one resource at a time"):
-            chapters.append(measures.latency(ready))
-        with step("requests to the CA"):
-            chapters.append(measures.acme_requests(ready))
-        with step(f"{measures.MANY} certificates without Kubernetes"):
-            rate = bare.bare_rate(ready, measures.MANY)
-        with step(f"{measures.MANY} resources at once"):
-            chapters.append(measures.throughput(ready, rate))
-        with step(f"{measures.IDLE_RESOURCES} resources at rest"):
-            chapters.append(measures.idle(ready))
+    say(f"one minute's load average before: {os.getloadavg()[0]:.1f}")
+    with step("one resource at a time"):
+        chapters.append(measures.latency(ready))
+    with step("requests to the CA"):
+        chapters.append(measures.acme_requests(ready))
+    with step(f"{measures.MANY} certificates without Kubernetes"):
+        rate = bare.bare_rate(ready, measures.MANY)
+    with step(f"{measures.MANY} resources at once"):
+        chapters.append(measures.throughput(ready, rate))
+    with step(f"{measures.IDLE_RESOURCES} resources at rest"):
+        chapters.append(measures.idle(ready))
     return chapters
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import base64
 import statistics
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench.figures import Chapter, Figure
-from bench.mail_clients import MailService, Outcome, delivering, holding
+from bench.mail_clients import Outcome, delivering, holding
 from bench.served import WITHIN, Served, first, serving
 from bench.stage import solvers, stage
+from bench.watching import watching
 from testbed import containers, trees
 from testbed.console import say, step
 from testbed.mailserver import is_rolled_out, self_signed
@@ -25,8 +23,6 @@ from testbed.pebble import Pebble, PebbleSettings
 from testbed.sandbox import MAIL_SERVER_TLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bench.stage import Stage
     from testbed.cluster import Cluster
 
@@ -68,7 +64,7 @@ def _delivering(ready: Stage) -> Chapter:
             Figure(f"messages tried during {RENEWALS} renewals by Reload", ours.tried, "messages"),
             Figure("of these failed or deferred", len(ours.faults), "messages", 0, is_binding=True),
             Figure(f"messages tried during {RESTARTS} of `kubectl rollout restart`", theirs.tried, "messages"),
-            Figure("of these failed or deferred, a restart", len(theirs.faults) / RESTARTS, "messages"),
+            Figure(f"of these failed or deferred, by {RESTARTS} restarts", len(theirs.faults), "messages"),
         ),
     )
 
@@ -136,7 +132,7 @@ def _refused(ready: Stage, cluster: Cluster) -> Chapter:
     stranger = Pebble.launch(cluster.layout, PebbleSettings(http_port=81, tls_port=444))
     try:
         with serving(ready, "refused", MANY) as served:
-            with step("a pair that the gate refuses"), _watching(served) as through:
+            with step("a pair that the gate refuses"), watching(served.server.addresses()) as through:
                 data = {
                     name: base64.b64encode(value).decode() for name, value in self_signed([served.server.host]).items()
                 }
@@ -144,7 +140,10 @@ def _refused(ready: Stage, cluster: Cluster) -> Chapter:
                 ready.sandbox.patch("secrets", served.server.secret or "", {"data": data})
                 first(lambda: served.stored() == good)
                 time.sleep(3.0)
-            with step("a certificate whose root clients do not know"), _watching(served) as blind:
+            with (
+                step("a certificate whose root clients do not know"),
+                watching(served.server.addresses()) as blind,
+            ):
                 bundle = {"secretKeyRef": {"name": "stranger", "key": "ca.crt"}}
                 ready.sandbox.put_secret("stranger", {"ca.crt": stranger.authority.read_bytes()})
                 own = {"server": stranger.directory_url, "caBundle": bundle, "solvers": solvers(ready.zone)}
@@ -161,44 +160,6 @@ def _refused(ready: Stage, cluster: Cluster) -> Chapter:
         (
             Figure("servers that it reaches through the gate", len(through.lasted(good)), "pods", 0, is_binding=True),
             Figure("servers that it reaches past the gate", len(blind.lasted(good)), "pods", 1, is_binding=True),
-            Figure("for at most", max(blind.lasted(good).values(), default=0.0), "s", REFUSED_TARGET),
+            Figure("each of them for at most", max(blind.lasted(good).values(), default=0.0), "s", REFUSED_TARGET),
         ),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """When each pod was seen to serve what."""
-
-    seen: list[tuple[float, str, str]]
-
-    def lasted(self, good: str) -> dict[str, float]:
-        """Seconds for which each pod served something else than what was good; pods that never did are left out."""
-        times: dict[str, list[float]] = {}
-        for at, pod, sha256 in self.seen:
-            if sha256 != good:
-                times.setdefault(pod, []).append(at)
-        return {pod: max(each) - min(each) for pod, each in times.items()}
-
-
-@contextmanager
-def _watching(served: Served) -> Iterator[Watched]:
-    """Look at all pods, several times a second, at what they serve."""
-    ended, watched = threading.Event(), Watched([])
-    pods = [(name, MailService(address, "", "")) for name, address in served.server.addresses().items()]
-
-    def look(own: list[tuple[str, MailService]]) -> None:
-        while not ended.is_set():
-            for name, service in own:
-                watched.seen.append((time.monotonic(), name, service.fingerprint()))
-            ended.wait(0.2)
-
-    looking = [threading.Thread(target=look, args=(pods[number::3],), name="watching") for number in range(3)]
-    for each in looking:
-        each.start()
-    try:
-        yield watched
-    finally:
-        ended.set()
-        for each in looking:
-            each.join()
