@@ -1,6 +1,7 @@
 """What serves the Secret: a workload, and the daemons in its pods."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -27,6 +28,7 @@ class UpdateStrategy(StrEnum):
     NONE = "None"
 
 
+SETTLE_TIME: Final = timedelta(seconds=10)
 LONGEST_COMMAND: Final = 80
 """Characters of a reload command that messages show."""
 
@@ -77,12 +79,16 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload that serves the Secret, and the daemons in each of its pods, in the order of their reloads."""
+    """A workload that serves the Secret, and the daemons in each of its pods, in the order of their reloads.
+
+    `settle_time` is how long a pod's servers may take from a reload, or from ready, until they serve the certificate.
+    """
 
     kind: WorkloadKind
     name: str
     update_strategy: UpdateStrategy
     daemons: tuple[Daemon, ...]
+    settle_time: timedelta = SETTLE_TIME
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"

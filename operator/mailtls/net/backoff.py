@@ -79,11 +79,13 @@ FILE: Final = Backoff("file", _SECOND / 20, 2 * _SECOND, factor=1.5)
 """A mounted file that the kubelet is about to write, within one step: a woken one takes a tenth of a second."""
 SERVER: Final = Backoff("server", _SECOND / 20, _SECOND / 2, factor=1.5)
 """A server that was just reloaded and serves what it has for a moment longer, within one step."""
+SETTLING: Final = Backoff("settling", _SECOND / 2, 5 * _SECOND, factor=0.125)
+"""The same from step to step, by the time since its reload."""
 LATE_FILE: Final = Backoff("late-file", 5 * _SECOND, 5 * _SECOND)
 """The same from step to step: the kubelet was woken, and takes its time."""
 COUNTED: Final = (
     ISSUANCE, CHALLENGE, TRANSIENT, CLOSING, CA_GATE, ROLLOUT, REFUSED_CERTIFICATE, EXEC, EVICTION, PROBE,
     REFUSED_PORT, RECONCILE, CONFLICT, API_REQUEST, LEADER, ELECTION,
 )  # fmt: skip
-ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, SERVER, LATE_FILE)
+ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, SERVER, SETTLING, LATE_FILE)
 """What kopf begins again is not ours to count, and what is only waited for has not failed."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from OpenSSL import SSL
@@ -17,6 +18,8 @@ from mailtls.probe.tls.handshake import HandshakeFailed, TlsClient, TrustStore
 from mailtls.probe.wire import TlsWire, Wire
 from mailtls.reasons.quoting import quote, shorten
 
+USUAL_TIMEOUT: Final = timedelta(seconds=20)
+"""For a conversation at a port that has no time-out of its own."""
 _CONNECT_SHARE: Final = 0.5
 _MARGIN: Final = 2.0  # seconds to judge what was seen, on a busy machine
 
@@ -32,7 +35,7 @@ class Limits:
     connect: float = 5.0
     dialog: float = 10.0  # each dialog as a whole: before TLS, and inside it
     handshake: float = 10.0
-    overall: float = 20.0
+    overall: float = USUAL_TIMEOUT.total_seconds()
     inspection: float = 60.0  # all extra connections of a full or deep probe to one target, one after the other
     names: float = 30.0  # more for those that send the certificate's other names as SNI, after these
     most_names: int = 100  # as many as a resource may have

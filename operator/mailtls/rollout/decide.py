@@ -35,7 +35,7 @@ class Roll(Step):
     step: Action | RolloutFailed
 
     deadline: ClassVar[Deadline] = Deadline(
-        90.0, "10 seconds for the file, 40 for the reload command, 10 until the server serves it"
+        90.0, "10 seconds for the file, 40 for the reload command, 30 until the server serves it"
     )
     gets_on: ClassVar[bool] = True
     is_rollout: ClassVar[bool] = True

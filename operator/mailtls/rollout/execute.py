@@ -21,6 +21,8 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.kube.workloads import observe, replace_pod, restart_workload
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import COUNTED, ROLLOUT, SERVER
+from mailtls.net.effects import seconds_left
+from mailtls.probe.conversation import USUAL_TIMEOUT
 from mailtls.probe.target import Endpoint, Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
@@ -45,7 +47,8 @@ from mailtls.verification.execute import Probing
 from mailtls.verification.state import stands
 
 log = structlog.get_logger()
-SETTLE = timedelta(seconds=10)  # a server goes on with processes it has for as long after its reload
+IN_STEP = timedelta(seconds=10)  # in which a reloaded server is probed again; to wait for longer is the queue's
+JUDGING = timedelta(seconds=5)  # more than a probe takes after its conversation, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,6 @@ class Rolling(Executor):
             self.clock.now(),
             desired.rollout.timeout,
             retry=True,
-            settle=SETTLE,
             stored_at=_stored_at(context),
             certified_at=_stored_at(context) or (context.leaf.not_before if context.leaf else None),
             secret_made_at=context.snapshot.secret.made_at,
@@ -136,7 +138,7 @@ class Rolling(Executor):
             return self._settle(self._refresh(context, step), step)
         # Of several daemons the first may serve the new certificate already: the next attempt leaves it alone.
         has_begun = fault.reason is Reason.RELOAD_FAILED and len(step.workload.reloaded) > 1
-        return self._probed(context, step)[0] if has_begun else context
+        return self._probed(context, step)[0] if has_begun and _has_time(step.workload) else context
 
     def _noted(self, context: Context, step: Action, fault: Finding | None) -> Context:
         if fault is not None and (backoff := BACKOFFS.get(fault.reason)) in COUNTED:
@@ -146,9 +148,12 @@ class Rolling(Executor):
 
     def _settle(self, context: Context, step: ReloadPod) -> Context:
         """Probe the pod until it serves the new certificate; what was seen last is the evidence."""
-        settle = settle_time(context.rollout.progress, step.pod) if context.rollout.progress else SETTLE
-        deadline = self.clock.now() + min(settle, SETTLE)
+        progress, workload = context.rollout.progress, step.workload
+        settle = settle_time(progress, workload, step.pod) if progress else workload.settle_time
+        deadline = self.clock.now() + min(settle, IN_STEP)
         for tries in count(1):
+            if not _has_time(workload):
+                return _unprobed(context, step)
             context, probed = self._probed(context, step)
             served = all(each.served_sha256 == _wanted(context) for each in probed)
             if served or self._is_more_to_do(context) or self.clock.now() >= deadline:
@@ -190,6 +195,22 @@ class Rolling(Executor):
         return observe(
             self.cluster, desired.key.namespace, workload, desired.secret_name, is_immutable=secret.is_immutable
         )
+
+
+def _has_time(workload: Workload) -> bool:
+    """Whether the step lasts for as long as the slowest port of a pod may take to answer: cut short, it seems dead."""
+    try:
+        left = seconds_left()
+    except TimeoutError:
+        return False
+    slowest = max((port.timeout or USUAL_TIMEOUT for port in workload.ports), default=timedelta(0))
+    return left is None or slowest + JUDGING < timedelta(seconds=left)
+
+
+def _unprobed(context: Context, step: ReloadPod) -> Context:
+    """Forget what the pod served before its reload, so that the next step probes it, in a time of its own."""
+    others = tuple(each for each in context.verification.endpoints if each.target.pod != step.pod.name)
+    return context.with_verification(endpoints=others)
 
 
 def _wanted(context: Context) -> str:

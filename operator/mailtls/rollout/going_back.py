@@ -93,7 +93,7 @@ def _flaws(view: View) -> Iterable[Flaw]:
     """What a pod lacks that has loaded the certificate, but for what has to do with the pod or the way to it."""
     for state in view.states:
         for pod in state.living_pods:
-            if _has_loaded(view, pod) and not view.is_settling(pod):
+            if _has_loaded(view, pod) and not view.is_settling(state, pod):
                 yield from (each for each in view.pod_flaws(state, pod) if _is_of_the_server(each))
 
 

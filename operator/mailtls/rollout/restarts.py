@@ -25,7 +25,7 @@ def restart_was_reverted(view: View) -> RollStep | None:
         flaw = next(view.flaws(state), None)
         if flaw is None:
             continue
-        is_settling = not state.rolled or flaw.finding.reason in PASSING or view.is_settling(flaw.pod)
+        is_settling = not state.rolled or flaw.finding.reason in PASSING or view.is_settling(state, flaw.pod)
         if is_settling and view.now < view.progress.deadline(str(state.workload)):
             return view.wait_for(flaw.finding, str(state.workload))
         return RolloutFailed(_reverted(state, flaw))
@@ -105,7 +105,7 @@ def _blocks_its_controller(view: View, state: WorkloadState, pod: PodState) -> b
 
 
 def _judge_restarted(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    if view.is_settling(flaw.pod):
+    if view.is_settling(state, flaw.pod):
         return view.wait(flaw.finding, SETTLING_PAUSE)
     if flaw.finding.reason in PASSING:
         return view.wait_or_fail(flaw.finding, str(state.workload))
@@ -133,4 +133,4 @@ def _was_made_for_another(view: View, state: WorkloadState, flaw: Flaw) -> bool:
     stored_at, pod = view.progress.stored_at, flaw.pod
     if not view.was_restarted(state) or view.is_of_older_template(pod) or state.by_hand or stored_at is None:
         return False
-    return flaw.is_curable and not view.is_settling(pod) and may_have_started_before(pod, stored_at)
+    return flaw.is_curable and not view.is_settling(state, pod) and may_have_started_before(pod, stored_at)

@@ -144,7 +144,7 @@ class RollProgress:
 
     Losing it costs nothing but patience: annotations say which pods were reloaded, and what is served is probed again.
     `retry` allows this attempt to reload pods again that an earlier one reloaded in vain. `timeout` bounds each wait
-    for pods, `settle` is how long a server may take from its reload, or from ready, to serving.
+    for pods.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
     its Secret, None where the history does not say; `certified_at` is that time, or else when the certificate was
     issued, which is the same in each attempt. `secret_made_at` is when the Secret itself came to be. `canary` and
@@ -155,7 +155,6 @@ class RollProgress:
     started_at: datetime
     timeout: timedelta
     retry: bool = False
-    settle: timedelta = timedelta(seconds=10)
     acted_at: Mapping[str, datetime] = field(default_factory=dict)
     faults: Mapping[str, Finding] = field(default_factory=dict)
     put_off: Mapping[str, PutOff] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mailtls.api.spec import Rollout
+from mailtls.api.workload import Workload
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.net.backoff import POD, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
@@ -19,8 +20,10 @@ VOLUME_LAG = timedelta(minutes=2)
 """How long a kubelet may show an old file in a volume, if nothing wakes it: it looks every 60 to 90 seconds."""
 READY_AFTER = timedelta(seconds=15)
 """How long a pod may take from its reload to ready: readiness probes are ten seconds apart by default."""
-PLACEHOLDER_SETTLE = timedelta(seconds=3)
-"""For a server that may never read the file without a restart: to wait too short costs that restart only."""
+PLACEHOLDER_SHARE = 0.3
+"""Of the settle time, for a server that may never read the file without a restart: too short costs that restart."""
+STARTING = timedelta(seconds=10)
+"""How long a process may take from its start to ready before it counts as stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,10 @@ class View:
         )
         return ReloadPod(state.workload, pod, only if 0 < len(only) < len(daemons) else None)
 
-    def is_settling(self, pod: PodState) -> bool:
+    def is_settling(self, state: WorkloadState, pod: PodState) -> bool:
         """Whether the pod was reloaded, or became ready, so recently that its server may still be on its way."""
         moments = (self.progress.acted_at.get(pod.uid), pod.ready_at)
-        settle = settle_time(self.progress, pod)
+        settle = settle_time(self.progress, state.workload, pod)
         return any(moment is not None and timedelta(0) <= self.now - moment < settle for moment in moments)
 
     def was_reloaded(self, pod: PodState) -> bool:
@@ -135,7 +138,7 @@ class View:
         """Whether the pod's process started so recently that it may still become ready by itself."""
         if pod.started_at is None or not pod.is_running:
             return False
-        return timedelta(0) <= self.now - pod.started_at < self.progress.settle
+        return timedelta(0) <= self.now - pod.started_at < STARTING
 
     def wait(self, finding: Finding, pause: timedelta) -> WaitForPods:
         """Wait for `pause`."""
@@ -172,6 +175,6 @@ def started_on_placeholder(progress: RollProgress, pod: PodState) -> bool:
     return progress.secret_made_at is not None and may_have_started_before(pod, progress.secret_made_at)
 
 
-def settle_time(progress: RollProgress, pod: PodState) -> timedelta:
+def settle_time(progress: RollProgress, workload: Workload, pod: PodState) -> timedelta:
     """How long the pod's server may take from its reload, or from ready, to serving."""
-    return min(PLACEHOLDER_SETTLE, progress.settle) if started_on_placeholder(progress, pod) else progress.settle
+    return workload.settle_time * (PLACEHOLDER_SHARE if started_on_placeholder(progress, pod) else 1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.net.backoff import SETTLING
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.permission import held_back
 from mailtls.rollout.steps import Action, RestartWorkload, RolloutFailed, RollStep, WaitForPods, never_ran
@@ -115,8 +116,9 @@ def _in_flight_steps(view: View, state: WorkloadState) -> Iterator[RollStep]:
 
 
 def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
-    if view.is_settling(flaw.pod):
-        return view.wait(flaw.finding, SETTLING_PAUSE)
+    if view.is_settling(state, flaw.pod):
+        waited = view.now - view.progress.acted_at.get(flaw.pod.uid, view.now)
+        return view.wait(flaw.finding, SETTLING.after_failing_for(waited))
     if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
         return RestartWorkload(state.workload)
     if flaw.finding.reason in PASSING:
@@ -178,7 +180,7 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
             return _wake(view, state, found[0])
         if not found or not found[0].is_curable:
             continue
-        if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(pod):
+        if found[0].finding.reason is not Reason.SERVING_OLD_CERTIFICATE and view.is_settling(state, pod):
             return view.wait(found[0].finding, SETTLING_PAUSE)
         return view.reload(state, pod)
     return None

@@ -116,6 +116,16 @@ def test_client_name_of_the_probe_has_a_default_of_the_installation() -> None:
     )
 
 
+def test_settle_time_of_a_workload_is_read() -> None:
+    """Ten seconds where it says nothing; five minutes are the most that a rollout waits for one server."""
+    given = [{"kind": "Deployment", "name": "mx"}, {"kind": "StatefulSet", "name": "mx", "settleTime": "1m30s"}]
+    desired = parse(resource({"workloads": given}), Defaults(SOLVERS, INSTALLATION))
+    assert [each.settle_time for each in desired.workloads] == [timedelta(seconds=10), timedelta(seconds=90)]
+    for wrong in ("0s", "5m1s"):
+        told = refusal({"workloads": [{**given[0], "settleTime": wrong}]})
+        assert told == "spec.workloads[0].settleTime: write a duration from 1s to 5m."
+
+
 def test_timeout_of_a_port_is_read() -> None:
     """The usual one is the prober's; a port may have up to a minute, also on the public route."""
     ports = [{"port": 25, "tlsMode": "StartTLS", "timeout": "30s"}, {"port": 465, "tlsMode": "Implicit"}]

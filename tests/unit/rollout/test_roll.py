@@ -114,6 +114,20 @@ def test_told_canary_just_told_is_given_time_to_settle() -> None:
     assert awaited(found) is Reason.SERVING_OLD_CERTIFICATE
 
 
+@pytest.mark.parametrize(("seconds", "pause"), [(2, 0.5), (20, 2.5), (59, 5.0), (60, None)])
+def test_server_whose_reload_takes_long_is_waited_for_by_its_settle_time(seconds: int, pause: float | None) -> None:
+    """It is probed ever less often, and has failed when the time is over."""
+    slow, canary = replace(workload(), settle_time=timedelta(minutes=1)), pod("p-0", told=NEW)
+    begun = progress().after(ReloadPod(slow, canary), None, NOW - timedelta(seconds=seconds))
+    states = [state(canary, pod("p-1"), of=slow)]
+    found = next_roll(states, evidence(all_serve(OLD, "p-0", "p-1")), NEW, begun, NOW)
+    if pause is None:
+        assert failed_for(found) is Reason.CANARY_FAILED
+    else:
+        assert isinstance(found, WaitForPods)
+        assert found.until == NOW + timedelta(seconds=pause)
+
+
 def test_told_canary_still_stale_fails_the_canary_and_names_pod_port_and_reason() -> None:
     """The message tells a person where to look."""
     canary = pod("p-0", told=NEW)

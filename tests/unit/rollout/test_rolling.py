@@ -24,6 +24,7 @@ from mailtls.kube.references import References, TrialLogin, trial_login
 from mailtls.kube.workload import PodState, Reader, WorkloadState
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE, REFUSED_PORT
+from mailtls.net.effects import within
 from mailtls.probe.target import Credentials, Depth, Endpoint, Expected, Port, Protocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.decide import ReadWorkloads, Roll
@@ -39,6 +40,7 @@ from mailtls.verification.state import stands
 IMAPS = Port(993, TlsMode.IMPLICIT, TlsPolicy.ENFORCED, Protocol.IMAP)
 SMTP = Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
 POSTFIX = Workload(WorkloadKind.STATEFUL_SET, "postfix", UpdateStrategy.RELOAD, (Daemon("postfix", (SMTP,)),))
+SLOW = {seconds: replace(SMTP, timeout=timedelta(seconds=seconds)) for seconds in (20, 60)}
 PODS = tuple(PodState(f"postfix-{n}", f"uid-{n}", (f"198.51.100.{n}",), ready=True) for n in range(2))
 WANTED = desired(workloads=(POSTFIX,))
 
@@ -118,6 +120,23 @@ class LateToServe(AllIsWell):
         self._late -= 1
         every = super().probe(targets, expected, depth)
         return [replace(each, served_sha256="0ld") for each in every] if self._late >= 0 else every
+
+
+@pytest.mark.parametrize(("timeout", "seconds", "is_probed"), [(20, 30, True), (60, 90, True), (60, 60, False)])
+def test_port_is_probed_within_the_step_only_where_its_time_is_left(
+    timeout: int, seconds: float, is_probed: bool
+) -> None:
+    """A probe that is cut short finds a dead port where one is slow, and the rollout would fail for it."""
+    clock, of = WallClock(), replace(POSTFIX, daemons=(Daemon("postfix", (SLOW[timeout],)),))
+    have = a_context(WANTED, workloads=(WorkloadState(of, pods=PODS),), secret=secret(certificate=certificate()))
+    old = [Endpoint(each, clock.now(), served_sha256="0ld") for each in targets(have.snapshot.workloads or (), "mx")]
+    progress = RollProgress(clock.now(), WANTED.rollout.timeout, acted_at={PODS[0].uid: clock.now()})
+    have = have.with_rollout(progress=progress).with_verification(endpoints=tuple(old))
+    with within(seconds):
+        after = rolling(FakeCluster(), clock)._settle(have, ReloadPod(of, PODS[0]))
+    known = {each.target.pod: each.served_sha256 for each in after.verification.endpoints}
+    assert known == {**({PODS[0].name: certificate().sha256} if is_probed else {}), PODS[1].name: "0ld"}
+    assert {each.pod for each in targets_to_probe(after, clock.now())} >= (set() if is_probed else {PODS[0].name})
 
 
 class Waits(Event):

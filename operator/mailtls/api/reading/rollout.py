@@ -11,12 +11,13 @@ from mailtls.api.reading.probe import ports_listed
 from mailtls.api.resource import APPROVE, PAUSE_ROLLOUT
 from mailtls.api.spec import ONE, Amount, Approval, OnFailure, Rollout
 from mailtls.api.windows import LONGEST, SHORTEST, Window, read_schedule, read_zone
-from mailtls.api.workload import Daemon, Signal, SignalName, UpdateStrategy, Workload, WorkloadKind
+from mailtls.api.workload import SETTLE_TIME, Daemon, Signal, SignalName, UpdateStrategy, Workload, WorkloadKind
 from mailtls.probe.target import Port
 from mailtls.reasons.software import Software
 
 MOST_WORKLOADS: Final = 32
 MOST_DAEMONS: Final = 8
+_SETTLE_TIMES: Final = (timedelta(seconds=1), timedelta(minutes=5))
 _RELOADS: Final = ("command", "signal", "process")
 _PROCESS: Final = re.compile(r"[A-Za-z0-9._:@+-]+")
 _PROCESS_SENTENCE: Final = "write the name of a program such as master, without its folder"
@@ -38,13 +39,14 @@ def read_workloads(node: Node) -> tuple[Workload, ...]:
 
 
 def _workload(node: Node) -> Workload:
-    strategy = node.at("updateStrategy")
+    strategy, settle = node.at("updateStrategy"), node.at("settleTime")
     how = strategy.choice(UpdateStrategy) if strategy.is_given else UpdateStrategy.RELOAD
     return Workload(
         kind=node.at("kind").choice(WorkloadKind),
         name=object_name(node.at("name")),
         update_strategy=how,
         daemons=_daemons(node, how) if node.at("daemons").is_given else (_only_daemon(node, how),),
+        settle_time=duration(settle, *_SETTLE_TIMES) if settle.is_given else SETTLE_TIME,
     )
 
 
