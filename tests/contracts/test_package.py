@@ -19,6 +19,7 @@ import yaml
 from mailtls import __version__
 
 ROOT = Path(__file__).parents[2]
+MOST_LINES = 300
 
 
 def test_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
@@ -46,6 +47,12 @@ def test_chart_is_of_the_same_version() -> None:
 def test_no_init_shadows_pythons_operator() -> None:
     """With `operator/__init__.py` the source root would hide the standard library's `operator` module."""
     assert not (ROOT / "operator/__init__.py").exists()
+
+
+def test_no_module_is_longer_than_a_reader_takes_in() -> None:
+    """The house rule for modules: at most 300 lines, else they are split by what they say."""
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "operator").rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > MOST_LINES} == {}
 
 
 def imported_packages() -> set[str]:
