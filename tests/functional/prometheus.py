@@ -35,6 +35,10 @@ class Prometheus:
             if each["state"] == "firing"
         }
 
+    def firing_labels(self) -> list[dict[str, str]]:
+        """Return the alerts that fire, by all their labels."""
+        return [each["labels"] for each in self._get("/alerts")["alerts"] if each["state"] == "firing"]
+
     def summaries(self) -> dict[str, str]:
         """Return what a person would read, by alert."""
         return {each["labels"]["alertname"]: each["annotations"]["summary"] for each in self._get("/alerts")["alerts"]}
@@ -71,10 +75,10 @@ class Prometheus:
         while time.monotonic() < deadline:
             try:
                 result = self._get(f"/query?query={quote(expression)}")["result"]
-            except urllib.error.HTTPError as refused:
-                raise AssertionError(f"{expression}: {refused.read().decode()}") from None
-            except OSError:
-                result = []  # it is still starting
+            except OSError as problem:
+                if isinstance(problem, urllib.error.HTTPError) and problem.code in {400, 422}:
+                    raise AssertionError(f"{expression}: {problem.read().decode()}") from None
+                result = []  # it is still starting, for which it has 503, too
             found = [(each["metric"], float(each["value"][1])) for each in result]
             if found and not any(math.isnan(value) for _, value in found):
                 return found
@@ -109,7 +113,7 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
             }
         )
     )
-    port = _free_port()
+    port = free_port()
     command = ["prometheus", f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'data'}"]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
@@ -122,7 +126,8 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
             process.wait(timeout=20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
