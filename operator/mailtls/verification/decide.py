@@ -24,45 +24,36 @@ from mailtls.verification.state import is_untrusted
 MANY_CONNECTIONS: Final = Deadline(120.0, "a full probe makes many connections to each port, one after the other")
 
 
-def _all_served(targets: Iterable[Target], context: Context) -> bool:
-    """Whether each of them showed a certificate: servers may hold their greeting back against spam."""
-    probed = [each for each in context.verification.endpoints if each.target in set(targets)]
-    return bool(probed) and all(each.served_sha256 for each in probed)
+@dataclass(frozen=True, slots=True)
+class _Probe(Step):
+    """Connect to these targets as a mail client would."""
+
+    targets: tuple[Target, ...]
+
+    def places(self, desired: Desired) -> Iterable[Place]:
+        """The pods, or those behind Services and public addresses."""
+        return (pods_in(desired.key.namespace),)
+
+    def was_answered(self, context: Context) -> bool:
+        """Whether each target showed a certificate: servers may hold their greeting back against spam."""
+        probed = [each for each in context.verification.endpoints if each.target in set(self.targets)]
+        return bool(probed) and all(each.served_sha256 for each in probed)
 
 
 @dataclass(frozen=True, slots=True)
-class ProbePods(Step):
-    """Connect to these targets as a mail client would, and look as deep as `depth` says."""
+class ProbePods(_Probe):
+    """Probe pods, and look as deep as `depth` says."""
 
-    targets: tuple[Target, ...]
     depth: Depth = Depth.QUICK
 
     deadline: ClassVar[Deadline] = MANY_CONNECTIONS
 
-    def places(self, desired: Desired) -> Iterable[Place]:
-        """The pods."""
-        return (pods_in(desired.key.namespace),)
-
-    def was_answered(self, context: Context) -> bool:
-        """Whether all of them showed a certificate."""
-        return _all_served(self.targets, context)
-
 
 @dataclass(frozen=True, slots=True)
-class ConfirmPods(Step):
+class ConfirmPods(_Probe):
     """Probe targets briefly that were unready for a while: what was learned of the same run may still stand."""
 
-    targets: tuple[Target, ...]
-
     deadline: ClassVar[Deadline] = Deadline(90.0, "pods wait for their turn to be probed, and a port may take a minute")
-
-    def places(self, desired: Desired) -> Iterable[Place]:
-        """The pods."""
-        return (pods_in(desired.key.namespace),)
-
-    def was_answered(self, context: Context) -> bool:
-        """Whether all of them showed a certificate."""
-        return _all_served(self.targets, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +66,12 @@ class FindRoutes(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeRoutes(Step):
+class ProbeRoutes(_Probe):
     """Connect to these Services or public addresses; they prove nothing about single pods."""
 
-    targets: tuple[Target, ...]
     depth: Depth
 
     deadline: ClassVar[Deadline] = MANY_CONNECTIONS
-
-    def places(self, desired: Desired) -> Iterable[Place]:
-        """The pods behind them."""
-        return (pods_in(desired.key.namespace),)
-
-    def was_answered(self, context: Context) -> bool:
-        """Whether all of them showed a certificate."""
-        return _all_served(self.targets, context)
 
 
 @dataclass(frozen=True, slots=True)
