@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.permission import held_back
+from mailtls.rollout.permission import held_back, needy_first
 from mailtls.rollout.steps import EvictPod, RolloutFailed, RollStep, WaitForPods, never_ran
 from mailtls.rollout.view import SETTLING_PAUSE, View
 from mailtls.rollout.waves import Wave, spread, wave
@@ -48,10 +48,14 @@ def pod_is_older(view: View, state: WorkloadState) -> RollStep | None:
     if (blocked := _is_blocked(view, state)) is not None:
         return blocked
     unready = [pod for pod in older if not pod.ready]
-    candidates = [pod for pod in unready if not _is_coming(view, pod)] if unready else spread(older, _new(view, state))
+    candidates = [pod for pod in unready if not _is_coming(view, pod)] if unready else _by_need(view, state)
     if not candidates:
         return view.wait_or_fail(view.pod_flaws(state, unready[0])[0].finding, str(state.workload))
     return EvictPod(state.workload, candidates[0])
+
+
+def _by_need(view: View, state: WorkloadState) -> list[PodState]:
+    return needy_first(view, state, spread(_older(view, state), _new(view, state)))
 
 
 def _is_coming(view: View, pod: PodState) -> bool:

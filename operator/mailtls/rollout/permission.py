@@ -32,8 +32,20 @@ ON_PURPOSE: Final = frozenset(
 def terms_of(context: Context) -> Terms:
     """Gather what was decided about the rollout of the stored certificate."""
     desired = context.desired
-    is_put_back = context.snapshot.secret.hold is not None
-    return Terms(desired.rollout, desired.is_paused, desired.approved, is_put_back, _queued(context))
+    return Terms(desired.rollout, desired.is_paused, desired.approved, _is_put_back(context), _queued(context))
+
+
+def _is_put_back(context: Context) -> bool:
+    """Whether the pair was rolled back to, which somebody who may write the Secret cannot make us believe.
+
+    Our own copy of the very pair, which is sealed, says so too; there is none for a moment after the rollback.
+    """
+    secret, copy = context.snapshot.secret, context.snapshot.copy
+    leaf, kept = secret.certificate, copy.certificate if copy is not None else None
+    is_denied = (
+        copy is not None and copy.hold is None and leaf is not None and kept is not None and leaf.sha256 == kept.sha256
+    )
+    return secret.hold is not None and not is_denied
 
 
 def _queued(context: Context) -> Held | None:
@@ -59,7 +71,7 @@ def held_back(view: View, step: Action) -> Held | None:
 
 
 def _held_by_people(view: View, step: Action) -> Held | None:
-    if view.terms.is_put_back or any(_serves_nothing_good(view, state, pod) for state, pod in _touched(view, step)):
+    if view.terms.is_put_back or any(serves_nothing_good(view, state, pod) for state, pod in _touched(view, step)):
         return None
     return _await_approval(view, step) or _await_window(view)
 
@@ -86,7 +98,7 @@ def _touched(view: View, step: Action) -> Iterator[tuple[WorkloadState, PodState
                 yield state, pod
 
 
-def _serves_nothing_good(view: View, state: WorkloadState, pod: PodState) -> bool:
+def serves_nothing_good(view: View, state: WorkloadState, pod: PodState) -> bool:
     """Whether clients are turned away at the pod now, for want of a certificate that they accept."""
     endpoints = (view.evidence.get((pod.name, port.port)) for port in state.workload.ports)
     return view.is_stuck(state, pod) or any(_is_no_good(each, view.now) for each in endpoints if each)
@@ -102,9 +114,18 @@ def _is_no_good(endpoint: Endpoint, now: datetime) -> bool:
     return has_expired or is_refused
 
 
+def needy_first(view: View, state: WorkloadState, pods: list[PodState]) -> list[PodState]:
+    """Put pods first at which clients are turned away, where the view wants that."""
+    return sorted(pods, key=lambda pod: not serves_nothing_good(view, state, pod)) if view.needy_first else pods
+
+
 def _first_expiry(view: View) -> datetime | None:
-    """When the first of the certificates expires that are served in place of the new one."""
-    others = (each for each in view.evidence.values() if not serves(each, view.wanted_sha256))
+    """When the first of the good certificates expires that are served in place of the new one.
+
+    One that clients refuse lets its own pod be begun, and says nothing of the others: anybody can make one.
+    """
+    endpoints = (each for each in view.evidence.values() if not _is_no_good(each, view.now))
+    others = [each for each in endpoints if not serves(each, view.wanted_sha256)]
     return min((each.served_not_after for each in others if each.served_not_after is not None), default=None)
 
 

@@ -15,7 +15,7 @@ from mailtls.kube.workload import WorkloadState
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.evict import evicted_pods_are_unproven, is_evicting, pod_is_older
-from mailtls.rollout.permission import held_back
+from mailtls.rollout.permission import held_back, serves_nothing_good
 from mailtls.rollout.restarts import pods_predate_certificate, restart_is_under_way, restart_was_reverted
 from mailtls.rollout.steps import (
     Action,
@@ -93,9 +93,16 @@ def refusal_in(view: View) -> str | None:
 
 
 def next_is_held_back(view: View) -> RollStep | None:
-    """Begin nothing outside of the windows, while a person pauses the rollout, or without an approval that is due."""
+    """Begin nothing outside of the windows, while a person pauses the rollout, or without an approval that is due.
+
+    Pods at which clients are turned away do not wait behind one that has to.
+    """
     step = workload_is_stale(view)
-    return held_back(view, step) if isinstance(step, Action) else None
+    held = held_back(view, step) if isinstance(step, Action) else None
+    if held is None:
+        return None
+    other = workload_is_stale(replace(view, needy_first=True))
+    return other if isinstance(other, Action) and held_back(view, other) is None else held
 
 
 def workload_is_stale(view: View) -> RollStep | None:
@@ -108,11 +115,20 @@ def workload_is_stale(view: View) -> RollStep | None:
     begun = [
         state for state in view.states if reloading(view, state) or is_evicting(view, state)
     ]  # it ends before another one begins
-    for state in begun or view.states:
+    for state in begun or _in_order(view):
         action = actions.get(state.workload.update_strategy)
         if action is not None and (step := action(view, state)) is not None:
             return certificate_is_refused(view) or step
     return None
+
+
+def _in_order(view: View) -> Sequence[WorkloadState]:
+    """Put workloads first that have a pod at which clients are turned away, where the view wants that."""
+    if not view.needy_first:
+        return view.states
+    return sorted(
+        view.states, key=lambda each: not any(serves_nothing_good(view, each, pod) for pod in each.living_pods)
+    )
 
 
 def pod_is_unproven(view: View) -> RollStep | None:

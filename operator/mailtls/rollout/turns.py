@@ -106,7 +106,7 @@ class Turns:
         self._holders[key] = _Held(now)
 
     def at_work(self) -> int:
-        """Return how many have a turn, those among them that stand still."""
+        """Return how many have a turn, with those that stand still."""
         return len(self._holders)
 
     def waiting(self) -> int:

@@ -52,6 +52,7 @@ class View:
     now: datetime
     _found: dict[tuple[str, str], tuple[Flaw, ...]] = field(default_factory=dict, compare=False, repr=False)
     terms: Terms = field(default_factory=Terms)
+    needy_first: bool = False  # whether pods at which clients are turned away are begun before the others
 
     def flaws(self, state: WorkloadState) -> Iterator[Flaw]:
         """Name what keeps the pods of `state` from proving the certificate, pod by pod."""
@@ -154,8 +155,7 @@ class View:
         deadline = self.progress.deadline(subject)
         if self.now >= deadline:
             return RolloutFailed(finding)
-        waiting = self.wait_for(finding, subject)
-        return self.wait(finding, min(waiting.until, deadline) - self.now)
+        return WaitForPods(finding, min(self.wait_for(finding, subject).until, deadline))
 
 
 def may_have_started_before(pod: PodState, moment: datetime) -> bool:

@@ -13,8 +13,8 @@ from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.net.backoff import SETTLING
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.permission import held_back
-from mailtls.rollout.steps import Action, RestartWorkload, RolloutFailed, RollStep, WaitForPods, never_ran
+from mailtls.rollout.permission import held_back, needy_first
+from mailtls.rollout.steps import Action, Held, RestartWorkload, RolloutFailed, RollStep, WaitForPods, never_ran
 from mailtls.rollout.view import SETTLING_PAUSE, View, started_on_placeholder
 from mailtls.verification.evidence import PASSING, Flaw
 
@@ -120,7 +120,7 @@ def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
         waited = view.now - view.progress.acted_at.get(flaw.pod.uid, view.now)
         return view.wait(flaw.finding, SETTLING.after_failing_for(waited))
     if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
-        return RestartWorkload(state.workload)
+        return _restart_if_allowed(view, state)
     if flaw.finding.reason in PASSING:
         return view.wait_or_fail(flaw.finding, flaw.pod.uid)
     if flaw.is_curable:
@@ -129,14 +129,25 @@ def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
 
 
 def _reload_again_or_fail(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
+    restart = None
+    if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
+        restart = _restart_if_allowed(view, state)
+    if isinstance(restart, Held):
+        return restart  # and no reload: each time that this is decided anew, there would be another one
     if view.progress.retry and flaw.pod.uid not in view.progress.acted_at:
         return view.reload(state, flaw.pod)
-    if started_on_placeholder(view.progress, flaw.pod) and view.may_restart(state):
-        return RestartWorkload(state.workload)
+    if restart is not None:
+        return restart
     if is_canary(view, state, flaw.pod):
         others = [pod for pod in reloading(view, state) if pod.uid != flaw.pod.uid]
         return RolloutFailed(canary_failed(flaw, others))
     return RolloutFailed(flaw.finding)
+
+
+def _restart_if_allowed(view: View, state: WorkloadState) -> RollStep:
+    """Restart for the sake of a pod that was reloaded; the others are begun by it, so that it may have to wait."""
+    restart = RestartWorkload(state.workload)
+    return held_back(view, restart) or restart
 
 
 def is_canary(view: View, state: WorkloadState, pod: PodState) -> bool:
@@ -174,7 +185,8 @@ def pod_is_stale(view: View, state: WorkloadState) -> RollStep | None:
     if not wave(view, state, len(in_flight)).room:
         return None
     begun = {pod.uid for pod in in_flight}
-    for pod in spread((pod for pod in state.living_pods if pod.uid not in begun), in_flight):
+    others = spread((pod for pod in state.living_pods if pod.uid not in begun), in_flight)
+    for pod in needy_first(view, state, others):
         found = view.pod_flaws(state, pod)
         if found and view.is_stuck(state, pod):
             return _wake(view, state, found[0])

@@ -84,6 +84,22 @@ def test_pod_that_was_reloaded_is_seen_through(terms: Terms) -> None:
     assert isinstance(step(terms, silent, "p-0"), WaitForPods)
 
 
+@pytest.mark.parametrize(
+    ("terms", "left"), [(PAUSED, -DAY), (PAUSED, 30 * DAY), (Terms(NIGHTLY), 30 * DAY), (Terms(WATCHED), 30 * DAY)]
+)
+def test_pod_that_takes_no_reload_has_the_others_restarted_only_when_they_may_be_begun(
+    terms: Terms, left: timedelta
+) -> None:
+    """It started before the Secret was there, so that a restart may help it; the pods beside it were not touched."""
+    started = NOW - timedelta(hours=3)
+    pods = (replace(pod("p-0", told=NEW), started_at=started, made_at=started), pod("p-1"), pod("p-2"))
+    begun = replace(progress(), secret_made_at=NOW - HOUR)
+    seen_now = gather(serve(OLD, *PODS, left=left), NEW)
+    assert isinstance(next_roll([state(*pods)], seen_now, NEW, begun, NOW), RestartWorkload)
+    for retry in (False, True):  # or it would be reloaded as often as this is decided
+        held(next_roll([state(*pods)], seen_now, NEW, replace(begun, retry=retry), NOW, terms=terms))
+
+
 @pytest.mark.parametrize("terms", [Terms(NIGHTLY), PAUSED], ids=["window", "pause"])
 def test_wave_that_is_held_takes_no_further_pod_and_is_awaited(terms: Terms) -> None:
     """Where two pods may be in flight at once, one is, and its turn to be judged comes before any wait."""
@@ -180,6 +196,24 @@ def test_pod_that_turns_clients_away_does_not_wait(terms: Terms, bad: list[Endpo
     assert isinstance(found, ReloadPod)
     assert found.pod.name == "p-0"
     assert held(step(PAUSED, [*bad, *serve(OLD, "p-1"), *serve(NEW, "p-2")])).until is None
+
+
+@pytest.mark.parametrize("strategy", [UpdateStrategy.RELOAD, UpdateStrategy.EVICT])
+@pytest.mark.parametrize("terms", [Terms(NIGHTLY), Terms(WATCHED)], ids=["window", "approval"])
+def test_pod_that_turns_clients_away_does_not_wait_behind_others_and_lets_none_of_them_begin(
+    terms: Terms, strategy: UpdateStrategy
+) -> None:
+    """Whatever it shows is by its own word: a forged certificate that expires soon makes nothing urgent elsewhere."""
+    forged = serve(OLD, "p-2", reason=Reason.SELF_SIGNED, left=HOUR)
+    pods = [replace(pod(name), made_at=NOW - DAY) for name in PODS]
+    states = [state(*pods, of=workload(strategy))]
+    begun = gather([*serve(NEW, "p-0"), *serve(OLD, "p-1"), *forged], NEW)
+    found = next_roll(states, begun, NEW, progress(), NOW, terms=terms)
+    assert isinstance(found, ReloadPod | EvictPod)
+    assert found.pod.name == "p-2"
+    done = gather([*serve(NEW, "p-0", "p-2"), *serve(OLD, "p-1")], NEW)
+    held(next_roll(states, done, NEW, progress(), NOW, terms=terms))
+    held(next_roll(states, begun, NEW, progress(), NOW, terms=replace(terms, is_paused=True)))
 
 
 def test_port_that_nobody_reaches_is_no_reason_to_begin() -> None:

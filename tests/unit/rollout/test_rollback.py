@@ -27,6 +27,7 @@ from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.pki.certificate import Certificate, KeyAlgorithm, KeyMaterial
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.rollout.permission import terms_of
 from mailtls.rollout.rollback import RollBack, fault_of, held, hold_for, noted, refused
 from mailtls.step import Rest
 
@@ -44,6 +45,19 @@ def rolled_back(until: timedelta = timedelta(hours=24), **changes: Any) -> Conte
     """A pass over a Secret that was rolled back to, whose renewal was due long ago."""
     ours = secret(hold=Hold(NOW + until, generation=1), handled_rollback="1", **changes)
     return a_context(secret=ours, schedule=schedule(renewal_at=NOW - DAY))
+
+
+@pytest.mark.parametrize(
+    ("copy", "is_put_back"),
+    [(None, True), (secret(hold=HELD), True), (pair(), True), (secret(), False)],
+    ids=["none yet", "of the rollback", "of the pair before", "of a pair that was not rolled back to"],
+)
+def test_annotation_of_a_rollback_that_never_was_overrides_no_window_and_no_approval(
+    copy: ServingSecret | None, is_put_back: bool
+) -> None:
+    """Whoever may write the Secret could set it; our sealed copy of the same pair knows better."""
+    assert terms_of(rolled_back().with_snapshot(copy=copy)).is_put_back is is_put_back
+    assert not terms_of(a_context()).is_put_back
 
 
 def test_each_value_is_a_wish_once() -> None:
