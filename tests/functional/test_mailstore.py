@@ -14,6 +14,7 @@ from mailtls.probe.facts import Phase
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Depth, Endpoint, Port, Protocol, ProxyProtocol, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
+from mailtls.reasons.software import Software
 
 AUTHORITY = Authority()
 STORED = AUTHORITY.issue()
@@ -40,7 +41,7 @@ def server() -> Iterator[Mailstore]:
 
 def probe(port: Port) -> Endpoint:
     """Probe one port."""
-    target = Target("127.0.0.1", port, HOST, pod="dovecot-0", workload="StatefulSet/dovecot")
+    target = Target("127.0.0.1", port, HOST, pod="dovecot-0", workload="StatefulSet/dovecot", software=Software.DOVECOT)
     prober = Prober(Limits(dialog=3, handshake=3, overall=8))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 
@@ -110,7 +111,7 @@ def test_probe_makes_as_many_connections_as_the_page_says(name: str, depth: Dept
     """All end by LOGOUT or QUIT but for two refused handshakes; Dovecot itself cuts off who injects a command."""
     port, before = server.ports[name], len(ended(server))
     connections, lost = counts(depth, port.tls_mode, 0)
-    target = Target("127.0.0.1", port, HOST, pod="dovecot-0", workload="StatefulSet/dovecot")
+    target = Target("127.0.0.1", port, HOST, pod="dovecot-0", workload="StatefulSet/dovecot", software=Software.DOVECOT)
     (endpoint,) = Prober(Limits(unsolicited=0.5)).probe([target], AUTHORITY.expects(STORED), depth)
     assert endpoint.findings == ()
     deadline = time.monotonic() + 10

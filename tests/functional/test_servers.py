@@ -10,6 +10,7 @@ from mailservers.case import probe
 from mailservers.instance import Instance
 from mailservers.tables import ALONE, EVERY_CASE, TABLES
 from mailtls.reasons.reason import Severity
+from mailtls.reasons.software import Software
 
 EVERY_TABLE = TABLES | ALONE
 
@@ -44,7 +45,8 @@ def server() -> Iterator[Callable[[str], Instance]]:
 def test_service_of_a_server_gets_its_reason(name: str, service: str, server: Callable[[str], Instance]) -> None:
     """Each way to set a server up earns the one reason that leads to its mending."""
     case, running = EVERY_TABLE[name].cases[service], server(name)
-    endpoint = probe(case, running.where(service))
+    preset = next((each for each in Software if each in name.lower()), None)
+    endpoint = probe(case, running.where(service), preset)
     failure = endpoint.failure
     told = (endpoint.findings, running.log()[-2000:])
     assert (failure.reason if failure else None) == case.reason, told

@@ -22,6 +22,7 @@ from mailtls.probe.target import (
     TlsPolicy,
 )
 from mailtls.reasons.reason import Reason
+from mailtls.reasons.software import Software
 
 PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
 
@@ -65,10 +66,10 @@ class Table:
     missing: Callable[[], str]
 
 
-def probe(case: Case, where: tuple[str, int]) -> Endpoint:
-    """Probe one service as its case wants it."""
+def probe(case: Case, where: tuple[str, int], software: Software | None = None) -> Endpoint:
+    """Probe one service as its case wants it, as a port of a preset where there is one for it."""
     port = Port(where[1], case.tls, case.policy, case.protocol, case.proxy, case.xclient)
-    target = Target(where[0], port, HOST, pod="mx-0", workload="StatefulSet/mx")
+    target = Target(where[0], port, HOST, pod="mx-0", workload="StatefulSet/mx", software=software)
     patience = case.patience
     limits = Limits(connect=patience, dialog=patience, handshake=patience, overall=3 * patience)
     stored = AUTHORITY.expects(case.stored) if case.stored else Expected(extra_roots_pem=AUTHORITY.roots_pem)
