@@ -249,3 +249,19 @@ def test_whole_reconcile_waits_for_its_turn_and_says_so() -> None:
     assert whole.condition("RolledOut")["status"] == "True"
     assert len(whole.cluster.reloaded) == 3
     assert coordinator.request(A, Need()).is_granted
+
+
+def test_whole_reconcile_comes_again_by_itself_when_the_rollout_at_work_stands_still() -> None:
+    """Nobody wakes it: the other resource waits for a person, and nothing happens there."""
+    whole = WholeReconcile()
+    whole.coordinator = coordinator = Coordinator(1, whole.clock.now)
+    whole.restart()
+    assert coordinator.request(A, Need(left=1)).is_granted
+    pause = whole.run()
+    assert whole.condition("RolledOut")["reason"] == "RolloutQueued"
+    assert pause is not None
+    assert 0 < pause <= STANDSTILL.total_seconds()
+    whole.clock.advance(STANDSTILL)
+    whole.run()
+    assert whole.condition("RolledOut")["status"] == "True"
+    assert len(whole.cluster.reloaded) == 3
