@@ -1,7 +1,7 @@
 """The DNS provider `rfc2136`: dynamic updates (RFC 2136) with TSIG (RFC 8945), for BIND, Knot, PowerDNS and others."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -65,18 +65,20 @@ class Rfc2136Records:
 
     def present(self, name: str, value: str) -> None:
         """Add `value` to the TXT set at `name`, or where a CNAME there points; adding it again changes nothing."""
-        self._change(name, lambda update, at: update.add(at, self._settings.ttl, _txt(value)))
-
-    def remove(self, name: str, value: str) -> None:
-        """Remove only `value`: other certificates may have the same name validated now (RFC 2136 section 2.5.4)."""
-        self._change(name, lambda update, at: update.delete(at, _txt(value)))
-
-    def _change(self, name: str, change: Callable[[dns.update.UpdateMessage, dns.name.Name], None]) -> None:
         owner, until = dns.name.from_text(name), _deadline()
         with self._conversation(until) as ask:
             location = self._location(owner, ask, until)
             update = self._update(location)
-            change(update, location.owner)
+            update.add(location.owner, self._settings.ttl, _txt(value))
+            self._send(owner, location, update, ask)
+
+    def remove(self, name: str, value: str) -> None:
+        """Remove only `value`: other certificates may have the same name validated now (RFC 2136 section 2.5.4)."""
+        owner, until = dns.name.from_text(name), _deadline()
+        with self._conversation(until) as ask:
+            location = self._location(owner, ask, until)
+            update = self._update(location)
+            update.delete(location.owner, _txt(value))
             self._send(owner, location, update, ask)
         self._locations.forget(owner)  # the next order looks where a CNAME leads then: this one may have failed by it
         if location.owner != owner:
