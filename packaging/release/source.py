@@ -33,8 +33,8 @@ def name_image(source: Path, *, repository: str, version: str, homepage: str) ->
     """Let the chart of a copy take the image of this release by default, and say to Artifact Hub where both are."""
     _replace(source / _VALUES, _DEFAULT_REPOSITORY, f"  repository: {repository}\n")
     listed = f"    - {{name: mailtls, image: {repository}:{version}, platforms: [linux/amd64, linux/arm64]}}\n"
-    told = f"home: {homepage}\nannotations:\n  artifacthub.io/images: |\n{listed}"
-    _replace(source / _CHART, "annotations:\n", told)
+    lines = f"home: {homepage}\nannotations:\n  artifacthub.io/images: |\n{listed}"
+    _replace(source / _CHART, "annotations:\n", lines)
 
 
 def _replace(file: Path, old: str, new: str) -> None:

@@ -86,7 +86,7 @@ def epoch_of(root: Path) -> int:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Ask Git about the tree; a tree that is none is refused."""
+    """Run Git in the tree and return what it prints; a folder that Git does not know is refused."""
     done = subprocess.run(["git", "-C", str(root), *arguments], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise Refused(f"git {arguments[0]} failed: {done.stderr.strip()}")
