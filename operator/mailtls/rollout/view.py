@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from mailtls.api.spec import Rollout
 from mailtls.api.workload import Workload
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.net.backoff import POD, WATCHED_POD
+from mailtls.net.backoff import POD, SETTLING, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import Held, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.verification.evidence import Evidence, Flaw, flaws
@@ -85,6 +85,12 @@ class View:
         moments = (self.progress.acted_at.get(pod.uid), pod.ready_at)
         settle = settle_time(self.progress, state.workload, pod)
         return any(moment is not None and timedelta(0) <= self.now - moment < settle for moment in moments)
+
+    def wait_settling(self, flaw: Flaw) -> WaitForPods:
+        """Wait for a server that was reloaded, or became ready, and may be on its way: ever longer."""
+        moments = (self.progress.acted_at.get(flaw.pod.uid), flaw.pod.ready_at)
+        begun = max((moment for moment in moments if moment is not None), default=self.now)
+        return self.wait(flaw.finding, SETTLING.after_failing_for(self.now - begun))
 
     def was_reloaded(self, pod: PodState) -> bool:
         """Whether the pod was reloaded with this very certificate, by this attempt or an earlier one."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
-from mailtls.net.backoff import SETTLING
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.permission import held_back, needy_first
 from mailtls.rollout.steps import Action, Held, RestartWorkload, RolloutFailed, RollStep, WaitForPods, never_ran
@@ -117,8 +116,7 @@ def _in_flight_steps(view: View, state: WorkloadState) -> Iterator[RollStep]:
 
 def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.is_settling(state, flaw.pod):
-        waited = view.now - view.progress.acted_at.get(flaw.pod.uid, view.now)
-        return view.wait(flaw.finding, SETTLING.after_failing_for(waited))
+        return view.wait_settling(flaw)
     if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
         return _restart_if_allowed(view, state)
     if flaw.finding.reason in PASSING:

@@ -678,6 +678,17 @@ def test_restart_complete_with_a_young_pod_settles() -> None:
     assert awaited(found) is Reason.CONNECTION_REFUSED
 
 
+def test_restarted_server_with_a_long_settle_time_is_probed_ever_less_often() -> None:
+    """Its pod is ready, and each probe is a reconcile."""
+    slow = replace(ROLLOUT, settle_time=timedelta(minutes=2))
+    for seconds, pause in ((1, 0.5), (30, 3.75), (119, 5.0)):
+        young = pod("p-0", ready_at=NOW - timedelta(seconds=seconds))
+        seen_now = evidence(all_serve(None, "p-0", reason=Reason.CONNECTION_REFUSED))
+        found = next_roll([state(young, of=slow, template=NEW)], seen_now, NEW, progress(), NOW)
+        assert isinstance(found, WaitForPods)
+        assert found.until == NOW + timedelta(seconds=pause)
+
+
 def test_restart_complete_with_a_pod_not_ready_is_awaited() -> None:
     """A pod that fell over again has the rest of the time-out."""
     states = [state(pod("p-0", ready=False), of=ROLLOUT, template=NEW)]
