@@ -11,7 +11,7 @@ from contracts.render import ROOT
 from contracts.snippets import objects
 from testbed import containers, trees
 from testbed.images import POSTFIX
-from testbed.mailserver import MailServer, is_rolled_out
+from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers-image")]
 
 RESTART = {"RESTART_TAKES": "12"}
 """Seconds; what is reloaded must serve the new certificate after ten."""
+SHELLS = {".sh": "bash", ".py": "python3"}
 STANDINS = Path(__file__).with_name("standins")
 BANNED_FOR = ("reject:", "improper command pipelining", "too many errors", "authentication failed")
 """What fail2ban's filters of docker-mailserver (`postfix` with mode extra, `dovecot`) count against an address."""
@@ -36,28 +37,33 @@ def servers(cluster: Cluster) -> str:
     return trees.IMAGE
 
 
-def deploy(installation: Installation, name: str, image: str, pod: Object, container: Object, **files: str) -> None:
-    """Run a stand-in as the Deployment that the image's chart makes; the Secret is there already."""
-    sandbox, host = installation.sandbox, installation.zone.host("mail")
-    script = (STANDINS / f"{name}.sh").read_text(encoding="utf-8")
-    data = {"start.sh": script, **files}
+def deploy(installation: Installation, server: MailServer, pod: Object, container: Object, **files: str) -> None:
+    """Run a stand-in as the workload that the image's chart makes; the Secret is there already."""
+    sandbox, name = installation.sandbox, server.name
+    (script,) = STANDINS.glob(f"{name}.*")
+    data = {script.name: script.read_text(encoding="utf-8"), **files}
     sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
-    server = MailServer(sandbox, host, kind="Deployment", name=name, image=image, replicas=1, secret=None)
     manifest = server.workload()
     spec = manifest["spec"]["template"]["spec"]
     (made,) = spec["containers"]
-    made |= {"command": ["bash", "/standin/start.sh"], **container}
+    made |= {"command": [SHELLS[script.suffix], f"/standin/{script.name}"], **container}
     made["volumeMounts"] = [*container["volumeMounts"], {"name": "standin", "mountPath": "/standin"}]
     spec["volumes"] = [*pod["volumes"], {"name": "standin", "configMap": {"name": name}}]
     sandbox.apply(manifest)
-    sandbox.wait_for("deployments.apps", name, is_rolled_out)
+    server.wait_until_ready()
 
 
-def documented(installation: Installation, page: str) -> Object:
-    """The resource of a page, with the names of this test."""
-    found: Object = next(
+def standin(installation: Installation, name: str, image: str = POSTFIX, kind: str = "Deployment") -> MailServer:
+    """The workload of a stand-in: one pod."""
+    host = installation.zone.host("mail")
+    return MailServer(installation.sandbox, host, kind=kind, name=name, image=image, replicas=1, secret=None)
+
+
+def documented(installation: Installation, page: str, number: int = 0) -> Object:
+    """A resource of a page, with the names of this test."""
+    found: Object = [
         each for place, each in objects() if place.startswith(f"{page}:") and each["kind"] == "MailServerTLS"
-    )
+    ][number]
     spec: dict[str, Any] = found["spec"]
     spec["dnsNames"] = [installation.zone.host("mail")]
     found["metadata"].pop("namespace", None)
@@ -109,7 +115,7 @@ def test_docker_mailserver_takes_the_certificate_by_its_own_changedetector(insta
         "volumeMounts": [{"name": "certificate", "mountPath": mounted, "readOnly": True}],
     }
     volume = {"name": "certificate", "secret": {"secretName": resource["spec"]["secretName"]}}
-    deploy(installation, "docker-mailserver", POSTFIX, {"volumes": [volume]}, container)
+    deploy(installation, standin(installation, "docker-mailserver"), {"volumes": [volume]}, container)
     renewed_by_the_image_itself(installation, "docker-mailserver", resource)
     sandbox = installation.sandbox
     sandbox.annotate(MAIL_SERVER_TLS, "mail", mailtls_dev__probe="deep-1")
@@ -138,7 +144,7 @@ def test_mailu_takes_the_certificate_by_its_own_certwatcher(installation: Instal
         "ports": [],
         "readinessProbe": {"tcpSocket": {"port": 993}, "periodSeconds": 1},
     }
-    deploy(installation, "mailu-front", servers, {"volumes": [volume]}, container)
+    deploy(installation, standin(installation, "mailu-front", servers), {"volumes": [volume]}, container)
     renewed_by_the_image_itself(installation, "mailu-front", resource)
 
 
@@ -155,8 +161,33 @@ def test_zimbra_takes_the_certificate_by_the_script_of_its_page(installation: In
     volume = {"name": "certs", "secret": {"secretName": resource["spec"]["secretName"]}}
     text = (ROOT / "docs" / "zimbra.md").read_text(encoding="utf-8")
     script = text.partition("```sh\n")[2].partition("```")[0]
-    deploy(installation, "zimbra", POSTFIX, {"volumes": [volume]}, container, **{"deploy-certificate": script})
+    deploy(
+        installation,
+        standin(installation, "zimbra"),
+        {"volumes": [volume]},
+        container,
+        **{"deploy-certificate": script},
+    )
     renewed_by_the_image_itself(installation, "zimbra", resource)
+
+
+def test_stalwart_takes_the_certificate_by_the_call_of_its_page(installation: Installation) -> None:
+    """The command of the page, by the image's curl; every port of the page serves what was read by it."""
+    sandbox = installation.sandbox
+    resource = documented(installation, "stalwart.md", 1)
+    (workload,) = resource["spec"]["workloads"]
+    (every,) = documented(installation, "stalwart.md")["spec"]["workloads"]
+    workload["ports"] = every["ports"]
+    apply_first(installation, resource)
+    sandbox.put_secret("stalwart-reload", {"login": b"reloader:secret\n"})
+    containers.import_image(sandbox.cluster.layout, trees.ensure_lean_image(trees.TOOLS))
+    mounted = {"tls": resource["spec"]["secretName"], "reload": "stalwart-reload"}
+    pod = {"volumes": [{"name": name, "secret": {"secretName": secret}} for name, secret in mounted.items()]}
+    mounts = [{"name": name, "mountPath": f"/etc/stalwart-{name}", "readOnly": True} for name in mounted]
+    container: Object = {"name": "stalwart", "volumeMounts": mounts, "ports": []}
+    trees.run_from(trees.TOOLS, pod, container)
+    deploy(installation, standin(installation, "stalwart", kind="StatefulSet"), pod, container)
+    renewed_by_the_image_itself(installation, "stalwart", resource)
 
 
 def host_of(installation: Installation) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.postfixes import SECRET, Mail, pod_spec, workload
+from mailservers.preset_relays import exim_settings
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.kube.workloads import workload_path
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
@@ -26,22 +27,7 @@ DEPLOYMENT, RELOAD, RESTART = WorkloadKind.DEPLOYMENT, UpdateStrategy.RELOAD, Up
 FOLDER = "/etc/mail-tls"
 SHORT = timedelta(seconds=4)
 EXIM_USER, EXIM_GROUP = 100, 101  # Debian-exim in the image
-EXIM = """
-primary_hostname = mx1.example.com
-log_file_path = /tmp/exim-%slog
-pid_file_path = /tmp/exim.pid
-daemon_smtp_ports = 2525
-tls_advertise_hosts = *
-tls_certificate = /etc/mail-tls/tls.crt
-tls_privatekey = /etc/mail-tls/tls.key
-host_lookup =
-rfc1413_query_timeout = 0s
-keep_environment =
-acl_smtp_connect = welcome
-begin acl
-welcome:
-  accept
-"""
+EXIM = exim_settings("2525", pid_file_path="/tmp/exim.pid")
 
 
 def copied() -> Json:

@@ -1,42 +1,31 @@
-"""Exim, haproxy and nginx reloaded in their pods by the presets' own commands, on the real cluster."""
+"""Every preset in pods of the real cluster: the operator renews, and the real server takes it as the preset says."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e.preset_pods import PresetPod, containers_of
+from mailservers.preset_mailboxes import MAILBOXES
+from mailservers.preset_relays import RELAYS
+from mailtls.api.presets import PRESETS
+from mailtls.reasons.software import Software
 from testbed import containers, trees
 from testbed.mailserver import MailServer, self_signed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from e2e.installation import Installation
-    from testbed.api import Object
     from testbed.cluster import Cluster
     from testbed.sandbox import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers-image")]
 
-EXIM = """
-primary_hostname = {host}
-exim_user = Debian-exim
-exim_group = Debian-exim
-log_file_path = /var/log/exim4/%slog
-daemon_smtp_ports = 25 : 465 : 587
-tls_on_connect_ports = 465
-tls_advertise_hosts = *
-tls_certificate = /etc/mail-tls/tls.crt
-tls_privatekey = /etc/mail-tls/tls.key
-host_lookup =
-rfc1413_query_timeout = 0s
-keep_environment =
-acl_smtp_connect = welcome
-begin acl
-welcome:
-  accept
-"""
 HAPROXY = """
 global
   ssl-load-extra-files key
@@ -66,6 +55,8 @@ mail {{
   server {{ listen 993 ssl; protocol imap; }}
 }}
 """
+
+PODS = [setup for setup in (*RELAYS, *MAILBOXES) if setup.software not in (Software.POSTFIX, Software.HAPROXY)]
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +110,7 @@ class Server:
     def runs(self) -> dict[str, list[tuple[str, int]]]:
         """Of each pod its containers, and how often these were restarted."""
         pods = self.sandbox.objects("pods", f"app={self.name}")
-        return {pod["metadata"]["uid"]: _run(pod) for pod in pods}
-
-
-def _run(pod: Object) -> list[tuple[str, int]]:
-    statuses = pod["status"]["containerStatuses"]
-    return sorted((str(container["containerID"]), int(container["restartCount"])) for container in statuses)
+        return {pod["metadata"]["uid"]: containers_of(pod) for pod in pods}
 
 
 def renewed_in_place(installation: Installation, server: Server, entry: dict[str, Any]) -> None:
@@ -143,15 +129,6 @@ def renewed_in_place(installation: Installation, server: Server, entry: dict[str
     assert server.runs() == before
 
 
-def test_exim_takes_the_new_certificate_by_hup(installation: Installation, image: str) -> None:
-    """All three ports of both pods serve it, from the same containers; with -C it would come back without rights."""
-    host = installation.zone.host("mx")
-    command = ("exim4", "-bdf")  # reads /etc/exim4/exim4.conf
-    server = Server(installation.sandbox, host, image, "exim4", command, EXIM.format(host=host), 25)
-    server.deploy()
-    renewed_in_place(installation, server, {"preset": "exim"})
-
-
 def test_haproxy_and_nginx_take_the_new_certificate_in_the_same_pods(installation: Installation, image: str) -> None:
     """The master of haproxy starts new workers, the Postfix behind answers inside TLS, and nginx reloads itself."""
     host = installation.zone.host("mx")
@@ -167,3 +144,51 @@ def test_haproxy_and_nginx_take_the_new_certificate_in_the_same_pods(installatio
         {"container": "nginx", "preset": "nginx", "ports": own},
     ]
     renewed_in_place(installation, server, {"daemons": daemons})
+
+
+def wake_watching(installation: Installation, servers: Sequence[PresetPod], known: Mapping[str, str]) -> None:
+    """Have the kubelet look at a new Secret where the operator leaves the pods alone, or it takes a minute."""
+    for server in servers:
+        if server.strategy == "None":
+            new = partial(is_other, installation, server.secret, known[server.name])
+            installation.sandbox.wait_for("secrets", server.secret, new, within=120)
+            for pod in server.server().pods():
+                installation.sandbox.annotate("pods", pod["metadata"]["name"], woken=known[server.name])
+
+
+def is_other(installation: Installation, secret: str, known: str, _seen: object) -> bool:
+    """Whether a Secret holds another certificate than the known one."""
+    return installation.fingerprint(secret) != known
+
+
+def test_each_preset_takes_the_new_certificate_in_its_pods(installation: Installation) -> None:
+    """What is reloaded goes on in the same containers; what must be restarted comes back, and every port is proven."""
+    sandbox, host = installation.sandbox, installation.zone.host("mx")
+    for archive in (trees.ensure_busybox(), *(trees.ensure_lean_image(tree) for tree in {each.tree for each in PODS})):
+        containers.import_image(sandbox.cluster.layout, archive)
+    servers = [PresetPod(sandbox, host, setup) for setup in PODS]
+    servers += [PresetPod(sandbox, host, setup, "maddy") for setup in PODS if setup.software is Software.MADDY]
+    for server in servers:
+        server.deploy()
+    for server in servers:
+        server.server().wait_until_ready(within=180)
+    installation.start()
+    before = {server.name: server.runs() for server in servers}
+    placeholders = {server.name: installation.fingerprint(server.secret) for server in servers}
+    sandbox.apply(*(server.resource() for server in servers))
+    wake_watching(installation, servers, placeholders)
+    for server in servers:
+        installation.await_ready(server.name, within=240)
+    first = {server.name: installation.fingerprint(server.secret) for server in servers}
+    for server in servers:
+        installation.renew("again", server.name)
+    wake_watching(installation, servers, first)
+    for server in servers:
+        installation.await_renewed("again", server.name, within=240)
+        renewed = installation.fingerprint(server.secret)
+        assert renewed != first[server.name]
+        ports = {port.port for port in PRESETS[server.setup.software].ports}
+        assert (server.name, server.served()) == (server.name, dict.fromkeys(ports, renewed))
+        after = server.runs()
+        assert {count for run in after.values() for _, count in run} == {0}, (server.name, after)
+        assert (after == before[server.name]) is (server.strategy != "Restart"), (server.name, after)

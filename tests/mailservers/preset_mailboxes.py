@@ -130,7 +130,7 @@ Hostname: mx1.example.com
 Listeners:
 \tpublic:
 \t\tIPs:
-\t\t\t- 127.0.0.1
+\t\t\t- 0.0.0.0
 \t\tTLS:
 \t\t\tKeyCerts:
 \t\t\t\t-

@@ -7,12 +7,17 @@ from mailtls.reasons.software import Software
 from testbed import trees
 
 CERTIFICATE, KEY = f"{SECRET}/tls.crt", f"{SECRET}/tls.key"
-_EXIM = f"""
+
+
+def exim_settings(ports: str = "25 : 465 : 587", **more: str) -> str:
+    """Write the settings of an Exim that accepts every client; `more` sets further options."""
+    options = "\n".join(f"{name} = {value}" for name, value in more.items())
+    return f"""
 primary_hostname = mx1.example.com
 exim_user = Debian-exim
 exim_group = Debian-exim
 log_file_path = /var/log/exim4/%slog
-daemon_smtp_ports = 25 : 465 : 587
+daemon_smtp_ports = {ports}
 tls_on_connect_ports = 465
 tls_advertise_hosts = *
 tls_certificate = {CERTIFICATE}
@@ -21,10 +26,13 @@ host_lookup =
 rfc1413_query_timeout = 0s
 keep_environment =
 acl_smtp_connect = welcome
+{options}
 begin acl
 welcome:
   accept
 """
+
+
 _OPENSMTPD = f"""
 pki mx1.example.com cert "{CERTIFICATE}"
 pki mx1.example.com key "{KEY}"
@@ -115,8 +123,15 @@ POSTFIX_BY_NAME_ON_465 = replace(
 )
 RELAYS = (
     POSTFIX,
-    Setup(Software.EXIM, trees.SERVERS, ("exim4", "-bdf"), {"etc/exim4/exim4.conf": _EXIM}),
-    Setup(Software.OPENSMTPD, trees.OPENSMTPD, ("smtpd", "-d"), {"etc/smtpd.conf": _OPENSMTPD}, mode=0o400),
+    Setup(Software.EXIM, trees.SERVERS, ("exim4", "-bdf"), {"etc/exim4/exim4.conf": exim_settings()}),
+    Setup(
+        Software.OPENSMTPD,
+        trees.OPENSMTPD,
+        ("smtpd", "-d"),
+        # Without a name of its own it takes the pod's, and does not start where that has more than 64 characters.
+        {"etc/smtpd.conf": _OPENSMTPD, "etc/mailname": "mx1.example.com\n"},
+        mode=0o400,
+    ),
     Setup(Software.SENDMAIL, trees.BOOKWORM, ("sh", "-c", _SENDMAIL_START), {"etc/mail/own.mc": _SENDMAIL}, mode=0o400),
     Setup(
         Software.CHASQUID,

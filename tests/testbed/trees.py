@@ -27,8 +27,10 @@ SERVERS = "servers"  # Dovecot 2.4, Exim, haproxy and nginx, and testssl.sh to c
 OPENSMTPD = "opensmtpd"  # and Cyrus
 COURIER = "courier"  # and chasquid
 BOOKWORM = "bookworm"  # Debian 12, with Dovecot 2.3 and sendmail
+TOOLS = "tools"  # Python and curl, for stand-ins, and BusyBox
 MACHINE = "machine"  # no tree, but the machine itself, with the Postfix that tests install
 IMAGE = "localhost/servers:1"
+BUSYBOX = "localhost/busybox:1"
 _RECIPE = Path(__file__).with_name("trees.json")
 # A program sees the machine's devices, processes and /tmp, and has folders of its own for what it runs with: two of a
 # kind never meet. The shell becomes the program, so that ending the process ends the program.
@@ -47,7 +49,7 @@ def obstacle() -> str | None:
 
 def ensure_all() -> None:
     """Make every tree."""
-    for name in (SERVERS, OPENSMTPD, COURIER, BOOKWORM):
+    for name in (SERVERS, OPENSMTPD, COURIER, BOOKWORM, TOOLS):
         ensure(name)
 
 
@@ -80,6 +82,54 @@ def ensure_image() -> Path:
         return folder / "image.tar"
 
     return cached(f"servers-{_key(SERVERS)}", make)
+
+
+def ensure_lean_image(name: str) -> Path:
+    """A tree as an image for pods of this machine, all but /usr: `run_from` mounts that, so nothing large is copied."""
+    tree = ensure(name)
+
+    def make(folder: Path) -> Path:
+        run("tar", "--create", "--one-file-system", "--exclude=./dev/*", "--exclude=./usr/*", f"--directory={tree}",
+            f"--file={folder / 'layer.tar'}", ".")  # fmt: skip
+        write_archive(ImageSpec(lean_image(name), command=("sh",)), folder / "layer.tar", folder / "image.tar")
+        return folder / "image.tar"
+
+    return cached(f"lean_{name}-{_key(name)}", make)
+
+
+def ensure_busybox() -> Path:
+    """An image of BusyBox alone, as small pods beside a server have it."""
+    program = ensure(TOOLS) / "usr" / "bin" / "busybox"
+
+    def make(folder: Path) -> Path:
+        (folder / "root" / "bin").mkdir(parents=True)
+        shutil.copy(program, folder / "root" / "bin")
+        run("chroot", str(folder / "root"), "/bin/busybox", "--install", "-s", "/bin")
+        run("tar", "--create", f"--directory={folder / 'root'}", f"--file={folder / 'layer.tar'}", ".")
+        write_archive(ImageSpec(BUSYBOX, command=("sh",)), folder / "layer.tar", folder / "image.tar")
+        return folder / "image.tar"
+
+    return cached(f"busybox-{_key(TOOLS)}", make)
+
+
+def lean_image(name: str) -> str:
+    """What the image of a tree without /usr is called."""
+    return f"localhost/{name}-lean:1"
+
+
+def run_from(name: str, pod: dict[str, Any], container: dict[str, Any]) -> None:
+    """Let a container of a pod run the programs of a tree."""
+    container["image"] = lean_image(name)
+    mount_folder(pod, container, ensure(name) / "usr", "/usr")
+
+
+def mount_folder(pod: dict[str, Any], container: dict[str, Any], folder: Path, path: str) -> None:
+    """Mount a folder of the machine in a container, read-only."""
+    name = f"folder-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    volume = {"name": name, "hostPath": {"path": str(folder), "type": "Directory"}}
+    if volume not in pod["volumes"]:
+        pod["volumes"].append(volume)
+    container["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
 
 
 def inside(tree: Path, command: Sequence[str]) -> list[str]:
@@ -117,7 +167,14 @@ def _forget_others(name: str, kept: Path) -> None:
 
 
 def _is_in_use(tree: Path) -> bool:
-    return any(_root(process) == tree for process in Path("/proc").glob("[0-9]*"))
+    return any(_root(process) == tree or _mounts(process, tree) for process in Path("/proc").glob("[0-9]*"))
+
+
+def _mounts(process: Path, tree: Path) -> bool:
+    try:
+        return f"/{tree.name}/usr " in (process / "mountinfo").read_text(encoding="utf-8")
+    except OSError:  # it has ended meanwhile
+        return False
 
 
 def _root(process: Path) -> Path | None:
