@@ -170,6 +170,15 @@ class Installation:
         """SHA-256 of the certificate that a Secret holds."""
         return self.leaf(secret).fingerprint(SHA256()).hex()
 
+    def wake_pods(self, app: str, secret: str, known: str) -> None:
+        """Have the kubelet look at a Secret when it holds another certificate than the known one.
+
+        By itself it does so within a minute or two, and the operator does not wake it where it leaves the pods alone.
+        """
+        self.sandbox.wait_for("secrets", secret, lambda _seen: self.fingerprint(secret) != known, within=120)
+        for pod in self.sandbox.objects("pods", f"app={app}"):
+            self.sandbox.annotate("pods", pod["metadata"]["name"], woken=known)
+
     def journal(self, secret: str = STAGED) -> Object | None:
         """What a staged Secret tells of its order; None where there is none."""
         found = self.sandbox.find("secrets", secret)

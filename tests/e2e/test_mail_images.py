@@ -76,14 +76,21 @@ def runs(sandbox: Sandbox, name: str) -> list[tuple[str, int]]:
     return [(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in pods]
 
 
-def renewed_by_the_image_itself(installation: Installation, name: str, resource: Object) -> None:
-    """From the first certificate to the next: every port proves it, and no pod was replaced."""
+def renewed_by_the_image_itself(
+    installation: Installation, name: str, resource: Object, *, is_woken: bool = False
+) -> None:
+    """From the first certificate to the next: every port proves it, and no pod was replaced.
+
+    `is_woken` where the kubelet is to bring the new files at once.
+    """
     sandbox, key = installation.sandbox, resource["metadata"]["name"]
     before = runs(sandbox, name)
     installation.await_ready(key, within=120)
     secret = resource["spec"]["secretName"]
     first = installation.fingerprint(secret)
     installation.renew("again", key)
+    if is_woken:
+        installation.wake_pods(name, secret, first)
     seen = installation.await_renewed("again", key, within=120)
     assert installation.fingerprint(secret) != first
     served = {each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]}
@@ -116,7 +123,7 @@ def test_docker_mailserver_takes_the_certificate_by_its_own_changedetector(insta
     }
     volume = {"name": "certificate", "secret": {"secretName": resource["spec"]["secretName"]}}
     deploy(installation, standin(installation, "docker-mailserver"), {"volumes": [volume]}, container)
-    renewed_by_the_image_itself(installation, "docker-mailserver", resource)
+    renewed_by_the_image_itself(installation, "docker-mailserver", resource, is_woken=True)
     sandbox = installation.sandbox
     sandbox.annotate(MAIL_SERVER_TLS, "mail", mailtls_dev__probe="deep-1")
     sandbox.wait_for(MAIL_SERVER_TLS, "mail", lambda seen: bool(seen and seen["status"].get("deepProbeTime")))
@@ -145,7 +152,7 @@ def test_mailu_takes_the_certificate_by_its_own_certwatcher(installation: Instal
         "readinessProbe": {"tcpSocket": {"port": 993}, "periodSeconds": 1},
     }
     deploy(installation, standin(installation, "mailu-front", servers), {"volumes": [volume]}, container)
-    renewed_by_the_image_itself(installation, "mailu-front", resource)
+    renewed_by_the_image_itself(installation, "mailu-front", resource, is_woken=True)
 
 
 def test_zimbra_takes_the_certificate_by_the_script_of_its_page(installation: Installation) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,19 +145,11 @@ def test_haproxy_and_nginx_take_the_new_certificate_in_the_same_pods(installatio
     renewed_in_place(installation, server, {"daemons": daemons})
 
 
-def wake_watching(installation: Installation, servers: Sequence[PresetPod], known: Mapping[str, str]) -> None:
-    """Have the kubelet look at a new Secret where the operator leaves the pods alone, or it takes a minute."""
+def wake_those_left_alone(installation: Installation, servers: Sequence[PresetPod], known: Mapping[str, str]) -> None:
+    """Have the kubelet bring a new Secret at once where the operator leaves the pods alone."""
     for server in servers:
         if server.strategy == "None":
-            new = partial(is_other, installation, server.secret, known[server.name])
-            installation.sandbox.wait_for("secrets", server.secret, new, within=120)
-            for pod in server.server().pods():
-                installation.sandbox.annotate("pods", pod["metadata"]["name"], woken=known[server.name])
-
-
-def is_other(installation: Installation, secret: str, known: str, _seen: object) -> bool:
-    """Whether a Secret holds another certificate than the known one."""
-    return installation.fingerprint(secret) != known
+            installation.wake_pods(server.name, server.secret, known[server.name])
 
 
 def test_each_preset_takes_the_new_certificate_in_its_pods(installation: Installation) -> None:
@@ -176,13 +167,13 @@ def test_each_preset_takes_the_new_certificate_in_its_pods(installation: Install
     before = {server.name: server.runs() for server in servers}
     placeholders = {server.name: installation.fingerprint(server.secret) for server in servers}
     sandbox.apply(*(server.resource() for server in servers))
-    wake_watching(installation, servers, placeholders)
+    wake_those_left_alone(installation, servers, placeholders)
     for server in servers:
         installation.await_ready(server.name, within=240)
     first = {server.name: installation.fingerprint(server.secret) for server in servers}
     for server in servers:
         installation.renew("again", server.name)
-    wake_watching(installation, servers, first)
+    wake_those_left_alone(installation, servers, first)
     for server in servers:
         installation.await_renewed("again", server.name, within=240)
         renewed = installation.fingerprint(server.secret)

@@ -18,7 +18,7 @@ from mailtls.reasons.software import Software
 from testbed import trees
 
 SETUPS = {str(setup): setup for setup in (*RELAYS, *MAILBOXES)}
-MADDY = SETUPS["maddy-courier"]
+MADDY, EXIM = SETUPS["maddy-courier"], SETUPS["exim-servers"]
 NGINX, SENDMAIL, CYRUS = SETUPS["nginx-servers"], SETUPS["sendmail-bookworm"], SETUPS["cyrus-opensmtpd"]
 _SWEEPS = 4  # so that each of a server's waiting processes has served the old certificate, and keeps it if it does
 
@@ -129,6 +129,21 @@ def test_sendmail_started_by_its_short_name_ends_on_hup() -> None:
         assert PRESETS[Software.SENDMAIL].reload == ("sh", "-c", "kill -HUP 1")
         container.signal(signal.SIGHUP)
         container.process.wait(START_PATIENCE)
+
+
+def test_exim_that_may_not_gain_rights_listens_nowhere_after_hup() -> None:
+    """So the documentation says what `allowPrivilegeEscalation: false` does: its program is setuid for its ports."""
+    ports = PRESETS[Software.EXIM].ports
+    with contained(replace(EXIM, command=("setpriv", "--no-new-privs", *EXIM.command)), stock.OLDER) as container:
+        await_served(container, ports, stock.OLDER)
+        container.write_secret(stock.STORED)
+        container.execute(PRESETS[Software.EXIM].reload)
+        deadline = time.monotonic() + START_PATIENCE
+        while "bind of" not in (log := container.execute(("cat", "/var/log/exim4/mainlog"))):
+            assert time.monotonic() < deadline, log
+            time.sleep(0.1)
+        reasons = {each.failure.reason for each in container.probe(ports) if each.failure}
+        assert reasons == {Reason.CONNECTION_REFUSED}
 
 
 def test_cyrus_has_no_starttls_unless_it_is_allowed() -> None:
