@@ -131,12 +131,15 @@ def test_sendmail_started_by_its_short_name_ends_on_hup() -> None:
         container.process.wait(START_PATIENCE)
 
 
+WITHOUT_RIGHTS = ("setpriv", "--no-new-privs", *EXIM.command)
+PORTS_FOR_ALL = ("sh", "-c", 'echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start && exec "$@"', "sh")
+
+
 def test_exim_that_may_not_gain_rights_listens_nowhere_after_hup() -> None:
     """So the documentation says what `allowPrivilegeEscalation: false` does: its program is setuid for its ports."""
     ports = PRESETS[Software.EXIM].ports
-    with contained(replace(EXIM, command=("setpriv", "--no-new-privs", *EXIM.command)), stock.OLDER) as container:
+    with contained(replace(EXIM, command=WITHOUT_RIGHTS), stock.OLDER) as container:
         await_served(container, ports, stock.OLDER)
-        container.write_secret(stock.STORED)
         container.execute(PRESETS[Software.EXIM].reload)
         deadline = time.monotonic() + START_PATIENCE
         while "bind of" not in (log := container.execute(("cat", "/var/log/exim4/mainlog"))):
@@ -144,6 +147,16 @@ def test_exim_that_may_not_gain_rights_listens_nowhere_after_hup() -> None:
             time.sleep(0.1)
         reasons = {each.failure.reason for each in container.probe(ports) if each.failure}
         assert reasons == {Reason.CONNECTION_REFUSED}
+
+
+def test_exim_that_may_not_gain_rights_is_reloaded_where_everyone_may_open_ports() -> None:
+    """By the sysctl that the documentation names."""
+    ports = PRESETS[Software.EXIM].ports
+    with contained(replace(EXIM, command=(*PORTS_FOR_ALL, *WITHOUT_RIGHTS)), stock.OLDER) as container:
+        await_served(container, ports, stock.OLDER)
+        container.write_secret(stock.STORED)
+        container.execute(PRESETS[Software.EXIM].reload)
+        await_served(container, ports, stock.STORED)
 
 
 def test_cyrus_has_no_starttls_unless_it_is_allowed() -> None:
