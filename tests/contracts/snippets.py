@@ -9,8 +9,16 @@ from typing import Any
 import yaml
 
 from contracts.render import ROOT
+from mailtls.api.reading.acme import default_acme
+from mailtls.api.reading.spec import Defaults
+from mailtls.issuance.solvers.registry import SOLVERS
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "alerts").glob("*.md")])
+INSTALLATION = Defaults(
+    SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
+)
+GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": "2026-08-01T12:00:00Z"}
+"""What the API server gives a resource."""
 _BLOCK = re.compile(r"(?ms)^(?P<indent> *)```yaml\n(?P<text>.*?)^(?P=indent)```$")
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
@@ -47,3 +55,12 @@ def links() -> Iterator[tuple[Path, str]]:
         for link in _LINK.finditer(page.read_text(encoding="utf-8")):
             if "://" not in link["target"]:
                 yield page, link["target"]
+
+
+def used(value: Any, place: str = "") -> set[str]:
+    """Return the path of every field in a resource, as `contracts.manifests.fields` names them."""
+    if isinstance(value, list):
+        return set().union(*(used(each, f"{place}[]") for each in value))
+    if not isinstance(value, dict):
+        return {place}
+    return {place}.union(*(used(each, f"{place}.{name}") for name, each in value.items()))

@@ -9,30 +9,15 @@ import yaml
 
 from contracts.manifests import fields, schema
 from contracts.render import ROOT, helm_binary, helm_template
-from contracts.snippets import links, objects, resources, settings
-from mailtls.api.reading.acme import default_acme
-from mailtls.api.reading.spec import Defaults, parse
-from mailtls.issuance.solvers.registry import SOLVERS
+from contracts.snippets import GIVEN, INSTALLATION, links, objects, resources, settings, used
+from mailtls.api.reading.spec import parse
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import Reason
 from testbed.cluster import Cluster
 
-INSTALLATION = Defaults(
-    SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
-)
-GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": "2026-08-01T12:00:00Z"}
 METRIC = re.compile(r"\bmailtls_[a-z0-9_]+")
 REASON_CELL = re.compile(r"`([A-Z][a-z]+[A-Z][A-Za-z]+)`")
 NO_REASONS = {"RolledOut", "MailServerTLS", "ClusterRole"}
-
-
-def used(value: Any, place: str = "") -> set[str]:
-    """Return the path of every field in a resource, as `contracts.manifests.fields` names them."""
-    if isinstance(value, list):
-        return set().union(*(used(each, f"{place}[]") for each in value))
-    if not isinstance(value, dict):
-        return {place}
-    return {place}.union(*(used(each, f"{place}.{name}") for name, each in value.items()))
 
 
 @pytest.mark.parametrize(("place", "resource"), [pytest.param(*each, id=each[0]) for each in resources()])
