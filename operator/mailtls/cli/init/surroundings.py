@@ -1,7 +1,7 @@
 """What is in the cluster already: mail workloads, their Secrets, cert-manager, Ingress classes, the operator."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mailtls.api.reading.document import InvalidSpec, Json
@@ -16,6 +16,7 @@ from mailtls.maildomain.lookup.records import Lookup
 from mailtls.net.resolver import ResolverSettings
 
 _LIKE_TLS: Final = ("tls", "cert")
+_DNS_SECONDS: Final = 2.0  # preflight looks the names up with more patience
 _KINDS: Final = (("StatefulSet", "statefulsets"), ("Deployment", "deployments"), ("DaemonSet", "daemonsets"))
 
 
@@ -141,7 +142,7 @@ def sentences(around: Surroundings, names: Sequence[str], resolver: ResolverSett
 
 
 def _addresses(names: Sequence[str], resolver: ResolverSettings) -> Iterator[str]:
-    lookup = Lookup(resolver)
+    lookup = Lookup(replace(resolver, timeout=_DNS_SECONDS, overall=2 * _DNS_SECONDS))
     for name in names:
         if name.startswith("*."):
             continue
