@@ -121,12 +121,13 @@ def without_certificate(workload: Object) -> Object:
 
 def init(installation: Installation, host: str, part: str, *options: str) -> tuple[str, str]:
     """What the command prints, and what it says beside that."""
+    kubeconfig = installation.sandbox.cluster.layout.kubeconfig
     command = [sys.executable, "-m", "mailtls", "init", "-n", installation.sandbox.name, "--dns-name", host]
     done = subprocess.run(
         [*command, "--show", part, *options],
         capture_output=True,
         text=True,
-        env=os.environ | {"KUBECONFIG": str(installation.sandbox.cluster.layout.kubeconfig)},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(kubeconfig)},
         stdin=subprocess.DEVNULL,
         timeout=120,
         check=False,

@@ -26,6 +26,7 @@ contexts: [{{name: here, context: {{cluster: it, user: me, namespace: mail}}}}]
 current-context: here
 """
 POSTFIX = kube.workload(spec={"containers": [{"name": "postfix", "image": "registry.example.com/postfix:3.10"}]})
+HERE = os.environ | {"PYTHONPATH": "operator"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -77,7 +78,7 @@ def test_in_a_terminal_it_asks_and_prints_what_can_be_piped(api: Api) -> None:
     ours, theirs = pty.openpty()
     try:
         with subprocess.Popen(
-            command(api), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(api), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=HERE
         ) as running:
             os.write(ours, b"mx1.example.com, mail.example.com\npostmaster@example.com\n")
             printed, said = running.communicate(timeout=120)
@@ -97,7 +98,7 @@ def test_in_a_terminal_it_asks_and_prints_what_can_be_piped(api: Api) -> None:
 def test_without_a_terminal_it_asks_nothing(api: Api) -> None:
     """In a pipe only options count: without a name it says which option is missing, and prints nothing."""
     done = subprocess.run(
-        command(api), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+        command(api), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=HERE, timeout=120, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Write --dns-name" in done.stderr
