@@ -58,6 +58,7 @@ def planned(around: Surroundings, *, external: bool | None = None, dns: Rfc2136 
         ((container("imap", "dovecot/dovecot:2.4", 993),), {"preset": "dovecot", "ports": [993]}),
         ((container("edge", "haproxy:3.0", 465, 993),), {"preset": "haproxy"}),
         ((container("exim4", "me/mta:1", 25),), {"preset": "exim", "ports": [25]}),
+        ((container("dovecot", "me/postfix:1", 143, 993),), {"preset": "dovecot"}),
         ((container("mail", "stalwartlabs/stalwart:v0.16", 25, 993),), {"preset": "generic", "ports": [25, 993]}),
     ],
 )

@@ -94,8 +94,7 @@ def _servers(container: Json) -> Iterator[Server]:
     if _BOTH in image:
         yield from _all_in_one(name, declared)
         return
-    words = (*_SEPARATORS.split(image), *_SEPARATORS.split(name))
-    software = next((_WORDS[word] for word in words if word in _WORDS), None)
+    software = _named(image, name, set(declared))
     if software in _ALSO_FOR_OTHERS and not declared:
         return
     if software is not None:
@@ -103,6 +102,17 @@ def _servers(container: Json) -> Iterator[Server]:
         yield Server(name, software, declared if declared and set(declared) != usual else ())
     elif declared:
         yield Server(name, Software.GENERIC, declared)
+
+
+def _named(image: str, container: str, declared: set[int]) -> Software | None:
+    """The server that the image is called after, else the container: one image may hold several servers.
+
+    One whose usual ports are declared comes before others.
+    """
+    words = (*_SEPARATORS.split(image), *_SEPARATORS.split(container))
+    found = [_WORDS[word] for word in words if word in _WORDS]
+    fitting = (each for each in found if declared & {port.port for port in PRESETS[each].ports})
+    return next(fitting, found[0] if found else None)
 
 
 def _all_in_one(name: str, declared: tuple[int, ...]) -> Iterator[Server]:
