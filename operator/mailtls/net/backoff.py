@@ -65,8 +65,8 @@ API_REQUEST: Final = Backoff("api-request", _SECOND / 10, _SECOND, factor=3, jit
 """Requests to the API server that are sent again within one call."""
 LEADER: Final = Backoff("leader", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
 """The beginning of a leader's work, while the API server is away or something of the installation is missing."""
-ELECTION: Final = Backoff("election", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
-"""A replica that stands by and cannot read the Lease, or may not."""
+ELECTION: Final = Backoff("election", 2 * _SECOND, 5 * _SECOND, jitter=-0.2)
+"""A replica that stands by and cannot read the Lease, or may not; soon again, as nobody may lead meanwhile."""
 WATCH: Final = Backoff("watch", _SECOND, _MINUTE, factor=1.6)
 """Watches that fail, which are kopf's to begin again."""
 NAMESAKE: Final = Backoff("namesake", 2 * _SECOND, _MINUTE / 2, factor=0.125)
