@@ -49,7 +49,9 @@ def next_roll(
     """
     view = View(tuple(states), evidence, wanted_sha256, progress, now, terms=terms or Terms())
     steps = (check(view) for check in CHECKS)
-    return next((step for step in steps if step is not None), RolledOut(notes(view)))
+    step = next((step for step in steps if step is not None), RolledOut(notes(view)))
+    # A pod that an earlier attempt began is not tried again either while as many other resources roll out as may.
+    return view.terms.queued if view.terms.queued is not None and isinstance(step, Action) else step
 
 
 def workload_is_unusable(view: View) -> RollStep | None:

@@ -14,7 +14,7 @@ FAULTS = [
     *(Fault("api", kind) for kind in ("conflict", "server error", "unreachable", "slow", "lost answer")),
     *(Fault("api", kind, "-next") for kind in ("conflict", "unreachable", "lost answer")),
     *(Fault("api", kind, "-tls") for kind in ("conflict", "unreachable", "lost answer")),
-    *(Fault("exec", kind) for kind in ("server error", "unreachable", "slow", "lost answer")),
+    *(Fault("exec", kind) for kind in ("server error", "unreachable", "slow", "lost answer", "forbidden")),
     *(Fault("ca", kind) for kind in ("server error", "bad nonce", "unreachable", "slow", "lost answer")),
     *(Fault("ca", kind, "order https://ca.test/order") for kind in ("rate limited", "lost answer", "server error")),
     *(Fault("ca", "another root", "finalize") for _ in range(2)),
@@ -64,6 +64,9 @@ ACTS = [
     *(each for which in range(3) for each in of_resource(which)),
     *(act(World.kill_pod, which) for which in range(8)),
     *(act(World.slow_pod, which, seconds) for which in range(4) for seconds in (3.0, 40.0)),
+    *(act(World.lose_node, which, seconds) for which in range(2) for seconds in (20.0, 200.0)),
+    *(act(World.keep_template, 3) for _ in range(3)),  # of the workload that is restarted
+    *(act(World.take_workload_away, which, 60.0) for which in range(6)),
     *[act(World.crash)] * 6,
     *[act(World.lose_leadership)] * 3,
     *[act(World.sweep)] * 2,

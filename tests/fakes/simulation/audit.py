@@ -3,7 +3,7 @@
 import json
 from base64 import b64decode
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
@@ -17,10 +17,12 @@ from fakes.simulation.world import World
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import PAUSE_ROLLOUT, annotations_of, certificate_annotation, restart_annotation
 from mailtls.rollout.permission import ON_PURPOSE
+from mailtls.rollout.turns import STANDSTILL
 
 STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"
 LONGEST_PASS: Final = 180.0  # seconds: the step in which it ends may run two commands that hang
 RACE: Final = 5.0  # seconds in which a pod may become ready unseen
+URGENT: Final = timedelta(days=10)  # more than the days before expiry in which windows do not count
 UNSETTLED: Final = 15.0  # seconds after an accident in which a report may be older than it
 
 
@@ -34,6 +36,8 @@ class Audit:
         self._expected: dict[tuple[str, str], str] = {}
         self._served: set[bytes] = set()  # public keys
         self._begun: set[tuple[str, str]] = set()  # paths and leaves
+        self._restarted: dict[str, tuple[str, str]] = {}  # for which leaf a workload was asked to restart last
+        self.writes: list[tuple[float, str]] = []  # of the operator: when and where
         world.api.audits.append(self._on_write)
         world.ca.ordered = self._on_order
         world.ca.issued = self._on_certificate
@@ -145,7 +149,9 @@ class Audit:
             self.breach(f"{write.process} writes {write.path} and does not lead")
         if write.path == STRANGER:
             self.breach("the Secret of a stranger is written")
+        self.writes.append((self.world.runtime.monotonic(), write.path))
         self._on_beginning(write)
+        self._on_rollout(write)
         for wanted in self.world.wanted:
             if write.path == wanted.secret_path:
                 self._on_serving_secret(wanted, write)
@@ -164,6 +170,72 @@ class Audit:
             self._begun.add((write.path, leaf))
             if _begun_for(write.before, secret) != leaf and self._is_known(wanted, _is_paused):
                 self.breach(f"{write.path} is begun, though {wanted.key} is known to be paused")
+            if _begun_for(write.before, secret) != leaf and self._is_known(wanted, _has_closed_windows):
+                self._require_urgency(wanted, write)
+
+    def _require_urgency(self, wanted: Wanted, write: Write) -> None:
+        """Outside of the windows pods are begun only for clients that are turned away, or soon will be."""
+        secret, now = self.world.api.objects.get(wanted.secret_path), self.world.runtime.monotonic()
+        chains = [each.chain(now) for each in self.world.servers.by_pod.values() if self.world.owner_of(each) is wanted]
+        leaves = [_leaf_of(chain) for chain in chains]
+        soon = self.world.runtime.now() + URGENT
+        is_fine = all(leaf is not None and leaf.not_valid_after_utc > soon for leaf in leaves)
+        is_fine = is_fine and not any(
+            leaf.serial_number in self.world.ca.refused for leaf in leaves if leaf is not None
+        )
+        if secret is not None and is_fine and not _hold(secret):
+            self.breach(f"{write.path} is begun outside of the windows of {wanted.key}")
+
+    def _on_rollout(self, write: Write) -> None:
+        """Who writes to pods and workloads has its turn, and asks for one restart of each workload at most."""
+        kind, name = write.path.split("/")[-2:]
+        if kind not in {"pods", "statefulsets"}:
+            return
+        workload = name if kind == "statefulsets" else name.rsplit("-", 1)[0]
+        for wanted in self.world.wanted:
+            is_its_own = f"/namespaces/{wanted.namespace}/" in write.path
+            if is_its_own and workload in {each for each, _, _ in wanted.workloads}:
+                self._require_turn(wanted, write)
+                self._require_one_restart(wanted, write)
+                self._require_no_refusal(wanted, write)
+
+    def _require_turn(self, wanted: Wanted, write: Write) -> None:
+        """No more resources roll out at once than the installation allows."""
+        process, now = self.world.process, self.world.runtime.now()
+        if process is None or process.coordinator.most is None:
+            return
+        turns = process.coordinator._turns
+        if wanted.key not in turns._holders:
+            self.breach(f"{write.path} is written, and {wanted.key} has no turn")
+        at_work = {key for key, held in turns._holders.items() if held.since + STANDSTILL > now}
+        if len(at_work) > process.coordinator.most and not at_work <= process.restored:
+            self.breach(f"{write.path} is written, and {sorted(map(str, at_work))} roll out at once")
+
+    def _require_one_restart(self, wanted: Wanted, write: Write) -> None:
+        """Whoever puts a template back that was annotated for a certificate begins no endless restarts."""
+        asked, had = (
+            annotations_of(each["spec"]["template"]).get(restart_annotation(f"{wanted.name}-tls"))
+            if each is not None and "template" in each.get("spec", {})
+            else None
+            for each in (write.after, write.before)
+        )
+        if write.after is None or asked is None or asked == had:
+            return
+        uid = write.after["metadata"]["uid"]
+        if self._restarted.get(write.path) == (uid, asked):
+            self.breach(f"{write.path} is restarted twice for one certificate")
+        self._restarted[write.path] = uid, asked
+
+    def _require_no_refusal(self, wanted: Wanted, write: Write) -> None:
+        """What clients refuse at one pod is brought to no other one, however it would get there."""
+        if not _is_refused(self.world, wanted):
+            return
+        stored = _certificate(self.world.api.objects.get(wanted.secret_path))
+        before = self.world.runtime.monotonic() - LONGEST_PASS
+        for server in self.world.servers.by_pod.values():
+            is_its_own = self.world.owner_of(server) is wanted and not write.path.endswith(f"/pods/{server.name}")
+            if is_its_own and server.served_since < before and server.chain(before + LONGEST_PASS) == stored:
+                self.breach(f"{write.path} is written, though clients refuse the certificate at {server.name}")
 
     def _on_serving_secret(self, wanted: Wanted, write: Write) -> None:
         """What serves is whole, for the right names, and never older than what it replaces, unless somebody asked."""
@@ -222,6 +294,11 @@ def _begun_for(body: Json | None, secret: str) -> str | None:
 
 def _is_paused(body: Json) -> bool:
     return PAUSE_ROLLOUT in annotations_of(body)
+
+
+def _has_closed_windows(body: Json) -> bool:
+    """Whether it has windows at all: those of the accidents are closed for years."""
+    return bool((body["spec"].get("rollout") or {}).get("windows"))
 
 
 def unserved(world: World, wanted: Wanted) -> list[str]:
@@ -307,8 +384,12 @@ def _certificate(secret: Json | None) -> str:
 
 
 def _leaf(secret: Json | None) -> x509.Certificate | None:
+    return _leaf_of(_certificate(secret))
+
+
+def _leaf_of(chain: str) -> x509.Certificate | None:
     try:
-        return x509.load_pem_x509_certificates(_data(secret, "tls.crt"))[0]
+        return x509.load_pem_x509_certificates(chain.encode())[0]
     except ValueError:
         return None
 

@@ -31,6 +31,7 @@ from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.metrics import Metrics
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.effects import ReconcileEnded
+from mailtls.rollout.coordinator import Coordinator
 from mailtls.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Process:
         self.tokens, self.seen, self.stopping = Tokens(), Seen(), Event()
         self.longest = 0.0
         self.received: dict[Key, Json] = {}
+        self.restored: frozenset[Key] = frozenset()  # which rolled out when it began
         self._news: deque[News] = deque()
         self._watch_task: Task | None = None
         self.connection = Connection(
@@ -145,6 +147,7 @@ class Process:
         return send
 
     def _build(self, parts: Parts) -> Work:
+        self.coordinator = parts.coordinator or Coordinator()
         work = build(parts)
         return replace(work, reconcile=lambda key: self._timed(work.reconcile, key))
 
@@ -167,6 +170,7 @@ class Process:
             except (ApiError, Unreachable, ReconcileEnded):
                 self.runtime.sleep(RETRY)
         controller.restore(resources)
+        self.restored = frozenset(self.coordinator._turns._holders)
         with suppress(ApiError, Unreachable):
             controller.sweeper.look_for_open_orders()
         controller.queue.start()

@@ -14,6 +14,8 @@ from fakes.simulation.world import World
 
 PATIENCE: Final = 3 * 24 * 3600.0  # seconds of the simulation: four failed attempts in a row wait for a day
 QUIET: Final = 30.0
+COMES_TO_REST: Final = 300.0
+RESTS: Final = 600.0
 
 
 def run(world: World, patience: float = PATIENCE) -> None:
@@ -32,6 +34,7 @@ def run(world: World, patience: float = PATIENCE) -> None:
             world.runtime.sleep(QUIET)
         assert not audit.breaches, _story(world, audit.breaches)
         assert not left, _story(world, left)
+        _rest(world, audit)
         longest = max(each.longest for each in (*world.retired, world.process) if each is not None)
         assert longest < LONGEST_PASS, _story(world, [f"a reconcile took {longest} s"])
 
@@ -64,6 +67,7 @@ def _calm(world: World) -> None:
     """End what users and accidents keep from being well."""
     world.faults.clear()
     world.runtime.sleep(QUIET)
+    world.servers.kept.clear()
     for which, wanted in enumerate(world.wanted):
         spec = world.api.objects.get(wanted.path, {}).get("spec", {})
         if spec.get("suspend") or spec.get("rollout"):  # a changed spec would end what a rollback holds back
@@ -72,8 +76,23 @@ def _calm(world: World) -> None:
             world.resume(which)
 
 
+def _rest(world: World, audit: Audit) -> None:
+    """Once all is well, nothing is written any more, though every resource is reconciled again."""
+    world.runtime.sleep(COMES_TO_REST)
+    since = world.runtime.monotonic()
+    for wanted in world.wanted:
+        if world.process is not None:
+            world.process.controller._hint(wanted.key)
+    world.runtime.sleep(RESTS)
+    late = [f"{at:.2f}: {path} is written, though nothing happens" for at, path in audit.writes if at >= since]
+    assert not late, _story(world, late)
+
+
 def _decide(world: World) -> None:
     """Request another certificate where one stays that clients refuse, as nothing else is there to go back to."""
+    for wanted in world.wanted:
+        if condition(world.api.objects.get(wanted.path, {}), "Ready").get("reason") == "TemplateReverted":
+            world.restart_rollouts(wanted)
     for which in refused(world):
         body = world.api.objects.get(world.wanted[which].path)
         if body is not None and condition(body, "Ready").get("reason") in {"CanaryFailed", "UntrustedRoot"}:

@@ -12,6 +12,7 @@ from builders import kube
 from fakes.simulation.api import ApiServer, Write
 from fakes.simulation.runtime import Runtime
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import annotations_of
 from mailtls.kube.interface import ApiError, Executed
 from mailtls.pki.loading import certificates
 from mailtls.probe.checks.verdict import judge
@@ -21,6 +22,8 @@ from mailtls.probe.target import Depth, Endpoint, Expected, Target
 KUBELET: Final = 60.0  # seconds until a pod sees a changed Secret that nobody has woken its kubelet for
 WOKEN: Final = 1.0
 STARTING: Final = 5.0
+NODES: Final = 3
+REVERTS_IN: Final = 2.0
 CRASH_LOOP: Final = 10.0
 PLACEHOLDER: Final = ""
 UNTRUSTED: Final = Verification(19, 1, "self-signed certificate in certificate chain")
@@ -40,6 +43,10 @@ class Server:
     loading: tuple[float, str] | None = None
     ready_at: float = 0.0
     takes: float = 0.0  # seconds until a reload has its effect
+    served_since: float = 0.0
+    away_until: float = 0.0  # its node is NotReady until then
+    node: int = 0
+    template: Json = field(default_factory=dict)  # the annotations that it was made with
 
     def file(self, now: float) -> str:
         """What the pod sees at the path of the certificate."""
@@ -48,6 +55,7 @@ class Server:
     def chain(self, now: float) -> str:
         """What it serves."""
         if self.loading is not None and now >= self.loading[0]:
+            self.served_since = self.loading[0] if self.loading[1] != self.served else self.served_since
             self.served, self.loading = self.loading[1], None
         return self.served
 
@@ -61,7 +69,8 @@ class Servers:
     def __init__(self, runtime: Runtime, api: ApiServer, refused: Collection[int] = ()) -> None:
         self.runtime, self.api, self.refused = runtime, api, refused
         self.by_pod: dict[tuple[str, str], Server] = {}
-        self.replacing: set[str] = set()
+        self.replacing: set[tuple[str, str]] = set()
+        self.kept: dict[tuple[str, str], Json] = {}  # annotations of templates that a GitOps tool keeps as they are
         self._addresses = 0
         api.audits.append(self._notice)
         api.run = self.execute
@@ -74,7 +83,7 @@ class Servers:
         body = kube.workload(spec=spec, template={"labels": {"app": name}}, replicas=replicas)
         body["metadata"] = {"name": name, "namespace": namespace}
         body["spec"]["selector"] = {"matchLabels": {"app": name}}
-        self.api.put(f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", body)
+        self.api.put(_path(namespace, name), body)
         self.settle(namespace, name)
         for number in range(replicas):
             self.start(namespace, name, number, secret)
@@ -85,18 +94,21 @@ class Servers:
         self._addresses += 1
         name, now = f"{workload}-{number}", self.runtime.monotonic()
         server = Server(namespace, name, workload, secret, f"198.51.100.{self._addresses}", ready_at=now + after)
+        server.node = self._addresses % NODES
         server.files = [(now, self._content(namespace, secret))]
-        server.served = server.files[0][1]
+        server.served, server.served_since = server.files[0][1], now + after
         self.by_pod[namespace, name] = server
-        owner = self.api.objects[f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{workload}"]
+        owner = self.api.objects[_path(namespace, workload)]
         template = copy.deepcopy(owner["spec"]["template"])
         pod = kube.pod(
             name,
             owner=("StatefulSet", workload, owner["metadata"]["uid"]),
             spec=template["spec"],
             labels={"app": workload},
-            annotations=dict(template["metadata"].get("annotations") or {}),
+            annotations=annotations_of(template),
         )
+        server.template = dict(annotations_of(template))
+        pod["spec"]["nodeName"] = f"node-{server.node}"
         self._dress(pod, server)
         self.api.put(f"/api/v1/namespaces/{namespace}/pods/{name}", pod)
         if after:
@@ -111,11 +123,13 @@ class Servers:
 
     def scale(self, namespace: str, name: str, by: int) -> None:
         """Add pods, or take some away, and keep one at least."""
-        path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"
+        path = _path(namespace, name)
+        if path not in self.api.objects:
+            return
         before = self.api.objects[path]["spec"]["replicas"]
         after = max(1, min(4, before + by))
         self.api.edit(path, lambda body: body["spec"].update(replicas=after))
-        own = [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]
+        own = self._own(namespace, name)
         for number in range(before, after):
             if (namespace, f"{name}-{number}") not in self.by_pod:
                 self.start(namespace, name, number, own[0].secret if own else f"{name}-tls", STARTING)
@@ -125,12 +139,14 @@ class Servers:
 
     def settle(self, namespace: str, name: str) -> None:
         """Write the workload's status, as its controller does."""
-        path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"
-        own = [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]
+        path = _path(namespace, name)
+        if path not in self.api.objects:
+            return
+        own = self._own(namespace, name)
         ready = sum(self.is_ready(each) for each in own)
 
         def change(body: Json) -> None:
-            current = "old" if name in self.replacing else "new"
+            current = "old" if (namespace, name) in self.replacing else "new"
             body["status"] = {
                 "observedGeneration": body["metadata"]["generation"],
                 "replicas": len(own),
@@ -144,6 +160,8 @@ class Servers:
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], timeout: float) -> Executed:
         """Run `cat` or the reload command."""
         server = self.by_pod.get((namespace, pod))
+        if server is not None and self.runtime.monotonic() < server.away_until:
+            raise ApiError(500, "InternalError", "error dialing backend: no route to host")
         if server is None or not self.is_ready(server):
             raise ApiError(404, "NotFound", f"pods {pod} not found")
         assert container == "postfix"
@@ -219,7 +237,7 @@ class Servers:
     def _remake(self, write: Write) -> None:
         meta = (write.before or {})["metadata"]
         server = self.by_pod.pop((meta["namespace"], meta["name"]))
-        path = f"/apis/apps/v1/namespaces/{server.namespace}/statefulsets/{server.workload}"
+        path = _path(server.namespace, server.workload)
         number = int(server.name.rsplit("-", 1)[1])
         if path in self.api.objects and number < self.api.objects[path]["spec"]["replicas"]:
             self.start(server.namespace, server.workload, number, server.secret, STARTING)
@@ -227,16 +245,78 @@ class Servers:
             self.settle(server.namespace, server.workload)
 
     def _roll(self, workload: Json) -> None:
-        meta = workload["metadata"]
-        self.replacing.add(meta["name"])
-        self.runtime.spawn(lambda: self._replace_all(meta["namespace"], meta["name"]), f"rolls {meta['name']}", "kube")
+        group = workload["metadata"]["namespace"], workload["metadata"]["name"]
+        if group not in self.replacing:
+            self.replacing.add(group)
+            self.runtime.spawn(lambda: self._replace_all(group), f"rolls {group[1]}", "kube")
+        if self.kept.get(group, annotations_of(workload["spec"]["template"])) != annotations_of(
+            workload["spec"]["template"]
+        ):
+            self.runtime.spawn(lambda: self._revert(group), f"reverts {group[1]}", "argocd")
 
-    def _replace_all(self, namespace: str, name: str) -> None:
-        for server in [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]:
-            self.kill(namespace, server.name)
+    def _replace_all(self, group: tuple[str, str]) -> None:
+        """Replace the pods that were not made from the template as it is now, the last one first."""
+        while outdated := [each for each in self._own(*group) if each.template != self._template(group)]:
+            self.kill(group[0], outdated[-1].name)
             self.runtime.sleep(STARTING + 1)
-        self.replacing.discard(name)
-        self.settle(namespace, name)
+        self.replacing.discard(group)
+        self.settle(*group)
+
+    def _template(self, group: tuple[str, str]) -> Json:
+        found = self.api.objects.get(_path(*group))
+        return dict(annotations_of(found["spec"]["template"])) if found is not None else {}
+
+    def _revert(self, group: tuple[str, str]) -> None:
+        self.runtime.sleep(REVERTS_IN)
+        if group in self.kept and _path(*group) in self.api.objects:
+            self.annotate(group, self.kept[group])
+
+    def annotate(self, group: tuple[str, str], annotations: Json) -> None:
+        """Write the annotations of a workload's template."""
+        self.api.edit(
+            _path(*group), lambda body: body["spec"]["template"]["metadata"].update(annotations=dict(annotations))
+        )
+
+    def keep(self, namespace: str, name: str) -> None:
+        """Have a GitOps tool keep the template as it is from now on."""
+        if _path(namespace, name) in self.api.objects:
+            self.kept[namespace, name] = self._template((namespace, name))
+
+    def lose_node(self, node: int, seconds: float) -> None:
+        """Let a node be NotReady for so long, and the pods on it; their servers go on."""
+        lost = [each for each in self.by_pod.values() if each.node == node]
+        for server in lost:
+            server.away_until = self.runtime.monotonic() + seconds
+            self._show(server)
+        self.runtime.spawn(lambda: self._return(lost, seconds), f"loses node {node}", "kube")
+
+    def _return(self, lost: Sequence[Server], seconds: float) -> None:
+        self.runtime.sleep(seconds)
+        for server in lost:
+            self._show(server)
+
+    def take_away(self, namespace: str, name: str, seconds: float) -> None:
+        """Delete a workload, and make it again so much later."""
+        own = self._own(namespace, name)
+        if not own or _path(namespace, name) not in self.api.objects:
+            return
+        self.api.remove(_path(namespace, name))
+
+        def make_again() -> None:
+            self.runtime.sleep(seconds)
+            self.deploy(namespace, name, own[0].secret, len(own))
+
+        self.runtime.spawn(make_again, f"makes {name} again", "kube")
+
+    def _own(self, namespace: str, name: str) -> list[Server]:
+        return [each for each in self.by_pod.values() if (each.namespace, each.workload) == (namespace, name)]
+
+    def _show(self, server: Server) -> None:
+        """Have the pod's status show what is, and that of its workload."""
+        if self.by_pod.get((server.namespace, server.name)) is not server:
+            return
+        self.api.edit(f"/api/v1/namespaces/{server.namespace}/pods/{server.name}", lambda pod: self._dress(pod, server))
+        self.settle(server.namespace, server.workload)
 
     def _become_ready(self, server: Server, after: float) -> None:
         """Start the server; one that cannot read its file ends, and is started again."""
@@ -248,27 +328,31 @@ class Servers:
             return
         now = self.runtime.monotonic()
         server.files = [(now, self._content(server.namespace, server.secret))]
-        server.served = server.files[0][1]
-        self.api.edit(f"/api/v1/namespaces/{server.namespace}/pods/{server.name}", lambda pod: self._dress(pod, server))
-        self.settle(server.namespace, server.workload)
+        server.served, server.served_since = server.files[0][1], now
+        self._show(server)
 
     def _dress(self, pod: Json, server: Server) -> None:
         is_ready = self.is_ready(server)
         began = self.runtime.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         pod["status"]["podIPs"] = [{"ip": server.address}]
         pod["status"]["conditions"] = [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": began}]
-        state = {"running": {"startedAt": began}} if is_ready else {"waiting": {}}
+        runs = self.runtime.monotonic() >= server.ready_at
+        state = {"running": {"startedAt": began}} if runs else {"waiting": {}}
         pod["status"]["containerStatuses"] = [
             {"name": "postfix", "containerID": f"containerd://{server.address}", "state": state}
         ]
 
     def is_ready(self, server: Server) -> bool:
         """Whether its pod is ready."""
-        return self.runtime.monotonic() >= server.ready_at
+        return self.runtime.monotonic() >= max(server.ready_at, server.away_until)
 
     def _content(self, namespace: str, secret: str) -> str:
         found = self.api.objects.get(f"/api/v1/namespaces/{namespace}/secrets/{secret}")
         return _certificate(found) if found else ""
+
+
+def _path(namespace: str, name: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"
 
 
 def _is_readable(pem: str) -> bool:

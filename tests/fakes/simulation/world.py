@@ -285,13 +285,34 @@ class World:
 
     def scale(self, which: int, by: int) -> None:
         """Add a pod to a workload, or take one away."""
-        wanted = self.wanted[which % len(self.wanted)]
-        name, _, _ = wanted.workloads[which // len(self.wanted) % len(wanted.workloads)]
-        self.servers.scale(wanted.namespace, name, by)
+        self.servers.scale(*self._workload(which), by)
 
-    def sleep_long(self) -> None:
+    def keep_template(self, which: int) -> None:
+        """Have a GitOps tool keep the pod template of a workload as it is."""
+        self.servers.keep(*self._workload(which))
+
+    def lose_node(self, which: int, seconds: float) -> None:
+        """Let a node be NotReady for so long."""
+        self.servers.lose_node(which, seconds)
+
+    def take_workload_away(self, which: int, seconds: float) -> None:
+        """Delete a workload, and make it again so much later."""
+        self.servers.take_away(*self._workload(which), seconds)
+
+    def _workload(self, which: int) -> tuple[str, str]:
+        wanted = self.wanted[which % len(self.wanted)]
+        return wanted.namespace, wanted.workloads[which // len(self.wanted) % len(wanted.workloads)][0]
+
+    def restart_rollouts(self, wanted: Wanted) -> None:
+        """Run `kubectl rollout restart` for what is restarted of a resource, as the message says."""
+        for name, _, strategy in wanted.workloads:
+            if strategy == "Restart":
+                at = {"kubectl.kubernetes.io/restartedAt": str(self.runtime.now())}
+                self.servers.annotate((wanted.namespace, name), at)
+
+    def sleep_long(self, seconds: float = 80 * 24 * 3600.0) -> None:
         """Let the machines sleep, so that certificates are about to expire when they wake."""
-        self.runtime.skip(80 * 24 * 3600.0)
+        self.runtime.skip(seconds)
 
     def sweep(self) -> None:
         """List everything, as the operator does once an hour."""

@@ -417,6 +417,18 @@ def test_stuck_pod_that_was_reloaded_before_is_deleted_too_and_only_once() -> No
     assert awaited(next_roll(states, {}, NEW, gone, later)) is Reason.ROLLING_OUT
 
 
+def test_pod_of_an_earlier_attempt_is_not_tried_again_before_it_is_the_turn_of_its_resource() -> None:
+    """The turn ended with the attempt, and as many other resources may roll out by now as are allowed to."""
+    states, old = [state(pod("p-0", told=NEW), pod("p-1"))], evidence(all_serve(OLD, "p-0", "p-1"))
+    assert reloaded(next_roll(states, old, NEW, progress(retry=True), NOW)) == "p-0"
+    queued = Held(Finding(Reason.ROLLOUT_QUEUED, "The certificate waits for its turn."), None)
+    assert next_roll(states, old, NEW, progress(retry=True), NOW, terms=Terms(queued=queued)) == queued
+    assert isinstance(
+        next_roll(states, evidence(all_serve(NEW, "p-0", "p-1")), NEW, progress(), NOW, terms=Terms(queued=queued)),
+        RolledOut,
+    )
+
+
 def test_pods_that_were_made_before_the_certificate_was_put_back_are_deleted_one_by_one() -> None:
     """A, then B, then A again: the template names A all the while, so its controller does not replace what read B."""
     put_back = replace(progress(started=LATER), stored_at=NOW - LATER)
