@@ -37,9 +37,9 @@ from mailtls.rollout.steps import ReloadPod, RestartWorkload, RollStep
 from mailtls.rollout.turns import Need, Turn, Turns, _Held
 from mailtls.rollout.view import View
 
-pytestmark = pytest.mark.timeout(900)  # seconds of a machine that has much else to do
 FEW = 10
 RUNS = int(os.environ.get("MAILTLS_SIMULATIONS", str(FEW)))
+pytestmark = pytest.mark.timeout(90 * RUNS)  # seconds of a machine that has much else to do
 SOON = 60.0  # seconds in which a resource is ready that nothing stands in the way of
 
 disturbances = st.builds(
