@@ -34,8 +34,8 @@ def yaml_blocks() -> Iterator[tuple[str, Any]]:
 
 
 def objects() -> Iterator[tuple[str, Any]]:
-    """Yield the Kubernetes objects among the YAML documents."""
-    return ((place, document) for place, document in yaml_blocks() if "kind" in document)
+    """Yield the Kubernetes objects among the YAML documents; a file of kustomize has a kind, and no metadata."""
+    return ((place, document) for place, document in yaml_blocks() if "kind" in document and "metadata" in document)
 
 
 def resources() -> Iterator[tuple[str, Any]]:
