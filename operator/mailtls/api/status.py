@@ -12,9 +12,9 @@ from mailtls.reasons.reason import Finding, Reason
 
 
 class ConditionType(StrEnum):
-    """Conditions in the order of their stages; all are present after the first reconcile.
+    """Conditions in the order of their stages; all up to Ready are present after the first reconcile.
 
-    Ready sums up those before it. Those after it are about the DNS, and TLS does not depend on them.
+    Ready sums up those before it. DomainHealthy is about the DNS, and present where `spec.domains` names any.
     """
 
     ISSUED = "Issued"

@@ -18,15 +18,16 @@ BESIDE: Final = frozenset({ConditionType.DOMAIN_HEALTHY})  # is about the DNS, a
 
 
 def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:
-    """All conditions of a resource whose spec could be read."""
+    """All conditions of a resource whose spec could be read; one that is about domains only where domains are named."""
     desired = context.desired
     verdicts = {
         ConditionType.ISSUED: issued(context, now),
         ConditionType.STORED: stored(context),
         ConditionType.ROLLED_OUT: _beside(shared(context), rolled_out(context, now)),
         ConditionType.VERIFIED: verified(context, now),
-        ConditionType.DOMAIN_HEALTHY: domain_healthy(context),
     }
+    if (healthy := domain_healthy(context)) is not None:
+        verdicts[ConditionType.DOMAIN_HEALTHY] = healthy
     if desired.suspend:
         verdicts = {kind: _as_it_was(kind, said, context.snapshot.status) for kind, said in verdicts.items()}
     return _dated(verdicts, context.snapshot.status, desired.generation, now, suspended=desired.suspend)
@@ -50,17 +51,21 @@ def _as_it_was(kind: ConditionType, said: Verdict, before: Status) -> Verdict:
 def refusal(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
     """All conditions of a resource whose spec says nothing that could be done."""
     waiting = Verdict.pending("The spec cannot be used yet.")
-    verdicts = dict.fromkeys(ConditionType, waiting) | {ConditionType.ISSUED: Verdict.false(finding)}
-    del verdicts[ConditionType.READY]
+    verdicts = dict.fromkeys(_kinds(before), waiting) | {ConditionType.ISSUED: Verdict.false(finding)}
     return _dated(verdicts, before, generation, now)
 
 
 def interruption(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
     """All conditions after a reconcile that was cut short: Ready says why, the others stay as they were."""
     ready, unknown = Verdict.false(finding), Verdict.pending("No reconcile has come to its end yet.")
-    kinds = (kind for kind in ConditionType if kind is not ConditionType.READY)
-    kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in kinds)
+    kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in _kinds(before))
     return _in_order(*kept, _condition(ConditionType.READY, ready, before, generation, now))
+
+
+def _kinds(before: Status) -> list[ConditionType]:
+    """All conditions that Ready sums up, and of the others those that were there before."""
+    others = (kind for kind in ConditionType if kind is not ConditionType.READY)
+    return [kind for kind in others if kind not in BESIDE or before.condition(kind)]
 
 
 def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:

@@ -165,9 +165,11 @@ class Reporter:
 
     def _post_domains(self, resource: Json, said: Iterable[Condition], reported: Status) -> None:
         """Report when what the domains publish became worse, or good again."""
-        now = next(each for each in said if each.type is ConditionType.DOMAIN_HEALTHY)
+        now = next((each for each in said if each.type is ConditionType.DOMAIN_HEALTHY), None)
         before = reported.condition(ConditionType.DOMAIN_HEALTHY)
-        if now.status is Truth.UNKNOWN or (before and (before.status, before.reason) == (now.status, now.reason)):
+        if now is None or now.status is Truth.UNKNOWN:
+            return
+        if before is not None and (before.status, before.reason) == (now.status, now.reason):
             return
         self._events.post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
 

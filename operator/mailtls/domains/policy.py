@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from mailtls.api.spec import Desired, Place, PlaceKind
-from mailtls.api.status import ConditionType, DomainReport, Truth, Verdict
+from mailtls.api.status import ConditionType, DomainReport, Verdict
 from mailtls.context import Context
 from mailtls.domains.state import DomainCheck
 from mailtls.hostname import is_named
@@ -203,11 +203,10 @@ def _trouble(facts: Facts) -> str:
     return "" if verdict.is_public else "its certificate is not of a public CA"  # what we trust besides, senders do not
 
 
-def domain_healthy(context: Context) -> Verdict:
-    """True while nothing that the mail domains publish keeps mail from them; warnings stand beside it."""
+def domain_healthy(context: Context) -> Verdict | None:
+    """True while nothing that the mail domains publish keeps mail from them; None where no domain is named."""
     if not context.desired.domains:
-        words = "No mail domains are named in spec.domains, so nothing is looked up of what they publish."
-        return Verdict(Truth.UNKNOWN, Reason.NO_DOMAINS, words)
+        return None
     if not is_complete(context.desired, context.domains.reports):
         return Verdict.pending("The domains were not looked at yet.")
     failure = failing(context.domains.reports)

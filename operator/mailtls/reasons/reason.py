@@ -26,7 +26,6 @@ class Reason(StrEnum):
     VERIFIED = "Verified"
     NO_WORKLOADS = "NoWorkloads"
     DOMAINS_HEALTHY = "DomainsHealthy"
-    NO_DOMAINS = "NoDomains"
     SUSPENDED = "Suspended"
     # on the way
     PENDING = "Pending"

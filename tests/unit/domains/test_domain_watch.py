@@ -18,7 +18,7 @@ from mailtls.api.status import Condition, ConditionType, DomainReport, HistoryEn
 from mailtls.api.status_json import read, write
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions
+from mailtls.controller.conditions import conditions, interruption, refusal
 from mailtls.controller.status_writer import report_of
 from mailtls.domains.execute import DomainChecking
 from mailtls.domains.policy import (
@@ -292,12 +292,23 @@ def test_wish_for_a_probe_is_told_when_the_domains_were_looked_at_too() -> None:
 # what is told
 
 
-def test_condition_without_domains_is_unknown_and_says_why() -> None:
-    """Nothing is claimed that nobody looked at; and Ready does not care."""
-    said = {each.type: each for each in conditions(a_context(), NOW)}
-    domains = said[ConditionType.DOMAIN_HEALTHY]
-    assert (domains.status, domains.reason) == (Truth.UNKNOWN, Reason.NO_DOMAINS)
-    assert said[ConditionType.READY].status is Truth.TRUE
+def test_without_domains_there_is_no_condition_of_them_whatever_was_said_before() -> None:
+    """Unknown would be a complaint about nothing to programs that show conditions; and Ready does not care."""
+    before = Condition(ConditionType.DOMAIN_HEALTHY, Truth.FALSE, Reason.TLSA_MISMATCH, "It is wrong.", NOW, 1)
+    for status in (Status(), Status(conditions=(before,))):
+        said = {each.type: each for each in conditions(a_context(status=status), NOW)}
+        assert ConditionType.DOMAIN_HEALTHY not in said
+        assert said[ConditionType.READY].status is Truth.TRUE
+
+
+def test_reconcile_that_is_cut_short_keeps_the_condition_of_domains_and_makes_none() -> None:
+    """Nobody knows then whether the spec names any: what was said before stands."""
+    fault = Finding(Reason.INVALID_SPEC, "It says nothing.")
+    before = Condition(ConditionType.DOMAIN_HEALTHY, Truth.TRUE, Reason.DOMAINS_HEALTHY, "", NOW, 1)
+    for make in (interruption, refusal):
+        assert ConditionType.DOMAIN_HEALTHY not in {each.type for each in make(fault, Status(), 1, NOW)}
+        kept = {each.type for each in make(fault, Status(conditions=(before,)), 1, NOW)}
+        assert kept == set(ConditionType)
 
 
 def test_condition_before_the_first_look_is_unknown() -> None:

@@ -36,11 +36,6 @@ GOOD: Mapping[Reason, Explanation] = {
         "the warnings.",
         "No action is needed, but the warnings are worth reading.",
     ),
-    Reason.NO_DOMAINS: Explanation(
-        "The resource names no mail domains, so the operator checks none.",
-        "List the domains whose mail the server takes under spec.domains to have their MX, TLSA, MTA-STS, TLSRPT, SPF, "
-        "DMARC and DKIM records watched.",
-    ),
     Reason.SUSPENDED: Explanation(
         "spec.suspend is true: the operator neither issues nor rolls out nor probes for this resource.",
         "Set spec.suspend to false to go on; a certificate that expires meanwhile is not renewed.",
