@@ -126,11 +126,14 @@ class Audit:
             self.breach(f"{server.name} is reloaded, though {wanted.key} is known to be suspended")
 
     def _on_evict(self, pod: Json) -> None:
-        """A pod is evicted only while the others of its workload serve, and never one that serves the certificate."""
+        """A pod is evicted only while the others of its workload serve, and never one that serves the certificate.
+
+        One that is not ready serves nobody, whatever it has loaded.
+        """
         servers, now = self.world.servers, self.world.runtime.monotonic()
         evicted = servers.by_pod[pod["metadata"]["namespace"], pod["metadata"]["name"]]
         stored = _certificate(self.world.api.objects.get(self.world.owner_of(evicted).secret_path))
-        if now > evicted.ready_at + RACE and evicted.chain(now) == stored:
+        if now > max(evicted.ready_at, evicted.away_until) + RACE and evicted.chain(now) == stored:
             self.breach(f"{evicted.name} is evicted, though it serves the certificate")
         for other in servers.by_pod.values():
             is_beside = (other.namespace, other.workload) == (evicted.namespace, evicted.workload)
