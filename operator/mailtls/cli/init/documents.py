@@ -9,6 +9,7 @@ import yaml
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import GROUP, VERSION
 from mailtls.cli.init.servers import MailWorkload, workload_json
+from mailtls.reasons.quoting import printable
 from mailtls.reasons.software import Software
 
 MOUNT_PATH: Final = "/etc/mail-tls"
@@ -105,10 +106,10 @@ def _pods(workload: MailWorkload, plan: Plan) -> str:
     mounted = workload.mounted.get(plan.secret_name, ())
     having = {path.partition(":")[0] for path in mounted}
     lacking = list(dict.fromkeys(each.container for each in workload.servers if each.container not in having))
-    notes = [f"# {workload} mounts Secret {plan.secret_name} already: {path}.\n" for path in mounted]
+    notes = [f"# {printable(f'{workload} mounts Secret {plan.secret_name} already: {path}.')}\n" for path in mounted]
     if not lacking:
         return "".join(notes)
-    notes += [f"# {line}\n" for line in _settings(workload, lacking)]
+    notes += [f"# {printable(line)}\n" for line in _settings(workload, lacking)]
     head = (
         f"# pods.yaml: add this to the template of {workload}, where its manifest is kept. To try it out:\n"
         "# kubectl apply --server-side --field-manager=mailtls-init -f pods.yaml\n"
