@@ -75,7 +75,7 @@ class PresetPod:
             trees.mount_folder(pod, container, gomail.ensure(), "/opt")
         if self.process:
             _put_busybox_beside(pod, container)
-        else:
+        elif self.setup.tree != trees.MACHINE:  # else it is Postfix, in the image of its own that it has
             trees.run_from(self.setup.tree, pod, container)
         return manifest
 

@@ -10,7 +10,7 @@ import pytest
 
 from e2e.preset_pods import PresetPod, containers_of
 from mailservers.preset_mailboxes import MAILBOXES
-from mailservers.preset_relays import RELAYS
+from mailservers.preset_relays import POSTFIX_BY_NAME, RELAYS
 from mailtls.api.presets import PRESETS
 from mailtls.reasons.software import Software
 from testbed import containers, trees
@@ -55,7 +55,7 @@ mail {{
 }}
 """
 
-PODS = [setup for setup in (*RELAYS, *MAILBOXES) if setup.software not in (Software.POSTFIX, Software.HAPROXY)]
+IN_TREES = [setup for setup in (*RELAYS, *MAILBOXES) if setup.software not in (Software.POSTFIX, Software.HAPROXY)]
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +155,11 @@ def wake_those_left_alone(installation: Installation, servers: Sequence[PresetPo
 def test_each_preset_takes_the_new_certificate_in_its_pods(installation: Installation) -> None:
     """What is reloaded goes on in the same containers; what must be restarted comes back, and every port is proven."""
     sandbox, host = installation.sandbox, installation.zone.host("mx")
-    for archive in (trees.ensure_busybox(), *(trees.ensure_lean_image(tree) for tree in {each.tree for each in PODS})):
+    lean = [trees.ensure_lean_image(tree) for tree in {setup.tree for setup in IN_TREES}]
+    for archive in (trees.ensure_busybox(), *lean):
         containers.import_image(sandbox.cluster.layout, archive)
-    servers = [PresetPod(sandbox, host, setup) for setup in PODS]
-    servers += [PresetPod(sandbox, host, setup, "maddy") for setup in PODS if setup.software is Software.MADDY]
+    servers = [PresetPod(sandbox, host, setup) for setup in (POSTFIX_BY_NAME, *IN_TREES)]
+    servers += [PresetPod(sandbox, host, setup, "maddy") for setup in IN_TREES if setup.software is Software.MADDY]
     for server in servers:
         server.deploy()
     for server in servers:
