@@ -113,7 +113,7 @@ bench: $(READY) ## Measure against the targets: prints a table and writes build/
 	PYTHONPATH=operator:tests $(BIN)/python -m bench $(ARGS)
 
 .PHONY: compare
-compare: $(READY) ## Let posttls-finger, testssl.sh and openssl look at the tests' mail servers; writes docs/comparison.md
+compare: $(READY) ## Let posttls-finger, testssl.sh and openssl look at the tests' mail servers; writes docs/explanation/comparison.md
 	PYTHONPATH=operator:tests $(BIN)/python -m comparison $(ARGS)
 
 ##@ Publish it
@@ -128,7 +128,7 @@ BASE ?=
 TAG ?=
 
 .PHONY: release
-release: $(READY) tools ## Make all that is published in dist/, reproducibly: see docs/releasing.md (ARGS=--snapshot: uncommitted too)
+release: $(READY) tools ## Make all that is published in dist/, reproducibly: see docs/contributing/releasing.md (ARGS=--snapshot: uncommitted too)
 	PATH="$$($(TESTBED) tools):$$PATH" PYTHONPATH=operator:tests:packaging $(BIN)/python -m release --repository=$(IMAGE) \
 	  --homepage=$(HOMEPAGE) $(if $(BASE),--base=$(BASE)) $(if $(TAG),--tag=$(TAG)) --architectures $(ARCHITECTURES) $(ARGS)
 

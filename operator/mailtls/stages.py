@@ -75,7 +75,7 @@ STAGES: Final[tuple[AnyStage, ...]] = (
 
 
 def deadline_table() -> str:
-    """Return how long each step may last, the longest first, as docs/how-it-works.md has it."""
+    """Return how long each step may last, the longest first, as docs/explanation/how-it-works.md has it."""
     steps = sorted(
         (stage.step for stage in STAGES if isinstance(stage, Stage)),
         key=lambda step: (-step.deadline.seconds, step.__name__),

@@ -36,7 +36,7 @@ def named_versions(root: Path) -> dict[str, set[str]]:
     """Find every version of mailtls that the tree names, by file; all of them are to be one."""
     chart = yaml.safe_load((root / "charts/mailtls/Chart.yaml").read_text(encoding="utf-8"))
     manifest = (root / "deploy/mailtls.yaml").read_text(encoding="utf-8")
-    pages = [root / "README.md", *sorted((root / "docs").glob("*.md")), root / "charts/mailtls/values.yaml"]
+    pages = [root / "README.md", *sorted((root / "docs").rglob("*.md")), root / "charts/mailtls/values.yaml"]
     named = {
         "operator/mailtls/__init__.py": {version_of(root)},
         "charts/mailtls/Chart.yaml": {str(chart["version"]), str(chart["appVersion"])},

@@ -9,7 +9,7 @@ from comparison.rules import Mark, fault
 from mailservers.tables import EVERY_CASE, TABLES
 from testbed.layout import project_folder
 
-PAGE = "docs/comparison.md"
+PAGE = "docs/explanation/comparison.md"
 COLUMNS = ("mailtls", "posttls-finger", "testssl.sh", "openssl")
 Marks: TypeAlias = Mapping[tuple[str, str], Mapping[str, Mark]]
 _HEAD = """\

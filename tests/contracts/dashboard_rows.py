@@ -106,7 +106,7 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
             f'max by (namespace, name, type, status) (mailtls_status_condition{{{CHOSEN},status!="True"}} == 1)'
             " * on (namespace, name, type) group_right (status)"
             f" max by (namespace, name, type, reason) (mailtls_status_condition_info{{{CHOSEN}}})",
-            "Each reason is explained in docs/reasons.md of mailtls.",
+            "Each reason is explained in docs/reference/reasons.md of mailtls.",
             hidden=("Value",),
         ),
         table(

@@ -1,9 +1,9 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reasons.md from
-`mailtls.reasons.explanations`, docs/chart-values.md from the chart's values.yaml, and the package has a copy of the
-CRD, by which preflight checks.
+charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reference/reasons.md from
+`mailtls.reasons.explanations`, docs/reference/chart-values.md from the chart's values.yaml, and the package
+has a copy of the CRD, by which preflight checks.
 """
 
 import os
@@ -32,7 +32,7 @@ metadata:
 """
 ALERTS_HEAD = """\
 # Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`. For links that
-# open, put the address of this repository before `docs/alerts`.
+# open, put the address of this repository before `docs/reference/alerts`.
 # Made from charts/mailtls/files/alerts.yaml with the chart's default values; change that file.
 """
 REASONS_HEAD = """\
@@ -82,7 +82,7 @@ def alerts() -> str:
 
 
 def reasons() -> str:
-    """Return docs/reasons.md: one entry for each reason, in the order in which a certificate lives."""
+    """Return docs/reference/reasons.md: one entry for each reason, in the order in which a certificate lives."""
     sys.path.insert(0, str(ROOT / "operator"))
     from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script first finds it
 
@@ -94,7 +94,7 @@ def reasons() -> str:
 
 
 def entry(reason: Any, told: Any) -> str:
-    """Return what docs/reasons.md says of one reason; what nobody has written is left out."""
+    """Return what docs/reference/reasons.md says of one reason; what nobody has written is left out."""
     from mailtls.reasons.advice import settings_for  # noqa: PLC0415 - a script finds the package first
     from mailtls.reasons.software import product_name  # noqa: PLC0415
 
@@ -118,7 +118,7 @@ def definition() -> str:
 
 
 def chart_values() -> str:
-    """Return docs/chart-values.md."""
+    """Return docs/reference/chart-values.md."""
     sys.path.insert(0, str(ROOT / "tests"))
     from contracts.values_page import page  # noqa: PLC0415 - a script first finds it
 
@@ -137,8 +137,8 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "deploy/mailtls.yaml": manifest,
     "deploy/alerts.yaml": alerts,
     "charts/mailtls/files/dashboard.json": grafana,
-    "docs/reasons.md": reasons,
-    "docs/chart-values.md": chart_values,
+    "docs/reference/reasons.md": reasons,
+    "docs/reference/chart-values.md": chart_values,
     "operator/mailtls/cli/preflight/mailservertls.yaml": definition,
 }
 

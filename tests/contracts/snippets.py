@@ -13,7 +13,7 @@ from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.spec import Defaults
 from mailtls.issuance.solvers.registry import SOLVERS
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "alerts").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "adr")])
 INSTALLATION = Defaults(
     SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
 )
@@ -21,6 +21,12 @@ GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": 
 """What the API server gives a resource."""
 _BLOCK = re.compile(r"(?ms)^(?P<indent> *)```yaml\n(?P<text>.*?)^(?P=indent)```$")
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+
+
+def page_text(name: str) -> str:
+    """Return the page of docs/ with that file name, whichever of its folders it is in."""
+    (page,) = (each for each in PAGES if each.name == name and each.parent != ROOT)
+    return page.read_text(encoding="utf-8")
 
 
 def yaml_blocks() -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import typer.main
 import yaml
 
 from contracts.render import ROOT
+from contracts.snippets import page_text
 from mailtls.cli.app import app
 from mailtls.kube.rights import NEEDED
 
@@ -27,7 +28,7 @@ def test_preflight_asks_for_the_rights_that_the_chart_grants() -> None:
 
 def test_every_command_and_option_is_documented() -> None:
     """A reader finds each of them in the pages about the command line."""
-    pages = "".join((ROOT / "docs" / page).read_text("utf-8") for page in ("probe-cli.md", "cluster-cli.md"))
+    pages = page_text("probe-cli.md") + page_text("cluster-cli.md")
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, command in commands.items():
         if name not in {"run", "uninstall", "version"}:

@@ -2,12 +2,12 @@
 
 from copy import deepcopy
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.manifests import INVALID, VALID, Json, crd, fields, schema, sentence, stored, with_defaults
+from contracts.snippets import page_text
 from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.document import InvalidSpec
 from mailtls.api.reading.spec import KEY_SIZES, Defaults, parse
@@ -20,7 +20,6 @@ from mailtls.pki.certificate import KeyAlgorithm
 from mailtls.probe.target import Depth, Protocol, ProxyProtocol, Route, TlsMode, TlsPolicy
 from mailtls.reasons.software import Software
 
-DOCS = Path(__file__).parents[2] / "docs"
 KEYWORDS = {
     "type", "format", "description", "default", "enum", "required", "properties", "items", "pattern",
     "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
@@ -235,4 +234,4 @@ def test_every_provider_has_a_schema_and_a_page_and_every_schema_a_provider() ->
     others = set(solver) - {"selector", "dns01"}
     assert {each.name for each in SOLVERS.providers} == by_dns | others
     for provider in SOLVERS.providers:
-        assert provider.name.rpartition(".")[2] in (DOCS / provider.page).read_text()
+        assert provider.name.rpartition(".")[2] in page_text(provider.page)

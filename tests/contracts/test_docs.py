@@ -9,7 +9,7 @@ import yaml
 
 from contracts.manifests import fields, schema
 from contracts.render import ROOT, helm_binary, helm_template
-from contracts.snippets import GIVEN, INSTALLATION, links, objects, resources, settings, used
+from contracts.snippets import GIVEN, INSTALLATION, links, objects, page_text, resources, settings, used
 from mailtls.api.reading.spec import parse
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import Reason
@@ -17,6 +17,7 @@ from testbed.cluster import Cluster
 
 METRIC = re.compile(r"\bmailtls_[a-z0-9_]+")
 REASON_CELL = re.compile(r"`([A-Z][a-z]+[A-Z][A-Za-z]+)`")
+DECISIONS = sorted((ROOT / "docs" / "contributing" / "adr").glob("0*.md"))
 NO_REASONS = {"RolledOut", "MailServerTLS", "ClusterRole"}
 
 
@@ -61,7 +62,7 @@ def test_link_leads_to_a_file(page: Path, target: str) -> None:
         assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "adr").glob("0*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
 def test_decision_points_at_code_that_exists(page: Path) -> None:
     """A decision is listed in the index, and the files that carry it out are where it says."""
     assert f"({page.name})" in (page.parent / "README.md").read_text(encoding="utf-8")
@@ -80,7 +81,7 @@ def exported() -> set[str]:
 
 def test_documented_metrics_are_those_exported() -> None:
     """The table of metrics has every metric that the operator exports, and no other."""
-    table = (ROOT / "docs" / "metrics-and-alerts.md").read_text(encoding="utf-8")
+    table = page_text("metrics-and-alerts.md")
     assert set(re.findall(r"(?m)^\| `(mailtls_[a-z0-9_]+)`", table)) == exported()
 
 
@@ -95,5 +96,5 @@ def test_alerts_read_only_exported_metrics() -> None:
 )
 def test_reasons_in_the_documentation_exist(page: str) -> None:
     """A reader who searches the reasons for a word finds it."""
-    words = set(REASON_CELL.findall((ROOT / "docs" / page).read_text(encoding="utf-8")))
+    words = set(REASON_CELL.findall(page_text(page)))
     assert words - NO_REASONS <= {str(reason) for reason in Reason}

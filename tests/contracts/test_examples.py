@@ -24,7 +24,7 @@ PAGES = {
 KNOWN_HERE = ("v1", "apps/v1", "mailtls.dev/v1alpha1")
 CHARTS_OF_OTHERS = {"docker-mailserver", "mailu"}
 NOTES = ROOT / "charts/mailtls/templates/NOTES.txt"
-TEXTS = [*ROOT.glob("docs/*.md"), *EXAMPLES.rglob("*.*"), ROOT / "README.md", NOTES]
+TEXTS = [*ROOT.glob("docs/**/*.md"), *EXAMPLES.rglob("*.*"), ROOT / "README.md", NOTES]
 MOUNTED = re.compile(r"/etc/[\w-]*tls\b(?=/tls[.]|[,}])")
 
 

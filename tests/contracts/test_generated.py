@@ -27,8 +27,8 @@ def test_explanation_is_in_whole_sentences(reason: Reason) -> None:
     "name",
     [
         "charts/mailtls/files/dashboard.json",
-        "docs/reasons.md",
-        "docs/chart-values.md",
+        "docs/reference/reasons.md",
+        "docs/reference/chart-values.md",
         "deploy/alerts.yaml",
         "operator/mailtls/cli/preflight/mailservertls.yaml",
     ],

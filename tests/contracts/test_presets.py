@@ -1,15 +1,13 @@
 """A preset is one entry of a table: the CRD and the documentation say of it what the table says."""
 
-from pathlib import Path
-
 import pytest
 
 from contracts.manifests import fields, schema
+from contracts.snippets import page_text
 from mailtls.api.presets import PRESETS, Preset
 from mailtls.probe.target import Port, TlsMode
 from mailtls.reasons.software import Software, product_name
 
-DOCS = Path(__file__).parents[2] / "docs"
 NODES = dict(fields(schema()["properties"]["spec"], "spec"))
 NAMED = [software for software in Software if software is not Software.GENERIC]
 
@@ -40,7 +38,7 @@ def test_preset_without_command_is_refused_at_apply(software: Software) -> None:
 @pytest.mark.parametrize("software", NAMED)
 def test_preset_has_its_row_and_its_section_in_the_documentation(software: Software) -> None:
     """Ports as the probe uses them, and the command, or that only a restart helps."""
-    page = (DOCS / "other-servers.md").read_text(encoding="utf-8")
+    page = page_text("other-servers.md")
     preset = PRESETS[software]
     (row,) = (line for line in page.splitlines() if line.startswith(f"| `{software}` |"))
     _, _, ports, how, _ = row.split("|")

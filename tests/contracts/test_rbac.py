@@ -1,4 +1,4 @@
-"""docs/rbac.md against the roles that the chart makes: each verb stands in both, or in neither."""
+"""docs/reference/rbac.md against the roles that the chart makes: each verb stands in both, or in neither."""
 
 import re
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from contracts.render import ROOT
+from contracts.snippets import page_text
 from mailtls.api.installation import Feature
 from mailtls.kube import rights
 from mailtls.kube.rights import OF_FEATURES
 
-PAGE = (ROOT / "docs" / "rbac.md").read_text("utf-8")
+PAGE = page_text("rbac.md")
 SERVED, OWN, FEATURES, PEOPLE = "In the namespaces", "In its own", "Switching features off", "For people"
 Verbs = set[tuple[str, str]]
 

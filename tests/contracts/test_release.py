@@ -32,7 +32,7 @@ NEEDS_HELM = pytest.mark.skipif(helm_binary() is None, reason="Helm is missing: 
 def test_every_file_that_names_a_version_names_the_same() -> None:
     """Package, chart, manifest, documentation and changelog are of one version."""
     assert disagreements(ROOT) == []
-    assert {"charts/mailtls/Chart.yaml", "deploy/mailtls.yaml", "README.md", "docs/install.md"} <= set(
+    assert {"charts/mailtls/Chart.yaml", "deploy/mailtls.yaml", "README.md", "docs/how-to/install.md"} <= set(
         named_versions(ROOT)
     )
     assert "version" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dynamic"]
@@ -319,7 +319,7 @@ def test_kustomize_base_is_the_rendered_manifest() -> None:
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is missing: the kustomize base was not built")
 def test_overlay_of_the_documentation_sets_image_and_variable(tmp_path: Path) -> None:
     """The overlay as printed, beside a checkout, changes the Deployment and nothing else."""
-    page = (ROOT / "docs/install.md").read_text()
+    page = (ROOT / "docs/how-to/install.md").read_text()
     (overlay,) = re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", page, re.DOTALL)
     (tmp_path / "kustomization.yaml").write_text(overlay)
     for name in ("deploy", "crds"):

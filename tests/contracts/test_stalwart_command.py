@@ -1,4 +1,4 @@
-"""The reload command of docs/stalwart.md, run against a server that answers as Stalwart's source does."""
+"""The reload command of docs/how-to/stalwart.md, run against a server that answers as Stalwart's source does."""
 
 import json
 import shutil

@@ -65,7 +65,7 @@ def _at(whole: Any, path: tuple[str, ...]) -> Any:
 
 
 def page(text: str) -> str:
-    """Return docs/chart-values.md."""
+    """Return docs/reference/chart-values.md."""
     rows = (f"| `{each.name}` | {_shown(each.default)} | {each.words.replace('|', BAR)} |" for each in values(text))
     return HEAD + "\n".join(rows) + "\n"
 

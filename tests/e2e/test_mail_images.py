@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contracts.render import ROOT
-from contracts.snippets import objects
+from contracts.snippets import objects, page_text
 from testbed import containers, trees
 from testbed.images import POSTFIX
 from testbed.mailserver import MailServer
@@ -166,7 +165,7 @@ def test_zimbra_takes_the_certificate_by_the_script_of_its_page(installation: In
         "volumeMounts": [{"name": "certs", "mountPath": "/certs"}],
     }
     volume = {"name": "certs", "secret": {"secretName": resource["spec"]["secretName"]}}
-    text = (ROOT / "docs" / "zimbra.md").read_text(encoding="utf-8")
+    text = page_text("zimbra.md")
     script = text.partition("```sh\n")[2].partition("```")[0]
     deploy(
         installation,

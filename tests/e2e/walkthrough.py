@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contracts.render import ROOT
+from contracts.snippets import page_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Page:
 
     def __post_init__(self) -> None:
         """Read the page, with the reader's names in it."""
-        text = (ROOT / "docs" / self.name).read_text(encoding="utf-8")
+        text = page_text(self.name)
         titles = [*_HEADING.finditer(text)]
         ends = [*(each.start() for each in titles[1:]), len(text)]
         self._sections = {

@@ -100,7 +100,7 @@ def impatient_rules() -> Any:
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    """Run Prometheus scraping `target` (host:port) every half second, as docs/metrics-and-alerts.md says."""
+    """Run Prometheus scraping `target` (host:port) every half second, as docs/how-to/metrics-and-alerts.md says."""
     (folder / "alerts.yaml").write_text(yaml.safe_dump(impatient_rules()))
     (folder / "prometheus.yaml").write_text(
         yaml.safe_dump(

@@ -1,4 +1,4 @@
-"""How many connections a probe makes to a port that is as it should be, as docs/probe.md says."""
+"""How many connections a probe makes to a port that is as it should be, as docs/reference/probe.md says."""
 
 from mailtls.probe.target import Depth, TlsMode
 

@@ -97,7 +97,9 @@ def _rights(cluster: Cluster, settings: "Settings") -> Line:
     own = granted_at_home(off, has_http01=settings.http01_service is not None)
     lacking += [f"{right} in {settings.namespace}" for right in lacks_itself(cluster, settings.namespace, own)]
     if lacking:
-        message = f"The operator lacks the rights to {'; '.join(lacking)}: grant them as docs/rbac.md lists them."
+        message = (
+            f"The operator lacks the rights to {'; '.join(lacking)}: grant them as docs/reference/rbac.md lists them."
+        )
         return bad("rights", Finding(Reason.FORBIDDEN, message))
     where = f"the namespaces {', '.join(served)}" if served else "all namespaces"
     return good("rights", f"All {len(needed) + len(own)} rights that the operator needs are granted, in {where}.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailtls.kube.rights import Installation
     from mailtls.net.resolver import ResolverSettings
 
-_DOCUMENTED = "mailtls"  # where docs/install.md has it installed
+_DOCUMENTED = "mailtls"  # where docs/how-to/install.md has it installed
 _STANDARD_INPUT = Path("-")
 _ASSUMED = (
     "No operator was looked at, so what a manifest leaves out is taken as an installation with acme.server letsencrypt "

@@ -1,6 +1,7 @@
 """Every reason that conditions, events, metric labels and docs share, each with its cause and a fix to try.
 
-The enum and the explanations are one table: `docs/reasons.md` is generated from it and `make check` compares them.
+The enum and the explanations are one table: `docs/reference/reasons.md` is generated from it and
+`make check` compares them.
 """
 
 from dataclasses import dataclass

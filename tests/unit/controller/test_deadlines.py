@@ -27,7 +27,7 @@ from mailtls.rollout.decide import ReadWorkloads, Roll
 from mailtls.stage import Stage
 from mailtls.stages import STAGES, deadline_table
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-it-works.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "how-it-works.md"
 
 
 def test_every_step_has_a_deadline() -> None:
@@ -39,7 +39,7 @@ def test_every_step_has_a_deadline() -> None:
 
 
 def test_page_shows_the_table() -> None:
-    """docs/how-it-works.md holds it word for word; a deadline that is not the usual says why."""
+    """docs/explanation/how-it-works.md holds it word for word; a deadline that is not the usual says why."""
     assert deadline_table() in PAGE.read_text("utf-8")
     deadlines = [stage.step.deadline for stage in STAGES if isinstance(stage, Stage)]
     assert all(each.why for each in deadlines if each.seconds != 30.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import ALL, COUNTED, Backoff
 
-HOW_IT_WORKS = Path(__file__).parents[3] / "docs" / "how-it-works.md"
+HOW_IT_WORKS = Path(__file__).parents[3] / "docs" / "explanation" / "how-it-works.md"
 ROW = re.compile(r"(?m)^\| `([a-z-]+)` \| ([0-9.]+)([smd]) \| ([0-9.]+) \| ([0-9.]+)([smd]) \|")
 UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "d": timedelta(days=1)}
 draws = st.floats(0, 1, exclude_max=True)

@@ -65,11 +65,12 @@ def values(plan: Plan) -> str:
 def _solver_note(plan: Plan) -> str:
     if plan.dns is None:
         return (
-            "# Port 80 of each name must lead to Service mailtls-http01 in namespace mailtls: docs/http-01.md.\n"
-            "# Where that cannot be, validate by DNS (docs/dns-01.md): --dns-server.\n"
+            "# Port 80 of each name must lead to Service mailtls-http01 in namespace mailtls: docs/how-to/http-01.md.\n"
+            "# Where that cannot be, validate by DNS (docs/how-to/dns-01.md): --dns-server.\n"
         )
     secret = plan.dns.secret
-    return f"# Secret {secret} (entry secret: the TSIG key in base64) must be in namespace mailtls: docs/dns-01.md.\n"
+    where = "must be in namespace mailtls: docs/how-to/dns-01.md."
+    return f"# Secret {secret} (entry secret: the TSIG key in base64) {where}\n"
 
 
 def _solver(dns: Rfc2136 | None) -> Json:
@@ -120,7 +121,7 @@ def _pods(workload: MailWorkload, plan: Plan) -> str:
 def _settings(workload: MailWorkload, containers: list[str]) -> Iterator[str]:
     for server in workload.servers:
         if server.container in containers:
-            line = _SETTINGS.get(server.software, "see docs/other-servers.md").format(path=MOUNT_PATH)
+            line = _SETTINGS.get(server.software, "see docs/how-to/other-servers.md").format(path=MOUNT_PATH)
             yield f"Settings of {server.software} in container {server.container}: {line}"
 
 

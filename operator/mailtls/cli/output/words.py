@@ -102,7 +102,7 @@ def explained(word: str) -> str | None:
 
 
 def listed() -> str:
-    """List all reasons under the headings of docs/reasons.md, each with its meaning."""
+    """List all reasons under the headings of docs/reference/reasons.md, each with its meaning."""
     return "\n".join(_list()) + "\n"
 
 

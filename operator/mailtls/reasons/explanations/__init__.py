@@ -1,4 +1,4 @@
-"""What every reason means to a postmaster and what to try: one text for conditions, Events and docs/reasons.md."""
+"""What every reason means to a postmaster and what to try: one text for conditions, Events and reasons.md in docs/."""
 
 from collections.abc import Mapping
 
