@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import dns.exception
 import dns.message
 import dns.name
 import dns.query
-import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 import pytest
@@ -90,14 +91,12 @@ class Validating:
         return f'trust-anchors {{ . static-key {flags} {protocol} {algorithm} "{"".join(key)}"; }};\n'
 
 
-@dataclass
-class Bind:
-    """A running named; `ask` reads from it, `rndc` commands it."""
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A DNS server that takes updates, whoever made it."""
 
-    folder: Path
     address: str
     port: int
-    process: subprocess.Popen[bytes]
 
     @property
     def server(self) -> str:
@@ -117,10 +116,23 @@ class Bind:
 
     def texts(self, name: str) -> set[str]:
         """Return the TXT values at a name."""
-        query = dns.message.make_query(name, dns.rdatatype.TXT)
-        answer = dns.query.udp(query, self.address, port=self.port, timeout=5)
-        found = answer.get_rrset(answer.answer, dns.name.from_text(name), query.question[0].rdclass, dns.rdatatype.TXT)
-        return {b"".join(each.strings).decode() for each in found or ()}
+        return {b"".join(each.strings).decode() for each in self._ask(name, dns.rdatatype.TXT)}
+
+    def serial(self, zone: str) -> int:
+        """Return the serial number of a zone, by which secondaries learn of changes."""
+        return int(next(iter(self._ask(zone, dns.rdatatype.SOA))).serial)
+
+    def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> Iterable[Any]:
+        answer = dns.query.udp(dns.message.make_query(name, kind), self.address, port=self.port, timeout=5)
+        return answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, kind) or ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bind(Server):
+    """A running named; `rndc` commands it."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
 
     def rndc(self, *command: str) -> None:
         """Command the server."""
@@ -153,7 +165,7 @@ def running(
     process = subprocess.Popen(
         [program, "-g", "-n", "1", "-c", str(folder / "named.conf")], stdout=log, stderr=subprocess.STDOUT
     )
-    bind = Bind(folder, address, port, process)
+    bind = Bind(address, port, folder, process)
     try:
         _await_answer(bind)
         yield bind

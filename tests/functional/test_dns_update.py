@@ -13,7 +13,7 @@ import dns.message
 import dns.query
 import pytest
 
-from functional.bind import SECONDARY, Bind, Key, ZoneFile, free_port, running
+from functional.bind import SECONDARY, Bind, Key, Server, ZoneFile, free_port, running
 from mailtls.controller.election import Leadership, LeadershipLost
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
@@ -348,7 +348,7 @@ def test_server_that_speaks_no_dns_is_unreachable_for_now(
     """Whatever listens at the address, a worker comes back in time with a finding."""
     monkeypatch.setattr(dns_server, "_CONVERSATION_SECONDS", 0.3)
     with answering(answer) as address:
-        settings = Bind(Path(), "127.0.0.1", 1, None).settings(KEY, server=address)  # type: ignore[arg-type]
+        settings = Server("127.0.0.1", 1).settings(KEY, server=address)
         began = time.monotonic()
         problem = problem_of(Rfc2136Records(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert (problem.finding.reason, problem.transient) == (Reason.DNS_UNREACHABLE, True)
@@ -377,9 +377,7 @@ def agreeing() -> Iterator[str]:
 def test_success_that_nobody_signed_is_not_believed() -> None:
     """An answer without TSIG can come from anybody on the way."""
     with agreeing() as address:
-        settings = Bind(Path(), "127.0.0.1", 1, None).settings(  # type: ignore[arg-type]
-            KEY, server=address, zone="example.test"
-        )
+        settings = Server("127.0.0.1", 1).settings(KEY, server=address, zone="example.test")
         problem = problem_of(Rfc2136Records(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert problem.finding.reason is Reason.DNS_UPDATE_REFUSED
     assert "without a signature" in problem.finding.message

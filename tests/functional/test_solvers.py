@@ -62,8 +62,8 @@ def test_dns_response_is_published_seen_and_removed(bind: Bind) -> None:
     solvers = solvers_of(bind, vault)
     hidden = solvers.is_visible(solver, RESPONSE).hidden_by
     assert hidden is not None
-    assert hidden.reason is Reason.DNS_NOT_PROPAGATED
-    assert f"ns1.example.test ({bind.server})" in hidden.message
+    assert hidden.reason is Reason.DNS_UPDATE_REFUSED
+    assert f"{bind.server}: it said yes to the update, and answers without" in hidden.message
     solvers.present(solver, RESPONSE)
     assert bind.texts(RECORD) == {"the-digest"}
     assert solvers.is_visible(solver, RESPONSE).hidden_by is None

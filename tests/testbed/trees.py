@@ -27,6 +27,7 @@ SERVERS = "servers"  # Dovecot 2.4, Exim, haproxy and nginx, and testssl.sh to c
 OPENSMTPD = "opensmtpd"  # and Cyrus
 COURIER = "courier"  # and chasquid
 BOOKWORM = "bookworm"  # Debian 12, with Dovecot 2.3 and sendmail
+NAMESERVERS = "nameservers"  # Knot DNS and PowerDNS
 TOOLS = "tools"  # Python and curl, for stand-ins, and BusyBox
 MACHINE = "machine"  # no tree, but the machine itself, with the Postfix that tests install
 IMAGE = "localhost/servers:1"
@@ -49,7 +50,7 @@ def obstacle() -> str | None:
 
 def ensure_all() -> None:
     """Make every tree."""
-    for name in (SERVERS, OPENSMTPD, COURIER, BOOKWORM, TOOLS):
+    for name in (SERVERS, OPENSMTPD, COURIER, BOOKWORM, NAMESERVERS, TOOLS):
         ensure(name)
 
 

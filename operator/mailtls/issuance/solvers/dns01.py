@@ -122,6 +122,8 @@ class Dns01Solver:
         """Ask the zone's servers; where none can be asked, the resolvers, or else time decides."""
         name, record = response.name, record_name(response.name)
         spread = self.records.spread(record, response.dns_value)
+        if spread.dropped_by:
+            return Visibility(_dropped(name, spread.dropped_by))
         if spread.late:
             return Visibility(_not_propagated(name, spread.late))
         if not spread.silent:
@@ -155,6 +157,14 @@ def hidden_by_delay(name: str, delay: timedelta) -> Finding:
     record = f"the TXT record for {named(name)}"
     message = f"The CA is asked to validate {_seconds(delay)} after {record} was published (dns01.delay)."
     return Finding(Reason.DNS_NOT_PROPAGATED, message)
+
+
+def _dropped(name: str, server: str) -> Finding:
+    message = (
+        f"Look into the log and the update policy of the DNS server {server}: it said yes to the update, and"
+        f" answers without the TXT record for {named(name)} (PowerDNS drops without an error what its script forbids)."
+    )
+    return Finding(Reason.DNS_UPDATE_REFUSED, message)
 
 
 def _not_propagated(name: str, late: tuple[str, ...]) -> Finding:

@@ -254,14 +254,20 @@ class Refusal:
     def _fix(self, rcode: dns.rcode.Rcode) -> str:
         owner, zone, server = self.location.owner, self._zone, self.settings.server
         match rcode:
-            case dns.rcode.NOTAUTH:
-                return f"Name a primary DNS server of the zone {zone}: {server} says it is none"
+            case dns.rcode.NOTAUTH:  # of Knot DNS, whatever does not fit: the key, its secret, or what it may change
+                return (
+                    f"Name a primary DNS server of the zone {zone}, or, where {server} is Knot DNS, make the key"
+                    f" {self._key} and an acl of the zone allow TXT records at {owner}"
+                )
             case dns.rcode.NOTZONE:
                 return f"Name the zone that holds {owner}: {server} says it is not {zone}"
             case dns.rcode.NOTIMP | dns.rcode.FORMERR:
                 return f"Use a DNS server that takes dynamic updates (RFC 2136): {server} does not"
         policy = f"update-policy {{ grant {self._key} name {owner} TXT; }};"
-        return f"Let the key {self._key} change the TXT records of {owner} in the zone {zone} on {server}: {policy}"
+        return (
+            f"Let the key {self._key} change the TXT records of {owner} in the zone {zone} on {server}: in BIND,"
+            f" {policy} in PowerDNS, TSIG-ALLOW-DNSUPDATE, which refuses a wrong secret or algorithm so, too"
+        )
 
     @property
     def _key(self) -> str:

@@ -48,11 +48,13 @@ class Spread:
     """`late` are the servers that answer without the record; `silent` those of a zone of which none can be asked.
 
     Both name servers for people: `ns1.example.com (192.0.2.1:53)`. With `silent` nothing is known: whoever is asked
-    gives no sign over UDP and TCP, as behind a firewall that drops packets to port 53.
+    gives no sign over UDP and TCP, as behind a firewall that drops packets to port 53. `dropped_by` is the server that
+    took the update where it answers without the record itself, as PowerDNS does where its script forbids the change.
     """
 
     late: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    dropped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +154,14 @@ class Propagation:
         servers = self._servers_of(location.zone, until)
         answers = {each: found for each, found in self._ask(query, servers).items() if is_authoritative(found)}
         is_blocked = not answers and self._is_blocked(location.zone, query, servers, until)
-        if answers:
-            return Spread(late=tuple(servers[each] for each in _without(value, location.owner, answers)))
-        late = () if self._has_last_word(location.owner, value, query, until) else (self._label,)
-        return Spread(late, tuple(servers.values()) if is_blocked and not late else ())
+        late = tuple(servers[each] for each in _without(value, location.owner, answers))
+        if answers and not late:
+            return Spread()
+        if self._primary_has(location.owner, value, query, until):
+            return Spread(late, tuple(servers.values()) if is_blocked else ())
+        return Spread(late or (self._label,), dropped_by=self._label)
 
-    def _has_last_word(self, owner: dns.name.Name, value: str, query: dns.message.Message, until: float) -> bool:
+    def _primary_has(self, owner: dns.name.Name, value: str, query: dns.message.Message, until: float) -> bool:
         if self._primary is None:
             return True
         with self._primary(until) as ask:

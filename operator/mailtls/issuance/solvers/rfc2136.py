@@ -1,4 +1,4 @@
-"""The DNS provider `rfc2136`: dynamic updates (RFC 2136) with TSIG (RFC 8945), for BIND, Knot, PowerDNS and others."""
+"""The DNS provider `rfc2136`: dynamic updates with TSIG (RFC 2136, RFC 8945) of BIND, Knot DNS, PowerDNS."""
 
 import re
 from collections.abc import Iterator

@@ -150,7 +150,8 @@ VALIDATION: Mapping[Reason, Explanation] = {
     Reason.DNS_UPDATE_REFUSED: Explanation(
         "The DNS server refused the dynamic update: the TSIG key, its algorithm or its rights on the zone do not fit.",
         "Compare key name, algorithm and secret with the server's, and allow the key to write TXT records at "
-        "_acme-challenge names (BIND: update-policy); the server's log names the cause.",
+        "_acme-challenge names (BIND: update-policy; Knot DNS: acl; PowerDNS: TSIG-ALLOW-DNSUPDATE, or its script, "
+        "which drops changes without an error); the server's log names the cause.",
     ),
     Reason.DNS_UNREACHABLE: Explanation(
         "The DNS server that takes the updates, or a nameserver of the zone, did not answer.",
