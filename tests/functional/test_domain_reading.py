@@ -71,6 +71,10 @@ CHILDREN = {
     ),
     "parent.example": Child('@ MX 10 mx1\nmx1 A 192.0.2.1\n@ TXT "v=spf1 -all"\n_dmarc TXT "v=DMARC1; p=none"\n'),
     "xn--bcher-kva.example": Child(f"@ MX 10 mx1\n{HOST}{OWN}"),
+    "named.example": Child(f"@ MX 10 mx1\nmx1 A 8.8.4.1\nmx1 AAAA 2606:4700::1\n{OWN}"),
+    "bare.example": Child(f"@ MX 10 mx1\nmx1 A 8.8.4.2\nmx1 A 8.8.4.3\nmx1 A 8.8.4.1\n{OWN}"),
+    "4.8.8.in-addr.arpa": Child("1 PTR mx1.named.example.\n2 PTR host2.provider.example.\n", is_signed=False),
+    "0.0.7.4.6.0.6.2.ip6.arpa": Child(f"1.{'0.' * 22}0 PTR mx1.named.example.\n", is_signed=False),
 }
 
 
@@ -103,6 +107,14 @@ def probed(host: str, certificate: Served) -> ServedTls:
     """Make what was seen at port 25 of a host."""
     chain = tuple(each.public_bytes(Encoding.DER) for each in certificate.chain)
     return ServedTls(host, 25, chain)
+
+
+def test_address_without_a_name_that_leads_back_warns(reader: DomainReader) -> None:
+    """IPv4 and IPv6 are looked up both ways; any name will do that has the address."""
+    assert reasons(reader.read("named.example")) == []
+    found = only(reader.read("bare.example"), Reason.REVERSE_DNS_MISSING)
+    assert found.severity is Severity.WARN
+    assert "The address 8.8.4.2, 8.8.4.3 of mx1.bare.example has only host2.provider.example" in found.message
 
 
 def test_good_domain_has_no_finding(internet: tuple[str, int]) -> None:

@@ -50,11 +50,19 @@ class Mx:
 
 
 @dataclass(frozen=True, slots=True)
+class Reverse:
+    """The names of an address (PTR records); `confirmed` are those of them that lead back to it."""
+
+    names: Records[str]
+    confirmed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MxHost:
     """A host that takes the domain's mail. `answers` are the A and AAAA lookups behind `addresses`.
 
     `tlsa` is by port; `authoritative` holds each nameserver's own answer, `name` being the
-    server. `alias` is where a CNAME at the host's name leads.
+    server. `alias` is where a CNAME at the host's name leads. `reverse` is by address, of public addresses only.
     """
 
     name: str
@@ -65,6 +73,7 @@ class MxHost:
     alias: str = ""
     is_address: bool = False
     answers: tuple[Records[str], ...] = ()
+    reverse: Mapping[str, Reverse] = field(default_factory=dict)
 
 
 class StsFault(StrEnum):

@@ -231,6 +231,7 @@ class Reason(StrEnum):
     DKIM_REVOKED = "DkimRevoked"
     DKIM_TESTING = "DkimTesting"
     DKIM_KEY_WEAK = "DkimKeyWeak"
+    REVERSE_DNS_MISSING = "ReverseDnsMissing"
 
 
 FOUND_BY_DEEP_PROBES: Final = frozenset({Reason.STARTTLS_COMMAND_INJECTION})

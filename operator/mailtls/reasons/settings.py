@@ -98,8 +98,8 @@ SETTINGS: Final[Mapping[Reason, Mapping[Software, str]]] = {
         OPENSMTPD: "Add tls (25) or tls-require (587) and pki NAME to the listen line.",
     },
     Reason.STARTTLS_UNAVAILABLE: {
-        POSTFIX: "Look for «cannot get RSA private key» or «TLS engine» in the mail log, and at "
-        "smtpd_client_new_tls_session_rate_limit.",
+        POSTFIX: "In smtpd_tls_chain_files the key comes before its certificate. Look for «cannot get RSA private key» "
+        "or «TLS engine» in the mail log, and at smtpd_client_new_tls_session_rate_limit.",
         DOVECOT: "Check the files of ssl_server_cert_file and ssl_server_key_file (ssl_cert and ssl_key before 2.4).",
         EXIM: "Check tls_certificate and tls_privatekey: the user exim must be able to read them; mainlog has «TLS "
         "error on connection».",

@@ -35,6 +35,12 @@ BY_HAND: Final = (
 )
 
 
+PROVEN: Final = (
+    "Every pod has served this certificate well before, so the certificate is not the cause: undo what was changed in "
+    "the server since then."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class GoBack(Step):
     """Exchange the pair in the Secret, which fails in a pod, for the one before it, where that can serve."""
@@ -208,6 +214,8 @@ def what_was_rolled_back(context: Context, hold: Hold) -> str:
 def advice(context: Context) -> str:
     """Say what becomes of a certificate that fails in a pod, and is not rolled back by itself or not yet."""
     desired, secret = context.desired, context.snapshot.secret
+    if secret.hold is None and was_verified(context):
+        return PROVEN
     if desired.is_external:
         return (
             "mailtls does not write this Secret and rolls nothing back in it: have whoever writes it put the previous "
@@ -217,6 +225,6 @@ def advice(context: Context) -> str:
         return f"spec.rollout.onFailure is Hold, so nothing is rolled back by itself. {BY_HAND}"
     if context.rollout.no_way_back is not None:
         return context.rollout.no_way_back.message
-    if secret.hold is not None or was_verified(context):
+    if secret.hold is not None:
         return BY_HAND
     return "The previous certificate is brought back if the next attempt fails too."

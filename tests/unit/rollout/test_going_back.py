@@ -23,7 +23,7 @@ from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.kube.snapshot import Refused as RefusedCertificate
 from mailtls.probe.target import Depth, Endpoint
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.going_back import GoBack, failure_of, go_back, hold_after, is_verified
+from mailtls.rollout.going_back import GoBack, advice, failure_of, go_back, hold_after, is_verified
 
 LATER = timedelta(seconds=11)  # longer than a server settles
 TOLD = (pod("p-0", told=NEW), pod("p-1"))
@@ -140,6 +140,16 @@ def test_certificate_that_is_not_to_be_rolled_back_stays(changes: dict[str, Any]
     """Hold, another's Secret, one that was proven or chosen before, and where nothing is known or nothing to go to."""
     context = rolling(*REFUSED, **changes)
     assert go_back(replace(context, desired=replace(context.desired, **wanted)), NOW) is None
+
+
+@pytest.mark.parametrize("wanted", [{}, {"is_external": True}, {"rollout": Rollout(on_failure=OnFailure.HOLD)}])
+def test_proven_certificate_is_not_blamed_for_what_fails_later(wanted: dict[str, Any]) -> None:
+    """Nobody is advised to bring an older one back: something else was changed."""
+    context = rolling(*REFUSED, status=stored(NEW, verified=True))
+    said = advice(replace(context, desired=replace(context.desired, **wanted)))
+    assert "is not the cause" in said
+    assert "previous" not in said
+    assert "rollback" not in said
 
 
 def test_certificate_is_proven_by_every_pod_and_stays_so() -> None:

@@ -45,7 +45,7 @@ def resource_story(view: ResourceView, now: datetime, width: int | None = None) 
         _domains(view.status.domains, width),
         _history(view, width),
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -116,6 +116,23 @@ def mx_is_implicit(published: Published) -> Iterator[Finding]:
         )
 
 
+def reverse_dns_is_missing(published: Published) -> Iterator[Finding]:
+    """An address without a name that leads back to it (RFC 1912 section 2.1): who takes mail mostly sends some, too."""
+    for host in published.facts.mx:
+        asked = {address: each for address, each in host.reverse.items() if not each.names.failure}
+        bare = sorted(address for address, each in asked.items() if not each.confirmed)  # resolvers shuffle answers
+        names = sorted(name for address in bare for name in asked[address].names.values)
+        if bare:
+            has = f"has only {shorten(', '.join(names))}, which does not lead back," if names else "has no name"
+            yield Finding(
+                Reason.REVERSE_DNS_MISSING,
+                f"The address {shorten(', '.join(bare))} of {shorten(host.name)} {has} in the reverse DNS: if mail is "
+                "sent from it, have its provider set the PTR record to the name of the host.",
+                Severity.WARN,
+                subject=host.name,
+            )
+
+
 def _blocking(facts: DomainFacts) -> Iterator[Records[Mx] | Records[str] | Records[TlsaRecord]]:
     """Yield the lookups without which validating senders keep the mail (RFC 7672 section 2.1.1)."""
     yield facts.mx_records

@@ -56,6 +56,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     sender_policy.dmarc_records_are_many,
     sender_policy.dmarc_is_invalid,
     sender_policy.dkim_keys_are_bad,
+    mail_route.reverse_dns_is_missing,
 )
 
 

@@ -3,12 +3,15 @@
 dnspython parses MX, TLSA and CAA; only what the checks need of them is kept, as frozen values.
 """
 
+import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from mailtls.maildomain.facts import Mx, MxHost, TlsaRecord
+import dns.reversename
+
+from mailtls.maildomain.facts import Mx, MxHost, Reverse, TlsaRecord
 from mailtls.maildomain.name import address_of
 from mailtls.maildomain.records.caa import CaaRecord
 from mailtls.net.addresses import MOST_ADDRESSES, FindAddresses, Found
@@ -22,6 +25,8 @@ _MOST_TEXTS: Final = 200  # the apex of a large company holds dozens of validati
 _LONGEST_TEXT: Final = 8192
 _MOST_TLSA: Final = 50
 _MOST_CAA: Final = 50
+_MOST_NAMES: Final = 5  # of an address; more than one is unusual
+_MOST_REVERSED: Final = 20  # addresses of all hosts together
 _MOST_SERVERS: Final = 8  # of a zone; more stand behind few names
 
 
@@ -52,6 +57,13 @@ class Lookup:
     def address(self, host: str, kind: str) -> Records[str]:
         """Return the addresses of one family."""
         return self._resolver.ask(host, kind, _address, MOST_ADDRESSES)
+
+    def reverse(self, address: str) -> Reverse:
+        """Return the names of an address, and which of them have it for an address (RFC 8601 section 3)."""
+        pointer = dns.reversename.from_address(address).to_text(omit_final_dot=True)
+        names = self._resolver.ask(pointer, "PTR", _target, _MOST_NAMES)
+        kind = "AAAA" if ":" in address else "A"
+        return Reverse(names, tuple(name for name in names.values if address in self.address(name, kind).values))
 
     def tlsa(self, name: str) -> Records[TlsaRecord]:
         """Return the TLSA records of a name."""
@@ -169,7 +181,7 @@ class MailHosts:
         is_bare = not records.values and not records.failure
         hosts = self._all(self._host, [Mx(0, domain)] if is_bare else list(named.values()))
         takes_mail = not is_bare or any(host.addresses for host in hosts)
-        complete = self._with_tlsa(hosts, ports) if takes_mail else ()
+        complete = self._with_reverse(self._with_tlsa(hosts, ports)) if takes_mail else ()
         return HostsFound(records, complete, has_null_mx, is_bare and takes_mail)
 
     def _host(self, mx: Mx) -> MxHost:
@@ -184,6 +196,15 @@ class MailHosts:
         ports_of_hosts = [(host, port) for host in hosts if host.addresses for port in dict.fromkeys(ports)]
         services = self._compared(self._all(self._service, ports_of_hosts))
         return tuple(_with(host, [each for each in services if each.host == host.name]) for host in hosts)
+
+    def _with_reverse(self, hosts: tuple[MxHost, ...]) -> tuple[MxHost, ...]:
+        """Look the addresses up that others can see; inside a network, hosts have addresses that no receiver meets."""
+        public = [each for host in hosts for each in host.addresses if ipaddress.ip_address(each).is_global]
+        known = list(dict.fromkeys(public))[:_MOST_REVERSED]
+        found = dict(zip(known, self._all(self._lookup.reverse, known), strict=True))
+        return tuple(
+            replace(host, reverse={each: found[each] for each in host.addresses if each in found}) for host in hosts
+        )
 
     def _service(self, port_of_host: tuple[MxHost, int]) -> _Service:
         """Look up the end of an alias first, then the name itself (RFC 7672 section 2.2.2)."""

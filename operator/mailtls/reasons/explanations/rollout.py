@@ -101,8 +101,9 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
     Reason.CANARY_FAILED: Explanation(
         "A pod that was reloaded does not serve the new certificate, or clients refuse it there, so the other pods "
         "were not touched. The message says why the previous certificate was not brought back by itself.",
-        "Read status.endpoints for that pod; the others still serve the old certificate. "
-        "`kubectl mailtls rollback NAME` brings the previous one back.",
+        "Read status.endpoints for that pod; the other pods are as they were. Where the pods have served this "
+        "certificate before, undo what was changed in the server. Otherwise `kubectl mailtls rollback NAME` brings the "
+        "previous one back.",
     ),
     Reason.FORBIDDEN: Explanation(
         "The Kubernetes API refused the operator something that it needs, by RBAC or an admission policy.",

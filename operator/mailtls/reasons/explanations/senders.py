@@ -93,4 +93,12 @@ SENDERS: Mapping[Reason, Explanation] = {
         symptom=_SPAM,
         rfc="RFC 8301 section 3.2",
     ),
+    Reason.REVERSE_DNS_MISSING: Explanation(
+        "An address of a mail host has no name in the reverse DNS (PTR), or one that does not lead back to the "
+        "address. Receivers distrust mail that comes from such an address.",
+        "Have the provider of the address set its PTR record to the name of the mail host, and let that name have the "
+        "address. No action is needed where the host only receives mail.",
+        symptom=_SPAM,
+        rfc="RFC 1912 section 2.1, RFC 8601 section 3",
+    ),
 }

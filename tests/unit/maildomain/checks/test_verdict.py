@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from builders.domains import AUTHORITY, DOMAIN, NO_STARTTLS, ders, facts, host, nothing, seen, texts, with_policy
 from mailservers.certificates import HOST, Wanted
 from mailtls.maildomain.checks.verdict import describe_domain, judge_domain
-from mailtls.maildomain.facts import DomainFacts, Mx, ServedTls, SpfFacts, StsFault, StsFetch
+from mailtls.maildomain.facts import DomainFacts, Mx, Reverse, ServedTls, SpfFacts, StsFault, StsFetch
 from mailtls.net.answer import Records
 from mailtls.probe.facts import Fault, Phase, Stop
 from mailtls.reasons.explanations.domain import DOMAIN as EXPLAINED
@@ -254,6 +254,24 @@ def test_dkim_key_in_testing_mode_warns(flags: str, found: dict[Reason, Severity
     """RFC 6376 section 3.6.1: t=y asks receivers to treat signed mail as unsigned; t=s is about subdomains."""
     record = f"v=DKIM1; k=ed25519; {flags}; p={base64.b64encode(b'k' * 32).decode()}"
     assert judged(facts(host(), dkim={"a": texts(f"a._domainkey.{DOMAIN}", record)})) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "confirmed", "failure", "found"),
+    [
+        (("mx1.example.com",), ("mx1.example.com",), "", {}),
+        (("host7.provider.example",), ("host7.provider.example",), "", {}),
+        ((), (), "", {Reason.REVERSE_DNS_MISSING: WARN}),
+        (("host7.provider.example",), (), "", {Reason.REVERSE_DNS_MISSING: WARN}),
+        ((), (), "SERVFAIL", {}),
+    ],
+)
+def test_address_needs_a_name_that_leads_back(
+    names: tuple[str, ...], confirmed: tuple[str, ...], failure: str, found: dict[Reason, Severity]
+) -> None:
+    """Whichever name that is; where the DNS does not answer, nothing is known."""
+    answer = Records("1.2.0.192.in-addr.arpa", "PTR", names, failure=failure)
+    assert judged(facts(host(reverse={"192.0.2.1": Reverse(answer, confirmed)}))) == found
 
 
 def test_failing_findings_come_first() -> None:
