@@ -26,6 +26,19 @@ class EndpointLine:
     message: str = ""
     tls_version: str = ""
     not_after: datetime | None = None
+    sha256: str = ""
+    cipher: str = ""
+    checked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateLine:
+    """What `status.certificate` says of the stored certificate beside its end; empty where it says nothing."""
+
+    serial_number: str = ""
+    issuer: str = ""
+    sha256: str = ""
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +46,7 @@ class ResourceView:
     """One resource; `handled` is the last value of each annotation that the operator has handled."""
 
     key: Key
-    host: str = ""
+    names: tuple[str, ...] = ()
     created_at: datetime | None = None
     generation: int = 0
     is_suspended: bool = False
@@ -44,8 +57,15 @@ class ResourceView:
     served_count: ServedCount | None = None
     expires_at: datetime | None = None
     renews_at: datetime | None = None
+    certificate: CertificateLine | None = None
+    secret_name: str = ""
     endpoints: tuple[EndpointLine, ...] = ()
     handled: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """The name that clients dial: the first."""
+        return self.names[0] if self.names else ""
 
     @property
     def is_ready(self) -> bool:

@@ -17,6 +17,7 @@ from mailtls.cli import probe, rollout
 from mailtls.cli.check_installation import check_installation
 from mailtls.cli.errors import unusable
 from mailtls.cli.init_command import init
+from mailtls.cli.page import page
 
 _MOST_SUGGESTIONS: Final = 3
 _LIKENESS: Final = 0.5
@@ -136,6 +137,7 @@ app.command(epilog=EPILOG)(explain)
 app.command(epilog=EPILOG)(init)
 app.command(epilog=EPILOG)(preflight.preflight)
 app.command(epilog=EPILOG)(status.status)
+app.command(epilog=EPILOG)(page)
 app.command("renew", epilog=EPILOG)(requests.renew)
 app.command("rollback", epilog=EPILOG)(requests.rollback)
 app.command("probe-now", epilog=EPILOG)(requests.probe_now)

@@ -95,8 +95,8 @@ def show_one(place: Connected, name: str) -> ExitCode:
 
 
 def _show_json(place: Connected, name: str | None, *, everywhere: bool) -> ExitCode:
+    from mailtls.api.resource_json import resources_json
     from mailtls.api.spec import Key
-    from mailtls.cli.output.resources import resources_json
     from mailtls.kube.resource_views import find, find_all
 
     views = find_all(place.cluster, None if everywhere else place.namespace) if name is None else ()

@@ -1,18 +1,15 @@
 """The operator's own HTTP server: /metrics for Prometheus, /healthz and /readyz for the kubelet."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
+from functools import partial
 
 from aiohttp import web
 
-from mailtls.net.http_server import BACKLOG, Bounds, GuardedServer, closing, last_answer, listen
+from mailtls.net.http_server import Bounds, closing, last_answer, listen
+from mailtls.net.server_thread import ServerThread
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STOP_TIMEOUT = 1.0  # seconds
 Check = Callable[[], str | None]
 
 
@@ -27,48 +24,12 @@ class Checks:
     ready: Check
 
 
-class HealthServer:
-    """Serves in a thread of its own, so that it answers whatever the others do, and within bounds.
-
-    A connection answers one request and ends, and none lives longer than ten seconds.
-    """
+class HealthServer(ServerThread):
+    """Serves in a thread of its own, so that it answers whatever the others do, and within bounds."""
 
     def __init__(self, port: int, checks: Checks, metrics: Callable[[], bytes], bounds: Bounds | None = None) -> None:
-        self._port, self._checks, self._metrics, self._bounds = port, checks, metrics, bounds or Bounds()
-        self._loop = asyncio.new_event_loop()
-        self._stopping: asyncio.Event | None = None
-        self._bound: Future[int] = Future()
-        self._thread = Thread(target=self._run, name="health", daemon=True)
-
-    def start(self) -> int:
-        """Listen, and return the port (a free one when 0 was asked for); raises OSError when it is taken."""
-        self._thread.start()
-        return self._bound.result()
-
-    def stop(self) -> None:
-        """Close the server."""
-        if self._thread.is_alive() and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(2 * STOP_TIMEOUT)
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        except OSError as problem:
-            self._bound.set_exception(problem)
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        self._stopping = asyncio.Event()
-        listening, guarded = listen(self._port), GuardedServer(self._answer, self._bounds)
-        server = await asyncio.get_running_loop().create_server(guarded, sock=listening, backlog=BACKLOG)
-        self._bound.set_result(listening.getsockname()[1])
-        await self._stopping.wait()
-        server.close()
-        guarded.abort()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(guarded.shutdown(timeout=0), STOP_TIMEOUT)
+        super().__init__("health", self._answer, partial(listen, port), bounds)
+        self._checks, self._metrics = checks, metrics
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in {"GET", "HEAD"}:

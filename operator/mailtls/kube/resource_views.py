@@ -8,7 +8,7 @@ from typing import Any
 from mailtls.api.reading.document import Json, Node
 from mailtls.api.reading.rollout import is_paused
 from mailtls.api.resource import Request, annotations_of, resource_path, resources_path
-from mailtls.api.resource_view import EndpointLine, ResourceView
+from mailtls.api.resource_view import CertificateLine, EndpointLine, ResourceView
 from mailtls.api.spec import Key
 from mailtls.api.status import ServedCount
 from mailtls.api.status_json import read
@@ -36,7 +36,7 @@ def view(resource: Json) -> ResourceView:
     names = spec.get("dnsNames")
     return ResourceView(
         key=Key(metadata["namespace"], metadata["name"]),
-        host=str(names[0]) if isinstance(names, list) and names else "",
+        names=tuple(map(str, names)) if isinstance(names, list) else (),
         created_at=_time(metadata.get("creationTimestamp")),
         generation=int(metadata.get("generation", 0)),
         is_suspended=spec.get("suspend") is True,
@@ -47,6 +47,8 @@ def view(resource: Json) -> ResourceView:
         served_count=_served_count(status),
         expires_at=_time(certificate.get("notAfter")),
         renews_at=_time(certificate.get("renewalTime")),
+        certificate=_certificate(certificate),
+        secret_name=_text(spec.get("secretName")),
         endpoints=tuple(_endpoints(status.get("endpoints"))),
         handled={each: value for each in Request if isinstance(value := status.get(each.last_handled), str)},
     )
@@ -64,7 +66,15 @@ def _endpoints(items: Any) -> Iterator[EndpointLine]:
                 message=_text(item.get("message")),
                 tls_version=_text(item.get("tlsVersion")),
                 not_after=_time(item.get("servedNotAfter")),
+                sha256=_text(item.get("servedFingerprintSHA256")),
+                cipher=_text(item.get("cipher")),
+                checked_at=_time(item.get("checkedAt")),
             )
+
+
+def _certificate(item: Json) -> CertificateLine | None:
+    serial, issuer, sha256 = (_text(item.get(name)) for name in ("serialNumber", "issuer", "fingerprintSHA256"))
+    return CertificateLine(serial, issuer, sha256, _time(item.get("notBefore"))) if item else None
 
 
 def _server(item: Json) -> str:

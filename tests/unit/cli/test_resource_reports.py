@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from builders.resources import CHAPTERS, PORT, resource
 from mailtls.api.resource import Request
+from mailtls.api.resource_json import resources_json
 from mailtls.api.resource_view import progress
 from mailtls.api.status import ConditionType, Truth
-from mailtls.cli.output.resources import age, resource_story, resource_table, resources_json
+from mailtls.cli.output.resources import age, resource_story, resource_table
 from mailtls.kube.resource_views import view
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)

@@ -1,17 +1,16 @@
 """What `mailtls status` and `mailtls rollout` print: a table of all resources, one with its whole story, or JSON."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from textwrap import wrap
-from typing import Any, Final
+from typing import Final
 
 from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.cli.output.words import safe
 from mailtls.reasons.reason import Reason, Severity
 from mailtls.rollout.permission import SHORTEST_APPROVAL
-from mailtls.times import format_minute, format_rfc3339
+from mailtls.times import format_minute
 
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
@@ -157,81 +156,6 @@ def _line(text: str, width: int | None) -> list[str]:
 def _paragraph(text: str, width: int | None) -> list[str]:
     indent, room = "    ", max(_NARROWEST, min(_WIDTH, width or _WIDTH))
     return wrap(safe(text), room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-
-
-def resources_json(views: Iterable[ResourceView]) -> str:
-    """Write `{"resources": [...]}`; what is not known is null, times are RFC 3339 in UTC."""
-    return json.dumps({"resources": [_resource(view) for view in views]}, indent=2) + "\n"
-
-
-def _resource(view: ResourceView) -> dict[str, Any]:
-    ready, obstacle, attempts = view.status.condition(ConditionType.READY), view.obstacle, view.status.attempts
-    return {
-        "namespace": view.key.namespace,
-        "name": view.key.name,
-        "host": view.host or None,
-        "ready": view.is_ready,
-        "reason": str(ready.reason) if ready else None,
-        "suspended": view.is_suspended,
-        "obstacle": None if view.is_ready or obstacle is None else _condition(obstacle),
-        "createdAt": _time(view.created_at),
-        "expiresAt": _time(view.expires_at),
-        "renewsAt": _time(view.renews_at),
-        "served": view.served or None,
-        "endpointsServed": view.served_count.served if view.served_count else None,
-        "endpointsTotal": view.served_count.total if view.served_count else None,
-        "conditions": [_condition(each) for each in view.status.conditions],
-        "endpoints": [_endpoint(each) for each in view.endpoints],
-        "domains": [_domain(each) for each in view.status.domains],
-        "attempts": attempts
-        and {
-            "failed": attempts.failed,
-            "reason": str(attempts.reason),
-            "message": attempts.message,
-            "nextAttemptAt": _time(attempts.next_attempt_at),
-        },
-        "history": [
-            {"at": _time(each.at), "event": str(each.event), "message": each.message} for each in view.status.history
-        ],
-    }
-
-
-def _condition(condition: Condition) -> dict[str, Any]:
-    return {
-        "type": str(condition.type),
-        "status": str(condition.status),
-        "reason": str(condition.reason),
-        "message": condition.message,
-        "since": _time(condition.transitioned_at),
-    }
-
-
-def _endpoint(endpoint: EndpointLine) -> dict[str, Any]:
-    return {
-        "server": endpoint.server,
-        "address": endpoint.address or None,
-        "port": endpoint.port,
-        "result": endpoint.result or None,
-        "reason": endpoint.reason or None,
-        "message": endpoint.message or None,
-        "tlsVersion": endpoint.tls_version or None,
-        "servesUntil": _time(endpoint.not_after),
-    }
-
-
-def _domain(report: DomainReport) -> dict[str, Any]:
-    return {
-        "name": report.name,
-        "checkedAt": _time(report.checked_at),
-        "findings": [
-            {"severity": str(each.severity), "reason": str(each.reason), "message": each.message}
-            for each in report.findings
-        ],
-    }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return format_rfc3339(moment) if moment else None
 
 
 _ROLLOUT_COLUMNS: Final = ("WORKLOAD", "PODS", "PROVEN", "IN FLIGHT", "WAITING")
