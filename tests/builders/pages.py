@@ -1,12 +1,15 @@
 """Mail servers as the status page shows them: a few with every kind of trouble, or thousands."""
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from builders.resources import resource
+from mailtls.api.reading.document import Json
 from mailtls.api.resource_view import ResourceView
 from mailtls.kube.resource_views import view
-from mailtls.times import format_rfc3339
+from mailtls.times import format_rfc3339, parse_rfc3339
 
 NOW: Final = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 HOSTILE: Final = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e&amp;\x00"
@@ -71,14 +74,14 @@ _PAST: Final = [
 ]
 
 
-def named(made: dict[str, Any], name: str, namespace: str = "mail", *hosts: str) -> ResourceView:
-    """A view of the resource under another name."""
+def named(made: Json, name: str, namespace: str = "mail", *hosts: str) -> Json:
+    """The resource under another name."""
     made["metadata"] |= {"name": name, "namespace": namespace}
     made["spec"] |= {"dnsNames": list(hosts) or [f"{name}.example.com"], "secretName": f"{name}-tls"}
-    return view(made)
+    return made
 
 
-def troubled() -> ResourceView:
+def troubled_as_json() -> Json:
     """Three pods with four ports, one of which serves an old certificate."""
     ports = [_port(f"postfix-{pod}", port) for pod in range(3) for port in (25, 465, 587, 993)]
     ports[5] |= _STALE
@@ -92,7 +95,7 @@ def troubled() -> ResourceView:
     return named(made, "mx1", "mail", "mx1.example.com", "mail.example.com", "smtp.example.com")
 
 
-def refused() -> ResourceView:
+def refused_as_json() -> Json:
     """No certificate at all: the CA could not validate a name."""
     attempts = {
         "failed": 3,
@@ -105,7 +108,7 @@ def refused() -> ResourceView:
     return named(made, "relay", "team-a", "relay.team-a.example")
 
 
-def few() -> tuple[ResourceView, ...]:
+def few_as_json() -> list[Json]:
     """One of each kind."""
     well, late, short, fresh = (resource() for _ in range(4))
     well["status"]["certificate"] = _certificate(84)
@@ -115,19 +118,18 @@ def few() -> tuple[ResourceView, ...]:
     paused = resource()
     paused["spec"]["suspend"] = True
     paused["status"]["certificate"] = _certificate(-3)
-    found = (
-        troubled(),
-        refused(),
+    return [
+        troubled_as_json(),
+        refused_as_json(),
         named(well, "mx2"),
         named(late, "imap", "mail", "imap.a-department-with-quite-a-long-name.example.com"),
         named(short, "submission", "team-b"),
         named(fresh, "new", "team-b"),
         named(paused, "archive", "team-b"),
-    )
-    return tuple(sorted(found, key=lambda each: each.key))
+    ]
 
 
-def hostile() -> ResourceView:
+def hostile_as_json() -> Json:
     """One whose every text is an attack on the page."""
     bad = {"reason": "ServingOldCertificate", "message": HOSTILE}
     port = _port("postfix-0", 25, result="Fail", **bad, tlsVersion=HOSTILE, cipher=HOSTILE, address=HOSTILE)
@@ -141,15 +143,48 @@ def hostile() -> ResourceView:
     return named(made, "evil", "tenant", HOSTILE)
 
 
-def many(number: int) -> tuple[ResourceView, ...]:
-    """So many, of all kinds, each with twelve ports."""
-    base = (troubled, refused)
+def many_as_json(number: int) -> list[Json]:
+    """So many, one in forty in trouble, each with twelve ports."""
     made = []
     for index in range(number):
         whole = resource("Verified" if index % 40 == 0 else "", "ServingOldCertificate")
         whole["status"]["certificate"] = _certificate(index % 89 + 1)
-        whole["status"]["endpoints"] = [
-            _port(f"postfix-{pod}", port) for pod in range(3) for port in (25, 465, 587, 993)
-        ]
+        ports = [_port(f"postfix-{pod}", port) for pod in range(3) for port in (25, 465, 587, 993)]
+        whole["status"]["endpoints"] = ports
         made.append(named(whole, f"mx-{index:05}", f"team-{index % 50:02}"))
-    return tuple(sorted([*made[: number - len(base)], *(each() for each in base)], key=lambda each: each.key))
+    return made
+
+
+def moved(part: Any, by: timedelta) -> Any:
+    """The same resources as if it were so much later, for a program whose clock is the real one."""
+    if isinstance(part, dict):
+        return {name: moved(each, by) for name, each in part.items()}
+    if isinstance(part, list):
+        return [moved(each, by) for each in part]
+    is_time = isinstance(part, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", part)
+    return format_rfc3339(parse_rfc3339(part) + by) if is_time else part
+
+
+def views(resources: Iterable[Json]) -> tuple[ResourceView, ...]:
+    """These resources as they are shown, by namespace and name."""
+    return tuple(sorted(map(view, resources), key=lambda each: each.key))
+
+
+def troubled() -> ResourceView:
+    """A server of which one port serves an old certificate."""
+    return view(troubled_as_json())
+
+
+def few() -> tuple[ResourceView, ...]:
+    """One of each kind."""
+    return views(few_as_json())
+
+
+def hostile() -> ResourceView:
+    """One whose every text is an attack on the page."""
+    return view(hostile_as_json())
+
+
+def many(number: int) -> tuple[ResourceView, ...]:
+    """So many, of all kinds."""
+    return views(many_as_json(number))

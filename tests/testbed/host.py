@@ -44,6 +44,8 @@ _OF_TESTS = {
     "dovecot": "dovecot-core",
     "certbot": "certbot",
     "curl": "curl",
+    "chromium": "chromium",
+    "w3m": "w3m",
 }
 _FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",

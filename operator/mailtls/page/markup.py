@@ -11,7 +11,7 @@ from typing import Final
 from mailtls.reasons.quoting import printable, shorten
 
 LONGEST_TEXT: Final = 2000  # characters of one text; a status that is longer was not written by the operator
-_EMPTY: Final = frozenset({"input", "link", "meta", "rect", "wbr"})
+_EMPTY: Final = frozenset({"input", "link", "meta", "wbr"})
 
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
