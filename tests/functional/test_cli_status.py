@@ -6,28 +6,17 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builders.resources import PORT, resource
+from functional.cli import ApiServer, Reply, api_server
 
 COLUMNS = 60
 LONG_WORDS = "The name server ns1.a-rather-long-provider-name.example.net never had the record " * 3
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{{name: it, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
-users: [{{name: me, user: {{}}}}]
-contexts: [{{name: here, context: {{cluster: it, user: me, namespace: mail}}}}]
-current-context: here
-"""
 
 
 def wide_resource() -> dict[str, Any]:
@@ -40,46 +29,24 @@ def wide_resource() -> dict[str, Any]:
     return made
 
 
-class ApiServer(BaseHTTPRequestHandler):
-    """Knows one resource, by itself and in a list."""
-
-    def do_GET(self) -> None:
-        """Answer."""
-        one = wide_resource()
-        is_one = one["metadata"]["name"] in self.path
-        body = json.dumps(one if is_one else {"metadata": {}, "items": [one]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A way to that server."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        file = tmp_path_factory.mktemp("status") / "kubeconfig"
-        file.write_text(KUBECONFIG.format(port=server.server_port))
-        yield file
-        server.shutdown()
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """An API server that knows one resource, by itself and in a list."""
+    one = wide_resource()
+
+    def reply(path: str) -> Reply:
+        return 200, one if one["metadata"]["name"] in path else {"metadata": {}, "items": [one]}
+
+    with api_server(tmp_path_factory.mktemp("status"), reply) as found:
+        yield found
 
 
-def command(kubeconfig: Path, *arguments: str) -> list[str]:
-    """What a person types."""
-    return [sys.executable, "-m", "mailtls", "status", *arguments, "--kubeconfig", str(kubeconfig)]
-
-
-def on_a_terminal(kubeconfig: Path, *arguments: str) -> list[str]:
+def on_a_terminal(api: ApiServer, *arguments: str) -> list[str]:
     """The lines that a terminal of so many columns shows."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    with subprocess.Popen(command(kubeconfig, *arguments), stdout=theirs, env=environment) as program:
+    with subprocess.Popen(api.command("status", *arguments), stdout=theirs, env=environment) as program:
         os.close(theirs)
         shown = b""
         try:
@@ -93,18 +60,18 @@ def on_a_terminal(kubeconfig: Path, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["", "the-mail-server-of-the-whole-department"])
-def test_status_fits_the_terminal(name: str, kubeconfig: Path) -> None:
+def test_status_fits_the_terminal(name: str, api: ApiServer) -> None:
     """The list and the story alike."""
-    lines = on_a_terminal(kubeconfig, *filter(None, [name]))
+    lines = on_a_terminal(api, *filter(None, [name]))
     assert lines[0].startswith("NAME")
     assert max(map(len, lines)) <= COLUMNS
 
 
-def test_pipe_gets_whole_lines_and_programs_get_json(kubeconfig: Path) -> None:
+def test_pipe_gets_whole_lines_and_programs_get_json(api: ApiServer) -> None:
     """Nothing is cut where no terminal is."""
-    listed = subprocess.run(command(kubeconfig), capture_output=True, text=True, check=False)
+    listed = api.run("status")
     assert "incoming.mail.department.example.com" in listed.stdout
-    told = subprocess.run(command(kubeconfig, "--json"), capture_output=True, text=True, check=False)
+    told = api.run("status", "--json")
     read = json.loads(told.stdout)
     assert told.returncode == 1
     assert [each["host"] for each in read["resources"]] == ["incoming.mail.department.example.com"]

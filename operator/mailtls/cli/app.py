@@ -14,6 +14,7 @@ from mailtls.cli import cluster as requests
 from mailtls.cli import cluster as status
 from mailtls.cli import preflight_command as preflight
 from mailtls.cli import probe, rollout
+from mailtls.cli.bundle_command import bundle
 from mailtls.cli.check_installation import check_installation
 from mailtls.cli.errors import unusable
 from mailtls.cli.init_command import init
@@ -142,6 +143,7 @@ app.command("renew", epilog=EPILOG)(requests.renew)
 app.command("rollback", epilog=EPILOG)(requests.rollback)
 app.command("probe-now", epilog=EPILOG)(requests.probe_now)
 app.add_typer(rollout.commands, name="rollout", epilog=EPILOG)
+app.command(epilog=EPILOG)(bundle)
 app.command(epilog=EPILOG)(run)
 app.command(epilog=EPILOG)(uninstall)
 app.command(epilog=EPILOG)(check_installation)

@@ -30,6 +30,7 @@ from mailtls.kube.connection import (
     configure,
     parsed_object,
     passes,
+    read_bounded,
     retry_after_seconds,
     tls_context,
 )
@@ -85,6 +86,31 @@ class KubernetesCluster:
                 if error.status != GONE or attempt == LIST_ATTEMPTS:
                     raise
         raise AssertionError("the loop above returns or raises")
+
+    def text(self, path: str, *, most: int) -> tuple[str, bool]:
+        """GET what is no JSON (a log, a page of a pod behind the proxy of the API server), and tell whether it was cut.
+
+        No more than `most` bytes are read. Raises what `get` raises, 404 included.
+        """
+        route = self._route_of(self._client)
+        try:
+            limits = Timeout(connect=bounded(self._patience.connect), read=bounded(self._patience.read))
+            headers = {**route.headers, "Accept": "*/*"}
+            response = route.pool.urlopen(
+                "GET", f"{route.prefix}{path}", headers=headers, timeout=limits, retries=False, preload_content=False
+            )
+            try:
+                data, is_cut = read_bounded(response, most)
+            finally:
+                response.close()
+        except TimeoutError:
+            raise Unreachable("It was not read to its end: the deadline has passed.") from None
+        except HTTPError as broken:
+            raise Unreachable(f"No answer from the API server: {broken}") from broken
+        failure = Answer(response.status, data, None).failure()
+        if failure is not None:
+            raise failure
+        return data.decode("utf-8", "replace"), is_cut
 
     def create(self, path: str, body: Json) -> Json:
         """POST; raises `Conflict` when it exists."""

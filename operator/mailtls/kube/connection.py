@@ -16,11 +16,13 @@ from mailtls import __version__
 from mailtls.api.reading.document import Json
 from mailtls.kube.interface import ApiError, Conflict, Unreachable
 from mailtls.net.backoff import API_REQUEST, Backoff
+from mailtls.net.effects import bounded
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 CONNECTIONS = 64  # more than threads ever use, so that no connection is thrown away
 PROOF_SECONDS: Final = 10.0  # how long the header that proves who we are is kept: making it costs as much as a request
 UNAUTHORIZED: Final = 401
+_CHUNK: Final = 64 * 1024
 CONFLICT: Final = 409
 TOO_MANY_REQUESTS: Final = 429
 BUDGET: Final = "DisruptionBudget"  # the cause of a 429 by which an eviction is refused
@@ -192,3 +194,15 @@ def parsed_object(data: bytes) -> Json:
 def retry_after_seconds(text: str | None) -> float | None:
     """Read a Retry-After; the API server writes seconds, a date (RFC 9110 section 10.2.3) is left to our own pauses."""
     return float(text) if text is not None and text.isdigit() else None
+
+
+def read_bounded(response: Any, most: int) -> tuple[bytes, bool]:
+    """Read a body, and no more of it than `most` bytes or the deadline allows; tells whether it was cut.
+
+    Raises TimeoutError where the deadline passes.
+    """
+    data = b""
+    while len(data) <= most and (chunk := response.read1(_CHUNK)):
+        data += chunk
+        bounded(1.0)
+    return data[:most], len(data) > most

@@ -126,7 +126,7 @@ def _is_granted(cluster: Cluster, kind: str, spec: Json) -> bool:
 
 
 _OF_FILES: Final = "_FILE"
-_LABELS: Final = "app.kubernetes.io/name=mailtls,app.kubernetes.io/component=operator"
+LABELS: Final = "app.kubernetes.io/name=mailtls,app.kubernetes.io/component=operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Installation:
 def find_installation(cluster: Cluster, namespace: str | None = None) -> Installation | None:
     """Look for the operator's Deployment, in one namespace or in all; raises what the `Cluster` raises."""
     where = f"/namespaces/{namespace}" if namespace else ""
-    found = cluster.list(f"/apis/apps/v1{where}/deployments", label_selector=_LABELS)
+    found = cluster.list(f"/apis/apps/v1{where}/deployments", label_selector=LABELS)
     return _installation(found[0]) if found else None
 
 
