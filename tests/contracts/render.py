@@ -39,6 +39,8 @@ REASONS_HEAD = """\
 # Reasons
 
 Conditions, events, metric labels and `status.endpoints` share these words. Each has its cause and something to try.
+While a resource is not Ready, its recovery decides whether it has the condition `Reconciling` (automatic) or `Stalled`
+(a person has to act). Three orders in a row that fail for one reason make it Stalled, too, except for `RateLimited`.
 This page is made from `operator/mailtls/reasons/explanations/`; do not edit it.
 """
 
@@ -96,6 +98,7 @@ def reasons() -> str:
 def entry(reason: Any, told: Any) -> str:
     """Return what docs/reference/reasons.md says of one reason; what nobody has written is left out."""
     from mailtls.reasons.advice import settings_for  # noqa: PLC0415 - a script finds the package first
+    from mailtls.reasons.recovery import RECOVERIES  # noqa: PLC0415
     from mailtls.reasons.software import product_name  # noqa: PLC0415
 
     by_server = [f"**{product_name(software)}:** {how}" for software, how in settings_for(reason).items()]
@@ -106,6 +109,7 @@ def entry(reason: Any, told: Any) -> str:
         f"**What users see:** {told.symptom}" if told.symptom else "",
         f"**At ports for mail programs:** {told.mailbox_symptom}" if told.mailbox_symptom else "",
         f"**What to do:** {told.fix}",
+        f"**Recovery:** {RECOVERIES[reason]}",
         *by_server,
         f"*{'; '.join(seen_in)}*" if seen_in else "",
     ]

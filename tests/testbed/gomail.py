@@ -1,4 +1,4 @@
-"""The mail servers that are no Debian packages, built once by the content of their Go module."""
+"""Programs in Go, each built once by the content of its module: the mail servers that are no Debian packages."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ _PACKAGES = ("github.com/foxcpp/maddy/cmd/maddy", "github.com/mjl-/mox")
 
 def ensure() -> Path:
     """The folder with maddy and mox, which run in any tree; built first if they are not."""
-    folder = cache_folder() / "gomail"
+    saying = "Go: building maddy and mox (once; about a minute on two cores)"
+    return built(_MODULE, saying, "-ldflags=-s -w", *_PACKAGES, CGO_ENABLED="0")
+
+
+def built(module: Path, saying: str, *arguments: str, **environment: str) -> Path:
+    """The folder with programs of a Go module, by its content; they are built first if they are not, as it is said."""
+    folder = cache_folder() / module.name
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / content_hash(_MODULE)
+    target = folder / content_hash(module)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            with step("Go: building maddy and mox (once; about a minute on two cores)"):
-                _build(target)
+            with step(saying):
+                _build(module, target, arguments, environment)
     return target
 
 
-def _build(target: Path) -> None:
+def _build(module: Path, target: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
     """Build beside the target and rename: there is never half of it."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as name:
         made = Path(name) / "bin"
         made.mkdir()
-        go_build(_MODULE, "-ldflags=-s -w", f"-o={made}/", *_PACKAGES, CGO_ENABLED="0")
+        go_build(module, f"-o={made}/", *arguments, **environment)
         made.rename(target)

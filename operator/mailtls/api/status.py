@@ -9,12 +9,14 @@ from typing import Final, Self
 from mailtls.pki.certificate import Certificate
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.recovery import RECOVERIES, Recovery
 
 
 class ConditionType(StrEnum):
     """Conditions in the order of their stages; all up to Ready are present after the first reconcile.
 
-    Ready sums up those before it. DomainHealthy is about the DNS, and present where `spec.domains` names any.
+    Ready sums up those before it. One of Reconciling and Stalled is present while it is not True, as kstatus wants
+    them; neither ever says False. DomainHealthy is about the DNS, and present where `spec.domains` names any.
     """
 
     ISSUED = "Issued"
@@ -22,7 +24,13 @@ class ConditionType(StrEnum):
     ROLLED_OUT = "RolledOut"
     VERIFIED = "Verified"
     READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
     DOMAIN_HEALTHY = "DomainHealthy"
+
+
+OUTLOOK: Final = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+"""What becomes of a Ready that is not True; they say the same as it in other respects."""
 
 
 class Truth(StrEnum):
@@ -214,12 +222,21 @@ SUSPENDED: Final = "Suspended: nothing is renewed or checked until spec.suspend 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a condition says, before it is compared with what it said before."""
+    """What a condition says, before it is compared with what it said before.
+
+    `recovery` is what it takes to get out of it, where that is not what it mostly takes to get out of its reason.
+    """
 
     status: Truth
     reason: Reason
     message: str
     warnings: tuple[Finding, ...] = ()
+    recovery: Recovery | None = None
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether nothing comes of waiting."""
+        return (self.recovery or RECOVERIES[self.reason]) is Recovery.MANUAL
 
     @classmethod
     def true(cls, reason: Reason, message: str, warnings: Iterable[Finding] = ()) -> Self:
@@ -227,9 +244,9 @@ class Verdict:
         return cls(Truth.TRUE, reason, message, tuple(warnings))
 
     @classmethod
-    def false(cls, finding: Finding) -> Self:
+    def false(cls, finding: Finding, recovery: Recovery | None = None) -> Self:
         """Say what is wrong."""
-        return cls(Truth.FALSE, finding.reason, finding.message)
+        return cls(Truth.FALSE, finding.reason, finding.message, recovery=recovery)
 
     @classmethod
     def pending(cls, message: str) -> Self:

@@ -4,11 +4,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from mailtls.api.status import SUSPENDED, Condition, ConditionType, Status, Truth, Verdict
+from mailtls.api.status import OUTLOOK, SUSPENDED, Condition, ConditionType, Status, Truth, Verdict
 from mailtls.context import Context
 from mailtls.domains.policy import domain_healthy
 from mailtls.issuance.conditions import issued, stored
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.recovery import Recovery
 from mailtls.rollout.conditions import rolled_out
 from mailtls.rollout.permission import ON_PURPOSE
 from mailtls.rollout.policy import shared
@@ -59,12 +60,13 @@ def interruption(finding: Finding, before: Status, generation: int, now: datetim
     """All conditions after a reconcile that was cut short: Ready says why, the others stay as they were."""
     ready, unknown = Verdict.false(finding), Verdict.pending("No reconcile has come to its end yet.")
     kept = (before.condition(kind) or _condition(kind, unknown, before, generation, now) for kind in _kinds(before))
-    return _in_order(*kept, _condition(ConditionType.READY, ready, before, generation, now))
+    summary = _with_outlook(ready)
+    return _in_order(*kept, *(_condition(kind, said, before, generation, now) for kind, said in summary.items()))
 
 
 def _kinds(before: Status) -> list[ConditionType]:
     """All conditions that Ready sums up, and of the others those that were there before."""
-    others = (kind for kind in ConditionType if kind is not ConditionType.READY)
+    others = (kind for kind in ConditionType if kind is not ConditionType.READY and kind not in OUTLOOK)
     return [kind for kind in others if kind not in BESIDE or before.condition(kind)]
 
 
@@ -75,16 +77,26 @@ def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool) -> Verdic
     if suspended:
         return Verdict(Truth.FALSE if unmet else Truth.TRUE, Reason.SUSPENDED, SUSPENDED)
     if unmet is not None:
-        return Verdict(Truth.FALSE, unmet.reason, unmet.message)
+        is_stalled = any(said.needs_person for said in gating[: gating.index(unmet) + 1])
+        recovery = Recovery.MANUAL if is_stalled else Recovery.AUTOMATIC
+        return Verdict(Truth.FALSE, unmet.reason, unmet.message, recovery=recovery)
     if waiting is not None:
         return Verdict.true(waiting.reason, f"What is served is good. {waiting.message}")
     return Verdict.true(Reason.READY, "What is served is what should be.")
 
 
+def _with_outlook(ready: Verdict) -> dict[ConditionType, Verdict]:
+    """Add to Ready whether time or a person makes it True, in the words of kstatus; nothing while it is."""
+    if ready.status is Truth.TRUE:
+        return {ConditionType.READY: ready}
+    outlook = ConditionType.STALLED if ready.needs_person else ConditionType.RECONCILING
+    return {ConditionType.READY: ready, outlook: Verdict(Truth.TRUE, ready.reason, ready.message)}
+
+
 def _dated(
     verdicts: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime, *, suspended: bool = False
 ) -> tuple[Condition, ...]:
-    every = verdicts | {ConditionType.READY: _ready(verdicts, suspended=suspended)}
+    every = verdicts | _with_outlook(_ready(verdicts, suspended=suspended))
     return _in_order(*(_condition(kind, said, before, generation, now) for kind, said in every.items()))
 
 

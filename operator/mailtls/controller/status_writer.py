@@ -94,7 +94,7 @@ class Reporter:
         said = interruption(finding, before, meta["generation"], self.clock.now())
         self.metrics.conditions(_key(meta), said)
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
-        self._write(resource, {"conditions": write_conditions(meta["generation"], said)["conditions"]})
+        self._write(resource, write_conditions(meta["generation"], said))
 
     def unreadable(self, key: Key, finding: Finding) -> None:
         """Say by metric and Event why a resource cannot be read, which so has no status to write."""

@@ -9,6 +9,7 @@ from mailtls.context import Context
 from mailtls.external.decide import from_elsewhere
 from mailtls.issuance.guard import is_replaced, not_restored
 from mailtls.issuance.policy import (
+    are_over,
     is_held_back,
     issuance_is_due,
     placeholder,
@@ -19,10 +20,13 @@ from mailtls.issuance.policy import (
 from mailtls.issuance.schedule import held_by_its_age
 from mailtls.issuance.storage import warnings
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.reasons.recovery import RECOVERIES, Recovery
 from mailtls.times import format_minute, format_second
 
 RENEWALS: Final = frozenset({Reason.RENEWAL_DUE, Reason.RENEWAL_REQUESTED})
 """Due, but what is stored is what the spec wants."""
+ORDERS_UNTIL_STALLED: Final = 3
+"""Orders that fail in a row for one reason, and could succeed: about ten minutes."""
 
 
 def issued(context: Context, now: datetime) -> Verdict:
@@ -44,9 +48,9 @@ def _ordered(context: Context, now: datetime) -> Verdict:
         return Verdict.true(Reason.ISSUED, " ".join(filter(None, words)), (*warnings(context), *failing))
     if (expired := stored_is_expired(context, now)) is not None and not context.snapshot.secret.is_placeholder:
         after = SUSPENDED if context.desired.suspend else _renewal_trouble(context, trouble)
-        return Verdict.false(Finding(expired.reason, f"{expired.message} {after}"))
+        return Verdict.false(Finding(expired.reason, f"{expired.message} {after}"), _recovery(context, trouble))
     if trouble is not None:
-        return Verdict.false(_until_then(context, trouble))
+        return Verdict.false(_until_then(context, trouble), _recovery(context, trouble))
     if context.desired.suspend:
         return Verdict.false(Finding(Reason.SUSPENDED, f"{due.message if due else ''} {SUSPENDED}".strip()))
     return Verdict.false(Finding(Reason.ISSUING, f"{due.message if due else ''} {_at_work(context)}".strip()))
@@ -57,6 +61,17 @@ def _until_then(context: Context, trouble: Finding) -> Finding:
     if not context.snapshot.secret.is_placeholder:
         return trouble
     return replace(trouble, message=f"{trouble.message} {placeholder(context).message}")
+
+
+def _recovery(context: Context, trouble: Finding | None) -> Recovery:
+    """What brings a certificate: time, or a person where the CA refuses for good, or order after order has failed."""
+    attempts = context.snapshot.status.attempts
+    if trouble is None:
+        return Recovery.AUTOMATIC
+    if attempts is None or attempts.reason is not trouble.reason or trouble.reason is Reason.RATE_LIMITED:
+        return RECOVERIES[trouble.reason]
+    is_given_up = attempts.next_attempt_at is None or attempts.failed >= ORDERS_UNTIL_STALLED
+    return Recovery.MANUAL if is_given_up else RECOVERIES[trouble.reason]
 
 
 def _at_work(context: Context) -> str:
@@ -88,7 +103,7 @@ def _trouble(context: Context, now: datetime) -> Finding | None:
     if issuance.hidden_by is not None:
         return issuance.hidden_by
     attempts = context.snapshot.status.attempts
-    if attempts is None or not attempts.failed:
+    if attempts is None or not attempts.failed or are_over(attempts, context.desired):
         return None
     if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not is_held_back(context, now):
         return None  # it was about the certificate before: the next one is on its way

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from mailtls.api.spec import Desired, RotationPolicy
-from mailtls.api.status import ConditionType, Status
+from mailtls.api.status import Attempts, ConditionType, Status
 from mailtls.context import Context
 from mailtls.issuance.guard import is_replaced, replacement
 from mailtls.issuance.schedule import renewal_due_at
@@ -229,14 +229,16 @@ def is_held_back(context: Context, now: datetime) -> bool:
         return True
     if attempts is None or not attempts.failed:
         return False
-    if (attempts.observed_generation, attempts.observed_renew) != (
-        context.desired.generation,
-        context.desired.renew_requested,
-    ):
+    if are_over(attempts, context.desired):
         return False
     if attempts.reason is Reason.CERTIFICATE_DUE_AT_ONCE and not _is_a_mere_renewal(context, now):
         return False
     return attempts.next_attempt_at is None or now < attempts.next_attempt_at
+
+
+def are_over(attempts: Attempts, desired: Desired) -> bool:
+    """Whether a changed spec, or a new request to renew, starts anew: what failed before holds nothing back."""
+    return (attempts.observed_generation, attempts.observed_renew) != (desired.generation, desired.renew_requested)
 
 
 def _is_a_mere_renewal(context: Context, now: datetime) -> bool:

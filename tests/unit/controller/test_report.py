@@ -29,7 +29,7 @@ def said(have: Context, **changes: object) -> dict[ConditionType, Condition]:
 def test_every_condition_is_present_after_the_first_pass() -> None:
     """Tools that wait for a condition need not wait for it to appear."""
     first = said(a_context(secret=MISSING, status=Status(), schedule=None))
-    assert set(first) == set(ConditionType) - {ConditionType.DOMAIN_HEALTHY}
+    assert set(first) == set(ConditionType) - {ConditionType.DOMAIN_HEALTHY, ConditionType.STALLED}
     assert first[ConditionType.READY].reason is Reason.ISSUING
     assert all(each.observed_generation == 1 for each in first.values())
 
@@ -164,7 +164,7 @@ def test_refused_spec_has_every_condition_too() -> None:
     """An unusable spec is a report like any other."""
     finding = Finding(Reason.INVALID_SPEC, "spec.dnsNames: list at least one name.")
     now = {each.type: each for each in refusal(finding, Status(), 7, NOW)}
-    assert set(now) == set(ConditionType) - {ConditionType.DOMAIN_HEALTHY}
+    assert set(now) == set(ConditionType) - {ConditionType.DOMAIN_HEALTHY, ConditionType.RECONCILING}
     assert now[ConditionType.READY].reason is Reason.INVALID_SPEC
     assert now[ConditionType.READY].observed_generation == 7
 

@@ -308,7 +308,7 @@ def test_reconcile_that_is_cut_short_keeps_the_condition_of_domains_and_makes_no
     for make in (interruption, refusal):
         assert ConditionType.DOMAIN_HEALTHY not in {each.type for each in make(fault, Status(), 1, NOW)}
         kept = {each.type for each in make(fault, Status(conditions=(before,)), 1, NOW)}
-        assert kept == set(ConditionType)
+        assert kept == set(ConditionType) - {ConditionType.RECONCILING}
 
 
 def test_condition_before_the_first_look_is_unknown() -> None:

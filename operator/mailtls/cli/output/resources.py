@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Final
 
 from mailtls.api.resource_view import EndpointLine, ResourceView
-from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
+from mailtls.api.status import OUTLOOK, Condition, ConditionType, DomainReport, Truth
 from mailtls.cli.output.words import safe
 from mailtls.reasons.reason import Reason, Severity
 from mailtls.rollout.permission import SHORTEST_APPROVAL
@@ -14,6 +14,7 @@ from mailtls.times import format_minute
 
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
+_OUTLOOKS: Final = {ConditionType.RECONCILING: "it goes on by itself", ConditionType.STALLED: "a person has to act"}
 _WIDTH: Final = 80
 _NARROWEST: Final = 30
 _LEAST_NEEDED: Final = ("AGE", "RENEWS", "HOST", "ADDRESS", "TLS", "SERVES UNTIL", "SERVED", "EXPIRES")
@@ -110,6 +111,9 @@ def _conditions(view: ResourceView, width: int | None) -> Iterable[str]:
     for condition in view.status.conditions:
         mark = {Truth.TRUE: "+", Truth.FALSE: "!"}.get(condition.status, "?")
         said = f"{condition.reason}, since {_day(condition.transitioned_at)} UTC"
+        if condition.type in OUTLOOK:  # the message is that of Ready
+            yield from _line(f"! {condition.type:<13} {said}: {_OUTLOOKS[condition.type]}", width)
+            continue
         yield from _line(f"{mark} {condition.type:<13} {said}", width)
         yield from _paragraph(condition.message, width)
     attempts = view.status.attempts
