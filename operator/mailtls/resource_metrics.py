@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Gauge
 
 from mailtls.api.spec import Key
-from mailtls.api.status import Condition, DomainReport, Truth
+from mailtls.api.status import OUTLOOK, Condition, DomainReport, Truth
 from mailtls.probe.target import Endpoint, Target
 from mailtls.reasons.reason import Reason, Severity
 
@@ -150,11 +150,11 @@ class ResourceMetrics:
             self._matches.set(key, place, float(all(map(_matches, seen))))
 
     def conditions(self, key: Key, conditions: Iterable[Condition]) -> None:
-        """Note the resource's conditions as they are now."""
+        """Note the conditions as they are now; Reconciling and Stalled have no series beside those of Ready."""
         statuses: dict[Labels, float] = {}
         reasons: dict[Labels, float] = {}
         warnings: dict[Labels, float] = {}
-        for each in conditions:
+        for each in (said for said in conditions if said.type not in OUTLOOK):
             statuses |= {(str(each.type), str(status)): float(status is each.status) for status in Truth}
             reasons[str(each.type), str(each.reason)] = 1.0
             warnings |= {(str(each.type), str(found.reason)): 1.0 for found in each.warnings}

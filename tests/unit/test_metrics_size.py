@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from builders.metrics import NOW, OF_A_READY, PODS, PORTS, endpoints, operate, report
-from mailtls.api.status import Condition, Truth
+from builders.metrics import NOW, PODS, PORTS, endpoints, operate, report
+from mailtls.api.status import Condition, ConditionType, Truth
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -50,7 +50,9 @@ def test_no_text_of_a_stranger_is_a_label() -> None:
         odd = Finding(Reason.WEAK_CRYPTO, f"Cipher {each}.", Severity.WARN, evidence=f"{each}", subject=f"s{each}")
         ports = [Endpoint(one.target, NOW, (odd,), served_sha256=f"{each}" * 32) for one in endpoints(1)]
         metrics.served(key, ports)
-        metrics.conditions(key, [Condition(t, Truth.TRUE, Reason.READY, f"{each}", NOW, 1, (odd,)) for t in OF_A_READY])
+        metrics.conditions(
+            key, [Condition(t, Truth.TRUE, Reason.READY, f"{each}", NOW, 1, (odd,)) for t in ConditionType]
+        )
     assert series(metrics) == before
     assert "Cipher" not in metrics.text().decode()
 

@@ -13,7 +13,7 @@ from mailtls.reasons.reason import Reason
 
 
 class Recovery(StrEnum):
-    """How a resource gets out of a reason; the values are what docs/reasons.md says of it."""
+    """How a resource gets out of a reason; the values are what docs/reference/reasons.md says of it."""
 
     NOT_NEEDED = "not needed."
     AUTOMATIC = "mailtls goes on, or tries again, by itself."
@@ -98,7 +98,7 @@ _MANUAL: Final = frozenset(
         *(Reason.TLS_REPORT_INVALID, Reason.SPF_MISSING, Reason.SPF_MULTIPLE, Reason.SPF_INVALID),
         *(Reason.SPF_ALLOWS_ALL, Reason.SPF_TOO_MANY_LOOKUPS, Reason.SPF_VOID_LOOKUPS, Reason.DMARC_MISSING),
         *(Reason.DMARC_MULTIPLE, Reason.DMARC_INVALID, Reason.DKIM_MISSING, Reason.DKIM_INVALID),
-        *(Reason.DKIM_REVOKED, Reason.DKIM_TESTING, Reason.DKIM_KEY_WEAK),
+        *(Reason.DKIM_REVOKED, Reason.DKIM_TESTING, Reason.DKIM_KEY_WEAK, Reason.REVERSE_DNS_MISSING),
     }
 )
 _BY_RECOVERY: Final = {
