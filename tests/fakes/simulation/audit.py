@@ -278,6 +278,9 @@ class Audit:
         """Nobody is told that all is well while a pod serves something else."""
         ready = condition(body, "Ready")
         now = self.world.runtime.monotonic()
+        outlook = [kind for kind in ("Reconciling", "Stalled") if condition(body, kind)]
+        if ready and len(outlook) != (ready["status"] != "True"):
+            self.breach(f"{wanted.key} is Ready: {ready['status']}, and says {outlook}")
         if ready.get("reason") in ON_PURPOSE:
             return  # what is served is good, which the message says, and the rest waits
         if ready.get("status") != "True" or now - self.world.disturbed_at < UNSETTLED:
