@@ -74,7 +74,7 @@ EFFECTS = {
     "wake": _write("merge", lambda path, _body: "/pods/" in path),
     "reload": Effect(KubernetesCluster, "execute", lambda args: args[3][-1].endswith(RELOAD)),
     "second-reload": Effect(KubernetesCluster, "execute", lambda args: args[3][-2:] == SECOND_RELOAD),
-    "status": _write("merge", lambda path, _body: path.endswith("/status")),
+    "status": Effect(KubernetesCluster, "report", _any),
     "event": _write("create", lambda path, _body: path.endswith("/events")),
 }
 

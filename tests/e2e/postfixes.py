@@ -165,9 +165,8 @@ class Mail:
 
     def _perform(self, step: Action, wanted: Served, progress: RollProgress) -> RollProgress:
         if isinstance(step, RestartWorkload):
-            fault = restart_workload(
-                self.cluster, self.namespace, step.workload, wanted.sha256, SECRET, now=self.clock.now()
-            )
+            state = self.observe(step.workload)
+            fault = restart_workload(self.cluster, self.namespace, state, wanted.sha256, SECRET, now=self.clock.now())
         elif isinstance(step, ReplacePod):
             fault = replace_pod(self.cluster, self.namespace, step.pod)
         elif isinstance(step, EvictPod):

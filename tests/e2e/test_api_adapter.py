@@ -90,6 +90,15 @@ def test_whoever_comes_second_meets_a_conflict(adapter: KubernetesCluster, place
     assert now["data"] == {"x": "1"}
 
 
+def test_whoever_means_an_object_that_was_made_anew_meets_a_conflict(adapter: KubernetesCluster, place: str) -> None:
+    """A uid guards a merge: what has the name by now is another object."""
+    made = adapter.create(place, config_map("a"))
+    with pytest.raises(Conflict):
+        adapter.merge(f"{place}/a", {"metadata": {"uid": "of-the-one-before"}, "data": {"x": "1"}})
+    merged = adapter.merge(f"{place}/a", {"metadata": {"uid": made["metadata"]["uid"]}, "data": {"x": "2"}})
+    assert merged["data"] == {"x": "2"}
+
+
 def test_applying_takes_over_and_leaves_foreign_fields(
     adapter: KubernetesCluster, place: str, sandbox: Sandbox
 ) -> None:

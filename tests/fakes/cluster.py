@@ -93,6 +93,15 @@ class FakeCluster:
             self._check_version(path, body)
             return self._store("merge", path, _merged(self.objects[path], body))
 
+    def report(self, path: str, uid: str, before: Json, after: Json) -> None:
+        """Merge the difference into the status of the very object, as a merge patch of its status would be."""
+        with self._lock:
+            if path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
+                raise Conflict(409, "Conflict", path)
+            gone = dict.fromkeys(before.keys() - after.keys())
+            changed = {name: value for name, value in after.items() if before.get(name) != value}
+            self.merge(f"{path}/status", {"status": changed | gone})
+
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Remove the object."""
         with self._lock:
@@ -126,7 +135,9 @@ class FakeCluster:
     def _check_version(self, path: str, body: Json) -> None:
         if path not in self.objects:
             raise ApiError(404, "NotFound", path)
-        version = (body.get("metadata") or {}).get("resourceVersion")
+        uid, version = ((body.get("metadata") or {}).get(name) for name in ("uid", "resourceVersion"))
+        if uid is not None and uid != self.objects[path]["metadata"].get("uid"):
+            raise Conflict(409, "Conflict", path)
         if version is not None and version != self.objects[path]["metadata"].get("resourceVersion"):
             raise Conflict(409, "Conflict", path)
 

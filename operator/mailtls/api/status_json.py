@@ -124,7 +124,7 @@ def _text(value: Any) -> str | None:
 
 
 def write(report: Report) -> Json:
-    """Write the whole status; keys that are None are removed by the merge patch."""
+    """Write the whole status; keys that are None are removed."""
     served = report.served
     return (
         write_conditions(report.generation, report.conditions)

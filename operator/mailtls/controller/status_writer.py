@@ -117,12 +117,11 @@ class Reporter:
         self.metrics.forget(key)
 
     def _write(self, resource: Json, status: Json) -> Json:
-        before = resource.get("status") or {}
-        patch = {name: value for name, value in status.items() if _stripped(value) != before.get(name)}
+        before, meta = resource.get("status") or {}, resource["metadata"]
         after = _stripped(before | status)
-        if patch:
+        if after != before:
             try:
-                self.cluster.merge(f"{resource_path(_key(resource['metadata']))}/status", {"status": patch})
+                self.cluster.report(resource_path(_key(meta)), meta["uid"], before, after)
             except ApiError as error:
                 if not error.is_missing:  # deleted meanwhile: nobody is left to report to
                     raise
@@ -256,7 +255,7 @@ def _seconds_rolling(context: Context, clock: Clock) -> float:
 
 
 def _stripped(value: Any) -> Any:
-    """What the API server keeps of a value: a merge patch takes null for removal."""
+    """What is kept of a value: None says that there is nothing."""
     if not isinstance(value, dict):
         return value
     return {name: _stripped(each) for name, each in value.items() if each is not None}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from mailtls.api.spec import Desired, Place
@@ -15,9 +15,10 @@ from mailtls.issuance.schedule import renewal_due_at
 from mailtls.issuance.solvers.policy import challenge_type_of, places_of_names
 from mailtls.issuance.storage import is_adopted
 from mailtls.kube.snapshot import Staged
-from mailtls.reasons.reason import Finding
+from mailtls.reasons.reason import Finding, Reason
 from mailtls.step import Deadline, Step, ca_of, objects_in
 
+AS_WRITTEN: Final = timedelta(seconds=1)  # the status has whole seconds
 FOR_EACH_NAME: Final = Deadline(60.0, "several requests, or lookups for each name")
 
 
@@ -56,6 +57,17 @@ class StageKey(Step):
     def places(self, desired: Desired) -> Iterable[Place]:
         """The namespace that the Secret is written to."""
         return (objects_in(desired.key.namespace),)
+
+    def is_reported_before(self, context: Context, silence: timedelta) -> bool:
+        """A time of renewal that is earlier than the reported one is reported first.
+
+        A process that knew only the later one would close the order again as one that is not due.
+        """
+        del silence
+        drawn, shown = context.issuance.schedule, context.snapshot.reported.schedule
+        if self.due.reason is not Reason.RENEWAL_DUE or drawn is None:
+            return False
+        return shown is None or shown.sha256 != drawn.sha256 or shown.renewal_at - drawn.renewal_at >= AS_WRITTEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,8 +135,29 @@ class KubernetesCluster:
             raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", str(failure)) from None
 
     def merge(self, path: str, body: Json) -> Json:
-        """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion."""
-        return self._write("merge", Request("PATCH", path, _MANAGED, body, _MERGE))
+        """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion, or another uid."""
+        try:
+            return self._write("merge", Request("PATCH", path, _MANAGED, body, _MERGE))
+        except ApiError as error:
+            if error.status == HTTPStatus.UNPROCESSABLE_ENTITY and _OTHER_UID in error.message:
+                raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from None
+            raise
+
+    def report(self, path: str, uid: str, before: Json, after: Json) -> None:
+        """Turn the status from `before` into `after` by a JSON patch (RFC 6902), which tests the uid first.
+
+        In a merge patch of the status subresource a uid means nothing: the API server keeps all but the status.
+        """
+        operations = [{"op": "test", "path": "/metadata/uid", "value": uid}, *status_operations(before, after)]
+        try:
+            self._write("report", Request("PATCH", f"{path}/status", _MANAGED, operations, _JSON_PATCH))
+        except ApiError as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            found = self.get(path)
+            if found is not None and found["metadata"]["uid"] == uid:
+                raise
+            raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from None
 
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Delete; success when it is gone already, also when another object has its name by now."""
@@ -276,3 +297,14 @@ _MANAGED: Final = (("fieldManager", MANAGER),)
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _NO_FIELD: Final = "typed patch object"  # an unknown field is answered by 500, as if the server were broken
 _MERGE: Final = "application/merge-patch+json"
+_JSON_PATCH: Final = "application/json-patch+json"
+_OTHER_UID: Final = "metadata.uid: Invalid value"  # to the API server an attempt to change what never changes
+
+
+def status_operations(before: Json, after: Json) -> list[Json]:
+    """Say in operations of a JSON patch (RFC 6902) which fields of a status change, the first ones at once."""
+    if not before:
+        return [{"op": "add", "path": "/status", "value": after}]
+    gone = [{"op": "remove", "path": f"/status/{name}"} for name in before if name not in after]
+    changed = {name: value for name, value in after.items() if name not in before or value != before[name]}
+    return gone + [{"op": "add", "path": f"/status/{name}", "value": value} for name, value in changed.items()]

@@ -108,7 +108,7 @@ class Request:
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
-    body: Json | None = None
+    body: Json | list[Json] | None = None
     content_type: str = JSON
 
     @property

@@ -73,7 +73,13 @@ class Cluster(Protocol):
         """
 
     def merge(self, path: str, body: Json) -> Json:
-        """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion."""
+        """JSON merge patch (RFC 7386); raises `Conflict` when `body` names a stale resourceVersion, or another uid."""
+
+    def report(self, path: str, uid: str, before: Json, after: Json) -> None:
+        """Turn the status of the object from `before` into `after`, whose fields alone are compared.
+
+        Raises `Conflict` where another object has the name by now.
+        """
 
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Delete; success when it is gone already."""

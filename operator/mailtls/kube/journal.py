@@ -69,10 +69,14 @@ class Seal:
         try:
             self._cluster.create(self._place, body)
         except Conflict:
-            saved = self._saved()  # another thread was faster, or the Secret holds no key
+            found = self._cluster.get(f"{self._place}/{KEY_SECRET}")
+            if found is None:
+                raise
+            saved = _key_in(found)  # another thread was faster, or the Secret holds no key
             if saved is not None:
                 return saved
-            self._cluster.merge(f"{self._place}/{KEY_SECRET}", {"metadata": {}, "data": body["data"]})
+            version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+            self._cluster.merge(f"{self._place}/{KEY_SECRET}", {"metadata": version, "data": body["data"]})
         return made
 
 

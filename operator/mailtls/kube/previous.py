@@ -88,9 +88,15 @@ class PreviousPairs:
         )
 
     def refuse(self, desired: Desired, serving: ServingSecret) -> ServingSecret:
-        """Mark a request that cannot be fulfilled as handled, so that it is not fulfilled when nobody expects it."""
-        patch = {"metadata": {"annotations": {ROLLBACK_HANDLED: desired.rollback_requested}}}
-        saved = self._cluster.merge(path(desired.key.namespace, desired.secret_name), patch)
+        """Mark a request that cannot be fulfilled as handled, so that it is not fulfilled when nobody expects it.
+
+        Raises `Conflict` when the Secret is not what was read before: somebody else wrote it meanwhile.
+        """
+        metadata = {
+            "resourceVersion": serving.resource_version,
+            "annotations": {ROLLBACK_HANDLED: desired.rollback_requested},
+        }
+        saved = self._cluster.merge(path(desired.key.namespace, desired.secret_name), {"metadata": metadata})
         return replace(
             serving,
             handled_rollback=desired.rollback_requested,

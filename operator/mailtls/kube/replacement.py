@@ -5,7 +5,6 @@ pod template, which may begin a canary of many steps, but by `spec.restartAt`, a
 its controller then replaces, one by one, each pod that was made before that time.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -34,9 +33,9 @@ def with_referenced_template(cluster: Cluster, namespace: str, rollout: Json) ->
     return {**rollout, "spec": own} if "selector" in own and "template" in own else None
 
 
-def rollout_restart(annotations: Mapping[str, str], now: datetime) -> Json:
-    """Write the patch that has all present pods replaced, and says for which certificate."""
-    return {"metadata": {"annotations": dict(annotations)}, "spec": {"restartAt": _written(now)}}
+def rollout_restart(now: datetime) -> Json:
+    """Write the patch that has all present pods replaced."""
+    return {"spec": {"restartAt": _written(now)}}
 
 
 def judged_rollout(state: WorkloadState, body: Json, pods: list[Json]) -> WorkloadState:

@@ -265,8 +265,9 @@ class Secrets:
     def release(self, secret: Json) -> None:
         """Let a staged Secret go whose order cannot be closed any more."""
         meta = secret["metadata"]
+        patch = {"metadata": {"uid": meta["uid"], "finalizers": None}}  # one of its name may be another order's by now
         try:
-            self._cluster.merge(path(meta["namespace"], meta["name"]), {"metadata": {"finalizers": None}})
+            self._cluster.merge(path(meta["namespace"], meta["name"]), patch)
         except ApiError as error:
             if not error.is_missing:
                 raise

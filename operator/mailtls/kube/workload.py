@@ -96,6 +96,7 @@ class WorkloadState:
     restarted_sha256: str | None = None
     template_keeper: str = ""
     min_ready_seconds: int = 0
+    uid: str | None = None
 
     @property
     def living_pods(self) -> tuple[PodState, ...]:

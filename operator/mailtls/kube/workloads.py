@@ -83,17 +83,19 @@ def _frees_its_node(state: WorkloadState) -> bool:
 
 
 def restart_workload(
-    cluster: Cluster, namespace: str, workload: Workload, sha256: str, secret_name: str, *, now: datetime
+    cluster: Cluster, namespace: str, state: WorkloadState, sha256: str, secret_name: str, *, now: datetime
 ) -> Finding | None:
     """Have the controller replace the pods by naming the certificate in the template; again changes nothing.
 
-    The same write names it on the workload itself: whoever puts the template back leaves that, so it is known.
+    The same write names it on the workload itself: whoever puts the template back leaves that, so it is known. Raises
+    `Conflict` where another workload has the name by now, whose pods are younger.
     """
-    metadata = {"annotations": {restart_annotation(secret_name): sha256}}
+    workload, annotations = state.workload, {restart_annotation(secret_name): sha256}
     try:
-        body: Json = {"metadata": metadata, "spec": {"template": {"metadata": metadata}}}
+        body: Json = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
         if workload.kind is WorkloadKind.ROLLOUT:
-            body = rollout_restart(metadata["annotations"], now)
+            body = rollout_restart(now)
+        body["metadata"] = {"uid": state.uid, "annotations": annotations}
         cluster.merge(workload_path(namespace, workload), body)
     except ApiError as error:
         if (found := refused_by_rule(error)) is not None:
@@ -169,6 +171,7 @@ def parse(workload: Workload, body: Json, pods: list[Json], secret_name: str) ->
         restarted_sha256=annotations_of(body).get(restart_annotation(secret_name)),
         template_keeper=template_keeper(body),
         min_ready_seconds=int(body["spec"].get("minReadySeconds") or 0),
+        uid=body["metadata"]["uid"],
     )
 
 

@@ -178,7 +178,8 @@ class Rolling(Executor):
 
     def _restart(self, context: Context, step: RestartWorkload) -> Context:
         key, name, now = context.desired.key, context.desired.secret_name, self.clock.now()
-        fault = restart_workload(self.cluster, key.namespace, step.workload, _wanted(context), name, now=now)
+        state = next(each for each in context.snapshot.workloads or () if each.workload == step.workload)
+        fault = restart_workload(self.cluster, key.namespace, state, _wanted(context), name, now=now)
         return self._refresh(self._noted(context, step, fault), step)
 
     def _replace(self, context: Context, step: ReplacePod | EvictPod) -> Context:

@@ -9,7 +9,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailtls.api.resource import certificate_annotation
 from mailtls.api.workload import Daemon
-from mailtls.kube.interface import ApiError, Cluster, Executed, Unreachable, forbidden, printable, refused_by_rule
+from mailtls.kube.interface import (
+    ApiError,
+    Cluster,
+    Conflict,
+    Executed,
+    Unreachable,
+    forbidden,
+    printable,
+    refused_by_rule,
+)
 from mailtls.kube.mounts import sub_path_mount
 from mailtls.kube.workload import PodState, Reader
 from mailtls.net.backoff import FILE
@@ -19,8 +28,6 @@ from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.signals import not_sent, obstacle, sending
 from mailtls.rollout.steps import ReloadPod
 
-CONFLICT = 409
-INVALID = 422
 NOT_FOUND = 404
 SERVER_ERRORS = 500
 EXEC = "get and create pods/exec"  # by websocket: newer clusters ask for both, older ones for get
@@ -212,11 +219,7 @@ class _Visit:
         where = f"pod {self.pod.name}"
         if (found := refused_by_rule(error)) is not None:
             return found if found.reason is not Reason.FORBIDDEN else forbidden(verb, self.namespace)
-        if (
-            error.is_missing
-            or error.status == CONFLICT
-            or (error.status == INVALID and "metadata.uid" in error.message)
-        ):
+        if error.is_missing or isinstance(error, Conflict):
             return self._replaced()
         return Finding(Reason.RELOAD_FAILED, f"The API server could not {verb} for {where}: {printable(error.message)}")
 

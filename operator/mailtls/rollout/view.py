@@ -10,7 +10,7 @@ from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.net.backoff import POD, SETTLING, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import Held, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
-from mailtls.verification.evidence import Evidence, Flaw, flaws
+from mailtls.verification.evidence import Evidence, Flaw, flaws, serves
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between probes of a server that was just reloaded or has just started."""
@@ -136,7 +136,14 @@ class View:
             return False
         return self.now >= acted_at + READY_AFTER and self._waits_for_certificate(state, pod)
 
+    def proved_it_before(self, state: WorkloadState, pod: PodState) -> bool:
+        """Whether a pod that is not ready proved the certificate while it was, so that it lacks something else."""
+        before = [self.evidence.get((pod.name, port.port)) for port in state.workload.ports]
+        return not pod.ready and bool(before) and all(each and serves(each, self.wanted_sha256) for each in before)
+
     def _waits_for_certificate(self, state: WorkloadState, pod: PodState) -> bool:
+        if self.proved_it_before(state, pod):
+            return False
         if any(other.ready and self.pod_flaws(state, other) for other in state.living_pods):
             return False  # it is ready with an older certificate
         return may_have_started_before(pod, self.progress.stored_at or self.progress.started_at)

@@ -117,8 +117,13 @@ def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
 
 
 def evidence(context: Context) -> Evidence:
-    """What is known of each pod's ports, held against the certificate that they should serve."""
-    return gather(context.verification.endpoints, context.leaf.sha256 if context.leaf else "")
+    """What is known of each pod's ports, held against the certificate that they should serve.
+
+    Of a pod that is not ready: what its processes served while it was.
+    """
+    unready = frozenset(resting(context.snapshot.workloads or (), context.desired.server_name))
+    before = (each for each in context.verification.set_aside if each.target in unready)
+    return gather((*before, *context.verification.endpoints), context.leaf.sha256 if context.leaf else "")
 
 
 def _badness(endpoint: Endpoint, wanted_sha256: str) -> tuple[bool, bool]:

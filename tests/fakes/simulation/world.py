@@ -24,7 +24,7 @@ from mailtls.net.effects import before_effect
 from mailtls.rollout.reload import leaf_sha256
 
 RESTART_TAKES: Final = 3.0
-WRITES: Final = frozenset({"create", "replace", "apply", "merge", "delete"})
+WRITES: Final = frozenset({"create", "replace", "apply", "merge", "report", "delete"})
 
 
 class World:

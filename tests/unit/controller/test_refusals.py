@@ -10,7 +10,7 @@ import structlog
 from builders.whole_reconcile import MX, PATH, WholeReconcile
 from mailtls.controller import queue
 from mailtls.controller.events import OF_A_REASON, SAME, WITHIN, Events
-from mailtls.kube.interface import ApiError, Unreachable, finding_of_refusal
+from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable, finding_of_refusal
 from mailtls.reasons.reason import Reason
 
 if TYPE_CHECKING:
@@ -46,6 +46,21 @@ def test_refusal_has_a_reason_of_its_own(refusal: ApiError, reason: Reason, name
     found = finding_of_refusal(refusal)
     assert found.reason is reason
     assert named in found.message
+
+
+def test_report_never_reaches_a_namesake_that_was_made_meanwhile() -> None:
+    """What was learned of a resource that is gone says nothing about the one that has its name by now."""
+    passes = WholeReconcile(pods=1)
+
+    def replace_resource(_pod: str) -> Executed:
+        passes.cluster.objects[PATH]["metadata"] |= {"uid": "uid-of-the-next"}
+        passes.cluster.objects[PATH].pop("status", None)
+        return Executed(0, "", "")
+
+    passes.cluster.on_reload = replace_resource
+    with pytest.raises(Conflict):
+        passes.run()
+    assert "status" not in passes.cluster.objects[PATH]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.contexts import a_context, next_step, wanting
-from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret
+from builders.stories import DAY, NOW, attempts, certificate, desired, schedule, secret, staged
 from mailtls.api.spec import Renewal
-from mailtls.api.status import HistoryEntry, Status
+from mailtls.api.status import HistoryEntry, Schedule, Status
 from mailtls.context import Context
 from mailtls.issuance import storage as store
 from mailtls.issuance.conditions import issued
+from mailtls.issuance.decide import CloseOrder, ResumeOrder, StageKey
 from mailtls.issuance.order_state import RenewalWindow
 from mailtls.issuance.policy import is_held_back, issuance_is_due
 from mailtls.issuance.schedule import floor_of, renewal_due_at, renewal_schedule, scheduled
@@ -66,6 +67,21 @@ def test_young_certificate_is_not_renewed_whatever_the_authority_suggests() -> N
     due = issuance_is_due(have, floor)
     assert due is not None
     assert due.reason is Reason.RENEWAL_DUE
+
+
+@pytest.mark.parametrize("earlier", [None, schedule(renewal_at=NOW + DAY)], ids=["none", "put off by a rollback"])
+def test_renewal_that_is_due_by_a_time_unreported_is_reported_before_its_order(earlier: Schedule | None) -> None:
+    """A process that dies after it has ordered leaves one behind that finds its order wanted, and does not close it."""
+    drawn = schedule(renewal_at=NOW - HOUR)
+    have = a_context(schedule=drawn, reported=Status(schedule=earlier))
+    step = next_step(have, NOW)
+    assert isinstance(step, StageKey)
+    assert step.is_reported_before(have, timedelta())
+    known = have.reported({}, Status(schedule=drawn))
+    assert not step.is_reported_before(known, timedelta()), "one report is enough"
+    ordered = staged(order_url="https://ca.test/order/1")
+    assert isinstance(next_step(a_context(schedule=known.snapshot.status.schedule, staged=ordered), NOW), ResumeOrder)
+    assert isinstance(next_step(a_context(schedule=earlier, staged=ordered), NOW), CloseOrder), "what it would do else"
 
 
 def test_person_may_renew_what_is_young() -> None:

@@ -57,8 +57,8 @@ def test_rollout_is_restarted_by_its_own_field_and_awaited_until_its_controller_
     assert ([each.name for each in before.pods], before.rolled, before.finding) == (["mine"], True, None)
     stale = evidence(one_serves(OLD))
     assert isinstance(next_roll([before], stale, NEW, progress(), NOW), RestartWorkload)
-    assert restart_workload(cluster, "mail", ROLLOUT, NEW, "mx-tls", now=NOW.replace(microsecond=7)) is None
-    patch = {"metadata": {"annotations": {MARK: NEW}}, "spec": {"restartAt": "2026-05-01T12:00:01Z"}}
+    assert restart_workload(cluster, "mail", before, NEW, "mx-tls", now=NOW.replace(microsecond=7)) is None
+    patch = {"metadata": {"uid": before.uid, "annotations": {MARK: NEW}}, "spec": {"restartAt": "2026-05-01T12:00:01Z"}}
     assert cluster.requests[-1] == ("merge", PLACE, patch)
     begun = progress().after(RestartWorkload(ROLLOUT), None, NOW)
     under_way = seen(cluster)
@@ -126,5 +126,6 @@ def test_rollout_and_its_template_may_be_gone() -> None:
 def test_time_of_a_restart_is_a_whole_second_to_come() -> None:
     """A pod of this very second may have been made before the certificate was stored."""
     cluster = FakeCluster({PLACE: rollout()})
-    restart_workload(cluster, "mail", ROLLOUT, NEW, "mx-tls", now=datetime(2026, 5, 1, 11, 59, 59, 999_999, tzinfo=UTC))
+    late = datetime(2026, 5, 1, 11, 59, 59, 999_999, tzinfo=UTC)
+    restart_workload(cluster, "mail", seen(cluster), NEW, "mx-tls", now=late)
     assert cluster.objects[PLACE]["spec"]["restartAt"] == "2026-05-01T12:00:00Z"

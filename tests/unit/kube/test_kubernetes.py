@@ -178,6 +178,35 @@ def test_each_write_is_what_the_api_wants(
     assert heard == [(verb, {"kind": "Secret"})]
 
 
+def test_report_is_a_patch_that_tests_the_uid(script: Script, cluster: KubernetesCluster) -> None:
+    """Only what differs is sent; where the test failed, whose object it is by now decides what that means."""
+    before, after = {"a": 1, "b": 2, "c": {"d": 3}}, {"a": 1, "c": {"e": 4}}
+    refused = status(422, "Invalid")
+    script.answers = [Answer(), refused, Answer(body={"metadata": {"uid": "2"}}), refused, Answer(404)]
+    cluster.report(PATH, "1", before, after)
+    with pytest.raises(Conflict):
+        cluster.report(PATH, "1", before, after)
+    with pytest.raises(Conflict):
+        cluster.report(PATH, "1", {}, after)
+    operations = [
+        {"op": "test", "path": "/metadata/uid", "value": "1"},
+        {"op": "remove", "path": "/status/b"},
+        {"op": "add", "path": "/status/c", "value": {"e": 4}},
+    ]
+    first, _, _, last, _ = script.asked
+    assert (first.method, first.headers["content-type"]) == ("PATCH", "application/json-patch+json")
+    assert (first.path, first.body) == (f"{PATH}/status", operations)
+    assert last.body == [operations[0], {"op": "add", "path": "/status", "value": after}]
+
+
+def test_merge_that_means_another_object_is_a_conflict(script: Script, cluster: KubernetesCluster) -> None:
+    """The API server calls it an attempt to change what never changes."""
+    said = 'Secret "a" is invalid: metadata.uid: Invalid value: "1": field is immutable'
+    script.answers = [Answer(422, body={"kind": "Status", "reason": "Invalid", "message": said})]
+    with pytest.raises(Conflict, match="immutable"):
+        cluster.merge(PATH, {"metadata": {"uid": "1"}})
+
+
 @pytest.mark.parametrize("verb", ["create", "replace", "merge", "apply"])
 def test_a_conflict_is_told_at_once(script: Script, verb: str) -> None:
     """409 is never retried: the caller must look again; nothing was written."""

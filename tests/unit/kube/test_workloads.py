@@ -12,7 +12,7 @@ from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import certificate_annotation, restart_annotation
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
-from mailtls.kube.interface import ApiError
+from mailtls.kube.interface import ApiError, Conflict
 from mailtls.kube.workload import ProcessScope, Reader, WorkloadState
 from mailtls.kube.workloads import observe, parse, replace_pod, restart_workload, selector
 from mailtls.reasons.reason import Reason
@@ -460,9 +460,11 @@ def test_selector_writes_labels_and_all_four_operators() -> None:
 def test_restart_names_the_certificate_in_the_template() -> None:
     """One patch, the same for the same certificate; the workload keeps it where its template is put back."""
     cluster = FakeCluster({PATH: kube.workload()})
-    assert restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls", now=NOW) is None
-    named = {"metadata": {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}}
-    assert cluster.requests == [("merge", PATH, {**named, "spec": {"template": named}})]
+    state = WorkloadState(wanted(UpdateStrategy.RESTART), uid=cluster.objects[PATH]["metadata"]["uid"])
+    assert restart_workload(cluster, "mail", state, NEW, "mx-tls", now=NOW) is None
+    named = {"annotations": {"mailtls.dev/restarted-for.mx-tls": NEW}}
+    patch = {"metadata": {"uid": state.uid, **named}, "spec": {"template": {"metadata": named}}}
+    assert cluster.requests == [("merge", PATH, patch)]
     reverted = cluster.objects[PATH]
     reverted["spec"]["template"] = kube.workload()["spec"]["template"]
     reverted["metadata"]["managedFields"] = [
@@ -484,7 +486,8 @@ def written_by(manager: str, at: str) -> Json:
 def test_restart_refused_is_a_finding(status: int, expected: Reason) -> None:
     """What a user can mend is told, not raised."""
     cluster = FakeCluster(refuse={"merge": ApiError(status, "", "no")})
-    found = restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls", now=NOW)
+    state = WorkloadState(wanted(UpdateStrategy.RESTART), uid="uid-1")
+    found = restart_workload(cluster, "mail", state, NEW, "mx-tls", now=NOW)
     assert found is not None
     assert found.reason is expected
 
@@ -559,15 +562,25 @@ def test_two_resources_on_one_workload_do_not_undo_each_others_restarts() -> Non
         step = next_roll([state], served, both[secret_name], progress(retry=True), NOW)
         if isinstance(step, RestartWorkload):
             restarts.append(secret_name)
-            assert restart_workload(cluster, "mail", of, both[secret_name], secret_name, now=NOW) is None
+            assert restart_workload(cluster, "mail", state, both[secret_name], secret_name, now=NOW) is None
     assert restarts == ["mx-tls", "imap-tls"]
 
 
 def test_restart_failing_otherwise_is_raised() -> None:
     """A server error is tried again."""
     cluster = FakeCluster(refuse={"merge": ApiError(500, "InternalError", "etcd")})
+    state = WorkloadState(wanted(UpdateStrategy.RESTART), uid="uid-1")
     with pytest.raises(ApiError):
-        restart_workload(cluster, "mail", wanted(UpdateStrategy.RESTART), NEW, "mx-tls", now=NOW)
+        restart_workload(cluster, "mail", state, NEW, "mx-tls", now=NOW)
+
+
+def test_workload_that_was_made_anew_meanwhile_is_not_restarted() -> None:
+    """Its pods are younger than what was seen, so a restart of them would be in vain."""
+    cluster = FakeCluster({PATH: kube.workload()})
+    seen_before = WorkloadState(wanted(UpdateStrategy.RESTART), uid="of-the-one-before")
+    with pytest.raises(Conflict):
+        restart_workload(cluster, "mail", seen_before, NEW, "mx-tls", now=NOW)
+    assert cluster.objects[PATH] == kube.workload()
 
 
 def test_labels_and_port_names_of_the_template_are_read() -> None:

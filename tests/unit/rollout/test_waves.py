@@ -136,3 +136,17 @@ def test_pod_that_never_started_is_awaited_and_not_evicted() -> None:
     assert waiting.finding.reason is Reason.POD_NOT_READY
     crashed = state(replace(older, started_at=NOW - timedelta(minutes=30)), of=workload(UpdateStrategy.EVICT))
     assert isinstance(next_roll([crashed], {}, NEW, plan, NOW), EvictPod)
+
+
+@pytest.mark.parametrize("strategy", [UpdateStrategy.EVICT, UpdateStrategy.RELOAD, UpdateStrategy.RESTART])
+def test_pod_that_proved_the_certificate_before_its_node_was_lost_is_left_alone(strategy: UpdateStrategy) -> None:
+    """After a rollback to what it serves it is older than the certificate, and would gain nothing by being replaced."""
+    started = NOW - timedelta(hours=1)
+    pods = [replace(pod(f"p{n}", ready=n > 0), made_at=started, started_at=started) for n in (0, 1)]
+    found = state(*pods, of=workload(strategy))
+    plan = replace(planned(), certified_at=NOW - 60 * SECOND, stored_at=NOW - 60 * SECOND)
+    proven = next_roll([found], evidence(all_serve(NEW, "p0", "p1")), NEW, plan, NOW)
+    assert isinstance(proven, WaitForPods)
+    assert proven.finding.reason is Reason.POD_NOT_READY
+    for known in (evidence(all_serve(NEW, "p1"), all_serve(NEW, "p0")[:1]), evidence(all_serve(NEW, "p1"))):
+        assert not isinstance(next_roll([found], known, NEW, plan, NOW), WaitForPods), "a port that was not seen"

@@ -12,6 +12,7 @@ from mailtls.api.status import ServedCount
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.conditions import served
+from mailtls.verification.evidence import evidence
 from mailtls.verification.schedule import confirmed
 
 REFUSED = Finding(Reason.AUTH_FAILED, "The login was refused.")
@@ -105,6 +106,17 @@ def test_container_that_restarted_while_unready_is_looked_into() -> None:
     operator.asks(unready=SECOND, run="2")
     assert operator.seen.verification.set_aside == ()
     assert operator.asks(run="2") == [(SECOND, Depth.FULL)]
+
+
+def test_what_a_pod_proved_counts_while_it_is_unready() -> None:
+    """A rollout that finds it unready knows that it lacks no certificate, until its processes are others."""
+    operator = Operator()
+    operator.asks()
+    assert SECOND in {name for name, _ in evidence(operator.seen)}
+    operator.asks(unready=SECOND)
+    assert SECOND in {name for name, _ in evidence(operator.seen)}
+    operator.asks(unready=SECOND, run="2")
+    assert SECOND not in {name for name, _ in evidence(operator.seen)}
 
 
 def test_pod_that_is_gone_is_forgotten() -> None:

@@ -32,6 +32,7 @@ class Inputs:
     roots_pem: str
     secret: str | None  # the path of the Secret that this operator keeps, None for a user's key
     new_account: str  # how another account is made, for when this one was deactivated
+    secret_uid: str | None = None
 
 
 class AccountSecrets:
@@ -70,7 +71,8 @@ class AccountSecrets:
         key_pem = _content(secret, own)
         url = annotations_of(secret).get(ACCOUNT_URL)
         new_account = f"Delete the Secret {namespace}/{own.name}, so that a new account is made"
-        return Inputs(Identity(acme.server, key_pem, acme.email, binding, url), roots, path, new_account)
+        identity = Identity(acme.server, key_pem, acme.email, binding, url)
+        return Inputs(identity, roots, path, new_account, secret["metadata"]["uid"])
 
     def roots(self, acme: Acme) -> str:
         """Return the roots that are named for a CA, in PEM; empty where those trusted by default are meant."""
@@ -106,10 +108,10 @@ class AccountSecrets:
                 raise
             return found
 
-    def save_url(self, path: str, url: str) -> None:
-        """Note the account's URL on the Secret of its key; not to know it costs one request."""
+    def save_url(self, path: str, uid: str | None, url: str) -> None:
+        """Note the account's URL on the very Secret of its key; not to know it costs one request."""
         try:
-            self._cluster.merge(path, {"metadata": {"annotations": {ACCOUNT_URL: url}}})
+            self._cluster.merge(path, {"metadata": {"uid": uid, "annotations": {ACCOUNT_URL: url}}})
         except (ApiError, Unreachable) as error:
             # Registering again with the same key returns the same account.
             _log.warning("account.url.unsaved", account=url, error=str(error))

@@ -194,7 +194,11 @@ class Accounts:
                 self._clock,
                 self._on_request,
                 roots_pem=inputs.roots_pem,
-                on_registered=partial(self.secrets.save_url, inputs.secret) if inputs.secret else lambda _url: None,
+                on_registered=(
+                    partial(self.secrets.save_url, inputs.secret, inputs.secret_uid)
+                    if inputs.secret
+                    else lambda _url: None
+                ),
                 watch=self._watch,
                 policy=self._policy,
                 gate=self._gates.of(inputs.identity.directory_url),
