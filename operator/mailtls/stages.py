@@ -11,7 +11,7 @@ from mailtls.external.decide import Examine, examine, examine_due_at
 from mailtls.external.execute import Examining
 from mailtls.issuance import decide as order
 from mailtls.issuance.between_orders import Rechecking, Renewing
-from mailtls.issuance.bootstrap import Bootstrapping, WritePlaceholder, write_placeholder
+from mailtls.issuance.bootstrap import Bootstrapping, WritePlaceholder, placeholder_due_at, write_placeholder
 from mailtls.issuance.execute import Issuing
 from mailtls.issuance.guard import RestoreSecret, SaveCopy, restore_secret, save_copy, stand_aside
 from mailtls.issuance.leftovers import Leftovers
@@ -35,7 +35,7 @@ STAGES: Final[tuple[AnyStage, ...]] = (
     Stage(AdoptSecret, adopt, Restoring, Restoring.adopt),
     Stage(RestoreSecret, restore_secret, Restoring, Restoring.restore),
     Stage(SaveCopy, save_copy, Restoring, Restoring.save_copy),
-    Stage(WritePlaceholder, write_placeholder, Bootstrapping, Bootstrapping.write),
+    Stage(WritePlaceholder, write_placeholder, Bootstrapping, Bootstrapping.write, placeholder_due_at),
     Stage(RollBack, roll_back, Restoring, Restoring.roll_back),
     Stage(GoBack, go_back, Restoring, Restoring.go_back),
     Stage(order.CloseOrder, order.close_order, Issuing, Issuing.close, order.order_due_at, order.order_retry_at),

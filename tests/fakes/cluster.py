@@ -94,13 +94,11 @@ class FakeCluster:
             return self._store("merge", path, _merged(self.objects[path], body))
 
     def report(self, path: str, uid: str, before: Json, after: Json) -> None:
-        """Merge the difference into the status of the very object, as a merge patch of its status would be."""
+        """Write the status of the very object by a merge patch of what differs."""
         with self._lock:
             if path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
                 raise Conflict(409, "Conflict", path)
-            gone = dict.fromkeys(before.keys() - after.keys())
-            changed = {name: value for name, value in after.items() if before.get(name) != value}
-            self.merge(f"{path}/status", {"status": changed | gone})
+            self.merge(f"{path}/status", {"status": _difference(before, after)})
 
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Remove the object."""
@@ -177,6 +175,16 @@ def _without(old: Json, before: Json, now: Json) -> Json:
         if all(isinstance(each, dict) for each in (value, before.get(name), now.get(name))):
             kept[name] = _without(value, before[name], now[name])
     return kept
+
+
+def _difference(before: Json, after: Json) -> Json:
+    """Write the merge patch that makes the one of the other."""
+    changed: Json = dict.fromkeys(before.keys() - after.keys())
+    for name, value in after.items():
+        if value != before.get(name):
+            both = isinstance(value, dict) and isinstance(before.get(name), dict)
+            changed[name] = _difference(before[name], value) if both else value
+    return changed
 
 
 def _merged(old: Json, patch: Json) -> Json:

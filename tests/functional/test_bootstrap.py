@@ -7,7 +7,7 @@ import pytest
 from functional.operator_core import KEY, Core
 from functional.pebble import Pebble, running_pebble
 from mailtls.api.resource import resource_path
-from mailtls.issuance.bootstrap import SUBJECT
+from mailtls.issuance.bootstrap import LIFETIME, REMADE_BEFORE, SUBJECT
 from mailtls.kube.interface import Conflict, Unreachable
 from mailtls.kube.pairs import path
 from mailtls.pki.certificate import Certificate, KeyMaterial, parse_chain
@@ -82,6 +82,28 @@ def test_crash_around_a_write_of_the_secret_ends_with_a_certificate(core: Core, 
     core.fail_once("apply", "/mx-tls", nth, Unreachable("the process died"), is_lost=is_lost)
     core.apply(**BOOTSTRAP)
     core.run_until_ready(restarts=True)
+    assert not served(core).self_signed
+    assert core.secret("mx-tls-previous") is None
+
+
+def test_placeholder_is_made_anew_by_one_write_and_the_certificate_replaces_that_one_too(core: Core) -> None:
+    """Whoever wrote the Secret meanwhile is not written over, and the order goes on with its own key."""
+    core.hold_an_order(**BOOTSTRAP)
+    first = served(core)
+    core.clock.advance(LIFETIME - REMADE_BEFORE)
+    core.fail_once("apply", "/mx-tls", 1, Conflict(409, "Conflict", "it was written"))
+    with pytest.raises(Conflict):
+        core.reconcile(KEY)
+    assert served(core) == first
+    core.cluster.writes.clear()
+    core.reconcile(KEY)
+    second = served(core)
+    assert (second.issuer, second.spki_sha256 == first.spki_sha256) == (f"CN={SUBJECT}", False)
+    assert second.not_after > first.not_after
+    assert [name for verb, name in core.cluster.writes if name.endswith("/mx-tls")] == [path(KEY.namespace, "mx-tls")]
+    assert [each["event"] for each in core.status()["history"]].count("SelfSignedPlaceholder") == 1
+    core.apply(acme=core.acme())
+    core.run_until_ready()
     assert not served(core).self_signed
     assert core.secret("mx-tls-previous") is None
 

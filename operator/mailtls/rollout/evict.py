@@ -115,7 +115,7 @@ def _see_through(view: View, state: WorkloadState) -> Iterator[RollStep]:
 
 def _judge(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.is_settling(state, flaw.pod):
-        return view.wait_settling(flaw)
+        return view.wait_settling(state, flaw)
     if flaw.finding.reason is Reason.PROBING:
         return view.wait(flaw.finding, SETTLING_PAUSE)
     if flaw.finding.reason not in PASSING:

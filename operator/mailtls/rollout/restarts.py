@@ -106,7 +106,7 @@ def _blocks_its_controller(view: View, state: WorkloadState, pod: PodState) -> b
 
 def _judge_restarted(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.is_settling(state, flaw.pod):
-        return view.wait_settling(flaw)
+        return view.wait_settling(state, flaw)
     if flaw.finding.reason in PASSING:
         return view.wait_or_fail(flaw.finding, str(state.workload))
     return RolloutFailed(flaw.finding)

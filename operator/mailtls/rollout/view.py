@@ -10,7 +10,8 @@ from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.net.backoff import POD, SETTLING, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import Held, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
-from mailtls.verification.evidence import Evidence, Flaw, flaws, serves
+from mailtls.times import format_second
+from mailtls.verification.evidence import AWAITED, Evidence, Flaw, flaws, serves
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between probes of a server that was just reloaded or has just started."""
@@ -86,11 +87,18 @@ class View:
         settle = settle_time(self.progress, state.workload, pod)
         return any(moment is not None and timedelta(0) <= self.now - moment < settle for moment in moments)
 
-    def wait_settling(self, flaw: Flaw) -> WaitForPods:
-        """Wait for a server that was reloaded, or became ready, and may be on its way: ever longer."""
+    def wait_settling(self, state: WorkloadState, flaw: Flaw) -> WaitForPods:
+        """Wait for a server that was reloaded, or became ready, and may be on its way: ever longer.
+
+        That it serves another certificate meanwhile is no fault yet, but how far the rollout is.
+        """
         moments = (self.progress.acted_at.get(flaw.pod.uid), flaw.pod.ready_at)
         begun = max((moment for moment in moments if moment is not None), default=self.now)
-        return self.wait(flaw.finding, SETTLING.after_failing_for(self.now - begun))
+        finding = flaw.finding
+        if finding.reason in AWAITED:
+            until = format_second(begun + settle_time(self.progress, state.workload, flaw.pod))
+            finding = Finding(Reason.ROLLING_OUT, f"{finding.message} Its server has time until {until} (settleTime).")
+        return self.wait(finding, SETTLING.after_failing_for(self.now - begun))
 
     def was_reloaded(self, pod: PodState) -> bool:
         """Whether the pod was reloaded with this very certificate, by this attempt or an earlier one."""

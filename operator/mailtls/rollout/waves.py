@@ -116,7 +116,7 @@ def _in_flight_steps(view: View, state: WorkloadState) -> Iterator[RollStep]:
 
 def _see_through(view: View, state: WorkloadState, flaw: Flaw) -> RollStep:
     if view.is_settling(state, flaw.pod):
-        return view.wait_settling(flaw)
+        return view.wait_settling(state, flaw)
     if view.was_reloaded_in_vain(state, flaw.pod) and view.may_restart(state):
         return _restart_if_allowed(view, state)
     if flaw.finding.reason in PASSING:

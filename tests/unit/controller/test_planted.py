@@ -51,6 +51,7 @@ def planted(acme: Json | None, names: list[str], url: str) -> Json:
     metadata = {
         "name": "gone-next",
         "namespace": GONE.namespace,
+        "uid": "uid-of-the-secret",
         "resourceVersion": "7",
         "labels": labels_of(GONE),
         "ownerReferences": [owner],

@@ -111,7 +111,11 @@ def test_told_canary_just_told_is_given_time_to_settle() -> None:
     step = ReloadPod(workload(), canary)
     begun = progress().after(step, None, NOW - timedelta(seconds=3))
     found = next_roll([state(canary, pod("p-1"))], evidence(all_serve(OLD, "p-0", "p-1")), NEW, begun, NOW)
-    assert awaited(found) is Reason.SERVING_OLD_CERTIFICATE
+    assert isinstance(found, WaitForPods)
+    assert found.finding.reason is Reason.ROLLING_OUT, "no fault yet"
+    assert "Its server has time until 2026-05-01 12:00:07 UTC (settleTime)." in found.finding.message
+    closed = evidence(all_serve(None, "p-0", reason=Reason.CONNECTION_REFUSED))
+    assert awaited(next_roll([state(canary)], closed, NEW, begun, NOW)) is Reason.CONNECTION_REFUSED
 
 
 @pytest.mark.parametrize(("seconds", "pause"), [(2, 0.5), (20, 2.5), (59, 5.0), (60, None)])

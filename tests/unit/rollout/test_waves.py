@@ -58,7 +58,7 @@ def test_no_other_pod_is_touched_before_the_canary_is_proven() -> None:
     pods = state(pod("p0", told=NEW), pod("p1"), pod("p2"))
     found = step(pods, "", planned(1, 3, p0=1))
     assert isinstance(found, WaitForPods)
-    assert found.finding.reason is Reason.SERVING_OLD_CERTIFICATE
+    assert found.finding.reason is Reason.ROLLING_OUT
 
 
 def test_wave_goes_on_beside_pods_that_take_their_time() -> None:
