@@ -1,0 +1,55 @@
+"""A server that takes minutes from its reload to serving, as `settleTime` says: whole reconciles."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from builders.whole_reconcile import PATH, Pods, Servers, WholeReconcile
+from fakes.clock import WallClock
+from mailtls.probe.target import Depth, Endpoint, Expected, Target
+
+SECOND = timedelta(seconds=1)
+TAKES = 60 * SECOND
+
+
+class SlowServers(Servers):
+    """Mail servers that serve the new certificate a minute after their pod was reloaded; a probe takes seconds."""
+
+    def __init__(self, cluster: Pods, clock: WallClock) -> None:
+        super().__init__(cluster, clock)
+        self.first_seen: dict[str, datetime] = {}
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target at once."""
+        self.clock.advance(6 * SECOND)
+        now, found = self.clock.now(), []
+        for each in super().probe(targets, expected, depth):
+            begun = self.first_seen.setdefault(each.target.pod, now) if each.failure is None else now
+            is_late = each.failure is None and now < begun + TAKES
+            found.append(self._old(each) if is_late else each)
+        return found
+
+    def _old(self, endpoint: Endpoint) -> Endpoint:
+        reloaded, self.cluster.reloaded = self.cluster.reloaded, []
+        old = self._endpoint(endpoint.target, Expected(endpoint.target.server_name))
+        self.cluster.reloaded = reloaded
+        return old
+
+
+def test_long_settle_time_is_a_rollout_under_way_and_no_fault() -> None:
+    """Each pod is reloaded once, its server has its time, and meanwhile nobody is alarmed."""
+    mail = WholeReconcile(pods=2, servers=SlowServers)
+    mail.cluster.objects[PATH]["spec"]["workloads"][0]["settleTime"] = "2m"
+    said: list[tuple[str, str]] = []
+    for _ in range(100):
+        delay = mail.run()
+        condition = mail.condition("RolledOut")
+        said.append((condition["status"], condition["reason"]))
+        if condition["status"] == "True":
+            break
+        assert "Its server has time until" in condition["message"]
+        assert mail.condition("Ready")["reason"] == "RollingOut"
+        mail.clock.advance(timedelta(seconds=delay or 0.0))
+    assert set(said[:-1]) == {("False", "RollingOut")}
+    assert said[-1] == ("True", "RolledOut")
+    assert mail.cluster.reloaded == ["postfix-0", "postfix-1"]
+    assert not [each for each in mail.events() if each["type"] == "Warning"]
