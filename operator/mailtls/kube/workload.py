@@ -49,7 +49,8 @@ class PodState:
     is when the first of the processes that read the certificate started, or started last where it keeps crashing; None
     where one never did. `is_running`: all of them run. `made_at` is when the pod was made: its volumes were filled
     after that. `node` is where it runs, empty where it was not scheduled yet. `copier` names an init container that
-    mounts the certificate; `key_fault` says why the server may not be able to read its key.
+    mounts the certificate; `key_fault` says why the server may not be able to read its key. `without_rights` are
+    the containers whose processes gain no rights by setuid, which a server may need to open its ports again.
     """
 
     name: str
@@ -69,6 +70,7 @@ class PodState:
     node: str = ""
     copier: str = ""
     key_fault: Finding | None = None
+    without_rights: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,22 @@ def children(parent: Json, *keys: str) -> list[Json]:
     for key in keys:
         value = (value or {}).get(key)
     return value or []
+
+
+def without_rights(pod_spec: Json) -> frozenset[str]:
+    """Name the containers whose processes gain no rights, where the pod lets nobody open mail ports without rights."""
+    sysctls = {each["name"]: str(each.get("value")) for each in children(pod_spec, "securityContext", "sysctls")}
+    free_from = sysctls.get("net.ipv4.ip_unprivileged_port_start", "")
+    if free_from.isdecimal() and int(free_from) <= _SMTP:
+        return frozenset()
+    containers = (each for each in children(pod_spec, "containers"))
+    return frozenset(
+        each["name"] for each in containers if (each.get("securityContext") or {}).get(_ESCALATION) is False
+    )
+
+
+_SMTP: Final = 25  # the lowest of the ports that mail servers listen on
+_ESCALATION: Final = "allowPrivilegeEscalation"
 
 
 def started_at(status: Json, container: str | None) -> datetime | None:

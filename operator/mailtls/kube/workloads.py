@@ -36,6 +36,7 @@ from mailtls.kube.workload import (
     started_at,
     template_keeper,
     time_of,
+    without_rights,
 )
 from mailtls.reasons.reason import Finding, Reason
 
@@ -271,6 +272,7 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
         copier=init_copier(pod["spec"], secret_name),
         key_fault=key_fault(pod["spec"], secret_name),
         node=pod["spec"].get("nodeName") or "",
+        without_rights=without_rights(pod["spec"]),
     )
 
 

@@ -8,6 +8,7 @@ from mailtls.context import Context
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.probe.target import Endpoint, Route, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.software import Software
 from mailtls.verification.state import LoginRefusal
 
 Evidence = Mapping[tuple[str, int], Endpoint]
@@ -155,7 +156,29 @@ def flaws(state: WorkloadState, pod: PodState, evidence: Evidence, wanted_sha256
     if not state.workload.ports:
         return _unproven_by_annotation(pod, wanted_sha256)
     found = (_flaw(pod, port.port, evidence.get((pod.name, port.port)), wanted_sha256) for port in state.workload.ports)
-    return tuple(replace(flaw, server=state.server_in(pod, flaw.port)) for flaw in found if flaw is not None)
+    return tuple(_of_server(state, flaw) for flaw in found if flaw is not None)
+
+
+def _of_server(state: WorkloadState, flaw: Flaw) -> Flaw:
+    """Say who answers at the port, and why nobody may since its reload."""
+    said = f"{flaw.finding.message}{_lost_its_port(state, flaw)}"
+    return replace(flaw, server=state.server_in(flaw.pod, flaw.port), finding=replace(flaw.finding, message=said))
+
+
+def _lost_its_port(state: WorkloadState, flaw: Flaw) -> str:
+    """Name as the cause of a closed port that Exim cannot open it again: it gives its rights up before HUP."""
+    if flaw.finding.reason is not Reason.CONNECTION_REFUSED or flaw.pod.reloaded_sha256 is None:
+        return ""
+    servers = zip(state.workload.daemons, flaw.pod.readers, strict=False)
+    at_port = (each for each in servers if any(port.port == flaw.port for port in each[0].ports))
+    container = next((reader.container for daemon, reader in at_port if daemon.software is Software.EXIM), None)
+    if container not in flaw.pod.without_rights:
+        return ""
+    return (
+        f" Exim may have lost it by its reload: container {container} has allowPrivilegeEscalation: false, and to open "
+        "a port below 1024 again Exim needs its setuid bit. Set the sysctl net.ipv4.ip_unprivileged_port_start of the "
+        "pod to 0, or set updateStrategy: Restart."
+    )
 
 
 def _flaw(pod: PodState, port: int, endpoint: Endpoint | None, wanted_sha256: str) -> Flaw | None:

@@ -591,3 +591,18 @@ def test_labels_and_port_names_of_the_template_are_read() -> None:
 
 
 NAMED = {"name": "smtp", "containerPort": 25}
+
+
+@pytest.mark.parametrize(("free_from", "expected"), [(None, {"exim"}), ("1024", {"exim"}), ("25", set()), ("0", set())])
+def test_containers_that_gain_no_rights_are_read_unless_everyone_may_open_mail_ports(
+    free_from: str | None, expected: set[str]
+) -> None:
+    """By the pod's own spec: a template may have changed since."""
+    pod = kube.pod("postfix-0")
+    locked = {"name": "exim", "securityContext": {"allowPrivilegeEscalation": False}}
+    pod["spec"]["containers"] += [locked, {"name": "free", "securityContext": {"allowPrivilegeEscalation": True}}]
+    if free_from is not None:
+        sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": free_from}]
+        pod["spec"]["securityContext"] = {"sysctls": sysctls}
+    (found,) = parse(wanted(), kube.workload(), [pod], "mx-tls").pods
+    assert found.without_rights == expected

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from builders.rolling import NEW, NOW, OLD, SMTP, SMTPS, all_serve, evidence, pod, progress, seen, state, workload
-from mailtls.api.workload import UpdateStrategy
+from mailtls.api.workload import Daemon, UpdateStrategy
 from mailtls.kube.mounts import KEPT_SINCE_START
 from mailtls.kube.workload import PodState
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.reasons.software import Software
 from mailtls.rollout import policy as roll
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import (
@@ -589,6 +590,29 @@ def test_key_that_the_server_may_not_read_is_a_hint() -> None:
     assert failed_for(end) is Reason.CANARY_FAILED
     assert isinstance(end, RolloutFailed)
     assert all(part in end.finding.message for part in ("Set fsGroup.", "Init container copy", "Restart"))
+
+
+@pytest.mark.parametrize(
+    ("told", "software", "reason", "is_said"),
+    [
+        (NEW, Software.EXIM, Reason.CONNECTION_REFUSED, True),
+        (None, Software.EXIM, Reason.CONNECTION_REFUSED, False),
+        (NEW, Software.POSTFIX, Reason.CONNECTION_REFUSED, False),
+        (NEW, Software.EXIM, Reason.CONNECT_TIMEOUT, False),
+    ],
+)
+def test_exim_that_may_not_open_its_ports_again_is_named_as_the_cause(
+    told: str | None, software: Software, reason: Reason, *, is_said: bool
+) -> None:
+    """Where the pod's spec keeps the rights from it that it needs, and a reload came before."""
+    of = replace(workload(), daemons=(Daemon("exim", (SMTP, SMTPS), software=software),))
+    closed = evidence(all_serve(None, "p-0", reason=reason))
+    for rights, expected in ((frozenset({"postfix"}), is_said), (frozenset({"another"}), False)):
+        exim = replace(pod("p-0", told=told), without_rights=rights)
+        step = next_roll([state(exim, of=of)], closed, NEW, progress(started=LATER * 60), NOW)
+        assert isinstance(step, RolloutFailed)
+        assert step.finding.reason is reason
+        assert ("ip_unprivileged_port_start" in step.finding.message) is expected
 
 
 def test_sub_path_mount_with_proven_pods_is_noted() -> None:
