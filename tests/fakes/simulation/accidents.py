@@ -8,7 +8,7 @@ from fakes.simulation.world import World
 
 MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
 LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 2, "Evict")))
-OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 2, "Evict")), by_dns=True)
+OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 2, "Evict")), by_dns=True, has_placeholder=True)
 
 FAULTS = [
     *(Fault("api", kind) for kind in ("conflict", "server error", "unreachable", "slow", "lost answer")),
@@ -46,6 +46,7 @@ def of_resource(which: int) -> list[Act]:
         act(World.spec, which, rollout={"windows": [{"schedule": "0 0 29 2 *", "duration": "5m"}]}),
         act(World.spec, which, rollout={"onFailure": "Hold"}),
         act(World.spec, which, rollout={}),
+        act(World.spec, which, bootstrap="SelfSigned"),
         *(act(done, which) for done in (World.pause, World.resume, World.approve)),
         act(World.rename, which, "more"),
         act(World.rename, which, ""),

@@ -4,6 +4,7 @@ import json
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from cryptography import x509
@@ -15,8 +16,9 @@ from fakes.simulation.plan import Wanted
 from fakes.simulation.servers import Server
 from fakes.simulation.world import World
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import PAUSE_ROLLOUT, annotations_of, certificate_annotation, restart_annotation
-from mailtls.rollout.permission import ON_PURPOSE
+from mailtls.api.resource import APPROVE, PAUSE_ROLLOUT, annotations_of, certificate_annotation, restart_annotation
+from mailtls.issuance.bootstrap import SUBJECT
+from mailtls.rollout.permission import ON_PURPOSE, SHORTEST_APPROVAL
 from mailtls.rollout.turns import STANDSTILL
 
 STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"
@@ -175,19 +177,34 @@ class Audit:
                 self.breach(f"{write.path} is begun, though {wanted.key} is known to be paused")
             if _begun_for(write.before, secret) != leaf and self._is_known(wanted, _has_closed_windows):
                 self._require_urgency(wanted, write)
+            if _begun_for(write.before, secret) != leaf and self._is_known(wanted, partial(_is_unapproved, leaf)):
+                self._require_canary(wanted, write, leaf)
 
     def _require_urgency(self, wanted: Wanted, write: Write) -> None:
         """Outside of the windows pods are begun only for clients that are turned away, or soon will be."""
+        if self._is_served_well(wanted, URGENT):
+            self.breach(f"{write.path} is begun outside of the windows of {wanted.key}")
+
+    def _require_canary(self, wanted: Wanted, write: Write, leaf: str) -> None:
+        """Without the approval of a person that is required one pod is begun, unless clients are turned away."""
+        begun = [path for path, other in self._begun if other == leaf and path != write.path]
+        objects, secret = self.world.api.objects, f"{wanted.name}-tls"
+        others = [path for path in begun if _begun_for(objects.get(path), secret) == leaf]
+        is_workload = "/statefulsets/" in write.path
+        if (others or is_workload) and self._is_served_well(wanted, timedelta(0)):
+            self.breach(f"{write.path} is begun without approval of {wanted.key}")
+
+    def _is_served_well(self, wanted: Wanted, for_long: timedelta) -> bool:
+        """Whether all clients have a certificate that they accept, for so long, and none was put back."""
         secret, now = self.world.api.objects.get(wanted.secret_path), self.world.runtime.monotonic()
         chains = [each.chain(now) for each in self.world.servers.by_pod.values() if self.world.owner_of(each) is wanted]
         leaves = [_leaf_of(chain) for chain in chains]
-        soon = self.world.runtime.now() + URGENT
-        is_fine = all(leaf is not None and leaf.not_valid_after_utc > soon for leaf in leaves)
-        is_fine = is_fine and not any(
-            leaf.serial_number in self.world.ca.refused for leaf in leaves if leaf is not None
+        until = self.world.runtime.now() + for_long
+        is_valid = all(each is not None and each.not_valid_after_utc > until for each in leaves)
+        is_trusted = not any(
+            each.serial_number in self.world.ca.refused or _is_placeholder(each) for each in leaves if each is not None
         )
-        if secret is not None and is_fine and not _hold(secret):
-            self.breach(f"{write.path} is begun outside of the windows of {wanted.key}")
+        return secret is not None and is_valid and is_trusted and not _hold(secret)
 
     def _on_rollout(self, write: Write) -> None:
         """Who writes to pods and workloads has its turn, and asks for one restart of each workload at most."""
@@ -251,10 +268,12 @@ class Audit:
         if new is None or _public(write.after) != _spki(new):
             self.breach(f"{write.path} holds no whole pair")
             return
+        if _is_placeholder(new) and old is not None and not _is_placeholder(old):
+            self.breach(f"{write.path} gets a placeholder in the place of a certificate")
         self._served.add(_spki(new))
         if wanted.names()[0] not in _names(new):
             self.breach(f"{write.path} holds a certificate for {_names(new)}")
-        is_older = old is not None and new.not_valid_before_utc < old.not_valid_before_utc
+        is_older = old is not None and new.not_valid_before_utc < old.not_valid_before_utc and not _is_placeholder(old)
         if is_older and not self._is_rollback(wanted) and "refused" not in _hold(write.after):
             self.breach(f"{write.path} holds an older certificate than before")
         is_another = old is None or new.serial_number != old.serial_number
@@ -300,6 +319,13 @@ def _begun_for(body: Json | None, secret: str) -> str | None:
 
 def _is_paused(body: Json) -> bool:
     return PAUSE_ROLLOUT in annotations_of(body)
+
+
+def _is_unapproved(leaf: str, body: Json) -> bool:
+    """Whether a person has to approve the certificate, and has not."""
+    is_required = (body["spec"].get("rollout") or {}).get("approval") == "Required"
+    approved = annotations_of(body).get(APPROVE, "")
+    return is_required and not (len(approved) >= SHORTEST_APPROVAL and leaf.startswith(approved))
 
 
 def _has_closed_windows(body: Json) -> bool:
@@ -398,6 +424,10 @@ def _leaf_of(chain: str) -> x509.Certificate | None:
         return x509.load_pem_x509_certificates(chain.encode())[0]
     except ValueError:
         return None
+
+
+def _is_placeholder(certificate: x509.Certificate) -> bool:
+    return certificate.issuer.rfc4514_string() == f"CN={SUBJECT}"
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

@@ -45,6 +45,7 @@ class Wanted:
     workloads: tuple[tuple[str, int, str], ...]  # name, replicas, updateStrategy
     by_dns: bool = False
     email: str = "postmaster@example.test"
+    has_placeholder: bool = False
 
     @property
     def key(self) -> Key:
@@ -81,5 +82,7 @@ class Wanted:
             "workloads": workloads,
             "renewal": {"ari": False},
         }
+        if self.has_placeholder:
+            spec["bootstrap"] = "SelfSigned"
         meta = {"name": self.name, "namespace": self.namespace}
         return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": meta, "spec": spec}

@@ -6,7 +6,7 @@ that could run does. Both shrink, and a failing run can be repeated. MAILTLS_SIM
 
 import os
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -26,6 +26,7 @@ from mailtls.api.workload import UpdateStrategy
 from mailtls.controller.election import Leadership
 from mailtls.controller.observe import Observer
 from mailtls.controller.status_writer import Reporter
+from mailtls.issuance import bootstrap
 from mailtls.issuance import policy as issuance_policy
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.certificates import new_key
@@ -40,6 +41,7 @@ from mailtls.rollout.view import View
 FEW = 10
 RUNS = int(os.environ.get("MAILTLS_SIMULATIONS", str(FEW)))
 pytestmark = pytest.mark.timeout(90 * RUNS)  # seconds of a machine that has much else to do
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 SOON = 60.0  # seconds in which a resource is ready that nothing stands in the way of
 
 disturbances = st.builds(
@@ -180,6 +182,16 @@ DEFECTS = {
         _HELD_BACK,
         [*after(LATE, *(act(World.spec, which, rollout=_SHUT) for which in range(3))), *renewals(0, overdue=False)],
     ),
+    "is begun without approval": (
+        policy,
+        "CHECKS",
+        _HELD_BACK,
+        [
+            *after(LATE, *(act(World.spec, which, rollout={"approval": "Required"}) for which in range(3))),
+            *renewals(0, overdue=False),
+        ],
+    ),
+    "gets a placeholder in the place of a certificate": (bootstrap, "_remade_at", lambda _: EVER, []),
     "has no turn": (permission, "_queued", lambda _: None, []),
     "roll out at once": (Turns, "request", _grants_all, []),
     "is restarted twice": (
