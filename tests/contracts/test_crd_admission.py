@@ -108,8 +108,10 @@ def test_report_reaches_the_very_resource_that_it_is_on(cluster: Cluster, namesp
         adapter.report(path, "of-the-one-before", {}, first)
     adapter.report(path, uid, {}, first)
     adapter.report(path, uid, first, {"observedGeneration": 2, "endpointsTotal": 2})
-    with pytest.raises(ApiError, match="422"):
+    with pytest.raises(Conflict):
         adapter.report(path, uid, first, {"observedGeneration": 3})  # written from what is not there any more
+    with pytest.raises(ApiError, match="observedGeneration"):
+        adapter.report(path, uid, first, {"observedGeneration": "none", "served": "1/2"})
     found = adapter.get(path)
     assert found is not None
     assert found["status"] == {"observedGeneration": 2, "endpointsTotal": 2}

@@ -20,6 +20,7 @@ from mailtls.kube.snapshot import ServingSecret
 from mailtls.pki import loading
 from mailtls.pki.served_certificate import read_served
 from mailtls.probe.tls.handshake import TrustStore
+from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Adapters, Executor
 from mailtls.times import Clock
@@ -88,7 +89,7 @@ def _taken_up(context: Context, now: datetime) -> Context:
     accepted = context.last_accepted
     if accepted is not None and accepted.sha256 == certificate.sha256:
         return context
-    names = ", ".join(sorted(certificate.names)[:3])
+    names = shorten(", ".join(sorted(certificate.names)[:3]))
     message = (
         f"Certificate {certificate.serial_number} for {names}, written by {context.snapshot.secret.source.words}, has "
         "passed the checks and goes to the pods."

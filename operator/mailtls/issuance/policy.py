@@ -11,6 +11,7 @@ from mailtls.issuance.guard import is_replaced, replacement
 from mailtls.issuance.schedule import renewal_due_at
 from mailtls.issuance.storage import is_adopted
 from mailtls.kube.snapshot import Staged
+from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import format_minute, format_second
 
@@ -77,7 +78,8 @@ def names_differ(context: Context, _now: datetime) -> Finding | None:
         return None
     if certificate.names > wanted and (is_adopted(context) or certificate.names_asked == wanted):
         return None  # whoever issued it put more names in than were asked for, and would do so again
-    return Finding(Reason.NAMES_CHANGED, f"The certificate is for {', '.join(sorted(certificate.names)) or 'no name'}.")
+    have = shorten(", ".join(sorted(certificate.names))) or "no name"
+    return Finding(Reason.NAMES_CHANGED, f"The certificate is for {have}.")
 
 
 def key_policy_differs(context: Context, _now: datetime) -> Finding | None:

@@ -13,7 +13,7 @@ from mailtls.context import Context
 from mailtls.issuance.guard import is_replaced
 from mailtls.issuance.schedule import after_storing
 from mailtls.pki.certificate import Certificate
-from mailtls.reasons.quoting import quote_all
+from mailtls.reasons.quoting import quote_all, shorten
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.step import Step, objects_in
 from mailtls.times import CLOCK_SKEW, format_minute
@@ -151,7 +151,7 @@ def noted(context: Context, now: datetime) -> Context:
         entry.serial_number for entry in context.snapshot.status.history
     }:
         return context
-    names = ", ".join(sorted(certificate.names)[:3])
+    names = shorten(", ".join(sorted(certificate.names)[:3]))
     message = f"Certificate {certificate.serial_number} for {names} was issued and stored."
     entry = HistoryEntry(now, Reason.ISSUED, message, certificate.serial_number)
     status = context.snapshot.status

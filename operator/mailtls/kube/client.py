@@ -152,12 +152,9 @@ class KubernetesCluster:
         try:
             self._write("report", Request("PATCH", f"{path}/status", _MANAGED, operations, _JSON_PATCH))
         except ApiError as error:
-            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
-                raise
-            found = self.get(path)
-            if found is not None and found["metadata"]["uid"] == uid:
-                raise
-            raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from None
+            if error.status == HTTPStatus.UNPROCESSABLE_ENTITY and _DOES_NOT_FIT in error.message:
+                raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from None
+            raise
 
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Delete; success when it is gone already, also when another object has its name by now."""
@@ -298,6 +295,7 @@ _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _NO_FIELD: Final = "typed patch object"  # an unknown field is answered by 500, as if the server were broken
 _MERGE: Final = "application/merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
+_DOES_NOT_FIT: Final = "error in our request"  # to the object as it is: what a schema refuses is said in other words
 _OTHER_UID: Final = "metadata.uid: Invalid value"  # to the API server an attempt to change what never changes
 
 

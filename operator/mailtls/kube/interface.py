@@ -78,7 +78,7 @@ class Cluster(Protocol):
     def report(self, path: str, uid: str, before: Json, after: Json) -> None:
         """Turn the status of the object from `before` into `after`, whose fields alone are compared.
 
-        Raises `Conflict` where another object has the name by now.
+        Raises `Conflict` where another object has the name by now, or somebody else wrote the status.
         """
 
     def delete(self, path: str, *, uid: str | None = None) -> None:

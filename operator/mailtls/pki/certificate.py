@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,7 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailtls.pki import loading
-from mailtls.reasons.quoting import printable
+from mailtls.reasons.quoting import printable, shorten
+
+LONGEST_NAME: Final = 500
+"""Characters that are kept of a name that whoever signed the certificate has chosen: it goes into the status."""
 
 
 class KeyAlgorithm(StrEnum):
@@ -94,10 +98,10 @@ def _read(chain_pem: str, chain: Sequence[x509.Certificate]) -> Certificate:
     leaf, key = chain[0], loading.public_key_of(chain[0])
     return Certificate(
         chain_pem=chain_pem,
-        serial_number=format(leaf.serial_number, "x"),
+        serial_number=shorten(format(leaf.serial_number, "x"), LONGEST_NAME),
         sha256=sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
         spki_sha256=spki_sha256(key),
-        issuer=printable(leaf.issuer.rfc4514_string()),
+        issuer=shorten(printable(leaf.issuer.rfc4514_string()), LONGEST_NAME),
         names=_dns_names(leaf),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
@@ -113,7 +117,7 @@ def root_of(chain: Sequence[x509.Certificate]) -> str:
     """The common name of the root that a chain leads to, which CAs leave out; the whole name where it has none."""
     issuer = chain[-1].issuer
     names = issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return printable(str(names[0].value) if names else issuer.rfc4514_string())
+    return shorten(printable(str(names[0].value) if names else issuer.rfc4514_string()), LONGEST_NAME)
 
 
 def spki_sha256(key: PublicKeyTypes) -> str:

@@ -1,15 +1,21 @@
 """What may be written into the Secret."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from builders.contexts import a_context
 from builders.stories import DAY, NOW, certificate, desired, secret
+from mailtls.api.status import Status
 from mailtls.issuance.policy import names_differ
-from mailtls.issuance.storage import Candidate, chain_leads_elsewhere, fault_of, names_were_added
+from mailtls.issuance.storage import Candidate, chain_leads_elsewhere, fault_of, names_were_added, noted
 from mailtls.kube.snapshot import ServingSecret
-from mailtls.pki.certificate import Certificate
+from mailtls.pki.certificate import LONGEST_NAME, Certificate, parse_chain
 from mailtls.reasons.reason import Reason, Severity
 
 KEY = "bb" * 32
@@ -113,3 +119,22 @@ def test_added_names_are_told_for_as_long_as_the_spec_asks_for_the_others() -> N
     assert names_differ(a_context(secret=have), NOW) is None
     assert names_differ(a_context(desired(dns_names=tuple(names)), secret=have), NOW) is None
     assert names_differ(a_context(desired(dns_names=("www.test",)), secret=have), NOW) is not None
+
+
+def test_names_that_a_signer_chose_are_bounded() -> None:
+    """Whoever writes the Secret may sign anything, and its status must still fit into the API server."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    attributes = [x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, f"{n}\u202e" * 8) for n in range(500)]
+    issuer, now = x509.Name(attributes), datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("x" * 50_000), x509.DNSName("mx.example.test")])
+    builder = x509.CertificateBuilder(issuer, issuer, key.public_key(), 7, now, now).add_extension(
+        names, critical=False
+    )
+    found = parse_chain(builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode())
+    assert len(found.issuer) == len(found.root) == LONGEST_NAME
+    assert "\u202e" not in found.issuer
+    stored = secret(certificate=found)
+    due = names_differ(a_context(secret=stored), NOW)
+    assert due is not None
+    assert len(due.message) < LONGEST_NAME
+    assert len(noted(a_context(secret=stored, status=Status()), NOW).snapshot.status.history[0].message) < LONGEST_NAME

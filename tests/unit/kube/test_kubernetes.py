@@ -179,21 +179,21 @@ def test_each_write_is_what_the_api_wants(
 
 
 def test_report_is_a_patch_that_tests_the_uid(script: Script, cluster: KubernetesCluster) -> None:
-    """Only what differs is sent; where the test failed, whose object it is by now decides what that means."""
+    """Only what differs is sent; what does not fit the object as it is now is a conflict, and a bad field none."""
     before, after = {"a": 1, "b": 2, "c": {"d": 3}}, {"a": 1, "c": {"e": 4}}
-    refused = status(422, "Invalid")
-    script.answers = [Answer(), refused, Answer(body={"metadata": {"uid": "2"}}), refused, Answer(404)]
+    unfit = {"reason": "Invalid", "message": "the server rejected our request due to an error in our request"}
+    script.answers = [Answer(), Answer(422, body=unfit), status(422, "Invalid")]
     cluster.report(PATH, "1", before, after)
     with pytest.raises(Conflict):
         cluster.report(PATH, "1", before, after)
-    with pytest.raises(Conflict):
+    with pytest.raises(ApiError, match="422 Invalid"):
         cluster.report(PATH, "1", {}, after)
     operations = [
         {"op": "test", "path": "/metadata/uid", "value": "1"},
         {"op": "remove", "path": "/status/b"},
         {"op": "add", "path": "/status/c", "value": {"e": 4}},
     ]
-    first, _, _, last, _ = script.asked
+    first, _, last = script.asked
     assert (first.method, first.headers["content-type"]) == ("PATCH", "application/json-patch+json")
     assert (first.path, first.body) == (f"{PATH}/status", operations)
     assert last.body == [operations[0], {"op": "add", "path": "/status", "value": after}]
