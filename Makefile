@@ -122,10 +122,20 @@ compare: $(READY) ## Let posttls-finger, testssl.sh and openssl look at the test
 IMAGE ?= localhost/mailtls
 HOMEPAGE ?= https://forge.example.com/mailtls
 ARCHITECTURES ?= amd64 arm64
+# Which version the site is of; what is no number is shown last.
+DOCS_VERSION ?= dev
 # Another base image than the Dockerfile's; `debian`: made here from Debian's packages, for those without a registry.
 BASE ?=
 # The tag that is released, as v1.2.3; without one the changelog's unreleased part is taken.
 TAG ?=
+
+.PHONY: docs
+docs: $(READY) ## Make the documentation's site in build/site, strictly (DOCS_VERSION=0.1.0: the folder of that version)
+	PYTHONPATH=packaging $(BIN)/python -m docsite --version $(DOCS_VERSION)
+
+.PHONY: docs-serve
+docs-serve: docs ## Make the site and serve it at http://127.0.0.1:8000/
+	PYTHONPATH=packaging $(BIN)/python -m docsite serve
 
 .PHONY: release
 release: $(READY) tools ## Make all that is published in dist/, reproducibly: see docs/contributing/releasing.md (ARGS=--snapshot: uncommitted too)

@@ -28,6 +28,13 @@ _RECONCILE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
 
 
+_LIMIT_WORDS: Final = (
+    "Orders that the CA takes from an account at once, where a limit is known (acme.orderLimits); the installation's "
+    "account has the operator's namespace."
+)
+_REMAINING_WORDS: Final = "Orders that may be placed now; of several accounts of a namespace the one with the fewest."
+
+
 class Budget(Protocol):
     """How many orders an account may place in all, how many of them at once now, and how many resources wait."""
 
@@ -51,10 +58,8 @@ class _Budgets(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Make the present series."""
         labels = ("namespace", "server")
-        limit = GaugeMetricFamily("mailtls_order_budget_limit", "Orders that the CA takes at once.", labels=labels)
-        left = GaugeMetricFamily(
-            "mailtls_order_budget_remaining", "Orders that may be placed now without waiting.", labels=labels
-        )
+        limit = GaugeMetricFamily("mailtls_order_budget_limit", _LIMIT_WORDS, labels=labels)
+        left = GaugeMetricFamily("mailtls_order_budget_remaining", _REMAINING_WORDS, labels=labels)
         waiting = GaugeMetricFamily(
             "mailtls_order_budget_waiting", "Resources that wait until the CA takes more orders.", labels=labels
         )
@@ -79,11 +84,11 @@ class Metrics(ResourceMetrics):
         self.registry.register(self._budgets)
 
     def _declare_operator(self) -> None:
-        self._orders = self._counter("mailtls_orders_total", "Orders that came to an end.", "outcome")
+        self._orders = self._counter("mailtls_orders_total", "Orders that ended, issued or failed.", "outcome")
         self._order_seconds = self._histogram(
             "mailtls_order_duration_seconds", "From opening an order to its end.", _MINUTES
         )
-        self._rollouts = self._counter("mailtls_rollouts_total", "Rollouts that came to an end.", "outcome")
+        self._rollouts = self._counter("mailtls_rollouts_total", "Rollouts that ended, succeeded or failed.", "outcome")
         self._rollout_seconds = self._histogram(
             "mailtls_rollout_duration_seconds",
             "From the first pod reloaded or restarted to the last one verified.",
@@ -97,12 +102,14 @@ class Metrics(ResourceMetrics):
             registry=self.registry,
         )
         self._rollbacks = self._counter(
-            "mailtls_rollbacks_total", "Certificates that the one before took the place of again.", "cause"
+            "mailtls_rollbacks_total",
+            "Certificates that the previous one replaced again, after a failure in a pod or by request.",
+            "cause",
         )
         self._acme = self._counter("mailtls_acme_requests_total", "Requests to ACME servers.", "type", "code")
         self._skew = self._gauge(
             "mailtls_clock_skew_seconds",
-            "How far the clock is ahead of the ACME server's, at its last answer.",
+            "How far the clock is ahead of the ACME server's, at its last answer, less the round trip.",
             "server",
         )
         self._retries = self._counter(
@@ -117,7 +124,8 @@ class Metrics(ResourceMetrics):
         )
         self._late = self._gauge(
             "mailtls_workers_stuck",
-            "Workers that have been in one step for half of the longest time that it may take.",
+            "Workers that have been in one step for more than half of the longest time that it may take; after the "
+            "whole time the liveness probe restarts the operator.",
         )
         self._in_line = self._gauge(
             "mailtls_bulkhead_waiting",
@@ -128,7 +136,7 @@ class Metrics(ResourceMetrics):
         )
         self._rolling = self._gauge("mailtls_rollouts_running", "Resources that roll out now.")
         self._most_rolling = self._gauge(
-            "mailtls_rollouts_limit", "How many may do so at once (rollout.maxConcurrent); +Inf without a limit."
+            "mailtls_rollouts_limit", "How many may roll out at once (rollout.maxConcurrent); +Inf without a limit."
         )
         self._reconciles = self._histogram(
             "mailtls_reconcile_duration_seconds", "How long reconciles of one resource took.", _RECONCILE_SECONDS

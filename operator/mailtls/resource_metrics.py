@@ -75,11 +75,13 @@ class ResourceMetrics:
         )
         self._success = self._port_series(
             "mailtls_endpoint_probe_success",
-            "1 when the port's last probe found nothing that fails; 0 when it did, and while nobody can or may look.",
+            "1 when the port's last probe found nothing that fails; 0 when it did, when nobody could connect "
+            "(PortBlocked), and while the pod is not ready and is not probed (PodNotReady).",
         )
         self._finding = self._port_series(
             "mailtls_endpoint_finding",
-            "1 for each reason found at the port's last probe, also where it only warns, and for PodNotReady.",
+            "1 for each reason found at the port's last probe; severity is Fail or Warn, and a warning leaves the "
+            "probe a success. Beside PodNotReady stands what was found before.",
             *("reason", "severity"),
         )
         self._probed = self._port_series("mailtls_probe_timestamp_seconds", "When the port was last probed.")
@@ -89,20 +91,24 @@ class ResourceMetrics:
             *("type", "status"),
         )
         self._condition_info = self._series(
-            "mailtls_status_condition_info", "1 for the present reason of a condition.", "type", "reason"
+            "mailtls_status_condition_info",
+            "Always 1; the present reason of a condition is in the label.",
+            "type",
+            "reason",
         )
         self._condition_warning = self._series(
             "mailtls_status_condition_warning",
-            "1 for each reason that a condition's message warns of, beside the reason that it has.",
+            "1 for each reason that a condition's message warns of beside its own, such as a renewal that fails while "
+            "the stored certificate is still valid.",
             *("type", "reason"),
         )
         self._domain = self._series(
             "mailtls_domain_finding",
-            "1 for each reason found at the last look at what a mail domain publishes.",
+            "1 for each reason found at the last check of a domain of spec.domains; severity is Fail or Warn.",
             *("domain", "reason", "severity"),
         )
         self._domain_checked = self._series(
-            "mailtls_domain_check_timestamp_seconds", "When what a mail domain publishes was last looked at.", "domain"
+            "mailtls_domain_check_timestamp_seconds", "When the mail domain was last checked.", "domain"
         )
 
     def stored(self, key: Key, secret: str, not_after: datetime, renewal_at: datetime | None) -> None:

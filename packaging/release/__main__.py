@@ -55,6 +55,7 @@ def _make_parts(plan: artefacts.Plan, options: argparse.Namespace) -> None:
     artefacts.make_chart(plan, options.helm)
     artefacts.make_manifests(plan, options.helm)
     artefacts.make_plugin(plan)
+    artefacts.make_documentation(plan)
     base = images.make(plan, options.architectures, options.base) if options.architectures else None
     shipped = dependencies(plan.source / "requirements.lock")
     materials = bill_of_materials(

@@ -77,6 +77,16 @@ def make_plugin(plan: Plan) -> None:
     plan.file("mailtls.krew.yaml").write_text(filled, encoding="utf-8")
 
 
+def make_documentation(plan: Plan) -> None:
+    """Pack the documentation's site of this version; unpacked beside the folders of other versions it is one more."""
+    site = plan.source / "build/site"
+    command = (sys.executable, "-m", "docsite", "--into", str(site), "--version", plan.version)
+    environment = {"PYTHONPATH": str(plan.source / "packaging")}
+    _run(*command, cwd=plan.source, epoch=plan.epoch, environment=environment)
+    files = {str(path.relative_to(site)): path.read_bytes() for path in site.glob("*/**/*") if path.is_file()}
+    write_tar(plan.file("mailtls-@-docs.tar.gz"), files, epoch=plan.epoch)
+
+
 def write_checksums(output: Path) -> None:
     """Write SHA256SUMS over all files of the release, as `sha256sum --check` reads it."""
     names = sorted(path.name for path in output.iterdir() if path.name != "SHA256SUMS")

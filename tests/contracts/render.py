@@ -2,8 +2,9 @@
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
 charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reference/reasons.md from
-`mailtls.reasons.explanations`, docs/reference/chart-values.md from the chart's values.yaml, and the package
-has a copy of the CRD, by which preflight checks.
+`mailtls.reasons.explanations`, docs/reference/chart-values.md from the chart's values.yaml, resource.md
+beside it from the CRD, the pages of metrics, alerts, environment and commands from the operator, and the package has
+a copy of the CRD, by which preflight checks.
 """
 
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,8 @@ def reasons() -> str:
 
 def entry(reason: Any, told: Any) -> str:
     """Return what docs/reference/reasons.md says of one reason; what nobody has written is left out."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from contracts.values_page import prose  # noqa: PLC0415 - a script first finds it
     from mailtls.reasons.advice import settings_for  # noqa: PLC0415 - a script finds the package first
     from mailtls.reasons.recovery import RECOVERIES  # noqa: PLC0415
     from mailtls.reasons.software import product_name  # noqa: PLC0415
@@ -113,7 +117,7 @@ def entry(reason: Any, told: Any) -> str:
         *by_server,
         f"*{'; '.join(seen_in)}*" if seen_in else "",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return prose("\n\n".join(part for part in parts if part)) + "\n"
 
 
 def definition() -> str:
@@ -127,6 +131,25 @@ def chart_values() -> str:
     from contracts.values_page import page  # noqa: PLC0415 - a script first finds it
 
     return page((CHART / "values.yaml").read_text())
+
+
+def resource() -> str:
+    """Return docs/reference/resource.md."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from contracts.resource_page import page  # noqa: PLC0415 - a script first finds it
+
+    return page(definition())
+
+
+def of_operator(name: str) -> str:
+    """Return a page that is made from the operator's code."""
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "operator")]
+    from contracts import operator_pages  # noqa: PLC0415 - a script first finds it
+
+    if name == "alerts":
+        return operator_pages.alerts_page(alerts(), ROOT / "docs" / "reference" / "alerts")
+    made: str = getattr(operator_pages, f"{name}_page")()
+    return made
 
 
 def grafana() -> str:
@@ -143,6 +166,9 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "charts/mailtls/files/dashboard.json": grafana,
     "docs/reference/reasons.md": reasons,
     "docs/reference/chart-values.md": chart_values,
+    "docs/reference/resource.md": resource,
+    **{f"docs/reference/{name}.md": partial(of_operator, name) for name in ("metrics", "environment", "commands")},
+    "docs/reference/alerts/README.md": partial(of_operator, "alerts"),
     "operator/mailtls/cli/preflight/mailservertls.yaml": definition,
 }
 

@@ -20,7 +20,7 @@ INSTALLATION = Defaults(
 GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": "2026-08-01T12:00:00Z"}
 """What the API server gives a resource."""
 _BLOCK = re.compile(r"(?ms)^(?P<indent> *)```yaml\n(?P<text>.*?)^(?P=indent)```$")
-_LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+_LINK = re.compile(r"`[^`\n]*`|\]\((?P<target>[^)\s]+)\)")
 
 
 def page_text(name: str) -> str:
@@ -59,7 +59,7 @@ def links() -> Iterator[tuple[Path, str]]:
     """Yield each link of each page that leads to another file."""
     for page in PAGES:
         for link in _LINK.finditer(page.read_text(encoding="utf-8")):
-            if "://" not in link["target"]:
+            if link["target"] and "://" not in link["target"]:
                 yield page, link["target"]
 
 

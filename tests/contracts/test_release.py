@@ -151,7 +151,8 @@ def test_two_releases_of_one_commit_are_the_same(released: Path, tmp_path: Path)
     assert release(tmp_path / "again", clock="Asia/Tokyo", mask=0o077) == first
     assert set(first) == {
         f"CHANGES-{VERSION}.md", f"kubectl-mailtls-{VERSION}.tar.gz", f"mailtls-{VERSION}-alerts.yaml",
-        f"mailtls-{VERSION}-crd.yaml", f"mailtls-{VERSION}-py3-none-any.whl", f"mailtls-{VERSION}.spdx.json",
+        f"mailtls-{VERSION}-crd.yaml", f"mailtls-{VERSION}-docs.tar.gz",
+        f"mailtls-{VERSION}-py3-none-any.whl", f"mailtls-{VERSION}.spdx.json",
         f"mailtls-{VERSION}.tar.gz", f"mailtls-{VERSION}.tgz", f"mailtls-{VERSION}.yaml", "mailtls.krew.yaml",
         "SHA256SUMS",
     }  # fmt: skip

@@ -66,8 +66,19 @@ def _at(whole: Any, path: tuple[str, ...]) -> Any:
 
 def page(text: str) -> str:
     """Return docs/reference/chart-values.md."""
-    rows = (f"| `{each.name}` | {_shown(each.default)} | {each.words.replace('|', BAR)} |" for each in values(text))
+    rows = (f"| `{each.name}` | {_shown(each.default)} | {cell(each.words)} |" for each in values(text))
     return HEAD + "\n".join(rows) + "\n"
+
+
+def cell(words: str) -> str:
+    """Return prose as a cell of a table: no bar ends it, and nothing in it is HTML."""
+    return prose(words.replace("|", BAR))
+
+
+def prose(words: str) -> str:
+    """Return words as Markdown shows them: a tag such as <name> outside of code is none."""
+    parts = words.split("`")
+    return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
 
 
 def _shown(default: Any) -> str:

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("crd", "operator_imag
 
 WITHIN = 60.0  # seconds
 CRD = "mailservertls.mailtls.dev"
-OPERATIONS = project_folder() / "docs/how-to/operations.md"
+UNINSTALL = project_folder() / "docs/how-to/uninstall.md"
 
 
 def install(cluster: Cluster, sandbox: Sandbox, values: dict[str, object], folder: Path, *, crds: bool = False) -> None:
@@ -151,7 +151,7 @@ def test_operator_moves_to_another_namespace_as_documented(
 
 
 def tell_helm(cluster: Cluster, home: Sandbox) -> None:
-    """Say which release the CustomResourceDefinition belongs to, by the command of docs/how-to/operations.md."""
-    command = re.search(r"kubectl (annotate crd [^`]+?NEW-NAMESPACE)", OPERATIONS.read_text(encoding="utf-8"))
+    """Say which release the CustomResourceDefinition belongs to, by the command of docs/how-to/uninstall.md."""
+    command = re.search(r"kubectl (annotate crd [^`]+?NEW-NAMESPACE)", UNINSTALL.read_text(encoding="utf-8"))
     assert command is not None
     cluster.kubectl(*command[1].replace("\\\n", " ").replace("NEW-NAMESPACE", home.name).split())

@@ -14,7 +14,7 @@ from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 RESOURCES = 500
-# Series of a port, of a resource and of the operator itself; docs/how-to/metrics-and-alerts.md has these numbers.
+# Series of a port, of a resource and of the operator itself; docs/explanation/sizing.md has these numbers.
 OF_PORT, OF_RESOURCE, OF_OPERATOR = 5, 34, 250
 
 

@@ -141,7 +141,7 @@ def test_bars_and_words_say_how_long_a_certificate_lasts() -> None:
 
 
 def test_story_names_stages_with_the_reason_and_what_to_do() -> None:
-    """The explanation of docs/reasons.md, once."""
+    """The explanation of docs/reference/reasons.md, once."""
     text = parsed(page("/mail/mx1").body).text
     known = EXPLANATIONS[Reason.SERVING_OLD_CERTIFICATE]
     assert text.count(known.fix) == 1
