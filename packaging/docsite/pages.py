@@ -18,6 +18,7 @@ OUTSIDE: Final = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing/index.md",
     "CODE_OF_CONDUCT.md": "contributing/code-of-conduct.md",
+    "SUPPORT.md": "contributing/help.md",
     "CHANGELOG.md": "reference/changelog.md",
     "SECURITY.md": "explanation/security.md",
     "examples/README.md": "how-to/examples/index.md",

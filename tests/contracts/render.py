@@ -34,7 +34,7 @@ metadata:
 """
 ALERTS_HEAD = """\
 # Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`. For links that
-# open, put the address of this repository before `docs/reference/alerts`.
+# open, put the address of this repository before `docs/`.
 # Made from charts/mailtls/files/alerts.yaml with the chart's default values; change that file.
 """
 REASONS_HEAD = """\
@@ -79,9 +79,10 @@ def manifest() -> str:
 def alerts() -> str:
     """Return deploy/alerts.yaml: the rules with the chart's default thresholds."""
     text = re.sub(r"(?m)^#.*\n", "", RULES.read_text())
-    values = chart_defaults()["metrics"]["prometheusRule"]
-    for name, value in {**values["thresholds"], "runbookUrl": values["runbookUrl"]}.items():
+    values = chart_defaults()
+    for name, value in values["metrics"]["prometheusRule"]["thresholds"].items():
         text = text.replace(f"${{{name}}}", str(value))
+    text = re.sub(r"\$\{page ([^}]+)\}", lambda match: str(values["docsUrl"]).replace("{page}", match[1]), text)
     return ALERTS_HEAD + text
 
 

@@ -193,15 +193,21 @@ def test_labels_of_all_objects_leave_the_selectors_alone() -> None:
     assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "mail"
 
 
-def test_runbooks_are_where_the_value_says() -> None:
-    """Each alert's page below the address, whether that ends with a slash or not."""
-    base = "metrics.prometheusRule.runbookUrl=https://docs.example.com/alerts/"
+def test_alerts_link_to_the_documentation_where_the_value_says() -> None:
+    """The page of each alert, and that of the reasons with the reason's name; an address without a page is refused."""
+    base = "docsUrl=https://docs.example.com/0.1/{page}/"
     found = objects("--set", "metrics.prometheusRule.enabled=true", "--set", base)
     (rule,) = (each for each in found if each["kind"] == "PrometheusRule")
     alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
     assert len(alerts) > 20
     for each in alerts:
-        assert each["annotations"]["runbook_url"] == f"https://docs.example.com/alerts/{each['alert']}.md"
+        assert each["annotations"]["runbook_url"] == f"https://docs.example.com/0.1/reference/alerts/{each['alert']}/"
+    (endpoint,) = (each for each in alerts if each["alert"] == "MailTlsEndpointFailing")
+    assert endpoint["annotations"]["description"].startswith(
+        "https://docs.example.com/0.1/reference/reasons/#{{ $labels.reason | toLower }} explains"
+    )
+    refused = helm_template("--set", "docsUrl=https://docs.example.com/")
+    assert "docsUrl" in refused.stderr
 
 
 def test_alert_that_is_disabled_is_left_out_and_an_unknown_one_is_refused() -> None:
