@@ -153,6 +153,14 @@ def of_operator(name: str) -> str:
     return made
 
 
+def tested() -> str:
+    """Return docs/reference/tested.md."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from contracts.tested import page  # noqa: PLC0415 - a script first finds it
+
+    return page()
+
+
 def grafana() -> str:
     """Return the dashboard."""
     sys.path.insert(0, str(ROOT / "tests"))
@@ -170,6 +178,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/reference/resource.md": resource,
     **{f"docs/reference/{name}.md": partial(of_operator, name) for name in ("metrics", "environment", "commands")},
     "docs/reference/alerts/README.md": partial(of_operator, "alerts"),
+    "docs/reference/tested.md": tested,
     "operator/mailtls/cli/preflight/mailservertls.yaml": definition,
 }
 
