@@ -1,10 +1,12 @@
 """Whole passes of the reconciler over pods that are told by a reload command; only the world is a fake."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from datetime import timedelta
+from itertools import count
 from threading import Event
+from typing import Any
 
 from builders import kube
 from builders.pairs import self_signed
@@ -197,3 +199,32 @@ class WholeReconcile:
             pod = kube.pod(f"postfix-{number}", labels={"app": "postfix"})
             pod["status"]["podIPs"] = [{"ip": f"198.51.100.{number}"}]
             self.cluster.create("/api/v1/namespaces/mail/pods", pod)
+
+
+class Killed(BaseException):
+    """SIGKILL."""
+
+
+def killed_at(mail: WholeReconcile, effect: int) -> bool:
+    """Run reconciles, and kill the process right after so many writes and commands; whether it came to that."""
+    effects: Iterator[int] = count()
+    cluster: Any = mail.cluster
+    store, execute = cluster._store, cluster.execute
+
+    def dying(of: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            answer = of(*given)
+            if next(effects) == effect:
+                raise Killed
+            return answer
+
+        return call
+
+    cluster._store, cluster.execute = dying(store), dying(execute)
+    try:
+        mail.run()
+    except Killed:
+        return True
+    finally:
+        cluster._store, cluster.execute = store, execute
+    return False

@@ -8,7 +8,7 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from builders.authority import DAY, Authority, Issued, cert_manager_secret
-from builders.whole_reconcile import MX, PATH, WholeReconcile
+from builders.whole_reconcile import MX, PATH, WholeReconcile, killed_at
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.status import Report, Stored
@@ -94,6 +94,30 @@ def test_renewal_by_somebody_else_goes_into_every_pod_and_the_secret_is_never_wr
     assert not [path for _, path in world.whole.cluster.writes if "/secrets" in path]
     assert world.status["secret"]["fingerprintSHA256"] == renewed.sha256
     assert world.status["certificate"]["renewalTime"]
+
+
+@pytest.mark.parametrize("effect", range(12))
+def test_crash_anywhere_while_a_renewal_of_somebody_else_goes_out_is_got_over(
+    world: FromElsewhere, effect: int
+) -> None:
+    """The next process goes on: every pod has it, it is reported once, and the Secret is as it was written."""
+    serving(world)
+    renewed = world.ca.issue(NAME)
+    before = world.write(renewed)
+    world.whole.observer.note_event(MX)
+    if not killed_at(world.whole, effect):
+        assert effect > 6  # all that there is was done
+        return
+    world.whole.restart()
+    for _ in range(3):
+        world.run()
+        world.whole.clock.advance(timedelta(seconds=20))
+    assert world.reason("Ready") == ("True", "Ready")
+    assert set(world.whole.cluster.reloaded) == {"postfix-0", "postfix-1", "postfix-2"}
+    assert len(world.whole.cluster.reloaded) <= 4, "the one that it died at may be reloaded again"
+    assert world.whole.cluster.objects[SECRET] == before
+    assert [each["event"] for each in world.status["history"]] == ["Issued", "Issued"]
+    assert world.status["secret"]["fingerprintSHA256"] == renewed.sha256
 
 
 def bad_pairs(world: FromElsewhere) -> dict[str, tuple[Issued, dict[str, str]]]:

@@ -1,10 +1,9 @@
 """Going back by itself: when, to what, for how long, and what a crash leaves."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from builders.contexts import a_context, changed, next_step
 from builders.refused import PODS, PREVIOUS, ROOTS, SECRET, Refused
 from builders.rolling import NEW, OLD, SMTP, SMTPS, all_serve, pod, progress, seen, state, workload
 from builders.stories import DAY, NOW, certificate, desired, secret
-from builders.whole_reconcile import MX, PATH
+from builders.whole_reconcile import MX, PATH, killed_at
 from mailtls.api.spec import OnFailure, Rollout
 from mailtls.api.status import Status, Stored
 from mailtls.api.workload import UpdateStrategy
@@ -351,35 +350,6 @@ def test_note_of_what_failed_comes_back_when_somebody_removes_it() -> None:
     mail.observer.note_event(MX)
     mail.run()
     assert mail.cluster.objects[SECRET]["metadata"]["annotations"]["mailtls.dev/rolled-back"] == before
-
-
-class Killed(BaseException):
-    """SIGKILL."""
-
-
-def killed_at(mail: Refused, effect: int) -> bool:
-    """Run reconciles, and kill the process right after so many writes and commands; whether it came to that."""
-    effects: Iterator[int] = count()
-    cluster: Any = mail.cluster
-    store, execute = cluster._store, cluster.execute
-
-    def dying(of: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
-            answer = of(*given)
-            if next(effects) == effect:
-                raise Killed
-            return answer
-
-        return call
-
-    cluster._store, cluster.execute = dying(store), dying(execute)
-    try:
-        mail.run()
-    except Killed:
-        return True
-    finally:
-        cluster._store, cluster.execute = store, execute
-    return False
 
 
 @pytest.mark.parametrize("effect", range(14))
