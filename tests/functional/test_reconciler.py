@@ -308,7 +308,7 @@ def test_forbidden_secret_is_told(core: Core) -> None:
     ready = core.condition("Ready")
     assert ready["reason"] == "Forbidden"
     assert "cannot get resource" in ready["message"]
-    assert len(core.status()["conditions"]) == len(ConditionType) - 1  # no domain is named
+    assert len(core.status()["conditions"]) == len(ConditionType) - 2  # stalled, so not under way; and no domain
     assert core.events() == ["Forbidden"]
     core.cluster.hidden = lambda _path: None
     core.run_until_ready()
