@@ -290,3 +290,21 @@ def hand_over(installation: Installation, folder: Path, serving: Issued) -> None
     assert served(installation) == {serving.sha256}
     assert "SecretAdopted" in {each["reason"] for each in installation.sandbox.events("mx")}
     assert installation.pebble.orders() == 0
+
+
+def test_tutorial_with_a_ca_of_ones_own_is_followed_to_its_end(installation: Installation, tmp_path: Path) -> None:
+    """The steps with kind that are not kind's: a certificate, its renewal, and one for a wrong name."""
+    sandbox = installation.sandbox
+    reader = page(installation, "kind.md", tmp_path, workload=False)
+    reader.follow("A certificate")
+    MailServer(sandbox, installation.zone.host("mx1")).deploy()
+    installation.start()
+    assert "6/6" in reader.follow("The resource")
+    pods = restarts(installation)
+    served = sandbox.get(MAIL_SERVER_TLS, "mx")["status"]["certificate"]["fingerprintSHA256"]
+    reader.follow("The next certificate")
+    renewed = sandbox.get(MAIL_SERVER_TLS, "mx")["status"]["certificate"]["fingerprintSHA256"]
+    assert renewed != served
+    assert "CandidateRefused" in reader.follow("A wrong certificate")
+    assert restarts(installation) == pods
+    reader.expect_all_followed()
