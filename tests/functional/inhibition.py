@@ -26,9 +26,11 @@ def configuration() -> Any:
     return yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))
 
 
-def alertmanager_binary() -> str | None:
-    """Where Alertmanager is; Debian gives it a longer name."""
-    return shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+def alertmanager_binary() -> str:
+    """Where Alertmanager is; Debian gives it a longer name. It fails where there is none."""
+    found = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+    assert found is not None, "Alertmanager is missing: install Debian's prometheus-alertmanager"
+    return found
 
 
 def notified(alerts: Sequence[Labels]) -> list[Labels]:
@@ -62,16 +64,10 @@ class Alertmanager:
     """What a running Alertmanager can be asked."""
 
     def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/api/v2"
+        self.address = f"127.0.0.1:{port}"
+        self._url = f"http://{self.address}/api/v2"
 
-    def fire(self, alerts: Iterable[Labels]) -> None:
-        """Hand it alerts as Prometheus does."""
-        body = json.dumps([{"labels": dict(each)} for each in alerts]).encode()
-        request = urllib.request.Request(f"{self._url}/alerts", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=5):
-            pass
-
-    def await_groups(self, wanted: Callable[[list[list[Labels]]], bool], within: float = 60.0) -> list[list[Labels]]:
+    def await_groups(self, wanted: Callable[[list[list[Labels]]], bool], within: float = 90.0) -> list[list[Labels]]:
         """Wait until what is not inhibited, by notification, is as wanted; fails with what was seen last."""
         deadline, seen = time.monotonic() + within, list[list[Labels]]()
         while time.monotonic() < deadline:
@@ -103,7 +99,6 @@ class Alertmanager:
 def alertmanager(folder: Path) -> Iterator[Alertmanager]:
     """Run Alertmanager with the example as it is."""
     port, binary = free_port(), alertmanager_binary()
-    assert binary is not None
     options = ["--cluster.listen-address=", f"--storage.path={folder / 'data'}", f"--config.file={CONFIGURATION}"]
     with (folder / "alertmanager.log").open("w") as log:
         process = subprocess.Popen(

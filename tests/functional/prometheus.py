@@ -99,8 +99,11 @@ def impatient_rules() -> Any:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    """Run Prometheus scraping `target` (host:port) every half second, as docs/how-to/metrics-and-alerts.md says."""
+def prometheus(folder: Path, target: str, notify: str | None = None) -> Iterator[Prometheus]:
+    """Run Prometheus scraping `target` (host:port) every half second, as docs/how-to/metrics-and-alerts.md says.
+
+    It sends what fires, and what no longer does, to the Alertmanager `notify` (host:port).
+    """
     (folder / "alerts.yaml").write_text(yaml.safe_dump(impatient_rules()))
     (folder / "prometheus.yaml").write_text(
         yaml.safe_dump(
@@ -110,6 +113,7 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
                 "scrape_configs": [
                     {"job_name": "mailtls", "honor_labels": True, "static_configs": [{"targets": [target]}]}
                 ],
+                "alerting": {"alertmanagers": [{"static_configs": [{"targets": [notify]}]}] if notify else []},
             }
         )
     )

@@ -4,7 +4,9 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -16,11 +18,10 @@ from functional.inhibition import (
     MATCHER,
     Labels,
     alertmanager,
-    alertmanager_binary,
     configuration,
     notified,
 )
-from functional.prometheus import impatient_rules, prometheus
+from functional.prometheus import Prometheus, impatient_rules, prometheus
 from mailtls.api.spec import Key
 from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.controller.health import Checks, HealthServer
@@ -199,28 +200,57 @@ def fine() -> None:
     """Report no trouble to a kubelet that nobody runs here."""
 
 
-def fired(folder: Path, metrics: Metrics, wanted: set[tuple[str, str]]) -> list[dict[str, str]]:
-    """Return what fires in Prometheus once these do, by alert and resource."""
+@contextmanager
+def watched(folder: Path, metrics: Metrics, notify: str | None = None) -> Iterator[Prometheus]:
+    """Have Prometheus scrape the metrics."""
     server = HealthServer(0, Checks(fine, fine), metrics.text)
     port = server.start()
     try:
-        with prometheus(folder, f"127.0.0.1:{port}") as running:
-            running.await_firing(lambda firing: wanted <= firing, within=90)
-            return running.firing_labels()
+        with prometheus(folder, f"127.0.0.1:{port}", notify) as running:
+            yield running
     finally:
         server.stop()
 
 
+def fired(running: Prometheus, wanted: set[tuple[str, str]]) -> list[dict[str, str]]:
+    """Return what fires once these do, by alert and resource."""
+    running.await_firing(lambda firing: wanted <= firing, within=90)
+    return running.firing_labels()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What fired in Prometheus, what Alertmanager notified of by notification, and what of it once all was repaired."""
+
+    firing: list[dict[str, str]]
+    groups: list[list[Labels]]
+    left: list[list[Labels]]
+
+
 @pytest.fixture(scope="module")
-def firing(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """Cause each fault in a resource of its own, and return all that fires; rules wait for nothing here."""
-    metrics = Metrics()
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Cause each fault in a resource of its own, then repair all; rules wait for nothing here."""
+    metrics, folder = Metrics(), tmp_path_factory.mktemp("alerts")
     metrics.watch_leader(lambda: True)
-    for fault in FAULTS:
-        fault(Resource(metrics, name_of(fault)))
+    faulty = {fault: Resource(metrics, name_of(fault)) for fault in FAULTS}
+    for fault, resource in faulty.items():
+        fault(resource)
     wanted = {(f"MailTls{each}", name_of(fault)) for fault, left in FAULTS.items() for each in left}
     wanted |= {(f"MailTls{each}", name_of(fault)) for fault, each in FOLLOWS.items()}
-    return fired(tmp_path_factory.mktemp("prometheus"), metrics, wanted)
+    with alertmanager(folder) as notifying, watched(folder, metrics, notifying.address) as running:
+        firing = fired(running, wanted)
+        expected = by_resource(notified(firing))
+        groups = notifying.await_groups(lambda groups: by_resource(list(chain.from_iterable(groups))) == expected)
+        for resource in faulty.values():
+            metrics.forget(resource.key)
+            Resource(metrics, resource.key.name)
+        return Seen(firing, groups, notifying.await_groups(lambda groups: not groups))
+
+
+@pytest.fixture(scope="module")
+def firing(seen: Seen) -> list[dict[str, str]]:
+    """Return all that fired."""
+    return seen.firing
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
@@ -243,7 +273,8 @@ def test_what_comes_late_because_nobody_leads_is_no_news(tmp_path: Path) -> None
     metrics.watch_queue(lambda: 1, lambda: 7200.0)
     expired(Resource(metrics, "mx"))
     wanted = {("MailTlsNoLeader", ""), ("MailTlsQueueOld", ""), ("MailTlsRenewalOverdue", "mx")}
-    left = by_resource(notified(fired(tmp_path, metrics, wanted)))
+    with watched(tmp_path, metrics) as running:
+        left = by_resource(notified(fired(running, wanted)))
     assert left == {"": {"NoLeader"}, "mx": {"StoredCertificateExpired"}}
 
 
@@ -259,15 +290,12 @@ def test_every_alternative_in_the_rules_is_an_alert() -> None:
     assert {name for name in names if not any(re.fullmatch(name, each) for each in known)} == set()
 
 
-@pytest.mark.skipif(alertmanager_binary() is None, reason="Alertmanager is missing: its rules were only read")
-def test_alertmanager_notifies_once_for_each_resource(firing: list[dict[str, str]], tmp_path: Path) -> None:
+def test_alertmanager_notifies_once_for_each_resource_and_of_nothing_once_all_is_repaired(seen: Seen) -> None:
     """A real one takes the example, inhibits what our reading of its rules does, and groups the rest by resource."""
     if amtool := shutil.which("amtool"):
         subprocess.run([amtool, "check-config", str(CONFIGURATION)], check=True, capture_output=True)
-    expected = by_resource(notified(firing))
-    with alertmanager(tmp_path) as running:
-        running.fire(firing)
-        groups = running.await_groups(lambda groups: by_resource(list(chain.from_iterable(groups))) == expected)
-    pages = [{each["name"] for each in group} for group in groups if group[0]["severity"] == "critical"]
+    assert by_resource(list(chain.from_iterable(seen.groups))) == by_resource(notified(seen.firing))
+    pages = [{each["name"] for each in group} for group in seen.groups if group[0]["severity"] == "critical"]
     assert all(len(names) == 1 for names in pages)
     assert len(pages) == len(set().union(*pages))
+    assert seen.left == []

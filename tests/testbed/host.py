@@ -40,6 +40,7 @@ _PROGRAMS = {
 _OF_TESTS = {
     "promtool": "prometheus",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "postfix": "postfix",
     "dovecot": "dovecot-core",
     "certbot": "certbot",
