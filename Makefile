@@ -109,7 +109,7 @@ pytest: $(READY) ## Run some tests: make pytest ARGS="tests/e2e -k renewal -x"
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure against the targets: prints a table and writes build/bench.json (ARGS=operator, probe, isolation or rollout: that part only)
+bench: $(READY) ## Measure against the targets: prints a table and writes build/bench.json (ARGS=operator, probe, isolation, rollout or page: that part only)
 	PYTHONPATH=operator:tests $(BIN)/python -m bench $(ARGS)
 
 .PHONY: compare

@@ -46,6 +46,8 @@ class Settings:
     addresses for servers (ACME, HTTP-01), `private_public_hosts` for what should be on the internet (public probes,
     MTA-STS policies). `api_server` (`KUBERNETES_SERVICE_HOST`) is never dialled on somebody else's word.
     `max_concurrent_rollouts` resources roll out at once at most; None: no limit.
+    `status_page_port` None: no status page; `status_page_certificate` is the folder of its tls.crt and tls.key, None:
+    it is served on loopback alone, without TLS.
     `disabled_features` are off, as the rights that they need were not granted.
     """
 
@@ -66,6 +68,8 @@ class Settings:
     metrics_port: int = 8080
     http01_port: int = 8089
     http01_service: str | None = None
+    status_page_port: int | None = None
+    status_page_certificate: Path | None = None
     lease: str = "mailtls"
     acme_server: str | None = None
     acme_email: str | None = None
@@ -104,6 +108,8 @@ class Settings:
             "metrics_port": read("MAILTLS_METRICS_PORT", _whole(1, HIGHEST_PORT)),
             "http01_port": read("MAILTLS_HTTP01_PORT", _whole(1, HIGHEST_PORT)),
             "http01_service": read.text("MAILTLS_HTTP01_SERVICE"),
+            "status_page_port": read("MAILTLS_STATUS_PAGE_PORT", _whole(1, HIGHEST_PORT)),
+            "status_page_certificate": read("MAILTLS_STATUS_PAGE_CERTIFICATE", Path),
             "lease": read.text("MAILTLS_LEASE"),
             "acme_server": read.text("MAILTLS_ACME_SERVER"),
             "acme_email": read.text("MAILTLS_ACME_EMAIL"),

@@ -1,4 +1,4 @@
-"""`python -m bench [operator] [probe] [isolation] [rollout]`: measure, print a table, write build/bench.json; else all.
+"""`python -m bench [operator] [probe] [isolation] [rollout] [page]`: measure all or these, write build/bench.json.
 
 A missed target is said clearly, but is no error unless it is binding: whether it matters is for whoever reads the
 figures.
@@ -12,7 +12,7 @@ import sys
 
 from rich.console import Console
 
-from bench import bare, isolation, measures, probing, rolling
+from bench import bare, isolation, measures, page, probing, rolling
 from bench.figures import Chapter, missed, table, write
 from bench.stage import Stage, stage
 from bench.stuck import unless_stuck
@@ -90,7 +90,13 @@ def _measured(ready: Stage) -> list[Chapter]:
     return chapters
 
 
-_PARTS = {"operator": _operator, "probe": probing.chapters, "isolation": _isolation, "rollout": _rollout}
+_PARTS = {
+    "operator": _operator,
+    "probe": probing.chapters,
+    "isolation": _isolation,
+    "rollout": _rollout,
+    "page": page.chapters,
+}
 
 
 if __name__ == "__main__":

@@ -80,6 +80,11 @@ _VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MAILTLS_METRICS_PORT": ("", "Port of `/metrics`, `/healthz` and `/readyz`."),
     "MAILTLS_HTTP01_PORT": ("", "Port at which HTTP-01 challenges are answered."),
     "MAILTLS_HTTP01_SERVICE": ("http01.enabled", "The Service whose endpoint the leader writes. Without it there is no HTTP-01."),
+    "MAILTLS_STATUS_PAGE_PORT": ("statusPage.enabled", "Port of the status page. Without it there is none."),
+    "MAILTLS_STATUS_PAGE_CERTIFICATE": (
+        "statusPage.tls.secretName",
+        "Folder with `tls.crt` and `tls.key` of the status page. Default: it is served without TLS, on loopback only.",
+    ),
     "MAILTLS_ACME_SERVER": ("acme.server", "The ACME server of resources that name none."),
     "MAILTLS_ACME_EMAIL": ("acme.email", "Where the CA may write about the account."),
     "MAILTLS_ACME_CA_BUNDLE_FILE": ("acme.caBundle", "File with roots, in PEM, for the https of the ACME server."),

@@ -247,3 +247,19 @@ def test_dashboard_is_a_config_map_that_grafanas_sidecar_takes() -> None:
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert made["metadata"]["namespace"] == "grafana"
     assert made["data"] == {"mailtls.json": (ROOT / "charts/mailtls/files/dashboard.json").read_text()}
+
+
+def test_status_page_is_off_and_where_it_has_no_certificate_nothing_leads_to_it() -> None:
+    """No port, no right and no Service by default; a Service only where a token is not sent in clear text."""
+    named = ("Service", "mailtls-status-page")
+    review = ("ClusterRoleBinding", "mailtls-status-page")
+    off, plain = render(), render("--set", "statusPage.enabled=true")
+    secured = render("--set", "statusPage.enabled=true,statusPage.tls.secretName=page-tls")
+    assert "MAILTLS_STATUS_PAGE_PORT" not in environment_of(off)
+    assert [review in each for each in (off, plain, secured)] == [False, True, True]
+    assert [named in each for each in (off, plain, secured)] == [False, False, True]
+    assert secured[review]["roleRef"]["name"] == "system:auth-delegator"
+    (volume,) = (each for each in pod_of(secured)["volumes"] if each["name"] == "status-page")
+    assert volume["secret"] == {"secretName": "page-tls", "optional": True}
+    (mount,) = (each for each in pod_of(secured)["containers"][0]["volumeMounts"] if each["name"] == "status-page")
+    assert mount["mountPath"] == environment_of(secured)["MAILTLS_STATUS_PAGE_CERTIFICATE"]

@@ -62,6 +62,7 @@ CHANGED: Final[Mapping[str, Any]] = {
     "watchNamespaces": ["mail"],
 }
 """Where another value than `other` makes sense."""
+_PAGE: Final = "statusPage.enabled=true,statusPage.tls.secretName=page-tls"
 TOGETHER: Final[Mapping[str, str]] = {
     "acme.solvers": "http01.enabled=true",
     "http01.enabled": "acme.solvers=null",
@@ -70,7 +71,10 @@ TOGETHER: Final[Mapping[str, str]] = {
     "podDisruptionBudget.enabled": "replicaCount=2",
     "podDisruptionBudget.minAvailable": "podDisruptionBudget.enabled=true,replicaCount=3",
     "proxy.except": "proxy.https=http://proxy.example:3128",
+    "networkPolicy.statusPageFrom": f"networkPolicy.enabled=true,{_PAGE}",
     "serviceAccount.create": "serviceAccount.name=own",
+    "statusPage.tls.secretName": "statusPage.enabled=true",
+    "statusPage.service.annotations": _PAGE,
     **{
         each.name: f"{monitor}.enabled=true"
         for each in VALUES

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2e.installation import Installation
+    from testbed.sandbox import Sandbox
 
 ACCOUNT: Final = "mailtls"
 NEEDED_OF_THE_CHART: Final = {"ServiceAccount", "Role", "RoleBinding"}
@@ -33,17 +34,21 @@ def limit(installation: Installation, tmp_path: Path, *switches: str) -> None:
     told = {each["name"]: each.get("value", "") for each in container["env"]}
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(kubeconfig_of(installation, ACCOUNT), encoding="utf-8")
+    kubeconfig.write_text(kubeconfig_of(sandbox, ACCOUNT), encoding="utf-8")
     off = told.get("MAILTLS_DISABLED_FEATURES", "")
     installation.more = {"KUBECONFIG": str(kubeconfig), "MAILTLS_DISABLED_FEATURES": off}
 
 
-def kubeconfig_of(installation: Installation, account: str) -> str:
-    """A kubeconfig of a service account in the installation's namespace."""
-    sandbox = installation.sandbox
-    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
-    path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{account}/token"
-    token = sandbox.api.request("POST", path, body=wanted)["status"]["token"]
+def kubeconfig_of(sandbox: Sandbox, account: str) -> str:
+    """A kubeconfig of a service account in a namespace."""
+    token = token_of(sandbox, account)
     config: dict[str, Any] = yaml.safe_load(sandbox.cluster.layout.kubeconfig.read_text(encoding="utf-8"))
     config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
     return yaml.safe_dump(config)
+
+
+def token_of(sandbox: Sandbox, account: str) -> str:
+    """A token of a service account, for two hours."""
+    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
+    path = f"/api/v1/namespaces/{sandbox.name}/serviceaccounts/{account}/token"
+    return str(sandbox.api.request("POST", path, body=wanted)["status"]["token"])

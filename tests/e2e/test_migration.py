@@ -104,7 +104,7 @@ def test_certbots_renewal_reaches_every_pod_by_its_deploy_hook(
     reader.run(f"certbot certonly --standalone -d {host}")
     reader.follow("Who may write the Secret")
     sandbox.apply(*account("certbot"))
-    (etc / "mail-secret.kubeconfig").write_text(kubeconfig_of(installation, "certbot"), encoding="utf-8")
+    (etc / "mail-secret.kubeconfig").write_text(kubeconfig_of(installation.sandbox, "certbot"), encoding="utf-8")
     pods = restarts(installation)
     installation.start()
     reader.follow("The hook")

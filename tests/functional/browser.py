@@ -48,9 +48,9 @@ def browser() -> Iterator[Browser]:
 class Visit:
     """A tab that notes what a page must not do: log an error (a breach of its policy is one), or open a dialog."""
 
-    def __init__(self, started: Browser) -> None:
+    def __init__(self, started: Browser, *, ignore_https_errors: bool = False) -> None:
         self.complaints: list[str] = []
-        self.tab: Page = started.new_page()
+        self.tab: Page = started.new_page(ignore_https_errors=ignore_https_errors)
         self.tab.set_default_timeout(60_000)
         self.tab.on("console", lambda message: self.complaints.append(message.text))
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from builders import pages
+from builders.guarded_page import PeoplesApi, served
 from functional.browser import CHROMIUM, Visit, browser
 
 KUBECONFIG = """
@@ -132,6 +133,25 @@ def test_postmaster_finds_what_is_wrong_by_keyboard(address: str, chromium: Brow
     visit.tab.get_by_role("link", name="This page as JSON").click()
     assert json.loads(visit.tab.inner_text("pre"))["name"] == "mx1"
     assert visit.complaints == []
+
+
+@in_a_browser
+def test_person_signs_in_to_the_page_that_the_operator_serves(chromium: Browser) -> None:
+    """By a token, over TLS; the browser keeps the cookie, and forgets it when told to."""
+    with served(PeoplesApi(pages.few_as_json())) as port:
+        visit = Visit(chromium, ignore_https_errors=True)
+        visit.tab.goto(f"https://127.0.0.1:{port}/")
+        assert visit.faults()[1:] == []  # the first is Chromium's own word on the 401
+        visit.tab.get_by_label("Bearer token").fill("mail-token")
+        visit.tab.keyboard.press("Enter")
+        visit.tab.get_by_role("heading", name="Not allowed").wait_for()
+        visit.tab.get_by_label("Namespace").fill("mail")
+        visit.tab.get_by_role("button", name="Show").click()
+        visit.tab.get_by_role("link", name="mx1").click()
+        visit.tab.get_by_role("heading", name="mx1.example.com").wait_for()
+        visit.tab.get_by_role("link", name="Sign out").click()
+        visit.tab.get_by_role("heading", name="Sign in").wait_for()
+        assert visit.tab.context.cookies() == []
 
 
 @pytest.mark.skipif(shutil.which("w3m") is None, reason="w3m is missing: no page was read as text")

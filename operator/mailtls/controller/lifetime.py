@@ -25,10 +25,11 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import Patience
 from mailtls.kube.interface import ApiError, Unreachable
-from mailtls.kube.watching import MetadataWatch
+from mailtls.kube.watching import Watch
 from mailtls.metrics import Metrics
 from mailtls.net.backoff import LEADER
 from mailtls.net.effects import ReconcileEnded, SystemClock
+from mailtls.page.serving import StatusPage
 from mailtls.settings import Settings
 
 LEASE_PATIENCE: Final = Patience(connect=3.0, read=4.0, retries=0)  # well within the renewal deadline
@@ -58,9 +59,10 @@ class Operator:
         self._work, self._queue = self._controller.work, self._controller.queue
         self._sweeper, intake = self._controller.sweeper, self._controller.intake
         self._watches = Watches(intake, load, settings.watch_namespaces, self._fail)
-        self._secret_watch = SecretWatch(MetadataWatch(load), settings.watch_namespaces, intake, self._ended)
+        self._secret_watch = SecretWatch(Watch(load), settings.watch_namespaces, intake, self._ended)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
+        self._page = self._status_page(load)
 
     def run(self) -> int:
         """Live until a signal, or until the lease is lost; return the exit code. Call it in the main thread."""
@@ -70,10 +72,20 @@ class Operator:
         self._health.start()
         if self._http01 is not None:
             self._http01.start()
+        if self._page is not None:
+            self._page.start()
         log.info("standing by", version=__version__, identity=self._settings.identity)
         Thread(target=self._elect, name="election", daemon=True).start()
         self._ended.wait()
         return self._stop(time.monotonic())
+
+    def _status_page(self, load: Callable[[], Any]) -> StatusPage | None:
+        """Make the page, which every replica serves, whether it leads or not."""
+        settings = self._settings
+        if settings.status_page_port is None:
+            return None
+        files, namespaces = settings.status_page_certificate, settings.watch_namespaces
+        return StatusPage(settings.status_page_port, files, load, namespaces, self._ended)
 
     def _await_signal(self) -> None:
         signal.sigwait(SIGNALS)
@@ -150,6 +162,8 @@ class Operator:
         release.join(left(RELEASE_GRACE))
         if self._http01 is not None:
             self._http01.stop()
+        if self._page is not None:
+            self._page.stop()
         log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
         return self._exit_code
 

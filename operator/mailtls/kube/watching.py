@@ -1,4 +1,4 @@
-"""Watches objects whose contents nobody here may keep: the API server sends their metadata, and no list is needed."""
+"""Watches objects, whole or by their metadata alone where nobody here may keep their contents."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,18 +16,22 @@ from mailtls.kube.connection import Answer, LoginRoute, Patience, parsed_object
 from mailtls.kube.interface import ApiError, Unreachable
 
 LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-EVENTS: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # a server takes no other for a watch
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # a server takes no other for a watch
+WHOLE: Final = "application/json"
 WATCH_LASTS: Final = "300"  # seconds, then the server ends it, and the next one goes on
 WATCH_SILENCE: Final = 330.0  # seconds without a word, after which a watch counts as dead
 CHUNK: Final = 64 * 1024  # octets
 LONGEST_LINE: Final = 4 * 1024 * 1024  # octets; an object has 1.5 MiB at most
 
 
-class MetadataWatch:
-    """Asks for metadata alone; safe for threads. `load` gives the official client's configuration, for each request."""
+class Watch:
+    """Asks for metadata alone, unless `form` says otherwise; safe for threads.
 
-    def __init__(self, load: Callable[[], Any]) -> None:
-        self._load = load
+    `load` gives the official client's configuration, for each request.
+    """
+
+    def __init__(self, load: Callable[[], Any], form: str = METADATA) -> None:
+        self._load, self._form = load, form
 
     def version(self, path: str) -> str:
         """Return the version that a list has now; metadata of one item is all that is sent for it."""
@@ -42,7 +46,7 @@ class MetadataWatch:
         when the connection breaks.
         """
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_LASTS}
-        with self._opened(path, EVENTS, query) as lines:
+        with self._opened(path, self._form, query) as lines:
             for line in lines:
                 event = parsed_object(line)
                 if event.get("type") == "ERROR":

@@ -18,7 +18,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer a browser says not even to us where a form comes from
     "Cache-Control": "no-store",
     "Vary": "Authorization, Cookie",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -154,6 +154,12 @@ def _form(search: Search) -> Markup:
     return tag("form", *fields, method="get", action="./", role="search")
 
 
+def namespace_form(root: str) -> Markup:
+    """Ask for the namespace whose list is wanted."""
+    button = tag("div", tag("button", "Show", type="submit"))
+    return tag("form", _field("namespace", "Namespace", ""), button, method="get", action=root)
+
+
 def _field(name: str, label: str, value: str) -> Markup:
     field = tag("input", type="search", id=name, name=name, value=value, autocomplete="off", spellcheck="false")
     return tag("div", tag("label", label, for_=name), field)

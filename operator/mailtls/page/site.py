@@ -10,7 +10,8 @@ from mailtls.api.resource_json import resource_as_json
 from mailtls.api.resource_view import ResourceView
 from mailtls.api.spec import Key
 from mailtls.page import overview, story
-from mailtls.page.frame import JSON, Board, Page, notice
+from mailtls.page.frame import JSON, Board, Page, document, notice
+from mailtls.page.markup import join, tag
 from mailtls.page.overview import Search
 
 _LONGEST_NAME: Final = 253
@@ -69,6 +70,12 @@ def page(wanted: Address, views: Sequence[ResourceView], board: Board) -> Page:
         words = f"There is no MailServerTLS {wanted.key.name} in namespace {wanted.key.namespace}."
         return notice(404, "Not found", words, board, root="../")
     return _json(resource_as_json(found)) if wanted.wants_json else Page(200, story.as_html(found, board))
+
+
+def refusal(words: str, board: Board, root: str) -> Page:
+    """Make the page of a reader who may not see this; another namespace may be one that they may see."""
+    main = join([tag("h1", "Not allowed"), tag("section", tag("p", words), overview.namespace_form(root))])
+    return Page(403, document("Not allowed", main, board, root))
 
 
 def _json(found: object) -> Page:
