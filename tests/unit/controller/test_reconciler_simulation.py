@@ -23,6 +23,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Desired, Key, PrivateKeyPolicy
 from mailtls.api.workload import UpdateStrategy
+from mailtls.context import Context
 from mailtls.controller.election import Leadership
 from mailtls.controller.observe import Observer
 from mailtls.controller.status_writer import Reporter
@@ -127,6 +128,12 @@ def _writes_always(self: Reporter, resource: Json, status: Json) -> Json:
     return _WRITE(self, resource, status)
 
 
+def _of_certificates(context: Context) -> datetime | None:
+    """Have a placeholder take the place of what is none."""
+    secret = context.snapshot.secret
+    return EVER if secret.exists and not secret.is_placeholder else None
+
+
 def _grants_all(self: Turns, key: Key, _need: Need, now: datetime) -> tuple[Turn, list[Key]]:
     self._holders[key] = _Held(now)
     return Turn(is_granted=True), []
@@ -191,7 +198,7 @@ DEFECTS = {
             *renewals(0, overdue=False),
         ],
     ),
-    "gets a placeholder in the place of a certificate": (bootstrap, "_remade_at", lambda _: EVER, []),
+    "gets a placeholder in the place of a certificate": (bootstrap, "_remade_at", _of_certificates, []),
     "has no turn": (permission, "_queued", lambda _: None, []),
     "roll out at once": (Turns, "request", _grants_all, []),
     "is restarted twice": (
