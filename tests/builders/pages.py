@@ -89,9 +89,12 @@ def troubled_as_json() -> Json:
     rollout = {"workloads": [{"workload": "StatefulSet/postfix", "pods": 3, "proven": 2, "inFlight": 1}]}
     made = resource("Verified", "ServingOldCertificate", endpoints=ports, history=_PAST, rollout=rollout)
     made["status"] |= {"certificate": _certificate(84), "served": "11/12", "endpointsServed": 11, "endpointsTotal": 12}
-    for condition in made["status"]["conditions"]:
+    conditions = made["status"]["conditions"]
+    for condition in conditions:
         if condition["status"] == "False":
             condition["message"] = str(_STALE["message"])
+    ready = next(each for each in conditions if each["type"] == "Ready")
+    conditions.append(ready | {"type": "Stalled", "status": "True"})
     return named(made, "mx1", "mail", "mx1.example.com", "mail.example.com", "smtp.example.com")
 
 

@@ -162,7 +162,7 @@ def test_page_reads_well_as_text(address: str) -> None:
     shown = subprocess.run(command, input=html, capture_output=True, text=True, check=True).stdout
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     assert "Served by every port: no" in lines
-    assert "✕ Not ready ServingOldCertificate" in lines
+    assert "✕ Not ready ServingOldCertificate · a person has to act" in lines
     assert any("✓ OK ✕ ServingOldCertificate" in line for line in lines)
     assert any("TLS 1.3 TLS 1.3 TLS 1.2 TLS 1.3" in line for line in lines)
 

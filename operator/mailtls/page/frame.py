@@ -25,6 +25,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 DAY: Final = timedelta(days=1)
+_OUTLOOKS: Final = {ConditionType.RECONCILING: "goes on by itself", ConditionType.STALLED: "a person has to act"}
 _SHORT: Final = timedelta(days=2)
 _USUAL_LIFE: Final = timedelta(days=90)
 _STALE: Final = timedelta(minutes=10)
@@ -142,6 +143,12 @@ def reason_of(view: ResourceView) -> str:
     ready = view.status.condition(ConditionType.READY)
     known = ready.reason if ready else None
     return "" if known in {None, Reason.READY, Reason.SUSPENDED} else str(known)
+
+
+def outlook(view: ResourceView) -> str:
+    """Say what becomes of a resource that is not Ready; empty where nothing is known of it."""
+    found = (each.type for each in view.status.conditions if each.status is Truth.TRUE)
+    return next((_OUTLOOKS[each] for each in found if each in _OUTLOOKS), "")
 
 
 def time_left(until: datetime, now: datetime) -> str:

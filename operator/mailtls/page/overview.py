@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from mailtls.api.resource_json import resource_as_json
 from mailtls.api.resource_view import ResourceView
-from mailtls.page.frame import Board, day, document, expiry, kind_of, reason_of, small, state, urgency
+from mailtls.page.frame import Board, day, document, expiry, kind_of, outlook, reason_of, small, state, urgency
 from mailtls.page.markup import Markup, camel, join, tag
 from mailtls.reasons.quoting import shorten
 from mailtls.times import format_rfc3339
@@ -194,7 +194,7 @@ def _row(view: ResourceView, board: Board) -> Markup:
     who = join([name, small(f"{view.host or 'no name'} · {view.key.namespace}")])
     why = reason_of(view)
     cells = (
-        ("State", join([state(view), small(camel(why)) if why else None]), "bare"),
+        ("State", join([state(view), *(small(camel(each)) for each in (why, outlook(view)) if each)]), "bare"),
         ("Certificate", expiry(view, board.now), "bare"),
         ("Renews", day(view.renews_at), "num"),
         ("Served", shorten(view.served, _LONGEST_COUNT) or "–", "num"),

@@ -6,7 +6,19 @@ from typing import Final
 
 from mailtls.api.resource_view import EndpointLine, ResourceView
 from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
-from mailtls.page.frame import SIGNS, Board, badge, document, expiry, moment, reason_of, small, state, time_left
+from mailtls.page.frame import (
+    SIGNS,
+    Board,
+    badge,
+    document,
+    expiry,
+    moment,
+    outlook,
+    reason_of,
+    small,
+    state,
+    time_left,
+)
 from mailtls.page.markup import Content, Markup, camel, join, tag
 from mailtls.reasons.explanations import EXPLANATIONS
 from mailtls.reasons.quoting import shorten
@@ -37,7 +49,7 @@ def as_html(view: ResourceView, board: Board) -> str:
 def _head(view: ResourceView) -> Markup:
     back = tag("nav", tag("p", tag("a", "← All mail servers", href="../")), aria_label="Up")
     title = tag("h1", view.host or view.key.name)
-    why = reason_of(view)
+    why = " · ".join(filter(None, (reason_of(view), outlook(view))))
     top = tag("div", title, state(view), " ", tag("span", camel(why), class_="muted") if why else None, class_="top")
     where = tag("p", f"MailServerTLS {view.key.name} in namespace {view.key.namespace}", class_="muted")
     return join([back, top, where])

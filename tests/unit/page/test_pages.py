@@ -146,6 +146,7 @@ def test_story_names_stages_with_the_reason_and_what_to_do() -> None:
     known = EXPLANATIONS[Reason.SERVING_OLD_CERTIFICATE]
     assert text.count(known.fix) == 1
     assert "Served by every port: no" in text
+    assert "a person has to act" in text
     assert "Certificate issued: yes" in text
     assert "TLS 1.1 is still accepted." in text
     assert EXPLANATIONS[Reason.LEGACY_TLS_ENABLED].fix in text
