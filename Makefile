@@ -6,6 +6,8 @@ PYTHON ?= python3
 CONTEXT ?=
 # Where that cluster finds the images, as in IMAGES=registry.example.com/mail; empty: loaded on its nodes by you.
 IMAGES ?=
+# Another minor version of Kubernetes than the newest for the embedded cluster, as 1.36: see tests/testbed/versions.
+KUBERNETES ?=
 # What `make kubectl`, `make helm`, `make pytest`, `make bench` and `make compare` pass on.
 ARGS ?=
 # How many tests run at a time: without a cluster as many as processors, with it a few more, for they mostly wait.
@@ -23,6 +25,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 export PYTHONUNBUFFERED := 1
+export MAILTLS_KUBERNETES := $(KUBERNETES)
 
 .PHONY: help
 help: ## List the targets
@@ -100,7 +103,7 @@ contracts: $(READY) tools ## CRD, chart, alert rules, documentation and generate
 	$(PYTEST) -q -n $(JOBS) -m "not cluster" tests/contracts
 
 .PHONY: e2e
-e2e: $(READY) ## Tests on the real cluster; it stays up for the next run
+e2e: $(READY) ## Tests on the real cluster; it stays up for the next run (KUBERNETES=1.36: of that minor version)
 	@$(TESTBED) prepare
 	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=loadgroup -m cluster tests
 

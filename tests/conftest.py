@@ -21,7 +21,7 @@ from testbed import host, network
 from testbed.api import Api
 from testbed.audit import AuditLog
 from testbed.cluster import Cluster
-from testbed.layout import DEFAULT_NAME, Layout
+from testbed.layout import Layout
 from testbed.mailserver import MailServer
 from testbed.operator_image import NAME as OPERATOR_IMAGE
 from testbed.pebble import Pebble, PebbleSettings
@@ -57,7 +57,7 @@ def cluster() -> Cluster:
     It stays up: `make test` takes it down at its end, and whoever runs single tests has it warm for the next time.
     """
     _require_a_host()
-    shared = Cluster(Layout.of(os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME)))
+    shared = Cluster(Layout.of())
     ensure_up(shared)
     if not network.is_inside(shared.layout):
         network.enter(shared.layout)

@@ -20,7 +20,7 @@ from mailtls.logs import configure_logs
 from mailtls.settings import LogFormat
 from testbed.cluster import Cluster
 from testbed.console import Trouble, say, step
-from testbed.layout import DEFAULT_NAME, Layout, project_folder
+from testbed.layout import Layout, project_folder
 from testbed.ready import ensure_up
 from testbed.sandbox import TooLate
 
@@ -55,7 +55,7 @@ def _aimed(chapters: list[Chapter]) -> int:
 
 
 def _cluster() -> Cluster:
-    cluster = Cluster(Layout.of(os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME)))
+    cluster = Cluster(Layout.of())
     if not cluster.is_up:  # the operator's image is not needed: it runs as a process here
         ensure_up(cluster)
     return cluster

@@ -14,7 +14,7 @@ from demo.stage import Stage
 from testbed import network, operator_image
 from testbed.api import Api
 from testbed.cluster import Cluster
-from testbed.layout import DEFAULT_NAME, Layout
+from testbed.layout import Layout
 from testbed.pebble import Pebble
 from testbed.ready import ensure_up, refresh_operator_image
 from testbed.sandbox import Sandbox
@@ -55,8 +55,8 @@ class EmbeddedStage(Stage):
 @contextmanager
 def stage() -> Iterator[Stage]:
     """Bring the cluster up, install the operator by Helm, and make a namespace and a DNS zone for the story."""
-    cluster = Cluster(Layout.of(os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME)))
-    ensure_up(cluster)
+    cluster = Cluster(Layout.of())
+    ensure_up(cluster, with_operator=True)
     refresh_operator_image(cluster)
     network.enter(cluster.layout)
     os.environ["KUBECONFIG"] = str(cluster.layout.kubeconfig)

@@ -11,7 +11,7 @@ from typing import NoReturn
 from testbed import host, network, processes
 from testbed.cluster import Cluster
 from testbed.console import Trouble
-from testbed.layout import DEFAULT_NAME, Layout, project_folder
+from testbed.layout import Layout, chosen_name, project_folder
 from testbed.ready import ensure_up, prepare, refresh_operator_image
 from testbed.suite import run_everything
 from testbed.tools import ensure_tools
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(cluster: Cluster, _rest: list[str]) -> int:
-    ensure_up(cluster)
+    ensure_up(cluster, with_operator=True)
     refresh_operator_image(cluster)
     print(f"export KUBECONFIG={cluster.layout.kubeconfig}")
     return 0
@@ -114,7 +114,7 @@ _COMMANDS = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="testbed", description=__doc__)
-    parser.add_argument("--name", default=os.environ.get("MAILTLS_TESTBED", DEFAULT_NAME), help="the cluster's name")
+    parser.add_argument("--name", default=chosen_name(), help="the cluster's name")
     parser.add_argument("--work", type=Path, default=None, help="its work folder")
     parser.add_argument("command", choices=sorted(_COMMANDS))
     parser.add_argument("rest", nargs=argparse.REMAINDER)

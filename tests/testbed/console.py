@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -14,13 +15,24 @@ if TYPE_CHECKING:
 _STARTED_AT = time.monotonic()
 _LOCK = threading.Lock()
 _SIGN_OF_LIFE_AFTER = 60.0
+_CLEAR = "\r\033[K"
+_drawn = [""]  # the line that stays below all others, on a terminal
 
 
 def say(line: str) -> None:
     """Print one line with the time since the start; never torn by another thread's line."""
     elapsed = time.monotonic() - _STARTED_AT
     with _LOCK:
-        print(f"[{elapsed:6.1f}s] {line}", file=sys.stderr, flush=True)
+        before = _CLEAR if _drawn[0] else ""
+        print(f"{before}[{elapsed:6.1f}s] {line}\n{_drawn[0]}", end="", file=sys.stderr, flush=True)
+
+
+def draw(line: str) -> None:
+    """Let a line stay below those that are said, in place of the one before; an empty one takes it away."""
+    with _LOCK:
+        if line or _drawn[0]:
+            _drawn[0] = line[: shutil.get_terminal_size().columns - 1]
+            print(f"{_CLEAR}{_drawn[0]}", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

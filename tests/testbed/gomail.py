@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 from testbed.console import step
+from testbed.golang import go_build
 from testbed.layout import cache_folder
-from testbed.tools import content_hash, go_build
+from testbed.tools import content_hash
 
 _MODULE = Path(__file__).parent / "gomail"
 _PACKAGES = ("github.com/foxcpp/maddy/cmd/maddy", "github.com/mjl-/mox")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from testbed import tools
 from testbed.archive import ImageSpec, write_archive
 from testbed.console import Trouble, step
+from testbed.kubernetes import MODULE
 from testbed.layout import cache_folder
 from testbed.tools import content_hash
 
@@ -48,7 +49,7 @@ def ensure_postfix() -> Path:
 
 def ensure_pebble() -> Path:
     """The ACME server alone, for a cluster that is not the testbed's."""
-    return cached(f"pebble-{content_hash(tools.MODULE, _PACKING)}", _make_pebble)
+    return cached(f"pebble-{content_hash(MODULE, _PACKING)}", _make_pebble)
 
 
 def ensure_base() -> Path:

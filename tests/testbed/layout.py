@@ -12,6 +12,7 @@ NODE_NAME = "node1"
 POD_RANGE = "198.18.1.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 DEFAULT_NAME = "mailtls"
+KUBERNETES = "MAILTLS_KUBERNETES"  # the variable that names another minor version than the newest, as 1.36
 # Names of links hold 15 characters, and ours end in "-host".
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,9}")
 _LONGEST_SOCKET_PATH = 107
@@ -23,6 +24,12 @@ def cache_folder() -> Path:
     folder = Path(root).expanduser() / "mailtls"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def chosen_name() -> str:
+    """The cluster's name: the one that MAILTLS_TESTBED says, else one for each Kubernetes that is asked for."""
+    version = os.environ.get(KUBERNETES, "").replace(".", "")
+    return os.environ.get("MAILTLS_TESTBED") or f"{DEFAULT_NAME}{version}"
 
 
 def project_folder() -> Path:
@@ -38,8 +45,9 @@ class Layout:
     work: Path
 
     @classmethod
-    def of(cls, name: str = DEFAULT_NAME, work: Path | None = None) -> Layout:
-        """Check the name and settle where the cluster's work folder is."""
+    def of(cls, name: str = "", work: Path | None = None) -> Layout:
+        """Check the name, the chosen one unless another is given, and settle where the cluster's work folder is."""
+        name = name or chosen_name()
         if not _NAME.fullmatch(name):
             message = f"a cluster's name is up to ten of a-z, 0-9 and '-', beginning with a letter: {name!r} is not"
             raise ValueError(message)

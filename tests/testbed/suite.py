@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testbed import host, operator_image
+from testbed import host
 from testbed.console import Trouble, say
 from testbed.layout import project_folder
 from testbed.ready import prepare
@@ -52,8 +52,7 @@ def run_everything(cluster: Cluster) -> int:
 def _build(obstacle: str | None) -> None:
     """The programs are of use without a cluster too: Pebble to the functional tests, Helm to the chart's."""
     if obstacle is None:
-        prepare(for_tests=True)
-        operator_image.ensure()
+        prepare(for_tests=True, with_operator=True)
     else:
         ensure_tools()
 
