@@ -48,7 +48,8 @@ class Settings:
     `max_concurrent_rollouts` resources roll out at once at most; None: no limit.
     `status_page_port` None: no status page; `status_page_certificate` is the folder of its tls.crt and tls.key, None:
     it is served on loopback alone, without TLS.
-    `disabled_features` are off, as the rights that they need were not granted.
+    `disabled_features` are off, as the rights that they need were not granted. `docs_url` is where the
+    documentation is, with `{page}` in it; None: nothing links there.
     """
 
     namespace: str
@@ -86,6 +87,7 @@ class Settings:
     api_server: str | None = None
     api_endpoints: Endpoints = field(default_factory=Endpoints, compare=False)  # learned from the API server itself
     disabled_features: Features = field(default_factory=Features)
+    docs_url: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], namespace_file: Path = NAMESPACE_FILE) -> "Settings":
@@ -125,6 +127,7 @@ class Settings:
             "private_public_hosts": read("MAILTLS_PRIVATE_PUBLIC_HOSTS", _truth),
             "api_server": read.text("KUBERNETES_SERVICE_HOST"),
             "disabled_features": read("MAILTLS_DISABLED_FEATURES", parse_features),
+            "docs_url": read("MAILTLS_DOCS_URL", _docs_url),
         }
         return cls(
             namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),
@@ -251,6 +254,12 @@ def _is_rule(rule: object) -> bool:
     if not isinstance(rule, dict) or set(rule) != {"namespaces", "names"}:
         return False
     return all(isinstance(globs, list) and all(isinstance(each, str) for each in globs) for globs in rule.values())
+
+
+def _docs_url(text: str) -> str:
+    if not text.startswith(("https://", "http://")) or text.count("{page}") != 1 or len(text.split()) != 1:
+        raise ValueError("write an address with {page} in it, such as https://docs.example.com/mailtls/0.1/{page}/")
+    return text
 
 
 def _order_limits(text: str) -> dict[str, Budget | None]:

@@ -30,6 +30,7 @@ CHANGED: Final[Mapping[str, Any]] = {
     "trust.configMap": {"name": "roots", "key": "ca.pem"},
     "connections.allowedNetworks": ["10.0.0.0/8"],
     "dnsPolicy": "Default",
+    "docsUrl": "https://docs.example.com/{page}/",
     "domains.resolvers": ["192.0.2.53"],
     "extraEnv": [{"name": "A", "value": "b"}],
     "extraArgs": ["--context=other"],
@@ -161,6 +162,13 @@ def objects(*arguments: str) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(rendered(*arguments)) if each]
 
 
+def variables(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the environment of the operator's container."""
+    (deployment,) = (each for each in found if each["kind"] == "Deployment")
+    env: list[dict[str, Any]] = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    return env
+
+
 def test_openshift_picks_users_and_groups() -> None:
     """Known by its API, or by the value; the rest of the security context stays."""
     for arguments, is_left in (
@@ -210,6 +218,9 @@ def test_alerts_link_to_the_documentation_where_the_value_says() -> None:
     assert endpoint["annotations"]["description"].startswith(
         "https://docs.example.com/0.1/reference/reasons/#{{ $labels.reason | toLower }} explains"
     )
+    variable = {"name": "MAILTLS_DOCS_URL", "value": "https://docs.example.com/0.1/{page}/"}
+    assert variable in variables(found)
+    assert "MAILTLS_DOCS_URL" not in {each["name"] for each in variables(objects())}
     refused = helm_template("--set", "docsUrl=https://docs.example.com/")
     assert "docsUrl" in refused.stderr
 

@@ -49,6 +49,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
             "MAILTLS_PROBE_INTERVAL": "30m",
             "MAILTLS_PROBE_CLIENT_NAME": "probe.example.com",
             "MAILTLS_LOG_FORMAT": "text",
+            "MAILTLS_DOCS_URL": "https://docs.example.com/{page}/",
             "MAILTLS_LOG_LEVEL": "DEBUG",
             "MAILTLS_METRICS_PORT": "81",
             "MAILTLS_HTTP01_PORT": "82",
@@ -85,6 +86,7 @@ def test_each_variable_reaches_its_field(tmp_path: Path) -> None:
         probe_interval=timedelta(minutes=30),
         probe_client_name="probe.example.com",
         log_format=LogFormat.TEXT,
+        docs_url="https://docs.example.com/{page}/",
         log_level="debug",
         metrics_port=81,
         http01_port=82,
@@ -165,6 +167,14 @@ def test_allowed_names_of_any_script_are_those_that_resources_are_read_as() -> N
         ),
         ("MAILTLS_METRICS_PORT", "65536", "MAILTLS_METRICS_PORT is '65536': write a whole number from 1 to 65535."),
         ("MAILTLS_PROBE_INTERVAL", "1s", "MAILTLS_PROBE_INTERVAL is '1s': write a duration of at least 1m."),
+        (
+            "MAILTLS_DOCS_URL",
+            "docs/{page}.md",
+            (
+                "MAILTLS_DOCS_URL is 'docs/{page}.md': write an address with {page} in it, such as"
+                " https://docs.example.com/mailtls/0.1/{page}/."
+            ),
+        ),
         ("MAILTLS_LOG_FORMAT", "xml", "MAILTLS_LOG_FORMAT is 'xml': write json, or text for people."),
         ("MAILTLS_LOG_LEVEL", "loud", "MAILTLS_LOG_LEVEL is 'loud': write debug, info, warning or error."),
         ("MAILTLS_TRUST_BUNDLE_FILE", "/no/ca", "MAILTLS_TRUST_BUNDLE_FILE is '/no/ca': there is no such file."),

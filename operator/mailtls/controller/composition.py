@@ -73,7 +73,7 @@ def compose(parts: Parts, stages: Sequence[AnyStage] = STAGES) -> Composition:
     adapters = _adapters(parts, defaults, secrets, accounts, solvers)
     plan = Plan(stages, replace(adapters, coordinator=coordinator))
     observer = Observer(cluster, secrets, parts.claims, clock, defaults)
-    reporter = Reporter(cluster, parts.metrics, clock)
+    reporter = Reporter(cluster, parts.metrics, clock, parts.settings.docs_url)
     reconciler = Reconciler(observer, plan, reporter, clock, parts.bulkheads)
     return Composition(secrets, accounts, solvers, plan, observer, reporter, reconciler, coordinator)
 

@@ -64,6 +64,19 @@ def interruption(finding: Finding, before: Status, generation: int, now: datetim
     return _in_order(*kept, *(_condition(kind, said, before, generation, now) for kind, said in summary.items()))
 
 
+def linked(found: tuple[Condition, ...], docs_url: str | None) -> tuple[Condition, ...]:
+    """Add to Ready, while it is False, where its reason is explained; `docs_url` has `{page}` in it, None: no link."""
+    if docs_url is None:
+        return found
+    page = docs_url.replace("{page}", "reference/reasons")
+    return tuple(
+        replace(each, message=f"{each.message} More: {page}#{each.reason.lower()}")
+        if each.type is ConditionType.READY and each.status is Truth.FALSE
+        else each
+        for each in found
+    )
+
+
 def _kinds(before: Status) -> list[ConditionType]:
     """All conditions that Ready sums up, and of the others those that were there before."""
     others = (kind for kind in ConditionType if kind is not ConditionType.READY and kind not in OUTLOOK)

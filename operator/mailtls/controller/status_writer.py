@@ -16,7 +16,7 @@ from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, OpenOrder, Report, Status, Truth
 from mailtls.api.status_json import read, write, write_conditions
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions, interruption, refusal
+from mailtls.controller.conditions import conditions, interruption, linked, refusal
 from mailtls.controller.events import Events
 from mailtls.issuance.guard import to_remember
 from mailtls.issuance.state import IssuanceState
@@ -38,11 +38,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Reports to users what is."""
+    """Reports to users what is; `docs_url` is where they find more, with `{page}` in it."""
 
     cluster: Cluster
     metrics: Metrics
     clock: Clock
+    docs_url: str | None = None
     _events: Events = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ class Reporter:
         `now` is when the last step was decided on, so that what is said and what is done agree.
         """
         context = while_held(context, now)
-        said = conditions(context, now)
+        said = linked(conditions(context, now), self.docs_url)
         stored = with_proof(to_remember(context), context, now)
         context = context.with_snapshot(status=replace(context.snapshot.status, stored=stored))
         shown = write(report_of(context, said, now))
@@ -79,7 +80,7 @@ class Reporter:
     def refuse(self, resource: Json, finding: Finding) -> None:
         """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
         meta, before = resource["metadata"], read(resource.get("status") or {})
-        said = refusal(finding, before, meta["generation"], self.clock.now())
+        said = linked(refusal(finding, before, meta["generation"], self.clock.now()), self.docs_url)
         self._write(resource, write_conditions(meta["generation"], said))
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
         self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
@@ -91,7 +92,7 @@ class Reporter:
         it from being written.
         """
         meta, before = resource["metadata"], read(resource.get("status") or {})
-        said = interruption(finding, before, meta["generation"], self.clock.now())
+        said = linked(interruption(finding, before, meta["generation"], self.clock.now()), self.docs_url)
         self.metrics.conditions(_key(meta), said)
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
         self._write(resource, write_conditions(meta["generation"], said))

@@ -12,7 +12,7 @@ from mailtls.api.spec import Key
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
 from mailtls.context import Context
-from mailtls.controller.conditions import conditions, refusal
+from mailtls.controller.conditions import conditions, linked, refusal
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.conditions import served, verified
@@ -32,6 +32,18 @@ def test_every_condition_is_present_after_the_first_pass() -> None:
     assert set(first) == set(ConditionType) - {ConditionType.DOMAIN_HEALTHY, ConditionType.STALLED}
     assert first[ConditionType.READY].reason is Reason.ISSUING
     assert all(each.observed_generation == 1 for each in first.values())
+
+
+def test_ready_that_is_false_links_to_its_reason_where_the_documentation_is_known() -> None:
+    """The link is the last of the message, so that it can be opened; what is well, and other conditions, have none."""
+    found = conditions(wanting(desired(), a_context(secret=MISSING, status=Status(), schedule=None)), NOW)
+    plain, site = linked(found, None), linked(found, "https://docs.example.com/0.1/{page}/")
+    assert plain == found
+    changed = [(now.type, now.message.removeprefix(old.message)) for old, now in zip(found, site, strict=True)]
+    assert dict(changed)[ConditionType.READY] == " More: https://docs.example.com/0.1/reference/reasons/#issuing"
+    assert [kind for kind, more in changed if more] == [ConditionType.READY]
+    well = conditions(wanting(desired(), a_context()), NOW)
+    assert linked(well, "https://docs.example.com/0.1/{page}/") == well
 
 
 def test_without_workloads_a_stored_certificate_is_ready() -> None:
