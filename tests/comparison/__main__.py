@@ -1,21 +1,24 @@
 """`make compare`: lets all tools look at all cases, and writes the page that says who noticed what.
 
 testssl.sh comes first, for it takes an hour of two processors: what it said is kept, `--resume` goes on from there, and
-`--partial` makes do with what there is. The first case of each fault comes before the others.
+`--partial` makes do with what there is, and with `--new` it is asked only about cases that the page does not have. The
+first case of each fault comes before the others.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from comparison.rules import Mark, can_ask, fault, mark
-from comparison.table import COLUMNS, write
+from comparison.table import COLUMNS, Marks, read, write
 from comparison.testssl import Kept, testssl
-from comparison.tools import TOOLS, Said, write_roots
+from comparison.testssl import version as testssl_version
+from comparison.tools import TOOLS, Said, versions, write_roots
 from mailservers.case import Case, Table, probe
 from mailservers.instance import Instance, folder
 from mailservers.tables import EVERY_CASE, TABLES
@@ -24,6 +27,18 @@ from testbed.console import Trouble, say, step
 from testbed.layout import project_folder
 
 AT_A_TIME, SLOW_ONES_AT_A_TIME = 4, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What testssl.sh said in this run or one that was cut short, and the marks of cases that it is not asked about."""
+
+    kept: Kept
+    known: Marks
+
+    def ahead(self, server: str, names: Iterable[str]) -> list[str]:
+        """The cases that it has to be asked about."""
+        return self.kept.ahead(server, [name for name in names if (server, name) not in self.known])
 
 
 def ours(case: Case, where: tuple[str, int]) -> Mark:
@@ -38,21 +53,23 @@ def ours(case: Case, where: tuple[str, int]) -> Mark:
     return Mark.SOMETHING_ELSE if failed else Mark.MISSED
 
 
-def compare(table: Table, name: str, running: Instance, roots: Path, kept: Kept) -> dict[str, Mark]:
+def compare(table: Table, name: str, running: Instance, roots: Path, heard: Heard) -> dict[str, Mark]:
     """Let all tools look at one service; what testssl.sh said of it is known."""
     case, where = table.cases[name], running.where(name)
     said = {tool: run(case, where, roots) for tool, run in TOOLS.items()}
     marks = {tool: _judge(case, words, f"{table.server} {name}: {tool}") for tool, words in said.items()}
-    marks |= {"mailtls": ours(case, where), "testssl.sh": _kept_mark(table, name, kept)}
+    marks |= {"mailtls": ours(case, where), "testssl.sh": _kept_mark(table, name, heard)}
     say(f"{table.server} {name}: {', '.join(f'{tool} {marks[tool].value}' for tool in COLUMNS)}")
     return marks
 
 
-def _kept_mark(table: Table, name: str, kept: Kept) -> Mark:
+def _kept_mark(table: Table, name: str, heard: Heard) -> Mark:
     case = table.cases[name]
-    if can_ask(case) and kept.ahead(table.server, [name]):
+    if (table.server, name) in heard.known:
+        return heard.known[table.server, name]["testssl.sh"]
+    if can_ask(case) and heard.ahead(table.server, [name]):
         return Mark.NOT_RUN
-    said = kept.said(table.server, name) if can_ask(case) else None
+    said = heard.kept.said(table.server, name) if can_ask(case) else None
     return _judge(case, said, f"{table.server} {name}: testssl.sh")
 
 
@@ -63,25 +80,25 @@ def _judge(case: Case, said: Said | None, title: str) -> Mark:
     return judged
 
 
-def compare_all(roots: Path, kept: Kept) -> Mapping[tuple[str, str], Mapping[str, Mark]]:
+def compare_all(roots: Path, heard: Heard) -> Mapping[tuple[str, str], Mapping[str, Mark]]:
     """Let all tools look at all services, server by server."""
     marks: dict[tuple[str, str], Mapping[str, Mark]] = {}
     for server, table in TABLES.items():
         with step(f"comparing on {server}"), table.serve(table.cases) as running, ThreadPoolExecutor(AT_A_TIME) as pool:
-            done = {name: pool.submit(compare, table, name, running, roots, kept) for name in table.cases}
+            done = {name: pool.submit(compare, table, name, running, roots, heard) for name in table.cases}
             marks |= {(server, name): row.result() for name, row in done.items()}
     return marks
 
 
-def ask_testssl(roots: Path, kept: Kept, deadline: float) -> int:
+def ask_testssl(roots: Path, heard: Heard, deadline: float) -> int:
     """Ask testssl.sh about all cases that it can ask about, until the time is up; gives how many are left."""
     for names in rounds():
         for server, table in TABLES.items():
-            ahead = kept.ahead(server, names[server])
+            ahead = heard.ahead(server, names[server])
             if ahead and time.monotonic() < deadline:
                 with step(f"testssl.sh on {server}"), table.serve(table.cases) as running:
-                    _ask_in_turn(Asking(table, running, roots, kept, deadline), ahead)
-    return sum(len(kept.ahead(server, names[server])) for names in rounds() for server in TABLES)
+                    _ask_in_turn(Asking(table, running, roots, heard.kept, deadline), ahead)
+    return sum(len(heard.ahead(server, names[server])) for names in rounds() for server in TABLES)
 
 
 def rounds() -> tuple[Mapping[str, list[str]], ...]:
@@ -127,6 +144,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="take what testssl.sh said in a run that was cut short")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="ask testssl.sh for no longer than this")
     parser.add_argument("--partial", action="store_true", help="write the page though testssl.sh has cases ahead")
+    parser.add_argument("--new", action="store_true", help="ask testssl.sh only about cases that the page lacks")
     options = parser.parse_args()
     if why := next((why for table in TABLES.values() if (why := table.missing())), ""):
         raise Trouble(why)
@@ -135,15 +153,20 @@ def main() -> int:
         kept.forget()
     with folder("comparison") as home:
         roots = write_roots(home)
-        left = ask_testssl(roots, kept, time.monotonic() + options.seconds)
+        heard = Heard(kept, read() if options.new else {})
+        left = ask_testssl(roots, heard, time.monotonic() + options.seconds)
         if left and not options.partial:
             say(f"testssl.sh has {left} cases ahead: go on by `make compare ARGS=--resume`")
             return 1
-        return _conclude(compare_all(roots, kept))
+        return _conclude(compare_all(roots, heard), is_whole=not options.new)
 
 
-def _conclude(marks: Mapping[tuple[str, str], Mapping[str, Mark]]) -> int:
-    write(marks)
+def _conclude(marks: Mapping[tuple[str, str], Mapping[str, Mark]], *, is_whole: bool) -> int:
+    tools = f"Postfix {versions()['postfix']}, testssl.sh {testssl_version()} and OpenSSL {versions()['openssl']}"
+    earlier = (
+        "" if is_whole else " testssl.sh looked at the cases of earlier pages in earlier runs, for 150 seconds at most."
+    )
+    write(marks, f"Measured on {datetime.now(UTC):%Y-%m-%d} with {tools}.{earlier}")
     beaten = [(case, row) for case, row in marks.items() if row["mailtls"].rank < max(one.rank for one in row.values())]
     for case, row in beaten:
         say(f"{case}: another tool noticed more: {row}")

@@ -42,6 +42,7 @@ NAMES: Mapping[Reason, str] = {
     Reason.SERVER_BUSY: r"not available: 4|^4\d\d|got 4\d\d|msg 4\d\d",
     Reason.PROBE_DENIED: r"not available: 5|^5\d\d|got 5\d\d",
     Reason.PROTOCOL_ERROR: r"unexpected server greeting|greeting.*(\* OK|\+OK)|SMTP service not available: \*",
+    Reason.CLIENT_NAME_REFUSED: r"(EHLO|HELO) rejected|\b550 5\.7\.1",
     Reason.XCLIENT_REFUSED: r"XCLIENT",
     Reason.IMAP_PREAUTH_BLOCKS_STARTTLS: r"PREAUTH",
     Reason.IMPLICIT_TLS_ON_STARTTLS_PORT: r"implicit TLS|wrapper",

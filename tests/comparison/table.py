@@ -16,7 +16,8 @@ _HEAD = """\
 # Who notices what
 
 The cases and the rules that judge them are our own: we chose faults that mailtls is made to notice, so read this page
-as a list of what it notices, not as an independent ranking.
+as a list of what it notices, not as an independent ranking. What users of other tools met is
+[further down](#from-the-issue-lists-of-others). {measured}
 
 Every case here is a real mail server, or what stands before one, that `make test` sets up as described, mostly wrong on
 purpose, and probes. `make compare` lets the tools that postmasters use look at the same services and writes this page;
@@ -37,22 +38,42 @@ How they run:
 - posttls-finger at level `secure` with `-F`; openssl as `s_client` with `-verify_return_error`, `-verify_hostname` and
   a farewell inside TLS; both for 12 seconds at most.
 - testssl.sh with `--protocols --server-defaults --add-ca`, with `--std` on cases that mailtls looks at in full, with
-  `--starttls-injection` on deep ones; for 150 seconds at most. What it says counts whatever weight it gives it, and is
+  `--starttls-injection` on deep ones; for 600 seconds at most. What it says counts whatever weight it gives it, and is
   an alarm from MEDIUM on, except that the certificates of the tests name no place for revocation. {ran}
 - All get the same settings: the name to expect and the CA to trust. Only mailtls also takes which certificate
   is stored, which the cases need where one was renewed but not loaded, or belongs to somebody else.
+
+What the others do better, and no case here asks for:
+
+- testssl.sh names every cipher, curve and known weakness of TLS (Heartbleed, ROBOT, LUCKY13 and others), simulates
+  clients, looks at revocation, grades, and writes reports for people and machines. It warns of certificates that are
+  valid for years, which Apple's devices refuse from 825 days on; mailtls says nothing of that.
+- posttls-finger judges as the Postfix that sends to you would: with TLSA records of DANE in the handshake itself, or by
+  the policy that you name, and shows the whole dialog. mailtls compares TLSA records with what is served, one by one.
+- openssl `s_client` lets you type, and shows each octet (`-msg`, `-trace`), of any protocol and with any option of TLS.
+- None of them needs Kubernetes, Python or an installation that is more than a package of every distribution.
 """
 
 
-def write(marks: Marks) -> None:
-    """Write the page."""
-    (project_folder() / PAGE).write_text("\n".join(_lines(marks)) + "\n", encoding="utf-8")
+_MEASURED = re.compile(r"Measured on [^\n]*")
+_REPORTED = "From the issue lists of others"
+
+
+def write(marks: Marks, measured: str) -> None:
+    """Write the page; `measured` is the sentence that says when, and with what."""
+    path().write_text("\n".join(lines(marks, measured)) + "\n", encoding="utf-8")
+
+
+def measured() -> str:
+    """Read back when it was measured, and with what."""
+    found = _MEASURED.search(path().read_text(encoding="utf-8"))
+    return found[0] if found else ""
 
 
 def read() -> dict[tuple[str, str], dict[str, Mark]]:
     """Read the marks of the page back."""
     marks, server = {}, ""
-    for line in (project_folder() / PAGE).read_text(encoding="utf-8").splitlines():
+    for line in path().read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             server = line.removeprefix("## ")
         elif found := re.fullmatch(r"\| `([^`]+)` \| [^|]* \| (.*) \|", line):
@@ -66,9 +87,11 @@ def path() -> Path:
     return project_folder() / PAGE
 
 
-def _lines(marks: Marks) -> Iterator[str]:
-    yield _HEAD.replace("{ran}", _ran(marks))
+def lines(marks: Marks, measured: str) -> Iterator[str]:
+    """Write the page, line by line."""
+    yield _HEAD.replace("{ran}", _ran(marks)).replace("{measured}", measured)
     yield from _summary(marks)
+    yield from _reported(marks)
     for server, table in TABLES.items():
         yield f"\n## {server}\n"
         yield f"| case | what is wrong | {' | '.join(COLUMNS)} |"
@@ -77,6 +100,24 @@ def _lines(marks: Marks) -> Iterator[str]:
             wrong = fault(case)
             cells = " | ".join(marks[server, name][tool].value for tool in COLUMNS)
             yield f"| `{name}` | {wrong or 'nothing'} | {cells} |"
+
+
+def _reported(marks: Marks) -> Iterator[str]:
+    yield f"""\
+
+## {_REPORTED}
+
+These cases were not our choice: users of other programs met them, and wrote them into those programs' lists of issues.
+They are in the tables below as well."""
+    yield f"\n| reported there | case | what is wrong | {' | '.join(COLUMNS)} |"
+    yield "| --- " * (len(COLUMNS) + 3) + "|"
+    for server, name in EVERY_CASE:
+        case = TABLES[server].cases[name]
+        if case.thread:
+            repository, _, number = case.thread.partition("#")
+            link = f"[{case.thread}](https://github.com/{repository}/issues/{number})"
+            cells = " | ".join(marks[server, name][tool].value for tool in COLUMNS)
+            yield f"| {link} | {server}: {name} | {fault(case) or 'nothing'} | {cells} |"
 
 
 def _ran(marks: Marks) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from mailservers.certificates import HOST
 from mailtls.probe.target import Depth, TlsMode
 from testbed import trees
 
-PATIENCE = 150  # seconds; it asks hundreds of times
+PATIENCE = 600  # seconds; it asks hundreds of times, for half a minute on a quiet machine
 _ALARMS = frozenset({"MEDIUM", "HIGH", "CRITICAL", "FATAL"})
 # What is true of all certificates of the tests' authority, and of Debian's OpenSSL, and no fault of a server.
 _OF_THE_TESTS = frozenset({"cert_revocation", "engine_problem"})
@@ -42,6 +43,14 @@ def testssl(case: Case, where: tuple[str, int], roots: Path) -> Said:
             command += ["--starttls", str(case.protocol)]
         code, printed = _run(trees.inside(trees.ensure(trees.SERVERS), [*command, f"{HOST}:{port}"]))
         return heard(report.read_text(encoding="utf-8") if report.exists() else "", printed, gave_up=code >= _FATAL)
+
+
+def version() -> str:
+    """Which testssl.sh it is, as its banner says."""
+    command = trees.inside(trees.ensure(trees.SERVERS), ["testssl", "--banner"])
+    banner = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE).stdout
+    found = re.search(r"version .*?(\d+\.[\d.]+)", banner)
+    return found[1] if found else "?"
 
 
 def heard(report: str, printed: str, *, gave_up: bool) -> Said:

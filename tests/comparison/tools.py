@@ -40,7 +40,7 @@ def posttls_finger(case: Case, where: tuple[str, int], roots: Path) -> Said | No
         return None
     address, port = where
     command = ["posttls-finger", "-l", "secure", "-F", str(roots), "-s", HOST, "-t", "5", "-T", "5"]
-    command += ["-L", "summary,verbose"]
+    command += ["-L", "summary,verbose", "-o", "myhostname=prober.example.com"]  # as openssl has a whole name, too
     command += ["-w"] * (case.tls is TlsMode.IMPLICIT) + ["-S"] * (case.protocol is Protocol.LMTP)
     code, text = _run([*command, f"[{address}]:{port}", HOST], PATIENCE)
     return Said(text, code != 0 or "Verified TLS connection established" not in text)
@@ -63,6 +63,13 @@ def _run(command: list[str], patience: float, typed: str = "") -> tuple[int, str
 
 def _decoded(output: bytes | None) -> str:
     return (output or b"").decode(errors="replace")
+
+
+def versions() -> Mapping[str, str]:
+    """Which Postfix and OpenSSL the quick ones are of."""
+    postfix = subprocess.run(["postconf", "-dh", "mail_version"], check=True, capture_output=True, text=True).stdout
+    openssl = subprocess.run(["openssl", "version"], check=True, capture_output=True, text=True).stdout
+    return {"postfix": postfix.strip(), "openssl": openssl.split()[1]}
 
 
 Tool = Callable[[Case, tuple[str, int], Path], Said | None]

@@ -1,5 +1,6 @@
 """The page that compares tools holds every case, and nobody does better than we on any of them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_page_holds_every_case() -> None:
 
 def test_page_is_as_it_would_be_written() -> None:
     """Nobody edited it by hand: what is read back and written again is the same."""
-    assert "\n".join(table._lines(MARKS)) + "\n" == table.path().read_text(encoding="utf-8")
+    assert "\n".join(table.lines(MARKS, table.measured())) + "\n" == table.path().read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("server", "name"), EVERY_CASE)
@@ -33,6 +34,20 @@ def test_nobody_notices_more(server: str, name: str) -> None:
     """Our mark is the best of its row, and never less than noticed."""
     row = MARKS[server, name]
     assert row["mailtls"].rank == 2 >= max(one.rank for one in row.values())
+
+
+def test_page_says_when_it_was_measured_and_with_what() -> None:
+    """A reader sees how old it is."""
+    assert re.match(
+        r"Measured on 20\d\d-\d\d-\d\d with Postfix \d\S+, testssl.sh \d\S+ and OpenSSL \d", table.measured()
+    )
+
+
+def test_threads_name_a_repository_and_a_number() -> None:
+    """Whoever doubts a case finds where it comes from."""
+    threads = {case.thread for case in CASES.values() if case.thread}
+    assert len(threads) >= 25
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", each) for each in threads)
 
 
 def test_testssl_ran_on_each_kind_of_fault() -> None:

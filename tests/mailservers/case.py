@@ -31,7 +31,8 @@ PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy mach
 class Case:
     """A service of a server and the verdict on it.
 
-    `options` are the server's own words. `reason` is the one that fails the endpoint, None when it is as it should be;
+    `options` are the server's own words. `thread` is where users of another program met it, `owner/repository#number`.
+    `reason` is the one that fails the endpoint, None when it is as it should be;
     `says` must be in its message; `warns` are the warnings, where no reason fails: all of them.
     """
 
@@ -49,6 +50,7 @@ class Case:
     proxy: ProxyProtocol = ProxyProtocol.NONE
     xclient: str | None = None
     patience: float = PATIENT
+    thread: str = ""
 
     @property
     def pem(self) -> bytes:

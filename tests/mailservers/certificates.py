@@ -102,9 +102,18 @@ class Authority:
         builder = _builder(subject, key.public_key(), issuer, wanted)
         builder = builder.add_extension(x509.ExtendedKeyUsage([wanted.usage]), critical=False)
         if names := _names(wanted):
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            is_only_name = not wanted.common_name  # then it is critical (RFC 5280 section 4.2.1.6)
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=is_only_name)
         leaf = builder.sign(signer, hashes.SHA256())
         return Served((leaf,) if wanted.self_signed else (leaf, self.intermediate), key)
+
+    def cross_signed_by_the_past(self) -> x509.Certificate:
+        """The root, signed by another one that has expired: DST Root CA X3 stood over Let's Encrypt's like that."""
+        name, key = _name("Expired Root"), ec.generate_private_key(ec.SECP256R1())
+        wanted = Wanted(valid_from=-3650 * DAY, valid_until=-10 * DAY)
+        builder = _builder(self.root.subject, self._root_key.public_key(), name, wanted)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        return builder.sign(key, hashes.SHA256())
 
     def issue_with_sha1(self) -> Served:
         """Make a leaf signed as nobody should any more: no library does it, so a good one is signed again."""
@@ -127,7 +136,7 @@ class Authority:
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
 
 
 def _names(wanted: Wanted) -> list[x509.GeneralName]:

@@ -97,7 +97,7 @@ CASES = {
     "pop3s-good": Case(protocol=POP3, tls=IMPLICIT),
     "lmtp-good": Case(protocol=LMTP),
     "sieve-good": Case(protocol=SIEVE),
-    "imap-enforced": Case(options=("ssl=required",), protocol=IMAP, policy=ENFORCED),
+    "imap-enforced": Case(options=("ssl=required",), protocol=IMAP, policy=ENFORCED, thread="testssl/testssl.sh#1854"),
     "imap-proxy-v2": Case(options=("on imap-proxy",), protocol=IMAP, proxy=ProxyProtocol.V2),
     "imap-proxy-v1": Case(options=("on imap-proxy",), protocol=IMAP, proxy=ProxyProtocol.V1),
     "imap-proxy-not-sent": Case(
@@ -154,7 +154,9 @@ CASES = {
         says="AUTHENTICATIONFAILED",
     ),
     "imap-asks-for-certificate": Case(
-        options=("ssl_server_ca_file={home}/roots.pem", "ssl_server_request_client_cert=yes"), protocol=IMAP
+        options=("ssl_server_ca_file={home}/roots.pem", "ssl_server_request_client_cert=yes"),
+        protocol=IMAP,
+        thread="testssl/testssl.sh#215",
     ),
     "imap-not-reloaded": Case(
         (stock.OLDER,), reason=Reason.SERVING_OLD_CERTIFICATE, says="reload", stored=stock.STORED, protocol=IMAP

@@ -61,14 +61,20 @@ USER = Credentials("probe@example.com", "not a secret")
 CASES = {
     "good": Case(),
     "good-on-connect": Case(options=(ON_CONNECT,), tls=IMPLICIT),
-    "good-slow": Case(options=("acl_smtp_connect=delay",)),
+    "good-slow": Case(options=("acl_smtp_connect=delay",), thread="testssl/testssl.sh#218"),
     "good-auth": Case(options=("auth_advertise_hosts=${if def:tls_in_cipher{*}}",), policy=ENFORCED),
     "tls-off": Case(
         options=("tls_advertise_hosts=",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="PIPELINING"
     ),
     "defers": Case(options=("acl_smtp_connect=defer",), reason=Reason.SERVER_BUSY, says="come back later"),
     "denies": Case(options=("acl_smtp_connect=deny",), reason=Reason.PROBE_DENIED, says="not from here"),
-    "tarpit": Case(options=("acl_smtp_connect=delay",), reason=Reason.NO_BANNER, says="timed out", patience=1.5),
+    "tarpit": Case(
+        options=("acl_smtp_connect=delay",),
+        reason=Reason.NO_BANNER,
+        says="timed out",
+        patience=1.5,
+        thread="internetstandards/Internet.nl#153",
+    ),
     "on-connect-on-587": Case(
         options=(ON_CONNECT,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="Implicit", patience=3
     ),

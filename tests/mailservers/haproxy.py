@@ -58,7 +58,12 @@ CASES = {
         options=(OLD, "ssl-max-ver TLSv1.1"), tls=IMPLICIT, reason=Reason.NO_SHARED_TLS_VERSION, says="1.2"
     ),
     "needs-sni": Case(
-        options=("strict-sni",), tls=IMPLICIT, depth=FULL, reason=Reason.SNI_REQUIRED, says="default certificate"
+        options=("strict-sni",),
+        tls=IMPLICIT,
+        depth=FULL,
+        reason=Reason.SNI_REQUIRED,
+        says="default certificate",
+        thread="testssl/testssl.sh#316",
     ),
     "second-expired": Case(
         (stock.STORED, stock.EXPIRED_RSA), tls=IMPLICIT, depth=FULL, reason=Reason.SECOND_CERTIFICATE_STALE, says="RSA"

@@ -30,7 +30,13 @@ CASES = {
     "starttls-stripped": Case(
         options=("strip",), policy=ENFORCED, reason=Reason.STARTTLS_NOT_ADVERTISED, says="middlebox"
     ),
-    "starttls-masked": Case(options=("mask",), policy=ENFORCED, reason=Reason.STARTTLS_MASKED, says="XXXXXXXA"),
+    "starttls-masked": Case(
+        options=("mask",),
+        policy=ENFORCED,
+        reason=Reason.STARTTLS_MASKED,
+        says="XXXXXXXA",
+        thread="nabla-c0d3/sslyze#84",
+    ),
     "starttls-refused": Case(options=("refuse-starttls",), reason=Reason.STARTTLS_REJECTED, says="502"),
     "text-injected": Case(options=("inject",), reason=Reason.PLAINTEXT_AFTER_STARTTLS, says="250 injected"),
     "injectable": Case(
@@ -128,10 +134,10 @@ def _refusing() -> Iterator[int]:
 
 
 @contextmanager
-def _middlebox(behind: tuple[str, int], rewrite: Rewrite) -> Iterator[int]:
-    """Pass connections on, changing what the server says."""
+def middlebox(behind: tuple[str, int], rewrites: Callable[[], Rewrite]) -> Iterator[int]:
+    """Pass connections on, changing what the server says: for each connection another rewrite is made."""
     with socket.create_server((LOOPBACK, 0)) as listener:
-        accepting = threading.Thread(target=_accept, args=(listener, behind, rewrite), daemon=True)
+        accepting = threading.Thread(target=_accept, args=(listener, behind, rewrites), daemon=True)
         accepting.start()
         try:
             yield listener.getsockname()[1]
@@ -140,7 +146,7 @@ def _middlebox(behind: tuple[str, int], rewrite: Rewrite) -> Iterator[int]:
             accepting.join(PATIENCE)
 
 
-def _accept(listener: socket.socket, behind: tuple[str, int], rewrite: Rewrite) -> None:
+def _accept(listener: socket.socket, behind: tuple[str, int], rewrites: Callable[[], Rewrite]) -> None:
     while True:
         try:
             client, _ = listener.accept()
@@ -148,7 +154,7 @@ def _accept(listener: socket.socket, behind: tuple[str, int], rewrite: Rewrite) 
         except OSError:
             return
         client.settimeout(PATIENCE)
-        for source, sink, change in ((client, server, _REWRITES["pass"]), (server, client, rewrite)):
+        for source, sink, change in ((client, server, _REWRITES["pass"]), (server, client, rewrites())):
             threading.Thread(target=_carry, args=(source, sink, change), daemon=True).start()
 
 
@@ -166,7 +172,7 @@ def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
 
 def stripping(behind: tuple[str, int]) -> AbstractContextManager[int]:
     """Put up a middlebox that takes STARTTLS off the list, for tests that bring the server behind it."""
-    return _middlebox(behind, _strip)
+    return middlebox(behind, lambda: _strip)
 
 
 def _parts(heard: bytes) -> Iterator[bytes]:
@@ -188,7 +194,7 @@ def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
             if kind in _SCRIPTS:
                 return serving(_SCRIPTS[kind], home)
             if kind in _REWRITES:
-                return _middlebox(server.where("behind"), _REWRITES[kind])
+                return middlebox(server.where("behind"), lambda: _REWRITES[kind])
             if kind == "forgetless":
                 return forgetless.serving(stock.STORED, home)
             return _refusing()

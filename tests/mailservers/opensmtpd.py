@@ -15,7 +15,7 @@ IMPLICIT, ENFORCED = TlsMode.IMPLICIT, TlsPolicy.ENFORCED
 PLAIN, SMTPS, PROXY = "plain", "smtps", "proxy-v2"
 # A listener names its mode and more: `tls` unless an option is one of those above.
 CASES = {
-    "good": Case(),
+    "good": Case(thread="openssl/openssl#11209"),
     "good-smtps": Case(options=(SMTPS,), tls=IMPLICIT),
     "good-require": Case(options=("tls-require",)),
     "good-auth": Case(options=("tls-require", "auth <users>"), policy=ENFORCED),

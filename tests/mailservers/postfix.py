@@ -32,6 +32,13 @@ smtpd_client_connection_rate_limit = 0
 smtpd_tls_security_level = may
 smtpd_tls_loglevel = 1
 """
+POSTSCREEN = "postscreen"  # no option: postscreen stands before smtpd, and lets clients wait
+_SCREEN = """
+  -o {{ smtpd_service_name = {name} }}
+  -o {{ postscreen_access_list = }}
+  -o {{ postscreen_cache_map = }}
+  -o {{ postscreen_greet_wait = 4s }}
+  -o {{ postscreen_greet_action = enforce }}"""
 SUPPORT = """
 postlog unix-dgram n - n - 1 postlogd
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -97,9 +104,13 @@ def _configure(server: Postfix, services: Mapping[str, tuple[str, ...]]) -> None
 
 def _service(name: str, server: Postfix, options: tuple[str, ...]) -> str:
     pem = server.home / f"{name}.pem"
-    chosen = [f"smtpd_tls_chain_files={pem}", f"syslog_name={name}", *options]
+    words = [option for option in options if option != POSTSCREEN]
+    chosen = [f"smtpd_tls_chain_files={pem}", f"syslog_name={name}", *words]
     arguments = "".join(f"\n  -o {{ {option.format(pem=pem, home=server.home)} }}" for option in chosen)
     address, port = server.where(name)
+    if POSTSCREEN in options:
+        screen = f"[{address}]:{port} inet n - n - 1 postscreen{_SCREEN.format(name=name)}"
+        return f"{screen}\n{name} pass - - n - - smtpd{arguments}"
     return f"[{address}]:{port} inet n - n - - smtpd{arguments}"
 
 

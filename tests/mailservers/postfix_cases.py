@@ -7,7 +7,7 @@ from mailservers import sasl, stock
 from mailservers.case import Case, Table
 from mailservers.certificates import HOST
 from mailservers.instance import Instance
-from mailservers.postfix import missing, postfix
+from mailservers.postfix import POSTSCREEN, missing, postfix
 from mailtls.probe.target import Credentials, Depth, ProxyProtocol, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
 
@@ -41,7 +41,7 @@ CASES = {
     "good": Case(),
     "good-wrapper": Case(options=(WRAPPER,), tls=IMPLICIT),
     "good-tls12": Case(options=("smtpd_tls_protocols=TLSv1.2",)),
-    "good-encrypt": Case(options=(ENCRYPT, *AUTH), policy=ENFORCED),
+    "good-encrypt": Case(options=(ENCRYPT, *AUTH), policy=ENFORCED, thread="testssl/testssl.sh#1832"),
     "good-rsa-and-ecdsa": Case((stock.STORED, stock.RSA)),
     "good-auth": Case(options=(*AUTH, AUTH_ONLY), policy=ENFORCED),
     "good-ipv6": Case(options=(IPV6,)),
@@ -49,7 +49,25 @@ CASES = {
     "good-proxy-v2": Case(options=(PROXIED,), proxy=ProxyProtocol.V2),
     "good-xclient": Case(options=("smtpd_authorized_xclient_hosts=127.0.0.0/8",), xclient="192.0.2.1"),
     "good-deep": Case((stock.STORED, stock.RSA), (MODERN,), depth=Depth.DEEP),
+    "postscreen": Case(options=(POSTSCREEN,), thread="EFForg/starttls-everywhere#69"),
+    "asks-for-certificate": Case(options=("smtpd_tls_ask_ccert=yes",), thread="testssl/testssl.sh#1709"),
+    "hello-retry": Case(options=("tls_eecdh_auto_curves=secp521r1",), thread="ssllabs/ssllabs-scan#845"),
+    "wildcard": Case((stock.WILDCARD,), thread="testssl/testssl.sh#981"),
+    "upper-case-name": Case((stock.UPPER_CASE,), thread="matteocorti/check_ssl_cert#22"),
+    "no-common-name": Case((stock.NO_COMMON_NAME,), thread="matteocorti/check_ssl_cert#230"),
+    "short-lived": Case((stock.SHORT_LIVED,), thread="testssl/testssl.sh#3097"),
+    "expired-cross-root": Case((stock.EXPIRED_CROSS_ROOT,), thread="testssl/testssl.sh#1995"),
+    "with-root": Case((stock.WITH_ROOT,), thread="testssl/testssl.sh#199"),
     # before TLS
+    "helo-refused": Case(
+        options=(
+            "smtpd_helo_restrictions=check_helo_access static:{{550 5.7.1 we know no such host}}",
+            "smtpd_delay_reject=no",
+        ),
+        reason=Reason.CLIENT_NAME_REFUSED,
+        says="client",
+        thread="nabla-c0d3/sslyze#606",
+    ),
     "xclient-unwanted": Case(xclient="192.0.2.1", reason=Reason.XCLIENT_REFUSED, says="xclient"),
     "proxy-unwanted": Case(proxy=ProxyProtocol.V1, reason=Reason.PROTOCOL_ERROR, says="drop `proxyProtocol`"),
     "tls-off": Case(
@@ -80,6 +98,7 @@ CASES = {
         ),
         reason=Reason.SERVER_BUSY,
         says="421 4.7.0",
+        thread="testssl/testssl.sh#2098",
     ),
     "wrapper-on-587": Case(
         options=(WRAPPER,), reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT, says="wrappermode", patience=3
@@ -98,12 +117,19 @@ CASES = {
     # TLS itself
     "tls11-only": Case(options=("smtpd_tls_protocols=TLSv1.1",), reason=Reason.NO_SHARED_TLS_VERSION, says=">=TLSv1.2"),
     "client-certificate": Case(
-        options=(ENCRYPT, "smtpd_tls_req_ccert=yes"), reason=Reason.CLIENT_CERTIFICATE_REQUIRED, says="req_ccert"
+        options=(ENCRYPT, "smtpd_tls_req_ccert=yes"),
+        reason=Reason.CLIENT_CERTIFICATE_REQUIRED,
+        says="req_ccert",
+        thread="nabla-c0d3/sslyze#148",
     ),
     "legacy-tls": Case(depth=FULL, warns=(Reason.LEGACY_TLS_ENABLED,)),
     "tls12-only": Case(options=("smtpd_tls_protocols=TLSv1.2",), depth=FULL, warns=(Reason.TLS13_UNSUPPORTED,)),
     "tls13-only": Case(
-        options=("smtpd_tls_protocols=TLSv1.3",), depth=FULL, reason=Reason.TLS12_UNSUPPORTED, says="TLS 1.2"
+        options=("smtpd_tls_protocols=TLSv1.3",),
+        depth=FULL,
+        reason=Reason.TLS12_UNSUPPORTED,
+        says="TLS 1.2",
+        thread="testssl/testssl.sh#1317",
     ),
     "weak-ciphers": Case(
         options=(MODERN, OLD_CRYPTO, "tls_medium_cipherlist=ALL:COMPLEMENTOFALL:@SECLEVEL=0"),
@@ -143,7 +169,18 @@ CASES = {
     "wrong-order": Case((stock.DISORDERED,), warns=(Reason.CHAIN_OUT_OF_ORDER,)),
     "wrong-name-ipv6": Case((stock.OF_ANOTHER,), (IPV6,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
     "wrong-name": Case((stock.OF_ANOTHER,), reason=Reason.HOSTNAME_MISMATCH, says="mail.example.net"),
-    "common-name-only": Case((stock.COMMON_NAME_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="common name"),
+    "common-name-only": Case(
+        (stock.COMMON_NAME_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="common name", thread="testssl/testssl.sh#733"
+    ),
+    "wildcard-below": Case(
+        (stock.WILDCARD_BELOW,),
+        reason=Reason.HOSTNAME_MISMATCH,
+        says="*.mx1",
+        thread="matteocorti/check_ssl_cert#166",
+    ),
+    "partial-wildcard": Case(
+        (stock.PARTIAL_WILDCARD,), reason=Reason.HOSTNAME_MISMATCH, says="mx*", thread="testssl/testssl.sh#1555"
+    ),
     "address-only": Case((stock.ADDRESS_ONLY,), reason=Reason.HOSTNAME_MISMATCH, says="127.0.0.1"),
     "for-clients": Case((stock.FOR_CLIENTS,), reason=Reason.WRONG_CERTIFICATE_PURPOSE, says="serverAuth"),
     "weak-key": Case((stock.WEAK_KEY,), (OLD_CRYPTO,), warns=(Reason.WEAK_CRYPTO,)),

@@ -15,6 +15,9 @@ from mailservers.certificates import HOST, Served
 PATIENCE = 20  # seconds after which a test server gives up a connection
 
 
+TAG = b"{tag}"  # in what an IMAP server says: the tag of the command
+
+
 class Act(Enum):
     """What a server does instead of an answer."""
 
@@ -79,10 +82,8 @@ def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | 
                 _inside_tls(secured, script)
             return
         _do(connection, script.greeting)
-        _hear(connection)
-        _do(connection, script.ehlo)
-        _hear(connection)
-        _do(connection, script.starttls)
+        _do(connection, script.ehlo, _hear(connection))
+        _do(connection, script.starttls, _hear(connection))
         if isinstance(script.handshake, bytes) and script.handshake:
             _hear(connection)  # else the answer could travel in one segment with the 220
         _do(connection, script.handshake)
@@ -92,17 +93,15 @@ def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | 
 
 
 def _inside_tls(connection: socket.socket, script: Script) -> None:
-    if not script.unasked_in_tls:
-        _hear(connection)
-    _do(connection, script.ehlo_in_tls)
+    _do(connection, script.ehlo_in_tls, b"" if script.unasked_in_tls else _hear(connection))
     _hear(connection)
 
 
-def _do(connection: socket.socket, step: Step) -> None:
+def _do(connection: socket.socket, step: Step, command: bytes = b"") -> None:
     if callable(step):
         step(connection)
     elif isinstance(step, bytes):
-        connection.sendall(step)
+        connection.sendall(step.replace(TAG, command.partition(b" ")[0]))
     elif step is Act.SILENCE:
         while connection.recv(4096):
             pass
@@ -113,10 +112,12 @@ def _do(connection: socket.socket, step: Step) -> None:
         raise _Over
 
 
-def _hear(connection: socket.socket) -> None:
+def _hear(connection: socket.socket) -> bytes:
     """Wait for a command; a client that closes ends the script."""
-    if not connection.recv(4096):
+    command = connection.recv(4096)
+    if not command:
         raise _Over
+    return command
 
 
 def _context(script: Script, directory: Path) -> ssl.SSLContext | None:

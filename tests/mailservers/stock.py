@@ -25,5 +25,13 @@ DISORDERED = Served((STORED.chain[0], AUTHORITY.root, AUTHORITY.intermediate), S
 LEAF_LAST = Served((AUTHORITY.intermediate, STORED.chain[0]), STORED.key)
 HUGE_CHAIN = Served((*STORED.chain, *[AUTHORITY.root] * 2000), STORED.key)  # some 700,000 octets
 WRONG_KEY = Served(STORED.chain, OLDER.key)
+WILDCARD = AUTHORITY.issue(Wanted(names=("*.example.com",), common_name="*.example.com"))
+WILDCARD_BELOW = AUTHORITY.issue(Wanted(names=("*.mx1.example.com",), common_name="*.mx1.example.com"))
+PARTIAL_WILDCARD = AUTHORITY.issue(Wanted(names=("mx*.example.com",), common_name="mx*.example.com"))
+UPPER_CASE = AUTHORITY.issue(Wanted(names=("MX1.Example.COM",), common_name="MX1.Example.COM"))
+NO_COMMON_NAME = AUTHORITY.issue(Wanted(common_name=""))
+SHORT_LIVED = AUTHORITY.issue(Wanted(valid_from=-DAY, valid_until=5 * DAY))
+WITH_ROOT = Served((*STORED.chain, AUTHORITY.root), STORED.key)
+EXPIRED_CROSS_ROOT = Served((*STORED.chain, AUTHORITY.cross_signed_by_the_past()), STORED.key)
 WEAK_KEY = AUTHORITY.issue(Wanted(rsa_bits=1024))
 SHA1 = AUTHORITY.issue_with_sha1()

@@ -9,9 +9,11 @@ from typing import Final
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
+    is_for_now,
     is_refused,
     list_is_unknown,
     proxy_hint,
+    refusal_for_now_in_tls,
     speaks_smtp_for_lmtp,
     stop_at,
     unwanted,
@@ -59,9 +61,9 @@ def network_is_unreachable(given: CheckInput) -> Finding | None:
 
 
 def server_is_busy(given: CheckInput) -> Finding | None:
-    """A refusal for now (4xx) instead of a welcome; only a warning once the certificate was seen."""
-    reply = _refusal(given)
-    if reply is None or not (reply.is_transient or reply.names_a_limit):
+    """A refusal for now (4xx) instead of a welcome, or in TLS; only a warning once the certificate was seen."""
+    reply = _refusal(given) or refusal_for_now_in_tls(given)
+    if reply is None or not is_for_now(reply):
         return None
     return Finding(
         Reason.SERVER_BUSY,
@@ -82,7 +84,7 @@ def _why_later(given: CheckInput, reply: Reply) -> str:
 def probe_is_denied(given: CheckInput) -> Finding | None:
     """A refusal for good (5xx) instead of a welcome; only a warning once the certificate was seen."""
     reply = _refusal(given)
-    if reply is None or not reply.is_permanent or reply.names_a_limit or list_is_unknown(reply):
+    if reply is None or is_for_now(reply) or not reply.is_permanent or list_is_unknown(reply):
         return None
     if reply.word == _PREAUTHENTICATED:
         return None

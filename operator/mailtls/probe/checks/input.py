@@ -198,6 +198,18 @@ def stop_at(given: CheckInput, fault: Fault, phase: Phase) -> Stop | None:
     return stop if stop and stop.fault is fault else None
 
 
+def is_for_now(reply: Reply) -> bool:
+    """Whether a server that refuses says to come back later."""
+    return reply.is_transient or reply.names_a_limit
+
+
+def refusal_for_now_in_tls(given: CheckInput) -> Reply | None:
+    """The reply inside TLS that says to come back later: Postfix counts a client's sessions after the handshake."""
+    stop = stop_at(given, Fault.UNEXPECTED_REPLY, Phase.CAPABILITIES_IN_TLS)
+    reply = given.facts.reply(stop.phase) if stop else None
+    return reply if reply is not None and is_for_now(reply) else None
+
+
 def may_do_without_tls(given: CheckInput) -> bool:
     """Whether strangers may come in clear (RFC 3207 section 4), and no stored certificate promises TLS."""
     return not given.enforced and given.expected.leaf_sha256 is None

@@ -12,6 +12,7 @@ from mailtls.probe.checks.input import (
     list_is_unknown,
     may_do_without_tls,
     proxy_hint,
+    refusal_for_now_in_tls,
     speaks_smtp_for_lmtp,
     stop_at,
     unwanted,
@@ -244,7 +245,9 @@ def auth_is_never_offered(given: CheckInput) -> Finding | None:
 
 
 def _has_other_check(given: CheckInput, stop: Stop) -> bool:
-    """Whether a fault of the greeting inside TLS is named by a check of its own: silence or a refusal."""
+    """Whether a check of its own names the fault: silence or a refusal for a greeting, or that the server is busy."""
+    if refusal_for_now_in_tls(given) is not None:
+        return True
     refused = stop.fault is Fault.UNEXPECTED_REPLY and is_refused(given, stop)
     return stop.phase is Phase.GREETING and (refused or stop.fault in {Fault.TIMED_OUT, Fault.CLOSED})
 

@@ -279,6 +279,11 @@ CASES = [
         patience=IMPATIENT,
     ),
     Case("EHLO refused inside TLS", good(ehlo_in_tls=b"503 5.5.1 no\r\n"), Reason.EHLO_AFTER_TLS_FAILED, "503"),
+    Case(
+        "busy inside TLS",
+        good(ehlo_in_tls=b"421 4.7.0 too many new TLS sessions\r\n"),
+        warns=(Reason.SERVER_BUSY,),
+    ),
     Case("garbage inside TLS", good(ehlo_in_tls=b"\x00" * 9000), Reason.EHLO_AFTER_TLS_FAILED, r"\x00"),
     Case("endless reply inside TLS", good(ehlo_in_tls=flood(b"250-x\r\n")), Reason.EHLO_AFTER_TLS_FAILED, "octets"),
     Case(

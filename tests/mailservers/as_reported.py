@@ -1,0 +1,186 @@
+"""What users of other programs met and wrote down in those programs' lists of issues, played again.
+
+A middlebox before a real Postfix says what their servers said; where the dialog is IMAP's, a script does.
+"""
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
+
+from mailservers import stock
+from mailservers.case import Case, Table
+from mailservers.instance import Instance, folder
+from mailservers.on_the_way import Rewrite, middlebox
+from mailservers.postfix import missing, postfix
+from mailservers.scripted import Script, serving
+from mailtls.probe.target import Depth, Protocol, TlsPolicy
+from mailtls.reasons.reason import Reason
+
+PLAIN, POLICED, MODERN = "plain", "policed", "modern"
+_MOST_AT_ONCE, _WITHIN = 4, 10.0  # connections that the busy server takes, and the seconds that it counts
+BACKENDS: Mapping[str, tuple[str, ...]] = {
+    PLAIN: (),
+    # What many have against spammers: a client must greet with a whole host name, at once.
+    POLICED: (
+        "smtpd_helo_required=yes",
+        "smtpd_helo_restrictions=reject_invalid_helo_hostname,reject_non_fqdn_helo_hostname",
+        "smtpd_delay_reject=no",
+        "mynetworks=",
+    ),
+    MODERN: ("smtpd_tls_protocols=>=TLSv1.2",),
+}
+CASES = {
+    "greeting-in-two-lines": Case(options=("two-lines",), thread="microsoft/referencesource#123"),
+    "starttls-in-lower-case": Case(options=("lower-case",), policy=TlsPolicy.ENFORCED, thread="curl/curl#18588"),
+    "starttls-in-the-last-line": Case(options=("last",), policy=TlsPolicy.ENFORCED, thread="zetacomponents/Mail#52"),
+    "starttls-in-the-first-line": Case(
+        options=("first",),
+        policy=TlsPolicy.ENFORCED,
+        reason=Reason.STARTTLS_NOT_ADVERTISED,
+        thread="EFForg/starttls-backend#107",
+    ),
+    "answer-in-other-words": Case(options=("other-words",), thread="iSECPartners/sslyze#48"),
+    "answer-in-two-lines": Case(options=("two-lines-at-last",), thread="iSECPartners/sslyze#48"),
+    "every-other-time": Case(
+        options=("every-other-time", MODERN),
+        policy=TlsPolicy.ENFORCED,
+        depth=Depth.FULL,
+        reason=Reason.STARTTLS_NOT_ADVERTISED,
+        thread="testssl/testssl.sh#2090",
+    ),
+    "few-at-once": Case(options=("few-at-once",), thread="testssl/testssl.sh#2089"),
+    "busy-inside-tls": Case(
+        options=("busy-in-tls",), warns=(Reason.SERVER_BUSY,), thread="internetstandards/Internet.nl#400"
+    ),
+    "refusal-in-another-script": Case(
+        options=("other-script",), reason=Reason.PROBE_DENIED, says="550", thread="internetstandards/Internet.nl#797"
+    ),
+    "whole-host-name": Case(options=("pass", POLICED), thread="passbolt/passbolt_docker#132"),
+    "imap-starttls-at-the-end": Case(
+        options=("imap-last",), protocol=Protocol.IMAP, policy=TlsPolicy.ENFORCED, thread="testssl/testssl.sh#1212"
+    ),
+    "imap-starttls-in-lower-case": Case(
+        options=("imap-lower-case",), protocol=Protocol.IMAP, policy=TlsPolicy.ENFORCED, thread="curl/curl#19089"
+    ),
+    "imap-starttls-not-listed": Case(
+        options=("imap-not-listed",),
+        protocol=Protocol.IMAP,
+        policy=TlsPolicy.ENFORCED,
+        reason=Reason.STARTTLS_NOT_ADVERTISED,
+        thread="grommunio/gromox#3",
+    ),
+}
+
+
+def _imap(capabilities: bytes) -> Script:
+    return Script(
+        stock.STORED,
+        greeting=b"* OK ready\r\n",
+        ehlo=b"* CAPABILITY IMAP4rev1 " + capabilities + b"\r\n{tag} OK completed\r\n",
+        starttls=b"{tag} OK begin TLS negotiation now\r\n",
+        ehlo_in_tls=b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n{tag} OK completed\r\n",
+    )
+
+
+_SCRIPTS = {
+    "busy-in-tls": Script(stock.STORED, ehlo_in_tls=b"421 4.7.0 mx1.example.com Error: too many new TLS sessions\r\n"),
+    "other-script": Script(greeting="550 black ip. (\u53d1\u4fe1IP\u88ab\u7981\u6b62)\r\n".encode("gb18030")),
+    "imap-last": _imap(b"LOGINDISABLED IDLE STARTTLS"),
+    "imap-lower-case": _imap(b"starttls logindisabled idle"),
+    "imap-not-listed": _imap(b"LOGINDISABLED IDLE"),
+}
+
+
+def _pass(said: bytes) -> bytes:
+    return said
+
+
+def _two_lines(said: bytes) -> bytes:
+    return said.replace(b"220 mx1.example.com ", b"220-mx1.example.com ESMTP, please wait\r\n220 mx1.example.com ")
+
+
+def _lower_case(said: bytes) -> bytes:
+    return said.lower() if said.startswith(b"250-") else said
+
+
+def _last(said: bytes) -> bytes:
+    moved = re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
+    return (
+        said if moved == said else re.sub(rb"^250 (.*)\r\n", rb"250-\1\r\n250 STARTTLS\r\n", moved, flags=re.MULTILINE)
+    )
+
+
+def _first(said: bytes) -> bytes:
+    moved = re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
+    return said if moved == said else re.sub(rb"\A250-.*\r\n", b"250-STARTTLS\r\n", moved)
+
+
+def _other_words(said: bytes) -> bytes:
+    return b"220 Go ahead\r\n" if said.startswith(b"220 2.0.0 ") else said
+
+
+def _two_lines_at_last(said: bytes) -> bytes:
+    return b"220-Go\r\n220 ahead\r\n" if said.startswith(b"220 2.0.0 ") else said
+
+
+def _without(said: bytes) -> bytes:
+    return re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
+
+
+def _busy(said: bytes) -> bytes | None:
+    return b"421 4.7.0 mx1.example.com Error: too many connections from you\r\n" if said.startswith(b"220") else None
+
+
+def _every_other_time() -> Callable[[], Rewrite]:
+    numbers = count()
+    return lambda: _without if next(numbers) % 2 else _pass
+
+
+def _few_at_once() -> Callable[[], Rewrite]:
+    """Take some connections, and refuse the others until it was quiet for a while."""
+    recent: deque[float] = deque()
+    lock = threading.Lock()
+
+    def choose() -> Rewrite:
+        with lock:
+            while recent and recent[0] < time.monotonic() - _WITHIN:
+                recent.popleft()
+            recent.append(time.monotonic())
+            return _pass if len(recent) <= _MOST_AT_ONCE else _busy
+
+    return choose
+
+
+_REWRITES: Mapping[str, Callable[[], Callable[[], Rewrite]]] = {
+    "pass": lambda: lambda: _pass,
+    "two-lines": lambda: lambda: _two_lines,
+    "lower-case": lambda: lambda: _lower_case,
+    "last": lambda: lambda: _last,
+    "first": lambda: lambda: _first,
+    "other-words": lambda: lambda: _other_words,
+    "two-lines-at-last": lambda: lambda: _two_lines_at_last,
+    "every-other-time": _every_other_time,
+    "few-at-once": _few_at_once,
+}
+
+
+@contextmanager
+def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
+    """Put up all that the cases name, before one Postfix."""
+    with postfix(BACKENDS) as server, folder("as-reported") as home, ExitStack() as stack:
+        for backend in BACKENDS:
+            server.certificate(backend, stock.STORED.pem)
+
+        def put_up(kind: str, backend: str = PLAIN) -> AbstractContextManager[int]:
+            if kind in _SCRIPTS:
+                return serving(_SCRIPTS[kind], home)
+            return middlebox(server.where(backend), _REWRITES[kind]())
+
+        yield Instance(home, {name: stack.enter_context(put_up(*case.options)) for name, case in cases.items()})
+
+
+AS_REPORTED = Table("as reported to others", CASES, serve, missing)
