@@ -20,6 +20,7 @@ INSTALLATION = Defaults(
 GIVEN = {"namespace": "mail", "uid": "u", "generation": 1, "creationTimestamp": "2026-08-01T12:00:00Z"}
 """What the API server gives a resource."""
 _BLOCK = re.compile(r"(?ms)^(?P<indent> *)```yaml\n(?P<text>.*?)^(?P=indent)```$")
+_SCREEN = re.compile(r"(?ms)^```console\n(?P<text>\$ .*?)^```$")
 _LINK = re.compile(r"`[^`\n]*`|\]\((?P<target>[^)\s]+)\)")
 
 
@@ -61,6 +62,14 @@ def links() -> Iterator[tuple[Path, str]]:
         for link in _LINK.finditer(page.read_text(encoding="utf-8")):
             if link["target"] and "://" not in link["target"]:
                 yield page, link["target"]
+
+
+def screens(name: str) -> Iterator[tuple[str, str]]:
+    """Yield each command that a page shows with a `$` before it, and what it says is printed."""
+    for block in _SCREEN.finditer(page_text(name)):
+        for shown in re.split(r"(?m)^\$ ", block["text"])[1:]:
+            command, _, printed = shown.partition("\n")
+            yield command, printed
 
 
 def used(value: Any, place: str = "") -> set[str]:
