@@ -1,0 +1,97 @@
+"""Every command that the documentation shows, one by one, as a reader would type it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from textwrap import dedent
+
+from contracts.render import ROOT
+from contracts.snippets import PAGES
+
+_SHELL = re.compile(r"(?ms)^(?P<indent> *)```(?P<kind>console|sh)\n(?P<text>.*?)^(?P=indent)```$")
+_COMMENT = re.compile(r"(?m)\s+# .*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A command and the page that shows it, as a path from the root."""
+
+    page: str
+    command: str
+    is_script: bool
+
+
+def shown() -> Iterator[Shown]:
+    """Yield the commands of all pages; lines that begin with blanks belong to the one before, comments are left out.
+
+    Where a block has prompts (`$`), what follows a command is what it prints. A block marked `sh` is one script.
+    """
+    for page in [*PAGES, *sorted((ROOT / "examples").rglob("*.md"))]:
+        for block in _SHELL.finditer(page.read_text(encoding="utf-8")):
+            for command in _commands(block["kind"], dedent(block["text"])):
+                text = _COMMENT.sub("", command).strip()
+                yield Shown(str(page.relative_to(ROOT)), text, block["kind"] == "sh")
+
+
+def _commands(kind: str, text: str) -> list[str]:
+    if kind == "sh":
+        return [text]
+    if text.startswith("$ "):
+        return [each.partition("\n")[0] for each in re.split(r"(?m)^\$ ", text)[1:]]
+    return re.findall(r"(?m)^(?:\w+=\$\(.*\n)?\S.*(?:\n[ ].*)*", text)
+
+
+ELSEWHERE = {
+    # what a test runs, word for word or with a reader's names in it: a pattern of the command, and the test
+    r"make demo": "e2e/test_demo.py",
+    r"pip install .": "contracts/test_package.py",
+    r"make release .*": "contracts/test_release.py",
+    r"mailtls probe 127.0.0.1:10246 .*": "functional/test_cli_probe.py",
+    r"(cat \*\.yaml \| |kubectl )?mailtls preflight (mx\.yaml|-)": "e2e/test_commands.py",
+    r"mailtls (status mx|renew mx --wait|rollback mx --wait|probe-now mx --wait)": "e2e/test_commands.py",
+    r"(kubectl )?mailtls rollout (pause|resume|approve) (-n mail )?mx": "e2e/test_permission.py",
+    r"helm test mailtls .*": "e2e/test_uninstall.py",
+    r"kubectl mailtls init .*": "e2e/test_examples.py",
+    r"(kubectl )?mailtls page": "functional/test_cli_page.py",
+    r"curl -H .Authorization: Bearer .*format=json.": "unit/page/test_desk.py",
+    r"kubectl mailtls bundle .*": "functional/test_cli_bundle.py",
+    r"pdnsutil .*": "functional/nameservers.py",
+    r"kubectl annotate crd mailservertls.mailtls.dev .*": "e2e/test_uninstall.py",
+    r"#!/bin/bash.*zmcertmgr.*": "e2e/test_mail_images.py",
+    r"kubectl exec -n mail deploy/mail-docker-mailserver .*": "e2e/test_mail_images.py",
+    r"kubectl apply -f examples/(behind-haproxy|postfix-and-dovecot)/": "e2e/test_examples.py",
+    r"kubectl apply -f examples/postfix/.*": "e2e/test_examples.py",
+    r"kubectl apply -f examples/(stalwart/|(mailu|docker-mailserver)/mailservertls.yaml)": "contracts/test_examples.py",
+    r"helm upgrade mailtls charts/mailtls .*kube-prometheus-stack/values.yaml": "contracts/test_examples.py",
+    r"kubectl( -n mail get mst| mailtls status -n mail (?!mx).*)": "e2e/test_common_problems.py",
+    r"(MAILTLS_PROBE_PASSWORD=\S+ )?mailtls probe mx\d.example.com --port 587.*": "e2e/test_common_problems.py",
+}
+FOLLOWED = {
+    # pages whose scripts are followed from top to bottom
+    "docs/tutorials/kind.md": "e2e/test_migration.py",
+    "docs/how-to/external.md": "e2e/test_migration.py",
+    "docs/how-to/from-a-hand-made-secret.md": "e2e/test_migration.py",
+    "docs/how-to/from-cert-manager.md": "e2e/test_migration.py",
+    "docs/how-to/from-certbot.md": "e2e/test_migration.py",
+    "docs/how-to/from-external-secrets.md": "e2e/test_migration.py",
+}
+NOT_RUN = {
+    # why no test can run it: a pattern of the command, and the reason
+    r"make test": "it is what runs the tests",
+    r"make (docs|docs-serve|kubectl|cluster-down)( .*)?": "a target of the Makefile around what tests call themselves",
+    r"tar -xzf dist/.*|PYTHONPATH=packaging python -m docsite.versions .*": "writes into /srv",
+    r"kind .*|printf 'FROM .*|sed 's#registry.*": "a cluster of kind needs Docker",
+    r"docker (build|push) .*": "the tests build the image without Docker, and have no registry",
+    r"helm (repo add|install \w+ (docker-mailserver|mailu)/).*": "the chart is somebody else's, on the internet",
+    r"flux get .*": "needs Flux",
+    r"kubectl (apply -f examples/(argo-cd|flux)/|-n argocd ).*": "needs Argo CD or Flux",
+    r"kubectl describe mst (mail|mailu) -n mail": "another name in a command that is run",
+    r"kubectl logs -n mail deploy/mailu-front .*": "needs all of Mailu",
+    r"kubectl create namespace .*": "each test has a namespace already",
+    r"kubectl delete crd .*": "the tests share the CustomResourceDefinition",
+    r"kubectl -n mailtls top pods": "needs the metrics server",
+    r"kubectl -n mailtls logs .* --previous": "needs a container that was started again",
+    r"chronyc tracking": "needs chrony on the node",
+    r"tsig-keygen .*": "writes into /etc/bind",
+    r"mailtls --install-completion": "writes into files of the shell; contracts/test_package.py prints the same",
+}
