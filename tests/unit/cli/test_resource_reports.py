@@ -35,6 +35,16 @@ def test_table_says_what_stands_in_the_way() -> None:
     assert shown.endswith("\nmail/mx: RolledOut is False (CanaryFailed)\n    About RolledOut.\n")
 
 
+def test_story_says_in_one_line_whether_a_person_has_to_act() -> None:
+    """The message is that of Ready, which stands above it."""
+    stalled = resource("RolledOut")
+    ready = next(each for each in stalled["status"]["conditions"] if each["type"] == "Ready")
+    stalled["status"]["conditions"].append(ready | {"type": "Stalled", "status": "True"})
+    shown = resource_story(view(stalled), NOW, 200)
+    assert "! Stalled       CanaryFailed, since 2026-11-24 15:00 UTC: a person has to act\n" in shown
+    assert shown.count("About Ready.") == 1
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 @pytest.mark.parametrize("with_namespace", [False, True])
 def test_everything_fits_the_terminal(width: int, with_namespace: bool) -> None:
