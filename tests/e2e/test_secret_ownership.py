@@ -10,6 +10,7 @@ import pytest
 from e2e.installation import SECRET, STAGED, Installation
 from e2e.laggard import await_challenge_record, orders_held
 from e2e.other_authority import issued
+from testbed import gohealth
 from testbed.sandbox import MAIL_SERVER_TLS
 
 if TYPE_CHECKING:
@@ -25,17 +26,25 @@ HELM = {
 
 
 def test_secret_of_helm_is_left_alone_until_adoption_is_asked_for(installation: Installation) -> None:
-    """Then its certificate serves on, whoever issued it, and a renewal replaces it."""
+    """Then its certificate serves on, whoever issued it, and a renewal replaces it; kstatus follows all that."""
     before = put(installation, SECRET, issued([installation.zone.host("mx")]), **HELM)
-    installation.start()
     installation.apply()
-    told = installation.await_reason("SecretNotOwned", within=20)["message"]
+    unseen = installation.get()
+    assert unseen["status"] == {"observedGeneration": -1}
+    installation.start()
+    told = installation.await_reason("SecretNotOwned", within=60)["message"]
     assert "Helm (release mailstack)" in told
     assert "mailtls.dev/adopt=true" in told
     assert installation.sandbox.get("secrets", SECRET) == before
+    stalled = installation.get()
+    await_condition(installation, "Stalled")
 
     installation.sandbox.annotate("secrets", SECRET, mailtls_dev__adopt="true")
-    ready = installation.await_ready(within=60)
+    await_condition(installation, "Ready")
+    ready = installation.get()
+    seen = gohealth.kstatus([unseen, stalled, ready])
+    assert [each["status"] for each in seen] == ["InProgress", "Failed", "Current"]
+    assert seen[1]["message"] == told
     after = installation.sandbox.get("secrets", SECRET)
     assert after["data"] == before["data"]
     assert after["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "mailtls"
@@ -106,6 +115,12 @@ def test_resource_made_anew_under_its_name_in_mid_order_goes_on(installation: In
         assert installation.sandbox.secret(STAGED)["tls.key"] != key
     installation.await_ready()
     assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is not None
+
+
+def await_condition(installation: Installation, kind: str) -> None:
+    """Wait as users do."""
+    where = ("--namespace", installation.sandbox.name, f"{MAIL_SERVER_TLS}/mx")
+    installation.sandbox.cluster.kubectl("wait", f"--for=condition={kind}", "--timeout=90s", *where)
 
 
 def put(
