@@ -164,9 +164,9 @@ format: $(READY) ## Format the code
 
 .PHONY: lock
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
-	uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	uv pip compile -q --upgrade pyproject.toml --extra otel --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -o requirements.lock
-	uv pip compile -q --upgrade pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile -q --upgrade pyproject.toml --extra otel --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -c requirements.lock -o requirements-dev.lock
 	uv pip compile -q --upgrade --group fuzz --universal --python-version 3.11 --generate-hashes \
 	  --only-binary :all: --no-emit-index-url --no-header -o requirements-fuzz.lock

@@ -17,6 +17,7 @@ NOISY: Final = {
     "urllib3": logging.ERROR,
     "websocket": logging.ERROR,
     "asyncio": logging.WARNING,
+    "opentelemetry": logging.ERROR,  # a collector that is away is said once in a while, not for each span
 }
 
 

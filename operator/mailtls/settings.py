@@ -49,7 +49,8 @@ class Settings:
     `status_page_port` None: no status page; `status_page_certificate` is the folder of its tls.crt and tls.key, None:
     it is served on loopback alone, without TLS.
     `disabled_features` are off, as the rights that they need were not granted. `docs_url` is where the
-    documentation is, with `{page}` in it; None: nothing links there.
+    documentation is, with `{page}` in it; None: nothing links there. `has_traces` where OpenTelemetry's
+    variables name a collector; the rest of them is read by OpenTelemetry itself.
     """
 
     namespace: str
@@ -88,6 +89,7 @@ class Settings:
     api_endpoints: Endpoints = field(default_factory=Endpoints, compare=False)  # learned from the API server itself
     disabled_features: Features = field(default_factory=Features)
     docs_url: str | None = None
+    has_traces: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], namespace_file: Path = NAMESPACE_FILE) -> "Settings":
@@ -128,6 +130,7 @@ class Settings:
             "api_server": read.text("KUBERNETES_SERVICE_HOST"),
             "disabled_features": read("MAILTLS_DISABLED_FEATURES", parse_features),
             "docs_url": read("MAILTLS_DOCS_URL", _docs_url),
+            "has_traces": _has_traces(read),
         }
         return cls(
             namespace=read.text("MAILTLS_NAMESPACE") or _own_namespace(namespace_file),
@@ -172,6 +175,30 @@ class _Reader:
             return parse(text)
         except ValueError as problem:
             raise InvalidSettings(f"{name} is {text!r}: {problem}.") from problem
+
+
+def _has_traces(read: _Reader) -> bool:
+    """Whether there is a collector to send to, by the variables of the OpenTelemetry specification."""
+    endpoint = read("OTEL_EXPORTER_OTLP_ENDPOINT", _url)
+    endpoint = read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", _url) or endpoint
+    is_off = read("OTEL_SDK_DISABLED", _truth) or read.text("OTEL_TRACES_EXPORTER") == "none"
+    if is_off or not endpoint:
+        return False
+    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
+        read(name, _protocol)
+    return True
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("write a URL such as http://collector:4318")
+    return text
+
+
+def _protocol(text: str) -> str:
+    if text != "http/protobuf":
+        raise ValueError("write http/protobuf, the only one that mailtls speaks")
+    return text
 
 
 def _own_namespace(file: Path) -> str:

@@ -22,6 +22,7 @@ from mailtls.kube.references import References
 from mailtls.kube.secrets import Secrets
 from mailtls.maildomain.facts import DomainFacts, MailDomain
 from mailtls.metrics import Metrics
+from mailtls.net import tracing
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.effects import Interrupted
 from mailtls.probe.prober import SupportsExamine, SupportsProbe
@@ -170,11 +171,13 @@ class Plan:
             raise Interrupted
         self._may_act()
         executor, step = self._executors[decision.stage.by], decision.step
-        try:
-            with structlog.contextvars.bound_contextvars(step=step.name):
-                return decision.stage.execute(executor, context, step)
-        except executor.problems as problem:
-            return executor.failed(context, step, problem)
+        with tracing.span(step.name) as span:
+            try:
+                with structlog.contextvars.bound_contextvars(step=step.name):
+                    return decision.stage.execute(executor, context, step)
+            except executor.problems as problem:
+                span.note(error=type(problem).__name__, reason=_reason_of(problem))
+                return executor.failed(context, step, problem)
 
     def executor(self, kind: type[_Executor]) -> _Executor:
         """Return the executor of a kind that a stage names."""
@@ -182,3 +185,9 @@ class Plan:
         if not isinstance(found, kind):
             raise TypeError("executors are filed under their own kind")
         return found
+
+
+def _reason_of(problem: Exception) -> str | None:
+    """Name the reason of a problem that has one."""
+    finding = getattr(problem, "finding", None)
+    return None if finding is None else str(finding.reason)

@@ -98,6 +98,10 @@ _VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MAILTLS_PRIVATE_PUBLIC_HOSTS": ("connections.privatePublicHosts", "Whether what should be on the internet may be at private addresses."),
     "MAILTLS_DOCS_URL": ("docsUrl", "Where this documentation is, with `{page}` in it: while `Ready` is False its message ends with a link to its reason. Default: no link."),
     "MAILTLS_DISABLED_FEATURES": ("features", "Features that are off, because the rights that they need are not granted."),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing.endpoint", "Where [traces](../how-to/traces.md) are sent to. Default: nowhere. Other variables of OpenTelemetry count too."),
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("", "The same, with the whole path, and before it."),
+    "OTEL_SDK_DISABLED": ("", "`true` switches traces off whatever else is set."),
+    "OTEL_TRACES_EXPORTER": ("", "`none` does so too."),
 }  # fmt: skip
 _FIELDS: Final = {"KUBERNETES_SERVICE_HOST": "api_server"}
 

@@ -59,6 +59,7 @@ CHANGED: Final[Mapping[str, Any]] = {
     "proxy.https": "http://proxy.example:3128",
     "securityContext.capabilities": {"drop": ["NET_RAW"]},
     "strategy": {"type": "Recreate", "rollingUpdate": None},
+    "tracing.endpoint": "http://collector:4318",
     "topologySpreadConstraints": [{"topologyKey": "zone"}],
     "watchNamespaces": ["mail"],
 }
@@ -76,6 +77,8 @@ TOGETHER: Final[Mapping[str, str]] = {
     "serviceAccount.create": "serviceAccount.name=own",
     "statusPage.tls.secretName": "statusPage.enabled=true",
     "statusPage.service.annotations": _PAGE,
+    "tracing.endpoint": "tracing.enabled=true",
+    "tracing.serviceName": "tracing.enabled=true",
     **{
         each.name: f"{monitor}.enabled=true"
         for each in VALUES

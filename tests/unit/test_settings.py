@@ -225,3 +225,31 @@ def test_the_program_says_it_without_a_traceback_and_exits_with_2() -> None:
     assert ended.returncode == 2
     assert ended.stderr == "MAILTLS_MAX_CONCURRENT_RECONCILES is 'x': write a whole number from 1 to 512.\n"
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "has_traces"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+)
+def test_traces_are_on_where_a_collector_is_named(given: dict[str, str], has_traces: bool) -> None:
+    """By the variables of the OpenTelemetry specification."""
+    assert Settings.from_environment({"MAILTLS_NAMESPACE": "mailtls", **given}).has_traces is has_traces
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+    ],
+)
+def test_collector_that_cannot_be_sent_to_is_refused(given: dict[str, str]) -> None:
+    """At the start, with the variable's name, and not by spans that nobody ever sees."""
+    with pytest.raises(InvalidSettings, match="OTEL_EXPORTER_OTLP"):
+        Settings.from_environment({"MAILTLS_NAMESPACE": "mailtls", **given})

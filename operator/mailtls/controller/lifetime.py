@@ -19,6 +19,7 @@ from mailtls.controller.health import Checks, HealthServer
 from mailtls.controller.intake import Seen
 from mailtls.controller.parts import Parts, Work
 from mailtls.controller.secret_watch import SecretWatch
+from mailtls.controller.traces import start_traces
 from mailtls.controller.watches import Watches, await_access
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
 from mailtls.kube.claims import Claims
@@ -37,6 +38,7 @@ WORKERS_GRACE: Final = 3.0  # seconds after the signal until workers are left be
 WATCHES_GRACE: Final = 3.5  # until the watches are,
 WITHDRAW_GRACE: Final = 4.0  # the HTTP-01 endpoint is,
 RELEASE_GRACE: Final = 4.5  # and until the lease must be released
+TRACES_GRACE: Final = 4.8  # the last traces are sent where there is time
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 log = structlog.get_logger()
 
@@ -61,6 +63,7 @@ class Operator:
         self._watches = Watches(intake, load, settings.watch_namespaces, self._fail)
         self._secret_watch = SecretWatch(Watch(load), settings.watch_namespaces, intake, self._ended)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
+        self._traces = start_traces(settings)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
         self._page = self._status_page(load)
 
@@ -164,6 +167,8 @@ class Operator:
             self._http01.stop()
         if self._page is not None:
             self._page.stop()
+        if self._traces is not None and not self._traces.stop(left(TRACES_GRACE)):
+            log.warning("the collector of traces did not answer in time, and misses the last ones")
         log.info("stopped", seconds=round(time.monotonic() - begun, 2), exit_code=self._exit_code)
         return self._exit_code
 

@@ -20,6 +20,7 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import Snapshot
+from mailtls.net import tracing
 from mailtls.net.effects import ResourceChanged
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout import going_back
@@ -68,6 +69,7 @@ class Observer:
         with self._lock:
             is_news = key in self._with_event
             self._with_event.discard(key)
+            tracing.note(trigger="Event" if is_news else "Timer")
             self._unread.discard(key)  # before the resource is read: a later event is news
             memory, read_at = self._memory.get(key), self._read_at.get(key)
             if memory is None:

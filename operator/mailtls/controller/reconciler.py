@@ -10,6 +10,7 @@ import structlog
 from mailtls.api.reading.document import InvalidSpec, Json
 from mailtls.api.reading.spec import parse
 from mailtls.api.spec import Desired, Key, PlaceKind
+from mailtls.api.status import ConditionType
 from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.controller.bulkheads import Bulkheads, ReconcilePermits, Watchdog
@@ -21,6 +22,7 @@ from mailtls.issuance.decide import CloseOrder
 from mailtls.issuance.leftovers import Leftovers
 from mailtls.issuance.solvers.base import ChallengeProblem
 from mailtls.kube.interface import ApiError, Conflict, Unreachable, finding_of_refusal, webhook_fails
+from mailtls.net import tracing
 from mailtls.net.effects import ReconcileEnded, ResourceChanged, before_effect, guarded, within
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.stage import Decision, Plan
@@ -56,8 +58,13 @@ class Reconciler:
 
     def __call__(self, key: Key) -> float | None:
         """Bring one resource as far as it goes now."""
-        with self._bulkheads.reconciling(key) as permits:
-            return self._guarded(key, permits)
+        with (
+            tracing.span("reconcile", namespace=key.namespace, resource=key.name) as span,
+            self._bulkheads.reconciling(key) as permits,
+        ):
+            delay = self._guarded(key, permits)
+            span.note(next_seconds=delay)
+            return delay
 
     def _guarded(self, key: Key, permits: ReconcilePermits) -> float | None:
         paused = self._observer.paused(key)
@@ -71,7 +78,9 @@ class Reconciler:
             return None
         with structlog.contextvars.bound_contextvars(resource=str(key)):
             try:
-                context = self._observer.resume(paused) if paused else self._observer.observe(desired, resource)
+                tracing.note(uid=desired.uid, generation=desired.generation)
+                with tracing.span("observe"):
+                    context = self._observer.resume(paused) if paused else self._observer.observe(desired, resource)
                 return self._reconcile(context, permits)
             except Exception as error:
                 self._report_failure(error, key)
@@ -164,8 +173,13 @@ class Reconciler:
 
     def _report(self, context: Context, now: datetime) -> Context:
         """Report what is known, and go on from what was written."""
-        written = self._reporter.report(context, now)
-        return context.reported(written, read(written["status"]))
+        with tracing.span("report"):
+            written = self._reporter.report(context, now)
+        status = read(written["status"])
+        ready = status.condition(ConditionType.READY)
+        if ready is not None:
+            tracing.note(ready=str(ready.status), reason=str(ready.reason))
+        return context.reported(written, status)
 
     def _report_failure(self, error: Exception, key: Key) -> None:
         """Say in the status what cut a reconcile short, where a person should know; the queue logs and repeats it."""

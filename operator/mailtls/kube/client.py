@@ -30,12 +30,13 @@ from mailtls.kube.connection import (
     configure,
     parsed_object,
     passes,
-    read_bounded,
+    read_text,
     retry_after_seconds,
     tls_context,
 )
 from mailtls.kube.execution import Call, Commands, Place
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
+from mailtls.net import tracing
 from mailtls.net.effects import before_effect, bounded, end_of
 
 CHUNK: Final = 500
@@ -92,25 +93,7 @@ class KubernetesCluster:
 
         No more than `most` bytes are read. Raises what `get` raises, 404 included.
         """
-        route = self._route_of(self._client)
-        try:
-            limits = Timeout(connect=bounded(self._patience.connect), read=bounded(self._patience.read))
-            headers = {**route.headers, "Accept": "*/*"}
-            response = route.pool.urlopen(
-                "GET", f"{route.prefix}{path}", headers=headers, timeout=limits, retries=False, preload_content=False
-            )
-            try:
-                data, is_cut = read_bounded(response, most)
-            finally:
-                response.close()
-        except TimeoutError:
-            raise Unreachable("It was not read to its end: the deadline has passed.") from None
-        except HTTPError as broken:
-            raise Unreachable(f"No answer from the API server: {broken}") from broken
-        failure = Answer(response.status, data, None).failure()
-        if failure is not None:
-            raise failure
-        return data.decode("utf-8", "replace"), is_cut
+        return read_text(self._route_of(self._client), path, self._patience, most)
 
     def create(self, path: str, body: Json) -> Json:
         """POST; raises `Conflict` when it exists."""
@@ -187,6 +170,16 @@ class KubernetesCluster:
             timeout = bounded(timeout)
         except TimeoutError:
             raise Unreachable("The command was not run: the deadline of the step has passed.") from None
+        with tracing.span("exec", namespace=namespace, pod=pod, container=container or None) as span:
+            ended = self._run(place, path, timeout)
+            span.note(exit_code=ended.exit_code)
+            return ended
+
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self._client.rest_client.pool_manager.clear()
+
+    def _run(self, place: Place, path: str, timeout: float) -> Executed:
         try:
             return self._commands.run(place, self._exec_call(path), timeout)
         except ApiError as error:
@@ -194,10 +187,6 @@ class KubernetesCluster:
                 raise
         self._log_in_again(self._client)
         return self._commands.run(place, self._exec_call(path), timeout)
-
-    def close(self) -> None:
-        """Let go of idle connections."""
-        self._client.rest_client.pool_manager.clear()
 
     def _exec_call(self, path: str) -> Call:
         configuration = self._client.configuration
@@ -218,7 +207,8 @@ class KubernetesCluster:
             query["continue"] = onward
 
     def _write(self, verb: str, request: Request) -> Json:
-        answer = self._send(request)
+        with tracing.span(f"kubernetes {verb}", path=request.path):
+            answer = self._send(request)
         self._written(verb, answer)
         return answer
 

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import yaml
 from kubernetes import config
 from kubernetes.client import Configuration
+from urllib3 import Timeout
+from urllib3.exceptions import HTTPError
 
 from mailtls import __version__
 from mailtls.api.reading.document import Json
@@ -206,3 +208,24 @@ def read_bounded(response: Any, most: int) -> tuple[bytes, bool]:
         data += chunk
         bounded(1.0)
     return data[:most], len(data) > most
+
+
+def read_text(route: LoginRoute, path: str, patience: Patience, most: int) -> tuple[str, bool]:
+    """GET a text once, and say whether it was cut to `most` bytes; raises `ApiError` and `Unreachable`."""
+    headers = {**route.headers, "Accept": "*/*"}
+    try:
+        limits = Timeout(connect=bounded(patience.connect), read=bounded(patience.read))
+        url = f"{route.prefix}{path}"
+        response = route.pool.urlopen("GET", url, headers=headers, timeout=limits, retries=False, preload_content=False)
+        try:
+            data, is_cut = read_bounded(response, most)
+        finally:
+            response.close()
+    except TimeoutError:
+        raise Unreachable("It was not read to its end: the deadline has passed.") from None
+    except HTTPError as broken:
+        raise Unreachable(f"No answer from the API server: {broken}") from broken
+    failure = Answer(response.status, data, None).failure()
+    if failure is not None:
+        raise failure
+    return data.decode("utf-8", "replace"), is_cut

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Final, Protocol, TypeAlias
 
+from mailtls.net import tracing
 from mailtls.net.effects import seconds_left
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.conversation import Conversation, Limits
@@ -191,7 +192,13 @@ class Prober:
         self, targets: Iterable[Target], expected: Expected, depth: Depth, kept: Callable[[Facts], Facts]
     ) -> list[tuple[Endpoint, Facts]]:
         wanted = list(targets)
-        return asyncio.run(self._sweep(wanted, expected, depth, kept)) if wanted else []
+        if not wanted:
+            return []
+        with tracing.span("probe", endpoints=len(wanted), depth=str(depth)) as span:
+            found = asyncio.run(self._sweep(wanted, expected, depth, kept))
+            reasons = sorted({str(finding.reason) for endpoint, _facts in found for finding in endpoint.findings})
+            span.note(reasons=reasons)
+            return found
 
     async def _sweep(
         self, targets: list[Target], expected: Expected, depth: Depth, kept: Callable[[Facts], Facts]

@@ -23,6 +23,7 @@ from mailtls.issuance.acme.messages import problem_from_response
 from mailtls.issuance.acme.problem import Refused, cause_of, http_date
 from mailtls.issuance.acme.problem_document import Problem
 from mailtls.issuance.acme.transport import REQUEST_SECONDS, MakeTransport, Transport
+from mailtls.net import tracing
 from mailtls.net.addresses import AddressPolicy
 from mailtls.net.effects import before_effect, within
 from mailtls.times import TOLERATED, Clock, skew
@@ -200,16 +201,18 @@ class Network:
     def _request(self, method: str, url: str, kind: RequestKind, data: str | None = None) -> requests.Response:
         if method == "POST":  # what a CA counts; after the nonce was fetched, which may have taken long
             before_effect()
-        try:
-            with self._gate.passing(cause_of):
-                response = self._exchange(method, url, data)
-        except LeftAlone:
-            raise  # nothing was sent
-        except requests.RequestException:
-            self._on_request(kind.value, "unreachable")
-            raise
-        self._on_request(kind.value, str(response.status_code))
-        return response
+        with tracing.span(f"acme {kind}", method=method, server=_host(url)) as span:
+            try:
+                with self._gate.passing(cause_of):
+                    response = self._exchange(method, url, data)
+            except LeftAlone:
+                raise  # nothing was sent
+            except requests.RequestException:
+                self._on_request(kind.value, "unreachable")
+                raise
+            span.note(status=response.status_code)
+            self._on_request(kind.value, str(response.status_code))
+            return response
 
     def _exchange(self, method: str, url: str, data: str | None) -> requests.Response:
         sent_at = self._watch.now() if self._watch else None
@@ -224,6 +227,13 @@ class Network:
         if response.status_code < requests.codes.multiple_choices:
             return response
         raise Refused(problem_from_response(response), response)
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None  # it is refused where it would be sent to
 
 
 def _nonce_of(response: requests.Response) -> bytes | None:
