@@ -32,6 +32,7 @@ from mailtls.kube.connection import (
     passes,
     read_text,
     retry_after_seconds,
+    status_operations,
     tls_context,
 )
 from mailtls.kube.execution import Call, Commands, Place
@@ -287,12 +288,3 @@ _MERGE: Final = "application/merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
 _DOES_NOT_FIT: Final = "error in our request"  # to the object as it is: what a schema refuses is said in other words
 _OTHER_UID: Final = "metadata.uid: Invalid value"  # to the API server an attempt to change what never changes
-
-
-def status_operations(before: Json, after: Json) -> list[Json]:
-    """Say in operations of a JSON patch (RFC 6902) which fields of a status change, the first ones at once."""
-    if not before:
-        return [{"op": "add", "path": "/status", "value": after}]
-    gone = [{"op": "remove", "path": f"/status/{name}"} for name in before if name not in after]
-    changed = {name: value for name, value in after.items() if name not in before or value != before[name]}
-    return gone + [{"op": "add", "path": f"/status/{name}", "value": value} for name, value in changed.items()]

@@ -229,3 +229,12 @@ def read_text(route: LoginRoute, path: str, patience: Patience, most: int) -> tu
     if failure is not None:
         raise failure
     return data.decode("utf-8", "replace"), is_cut
+
+
+def status_operations(before: Json, after: Json) -> list[Json]:
+    """Say in operations of a JSON patch (RFC 6902) which fields of a status change, the first ones at once."""
+    if not before:
+        return [{"op": "add", "path": "/status", "value": after}]
+    gone = [{"op": "remove", "path": f"/status/{name}"} for name in before if name not in after]
+    changed = {name: value for name, value in after.items() if name not in before or value != before[name]}
+    return gone + [{"op": "add", "path": f"/status/{name}", "value": value} for name, value in changed.items()]
