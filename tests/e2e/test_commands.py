@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,12 +147,29 @@ def test_preflight_asks_what_the_charts_operator_may(
     user = f"system:serviceaccount:{sandbox.name}:mailtls"
     assert f"OK rights {user} may do all that it needs in namespace {sandbox.name}." in _told(installation, given)
 
+    _take_a_bundle(installation, tmp_path / "bundle.tar.gz")
     rules = sandbox.get("roles.rbac.authorization.k8s.io", "mailtls")["rules"]
     less = [{**rule, "verbs": [verb for verb in rule["verbs"] if "pods" not in rule["resources"]]} for rule in rules]
     sandbox.patch("roles.rbac.authorization.k8s.io", "mailtls", {"rules": [rule for rule in less if rule["verbs"]]})
     told = _told(installation, given)
     assert "FAIL rights" in told
     assert f"{user} may not list pods, get pods, patch pods in namespace {sandbox.name}" in told, told
+
+
+def _take_a_bundle(installation: Installation, file: Path) -> None:
+    """All of it is read from a real API server: Lease, roles, and the log and the metrics of a pod."""
+    own = ("--operator-namespace", installation.sandbox.name)
+    done = mailtls(installation, "bundle", "--output", str(file), "--no-preflight", *own)
+    assert done.returncode == 0, done
+    with tarfile.open(file) as archive:
+        opened = {each.name.partition("/")[2]: archive.extractfile(each) for each in archive.getmembers()}
+        read = {name: stream.read().decode() for name, stream in opened.items() if stream is not None}
+    found = {name.rpartition("/")[2].partition(".")[2] or name for name in read if "/mailtls-" in name}
+    assert found >= {"log.txt", "metrics.txt"}, (sorted(read), read["missing.txt"])
+    (rights,) = (json.loads(text) for name, text in read.items() if name.endswith("rights.json"))
+    assert {"Role", "RoleBinding"} <= {each["kind"] for each in rights}
+    tsig = installation.sandbox.secret("tsig")["secret"].decode()
+    assert not [name for name, text in read.items() if tsig in text]
 
 
 def test_preflight_with_few_rights_looks_at_what_it_may(installation: Installation) -> None:
