@@ -160,7 +160,8 @@ def deploy(installation: Installation, name: str, problem: Problem) -> MailServe
     manifest = server.workload()
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    modern = "postconf -e 'smtpd_tls_protocols = >=TLSv1.2' 'smtpd_tls_mandatory_protocols = >=TLSv1.2'"
+    # A process that serves one client and ends cannot answer by the settings of before a change.
+    modern = "postconf -e max_use=1 'smtpd_tls_protocols = >=TLSv1.2' 'smtpd_tls_mandatory_protocols = >=TLSv1.2'"
     container["command"] = ["sh", "-ec", "\n".join([modern, *problem.start, "exec postfix-start"])]
     container["volumeMounts"].append({"name": "dovecot", "mountPath": "/etc/dovecot-of-the-test"})
     pod["volumes"].append({"name": "dovecot", "configMap": {"name": "dovecot"}})
