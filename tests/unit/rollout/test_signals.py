@@ -53,7 +53,9 @@ def start() -> Iterator[Start]:
     with ExitStack() as stack:
 
         def started(*command: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            # No shell traps a signal that was ignored when it began, as SIGHUP is in tests that `nohup` runs.
+            as_usual = ("env", "--default-signal=HUP", *command)
+            process = subprocess.Popen(as_usual, stdout=subprocess.PIPE, text=True, start_new_session=True)
             stack.callback(process.wait)
             stack.callback(_end_session, process.pid)
             assert process.stdout is not None

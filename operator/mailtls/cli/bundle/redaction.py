@@ -97,7 +97,7 @@ class Redactor:
 
 def forms_of(secret: bytes) -> Iterator[str]:
     """Yield how a secret may be written: itself, each of its lines, all of it without line breaks, and in base64."""
-    if len(secret.strip()) < _LEAST_KNOWN:
+    if len(secret) < _LEAST_KNOWN:
         return
     for encode in (b64encode, urlsafe_b64encode):
         yield encode(secret).decode().rstrip("=")
@@ -105,8 +105,9 @@ def forms_of(secret: bytes) -> Iterator[str]:
     text = _decoded(secret)
     if text is None:
         return
-    lines = [line for line in text.split() if len(line) >= _LEAST_RUN] if "-----" in text else []
-    yield from {text.strip(), "".join(text.split()), *(line for line in lines if not line.startswith("-----"))}
+    yield from (form for form in (text.strip(), "".join(text.split())) if len(form) >= _LEAST_KNOWN)
+    if "-----" in text:
+        yield from (line for line in text.split() if len(line) >= _LEAST_RUN and not line.startswith("-----"))
 
 
 def _decoded(secret: bytes) -> str | None:
