@@ -52,7 +52,10 @@ def format_rfc3339(moment: datetime) -> str:
 
 def parse_rfc3339(text: str) -> datetime:
     """Read an RFC 3339 moment; raises ValueError."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:  # the year 1 or 9999, and a time zone that leads beyond it
+        raise ValueError(f"{text} is no time") from None
 
 
 TOLERATED = timedelta(seconds=60)

@@ -89,14 +89,14 @@ def followed(api: PeoplesApi, *namespaces: str) -> Feed:
 
 
 @contextmanager
-def served(api: PeoplesApi) -> Iterator[int]:
-    """Serve the page by TLS on a free port."""
+def served(api: PeoplesApi, *, is_secure: bool = True) -> Iterator[int]:
+    """Serve the page on a free port, by TLS or without."""
     key = new_key(PrivateKeyPolicy())
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tls.key").write_bytes(key.pem)
         Path(folder, "tls.crt").write_text(self_signed(key, "localhost").chain_pem)
-        desk = Desk(Access(api), followed(api), Always(), is_secure=True)
-        files = CertificateFiles(Path(folder))
+        desk = Desk(Access(api), followed(api), Always(), is_secure=is_secure)
+        files = CertificateFiles(Path(folder)) if is_secure else None
         server = ServerThread("page", desk.answer, partial(create_server, ("127.0.0.1", 0)), BOUNDS, files)
         yield server.start()
         server.stop()

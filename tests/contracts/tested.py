@@ -135,6 +135,13 @@ PRODUCTS = (
         _MACHINE,
     ),
     Product(
+        "Alertmanager",
+        How.RUN,
+        "which alerts are inhibited, and that all end with their faults",
+        ("tests/functional/test_inhibition.py",),
+        _MACHINE,
+    ),
+    Product(
         "cert-manager", How.PLAYED, "Secrets as 1.21 was seen to write them", (_MIGRATION, "tests/e2e/test_external.py")
     ),
     Product(
@@ -178,9 +185,18 @@ PRODUCTS = (
         "Grafana", How.RENDERED, "the dashboard; its queries run in Prometheus", ("tests/contracts/test_dashboard.py",)
     ),
     Product(
-        "Argo CD", How.RENDERED, "the example's objects", ("tests/contracts/test_examples.py",), words=("Argo ?CD",)
+        "Argo CD",
+        How.RENDERED,
+        "the example's objects, and its health check in Argo CD's interpreter of Lua",
+        ("tests/contracts/test_examples.py", "tests/contracts/test_health.py"),
+        words=("Argo ?CD",),
     ),
-    Product("Flux", How.RENDERED, "the example's objects", ("tests/contracts/test_examples.py",)),
+    Product(
+        "Flux",
+        How.RENDERED,
+        "the example's objects, and what kstatus, its library, makes of each state",
+        ("tests/contracts/test_examples.py", "tests/contracts/test_health.py"),
+    ),
     Product(
         "Let's Encrypt",
         How.NOT,
@@ -205,7 +221,7 @@ PRODUCTS = (
         "the tests build the image with buildah, from the same Dockerfile",
         words=("docker build", "Docker or Podman"),
     ),
-    Product("Reloader", How.NOT, "2.2 was tried once by hand"),
+    Product("Reloader", How.NOT, "its chart 2.2 was tried once by hand"),
     Product("Exchange", How.NOT, "named where its users see something"),
     Product("unbound", How.NOT, "a validating BIND stands for it"),
 )

@@ -95,9 +95,9 @@ def start_traces(settings: Settings) -> Traces | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as missing:
         raise InvalidSettings(f"Traces are switched on, but OpenTelemetry is not installed: {_HINT}.") from missing
-    limits = SpanLimits(max_span_attributes=SPAN_ATTRIBUTES, max_attribute_length=2 * tracing.LONGEST)
     resource = Resource(_about_us(settings)).merge(OTELResourceDetector().detect())  # the environment goes first
     try:
+        limits = SpanLimits(max_span_attributes=SPAN_ATTRIBUTES, max_attribute_length=2 * tracing.LONGEST)
         provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     except ValueError as invalid:

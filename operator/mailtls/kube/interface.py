@@ -108,7 +108,7 @@ def webhook_fails(said: str) -> Finding | None:
     if "failed calling webhook" not in said:
         return None
     message = f"An admission webhook fails, so the API server refuses: {printable(said)}"
-    return Finding(Reason.ADMISSION_DENIED, message)
+    return Finding(Reason.ADMISSION_WEBHOOK_FAILED, message)
 
 
 def _namespace_ends(error: ApiError) -> Finding | None:

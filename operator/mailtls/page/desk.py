@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import structlog
 from aiohttp import web
@@ -20,7 +20,7 @@ from mailtls.page.access import REVIEW_SECONDS, Access, Question, TooMany, User
 from mailtls.page.feed import Feed
 from mailtls.page.frame import Board, Page, Reader, notice
 from mailtls.page.server import METHODS, moved, response, split
-from mailtls.page.signing import sign_in
+from mailtls.page.signing import TOO_LONG, UNKNOWN, Cookie, sign_in
 from mailtls.page.site import Address
 from mailtls.times import Clock
 
@@ -28,7 +28,6 @@ WORKERS: Final = 4  # reviews at a time in a lane
 MOST_WAITING: Final = 32  # in a lane
 MOST_OCTETS: Final = 12_288  # of a form
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,8192}")  # RFC 6750 section 2.1
-_COOKIE: Final = "mailtls"
 _R = TypeVar("_R")
 log = structlog.get_logger()
 
@@ -56,8 +55,8 @@ class _Lane:
         if self._waiting >= MOST_WAITING:
             raise _Busy
         self._waiting += 1
-        future = self._threads.submit(review)
-        future.add_done_callback(lambda _done: self._leave())
+        future, loop = self._threads.submit(review), asyncio.get_running_loop()
+        future.add_done_callback(lambda _done: loop.call_soon_threadsafe(self._leave))
         return await asyncio.wait_for(asyncio.wrap_future(future), 2 * REVIEW_SECONDS)
 
     def _leave(self) -> None:
@@ -68,13 +67,20 @@ class Desk:
     """Answers requests. Readers whose token was good before are reviewed apart from those whom nobody knows yet."""
 
     def __init__(self, access: Access, feed: Feed, clock: Clock, *, is_secure: bool) -> None:
-        self._access, self._feed, self._clock, self._is_secure = access, feed, clock, is_secure
+        self._access, self._feed, self._clock, self._cookie = access, feed, clock, Cookie(is_secure=is_secure)
         self._readers, self._strangers = _Lane("page-readers"), _Lane("page-strangers")
-        # A browser sends a cookie of this name back only over TLS, and takes it from no sub-domain.
-        self._cookie = f"__Host-{_COOKIE}" if is_secure else _COOKIE
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        try:
+            return await self._answer(request)
+        except (web.HTTPException, web.RequestPayloadError, OSError, EOFError):
+            raise  # the reader's own
+        except Exception:
+            log.exception("the status page failed")
+            return last_answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path, query = split(request)
         board = Board(self._clock.now())
         if path == "/login" and request.method == "POST":
@@ -82,7 +88,7 @@ class Desk:
         if request.method not in METHODS:
             return last_answer(HTTPStatus.METHOD_NOT_ALLOWED)
         if path == "/logout":
-            return moved("./", self._cookie_header("", "; Max-Age=0"), Page(HTTPStatus.SEE_OTHER, ""))
+            return moved("./", self._cookie.forgetting(), Page(HTTPStatus.SEE_OTHER, ""))
         wanted = site.address(path, query)
         if wanted is None:
             return response(notice(404, "Not found", "There is no such page.", board))
@@ -94,7 +100,7 @@ class Desk:
         if isinstance(user, web.Response):
             return user
         if user is None:
-            return response(sign_in(board, root, is_refused=bool(given.token)), {"WWW-Authenticate": "Bearer"})
+            return response(sign_in(board, root, UNKNOWN if given.token else ""), {"WWW-Authenticate": "Bearer"})
         board = Board(board.now, self._feed.heard_at(), Reader(user.name, can_sign_out=given.is_cookie))
         question = Question.of(wanted)
         allowed = await self._reviewed(given.token, question, board)
@@ -129,7 +135,7 @@ class Desk:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and _TOKEN.fullmatch(token.strip()):
             return _Given(token.strip())
-        kept = request.cookies.get(self._cookie, "")
+        kept = self._cookie.token(request.cookies)
         return _Given(kept, is_cookie=True) if _TOKEN.fullmatch(kept) else _Given()
 
     async def _sign_in(self, request: web.BaseRequest, board: Board) -> web.StreamResponse:
@@ -141,18 +147,17 @@ class Desk:
         if isinstance(user, web.Response):
             return user
         if user is None:
-            return response(sign_in(board, "./", is_refused=True))
-        return moved("./", self._cookie_header(token), Page(HTTPStatus.SEE_OTHER, ""))
-
-    def _cookie_header(self, value: str, more: str = "") -> dict[str, str]:
-        secure = "; Secure" if self._is_secure else ""
-        return {"Set-Cookie": f"{self._cookie}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}"}
+            return response(sign_in(board, "./", UNKNOWN))
+        cookie = self._cookie.keeping(token)
+        if cookie is None:
+            return response(sign_in(board, "./", TOO_LONG))
+        return moved("./", cookie, Page(HTTPStatus.SEE_OTHER, ""))
 
 
 def _is_from_here(request: web.BaseRequest) -> bool:
     """Whether a form was sent by a page of ours: no other site may sign a reader in as somebody else."""
-    origin = request.headers.get("Origin", "")
-    return bool(origin) and urlsplit(origin).netloc == request.headers.get("Host", "")
+    scheme, _, host = request.headers.get("Origin", "").partition("://")
+    return bool(scheme and host) and host == request.headers.get("Host", "")
 
 
 def _busy(board: Board) -> web.Response:

@@ -99,24 +99,29 @@ class Feed:
         return has_begun
 
     def _take_all(self, path: str, resources: Iterable[Json]) -> None:
-        found = {each.key: each for each in map(_shown, resources)}
+        found = {each.key: each for each in filter(None, map(_shown, resources))}
         with self._lock:
             self._known[path], self._heard[path], self._sorted = found, self._clock.now(), None
 
     def _take(self, path: str, event: Json) -> None:
-        shown = None if event["type"] == BOOKMARK else _shown(event["object"])
         with self._lock:
             self._heard[path] = self._clock.now()
-            if shown is None:
+            if event["type"] == BOOKMARK:
                 return
             self._sorted = None
-            if event["type"] == "DELETED":
-                self._known[path].pop(shown.key, None)
+            meta, shown = event["object"]["metadata"], _shown(event["object"])
+            if event["type"] == "DELETED" or shown is None:
+                self._known[path].pop(Key(meta["namespace"], meta["name"]), None)
             else:
                 self._known[path][shown.key] = shown
 
 
-def _shown(resource: Json) -> ResourceView:
-    """Keep no more of a resource than a page shows."""
-    seen = view(resource)
+def _shown(resource: Json) -> ResourceView | None:
+    """Keep no more of a resource than a page shows; None for one that cannot be read, so that all others are shown."""
+    try:
+        seen = view(resource)
+    except Exception:
+        meta = resource["metadata"]
+        log.exception("a resource is left out of the status page", namespace=meta["namespace"], name=meta["name"])
+        return None
     return replace(seen, endpoints=seen.endpoints[:MOST_ENDPOINTS], names=seen.names[:MOST_LINES])

@@ -115,6 +115,7 @@ class Reason(StrEnum):
     FEATURE_DISABLED = "FeatureDisabled"
     QUOTA_EXCEEDED = "QuotaExceeded"
     ADMISSION_DENIED = "AdmissionDenied"
+    ADMISSION_WEBHOOK_FAILED = "AdmissionWebhookFailed"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     # what the probe sees
     DNS_LOOKUP_FAILED = "DnsLookupFailed"

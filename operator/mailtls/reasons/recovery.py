@@ -44,7 +44,7 @@ _AUTOMATIC: Final = frozenset(
         # objects that may be on their way
         *(Reason.CREDENTIALS_MISSING, Reason.WORKLOAD_NOT_FOUND, Reason.SERVICE_MISSING, Reason.NO_PODS),
         *(Reason.POD_NOT_READY, Reason.FILE_NOT_UPDATED, Reason.EXEC_UNAVAILABLE, Reason.EVICTION_BLOCKED),
-        Reason.NAMESPACE_TERMINATING,
+        *(Reason.NAMESPACE_TERMINATING, Reason.ADMISSION_WEBHOOK_FAILED),
         # servers that may come back
         *(Reason.DNS_LOOKUP_FAILED, Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.NETWORK_UNREACHABLE),
         *(Reason.SERVER_BUSY, Reason.NO_BANNER, Reason.SERVING_OLD_CERTIFICATE, Reason.SECOND_CERTIFICATE_STALE),

@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from http.client import HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from urllib.parse import urlencode
 
 import pytest
@@ -103,6 +103,38 @@ def test_person_signs_in_by_a_form_and_out_again(port: int) -> None:
     assert ask(port, "/login", method="POST", body="token=wrong", Origin=here).status == 401
     assert ask(port, "/login", method="POST", body="token=" + "x" * 20_000, Origin=here).status == 403
     assert ask(port, "/", "root-token", method="PUT", body="x").status == 405
+    assert ask(port, "/login", method="POST", body=form, Origin="http://[").status == 403
+
+
+def test_token_that_a_browser_would_not_keep_is_answered_with_what_to_do(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the form would come again and again, without a word."""
+    long = "x" * 4001 + "-token"
+    monkeypatch.setattr("builders.guarded_page.PEOPLE", {long: ("",)})
+    assert ask(port, "/", long).status == 200
+    here = f"https://127.0.0.1:{port}"
+    refused = ask(port, "/login", method="POST", body=urlencode({"token": long}), Origin=here)
+    assert refused.headers["Set-Cookie"] is None
+    assert "kubectl mailtls page" in refused.read().decode()
+
+
+def test_cookie_without_tls_tells_other_ports_of_the_machine_nothing(api: PeoplesApi) -> None:
+    """A browser sends it to all of them; only the process that has set it can read it."""
+    with served(api, is_secure=False) as port, served(api, is_secure=False) as other:
+
+        def sent(to: int, method: str, path: str, body: str | None = None, **headers: str) -> HTTPResponse:
+            connection = HTTPConnection("127.0.0.1", to, timeout=30)
+            connection.request(method, path, body, headers)
+            return connection.getresponse()
+
+        done = sent(port, "POST", "/login", "token=root-token", Origin=f"http://127.0.0.1:{port}")
+        cookie = (done.headers["Set-Cookie"] or "").split(";")[0]
+        assert cookie.startswith("mailtls=")
+        assert "root-token" not in cookie
+        assert sent(port, "GET", "/", Cookie=cookie).status == 200
+        assert sent(other, "GET", "/", Cookie=cookie).status == 401
+        assert sent(port, "GET", "/", Cookie="mailtls=root-token").status == 401
 
 
 def test_flood_of_wrong_tokens_keeps_no_known_reader_out(port: int) -> None:
@@ -168,6 +200,17 @@ def test_feed_follows_what_changes_and_keeps_no_more_than_is_shown() -> None:
     assert set(seen) == {Key("mail", "mx2"), Key("mail", "imap"), Key("mail", "more")}
     assert len(seen[Key("mail", "more")].endpoints) == 100
     assert feed.heard_at() == NOW
+
+
+def test_resource_that_cannot_be_read_takes_no_other_from_the_page() -> None:
+    """Listed or changed, and however it came to be so."""
+    broken = few_as_json()[0]
+    broken["metadata"] |= {"generation": "many", "resourceVersion": "2"}
+    key = Key(broken["metadata"]["namespace"], broken["metadata"]["name"])
+    rest = few_as_json()[1:]
+    assert len(followed(PeoplesApi([broken, *rest])).views(lambda _key: True)) == len(rest)
+    changed = followed(PeoplesApi(few_as_json(), [{"type": "MODIFIED", "object": broken}]))
+    assert key not in {view.key for view in changed.views(lambda _key: True)}
 
 
 def test_feed_that_has_not_listed_yet_says_so(api: PeoplesApi) -> None:

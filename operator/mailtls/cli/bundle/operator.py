@@ -1,6 +1,7 @@
 """What a bundle holds of the operator: Deployment, pods, logs, metrics, Lease, rights, events, versions."""
 
 import platform
+import re
 from typing import Final
 
 from mailtls import __version__
@@ -20,6 +21,9 @@ _MOST: Final = 100
 _LABEL: Final = {"labelSelector": "app.kubernetes.io/name=mailtls"}
 _AUTHORIZATION: Final = "/apis/rbac.authorization.k8s.io/v1"
 _PORT: Final = "8080"
+# Any tenant may label a Deployment as the operator's: what it says must not lead its reader to another path.
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 def add_versions(reader: Reader, contents: Contents) -> None:
@@ -43,6 +47,9 @@ def add_operator(reader: Reader, contents: Contents, places: tuple[str | None, .
     found = next(filter(None, (_deployments(reader, place) for place in places)), [])
     if not found:
         reader.note("the operator", "no Deployment of it was found")
+    if len(found) > MOST_PODS:
+        words = f"{len(found)} Deployments look like it, and {MOST_PODS} are in the bundle: give --operator-namespace"
+        reader.note("the operator", words)
     for each in found[:MOST_PODS]:
         _add_one(reader, contents, each)
 
@@ -58,8 +65,10 @@ def _add_one(reader: Reader, contents: Contents, deployment: Json) -> None:
     folder = f"operator/{namespace}/{name}"
     contents.public.update((namespace, name))
     contents.add(f"{folder}/deployment.json", reader.shaped(f"Deployment {name}", shapes.operator, deployment))
-    _add_pods(reader, contents, namespace, folder, _settings(deployment).get("MAILTLS_METRICS_PORT") or _PORT)
-    lease = _settings(deployment).get("MAILTLS_LEASE") or name
+    port = _settings(deployment).get("MAILTLS_METRICS_PORT", "")
+    _add_pods(reader, contents, namespace, folder, port if _NUMBER.fullmatch(port) else _PORT)
+    lease = _settings(deployment).get("MAILTLS_LEASE", "")
+    lease = lease if _NAME.fullmatch(lease) else name
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{lease}"
     found = reader.object(f"the Lease {namespace}/{lease}", path)
     contents.add(

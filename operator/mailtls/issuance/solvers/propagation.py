@@ -157,15 +157,13 @@ class Propagation:
         late = tuple(servers[each] for each in _without(value, location.owner, answers))
         if answers and not late:
             return Spread()
-        if self._primary_has(location.owner, value, query, until):
-            return Spread(late, tuple(servers.values()) if is_blocked else ())
-        return Spread(late or (self._label,), dropped_by=self._label)
-
-    def _primary_has(self, owner: dns.name.Name, value: str, query: dns.message.Message, until: float) -> bool:
-        if self._primary is None:
-            return True
-        with self._primary(until) as ask:
-            return value in _values(owner, ask(query))
+        if self._primary is not None:
+            with self._primary(until) as ask:
+                answer = ask(query)
+            if value not in _values(location.owner, answer):
+                # One that takes updates, and refuses to be asked, has not dropped anything.
+                return Spread(late or (self._label,), dropped_by=self._label if is_authoritative(answer) else "")
+        return Spread(late, tuple(servers.values()) if is_blocked else ())
 
     def _ask(self, query: dns.message.Message, servers: Iterable[Address]) -> Mapping[Address, dns.message.Message]:
         asked = tuple(each for each in servers if not self._silent.get(each))

@@ -63,7 +63,10 @@ class Lookup:
         pointer = dns.reversename.from_address(address).to_text(omit_final_dot=True)
         names = self._resolver.ask(pointer, "PTR", _target, _MOST_NAMES)
         kind = "AAAA" if ":" in address else "A"
-        return Reverse(names, tuple(name for name in names.values if address in self.address(name, kind).values))
+        forward = {name: self.address(name, kind) for name in names.values}
+        confirmed = tuple(name for name, found in forward.items() if address in found.values)
+        failure = next((found.failure for found in forward.values() if found.failure), "")
+        return Reverse(names if confirmed or not failure else replace(names, failure=failure), confirmed)
 
     def tlsa(self, name: str) -> Records[TlsaRecord]:
         """Return the TLSA records of a name."""

@@ -120,9 +120,13 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "Raise the quota that the message names, or delete objects that use it up: a resource has up to three Secrets.",
     ),
     Reason.ADMISSION_DENIED: Explanation(
-        "An admission webhook or policy of the cluster refuses what the operator writes, or does not answer.",
-        "Exempt the operator's ServiceAccount or the objects that the message names from the policy; where a webhook "
-        "does not answer, repair it or delete its configuration.",
+        "An admission webhook or policy of the cluster refuses what the operator writes.",
+        "Exempt the operator's ServiceAccount or the objects that the message names from the policy.",
+    ),
+    Reason.ADMISSION_WEBHOOK_FAILED: Explanation(
+        "An admission webhook of the cluster does not answer, so the API server refuses what the operator writes.",
+        "The operator tries again by itself. Where it goes on for minutes, repair the webhook that the message names, "
+        "or delete its configuration.",
     ),
     Reason.NAMESPACE_TERMINATING: Explanation(
         "The namespace is being deleted, so nothing new can be created in it.",
