@@ -61,6 +61,8 @@ def built() -> Tools | None:
 def ensure_tools() -> Tools:
     """The programs; built first if they are not. Of callers at the same time one builds and the others wait."""
     release = kubernetes.chosen()
+    if (tools := built()) is not None:
+        return tools  # nobody waits for a build of another version
     with (cache_folder() / "tools.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (tools := built()) is None:
