@@ -1,6 +1,7 @@
 """Runs BIND's named on loopback addresses with a free port, with zones and TSIG keys of a test's own making."""
 
 import base64
+import re
 import secrets
 import shutil
 import signal
@@ -28,6 +29,7 @@ from mailtls.issuance.solvers.propagation import Names
 
 PRIMARY, SECONDARY = "127.0.0.1", "::1"  # BIND listens on addresses that an interface has, so not on 127.0.0.2
 _STARTS_WITHIN_SECONDS = 15.0
+_RUNS = re.compile(r"^\S+ \S+ running$", re.MULTILINE)
 _SECRET_REF = DataRef("Secret", "mail", "dns-key", "secret")
 
 _OPTIONS = """\
@@ -237,6 +239,8 @@ def _await_answer(bind: Bind) -> None:
             dns.query.tcp(query, bind.address, port=bind.port, timeout=1)
         except (OSError, EOFError, dns.exception.DNSException):
             time.sleep(0.02)
-        else:
-            return
+            continue
+        if _RUNS.search((bind.folder / "named.log").read_text(errors="replace")):
+            return  # before that it answers for itself, while it is still loading the zones
+        time.sleep(0.02)
     raise AssertionError((bind.folder / "named.log").read_text())
