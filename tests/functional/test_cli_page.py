@@ -19,15 +19,8 @@ from playwright.sync_api import Browser
 from builders import pages
 from builders.guarded_page import PeoplesApi, served
 from functional.browser import CHROMIUM, Visit, browser
+from functional.cli import KUBECONFIG
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{{name: it, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
-users: [{{name: me, user: {{}}}}]
-contexts: [{{name: here, context: {{cluster: it, user: me, namespace: mail}}}}]
-current-context: here
-"""
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: no page was seen in a browser")
 
 
