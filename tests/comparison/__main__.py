@@ -1,8 +1,8 @@
 """`make compare`: lets all tools look at all cases, and writes the page that says who noticed what.
 
-testssl.sh comes first, for it takes an hour of two processors: what it said is kept, `--resume` goes on from there, and
-`--partial` makes do with what there is, and with `--new` it is asked only about cases that the page does not have. The
-first case of each fault comes before the others.
+testssl.sh comes first, for it takes an hour of two processors: what it said is kept, and `--resume` goes on from there.
+With `--new` it is asked only about cases that the page has no mark of it for. `--partial` writes the page before it was
+asked about all: the other cases keep the marks that the page has. The first case of each fault comes before the others.
 """
 
 import argparse
@@ -31,14 +31,21 @@ AT_A_TIME, SLOW_ONES_AT_A_TIME = 4, 2
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What testssl.sh said in this run or one that was cut short, and the marks of cases that it is not asked about."""
+    """What testssl.sh said in this run or one that was cut short, and the marks of earlier ones.
+
+    `only_new`: it is not asked about cases that have such a mark.
+    """
 
     kept: Kept
-    known: Marks
+    earlier: Mapping[tuple[str, str], Mark]
+    only_new: bool = False
 
     def ahead(self, server: str, names: Iterable[str]) -> list[str]:
         """The cases that it has to be asked about."""
-        return self.kept.ahead(server, [name for name in names if (server, name) not in self.known])
+        return self.kept.ahead(server, [name for name in names if not self._is_known(server, name)])
+
+    def _is_known(self, server: str, name: str) -> bool:
+        return self.only_new and (server, name) in self.earlier
 
 
 def ours(case: Case, where: tuple[str, int]) -> Mark:
@@ -65,10 +72,8 @@ def compare(table: Table, name: str, running: Instance, roots: Path, heard: Hear
 
 def _kept_mark(table: Table, name: str, heard: Heard) -> Mark:
     case = table.cases[name]
-    if (table.server, name) in heard.known:
-        return heard.known[table.server, name]["testssl.sh"]
-    if can_ask(case) and heard.ahead(table.server, [name]):
-        return Mark.NOT_RUN
+    if can_ask(case) and heard.kept.ahead(table.server, [name]):
+        return heard.earlier.get((table.server, name), Mark.NOT_RUN)
     said = heard.kept.said(table.server, name) if can_ask(case) else None
     return _judge(case, said, f"{table.server} {name}: testssl.sh")
 
@@ -144,7 +149,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="take what testssl.sh said in a run that was cut short")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="ask testssl.sh for no longer than this")
     parser.add_argument("--partial", action="store_true", help="write the page though testssl.sh has cases ahead")
-    parser.add_argument("--new", action="store_true", help="ask testssl.sh only about cases that the page lacks")
+    parser.add_argument("--new", action="store_true", help="ask testssl.sh only about cases that it has no mark for")
     options = parser.parse_args()
     if why := next((why for table in TABLES.values() if (why := table.missing())), ""):
         raise Trouble(why)
@@ -153,24 +158,38 @@ def main() -> int:
         kept.forget()
     with folder("comparison") as home:
         roots = write_roots(home)
-        heard = Heard(kept, read() if options.new else {})
+        heard = Heard(kept, _earlier(), options.new)
         left = ask_testssl(roots, heard, time.monotonic() + options.seconds)
         if left and not options.partial:
             say(f"testssl.sh has {left} cases ahead: go on by `make compare ARGS=--resume`")
             return 1
-        return _conclude(compare_all(roots, heard), is_whole=not options.new)
+        return _conclude(compare_all(roots, heard), kept)
 
 
-def _conclude(marks: Mapping[tuple[str, str], Mapping[str, Mark]], *, is_whole: bool) -> int:
+def _earlier() -> dict[tuple[str, str], Mark]:
+    """What testssl.sh made of the cases by the page as it is."""
+    marks = {case: row["testssl.sh"] for case, row in read().items()}
+    return {case: mark for case, mark in marks.items() if mark is not Mark.NOT_RUN}
+
+
+def _conclude(marks: Marks, kept: Kept) -> int:
     tools = f"Postfix {versions()['postfix']}, testssl.sh {testssl_version()} and OpenSSL {versions()['openssl']}"
-    earlier = (
-        "" if is_whole else " testssl.sh looked at the cases of earlier pages in earlier runs, for 150 seconds at most."
-    )
-    write(marks, f"Measured on {datetime.now(UTC):%Y-%m-%d} with {tools}.{earlier}")
+    write(marks, f"Measured on {datetime.now(UTC):%Y-%m-%d} with {tools}.{_of_earlier_runs(kept)}")
     beaten = [(case, row) for case, row in marks.items() if row["mailtls"].rank < max(one.rank for one in row.values())]
     for case, row in beaten:
         say(f"{case}: another tool noticed more: {row}")
     return int(bool(beaten))
+
+
+def _of_earlier_runs(kept: Kept) -> str:
+    """Say how many cases testssl.sh was not asked about again; empty where there are none."""
+    askable = [(server, name) for names in rounds() for server in names for name in names[server]]
+    old = sum(bool(kept.ahead(server, [name])) for server, name in askable)
+    if not old:
+        return ""
+    return (
+        f" testssl.sh looked at {len(askable) - old} cases then, and at {old} in earlier runs, for 150 seconds at most."
+    )
 
 
 if __name__ == "__main__":

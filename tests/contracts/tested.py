@@ -81,10 +81,16 @@ PRODUCTS = (
         "Python",
         How.RUN,
         "3.11 runs the tests, 3.13 the operator in its image; 3.12 is not tested",
-        ("tests/e2e/test_lifecycle.py",),
+        ("tests/e2e/test_lifecycle.py", "tests/e2e/test_uninstall.py"),
         "3.11, 3.13",
     ),
-    Product("Helm", How.RUN, "installs the chart", ("tests/e2e/test_rights.py",), built("helm.sh/helm/v4")),
+    Product(
+        "Helm",
+        How.RUN,
+        "installs, tests and uninstalls the chart",
+        ("tests/e2e/test_uninstall.py",),
+        built("helm.sh/helm/v4"),
+    ),
     Product(
         "kustomize",
         How.RUN,
@@ -115,7 +121,9 @@ PRODUCTS = (
         (_PRESETS, _SERVERS),
         "Debian 13, the machine's",
     ),
-    Product("Dovecot", How.RUN, "preset and probe", (_PRESETS, _SERVERS), packaged("dovecot-imapd")),
+    Product(
+        "Dovecot", How.RUN, "preset (2.3 and 2.4) and probe (2.4)", (_PRESETS, _SERVERS), packaged("dovecot-imapd")
+    ),
     Product("Exim", How.RUN, "preset and probe", (_PRESETS, _SERVERS), packaged("exim4-daemon-light")),
     Product("OpenSMTPD", How.RUN, "preset and probe", (_PRESETS, _SERVERS), packaged("opensmtpd")),
     Product("haproxy", How.RUN, "preset and probe, PROXY protocol", (_PRESETS, _SERVERS), packaged("haproxy")),
@@ -152,6 +160,12 @@ PRODUCTS = (
         words=(r"External Secrets", "external-secrets"),
     ),
     Product(
+        "Reloader",
+        How.PLAYED,
+        "a pod template changed beside the operator, as its chart 2.2 was seen to change it",
+        (f"{_MIGRATION}::test_cert_managers_renewals_reach_the_pods_beside_reloader_and_without_it",),
+    ),
+    Product(
         "Argo Rollouts",
         How.PLAYED,
         "its controller, by the fields of the Rollout",
@@ -159,9 +173,15 @@ PRODUCTS = (
         words=("Argo Rollouts", "Rollouts? of Argo"),
     ),
     Product("docker-mailserver", How.PLAYED, "a stand-in copies, polls and reloads as release 15 does", (_IMAGES,)),
-    Product("Mailu", How.PLAYED, "a stand-in, as above", (_IMAGES,)),
-    Product("Stalwart", How.PLAYED, "a stand-in, as above", (_IMAGES,)),
-    Product("Zimbra", How.PLAYED, "a stand-in, as above", (_IMAGES,)),
+    Product("Mailu", How.PLAYED, "a stand-in watches its files and reloads as the front of 2024.06 does", (_IMAGES,)),
+    Product("Stalwart", How.PLAYED, "a stand-in takes the call by which 0.16 reads its certificates again", (_IMAGES,)),
+    Product("Zimbra", How.PLAYED, "the script of its page runs; what it calls is a stand-in", (_IMAGES,)),
+    Product(
+        "OpenTelemetry",
+        How.PLAYED,
+        "a collector of the tests takes the traces by OTLP",
+        ("tests/functional/test_traces.py",),
+    ),
     Product("fail2ban", How.PLAYED, "the lines that its filters count in logs", (_IMAGES,)),
     Product("Cisco", How.PLAYED, "a middlebox writes over STARTTLS", (_SERVERS,)),
     Product(
@@ -221,7 +241,6 @@ PRODUCTS = (
         "the tests build the image with buildah, from the same Dockerfile",
         words=("docker build", "Docker or Podman"),
     ),
-    Product("Reloader", How.NOT, "its chart 2.2 was tried once by hand"),
     Product("Exchange", How.NOT, "named where its users see something"),
     Product("unbound", How.NOT, "a validating BIND stands for it"),
 )

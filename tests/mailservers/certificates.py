@@ -67,6 +67,7 @@ class Wanted:
     self_signed: bool = False
     addresses: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
+    policy: str = ""  # an object identifier
 
 
 class Authority:
@@ -101,6 +102,9 @@ class Authority:
         signer, issuer = (key, subject) if wanted.self_signed else (self._key, self.intermediate.subject)
         builder = _builder(subject, key.public_key(), issuer, wanted)
         builder = builder.add_extension(x509.ExtendedKeyUsage([wanted.usage]), critical=False)
+        if wanted.policy:
+            policy = x509.PolicyInformation(x509.ObjectIdentifier(wanted.policy), None)
+            builder = builder.add_extension(x509.CertificatePolicies([policy]), critical=False)
         if names := _names(wanted):
             is_only_name = not wanted.common_name  # then it is critical (RFC 5280 section 4.2.1.6)
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=is_only_name)

@@ -39,6 +39,8 @@ WITHOUT_ISSUER: Final = frozenset({VerifyError.ISSUER_MISSING, VerifyError.ISSUE
 WITHOUT_ROOT: Final = WITHOUT_ISSUER | {VerifyError.SELF_SIGNED_IN_CHAIN}
 """Of chains that lead to no root that is trusted here."""
 
+_PUBLIC_RULES: Final = "2.23.140.1."  # reserved policy identifiers (Baseline Requirements section 7.1.6.1)
+
 
 @dataclass(frozen=True, slots=True)
 class ServedCertificate:
@@ -56,6 +58,7 @@ class ServedCertificate:
     key_bits: int
     signature_hash: str  # "sha256"; empty where the algorithm has none of its own (Ed25519)
     for_servers: bool  # no extended key usage, or one with serverAuth (RFC 5280 section 4.2.1.12)
+    claims_public_rules: bool = False  # a policy of the CA/Browser Forum, as public CAs must state one
     is_of_a_workload: bool = False  # a SPIFFE ID and no DNS name: the sidecar of a service mesh ends TLS
 
     @property
@@ -109,6 +112,7 @@ def _read(der: bytes) -> ServedCertificate:
         key_bits=bits,
         signature_hash=_or_else(lambda: _signature_hash(certificate), ""),
         for_servers=_or_else(lambda: _for_servers(certificate), True),
+        claims_public_rules=_or_else(lambda: _claims_public_rules(certificate), False),
         is_of_a_workload=_or_else(lambda: _is_of_a_workload(certificate), False),
     )
 
@@ -121,6 +125,11 @@ def _dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
 def _ip_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return tuple(str(address) for address in names.get_values_for_type(x509.IPAddress))
+
+
+def _claims_public_rules(certificate: x509.Certificate) -> bool:
+    policies = certificate.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    return any(policy.policy_identifier.dotted_string.startswith(_PUBLIC_RULES) for policy in policies)
 
 
 def _is_of_a_workload(certificate: x509.Certificate) -> bool:

@@ -159,6 +159,7 @@ class Reason(StrEnum):
     CHAIN_INVALID = "ChainInvalid"
     WRONG_CERTIFICATE_PURPOSE = "WrongCertificatePurpose"
     CERTIFICATE_EXPIRING_SOON = "CertificateExpiringSoon"
+    CERTIFICATE_VALIDITY_TOO_LONG = "CertificateValidityTooLong"
     WEAK_CRYPTO = "WeakCrypto"
     EHLO_AFTER_TLS_FAILED = "EhloAfterTlsFailed"
     STARTTLS_READVERTISED = "StarttlsReadvertised"

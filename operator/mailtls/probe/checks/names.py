@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Final
 
 from mailtls.hostname import dialled
-from mailtls.probe.checks import inspection, served_certificate
+from mailtls.probe.checks import inspection, served_certificate, validity
 from mailtls.probe.checks.input import CheckInput
 from mailtls.probe.facts import REFUSALS, Inspection, Outcome, Phase, Question, Session, Stop
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -18,8 +18,8 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 CERTIFICATE_CHECKS: Final = (
     served_certificate.older_certificate_is_served,
     served_certificate.foreign_certificate_is_served,
-    served_certificate.certificate_is_expired,
-    served_certificate.certificate_is_not_yet_valid,
+    validity.certificate_is_expired,
+    validity.certificate_is_not_yet_valid,
     served_certificate.certificate_is_self_signed,
     served_certificate.root_is_untrusted,
     served_certificate.chain_is_incomplete,
@@ -32,7 +32,8 @@ _FLAWS: Final = (
     *CERTIFICATE_CHECKS,
     inspection.key_is_below_minimum,
     served_certificate.certificate_is_for_trials,
-    served_certificate.expiry_is_near,
+    validity.expiry_is_near,
+    validity.validity_is_too_long,
     served_certificate.crypto_is_weak,
     served_certificate.chain_is_out_of_order,
 )

@@ -7,7 +7,6 @@ from mailtls.probe.checks.input import CheckInput, chain
 from mailtls.probe.facts import Verification
 from mailtls.reasons.quoting import quote
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.times import format_minute
 
 NAMES_SHOWN: Final = 5
 _WEAK_CIPHERS: Final = ("NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH")
@@ -46,47 +45,6 @@ def foreign_certificate_is_served(given: CheckInput) -> Finding | None:
     )
 
 
-def certificate_is_expired(given: CheckInput) -> Finding | None:
-    """The last moment of validity is past, for the leaf or for one above it."""
-    leaf, verdict = given.leaf, _verification(given)
-    if leaf and leaf.not_after < given.now:
-        return Finding(
-            Reason.CERTIFICATE_EXPIRED,
-            f"The served certificate expired at {format_minute(leaf.not_after)}: renew it.",
-            evidence=describe(leaf),
-        )
-    return (
-        Finding(
-            Reason.CERTIFICATE_EXPIRED,
-            f"A certificate above the leaf has expired ({verdict.words}): serve the CA's current chain.",
-            evidence=chain(given),
-        )
-        if verdict.code == VerifyError.EXPIRED and verdict.depth
-        else None
-    )
-
-
-def certificate_is_not_yet_valid(given: CheckInput) -> Finding | None:
-    """The first moment of validity is ahead, for the leaf or for one above it."""
-    leaf, verdict = given.leaf, _verification(given)
-    if leaf and leaf.not_before > given.now:
-        return Finding(
-            Reason.CERTIFICATE_NOT_YET_VALID,
-            f"The served certificate is valid only from {format_minute(leaf.not_before)} on: check the "
-            "clocks of this machine and of the CA.",
-            evidence=describe(leaf),
-        )
-    return (
-        Finding(
-            Reason.CERTIFICATE_NOT_YET_VALID,
-            f"A certificate above the leaf is not valid yet ({verdict.words}): check this machine's clock.",
-            evidence=chain(given),
-        )
-        if verdict.code == VerifyError.NOT_YET_VALID and verdict.depth
-        else None
-    )
-
-
 def certificate_is_self_signed(given: CheckInput) -> Finding | None:
     """Nobody but its own key vouches for the leaf."""
     return (
@@ -96,14 +54,14 @@ def certificate_is_self_signed(given: CheckInput) -> Finding | None:
             f"{given.wording.trust}.",
             evidence=chain(given),
         )
-        if _verification(given).code == VerifyError.SELF_SIGNED
+        if verification(given).code == VerifyError.SELF_SIGNED
         else None
     )
 
 
 def root_is_untrusted(given: CheckInput) -> Finding | None:
     """The chain leads to a root that clients do not know."""
-    verdict = _verification(given)
+    verdict = verification(given)
     if verdict.code == _BUNDLE_UNREADABLE:
         return Finding(Reason.UNTRUSTED_ROOT, _unusable(given), evidence=describe(given.leaf))
     if verdict.code == _STORE_EMPTY:
@@ -137,14 +95,14 @@ def certificate_is_for_trials(given: CheckInput) -> Finding | None:
             Severity.WARN,
             evidence=describe(given.leaf),
         )
-        if _verification(given).is_trial
+        if verification(given).is_trial
         else None
     )
 
 
 def chain_is_incomplete(given: CheckInput) -> Finding | None:
     """The leaf's issuer was not sent along; browsers may forgive that, mail servers do not."""
-    verdict = _verification(given)
+    verdict = verification(given)
     if verdict.code not in WITHOUT_ISSUER or verdict.depth > 0:
         return None
     issuer = given.leaf.issuer if given.leaf else "its issuer"
@@ -173,7 +131,7 @@ def chain_is_out_of_order(given: CheckInput) -> Finding | None:
 
 def chain_is_broken(given: CheckInput) -> Finding | None:
     """OpenSSL refuses the chain for another cause than those with a check of their own."""
-    verdict = _verification(given)
+    verdict = verification(given)
     if verdict.code in _NAMED:
         return None
     return Finding(
@@ -210,20 +168,6 @@ def purpose_is_wrong(given: CheckInput) -> Finding | None:
     )
 
 
-def expiry_is_near(given: CheckInput) -> Finding | None:
-    """Less than a third of the lifetime (or of the threshold) is left: a renewal should have happened."""
-    leaf, thresholds = given.leaf, given.thresholds
-    if leaf is None or not given.now <= leaf.not_after < given.now + thresholds.margin(leaf.lifetime):
-        return None
-    return Finding(
-        Reason.CERTIFICATE_EXPIRING_SOON,
-        f"The served certificate expires at {format_minute(leaf.not_after)}, with less than {thresholds.words} left: "
-        "see why it is not renewed.",
-        Severity.WARN,
-        evidence=describe(leaf),
-    )
-
-
 def crypto_is_weak(given: CheckInput) -> Finding | None:
     """Keys, signatures or a cipher that are no longer thought safe (RFC 9325 sections 4 and 5)."""
     if not given.facts.session:
@@ -252,9 +196,7 @@ def _flaws(served: ServedCertificate) -> list[str]:
 
 
 def _unusable(given: CheckInput) -> str:
-    return (
-        f"The roots of {given.wording.trust} cannot be read ({_verification(given).words}): give certificates in PEM."
-    )
+    return f"The roots of {given.wording.trust} cannot be read ({verification(given).words}): give certificates in PEM."
 
 
 def _real(given: CheckInput) -> str:
@@ -271,7 +213,8 @@ def _is_predecessor(given: CheckInput, leaf: ServedCertificate) -> bool:
     return leaf.names(given.target.server_name) and (newest is None or leaf.not_before <= newest)
 
 
-def _verification(given: CheckInput) -> Verification:
+def verification(given: CheckInput) -> Verification:
+    """OpenSSL's word on the chain, which is good where there was no session."""
     return given.facts.session.verification if given.facts.session else Verification()
 
 

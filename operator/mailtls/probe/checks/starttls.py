@@ -109,7 +109,8 @@ def plaintext_follows_starttls(given: CheckInput) -> Finding | None:
     return Finding(
         Reason.PLAINTEXT_AFTER_STARTTLS,
         f"After the server agreed to {given.hints.starts} came plain text «{stop.detail}»: somebody in the "
-        "network injects data, or the server or a proxy in front of it has a bug; update it.",
+        "network injects data, or the server or a proxy in front of it has a bug or no TLS at all; update it, or give "
+        "it a certificate.",
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Final, TypeAlias
 
-from mailtls.probe.checks import causes, connecting, inspection, login, names, served_certificate, starttls
+from mailtls.probe.checks import causes, connecting, inspection, login, names, served_certificate, starttls, validity
 from mailtls.probe.checks.connecting import port_is_blocked, with_directions
 from mailtls.probe.checks.input import CheckInput, with_evidence, with_setting
 from mailtls.probe.facts import Facts
@@ -79,7 +79,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     connecting.probe_is_denied,
     connecting.server_speaks_another_protocol,
     served_certificate.certificate_is_for_trials,
-    served_certificate.expiry_is_near,
+    validity.expiry_is_near,
+    validity.validity_is_too_long,
     served_certificate.crypto_is_weak,
     inspection.weak_ciphers_are_accepted,
     inspection.legacy_tls_is_accepted,

@@ -209,8 +209,8 @@ STARTING_TLS: Mapping[Reason, Explanation] = {
     ),
     Reason.PLAINTEXT_AFTER_STARTTLS: Explanation(
         "The server sent clear text after it had agreed to start TLS; somebody may be tampering with the connection, "
-        "or the server has a bug.",
-        "Look for a proxy or middlebox before the server, and update the mail server.",
+        "or the server has a bug, or no TLS behind the offer.",
+        "Look for a proxy or middlebox before the server, give the server a certificate, and update it.",
         symptom="Mail to you is delayed, as senders break off with a TLS error.",
         mailbox_symptom="Mail programs break off with a TLS error.",
         rfc="RFC 3207 section 6",

@@ -124,6 +124,16 @@ SERVED: Mapping[Reason, Explanation] = {
         "client.",
         symptom="Nobody notices yet.",
     ),
+    Reason.CERTIFICATE_VALIDITY_TOO_LONG: Explanation(
+        "The served certificate is valid for longer than a public CA may issue for (since 2026-03-15 200 days, from "
+        "2027-03-15 on 100, from 2029-03-15 on 47), or, of a private CA at a port for users, for more than the 825 "
+        "days that Apple's devices accept.",
+        "Have it issued for a shorter time: by ACME, or by the settings of your private CA.",
+        symptom="Nobody notices, as mail servers do not look at it.",
+        mailbox_symptom="Mail on iPhones, iPads and Macs says that it cannot verify the server's identity, while other "
+        "mail programs connect.",
+        rfc="CA/Browser Forum Baseline Requirements section 6.3.2",
+    ),
     Reason.WEAK_CRYPTO: Explanation(
         "The key, the signature or the negotiated cipher is weaker than is good practice today.",
         "Use ECDSA 256 or RSA 3072 keys (spec.privateKey) and TLS 1.2 or newer with forward secrecy.",
