@@ -1,8 +1,8 @@
 """Writes the files that are made from others: `python tests/contracts/render.py` (with `--check`: only compares).
 
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
-charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reference/reasons.md from
-`mailtls.reasons.explanations`, docs/reference/chart-values.md from the chart's values.yaml, resource.md
+charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reference/reasons.md and the page of each
+reason from `mailtls.reasons`, docs/reference/chart-values.md from the chart's values.yaml, resource.md
 beside it from the CRD, the pages of metrics, alerts, environment and commands from the operator, and the package has
 a copy of the CRD, by which preflight checks.
 """
@@ -22,6 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "mailtls"
 RULES = CHART / "files" / "alerts.yaml"
+REASONS = "docs/reference/reasons"
 MANIFEST_HEAD = """\
 # The operator for those without Helm: `kubectl apply --server-side -f crds/ -f deploy/mailtls.yaml`.
 # Made from charts/mailtls with its default values; do not edit.
@@ -36,14 +37,6 @@ ALERTS_HEAD = """\
 # Alert rules for a Prometheus without the Prometheus Operator: name this file under `rule_files`. For links that
 # open, put the address of this repository before `docs/`.
 # Made from charts/mailtls/files/alerts.yaml with the chart's default values; change that file.
-"""
-REASONS_HEAD = """\
-# Reasons
-
-Conditions, events, metric labels and `status.endpoints` share these words. Each has its cause and something to try.
-While a resource is not Ready, its recovery decides whether it has the condition `Reconciling` (automatic) or `Stalled`
-(a person has to act). Three orders in a row that fail for one reason make it Stalled, too, except for `RateLimited`.
-This page is made from `operator/mailtls/reasons/explanations/`; do not edit it.
 """
 
 
@@ -82,43 +75,22 @@ def alerts() -> str:
     values = chart_defaults()
     for name, value in values["metrics"]["prometheusRule"]["thresholds"].items():
         text = text.replace(f"${{{name}}}", str(value))
-    text = re.sub(r"\$\{page ([^}]+)\}", lambda match: str(values["docsUrl"]).replace("{page}", match[1]), text)
+    page = r"\$\{page ((?:[^{}]|\{\{[^}]+\}\})+)\}"  # what Prometheus fills in may be in it
+    text = re.sub(page, lambda match: str(values["docsUrl"]).replace("{page}", match[1]), text)
     return ALERTS_HEAD + text
 
 
 def reasons() -> str:
-    """Return docs/reference/reasons.md: one entry for each reason, in the order in which a certificate lives."""
-    sys.path.insert(0, str(ROOT / "operator"))
-    from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS  # noqa: PLC0415 - a script first finds it
-
-    lines = [REASONS_HEAD]
-    for title, members in SECTIONS.items():
-        lines.append(f"## {title}\n")
-        lines += [entry(reason, EXPLANATIONS[reason]) for reason in members]
-    return "\n".join(lines)
+    """Return docs/reference/reasons.md."""
+    made: str = _reason_pages().index()
+    return made
 
 
-def entry(reason: Any, told: Any) -> str:
-    """Return what docs/reference/reasons.md says of one reason; what nobody has written is left out."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from contracts.values_page import prose  # noqa: PLC0415 - a script first finds it
-    from mailtls.reasons.advice import settings_for  # noqa: PLC0415 - a script finds the package first
-    from mailtls.reasons.recovery import RECOVERIES  # noqa: PLC0415
-    from mailtls.reasons.software import product_name  # noqa: PLC0415
+def _reason_pages() -> Any:
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "operator")]
+    from contracts import reason_pages  # noqa: PLC0415 - a script first finds it
 
-    by_server = [f"**{product_name(software)}:** {how}" for software, how in settings_for(reason).items()]
-    seen_in = [told.rfc] * bool(told.rfc) + [f"TLS reports: `{told.tlsrpt}`"] * bool(told.tlsrpt)
-    parts = [
-        f"### {reason}",
-        told.meaning,
-        f"**What users see:** {told.symptom}" if told.symptom else "",
-        f"**At ports for mail programs:** {told.mailbox_symptom}" if told.mailbox_symptom else "",
-        f"**What to do:** {told.fix}",
-        f"**Recovery:** {RECOVERIES[reason]}",
-        *by_server,
-        f"*{'; '.join(seen_in)}*" if seen_in else "",
-    ]
-    return prose("\n\n".join(part for part in parts if part)) + "\n"
+    return reason_pages
 
 
 def definition() -> str:
@@ -183,22 +155,43 @@ GENERATED: Mapping[str, Callable[[], str]] = {
 }
 
 
-def outdated(names: Iterable[str] = tuple(GENERATED)) -> list[str]:
-    """Return which of the generated files differ from what they are made from."""
-    return [name for name in names if not (ROOT / name).exists() or (ROOT / name).read_text() != GENERATED[name]()]
+def generated() -> dict[str, Callable[[], str]]:
+    """Return what makes each file: those above, and the page of each reason."""
+    made: Mapping[str, str] = _reason_pages().pages()
+    return {**GENERATED, **{name: partial(made.__getitem__, name) for name in made}}
+
+
+def outdated(names: Iterable[str] | None = None) -> list[str]:
+    """Return which of the generated files differ from what they are made from; of all, also pages of no reason."""
+    makers = generated()
+    stale = [name for name in names or makers if not _is_current(ROOT / name, makers[name])]
+    pages = (str(page.relative_to(ROOT)) for page in (ROOT / REASONS).glob("*.md")) if names is None else ()
+    return [*stale, *(page for page in pages if page not in makers)]
+
+
+def _is_current(path: Path, maker: Callable[[], str]) -> bool:
+    return path.exists() and path.read_text() == maker()
 
 
 def main() -> int:
     """Write or check all generated files."""
-    stale = outdated()
+    stale, makers = outdated(), generated()
     if "--check" not in sys.argv[1:]:
         for name in stale:
-            (ROOT / name).write_text(GENERATED[name]())
-            print(f"wrote {name}")
+            _write(ROOT / name, makers.get(name))
+            print(f"wrote {name}" if name in makers else f"deleted {name}")
         return 0
     for name in stale:
         print(f"{name} is out of date: run python tests/contracts/render.py", file=sys.stderr)
     return 1 if stale else 0
+
+
+def _write(path: Path, maker: Callable[[], str] | None) -> None:
+    if maker is None:
+        path.unlink()
+        return
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(maker())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,11 @@ from mailtls.api.reading.acme import default_acme
 from mailtls.api.reading.spec import Defaults
 from mailtls.issuance.solvers.registry import SOLVERS
 
-PAGES = sorted([*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "adr")])
+ELSEWHERE = {"adr", "reasons"}
+"""Folders of pages without code: decisions, and what is made from the reasons; the site's build checks their links."""
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name not in ELSEWHERE)]
+)
 INSTALLATION = Defaults(
     SOLVERS, default_acme({"server": "letsencrypt", "solvers": [{"http01": {}}]}, "mailtls", SOLVERS)
 )
@@ -56,12 +60,11 @@ def settings() -> Iterator[tuple[str, Any]]:
     return ((place, document) for place, document in blocks if "scrape_configs" not in document)
 
 
-def links() -> Iterator[tuple[Path, str]]:
-    """Yield each link of each page that leads to another file."""
-    for page in PAGES:
-        for link in _LINK.finditer(page.read_text(encoding="utf-8")):
-            if link["target"] and "://" not in link["target"]:
-                yield page, link["target"]
+def links(page: Path) -> Iterator[str]:
+    """Yield each link of a page that leads to another place of the repository."""
+    for link in _LINK.finditer(page.read_text(encoding="utf-8")):
+        if link["target"] and "://" not in link["target"]:
+            yield link["target"]
 
 
 def screens(name: str) -> Iterator[tuple[str, str]]:

@@ -209,7 +209,7 @@ def test_labels_of_all_objects_leave_the_selectors_alone() -> None:
 
 
 def test_alerts_link_to_the_documentation_where_the_value_says() -> None:
-    """The page of each alert, and that of the reasons with the reason's name; an address without a page is refused."""
+    """The page of each alert, and that of each reason; an address without a page is refused."""
     base = "docsUrl=https://docs.example.com/0.1/{page}/"
     found = objects("--set", "metrics.prometheusRule.enabled=true", "--set", base)
     (rule,) = (each for each in found if each["kind"] == "PrometheusRule")
@@ -219,7 +219,7 @@ def test_alerts_link_to_the_documentation_where_the_value_says() -> None:
         assert each["annotations"]["runbook_url"] == f"https://docs.example.com/0.1/reference/alerts/{each['alert']}/"
     (endpoint,) = (each for each in alerts if each["alert"] == "MailTlsEndpointFailing")
     assert endpoint["annotations"]["description"].startswith(
-        "https://docs.example.com/0.1/reference/reasons/#{{ $labels.reason | toLower }} explains"
+        "https://docs.example.com/0.1/reference/reasons/{{ $labels.reason }}/ explains"
     )
     variable = {"name": "MAILTLS_DOCS_URL", "value": "https://docs.example.com/0.1/{page}/"}
     assert variable in variables(found)

@@ -1,9 +1,14 @@
 """Generated files are up to date, and the table of reasons is complete."""
 
+import re
+
 import pytest
 
-from contracts.render import GENERATED, helm_binary, outdated
+from contracts.reason_places import where
+from contracts.render import GENERATED, REASONS, ROOT, helm_binary, outdated
+from mailtls.api.status import ConditionType
 from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
+from mailtls.reasons.pages import file_of
 from mailtls.reasons.reason import Reason
 
 
@@ -27,6 +32,39 @@ def test_explanation_is_in_whole_sentences(reason: Reason) -> None:
 def test_generated_file_is_up_to_date(name: str) -> None:
     """The file in the tree is what its source makes now."""
     assert outdated([name]) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "conditions"),
+    [
+        ("issuance", {ConditionType.ISSUED, ConditionType.STORED}),
+        ("rollout", {ConditionType.ROLLED_OUT}),
+        ("probe", {ConditionType.VERIFIED}),
+        ("verification", {ConditionType.VERIFIED}),
+        ("maildomain", {ConditionType.DOMAIN_HEALTHY}),
+    ],
+)
+def test_page_says_that_a_reason_stands_in_the_condition_of_the_room_that_finds_it(
+    room: str, conditions: set[ConditionType]
+) -> None:
+    """What is in the history alone stands in none."""
+    code = "".join(file.read_text("utf-8") for file in (ROOT / "operator" / "mailtls" / room).rglob("*.py"))
+    found = {Reason[name] for name in re.findall(r"Finding\(\s*Reason\.(\w+)", code)} - FOR_OTHERS
+    assert found
+    assert {
+        reason for reason in found if where(reason).conditions and not conditions & {*where(reason).conditions}
+    } == set()
+
+
+FOR_OTHERS = {Reason.CAA_FORBIDS}
+"""The records of a mail domain are read for preflight."""
+
+
+def test_pages_of_the_reasons_are_up_to_date() -> None:
+    """Each reason has one, and there is none of a reason that is gone."""
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / REASONS).iterdir()}
+    assert pages == {file_of(reason) for reason in Reason}
+    assert outdated(sorted(pages)) == []
 
 
 @pytest.mark.skipif(helm_binary() is None, reason="Helm is missing: deploy/mailtls.yaml was not compared")

@@ -7,7 +7,8 @@ from typing import Final
 
 from mailtls.api.resource import Request
 from mailtls.api.spec import Key
-from mailtls.api.status import Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
+from mailtls.api.status import OUTLOOK, Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
+from mailtls.reasons.pages import file_of, link_from
 from mailtls.reasons.reason import Reason
 
 
@@ -77,6 +78,14 @@ class ResourceView:
     def obstacle(self) -> Condition | None:
         """The first condition of the story that is not true: the one to read."""
         return next((each for each in self.status.conditions if each.status is not Truth.TRUE), None)
+
+    def page_of(self, reason: Reason) -> str:
+        """Return the address of a reason's page, by the link in Ready's message; without one, its file here."""
+        ready = self.status.condition(ConditionType.READY)
+        plain = next((each for each in self.status.conditions if each.type in OUTLOOK), None)  # the message alone
+        if ready is None or plain is None:
+            return file_of(reason)
+        return link_from(ready.message, plain.message, ready.reason, reason) or file_of(reason)
 
 
 _ENDINGS: Final = frozenset({Reason.ISSUED, Reason.ROLLED_BACK, Reason.ROLLBACK_REFUSED})

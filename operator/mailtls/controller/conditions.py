@@ -8,6 +8,7 @@ from mailtls.api.status import OUTLOOK, SUSPENDED, Condition, ConditionType, Sta
 from mailtls.context import Context
 from mailtls.domains.policy import domain_healthy
 from mailtls.issuance.conditions import issued, stored
+from mailtls.reasons.pages import with_link
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.reasons.recovery import Recovery
 from mailtls.rollout.conditions import rolled_out
@@ -68,9 +69,8 @@ def linked(found: tuple[Condition, ...], docs_url: str | None) -> tuple[Conditio
     """Add to Ready, while it is False, where its reason is explained; `docs_url` has `{page}` in it, None: no link."""
     if docs_url is None:
         return found
-    page = docs_url.replace("{page}", "reference/reasons")
     return tuple(
-        replace(each, message=f"{each.message} More: {page}#{each.reason.lower()}")
+        replace(each, message=with_link(each.message, each.reason, docs_url))
         if each.type is ConditionType.READY and each.status is Truth.FALSE
         else each
         for each in found

@@ -76,25 +76,25 @@ def _certificate(view: ResourceView, board: Board) -> Markup:
 
 
 def _stages(view: ResourceView) -> Markup:
-    shown = [_stage(found, title) for kind, title in _STAGES.items() if (found := view.status.condition(kind))]
+    shown = [_stage(view, found, title) for kind, title in _STAGES.items() if (found := view.status.condition(kind))]
     if not shown:
         return _section("Stages", tag("p", "The operator has not reported anything yet."))
     return _section("Stages", tag("ol", *shown, class_="stages"), _attempts(view))
 
 
-def _stage(condition: Condition, title: str) -> Markup:
+def _stage(view: ResourceView, condition: Condition, title: str) -> Markup:
     kind = _KINDS[condition.status]
     if condition.status is Truth.TRUE and condition.warnings:
         kind = "warn"
     words = {"good": "yes", "warn": "yes, with warnings", "bad": "no", "calm": "not yet"}[kind]
     head = tag("h3", title, tag("span", f": {words}", class_=kind))
     since = small(f"{condition.reason}, since ", moment(condition.transitioned_at))
-    help_ = _help(condition.reason) if condition.status is Truth.FALSE else None
+    help_ = _help(view, condition.reason) if condition.status is Truth.FALSE else None
     sign = tag("span", SIGNS[kind], class_=f"sign {kind}", aria_hidden="true")
     return tag("li", sign, tag("div", head, since, tag("p", condition.message), help_))
 
 
-def _help(reason: Reason) -> Markup:
+def _help(view: ResourceView, reason: Reason) -> Markup:
     known = EXPLANATIONS[reason]
     said = (
         ("What it means: ", known.meaning),
@@ -104,7 +104,13 @@ def _help(reason: Reason) -> Markup:
         ("Rules: ", known.rfc),
     )
     lines = (tag("p", tag("b", label), words) for label, words in said if words)
-    return tag("div", *lines, class_="help")
+    return tag("div", *lines, _more(view.page_of(reason)), class_="help")
+
+
+def _more(page: str) -> Markup | None:
+    """Link to the page of a reason, where the installation says where it serves them."""
+    link = tag("a", page, href=page, rel="noreferrer") if page.startswith(("https://", "http://")) else None
+    return tag("p", tag("b", "More: "), link) if link else None
 
 
 def _attempts(view: ResourceView) -> Markup | None:
@@ -171,15 +177,17 @@ def _findings(view: ResourceView) -> Markup | None:
     found.sort(key=lambda each: (each.result != "Fail", each.reason, each.message))
     groups = [list(same) for _, same in groupby(found, lambda each: (each.result, each.reason, each.message))]
     explained = {each.reason for each in view.status.conditions if each.status is Truth.FALSE}
-    return _section("What was found", *(_finding(same, explained) for same in groups)) if groups else None
+    return _section("What was found", *(_finding(view, same, explained) for same in groups)) if groups else None
 
 
-def _finding(same: list[EndpointLine], explained: set[Reason]) -> Markup:
+def _finding(view: ResourceView, same: list[EndpointLine], explained: set[Reason]) -> Markup:
     first = same[0]
     where = ", ".join(f"{each.server}:{each.port}" for each in same)
     known = next((each for each in Reason if each == first.reason and each not in explained), None)
     head = tag("h3", badge(_RESULTS.get(first.result, "calm"), first.reason))
-    return tag("div", head, small(where), tag("p", first.message), _help(known) if known else None, class_="found")
+    return tag(
+        "div", head, small(where), tag("p", first.message), _help(view, known) if known else None, class_="found"
+    )
 
 
 def _rollout(view: ResourceView) -> Markup | None:
@@ -202,12 +210,14 @@ def _rollout(view: ResourceView) -> Markup | None:
 
 def _domains(view: ResourceView) -> Markup | None:
     reports = view.status.domains[:MOST_LINES]
-    return _section("Mail domains", *map(_domain, reports)) if reports else None
+    return _section("Mail domains", *(_domain(view, each) for each in reports)) if reports else None
 
 
-def _domain(report: DomainReport) -> Markup:
+def _domain(view: ResourceView, report: DomainReport) -> Markup:
     kinds = [("bad" if each.severity is Severity.FAIL else "warn", each) for each in report.findings[:MOST_LINES]]
-    lines = (tag("li", badge(kind, each.reason), tag("p", each.message), _help(each.reason)) for kind, each in kinds)
+    lines = (
+        tag("li", badge(kind, each.reason), tag("p", each.message), _help(view, each.reason)) for kind, each in kinds
+    )
     found = tag("ul", *lines, class_="plain") if kinds else tag("p", badge("good", "Nothing found"))
     return tag("div", tag("h3", report.name), small("checked ", moment(report.checked_at)), found, class_="found")
 

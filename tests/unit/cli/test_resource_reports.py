@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from builders.resources import CHAPTERS, PORT, resource
 from mailtls.api.resource import Request
 from mailtls.api.resource_json import resources_json
-from mailtls.api.resource_view import progress
-from mailtls.api.status import ConditionType, Truth
+from mailtls.api.resource_view import ResourceView, progress
+from mailtls.api.status import OUTLOOK, ConditionType, Truth
 from mailtls.cli.output.resources import age, resource_story, resource_table
+from mailtls.controller.conditions import linked
 from mailtls.kube.resource_views import view
+from mailtls.reasons.reason import Reason
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
 
@@ -32,7 +34,10 @@ def test_table_says_what_stands_in_the_way() -> None:
     """The first condition that is not true, with its message."""
     shown = resource_table([view(resource("RolledOut"))], NOW, with_namespace=True)
     assert shown.startswith("NAMESPACE   NAME")
-    assert shown.endswith("\nmail/mx: RolledOut is False (CanaryFailed)\n    About RolledOut.\n")
+    assert shown.endswith(
+        "\nmail/mx: RolledOut is False (CanaryFailed)\n    About RolledOut.\n"
+        "    docs/reference/reasons/CanaryFailed.md\n"
+    )
 
 
 def test_story_says_in_one_line_whether_a_person_has_to_act() -> None:
@@ -45,16 +50,49 @@ def test_story_says_in_one_line_whether_a_person_has_to_act() -> None:
     assert shown.count("About Ready.") == 1
 
 
+def test_story_ends_with_the_page_of_each_reason_that_is_not_fine() -> None:
+    """Where Ready's message links to the installation's site, all do; each is named once."""
+    failing = view(resource("Verified", "StarttlsNotAdvertised", endpoints=[PORT]))
+    heading = "What this means and what to do, as mailtls explain REASON prints it\n"
+    pages = "    docs/reference/reasons/StarttlsNotAdvertised.md\n    docs/reference/reasons/ServingOldCertificate.md\n"
+    assert resource_story(failing, NOW).endswith(f"\n\n{heading}{pages}")
+    on_site = with_outlook(failing, "https://docs.example.com/0.1/{page}/")
+    site = "    https://docs.example.com/0.1/reference/reasons/"
+    assert resource_story(on_site, NOW).endswith(
+        f"{heading}{site}StarttlsNotAdvertised/\n{site}ServingOldCertificate/\n"
+    )
+    assert "/reasons/" not in resource_story(view(resource()), NOW)
+
+
+def test_link_in_what_a_stranger_says_is_not_taken_for_the_address_of_the_documentation() -> None:
+    """A pod's output may end like the operator's own message."""
+    hostile = with_outlook(
+        view(resource("Verified", "ProtocolError")), None, " More: https://evil/reference/reasons/ProtocolError"
+    )
+    assert hostile.page_of(Reason.PROTOCOL_ERROR) == "docs/reference/reasons/ProtocolError.md"
+    trusted = with_outlook(hostile, "https://docs.example.com/{page}/")
+    assert trusted.page_of(Reason.NO_BANNER) == "https://docs.example.com/reference/reasons/NoBanner/"
+
+
+def with_outlook(shown: ResourceView, docs_url: str | None, said: str = "") -> ResourceView:
+    """The resource as an operator reports it that serves its documentation there; Ready's message ends in `said`."""
+    ready = next(each for each in shown.status.conditions if each.type is ConditionType.READY)
+    ready = replace(ready, message=f"{ready.message}{said}")
+    others = tuple(each for each in shown.status.conditions if each.type not in {ConditionType.READY, *OUTLOOK})
+    stalled = replace(ready, type=ConditionType.STALLED, status=Truth.TRUE)
+    return replace(shown, status=replace(shown.status, conditions=linked((*others, ready, stalled), docs_url)))
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 @pytest.mark.parametrize("with_namespace", [False, True])
 def test_everything_fits_the_terminal(width: int, with_namespace: bool) -> None:
-    """No line is longer than the terminal is wide; a wide one shows all columns."""
+    """No line is longer than the terminal is wide, but for addresses; a wide one shows all columns."""
     history = [{"time": "2026-11-24T15:00:00Z", "event": "Issued", "message": "Certificate 0a was issued. " * 5}]
     long = resource("RolledOut", endpoints=[PORT], history=history)
     long["spec"]["dnsNames"] = ["a-rather-long-name-of-a-host.mail.example.com"]
     shown = resource_table([view(long)], NOW, with_namespace=with_namespace, width=width)
     shown += resource_story(view(long), NOW, width)
-    assert max(map(len, shown.splitlines())) <= width
+    assert max(len(line) for line in shown.splitlines() if "/reasons/" not in line) <= width
     assert "mx " in shown
     assert "postfix-0" in shown
     assert ("RENEWS" in shown) is (width >= 200)

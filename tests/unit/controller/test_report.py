@@ -40,7 +40,7 @@ def test_ready_that_is_false_links_to_its_reason_where_the_documentation_is_know
     plain, site = linked(found, None), linked(found, "https://docs.example.com/0.1/{page}/")
     assert plain == found
     changed = [(now.type, now.message.removeprefix(old.message)) for old, now in zip(found, site, strict=True)]
-    assert dict(changed)[ConditionType.READY] == " More: https://docs.example.com/0.1/reference/reasons/#issuing"
+    assert dict(changed)[ConditionType.READY] == " More: https://docs.example.com/0.1/reference/reasons/Issuing/"
     assert [kind for kind, more in changed if more] == [ConditionType.READY]
     well = conditions(wanting(desired(), a_context()), NOW)
     assert linked(well, "https://docs.example.com/0.1/{page}/") == well

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from builders.pages import HOSTILE, NOW, few, hostile, many, troubled
 from mailtls.api.resource_view import ResourceView
+from mailtls.controller.conditions import linked
 from mailtls.page import site
 from mailtls.page.frame import HEADERS, Board, Page, Reader
 from mailtls.page.markup import camel, tag
@@ -152,6 +153,17 @@ def test_story_names_stages_with_the_reason_and_what_to_do() -> None:
     assert EXPLANATIONS[Reason.LEGACY_TLS_ENABLED].fix in text
     assert text.index("All 3 pods have it.") < text.index("A certificate for mx1.example.com")
     assert "Next attempt: 2026-11-30 13:00 UTC" in parsed(page("/team-a/relay").body).text
+
+
+def test_stage_that_failed_links_to_the_page_of_its_reason_where_the_installation_serves_it() -> None:
+    """By the link in Ready's message, and nowhere without one."""
+    assert "More: " not in parsed(page("/mail/mx1").body).text
+    mx1 = troubled()
+    said = linked(mx1.status.conditions, "https://docs.example.com/{page}/")
+    html = page("/mail/mx1", views=(replace(mx1, status=replace(mx1.status, conditions=said)),)).body
+    links = {given["href"] for name, given in parsed(html).tags if name == "a" and "docs." in str(given["href"])}
+    reasons = (Reason.SERVING_OLD_CERTIFICATE, Reason.LEGACY_TLS_ENABLED)
+    assert links == {f"https://docs.example.com/reference/reasons/{reason}/" for reason in reasons}
 
 
 def test_grid_says_what_each_port_of_each_pod_serves() -> None:

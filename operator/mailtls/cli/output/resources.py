@@ -15,6 +15,7 @@ from mailtls.times import format_minute
 _COLUMNS: Final = ("NAME", "READY", "REASON", "HOST", "EXPIRES", "RENEWS", "SERVED", "AGE")
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
 _OUTLOOKS: Final = {ConditionType.RECONCILING: "it goes on by itself", ConditionType.STALLED: "a person has to act"}
+_REASONS: Final = frozenset(map(str, Reason))
 _WIDTH: Final = 80
 _NARROWEST: Final = 30
 _LEAST_NEEDED: Final = ("AGE", "RENEWS", "HOST", "ADDRESS", "TLS", "SERVES UNTIL", "SERVED", "EXPIRES")
@@ -44,6 +45,7 @@ def resource_story(view: ResourceView, now: datetime, width: int | None = None) 
         _endpoints(view.endpoints, width),
         _domains(view.status.domains, width),
         _history(view, width),
+        _pages(view, width),
     ]
     return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
@@ -105,6 +107,7 @@ def _obstacle(view: ResourceView, width: int | None) -> Iterator[str]:
     yield ""
     yield from _line(f"{view.key}: {obstacle.type} is {obstacle.status} ({obstacle.reason})", width)
     yield from _paragraph(obstacle.message, width)
+    yield _address(view.page_of(obstacle.reason))
 
 
 def _conditions(view: ResourceView, width: int | None) -> Iterable[str]:
@@ -149,6 +152,26 @@ def _history(view: ResourceView, width: int | None) -> Iterable[str]:
         yield "History"
     for entry in view.status.history:
         yield from _line(f"  {_day(entry.at)}  {entry.event}: {safe(entry.message)}", width)
+
+
+def _pages(view: ResourceView, width: int | None) -> Iterator[str]:
+    """Name the page of each reason that is not fine; an address is not wrapped, so that it can be opened."""
+    found = dict.fromkeys(_faults(view))
+    if found:
+        yield from _line("What this means and what to do, as mailtls explain REASON prints it", width)
+        yield from map(_address, map(view.page_of, found))
+
+
+def _address(page: str) -> str:
+    return f"    {safe(page)}"
+
+
+def _faults(view: ResourceView) -> Iterator[Reason]:
+    yield from (each.reason for each in view.status.conditions if each.status is Truth.FALSE)
+    if view.status.attempts:
+        yield view.status.attempts.reason
+    yield from (Reason(each.reason) for each in view.endpoints if each.reason in _REASONS)
+    yield from (finding.reason for report in view.status.domains for finding in report.findings)
 
 
 def _line(text: str, width: int | None) -> list[str]:
