@@ -3,8 +3,8 @@
 deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the chart's rules and values,
 charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reference/reasons.md and the page of each
 reason from `mailtls.reasons`, docs/reference/chart-values.md from the chart's values.yaml, resource.md
-beside it from the CRD, the pages of metrics, alerts, environment and commands from the operator, and the package has
-a copy of the CRD, by which preflight checks.
+beside it from the CRD, rbac.md from the chart's roles, the pages of metrics, alerts, environment and commands from the
+operator, and the package has a copy of the CRD, by which preflight checks.
 """
 
 import os
@@ -133,6 +133,14 @@ def tested() -> str:
     return page()
 
 
+def rights() -> str:
+    """Return docs/reference/rbac.md."""
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "operator")]
+    from contracts.rights_page import page  # noqa: PLC0415 - a script first finds it
+
+    return page(manifest(), helm_template("--set", "rbac.argoRollouts=true").stdout)
+
+
 def grafana() -> str:
     """Return the dashboard."""
     sys.path.insert(0, str(ROOT / "tests"))
@@ -150,6 +158,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/reference/resource.md": resource,
     **{f"docs/reference/{name}.md": partial(of_operator, name) for name in ("metrics", "environment", "commands")},
     "docs/reference/alerts/README.md": partial(of_operator, "alerts"),
+    "docs/reference/rbac.md": rights,
     "docs/reference/tested.md": tested,
     "operator/mailtls/cli/preflight/mailservertls.yaml": definition,
 }

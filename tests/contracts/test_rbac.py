@@ -1,4 +1,4 @@
-"""docs/reference/rbac.md against the roles that the chart makes: each verb stands in both, or in neither."""
+"""docs/reference/rbac.md, made from the roles that the chart renders: each verb stands in it once, with its reason."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from contracts import rights_page
 from contracts.render import ROOT
 from contracts.snippets import page_text
 from mailtls.api.installation import Feature
@@ -20,7 +21,7 @@ Verbs = set[tuple[str, str]]
 
 def rows(section: str) -> Iterator[list[str]]:
     """The cells of each row of a section's table, without its head."""
-    body = PAGE.split(f"## {section}")[1].split("\n## ")[0]
+    body = PAGE.split(f"## {section}")[1].split("\n#")[0]
     lines = [line for line in body.splitlines() if line.startswith("|")][2:]
     assert lines
     yield from ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
@@ -63,6 +64,15 @@ def test_installation_is_checked_for_the_rights_that_the_chart_grants() -> None:
     assert served == granted("ClusterRole", "mailtls") - everywhere
     own = {(right.resource, right.verb) for right in rights.granted_at_home((), has_http01=True)}
     assert own == granted("Role", "mailtls-operator")
+
+
+@pytest.mark.parametrize("comment", ["", "# read it", "# read it; without it: "])
+def test_rule_without_its_reason_makes_no_page(comment: str) -> None:
+    """Who adds a right says what it is for, and what is lost without it."""
+    role = ["kind: Role", "metadata:", "  name: x", "rules:", f"  {comment}", "  - {resources: [pods], verbs: [get]}"]
+    (rule,) = rights_page.rules("\n".join(role), "Role", "x")
+    with pytest.raises(ValueError, match="needs a comment"):
+        assert rule.row
 
 
 def test_page_tells_which_verbs_a_feature_takes_away() -> None:
