@@ -1,7 +1,7 @@
 """Every command that the documentation shows, one by one, as a reader would type it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -41,30 +41,38 @@ def _commands(kind: str, text: str) -> list[str]:
     return re.findall(r"(?m)^(?:\w+=\$\(.*\n)?\S.*(?:\n[ ].*)*", text)
 
 
-ELSEWHERE = {
-    # what a test runs, word for word or with a reader's names in it: a pattern of the command, and the test
-    r"make demo": "e2e/test_demo.py",
-    r"pip install .": "contracts/test_package.py",
-    r"make release .*": "contracts/test_release.py",
-    r"mailtls probe 127.0.0.1:10246 .*": "functional/test_cli_probe.py",
-    r"(cat \*\.yaml \| |kubectl )?mailtls preflight (mx\.yaml|-)": "e2e/test_commands.py",
-    r"mailtls (status mx|renew mx --wait|rollback mx --wait|probe-now mx --wait)": "e2e/test_commands.py",
-    r"(kubectl )?mailtls rollout (pause|resume|approve) (-n mail )?mx": "e2e/test_permission.py",
-    r"helm test mailtls .*": "e2e/test_uninstall.py",
-    r"kubectl mailtls init .*": "e2e/test_examples.py",
-    r"(kubectl )?mailtls page": "functional/test_cli_page.py",
-    r"curl -H .Authorization: Bearer .*format=json.": "unit/page/test_desk.py",
-    r"kubectl mailtls bundle .*": "functional/test_cli_bundle.py",
-    r"pdnsutil .*": "functional/nameservers.py",
-    r"kubectl annotate crd mailservertls.mailtls.dev .*": "e2e/test_uninstall.py",
-    r"#!/bin/bash.*zmcertmgr.*": "e2e/test_mail_images.py",
-    r"kubectl exec -n mail deploy/mail-docker-mailserver .*": "e2e/test_mail_images.py",
-    r"kubectl apply -f examples/(behind-haproxy|postfix-and-dovecot)/": "e2e/test_examples.py",
-    r"kubectl apply -f examples/postfix/.*": "e2e/test_examples.py",
-    r"kubectl apply -f examples/(stalwart/|(mailu|docker-mailserver)/mailservertls.yaml)": "contracts/test_examples.py",
-    r"helm upgrade mailtls charts/mailtls .*kube-prometheus-stack/values.yaml": "contracts/test_examples.py",
-    r"kubectl( -n mail get mst| mailtls status -n mail (?!mx).*)": "e2e/test_common_problems.py",
-    r"(MAILTLS_PROBE_PASSWORD=\S+ )?mailtls probe mx\d.example.com --port 587.*": "e2e/test_common_problems.py",
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    # What a test runs, word for word or with other names: a pattern of the command, the test, and what stands in
+    # that test: words of the command (a number is a group of the pattern), or the page that the command is taken from.
+    r"make (demo)": ("e2e/test_demo.py", r"\1"),
+    r"(pip) (install) (.)": ("contracts/test_package.py", r"\1", r"\2", r"\3"),
+    r"(make) (release) .*": ("contracts/test_release.py", r"\1", r"\2", "registry.example.com/mail/mailtls"),
+    r"mailtls (probe) 127.0.0.1:10246 (--server-name) .*": ("functional/test_cli_probe.py", r"\1", r"\2", "README.md"),
+    r"(cat \*\.yaml \| |kubectl )?mailtls (preflight) (mx\.yaml|-)": ("e2e/test_commands.py", r"\2"),
+    r"mailtls (status|renew|rollback|probe-now) (mx)( --wait)?": ("e2e/test_commands.py", r"\1", r"\2", r"\3"),
+    r"(kubectl )?mailtls (rollout) (pause|resume|approve) (-n mail )?mx": ("e2e/test_permission.py", r"\2", r"\3"),
+    r"helm (test) (mailtls) .*": ("e2e/test_uninstall.py", r"\1", r"\2"),
+    r"kubectl mailtls (init) -n mail (--dns-name) .*": ("e2e/test_examples.py", r"\1", r"\2"),
+    r"(kubectl )?(mailtls) (page)": ("functional/test_cli_page.py", r"\2", r"\3"),
+    r"curl -H .Authorization: (Bearer) .*(&format=json).": ("e2e/test_status_page.py", r"\1", r"\2"),
+    r"kubectl mailtls (bundle) .*": ("functional/test_cli_bundle.py", r"\1"),
+    r"(pdnsutil) .*": ("functional/nameservers.py", r"\1", "dns-01.md"),
+    r"kubectl (annotate crd) mailservertls.mailtls.dev .*": ("e2e/test_uninstall.py", r"\1", "uninstall.md"),
+    r"#!/bin/bash.*zmcertmgr.*": ("e2e/test_mail_images.py", "zimbra.md"),
+    r"kubectl (apply) -f examples/(behind-haproxy|postfix-and-dovecot|postfix)/.*": (
+        "e2e/test_examples.py",
+        r"\1",
+        r"\2",
+    ),
+    r"kubectl (apply) -f examples/(stalwart|mailu|docker-mailserver)/.*": ("contracts/test_examples.py", r"\1"),
+    r"kubectl( -n mail get mst| mailtls status -n mail (?!mx).*)": (
+        "e2e/test_common_problems.py",
+        "common-problems.md",
+    ),
+    r"(MAILTLS_PROBE_PASSWORD=\S+ )?mailtls probe mx\d.example.com --port 587.*": (
+        "e2e/test_common_problems.py",
+        "common-problems.md",
+    ),
 }
 FOLLOWED = {
     # pages whose scripts are followed from top to bottom
@@ -83,6 +91,8 @@ NOT_RUN = {
     r"kind .*|printf 'FROM .*|sed 's#registry.*": "a cluster of kind needs Docker",
     r"docker (build|push) .*": "the tests build the image without Docker, and have no registry",
     r"helm (repo add|install \w+ (docker-mailserver|mailu)/).*": "the chart is somebody else's, on the internet",
+    r"kubectl exec -n mail deploy/mail-docker-mailserver .*": "needs docker-mailserver's own image",
+    r"helm upgrade .*kube-prometheus-stack/values.yaml": "contracts/test_examples.py renders the chart with it",
     r"flux get .*": "needs Flux",
     r"kubectl (apply -f examples/(argo-cd|flux)/|-n argocd ).*": "needs Argo CD or Flux",
     r"kubectl describe mst (mail|mailu) -n mail": "another name in a command that is run",

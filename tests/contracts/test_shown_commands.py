@@ -1,6 +1,8 @@
 """The list of commands that the documentation shows: each is run by a test, or it is said why that cannot be."""
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +37,30 @@ def test_lists_hold_nothing_that_is_shown_no_more() -> None:
     assert [each for each in (*ELSEWHERE, *NOT_RUN) if not any(matches(each, one) for one in commands)] == []
     assert sorted(TRIED - commands) == []
     assert set(FOLLOWED) <= {each.page for each in SHOWN}
-    assert [each for each in {*ELSEWHERE.values(), *FOLLOWED.values()} if not (ROOT / "tests" / each).exists()] == []
+    assert [each for each in FOLLOWED.values() if not (ROOT / "tests" / each).exists()] == []
+
+
+@pytest.mark.parametrize("pattern", ELSEWHERE)
+def test_test_that_runs_a_command_has_its_words(pattern: str) -> None:
+    """In its own texts, or the name of the page from which it takes the command."""
+    name, *words = ELSEWHERE[pattern]
+    said = texts(ROOT / "tests" / name)
+    for each in SHOWN:
+        found = re.fullmatch(pattern, each.command, re.DOTALL)
+        wanted = [found.expand(word).strip() for word in words] if found else []
+        assert wanted or not found
+        assert [word for word in wanted if not any(word in text for text in said)] == [], each
+        places = (each.command, *(other.page for other in SHOWN if other.command == each.command))
+        assert [word for word in wanted if not any(word in place for place in places)] == [], each
+
+
+def texts(file: Path) -> list[str]:
+    """Return the strings of a program, without its comments and descriptions."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    described = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)]
+    docs = {id(node.body[0].value) for node in described if isinstance(node.body[0], ast.Expr)}
+    strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+    return [node.value for node in strings if isinstance(node.value, str)]
 
 
 @pytest.mark.parametrize("page", sorted(FOLLOWED))

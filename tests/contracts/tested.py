@@ -241,6 +241,7 @@ PRODUCTS = (
         "the tests build the image with buildah, from the same Dockerfile",
         words=("docker build", "Docker or Podman"),
     ),
+    Product("oauth2-proxy", How.NOT, "the tests send the header that a proxy before the status page passes on"),
     Product("Exchange", How.NOT, "named where its users see something"),
     Product("unbound", How.NOT, "a validating BIND stands for it"),
 )

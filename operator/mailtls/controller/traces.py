@@ -24,7 +24,7 @@ _STANDARD: Final[Mapping[str, str]] = {
     "server": "server.address",
     "error": "error.type",
 }
-_HINT: Final = "install mailtls[otel], or use the image, which has it"
+_HINT: Final = "run pip install '.[otel]' in a copy of the repository, or use the image, which has it"
 
 
 class Exported:
