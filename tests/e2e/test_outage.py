@@ -14,6 +14,7 @@ from e2e.laggard import await_challenge_record, challenge_records, orders_held
 from testbed import network
 from testbed.api import Api
 from testbed.cluster import Cluster
+from testbed.guard import belonging
 from testbed.layout import Layout
 from testbed.pebble import Pebble, PebbleSettings
 from testbed.ready import ensure_up
@@ -73,8 +74,7 @@ def test_authority_that_is_away_in_mid_order_is_waited_for(installation: Install
 @pytest.mark.usefixtures("host_network")
 def test_api_server_that_restarts_in_mid_order_is_waited_for(tmp_path: Path) -> None:
     """The order goes on where it was; the cluster is the test's own, for nobody else could bear this."""
-    cluster = Cluster(Layout.of(f"api{secrets.token_hex(2)}"))
-    try:
+    with belonging(Cluster(Layout.of(f"api{secrets.token_hex(2)}"))) as cluster:
         ensure_up(cluster)
         with network.outside(cluster.layout.namespace):
             install_crd(cluster)
@@ -86,8 +86,6 @@ def test_api_server_that_restarts_in_mid_order_is_waited_for(tmp_path: Path) -> 
                 issue_across_a_restart(installation, names)
             finally:
                 installation.remove()
-    finally:
-        cluster.down()
 
 
 def issue_across_a_restart(installation: Installation, names: NameServer) -> None:

@@ -14,6 +14,7 @@ import pytest
 from testbed import cgroups, processes
 from testbed.api import Api
 from testbed.cluster import Cluster
+from testbed.guard import belonging, start_guard, take_down_orphans
 from testbed.layout import Layout, cache_folder
 from testbed.mailserver import MailServer
 from testbed.ready import ensure_up
@@ -29,10 +30,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("host_network"), pyte
 
 @pytest.fixture
 def own() -> Iterator[Cluster]:
-    """Name a cluster that nobody else uses, and take it down whatever happens."""
-    cluster = Cluster(Layout.of(f"own{os.getpid() % 100_000}"))
-    yield cluster
-    cluster.down()
+    """Name a cluster that nobody else uses; it is taken down whatever happens."""
+    with belonging(Cluster(Layout.of(f"own{os.getpid() % 100_000}"))) as cluster:
+        yield cluster
 
 
 def others(own: Cluster) -> tuple[Layout, ...]:
@@ -49,7 +49,10 @@ def deploy(cluster: Cluster) -> Sandbox:
 
 
 def test_cluster_comes_again_after_it_was_killed_and_leaves_nothing_behind(own: Cluster) -> None:
-    """Killed while it starts, killed while pods run: the next start cleans up, and the last stop leaves no trace."""
+    """Killed while it starts, killed while pods run: the next start cleans up.
+
+    When the process is killed that a cluster belongs to, no trace of the cluster stays.
+    """
     before = Traces.take(own.layout, others=others(own))
     kill_while_it_starts(own)
     ensure_up(own)
@@ -61,9 +64,20 @@ def test_cluster_comes_again_after_it_was_killed_and_leaves_nothing_behind(own: 
     sandbox = deploy(own)
     own.restart_apiserver()
     assert len(sandbox.objects("pods")) == 2
-    own.down()
+    kill_whom_it_belongs_to(own)
     assert Traces.take(own.layout, others=others(own)) == before
     assert not own.layout.work.exists()
+
+
+def test_what_a_killed_guard_has_left_is_taken_down_by_the_next() -> None:
+    """A machine that ran out of memory may kill the guard too: whoever needs a cluster then cleans up."""
+    lost = Cluster(Layout.of(f"lost{os.getpid() % 100_000}"))
+    lost.layout.work.mkdir(parents=True)
+    with start_guard(lost, subprocess.PIPE) as guard:
+        guard.kill()
+    assert lost.layout.work.exists()
+    take_down_orphans()
+    assert not lost.layout.work.exists()
 
 
 def test_process_that_got_a_recycled_id_is_not_ended(own: Cluster) -> None:
@@ -83,17 +97,29 @@ def test_process_that_got_a_recycled_id_is_not_ended(own: Cluster) -> None:
 
 def kill_while_it_starts(own: Cluster) -> None:
     """Kill the program that starts the cluster as soon as its first processes run."""
-    starter = subprocess.Popen(
-        [sys.executable, "-m", "testbed", "--name", own.layout.name, "up"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    # It dies with this process too: one that outlived it would bring the cluster up after the guard took it down.
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "testbed", "--name", own.layout.name, "up"]
+    starter = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     deadline = time.monotonic() + 60
-    while not processes.is_alive(own.layout, "kube-apiserver"):
-        assert time.monotonic() < deadline
-        assert starter.poll() is None
-        time.sleep(0.05)
-    starter.kill()
-    starter.wait()
+    try:
+        while not processes.is_alive(own.layout, "kube-apiserver"):
+            assert time.monotonic() < deadline
+            assert starter.poll() is None
+            time.sleep(0.05)
+    finally:
+        starter.kill()
+        starter.wait()
+
+
+def kill_whom_it_belongs_to(own: Cluster) -> None:
+    """Start one more guard, on the life of a process that is killed as a test run may be."""
+    life, held = os.pipe()
+    owner = subprocess.Popen(["sleep", "600"], pass_fds=[held])
+    os.close(held)
+    with open(life, "rb") as pipe, start_guard(own, pipe) as guard:  # noqa: PTH123  # a descriptor
+        owner.kill()
+        owner.wait()
+        assert guard.wait() == 0
 
 
 def kill_everything_but_the_containers(own: Cluster) -> None:

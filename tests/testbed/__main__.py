@@ -11,6 +11,7 @@ from typing import NoReturn
 from testbed import host, network, processes
 from testbed.cluster import Cluster
 from testbed.console import Trouble
+from testbed.guard import guard
 from testbed.layout import Layout, chosen_name, project_folder
 from testbed.ready import ensure_up, prepare, refresh_operator_image
 from testbed.suite import run_everything
@@ -37,6 +38,11 @@ def _up(cluster: Cluster, _rest: list[str]) -> int:
 
 def _down(cluster: Cluster, _rest: list[str]) -> int:
     cluster.down()
+    return 0
+
+
+def _guard(cluster: Cluster, _rest: list[str]) -> int:
+    guard(cluster)
     return 0
 
 
@@ -101,6 +107,7 @@ def _inside(cluster: Cluster, command: list[str]) -> NoReturn:
 _COMMANDS = {
     "up": _up,
     "down": _down,
+    "guard": _guard,
     "status": _status,
     "image": _image,
     "prepare": _prepare,
