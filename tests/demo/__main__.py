@@ -28,8 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stage(options.context, options.images) as ready:
             story = Story(ready, started_at)
-            story.tell()
-            say_goodbye(story)
+            say_goodbye(story, proved_in=story.tell())
     except (Trouble, TooLate, Refused) as trouble:
         screen.print(f"demo: {trouble}", style="red", markup=False)
         return 1
@@ -55,11 +54,11 @@ def stage(context: str, images: str) -> AbstractContextManager[Stage]:
     return users.stage(context, images) if context else embedded.stage()
 
 
-def say_goodbye(story: Story) -> None:
-    """Say how to look around and how to clean up."""
-    took = time.monotonic() - story.started_at
+def say_goodbye(story: Story, proved_in: float) -> None:
+    """Say how long it took, how to look around and how to clean up."""
+    whole = time.monotonic() - story.started_at
     stage, namespace = story.stage, story.stage.sandbox.name
-    story.title(f"That was the road from apply to proof, in {took:.0f} seconds. Look around:")
+    story.title(f"From apply to proof it took {proved_in:.1f} seconds, and all that you saw {whole:.0f}. Look around:")
     for command in (
         stage.kubectl(f"get mst -n {namespace}"),
         story.look_around(),

@@ -41,15 +41,18 @@ class Story:
         """The namespace that it happens in."""
         return self.stage.sandbox
 
-    def tell(self) -> None:
-        """Tell it from the first Postfix to the broken mount."""
+    def tell(self) -> float:
+        """Tell it from the first Postfix to the broken mount; return the seconds from the resource to the proof."""
         server = self.start_postfix()
         self.apply_resource()
+        applied_at = time.monotonic()
         self.follow("Ready", lambda ready: ready["status"] == "True")
+        proved_in = time.monotonic() - applied_at
         self.show_table(server)
         self.renew_under_traffic(server)
         self.turn_a_bad_one_down(server)
         self.break_the_mount(server)
+        return proved_in
 
     def say(self, line: str) -> None:
         """Print one line with the time since the start."""

@@ -54,9 +54,9 @@ class Supply:
             return f"the cluster cannot pull {image}: push it there, or run without IMAGES to have it built"
         files = shlex.join(str(archive) for archive in self.archives)
         return (
-            f"the cluster has no image {image}: load these archives on its nodes (with `kind load image-archive FILE`, "
-            "`k3s ctr images import FILE`, `minikube image load FILE`), or push them to a registry under the same names"
-            f" and say IMAGES=registry.example.com/mail: {files}"
+            f"the cluster has no image {image}: load these archives on its nodes (with `kind load image-archive FILE"
+            " --name CLUSTER`, `k3s ctr images import FILE`, `minikube image load FILE`), or push them to a registry"
+            f" under the same names and say IMAGES=registry.example.com/mail: {files}"
         )
 
 

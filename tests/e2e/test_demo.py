@@ -133,6 +133,7 @@ def expect_the_whole_story(told: subprocess.CompletedProcess[str]) -> None:
     assert " handshakes, none failed; 2 certificates seen" in told.stdout
     assert "at one pod at most, before the one that is good was back" in told.stdout
     assert "the reason is SecretNotMounted" in told.stdout
+    assert "From apply to proof it took " in told.stdout
 
 
 def namespaces(api: Api) -> set[str]:
