@@ -231,10 +231,10 @@ PRODUCTS = (
     Product(
         "kind",
         How.NOT,
-        "the tutorial is followed on the tests' own Kubernetes, without the commands that are kind's",
+        "the tutorial is followed on the tests' own Kubernetes; kind's own commands were read in its source (0.33)",
         words=("`?kind load",),
     ),
-    Product("k3s", How.NOT, "as kind"),
+    Product("k3s", How.NOT, "its context and `k3s ctr` were read in its source"),
     Product(
         "Docker, Podman",
         How.NOT,
