@@ -26,8 +26,8 @@ _BY_OTHER_NAME = {
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
     "python software foundation license": "PSF-2.0",
 }
-# Which BSD licence is said in their licence files only.
-_READ_BY_US = {"cronsim": "BSD-3-Clause", "jinja2": "BSD-3-Clause"}
+# Said in their licence files only: which BSD licence, and that axe-core, which is in its package, has another one.
+_READ_BY_US = {"axe-playwright-python": "MIT AND MPL-2.0", "cronsim": "BSD-3-Clause", "jinja2": "BSD-3-Clause"}
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.*?))? \\$", re.MULTILINE)
 _WINDOWS_ONLY = "sys_platform == 'win32'"
 

@@ -3,12 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from itertools import product
 from typing import Final
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM: Final = shutil.which("chromium")
 WIDTHS: Final = (360, 768, 1280)
+SCHEMES: Final = ("light", "dark")
+WCAG_22_AA: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 _SWITCHES: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -34,6 +39,17 @@ _CROWDED: Final = """() => {
   const cells = [...document.querySelectorAll("th, td")].filter(each => each.getBoundingClientRect().right > 0);
   return cells.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.outerHTML.slice(0, 90));
 }"""
+_JUDGED: Final = """async rules => {
+  const found = await axe.run(document, {runOnly: {type: "tag", values: rules}});
+  if (!found.passes.length) throw new Error("axe has looked at nothing");
+  return found.violations.flatMap(each => each.nodes.map(node => `${each.id}: ${node.html.slice(0, 120)}`));
+}"""
+
+
+@cache
+def _axe() -> str:
+    """The script of axe-core, which a package carries beside its own code."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -64,7 +80,20 @@ class Visit:
             found += [f"{width}: {each}" for each in self.tab.evaluate(_CUT_OFF) + self.tab.evaluate(_CROWDED)]
         return found
 
+    def barriers(self) -> list[str]:
+        """What axe-core finds that breaks WCAG 2.2 AA, in the narrowest and the widest window, in light and dark."""
+        self.tab.evaluate(_axe())  # the page's own policy forbids scripts, so it is the debugger that brings this one
+        found = list[str]()
+        for width, scheme in product((WIDTHS[0], WIDTHS[-1]), SCHEMES):
+            self.tab.set_viewport_size({"width": width, "height": 900})
+            self._like(scheme)
+            found += [f"{width} {scheme}: {each}" for each in self.tab.evaluate(_JUDGED, list(WCAG_22_AA))]
+        return found
+
     def background(self, scheme: str) -> str:
         """The colour behind a page for a reader who likes it `light` or `dark`."""
-        self.tab.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        self._like(scheme)
         return str(self.tab.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    def _like(self, scheme: str) -> None:
+        self.tab.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -103,6 +103,35 @@ def test_every_page_fits_every_window_in_light_and_dark(address: str, chromium: 
 
 
 @in_a_browser
+def test_no_page_has_a_barrier(address: str, chromium: Browser) -> None:
+    """By axe-core: the list, servers in each state, one that is not there, the sign-in and a refusal."""
+    visit = Visit(chromium, ignore_https_errors=True)
+    for path in ("", "mail/mx1", "team-b/new", "tenant/evil", "mail/nobody"):
+        visit.tab.goto(address + path)
+        assert visit.barriers() == [], path
+    with served(PeoplesApi(pages.few_as_json())) as port:
+        visit.tab.goto(f"https://127.0.0.1:{port}/")
+        assert visit.barriers() == []
+        visit.tab.get_by_label("Bearer token").fill("mail-token")
+        visit.tab.keyboard.press("Enter")
+        visit.tab.get_by_role("heading", name="Not allowed").wait_for()
+        assert visit.barriers() == []
+
+
+@in_a_browser
+def test_barriers_are_found_in_both_schemes(chromium: Browser) -> None:
+    """A colour that is too pale in the dark only, and a picture without words."""
+    visit = Visit(chromium)
+    style = "<style>@media(prefers-color-scheme:dark){body{background:#000}p{color:#333}}</style>"
+    visit.tab.set_content(f'<html lang="en"><title>Mail</title>{style}<p>Pale</p><img src="data:,">')
+    found = {each.partition(": <")[0] for each in visit.barriers()}
+    assert found == {
+        *(f"{width} {scheme}: image-alt" for width in (360, 1280) for scheme in ("light", "dark")),
+        *(f"{width} dark: color-contrast" for width in (360, 1280)),
+    }
+
+
+@in_a_browser
 def test_postmaster_finds_what_is_wrong_by_keyboard(address: str, chromium: Browser) -> None:
     """From the list by its search to the server, to what to do about it, and to the JSON."""
     visit = Visit(chromium)
