@@ -45,13 +45,17 @@ def helm_binary() -> str | None:
     return shutil.which(os.environ.get("HELM", "helm"))
 
 
-def helm_template(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Render the chart as release `mailtls` in namespace `mailtls`; never touches a cluster."""
-    helm = helm_binary()
-    if helm is None:
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of Helm that touches no cluster."""
+    binary = helm_binary()
+    if binary is None:
         sys.exit("Helm is missing: install it, or name it in $HELM.")
-    command = [helm, "template", "mailtls", str(CHART), "--namespace", "mailtls", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run([binary, *arguments], capture_output=True, text=True, check=False)
+
+
+def helm_template(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Render the chart as release `mailtls` in namespace `mailtls`."""
+    return helm("template", "mailtls", str(CHART), "--namespace", "mailtls", *arguments)
 
 
 def chart_defaults() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.render import ROOT, RULES, alerts, chart_defaults, helm_binary, helm_template
+from contracts.render import CHART, ROOT, RULES, alerts, chart_defaults, helm, helm_binary, helm_template
 from mailtls.api.installation import Feature
 from mailtls.kube.rights import OF_FEATURES
 
@@ -263,3 +263,20 @@ def test_status_page_is_off_and_where_it_has_no_certificate_nothing_leads_to_it(
     assert volume["secret"] == {"secretName": "page-tls", "optional": True}
     (mount,) = (each for each in pod_of(secured)["containers"][0]["volumeMounts"] if each["name"] == "status-page")
     assert mount["mountPath"] == environment_of(secured)["MAILTLS_STATUS_PAGE_CERTIFICATE"]
+
+
+def test_notes_show_a_resource_that_the_installation_serves() -> None:
+    """Without issuance it is one for a Secret that somebody else writes, and nothing is said of HTTP-01."""
+
+    def notes(*arguments: str) -> str:
+        done = helm("install", "mailtls", str(CHART), "--dry-run=client", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.partition("\nNOTES:\n")[2]
+
+    usual, external = notes(), notes("--set", "features.issuance=false")
+    assert "Order a certificate" in usual
+    assert "HTTP-01" in usual
+    assert "external: {}" not in usual
+    assert "external: {}" in external
+    assert "Order a certificate" not in external
+    assert "HTTP-01" not in external

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from contracts.manifests import fields, schema
-from contracts.render import ROOT, helm_binary, helm_template
+from contracts.render import CHART, ROOT, helm, helm_binary
 from contracts.snippets import GIVEN, INSTALLATION, resources, used
 from mailtls.api.reading.spec import parse
 from testbed.cluster import Cluster
@@ -86,7 +86,7 @@ def test_names_of_the_first_resource_are_the_same_in_every_text() -> None:
 @pytest.mark.skipif(helm_binary() is None, reason="Helm is missing: the values of the examples were not tried")
 @pytest.mark.parametrize("folder", sorted(set(FOLDERS) - CHARTS_OF_OTHERS))
 def test_values_of_an_example_are_taken_by_the_chart(folder: str, tmp_path: Path) -> None:
-    """The chart renders with them, also where a tool of GitOps hands them over."""
+    """The chart renders with them, and Helm's linter finds nothing, also where a tool of GitOps hands them over."""
     values = [each for file, each in documents(folder) if file.name == "values.yaml"]
     values += [
         each["spec"]["source"]["helm"]["valuesObject"]
@@ -96,8 +96,8 @@ def test_values_of_an_example_are_taken_by_the_chart(folder: str, tmp_path: Path
     values += [each["spec"]["values"] for each in of_kind(folder, "HelmRelease")]
     for each in values:
         (tmp_path / "values.yaml").write_text(yaml.safe_dump(each))
-        done = helm_template("--values", str(tmp_path / "values.yaml"))
-        assert done.returncode == 0, done.stderr
+        done = helm("lint", "--strict", str(CHART), "--values", str(tmp_path / "values.yaml"))
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

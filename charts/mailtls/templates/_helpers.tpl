@@ -94,6 +94,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "metrics.prometheusRule.disabled: there is no alert %s" .) -}}
 {{- end -}}
 {{- end -}}
+{{- $pages := sub (len (splitList "{page}" .Values.docsUrl)) 1 -}}
+{{- $isOther := and (contains "://" .Values.docsUrl) (not (regexMatch "^https?://" .Values.docsUrl)) -}}
+{{- if or (ne (int $pages) 1) $isOther (regexMatch "[\\s\\p{Z}$]" .Values.docsUrl) -}}
+{{- fail "docsUrl: write an address with {page} in it once, such as https://docs.example.com/mailtls/0.1/{page}/" -}}
+{{- end -}}
 {{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicaCount) 2) -}}
 {{- fail "podDisruptionBudget.enabled with one replica would block every node drain: set replicaCount to 2" -}}
 {{- end -}}
