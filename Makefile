@@ -105,7 +105,16 @@ contracts: $(READY) tools ## CRD, chart, alert rules, documentation and generate
 .PHONY: e2e
 e2e: $(READY) ## Tests on the real cluster; it stays up for the next run (KUBERNETES=1.36: of that minor version)
 	@$(TESTBED) prepare
-	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=loadgroup -m cluster tests
+	$(BIN)/python -m pytest -n $(CLUSTER_JOBS) --dist=loadgroup -m "cluster and not upgrade" tests
+
+# Which commit or tag is upgraded from; empty: the newest release behind this commit.
+FROM ?=
+
+.PHONY: upgrade
+upgrade: export MAILTLS_TESTBED := upgrade
+upgrade: export MAILTLS_UPGRADE_FROM := $(FROM)
+upgrade: $(READY) ## Upgrade a cluster of its own from an earlier version, with resources at work (FROM=v0.1.0)
+	@trap '$(TESTBED) down' EXIT; $(BIN)/python -m pytest -q -n0 -m upgrade tests/e2e
 
 .PHONY: pytest
 pytest: $(READY) ## Run some tests: make pytest ARGS="tests/e2e -k renewal -x"

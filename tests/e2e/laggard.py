@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from testbed.zones import NameServer, Zone
 
+NODE_RANGE = "198.18.0.0/24"  # addresses that a node may have
 _PORT = 53
 _LARGEST = 4096
 _LOOK = 0.1  # seconds between looks whether it was released
@@ -25,10 +27,13 @@ _LOOK = 0.1  # seconds between looks whether it was released
 class Laggard:
     """A second server of a zone, with authority and without records."""
 
-    def __init__(self) -> None:
-        """Listen on a loopback address of its own."""
+    def __init__(self, *, for_pods: bool = False) -> None:
+        """Listen on a loopback address of its own, or on one of the node, which pods reach as well."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.address = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
+        if for_pods:
+            self.address = f"{NODE_RANGE.rpartition('.')[0]}.{random.randint(2, 254)}"
+            subprocess.run(["ip", "addr", "replace", f"{self.address}/32", "dev", "node0"], check=True)
         self._socket.bind((self.address, _PORT))
         self._socket.settimeout(_LOOK)
         self._thread = threading.Thread(target=self._answer, name="laggard", daemon=True)
@@ -53,9 +58,12 @@ class Laggard:
 
 
 @contextmanager
-def orders_held(names: NameServer, zone: Zone) -> Iterator[Laggard]:
-    """Hold every order for the zone at its challenge until the end of the block, or until the laggard's release."""
-    laggard = Laggard()
+def orders_held(names: NameServer, zone: Zone, *, for_pods: bool = False) -> Iterator[Laggard]:
+    """Hold every order for the zone at its challenge until the end of the block, or until the laggard's release.
+
+    `for_pods`: also those of an operator that runs in a pod; its `connections.allowedNetworks` need NODE_RANGE.
+    """
+    laggard = Laggard(for_pods=for_pods)
     names.set_record(zone, zone.host("ns2"), "A", laggard.address)
     names.set_record(zone, zone.name, "NS", f"{zone.host('ns2')}.")  # beside ns1, which BIND lets nobody remove
     try:

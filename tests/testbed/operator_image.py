@@ -30,12 +30,16 @@ _PLATFORMS = ("manylinux_2_39", "manylinux_2_34", "manylinux_2_28", "manylinux_2
 
 def ensure() -> Path:
     """The image's archive for the code as it is now."""
-    project = project_folder()
+    return ensure_of(project_folder(), "operator", NAME)
+
+
+def ensure_of(project: Path, kind: str, name: str) -> Path:
+    """The archive of an image of this name, by the Dockerfile, the lock and the package of any checkout."""
     package, lock, recipe = project / "operator" / "mailtls", project / "requirements.lock", project / "Dockerfile"
     base = images.ensure_base()
     wheels = ensure_wheels(lock)
-    name = f"operator-{content_hash(package, lock, recipe, base)}"
-    return images.cached(name, lambda folder: _build(folder, base, wheels))
+    made = f"{kind}-{content_hash(package, lock, recipe, base)}"
+    return images.cached(made, lambda folder: _build(folder, project, wheels, name))
 
 
 def is_news(layout: Layout, archive: Path) -> bool:
@@ -49,16 +53,16 @@ def remember(layout: Layout, archive: Path) -> None:
     (layout.work / "operator-image").write_text(archive.name, encoding="utf-8")
 
 
-def _build(folder: Path, base: Path, wheels: Path) -> Path:
-    context = lay_context(folder, project_folder(), wheels)
-    ensure_base_known(base)
+def _build(folder: Path, project: Path, wheels: Path, name: str) -> Path:
+    context = lay_context(folder, project, wheels)
+    ensure_base_known(images.ensure_base())
     buildah(
         "build", "--isolation=chroot", *own_limits(), "--pull-never", "--layers", "--format=docker",
-        f"--build-arg=BASE={images.BASE}", f"--build-arg=TARGETARCH={platform.machine()}", f"--tag={NAME}",
+        f"--build-arg=BASE={images.BASE}", f"--build-arg=TARGETARCH={platform.machine()}", f"--tag={name}",
         str(context),
     )  # fmt: skip
     archive = folder / "image.tar"
-    buildah("push", "--quiet", NAME, f"docker-archive:{archive}:{NAME}")
+    buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}")
     return archive
 
 
