@@ -110,9 +110,9 @@ def world(
     finally:
         with suppress(Trouble):
             print(cluster.kubectl("logs", "-n", HOME, "deploy/mailtls", "--tail=300"))
-        for each in sandbox.objects("secrets"):
-            if each["metadata"].get("finalizers"):
-                sandbox.patch("secrets", each["metadata"]["name"], {"metadata": {"finalizers": None}})
+        for secret in sandbox.objects("secrets"):
+            if secret["metadata"].get("finalizers"):
+                sandbox.patch("secrets", secret["metadata"]["name"], {"metadata": {"finalizers": None}})
         names.remove_zone(held)
 
 
