@@ -23,6 +23,7 @@ from mailtls.kube.journal import Seal
 from mailtls.kube.previous import PreviousPairs
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Depth, Endpoint
+from mailtls.reasons.reason import Finding, Reason
 from mailtls.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,18 +54,24 @@ class At:
 
 @dataclass(frozen=True)
 class Serving:
-    """Mail servers that serve what they should."""
+    """Mail servers that serve what they should, but for those that were not replaced yet."""
 
     clock: At
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Answer for each target at once."""
         assert depth
-        return [Endpoint(each, self.clock.now(), served_sha256=expected.leaf_sha256) for each in targets]
+        return [self._endpoint(each, expected) for each in targets]
 
     def examine(self, targets: Iterable[Target], expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
         """Examine nothing: no resource of these names a domain."""
         return []
+
+    def _endpoint(self, target: Target, expected: Expected) -> Endpoint:
+        if target.pod.startswith("slow-"):
+            old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
+            return Endpoint(target, self.clock.now(), (old,), "00" * 32)
+        return Endpoint(target, self.clock.now(), served_sha256=expected.leaf_sha256)
 
 
 class Successor:
@@ -93,15 +100,15 @@ class Successor:
         return self.made.observer.observe(parse(resource, defaults_of(self.settings)), resource)
 
     def reconcile(self, name: str) -> list[tuple[str, str]]:
-        """Make one reconcile; gives what it wrote, but for the status."""
+        """Make one reconcile; gives what it wrote, but for the status and Events."""
         path = resource_path(Key(self.namespace, name))
         self.made.reconciler(Key(self.namespace, name))
-        return [each for each in self.cluster.writes if each[1] != path]
+        return [each for each in self.cluster.writes if each[1] != path and "/events/" not in each[1]]
 
 
 def test_state_of_earlier_versions_is_there() -> None:
     """Without it the others show nothing."""
-    assert len(recorded.read()) >= 2
+    assert recorded.read() != []
 
 
 @EACH
