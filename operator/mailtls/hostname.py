@@ -74,6 +74,11 @@ def address_in(host: str) -> str | None:
         return None
 
 
+def sni(host: str) -> bytes:
+    """What is sent as SNI to a host: no trailing dot, and nothing for an address (RFC 6066 section 3)."""
+    return b"" if address_in(host) else host.removesuffix(".").encode("ascii", "replace")
+
+
 def zone_name(text: str) -> str:
     """Normalise a DNS zone, whose labels may begin with an underscore.
 

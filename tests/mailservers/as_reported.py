@@ -4,19 +4,22 @@ A middlebox before a real Postfix says what their servers said; where the dialog
 """
 
 import re
+import socket
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from itertools import count
 
 from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder
-from mailservers.on_the_way import Rewrite, middlebox
+from mailservers.on_the_way import Rewrite, endless, middlebox
 from mailservers.postfix import missing, postfix
-from mailservers.scripted import Script, serving
+from mailservers.scripted import Act, Script, serving
 from mailtls.probe.target import Depth, Protocol, TlsPolicy
 from mailtls.reasons.reason import Reason
 
@@ -45,6 +48,23 @@ CASES = {
     ),
     "answer-in-other-words": Case(options=("other-words",), thread="iSECPartners/sslyze#48"),
     "answer-in-two-lines": Case(options=("two-lines-at-last",), thread="iSECPartners/sslyze#48"),
+    "greeting-in-two-pieces": Case(options=("two-pieces",), thread="postalserver/postal#3599"),
+    "codes-without-words": Case(options=("codes-alone",), thread="Alinto/sope#68"),
+    "ehlo-refused-for-its-argument": Case(
+        options=("invalid-ehlo",), reason=Reason.CLIENT_NAME_REFUSED, says="501", thread="corecode/dma#87"
+    ),
+    "agrees-and-closes": Case(
+        options=("no-certificate",),
+        reason=Reason.TLS_HANDSHAKE_FAILED,
+        says="closed",
+        thread="stalwartlabs/stalwart#135",
+    ),
+    "agrees-and-speaks-in-clear": Case(
+        options=("in-clear",),
+        reason=Reason.PLAINTEXT_AFTER_STARTTLS,
+        says="500 5.5.1",
+        thread="bbottema/simple-java-mail#655",
+    ),
     "every-other-time": Case(
         options=("every-other-time", MODERN),
         policy=TlsPolicy.ENFORCED,
@@ -73,6 +93,25 @@ CASES = {
         reason=Reason.STARTTLS_NOT_ADVERTISED,
         thread="grommunio/gromox#3",
     ),
+    "imap-capabilities-unasked": Case(
+        options=("imap-unasked",), protocol=Protocol.IMAP, policy=TlsPolicy.ENFORCED, thread="emersion/go-imap#285"
+    ),
+    "imap-bye-for-ever": Case(
+        options=("imap-bye",),
+        protocol=Protocol.IMAP,
+        reason=Reason.SERVER_BUSY,
+        says="Autologout",
+        thread="jstedfast/MailKit#938",
+    ),
+    "sieve-starttls-at-the-end": Case(options=("sieve-last",), protocol=Protocol.SIEVE, thread="tonioo/sievelib#33"),
+    "sieve-with-tls-at-once": Case(
+        options=("sieve-implicit",),
+        protocol=Protocol.SIEVE,
+        reason=Reason.IMPLICIT_TLS_ON_STARTTLS_PORT,
+        says="4190 is a STARTTLS port",
+        patience=3,
+        thread="thsmi/sieve#400",
+    ),
 }
 
 
@@ -86,12 +125,43 @@ def _imap(capabilities: bytes) -> Script:
     )
 
 
+def _two_pieces(connection: socket.socket) -> None:
+    connection.sendall(b"220 mx1.example.com ESMTP")
+    time.sleep(0.5)
+    connection.sendall(b"\r\n")
+
+
+def _imap_unasked(connection: socket.socket) -> None:
+    connection.sendall(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n")
+    tag, _, command = connection.recv(4096).partition(b" ")
+    connection.sendall(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n" + tag + b" OK completed\r\n")
+    if command.startswith(b"LOGOUT") and isinstance(connection, ssl.SSLSocket):
+        connection.unwrap()
+
+
+_CYRUS = b'"IMPLEMENTATION" "Cyrus timsieved v2.4.8"\r\n"SASL" "PLAIN LOGIN"\r\n"SIEVE" "fileinto reject"\r\n'
+_SIEVE = Script(
+    stock.STORED,
+    greeting=_CYRUS + b'"STARTTLS"\r\nOK\r\n',
+    ehlo=_CYRUS + b'"STARTTLS"\r\nOK\r\n',
+    starttls=b'OK "Begin TLS negotiation now"\r\n',
+    ehlo_in_tls=_CYRUS + b"OK\r\n",
+    unasked_in_tls=True,
+)
 _SCRIPTS = {
+    "two-pieces": Script(stock.STORED, greeting=_two_pieces),
+    "invalid-ehlo": Script(ehlo=b"501 Syntactically invalid EHLO argument(s)\r\n"),
+    "no-certificate": Script(starttls=b"220 2.0.0 Ready to start TLS.\r\n", handshake=Act.CLOSE),
+    "in-clear": Script(handshake=b"500 5.5.1 Command unrecognized\r\n"),
     "busy-in-tls": Script(stock.STORED, ehlo_in_tls=b"421 4.7.0 mx1.example.com Error: too many new TLS sessions\r\n"),
     "other-script": Script(greeting="550 black ip. (\u53d1\u4fe1IP\u88ab\u7981\u6b62)\r\n".encode("gb18030")),
     "imap-last": _imap(b"LOGINDISABLED IDLE STARTTLS"),
     "imap-lower-case": _imap(b"starttls logindisabled idle"),
     "imap-not-listed": _imap(b"LOGINDISABLED IDLE"),
+    "imap-unasked": replace(_imap(b"LOGINDISABLED STARTTLS"), ehlo_in_tls=_imap_unasked, unasked_in_tls=True),
+    "imap-bye": replace(_imap(b""), ehlo=endless(b"* BYE Autologout; idle for too long\r\n")),
+    "sieve-last": _SIEVE,
+    "sieve-implicit": replace(_SIEVE, implicit=True),
 }
 
 
@@ -125,6 +195,10 @@ def _other_words(said: bytes) -> bytes:
 
 def _two_lines_at_last(said: bytes) -> bytes:
     return b"220-Go\r\n220 ahead\r\n" if said.startswith(b"220 2.0.0 ") else said
+
+
+def _codes_alone(said: bytes) -> bytes:
+    return b"220\r\n" if said.startswith(b"220 ") else said
 
 
 def _without(said: bytes) -> bytes:
@@ -162,6 +236,7 @@ _REWRITES: Mapping[str, Callable[[], Callable[[], Rewrite]]] = {
     "last": lambda: lambda: _last,
     "first": lambda: lambda: _first,
     "other-words": lambda: lambda: _other_words,
+    "codes-alone": lambda: lambda: _codes_alone,
     "two-lines-at-last": lambda: lambda: _two_lines_at_last,
     "every-other-time": _every_other_time,
     "few-at-once": _few_at_once,

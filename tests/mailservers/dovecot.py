@@ -177,6 +177,13 @@ CASES = {
     "imap-weak-key": Case(
         (stock.WEAK_KEY,), ("ssl_cipher_list=ALL:@SECLEVEL=0",), protocol=IMAP, warns=(Reason.WEAK_CRYPTO,)
     ),
+    "imaps-for-years": Case(
+        (stock.FOR_YEARS,),
+        protocol=IMAP,
+        tls=IMPLICIT,
+        policy=ENFORCED,
+        warns=(Reason.CERTIFICATE_VALIDITY_TOO_LONG,),
+    ),
     "imap-auth-before-tls": Case(
         options=("auth_allow_cleartext=yes",),
         protocol=IMAP,

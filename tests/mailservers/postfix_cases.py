@@ -162,6 +162,7 @@ CASES = {
     "expired": Case((stock.EXPIRED,), reason=Reason.CERTIFICATE_EXPIRED, says="renew"),
     "not-yet-valid": Case((stock.FUTURE,), reason=Reason.CERTIFICATE_NOT_YET_VALID, says="clock"),
     "expires-soon": Case((stock.ENDING,), warns=(Reason.CERTIFICATE_EXPIRING_SOON,)),
+    "submission-for-years": Case((stock.FOR_YEARS,), policy=ENFORCED, warns=(Reason.CERTIFICATE_VALIDITY_TOO_LONG,)),
     "self-signed": Case((stock.SELF_SIGNED,), reason=Reason.SELF_SIGNED, says="self-signed"),
     "unknown-root": Case((stock.UNKNOWN_ROOT,), reason=Reason.UNTRUSTED_ROOT, says="Private Root"),
     "leaf-alone": Case((stock.LEAF_ALONE,), reason=Reason.INCOMPLETE_CHAIN, says="tls.crt"),

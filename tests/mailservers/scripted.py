@@ -1,5 +1,6 @@
 """Mail servers on loopback that do exactly what a script says, mostly wrong things."""
 
+import re
 import socket
 import ssl
 import threading
@@ -16,6 +17,8 @@ PATIENCE = 20  # seconds after which a test server gives up a connection
 
 
 TAG = b"{tag}"  # in what an IMAP server says: the tag of the command
+_STARTTLS = re.compile(rb"(?i)(\S+ )?(STARTTLS|STLS)\r?\n")
+_FAREWELL = re.compile(rb"(?im)^(\S+ )?(QUIT|LOGOUT)\r?\n")
 
 
 class Act(Enum):
@@ -82,8 +85,11 @@ def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | 
                 _inside_tls(secured, script)
             return
         _do(connection, script.greeting)
-        _do(connection, script.ehlo, _hear(connection))
-        _do(connection, script.starttls, _hear(connection))
+        command = _hear(connection)
+        if not _STARTTLS.match(command):  # some clients do not ask what is offered
+            _do(connection, script.ehlo, command)
+            command = _hear(connection)
+        _do(connection, script.starttls, command)
         if isinstance(script.handshake, bytes) and script.handshake:
             _hear(connection)  # else the answer could travel in one segment with the 220
         _do(connection, script.handshake)
@@ -93,8 +99,12 @@ def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | 
 
 
 def _inside_tls(connection: socket.socket, script: Script) -> None:
-    _do(connection, script.ehlo_in_tls, b"" if script.unasked_in_tls else _hear(connection))
-    _hear(connection)
+    command = b"" if script.unasked_in_tls else _hear(connection)
+    _do(connection, script.ehlo_in_tls, command)
+    if not _FAREWELL.search(command):
+        command = _hear(connection)
+    if _FAREWELL.search(command) and isinstance(connection, ssl.SSLSocket):
+        connection.unwrap()
 
 
 def _do(connection: socket.socket, step: Step, command: bytes = b"") -> None:

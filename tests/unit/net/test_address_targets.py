@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailservers.certificates import Authority, Wanted
+from mailservers.certificates import HOST, Authority, Wanted
 from mailservers.smtp_tls import Mailbox, mailbox, tls_context
 from mailtls.cli.targets import BadTarget, read_target
 from mailtls.probe.prober import Prober
@@ -17,8 +17,10 @@ AUTHORITY = Authority()
 PORT = Port(1, TlsMode.START_TLS, TlsPolicy.ENFORCED)
 
 
-def examine(directory: Path, wanted: Wanted, heard: list[str | None] | None = None) -> Endpoint:
-    """Probe 127.0.0.1 without a name in full; `heard` collects the names that came as SNI."""
+def examine(
+    directory: Path, wanted: Wanted, heard: list[str | None] | None = None, name: str = "127.0.0.1"
+) -> Endpoint:
+    """Probe 127.0.0.1 in full, without a name where none is given; `heard` collects the names that came as SNI."""
     served = AUTHORITY.issue(wanted)
     context = tls_context(directory, served)
 
@@ -28,7 +30,7 @@ def examine(directory: Path, wanted: Wanted, heard: list[str | None] | None = No
 
     context.sni_callback = note
     with mailbox(Mailbox(context)) as port:
-        aim = Target("127.0.0.1", Port(port, PORT.tls_mode, PORT.tls_policy), "127.0.0.1", pod="127.0.0.1")
+        aim = Target("127.0.0.1", Port(port, PORT.tls_mode, PORT.tls_policy), name, pod="127.0.0.1")
         return Prober().probe([aim], AUTHORITY.expects(served), Depth.FULL)[0]
 
 
@@ -52,6 +54,14 @@ def test_address_is_never_sent_as_a_name(tmp_path: Path) -> None:
     assert set(heard) == {None, "unknown.invalid"}
     assert b"192.0.2.1" not in client_hello(["RC4"], "192.0.2.1")
     assert b"mx1.example.com" in client_hello(["RC4"], "mx1.example.com")
+
+
+def test_trailing_dot_is_not_sent(tmp_path: Path) -> None:
+    """SNI has none (RFC 6066 section 3): a server that chooses its certificate by name would not know it."""
+    heard: list[str | None] = []
+    assert examine(tmp_path, Wanted(), heard, f"{HOST}.").findings == ()
+    assert set(heard) == {None, HOST, "unknown.invalid"}
+    assert f"{HOST}.".encode() not in client_hello(["RC4"], f"{HOST}.")
 
 
 @pytest.mark.parametrize("typed", ["fe80::1%lo", "[fe80::1%lo]:25", "fe80::1%\x1b[2J"])

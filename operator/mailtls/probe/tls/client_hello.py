@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mailtls.hostname import address_in
+from mailtls.hostname import sni
 from mailtls.probe.facts import Fault
 from mailtls.probe.tls.handshake import RECORD_LIMIT, HandshakeFailed
 from mailtls.reasons.quoting import quote
@@ -42,7 +42,7 @@ _SIGNATURE_SCHEMES: Final = (0x0403, 0x0503, 0x0603, 0x0401, 0x0501, 0x0601, 0x0
 def client_hello(families: Iterable[str], server_name: str) -> bytes:
     """Return the record that offers the suites of `families`, with the extensions of a client of TLS 1.2."""
     suites = _words([suite for family in families for suite in _FAMILIES[family]])
-    name = b"" if address_in(server_name) else server_name.encode("ascii", "replace")
+    name = sni(server_name)
     extensions = b"".join(
         (
             _extension(_SERVER_NAME, _sized(b"\0" + _sized(name))) if name else b"",  # RFC 6066 section 3

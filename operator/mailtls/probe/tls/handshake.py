@@ -12,7 +12,7 @@ from typing import Final
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from mailtls.hostname import address_in
+from mailtls.hostname import sni
 from mailtls.pki import loading
 from mailtls.pki.loading import certificates
 from mailtls.pki.roots import missing_roots, root_places
@@ -191,8 +191,8 @@ class TlsClient:
 
     def __init__(self, context: SSL.Context, server_name: str, resumed: SSL.Session | None = None) -> None:
         self._connection = SSL.Connection(context, None)
-        if server_name and not address_in(server_name):  # RFC 6066 section 3 forbids it, and some servers abort
-            self._connection.set_tlsext_host_name(server_name.encode("ascii", "replace"))
+        if name := sni(server_name):
+            self._connection.set_tlsext_host_name(name)
         if resumed is not None:
             self._connection.set_session(resumed)
         self._connection.set_connect_state()
