@@ -80,7 +80,7 @@ def _kept_mark(table: Table, name: str, heard: Heard) -> Mark:
 
 def _judge(case: Case, said: Said | None, title: str) -> Mark:
     judged = mark(case, said)
-    if said and judged in {Mark.SOMETHING_ELSE, Mark.FALSE_ALARM}:
+    if said and judged in {Mark.SOMETHING_ELSE, Mark.FALSE_ALARM, Mark.MISSED}:
         say(f"{title} said {said.text[-300:]!r}")
     return judged
 

@@ -47,8 +47,8 @@ What the others do better, and no case here asks for:
 
 - testssl.sh names every cipher, curve and known weakness of TLS (Heartbleed, ROBOT, LUCKY13 and others), simulates
   clients, looks at revocation, grades, and writes reports for people and machines. It warns of certificates that are
-  valid for more than 825 days wherever they are served; mailtls warns of a private CA's only where users log in, and of
-  a public CA's by the shorter time that it may issue for.
+  valid for more than 398 days wherever they are served; mailtls warns of a private CA's from 825 days on, where users
+  log in, and of a public CA's by the time that it may issue for.
 - posttls-finger judges as the Postfix that sends to you would: with TLSA records of DANE in the handshake itself, or by
   the policy that you name, and shows the whole dialog. mailtls compares TLSA records with what is served, one by one.
 - openssl `s_client` lets you type, and shows each octet (`-msg`, `-trace`), of any protocol and with any option of TLS.

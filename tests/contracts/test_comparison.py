@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from comparison import table
-from comparison.__main__ import rounds
+from comparison.__main__ import Heard, rounds
 from comparison.rules import NAMES, Mark, can_ask, fault, mark
-from comparison.testssl import heard
+from comparison.testssl import Kept, heard
 from comparison.tools import Said
 from mailservers.case import Case
 from mailservers.tables import EVERY_CASE, TABLES
@@ -63,6 +63,15 @@ def test_rounds_hold_each_case_once_and_every_fault_in_the_first() -> None:
     assert sorted(chosen) == sorted(case for case in EVERY_CASE if can_ask(CASES[case]))
     first = [fault(CASES[server, name]) for server, names in rounds()[0].items() for name in names]
     assert len(first) == len(set(first)) == len({fault(CASES[case]) for case in chosen})
+
+
+def test_testssl_is_asked_again_unless_only_new_cases_are_wanted(tmp_path: Path) -> None:
+    """It takes an hour: what it said in this run is kept, and the marks of earlier runs do where the time is short."""
+    kept, earlier = Kept(tmp_path), {("Postfix", "good"): Mark.GOOD}
+    kept.keep("Postfix", "expired", Said("expired", bad=True))
+    names = ["good", "expired", "postscreen"]
+    assert Heard(kept, earlier).ahead("Postfix", names) == ["good", "postscreen"]
+    assert Heard(kept, earlier, only_new=True).ahead("Postfix", names) == ["postscreen"]
 
 
 @pytest.mark.parametrize("wrong", NAMES)

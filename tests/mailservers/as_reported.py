@@ -17,7 +17,7 @@ from itertools import count
 from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.instance import Instance, folder
-from mailservers.on_the_way import Rewrite, endless, middlebox
+from mailservers.on_the_way import Rewrite, middlebox
 from mailservers.postfix import missing, postfix
 from mailservers.scripted import Act, Script, serving
 from mailtls.probe.target import Depth, Protocol, TlsPolicy
@@ -96,7 +96,7 @@ CASES = {
     "imap-capabilities-unasked": Case(
         options=("imap-unasked",), protocol=Protocol.IMAP, policy=TlsPolicy.ENFORCED, thread="emersion/go-imap#285"
     ),
-    "imap-bye-for-ever": Case(
+    "imap-bye-again-and-again": Case(
         options=("imap-bye",),
         protocol=Protocol.IMAP,
         reason=Reason.SERVER_BUSY,
@@ -139,6 +139,11 @@ def _imap_unasked(connection: socket.socket) -> None:
         connection.unwrap()
 
 
+def _bye(connection: socket.socket) -> None:
+    connection.sendall(b"* BYE Autologout; idle for too long\r\n" * 6)
+    connection.shutdown(socket.SHUT_WR)
+
+
 _CYRUS = b'"IMPLEMENTATION" "Cyrus timsieved v2.4.8"\r\n"SASL" "PLAIN LOGIN"\r\n"SIEVE" "fileinto reject"\r\n'
 _SIEVE = Script(
     stock.STORED,
@@ -159,7 +164,7 @@ _SCRIPTS = {
     "imap-lower-case": _imap(b"starttls logindisabled idle"),
     "imap-not-listed": _imap(b"LOGINDISABLED IDLE"),
     "imap-unasked": replace(_imap(b"LOGINDISABLED STARTTLS"), ehlo_in_tls=_imap_unasked, unasked_in_tls=True),
-    "imap-bye": replace(_imap(b""), ehlo=endless(b"* BYE Autologout; idle for too long\r\n")),
+    "imap-bye": replace(_imap(b""), ehlo=_bye),
     "sieve-last": _SIEVE,
     "sieve-implicit": replace(_SIEVE, implicit=True),
 }

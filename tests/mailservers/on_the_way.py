@@ -96,7 +96,7 @@ def _drip_tls(said: bytes) -> bytes:
     return Slowly(said) if said.startswith(b"\x16") else said
 
 
-def endless(line: bytes) -> Callable[[socket.socket], None]:
+def _endless(line: bytes) -> Callable[[socket.socket], None]:
     """Say the same until the client leaves."""
 
     def say(connection: socket.socket) -> None:
@@ -120,8 +120,8 @@ _REWRITES: Mapping[str, Rewrite] = {
 _SCRIPTS = {
     "silent": Script(greeting=Act.SILENCE),
     "close": Script(greeting=Act.CLOSE),
-    "endless-line": Script(greeting=endless(b"2" * 1000)),
-    "endless-lines": Script(greeting=endless(b"220-more to come\r\n")),
+    "endless-line": Script(greeting=_endless(b"2" * 1000)),
+    "endless-lines": Script(greeting=_endless(b"220-more to come\r\n")),
 }
 
 
