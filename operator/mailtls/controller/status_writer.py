@@ -228,7 +228,13 @@ def _deep_probed_at(context: Context) -> datetime | None:
 
 
 def _handled_probe(context: Context) -> str | None:
-    """A request for a probe is handled when the domains were checked, too; that comes after the pods."""
+    """A request for a probe is handled when the domains were checked, too; that comes after the pods.
+
+    Where there is neither a pod nor a domain, there is nothing that it has to wait for.
+    """
+    desired = context.desired
+    if desired.probe_requested is not None and not (desired.workloads or desired.domains or desired.suspend):
+        return desired.probe_requested
     asked, handled = context.domains.last_check, context.verification.handled_probe
     return handled if asked is None or asked.probe_requested == handled else context.snapshot.status.handled_probe
 

@@ -13,6 +13,7 @@ from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, linked, refusal
+from mailtls.controller.status_writer import report_of
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.conditions import served, verified
@@ -51,6 +52,18 @@ def test_without_workloads_a_stored_certificate_is_ready() -> None:
     now = said(a_context())
     assert now[ConditionType.READY].status is Truth.TRUE
     assert now[ConditionType.VERIFIED].reason is Reason.NO_WORKLOADS
+
+
+def test_request_for_a_probe_is_handled_where_there_is_nothing_to_probe() -> None:
+    """Who waits for it need not wait for ever; where a pod is named, or all is suspended, it is not handled yet."""
+
+    def handled(**changes: object) -> str | None:
+        context = wanting(desired(probe_requested="now", **changes), a_context())
+        return report_of(context, (), NOW).handled["probe"]
+
+    assert handled() == "now"
+    assert handled(workloads=(POSTFIX,)) is None
+    assert handled(suspend=True) is None
 
 
 def test_every_endpoint_serves_it_is_verified() -> None:
