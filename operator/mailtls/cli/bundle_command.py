@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DOCUMENTED: Final = "mailtls"
 _STANDARD_OUTPUT: Final = Path("-")
 _MOST_PREFLIGHTS: Final = 5
+_SHARE_OF_READING: Final = 0.8  # the rest is for removing secrets from what was read
 _SHARE_OF_PREFLIGHT: Final = 0.5
 _SHARE_OF_ONE: Final = 0.1  # so that ten things that do not answer leave the rest some time
 
@@ -53,8 +54,10 @@ def bundle(
     now = SystemClock().now()
     file = _file(output, now)
     with connected(context, kubeconfig, namespace) as place, within(timeout):
-        where = None if everywhere else place.namespace
-        data, missing = _collect(place, (where, name), operator_namespace, now, timeout, check=check)
+        wanted = None if everywhere else place.namespace, name
+        with within(timeout * _SHARE_OF_READING):
+            contents, noted = _collect(place, wanted, operator_namespace, now, timeout, check=check)
+        data, missing = contents.archive(now, f"It is {_scope(wanted)}.", noted)
     _write(file, data)
     if missing:
         typer.echo(f"{len(missing)} things are not in it; its missing.txt says which, and why.", err=True)
@@ -90,7 +93,7 @@ def _collect(
     seconds: float,
     *,
     check: bool,
-) -> "tuple[bytes, Sequence[str]]":
+) -> "tuple[Contents, Sequence[str]]":
     from mailtls.cli.bundle.contents import Contents
     from mailtls.cli.bundle.operator import add_operator, add_versions
     from mailtls.cli.bundle.reading import LONGEST, Reader
@@ -114,8 +117,12 @@ def _collect(
     add_operator(reader, contents, places)
     if check:
         _add_preflights(reader, contents, place, resources, operator_namespace, serving, seconds * _SHARE_OF_PREFLIGHT)
-    scope = f"of {namespace}/{name}" if name else f"of namespace {namespace}" if namespace else "of all namespaces"
-    return contents.archive(now, f"It is {scope}.", reader.missing), reader.missing
+    return contents, reader.missing
+
+
+def _scope(wanted: "tuple[str | None, str | None]") -> str:
+    namespace, name = wanted
+    return f"of {namespace}/{name}" if name else f"of namespace {namespace}" if namespace else "of all namespaces"
 
 
 def _add_preflights(  # noqa: PLR0917 - what all of them share

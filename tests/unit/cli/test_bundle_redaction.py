@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailtls.cli.bundle.redaction import REMOVED, Redactor, forms_of
+from mailtls.cli.bundle.known import forms_of
+from mailtls.cli.bundle.redaction import REMOVED, Redactor
 from mailtls.reasons.reason import Reason
 
 WINDOW = 20

@@ -4,13 +4,15 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
 from mailtls.cli.bundle.redaction import Redactor
 
-MOST_BYTES: Final = 32 * 1024 * 1024
+MOST_BYTES: Final = 32 * 1024 * 1024  # of all files, before what is secret is replaced
+_TOO_LATE: Final = "the time was over before secrets were removed from it"
+P = ParamSpec("P")
 _README: Final = """\
 Support bundle of mailtls, taken at {time}
 {scope}
@@ -43,7 +45,7 @@ class Contents:
     """Collects files by name; `add` and `add_text` redact nothing, `archive` all."""
 
     def __init__(self) -> None:
-        self._files: dict[str, str | bytes] = {}
+        self._files: dict[str, str] = {}
         self._documents: dict[str, Any] = {}
         self.known: set[bytes] = set()
         self.public: set[str] = set()
@@ -56,19 +58,40 @@ class Contents:
         """Put a text in."""
         self._files[name] = text
 
-    def archive(self, taken_at: datetime, scope: str, missing: Sequence[str]) -> bytes:
-        """Return the tar archive, compressed: the same bytes for the same contents."""
+    def archive(self, taken_at: datetime, scope: str, missing: Sequence[str]) -> tuple[bytes, list[str]]:
+        """Return the tar archive, compressed, and what is missing in it: the same bytes for the same contents.
+
+        What is not redacted when a deadline passes is left out. Short files come first, so that most are there.
+        """
         redactor = Redactor(self.known, self.public)
-        texts = {name: redactor.text(str(text)) for name, text in self._files.items()}
-        texts |= {name: _json(redactor.value(each)) for name, each in self._documents.items()}
-        texts, dropped = _fitting(texts)
-        noted = [redactor.text(line) for line in (*missing, *dropped)]
+        scope, *noted = [_in_time(redactor.text, line) or f"(left out: {_TOO_LATE})" for line in (scope, *missing)]
+        raw, dropped = _fitting({**self._files, **{name: _json(each) for name, each in self._documents.items()}})
+        texts = {}
+        for name in sorted(raw, key=lambda each: (len(raw[each]), each)):
+            text = _in_time(self._redacted, redactor, name)
+            if text is None:
+                dropped.append(f"{name}: {_TOO_LATE}")
+            else:
+                texts[name] = text
+        noted += dropped
         texts["missing.txt"] = "".join(f"{line}\n" for line in noted) or "Nothing: all was read.\n"
         names = "\n".join(f"  {name}" for name in sorted(texts))
         readme = _README.format(
-            time=taken_at.isoformat(timespec="seconds"), scope=redactor.text(scope), removed="(removed)", files=names
+            time=taken_at.isoformat(timespec="seconds"), scope=scope, removed="(removed)", files=names
         )
-        return _packed({"README.txt": readme, **texts}, taken_at)
+        return _packed({"README.txt": readme, **texts}, taken_at), noted
+
+    def _redacted(self, redactor: Redactor, name: str) -> str:
+        if name in self._documents:
+            return _json(redactor.value(self._documents[name]))
+        return redactor.text(self._files[name])
+
+
+def _in_time(redact: Callable[P, str], *given: P.args, **named: P.kwargs) -> str | None:
+    try:
+        return redact(*given, **named)
+    except TimeoutError:
+        return None
 
 
 def folder_name(taken_at: datetime) -> str:

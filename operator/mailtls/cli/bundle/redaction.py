@@ -3,24 +3,26 @@
 Two nets, one behind the other. What a Secret of the cluster holds is known, and removed wherever it appears: as it is,
 line by line, and in base64. What nobody knows is judged by its form: private keys in PEM, what a word such as
 `password` announces, and runs of characters that are no words. Names, numbers, times, UUIDs and image digests stay.
+
+The work grows with the length of the text alone: tenants write many of these texts, and choose what their Secrets hold.
 """
 
 import re
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Final
 
+from mailtls.cli.bundle.known import KnownSecrets
+from mailtls.net.effects import seconds_left
 from mailtls.reasons.quoting import shorten
 from mailtls.reasons.reason import Reason
 
 REMOVED: Final = "(removed)"
 LONGEST_TEXT: Final = 4000  # characters of one value
-_LEAST_KNOWN: Final = 6  # bytes; shorter ones are also parts of words, so that they would be found everywhere
 _LEAST_RUN: Final = 16
 _LONGEST_WORDS: Final = 300
-_PEM: Final = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:.{0,20000}?-----END [A-Z0-9 ]*PRIVATE KEY-----|[^\n]*)", re.DOTALL
-)
+_LONGEST_KEY: Final = 20_000  # characters between the lines that begin and end a private key
+_KEY_MARK: Final = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]*PRIVATE KEY-----")
 _JWT: Final = re.compile(r"(?<![\w-])eyJ[\w-]++\.[\w-]++(?:\.[\w-]*+)?")
 _USER: Final = re.compile(r"://[^/\s@\"']+@")
 _SCHEME: Final = re.compile(
@@ -49,18 +51,23 @@ _SEPARATORS: Final = re.compile(r"[/_=-]+")
 
 
 class Redactor:
-    """Redacts text. `known` are secrets as bytes; `public` are texts that stay although they look like secrets."""
+    """Redacts text. `known` are secrets as bytes; `public` are texts that stay although they look like secrets.
+
+    Raises TimeoutError once a deadline has passed: a text that is not redacted is nobody's to have.
+    """
 
     def __init__(self, known: Iterable[bytes] = (), public: Iterable[str] = ()) -> None:
         self._public = frozenset((*public, *map(str, Reason)))
-        forms = {form for each in known for form in forms_of(each)} - self._public
-        self._known = sorted(forms, key=lambda form: (-len(form), form))  # one may be a part of another
+        self._secrets = known
+
+    @cached_property
+    def _known(self) -> KnownSecrets:
+        return KnownSecrets(self._secrets, self._public)
 
     def text(self, text: str) -> str:
         """Return a text of any length without what must not leave the cluster."""
-        for form in self._known:
-            text = text.replace(form, REMOVED)
-        text = _PEM.sub("(removed: a private key)", text)
+        seconds_left()
+        text = without_keys(self._known.replaced(text, REMOVED))
         text = _JWT.sub(REMOVED, text)
         text = _USER.sub(f"://{REMOVED}@", text)
         text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {REMOVED}", text)
@@ -95,26 +102,25 @@ class Redactor:
         return run if _is_words(run) else REMOVED
 
 
-def forms_of(secret: bytes) -> Iterator[str]:
-    """Yield how a secret may be written: itself, each of its lines, all of it without line breaks, and in base64."""
-    if len(secret) < _LEAST_KNOWN:
-        return
-    for encode in (b64encode, urlsafe_b64encode):
-        yield encode(secret).decode().rstrip("=")
-    yield secret.hex()
-    text = _decoded(secret)
-    if text is None:
-        return
-    yield from (form for form in (text.strip(), "".join(text.split())) if len(form) >= _LEAST_KNOWN)
-    if "-----" in text:
-        yield from (line for line in text.split() if len(line) >= _LEAST_RUN and not line.startswith("-----"))
+def without_keys(text: str) -> str:
+    """Replace private keys in PEM: up to the next line that ends one where it is near, else the rest of the line."""
+    marks = list(_KEY_MARK.finditer(text))
+    ends = [each for each in reversed(marks) if each[1] == "END"]
+    kept, at = [], 0
+    for begin in (each for each in marks if each[1] == "BEGIN"):
+        if begin.start() < at:
+            continue
+        while ends and ends[-1].start() < begin.end():
+            ends.pop()
+        kept += [text[at : begin.start()], "(removed: a private key)"]
+        is_closed = bool(ends) and ends[-1].start() - begin.end() <= _LONGEST_KEY
+        at = ends[-1].end() if is_closed else _end_of_line(text, begin.end())
+    return "".join((*kept, text[at:]))
 
 
-def _decoded(secret: bytes) -> str | None:
-    try:
-        return secret.decode()
-    except UnicodeDecodeError:
-        return None
+def _end_of_line(text: str, start: int) -> int:
+    found = text.find("\n", start)
+    return len(text) if found < 0 else found
 
 
 def _is_secret_key(key: str) -> bool:
