@@ -104,14 +104,15 @@ def test_failing_reload_stops_at_the_canary_and_is_mended_by_the_next_attempt(ma
     assert told in (["postfix-0", "postfix-1"], ["postfix-0"])
 
 
-def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
-    """A command that succeeds proves nothing."""
+def test_reload_that_does_nothing_fails_the_canary_and_one_that_goes_on_has_its_settle_time(mail: Mail) -> None:
+    """A command that succeeds proves nothing; what it began may take longer than the usual ten seconds."""
     idle = workload(STATEFUL_SET, UpdateStrategy.RELOAD, command=("postconf", "-h", "myhostname"))
     mail.store(mail.authority.issue())
     mail.deploy(idle, pod_spec())
     # Fresh smtpd processes read the file by themselves: make Postfix keep serving the old one from elsewhere.
+    copy = "cp -L /etc/mail-tls/tls.* /tmp"
     for pod in mail.observe(idle).pods:
-        freeze = "cp -L /etc/mail-tls/tls.* /tmp && postconf -e smtpd_tls_chain_files=/tmp/tls.key,/tmp/tls.crt"
+        freeze = f"{copy} && postconf -e smtpd_tls_chain_files=/tmp/tls.key,/tmp/tls.crt"
         done = mail.cluster.execute(
             mail.namespace, pod.name, "postfix", ("sh", "-c", f"{freeze} && postfix reload"), 10
         )
@@ -125,6 +126,11 @@ def test_reload_that_does_nothing_fails_the_canary(mail: Mail) -> None:
         assert part in end.finding.message
     assert len(steps) == 1
     assert mail.observe(idle).pods[1].reloaded_sha256 is None
+    later = f"(sleep 12; {copy} && postfix reload) >/dev/null 2>&1 &"
+    slow = workload(STATEFUL_SET, UpdateStrategy.RELOAD, command=("sh", "-c", later))
+    end, steps = mail.roll(renewed, replace(slow, settle_time=timedelta(minutes=2)), retry=True)
+    assert end == RolledOut()
+    assert [step.pod.name for step in steps if isinstance(step, ReloadPod)] == ["postfix-0", "postfix-1"]
 
 
 def test_command_that_hangs_is_ended_in_its_pod(mail: Mail) -> None:

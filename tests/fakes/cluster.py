@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mailtls.api.reading.document import Json
+from mailtls.kube.connection import status_operations
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
 from mailtls.net.effects import before_effect
 
@@ -94,11 +95,14 @@ class FakeCluster:
             return self._store("merge", path, _merged(self.objects[path], body))
 
     def report(self, path: str, uid: str, before: Json, after: Json) -> None:
-        """Write the status of the very object by a merge patch of what differs."""
+        """Write the status of the very object, by the operations that the operator sends: they fail as a whole."""
         with self._lock:
-            if path in self.objects and self.objects[path]["metadata"].get("uid") != uid:
+            found = self.objects.get(path) or {"metadata": {"uid": uid}}
+            if found["metadata"].get("uid") != uid:
                 raise Conflict(409, "Conflict", path)
-            self.merge(f"{path}/status", {"status": _difference(before, after)})
+            status = found.get("status") or {}
+            patched = _patched(found, status_operations(before, after))
+            self.merge(f"{path}/status", {"status": _difference(status, patched.get("status") or {})})
 
     def delete(self, path: str, *, uid: str | None = None) -> None:
         """Remove the object."""
@@ -175,6 +179,23 @@ def _without(old: Json, before: Json, now: Json) -> Json:
         if all(isinstance(each, dict) for each in (value, before.get(name), now.get(name))):
             kept[name] = _without(value, before[name], now[name])
     return kept
+
+
+def _patched(body: Json, operations: Sequence[Json]) -> Json:
+    """Carry out operations of a JSON patch (RFC 6902) on members of objects, each of which has to be possible."""
+    made = copy.deepcopy(body)
+    for each in operations:
+        *parents, name = each["path"].removeprefix("/").split("/")
+        parent = made
+        for member in parents:
+            if member not in parent:
+                raise ApiError(422, "Invalid", f"there is no {each['path']}")
+            parent = parent[member]
+        if each["op"] == "add":
+            parent[name] = each["value"]
+        elif parent.pop(name, None) is None:
+            raise ApiError(422, "Invalid", f"there is no {each['path']}")
+    return made
 
 
 def _difference(before: Json, after: Json) -> Json:

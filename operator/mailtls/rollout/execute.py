@@ -26,6 +26,7 @@ from mailtls.probe.conversation import USUAL_TIMEOUT
 from mailtls.probe.target import Endpoint, Route
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.decide import ReadWorkloads, Roll
+from mailtls.rollout.going_back import pods_know_the_secret
 from mailtls.rollout.permission import ON_PURPOSE, terms_of
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.reload import reload_pod
@@ -86,7 +87,7 @@ class Rolling(Executor):
             retry=True,
             stored_at=_stored_at(context),
             certified_at=_stored_at(context) or (context.leaf.not_before if context.leaf else None),
-            secret_made_at=context.snapshot.secret.made_at,
+            secret_made_at=None if pods_know_the_secret(context) else context.snapshot.secret.made_at,
             canary=desired.rollout.canary,
             max_unavailable=desired.rollout.max_unavailable,
             reverted=context.rollout.reverted,

@@ -136,10 +136,19 @@ def is_verified(context: Context, now: datetime) -> bool:
 
 
 def with_proof(stored: Stored | None, context: Context, now: datetime) -> Stored | None:
-    """Add to what the status keeps whether every pod has proven it."""
-    if stored is None or context.leaf is None or stored.sha256 != context.leaf.sha256:
-        return stored
-    return replace(stored, is_verified=is_verified(context, now))
+    """Add to what the status keeps whether every pod has proven it, or one before it."""
+    if stored is None:
+        return None
+    is_it = context.leaf is not None and stored.sha256 == context.leaf.sha256
+    proven = is_verified(context, now) if is_it else stored.is_verified
+    return replace(
+        stored, is_verified=proven, any_verified=proven or stored.any_verified or pods_know_the_secret(context)
+    )
+
+
+def pods_know_the_secret(context: Context) -> bool:
+    """Whether every pod has proven a certificate of this Secret: none serves what it found before that was there."""
+    return context.last_accepted is not None and context.last_accepted.any_verified
 
 
 def unfit(pair: ServingSecret | None, context: Context) -> Finding | None:

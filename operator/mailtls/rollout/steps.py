@@ -147,7 +147,8 @@ class RollProgress:
     for pods.
     `acted_at`, `faults` and `put_off` are keyed by a step's `subject`. `stored_at` is when the certificate came into
     its Secret, None where the history does not say; `certified_at` is that time, or else when the certificate was
-    issued, which is the same in each attempt. `secret_made_at` is when the Secret itself came to be. `canary` and
+    issued, which is the same in each attempt. `secret_made_at` is when the Secret itself came to be,
+    None where every pod has proven a certificate of it before. `canary` and
     `max_unavailable` are the plan of the spec. `reverted` are workloads whose restart for this certificate
     somebody undid in an earlier attempt.
     """

@@ -6,9 +6,20 @@ from functools import partial
 from fakes.simulation.plan import Disturbance, Fault, Wanted
 from fakes.simulation.world import World
 
-MX = Wanted("a", "mx", (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")))
-LISTS = Wanted("a", "lists", (("exim", 2, "Reload"), ("cyrus", 2, "Evict")))
+MX = Wanted(
+    "a",
+    "mx",
+    (("postfix", 2, "Reload"), ("dovecot", 2, "Restart")),
+    daemons=(("postfix", (("postfix", 465), ("dovecot", 993))),),
+)
+LISTS = Wanted(
+    "a",
+    "lists",
+    (("exim", 2, "Reload"), ("cyrus", 2, "Evict")),
+    daemons=(("exim", (("mail", 465), ("mail", 993))), ("cyrus", (("cyrus", 993), ("sieve", 4190)))),
+)
 OTHER = Wanted("b", "mx", (("postfix", 3, "Reload"), ("haproxy", 2, "Evict")), by_dns=True, has_placeholder=True)
+BOUGHT = Wanted("c", "mx", (("postfix", 2, "Reload"), ("dovecot", 1, "Restart")), is_external=True, settle_time="1m")
 
 FAULTS = [
     *(Fault("api", kind) for kind in ("conflict", "server error", "unreachable", "slow", "lost answer")),
@@ -46,11 +57,10 @@ def of_resource(which: int) -> list[Act]:
         act(World.spec, which, rollout={"windows": [{"schedule": "0 0 29 2 *", "duration": "5m"}]}),
         act(World.spec, which, rollout={"onFailure": "Hold"}),
         act(World.spec, which, rollout={}),
-        act(World.spec, which, bootstrap="SelfSigned"),
         *(act(done, which) for done in (World.pause, World.resume, World.approve)),
         act(World.rename, which, "more"),
         act(World.rename, which, ""),
-        *(act(World.request, which, name) for name in ("renew", "rollback", "probe")),
+        act(World.request, which, "probe"),
         act(World.delete, which),
         act(World.create, which),
         act(World.spoil_secret, which),
@@ -60,18 +70,26 @@ def of_resource(which: int) -> list[Act]:
     ]
 
 
+OF_ISSUING = [
+    *(act(World.request, which, name) for which in range(3) for name in ("renew", "rollback")),
+    *(act(World.spec, which, bootstrap="SelfSigned") for which in range(3)),
+]
+OF_OTHERS = [act(World.supply, 3, *flaw) for flaw in ((), (), ("names",), ("root",))]
 ACTS = [
     *(act(World.arm, each) for each in FAULTS),
-    *(each for which in range(3) for each in of_resource(which)),
+    *(each for which in range(4) for each in of_resource(which)),
+    *OF_ISSUING,
+    *OF_OTHERS,
     *(act(World.kill_pod, which) for which in range(8)),
     *(act(World.slow_pod, which, seconds) for which in range(4) for seconds in (3.0, 40.0)),
     *(act(World.lose_node, which, seconds) for which in range(2) for seconds in (20.0, 200.0)),
-    *(act(World.keep_template, 3) for _ in range(3)),  # of the workload that is restarted
-    *(act(World.take_workload_away, which, 60.0) for which in range(6)),
+    *(act(World.keep_template, which) for which in (0, 0, 3)),
+    *(act(World.take_workload_away, which, 60.0) for which in range(8)),
     *[act(World.crash)] * 6,
     *[act(World.lose_leadership)] * 3,
     *[act(World.sweep)] * 2,
     act(World.sleep_long),
+    act(World.sleep_long, 5 * 24 * 3600.0),  # a placeholder is about to expire
 ]
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from fakes.simulation.api import Write
 from fakes.simulation.authority import Order
 from fakes.simulation.plan import Wanted
-from fakes.simulation.servers import Server
+from fakes.simulation.servers import Daemon, Server
 from fakes.simulation.world import World
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import APPROVE, PAUSE_ROLLOUT, annotations_of, certificate_annotation, restart_annotation
@@ -23,6 +23,8 @@ from mailtls.rollout.turns import STANDSTILL
 
 STRANGER: Final = "/api/v1/namespaces/a/secrets/a-persons-own"
 LONGEST_PASS: Final = 180.0  # seconds: the step in which it ends may run two commands that hang
+AT_ONCE: Final = 60.0  # seconds in which all servers of a pod are reloaded, one after the other
+OLD: Final = timedelta(days=3)  # before its expiry another placeholder takes the place of one
 RACE: Final = 5.0  # seconds in which a pod may become ready unseen
 URGENT: Final = timedelta(days=10)  # more than the days before expiry in which windows do not count
 UNSETTLED: Final = 15.0  # seconds after an accident in which a report may be older than it
@@ -45,6 +47,7 @@ class Audit:
         world.ca.issued = self._on_certificate
         world.servers.on_reload = self._on_reload
         world.api.on_evict = self._on_evict
+        self.reasons: list[tuple[str, str]] = []  # type and reason of conditions that were not True
         world.api.put(STRANGER, {"type": "kubernetes.io/tls", "metadata": {}, "data": {"tls.crt": "", "tls.key": ""}})
 
     def breach(self, words: str) -> None:
@@ -58,6 +61,8 @@ class Audit:
         others = [each.number for each in self.world.ca.open_orders(order.names) if each is not order]
         if others:
             self.breach(f"order {order.number} for {order.names} beside the open {others}")
+        if any(each.is_external and order.names[0] == each.names()[0] for each in self.world.wanted):
+            self.breach(f"order {order.number} for {order.names}, whose certificate others order")
         self._require_no_suspension(order.names, "order")
         self._require_no_hold(order)
 
@@ -105,8 +110,8 @@ class Audit:
 
     # pods
 
-    def _on_reload(self, server: Server) -> None:
-        """One pod of a workload is reloaded at a time, and the next one only when it is proven."""
+    def _on_reload(self, server: Server, daemon: Daemon) -> None:
+        """One pod of a workload is reloaded at a time, its servers in order, the next pod once it is proven."""
         group = server.namespace, server.workload
         wanted = next(
             each
@@ -119,13 +124,22 @@ class Audit:
         now = self.world.runtime.monotonic()
         for other in self._told[group]:
             lives = self.world.servers.by_pod.get((other.namespace, other.name)) is other
-            if other is not server and lives and other.chain(now) != stored:
+            if other is not server and lives and not other.serves(stored, now):
                 self.breach(f"{server.name} is reloaded while {other.name} does not serve the certificate yet")
             if other is not server and lives and _is_refused(self.world, wanted):
                 self.breach(f"{server.name} is reloaded with what clients refuse at {other.name}")
         self._told[group].append(server)
+        self._require_order(server, daemon)
         if self._is_known_to_be_suspended(wanted):
             self.breach(f"{server.name} is reloaded, though {wanted.key} is known to be suspended")
+
+    def _require_order(self, server: Server, daemon: Daemon) -> None:
+        """The servers of a pod that need a reload get it in the order of the spec."""
+        now = self.world.runtime.monotonic()
+        for earlier in server.daemons[: server.daemons.index(daemon)]:
+            if earlier.chain(now) != server.file(now) and earlier.reloaded_at < now - AT_ONCE:
+                self.breach(f"port {daemon.port} of {server.name} is reloaded before port {earlier.port}")
+        daemon.reloaded_at = now
 
     def _on_evict(self, pod: Json) -> None:
         """A pod is evicted only while the others of its workload serve, and never one that serves the certificate.
@@ -135,7 +149,7 @@ class Audit:
         servers, now = self.world.servers, self.world.runtime.monotonic()
         evicted = servers.by_pod[pod["metadata"]["namespace"], pod["metadata"]["name"]]
         stored = _certificate(self.world.api.objects.get(self.world.owner_of(evicted).secret_path))
-        if now > max(evicted.ready_at, evicted.away_until) + RACE and evicted.chain(now) == stored:
+        if now > max(evicted.ready_at, evicted.away_until) + RACE and evicted.serves(stored, now):
             self.breach(f"{evicted.name} is evicted, though it serves the certificate")
         for other in servers.by_pod.values():
             is_beside = (other.namespace, other.workload) == (evicted.namespace, evicted.workload)
@@ -158,7 +172,9 @@ class Audit:
         self._on_beginning(write)
         self._on_rollout(write)
         for wanted in self.world.wanted:
-            if write.path == wanted.secret_path:
+            if wanted.is_external and write.path.startswith(wanted.secret_path):
+                self.breach(f"{write.path} is written, though others write the Secret of {wanted.key}")
+            elif write.path == wanted.secret_path:
                 self._on_serving_secret(wanted, write)
             elif write.path == f"{wanted.secret_path}-next":
                 self._on_staged_key(wanted, write)
@@ -173,6 +189,8 @@ class Audit:
             if leaf is None or (write.path, leaf) in self._begun:
                 continue
             self._begun.add((write.path, leaf))
+            if leaf in self.world.unfit:
+                self.breach(f"{write.path} is begun with a certificate that is for other names")
             if _begun_for(write.before, secret) != leaf and self._is_known(wanted, _is_paused):
                 self.breach(f"{write.path} is begun, though {wanted.key} is known to be paused")
             if _begun_for(write.before, secret) != leaf and self._is_known(wanted, _has_closed_windows):
@@ -197,8 +215,8 @@ class Audit:
     def _is_served_well(self, wanted: Wanted, for_long: timedelta) -> bool:
         """Whether all clients have a certificate that they accept, for so long, and none was put back."""
         secret, now = self.world.api.objects.get(wanted.secret_path), self.world.runtime.monotonic()
-        chains = [each.chain(now) for each in self.world.servers.by_pod.values() if self.world.owner_of(each) is wanted]
-        leaves = [_leaf_of(chain) for chain in chains]
+        own = [each for each in self.world.servers.by_pod.values() if self.world.owner_of(each) is wanted]
+        leaves = [_leaf_of(chain) for each in own for chain in each.chains(now)]
         until = self.world.runtime.now() + for_long
         is_valid = all(each is not None and each.not_valid_after_utc > until for each in leaves)
         is_trusted = not any(
@@ -254,7 +272,7 @@ class Audit:
         before = self.world.runtime.monotonic() - LONGEST_PASS
         for server in self.world.servers.by_pod.values():
             is_its_own = self.world.owner_of(server) is wanted and not write.path.endswith(f"/pods/{server.name}")
-            if is_its_own and server.served_since < before and server.chain(before + LONGEST_PASS) == stored:
+            if is_its_own and server.has_served(stored, before, before + LONGEST_PASS):
                 self.breach(f"{write.path} is written, though clients refuse the certificate at {server.name}")
 
     def _on_serving_secret(self, wanted: Wanted, write: Write) -> None:
@@ -270,6 +288,8 @@ class Audit:
             return
         if _is_placeholder(new) and old is not None and not _is_placeholder(old):
             self.breach(f"{write.path} gets a placeholder in the place of a certificate")
+        if _is_placeholder(new) and old is not None and old.not_valid_after_utc > self.world.runtime.now() + OLD:
+            self.breach(f"{write.path} gets another placeholder, and the one before was young")
         self._served.add(_spki(new))
         if wanted.names()[0] not in _names(new):
             self.breach(f"{write.path} holds a certificate for {_names(new)}")
@@ -295,6 +315,8 @@ class Audit:
 
     def _on_status(self, wanted: Wanted, body: Json) -> None:
         """Nobody is told that all is well while a pod serves something else."""
+        said = (body.get("status") or {}).get("conditions", ())
+        self.reasons += [(each["type"], each["reason"]) for each in said if each["status"] != "True"]
         ready = condition(body, "Ready")
         now = self.world.runtime.monotonic()
         outlook = [kind for kind in ("Reconciling", "Stalled") if condition(body, kind)]
@@ -340,7 +362,7 @@ def unserved(world: World, wanted: Wanted) -> list[str]:
     return [
         server.name
         for server in world.servers.by_pod.values()
-        if server.namespace == wanted.namespace and server.workload in workloads and server.chain(now) != stored
+        if server.namespace == wanted.namespace and server.workload in workloads and not server.serves(stored, now)
     ]
 
 
@@ -375,6 +397,13 @@ def _faults_of(world: World, wanted: Wanted) -> list[str]:
 def _is_refused(world: World, wanted: Wanted) -> bool:
     leaf = _leaf(world.api.objects.get(wanted.secret_path))
     return leaf is not None and leaf.serial_number in world.ca.refused
+
+
+def is_fit(world: World, wanted: Wanted) -> bool:
+    """Whether what is stored can serve: for all names, for a while, and no client refuses it."""
+    leaf, body = _leaf(world.api.objects.get(wanted.secret_path)), world.api.objects[wanted.path]
+    is_good = leaf is not None and leaf.not_valid_after_utc > world.runtime.now() + URGENT
+    return is_good and set(body["spec"]["dnsNames"]) <= _names(leaf) and not _is_refused(world, wanted)
 
 
 def refused(world: World) -> list[int]:

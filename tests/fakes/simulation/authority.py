@@ -12,7 +12,7 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from fakes.simulation.runtime import Runtime
 
@@ -100,6 +100,15 @@ class Ca:
     def root_pem(self) -> str:
         """What clients trust."""
         return self._root.public_bytes(Encoding.PEM).decode()
+
+    def supply(self, names: tuple[str, ...], *, is_refused: bool) -> tuple[str, str]:
+        """Issue a certificate to somebody else: the chain and its key in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self._sign(names[0], key.public_key(), names, LIFETIME)
+        if is_refused:
+            self.refused.add(leaf.serial_number)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        return self._chain(leaf), pem
 
     def open_orders(self, names: tuple[str, ...] | None = None) -> list[Order]:
         """Return those that can still become a certificate."""
@@ -254,10 +263,13 @@ class Ca:
             self.refused.add(leaf.serial_number)
         self.signs_for_another_root = False
         order.spki = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        order.chain_pem = "".join(each.public_bytes(Encoding.PEM).decode() for each in (leaf, self._root))
+        order.chain_pem = self._chain(leaf)
         order.status = "valid"
         self.issued(order)
         return self._show_order(url, order)
+
+    def _chain(self, leaf: x509.Certificate) -> str:
+        return "".join(each.public_bytes(Encoding.PEM).decode() for each in (leaf, self._root))
 
     def _sign(self, name: str, key: Any, names: tuple[str, ...], lasts: timedelta) -> x509.Certificate:
         self._made += 1

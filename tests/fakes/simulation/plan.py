@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fakes.simulation.world import World
 
 GROUP: Final = "/apis/mailtls.dev/v1alpha1"
+Places = tuple[tuple[str, int], ...]  # container and port of each daemon of a pod
+ALONE: Final[Places] = (("postfix", 465),)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ class Disturbance:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A resource that a user makes, with its workloads."""
+    """A resource that a user makes, with its workloads.
+
+    `daemons` are those of the pods of a workload, where they are several; `is_external`: others write the Secret.
+    """
 
     namespace: str
     name: str
@@ -46,6 +51,9 @@ class Wanted:
     by_dns: bool = False
     email: str = "postmaster@example.test"
     has_placeholder: bool = False
+    daemons: tuple[tuple[str, Places], ...] = ()
+    is_external: bool = False
+    settle_time: str = ""
 
     @property
     def key(self) -> Key:
@@ -67,22 +75,39 @@ class Wanted:
         host = f"{self.name}.{self.namespace}.test"
         return [host, f"{extra}.{host}"] if extra else [host]
 
+    def daemons_of(self, workload: str) -> Places:
+        """Where the servers of each pod of a workload are, in the order in which they are reloaded."""
+        return dict(self.daemons).get(workload, ALONE)
+
     def body(self) -> Json:
         """What the user applies."""
-        port = {"port": 465, "tlsMode": "Implicit"}
-        workloads = [
-            {"kind": "StatefulSet", "name": name, "ports": [port], "updateStrategy": strategy}
-            for name, _, strategy in self.workloads
-        ]
-        solver: Json = {"dns01": {"simulated": {}}} if self.by_dns else {"http01": {}}
-        spec = {
-            "dnsNames": self.names(),
-            "secretName": f"{self.name}-tls",
-            "acme": {"server": DIRECTORY, "email": self.email, "solvers": [solver]},
-            "workloads": workloads,
-            "renewal": {"ari": False},
-        }
+        workloads = [self._workload(name, strategy) for name, _, strategy in self.workloads]
+        spec: Json = {"dnsNames": self.names(), "secretName": f"{self.name}-tls", "workloads": workloads}
+        if self.is_external:
+            spec["external"] = {}
+        else:
+            solver: Json = {"dns01": {"simulated": {}}} if self.by_dns else {"http01": {}}
+            spec["acme"] = {"server": DIRECTORY, "email": self.email, "solvers": [solver]}
+            spec["renewal"] = {"ari": False}
         if self.has_placeholder:
             spec["bootstrap"] = "SelfSigned"
         meta = {"name": self.name, "namespace": self.namespace}
         return {"apiVersion": "mailtls.dev/v1alpha1", "kind": "MailServerTLS", "metadata": meta, "spec": spec}
+
+    def _workload(self, name: str, strategy: str) -> Json:
+        made: Json = {"kind": "StatefulSet", "name": name, "updateStrategy": strategy}
+        if self.settle_time:
+            made["settleTime"] = self.settle_time
+        places = self.daemons_of(name)
+        if places is ALONE:
+            return made | {"ports": [_port(465)]}
+        command = (lambda port: {"command": ["reload", str(port)]}) if strategy == "Reload" else (lambda _port: {})
+        daemons = [
+            {"name": f"{where}-{port}", "container": where, "preset": "generic", "ports": [_port(port)]} | command(port)
+            for where, port in places
+        ]
+        return made | {"daemons": daemons}
+
+
+def _port(number: int) -> Json:
+    return {"port": number, "tlsMode": "Implicit"}

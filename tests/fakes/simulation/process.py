@@ -193,8 +193,10 @@ class Process:
             case "MailServerTLS":
                 intake.resource(news.change, body)
                 self.received[Key(body["metadata"]["namespace"], body["metadata"]["name"])] = body
-            case "Secret" if body.get("type") == "kubernetes.io/tls" and body["metadata"].get("labels"):
-                intake.secret(news.change, body)
+            case "Secret":
+                if body.get("type") == "kubernetes.io/tls" and body["metadata"].get("labels"):
+                    intake.secret(news.change, body)
+                intake.external_secret(body["metadata"]["namespace"], body["metadata"]["name"])
             case "StatefulSet":
                 intake.workload(news.change, WorkloadKind.STATEFUL_SET, body)
 

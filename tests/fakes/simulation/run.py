@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from fakes.simulation.audit import LONGEST_PASS, Audit, condition, refused, unfinished
+from fakes.simulation.audit import LONGEST_PASS, Audit, condition, is_fit, refused, unfinished
 from fakes.simulation.primitives import installed
 from fakes.simulation.world import World
 
@@ -18,7 +18,7 @@ COMES_TO_REST: Final = 300.0
 RESTS: Final = 600.0
 
 
-def run(world: World, patience: float = PATIENCE) -> None:
+def run(world: World, patience: float = PATIENCE) -> Audit:
     """Let everything happen that is planned, then let all faults end and wait until all is well.
 
     Raises AssertionError with the story where a rule was broken, or something is not well after `patience` seconds.
@@ -37,6 +37,7 @@ def run(world: World, patience: float = PATIENCE) -> None:
         _rest(world, audit)
         longest = max(each.longest for each in (*world.retired, world.process) if each is not None)
         assert longest < LONGEST_PASS, _story(world, [f"a reconcile took {longest} s"])
+        return audit
 
 
 @contextmanager
@@ -74,6 +75,14 @@ def _calm(world: World) -> None:
             world.spec(which, suspend=False, rollout={})
         if spec:
             world.resume(which)
+            _put_right(world, which)
+
+
+def _put_right(world: World, which: int) -> None:
+    """Have others write a certificate that can serve, where theirs cannot."""
+    wanted = world.wanted[which]
+    if wanted.is_external and not is_fit(world, wanted):
+        world.supply(which)
 
 
 def _rest(world: World, audit: Audit) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from builders import kube
 from fakes.simulation.api import ApiServer, Write
+from fakes.simulation.plan import Places
 from fakes.simulation.runtime import Runtime
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import annotations_of
@@ -30,20 +31,37 @@ UNTRUSTED: Final = Verification(19, 1, "self-signed certificate in certificate c
 
 
 @dataclass
+class Daemon:
+    """One server in a pod; `loading` is what a reload that goes on brings, and when."""
+
+    container: str
+    port: int
+    served: str = PLACEHOLDER
+    loading: tuple[float, str] | None = None
+    takes: float = 0.0  # seconds until a reload has its effect
+    served_since: float = 0.0
+    reloaded_at: float = float("-inf")
+
+    def chain(self, now: float) -> str:
+        """What it serves."""
+        if self.loading is not None and now >= self.loading[0]:
+            self.served_since = self.loading[0] if self.loading[1] != self.served else self.served_since
+            self.served, self.loading = self.loading[1], None
+        return self.served
+
+
+@dataclass
 class Server:
-    """One pod's server. `files` are what the pod has seen of the Secret since when; `loads_at` is for a slow reload."""
+    """One pod with its servers. `files` are what the pod has seen of the Secret since when."""
 
     namespace: str
     name: str
     workload: str
     secret: str
     address: str
+    daemons: tuple[Daemon, ...]
     files: list[tuple[float, str]] = field(default_factory=list)
-    served: str = PLACEHOLDER
-    loading: tuple[float, str] | None = None
     ready_at: float = 0.0
-    takes: float = 0.0  # seconds until a reload has its effect
-    served_since: float = 0.0
     away_until: float = 0.0  # its node is NotReady until then
     node: int = 0
     template: Json = field(default_factory=dict)  # the annotations that it was made with
@@ -52,12 +70,23 @@ class Server:
         """What the pod sees at the path of the certificate."""
         return next((content for since, content in reversed(self.files) if since <= now), "")
 
-    def chain(self, now: float) -> str:
-        """What it serves."""
-        if self.loading is not None and now >= self.loading[0]:
-            self.served_since = self.loading[0] if self.loading[1] != self.served else self.served_since
-            self.served, self.loading = self.loading[1], None
-        return self.served
+    def chains(self, now: float) -> set[str]:
+        """What its servers serve."""
+        return {each.chain(now) for each in self.daemons}
+
+    def serves(self, chain: str, now: float) -> bool:
+        """Whether all of them serve this."""
+        return self.chains(now) == {chain}
+
+    def has_served(self, chain: str, since: float, now: float) -> bool:
+        """Whether one of them has served this since then."""
+        return any(each.served_since < since and each.chain(now) == chain for each in self.daemons)
+
+    def begin(self, content: str, now: float) -> None:
+        """Have all servers start with what they find."""
+        self.files = [(now, content)]
+        for each in self.daemons:
+            each.served, each.served_since, each.loading = content, now, None
 
 
 class Servers:
@@ -75,11 +104,16 @@ class Servers:
         api.audits.append(self._notice)
         api.run = self.execute
         self.reloads: list[tuple[float, str, str]] = []
-        self.on_reload: Any = lambda _server: None
+        self.on_reload: Any = lambda _server, _daemon: None
+        self._places: dict[tuple[str, str], Places] = {}
 
-    def deploy(self, namespace: str, name: str, secret: str, replicas: int) -> None:
-        """Make a StatefulSet and its pods."""
+    def deploy(self, namespace: str, name: str, secret: str, replicas: int, places: Places | None = None) -> None:
+        """Make a StatefulSet and its pods, with the servers that it had before where none are named."""
+        places = places or self._places[namespace, name]
+        self._places[namespace, name] = places
         spec = kube.pod_spec(volume={"secret": {"secretName": secret}})
+        (container,) = spec["containers"]
+        spec["containers"] = [container | {"name": each} for each in dict.fromkeys(where for where, _ in places)]
         body = kube.workload(spec=spec, template={"labels": {"app": name}}, replicas=replicas)
         body["metadata"] = {"name": name, "namespace": namespace}
         body["spec"]["selector"] = {"matchLabels": {"app": name}}
@@ -93,10 +127,11 @@ class Servers:
         """Start a pod; its server loads what is in the Secret then."""
         self._addresses += 1
         name, now = f"{workload}-{number}", self.runtime.monotonic()
-        server = Server(namespace, name, workload, secret, f"198.51.100.{self._addresses}", ready_at=now + after)
+        daemons = tuple(Daemon(*place) for place in self._places[namespace, workload])
+        address = f"198.51.{100 + self._addresses // 250}.{self._addresses % 250}"
+        server = Server(namespace, name, workload, secret, address, daemons, ready_at=now + after)
         server.node = self._addresses % NODES
-        server.files = [(now, self._content(namespace, secret))]
-        server.served, server.served_since = server.files[0][1], now + after
+        server.begin(self._content(namespace, secret), now)
         self.by_pod[namespace, name] = server
         owner = self.api.objects[_path(namespace, workload)]
         template = copy.deepcopy(owner["spec"]["template"])
@@ -164,15 +199,17 @@ class Servers:
             raise ApiError(500, "InternalError", "error dialing backend: no route to host")
         if server is None or not self.is_ready(server):
             raise ApiError(404, "NotFound", f"pods {pod} not found")
-        assert container == "postfix"
+        assert container in {each.container for each in server.daemons}
         assert timeout > 0
         now = self.runtime.monotonic()
         if command[0] == "cat":
             return Executed(0, server.file(now), "")
-        self.on_reload(server)
+        daemon = next((each for each in server.daemons if command[-1] == str(each.port)), server.daemons[0])
+        assert daemon.container == container
+        self.on_reload(server, daemon)
         self.reloads.append((now, namespace, pod))
-        server.loading = (now + server.takes, server.file(now))
-        server.chain(now)
+        daemon.loading = (now + daemon.takes, server.file(now))
+        daemon.chain(now)
         return Executed(0, "", "")
 
     # the prober
@@ -192,9 +229,9 @@ class Servers:
         server = next((each for each in self.by_pod.values() if each.address == target.address), None)
         if server is None or not self.is_ready(server):
             return Facts(stop=Stop(Phase.CONNECT, Fault.REFUSED))
-        chain = server.chain(self.runtime.monotonic())
+        daemon = next(each for each in server.daemons if each.port == target.port.port)
         try:
-            served = certificates(chain.encode())
+            served = certificates(daemon.chain(self.runtime.monotonic()).encode())
         except ValueError:
             return Facts(stop=Stop(Phase.HANDSHAKE, Fault.CLOSED))  # it has nothing to serve
         ders = tuple(each.public_bytes(Encoding.DER) for each in served)
@@ -326,9 +363,7 @@ class Servers:
             self.runtime.sleep(CRASH_LOOP)
         if self.by_pod.get((server.namespace, server.name)) is not server:
             return
-        now = self.runtime.monotonic()
-        server.files = [(now, self._content(server.namespace, server.secret))]
-        server.served, server.served_since = server.files[0][1], now
+        server.begin(self._content(server.namespace, server.secret), self.runtime.monotonic())
         self._show(server)
 
     def _dress(self, pod: Json, server: Server) -> None:
@@ -339,7 +374,8 @@ class Servers:
         runs = self.runtime.monotonic() >= server.ready_at
         state = {"running": {"startedAt": began}} if runs else {"waiting": {}}
         pod["status"]["containerStatuses"] = [
-            {"name": "postfix", "containerID": f"containerd://{server.address}", "state": state}
+            {"name": name, "containerID": f"containerd://{server.address}/{name}", "state": state}
+            for name in dict.fromkeys(each.container for each in server.daemons)
         ]
 
     def is_ready(self, server: Server) -> bool:

@@ -2,7 +2,7 @@
 
 import contextvars
 import random
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Sequence
 from tempfile import NamedTemporaryFile
@@ -52,6 +52,7 @@ class World:
         self.faults: deque[Fault] = deque()
         self.steps = self._since = 0
         self.log: list[str] = []
+        self.unfit: set[str] = set()  # leaves of certificates for other names, that somebody else has written
         self.disturbed_at = 0.0
         self._processes = 0
         self.process: Process | None = None
@@ -60,9 +61,10 @@ class World:
 
     def begin(self) -> None:
         """Make all that users make, and start the operator."""
-        for each in self.wanted:
+        for which, each in enumerate(self.wanted):
+            self.supply(which)
             for name, replicas, _ in each.workloads:
-                self.servers.deploy(each.namespace, name, f"{each.name}-tls", replicas)
+                self.servers.deploy(each.namespace, name, f"{each.name}-tls", replicas, each.daemons_of(name))
             self.api.put(each.path, each.body())
         self.start_process()
 
@@ -281,15 +283,19 @@ class World:
         """Let a server take so long from its reload to the new certificate."""
         pods = sorted(self.servers.by_pod)
         if pods:
-            self.servers.by_pod[pods[which % len(pods)]].takes = seconds
+            daemons = self.servers.by_pod[pods[which % len(pods)]].daemons
+            daemons[which % len(daemons)].takes = seconds
 
     def scale(self, which: int, by: int) -> None:
         """Add a pod to a workload, or take one away."""
         self.servers.scale(*self._workload(which), by)
 
     def keep_template(self, which: int) -> None:
-        """Have a GitOps tool keep the pod template of a workload as it is."""
-        self.servers.keep(*self._workload(which))
+        """Have a GitOps tool keep the pod templates that are restarted as they are."""
+        wanted = self.wanted[which % len(self.wanted)]
+        for name, _, strategy in wanted.workloads:
+            if strategy == "Restart":
+                self.servers.keep(wanted.namespace, name)
 
     def lose_node(self, which: int, seconds: float) -> None:
         """Let a node be NotReady for so long."""
@@ -325,6 +331,21 @@ class World:
         path = self.wanted[which % len(self.wanted)].secret_path
         if path in self.api.objects:
             self.api.edit(path, lambda body: body["data"].update({"tls.crt": "bm9uc2Vuc2U="}))
+
+    def supply(self, which: int, flaw: str = "") -> None:
+        """Have whoever writes the Secret of a resource, where it is not the operator, write another certificate."""
+        wanted = self.wanted[which % len(self.wanted)]
+        if not wanted.is_external:
+            return
+        names = self.api.objects.get(wanted.path, wanted.body())["spec"]["dnsNames"]
+        chain, key = self.ca.supply(("other.test",) if flaw == "names" else tuple(names), is_refused=flaw == "root")
+        if flaw == "names":
+            self.unfit.add(str(leaf_sha256(chain)))
+        data = {name: b64encode(pem.encode()).decode() for name, pem in (("tls.crt", chain), ("tls.key", key))}
+        if wanted.secret_path in self.api.objects:
+            self.api.edit(wanted.secret_path, lambda body: body.update(data=data))
+        else:
+            self.api.put(wanted.secret_path, {"type": "kubernetes.io/tls", "metadata": {}, "data": data})
 
     def delete_secret(self, which: int) -> None:
         """Let somebody delete a serving Secret."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.simulation.accidents import ACTS, LATE, LISTS, MX, OTHER, act, after, renewals
+from fakes.simulation.accidents import ACTS, BOUGHT, LATE, LISTS, MX, OTHER, act, after, renewals
 from fakes.simulation.audit import condition
 from fakes.simulation.plan import Disturbance, Fault
 from fakes.simulation.run import alive, run
@@ -27,6 +27,7 @@ from mailtls.context import Context
 from mailtls.controller.election import Leadership
 from mailtls.controller.observe import Observer
 from mailtls.controller.status_writer import Reporter
+from mailtls.external import policy as external_policy
 from mailtls.issuance import bootstrap
 from mailtls.issuance import policy as issuance_policy
 from mailtls.issuance.acme.account import Account
@@ -55,7 +56,7 @@ plans = st.lists(disturbances, max_size=12)
 @given(plans, st.integers(0, 2**16), st.integers(1, 4), st.sampled_from([None, 1, 2]))
 def test_whatever_happens_all_ends_well(plan: list[Disturbance], seed: int, workers: int, rollouts: int | None) -> None:
     """Whatever fails and whoever runs first: no rule is broken on the way, and every resource is ready in the end."""
-    run(World([MX, LISTS, OTHER], plan, workers=workers, rollouts=rollouts, seed=seed))
+    run(World([MX, LISTS, OTHER, BOUGHT], plan, workers=workers, rollouts=rollouts, seed=seed))
 
 
 @settings(max_examples=max(6, RUNS // 2), derandomize=RUNS == FEW)
@@ -70,7 +71,43 @@ def test_whatever_happens_to_renewals_all_ends_well(
     begin: list[Disturbance], plan: list[Disturbance], seed: int, workers: int, rollouts: int | None
 ) -> None:
     """Each had a certificate that all pods serve; what clients refuse, and whatever else comes, is got over."""
-    run(World([MX, LISTS, OTHER], [*begin, *plan], workers=workers, rollouts=rollouts, seed=seed))
+    run(World([MX, LISTS, OTHER, BOUGHT], [*begin, *plan], workers=workers, rollouts=rollouts, seed=seed))
+
+
+AWAY = Fault("ca", "unreachable", "order", lasts=True)
+NEEDY = replace(OTHER, workloads=(("postfix", 2, "Reload"),))
+PATIENT = replace(
+    BOUGHT,
+    workloads=BOUGHT.workloads[:1],
+    settle_time="2m",
+    daemons=(("postfix", (("postfix", 465), ("dovecot", 993))),),
+)
+SLOW = after(LATE, *(act(World.slow_pod, which, 40.0) for which in range(2)))
+ON_THE_WAY = {
+    "a server that takes its time": (PATIENT, [*SLOW, *after(LATE, act(World.supply, 0))]),
+    "a placeholder that is made anew": (
+        NEEDY,
+        [*after(0, act(World.arm, AWAY)), *after(LATE, act(World.sleep_long, 5 * 24 * 3600.0))],
+    ),
+    "the way back": (replace(MX, workloads=MX.workloads[:1]), renewals(1, overdue=False)[:2]),
+    "a certificate of others": (BOUGHT, after(LATE, act(World.supply, 0, "names"), act(World.supply, 0))),
+}
+
+
+@settings(max_examples=6 if RUNS == FEW else RUNS, derandomize=RUNS == FEW)
+@given(st.sampled_from(sorted(ON_THE_WAY)), st.integers(0, 120), st.integers(0, 120))
+def test_operator_killed_at_any_step_of_what_goes_on_ends_what_it_began(what: str, first: int, second: int) -> None:
+    """Right before or right after any of its requests, and once more on the way on: all ends well, and tidily."""
+    wanted, plan = ON_THE_WAY[what]
+    run(World([wanted], [*plan, *after(first, act(World.crash)), *after(second, act(World.crash))]))
+
+
+def test_server_within_its_settle_time_is_on_its_way_and_reloaded_once() -> None:
+    """Two servers in each of two pods, of which one takes most of its time: nothing is called a failure meanwhile."""
+    world = World([PATIENT], ON_THE_WAY["a server that takes its time"][1])
+    audit = run(world)
+    assert {reason for kind, reason in audit.reasons if kind == "Ready"} <= {"Pending", "Probing", "RollingOut"}
+    assert [pod for _, _, pod in world.servers.reloads] == ["postfix-0", "postfix-0", "postfix-1", "postfix-1"]
 
 
 ITS_OWN = [
@@ -143,6 +180,11 @@ def _has_room(view: View, state: WorkloadState, in_flight: int) -> waves.Wave:
     return replace(_WAVE(view, state, in_flight), canary=99, most=99)
 
 
+def _backwards(self: ReloadPod) -> Any:
+    every = zip(self.workload.daemons, self.pod.readers, strict=True)
+    return tuple(each for place, each in enumerate(every) if self.only is None or place in self.only)[::-1]
+
+
 _STAGE, _WRITE, _WAVE = Secrets.stage, Reporter._write, waves.wave
 _UNCAREFUL = tuple(_tells_all if check is waves.reloaded_pod_is_unverified else check for check in policy.CHECKS)
 _MISISSUED = renewals(3, overdue=True)
@@ -198,6 +240,19 @@ DEFECTS = {
             *renewals(0, overdue=False),
         ],
     ),
+    "is reloaded before port": (ReloadPod, "due", property(_backwards), []),
+    "that is for other names": (
+        external_policy,
+        "CHECKS",
+        tuple(check for check in external_policy.CHECKS if check is not external_policy.names_are_missing),
+        after(LATE, act(World.supply, 3, "names")),
+    ),
+    "the one before was young": (
+        bootstrap,
+        "REMADE_BEFORE",
+        bootstrap.LIFETIME * 0.9,
+        [*after(0, act(World.arm, AWAY)), *after(LATE, act(World.sleep_long, 24 * 3600.0))],
+    ),
     "gets a placeholder in the place of a certificate": (bootstrap, "_remade_at", _of_certificates, []),
     "has no turn": (permission, "_queued", lambda _: None, []),
     "roll out at once": (Turns, "request", _grants_all, []),
@@ -205,7 +260,7 @@ DEFECTS = {
         View,
         "was_reverted",
         lambda *_: False,
-        after(LATE, act(World.keep_template, 3), act(World.request, 0, "renew")),
+        after(LATE, act(World.keep_template, 0), act(World.request, 0, "renew")),
     ),
     "is evicted while": (evict, "wave", _has_room, renewals(0, overdue=False)),
     "though nothing happens": (Reporter, "_write", _writes_always, []),
@@ -226,9 +281,9 @@ def test_refused_renewal_is_rolled_back_in_every_resource() -> None:
 def test_simulation_finds_a_defect(rule: str) -> None:
     """A test that cannot fail is a defect itself: for each rule there is a defect here that breaks it."""
     where, name, instead, plan = DEFECTS[rule]
-    other = replace(OTHER, has_placeholder="placeholder" in rule)
+    other = replace(OTHER, has_placeholder="placeholder" in rule or "young" in rule)
     with patch.object(where, name, instead), pytest.raises(AssertionError, match=rule):
-        run(World([MX, LISTS, other], plan, rollouts=1 if rule in ONE_AT_A_TIME else None), patience=600.0)
+        run(World([MX, LISTS, other, BOUGHT], plan, rollouts=1 if rule in ONE_AT_A_TIME else None), patience=600.0)
 
 
 def test_simulation_finds_an_order_that_comes_too_soon_after_a_rollback() -> None:

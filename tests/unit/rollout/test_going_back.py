@@ -22,7 +22,16 @@ from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.kube.snapshot import Refused as RefusedCertificate
 from mailtls.probe.target import Depth, Endpoint
 from mailtls.reasons.reason import Finding, Reason
-from mailtls.rollout.going_back import GoBack, advice, failure_of, go_back, hold_after, is_verified
+from mailtls.rollout.going_back import (
+    GoBack,
+    advice,
+    failure_of,
+    go_back,
+    hold_after,
+    is_verified,
+    pods_know_the_secret,
+    with_proof,
+)
 
 LATER = timedelta(seconds=11)  # longer than a server settles
 TOLD = (pod("p-0", told=NEW), pod("p-1"))
@@ -161,6 +170,21 @@ def test_certificate_is_proven_by_every_pod_and_stays_so() -> None:
     assert not is_verified(rolling(), NOW)
     assert is_verified(rolling(*REFUSED, status=stored(NEW, verified=True)), NOW)
     assert not is_verified(rolling(*REFUSED, status=stored(OLD, verified=True)), NOW)
+
+
+def test_pods_that_proved_one_certificate_of_a_secret_are_known_to_read_it_with_the_next_ones() -> None:
+    """So that none is restarted at a renewal as if it still ran on what was there before the Secret."""
+    first, second, third = (Stored("mx-tls", None, sha256) for sha256 in (OLD, NEW, "ff" * 32))
+    fine = rolling(*all_serve(NEW, "p-0", "p-1"), probed_depth=Depth.FULL)
+    assert not pods_know_the_secret(fine)
+    proven = with_proof(second, fine, NOW)
+    assert proven == replace(second, is_verified=True, any_verified=True)
+    renewing = rolling(status=Status(stored=proven))
+    assert pods_know_the_secret(renewing)
+    assert with_proof(third, renewing, NOW) == replace(third, any_verified=True)
+    assert proven is not None
+    elsewhere = rolling(status=Status(stored=replace(proven, name="other-tls")))
+    assert with_proof(first, elsewhere, NOW) == first
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import pytest
 from builders.contexts import a_context, next_step, wanting
 from builders.kube import basic_auth
 from builders.kube import workload as kube_workload
-from builders.stories import DAY, certificate, desired, schedule, secret
+from builders.stories import DAY, NOW, certificate, desired, schedule, secret
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Probe
+from mailtls.api.status import Status, Stored
 from mailtls.api.status_json import write
 from mailtls.api.workload import Daemon, UpdateStrategy, Workload, WorkloadKind
 from mailtls.context import Context
@@ -75,6 +76,19 @@ def test_restart_that_was_taken_back_is_remembered_by_the_next_attempt() -> None
     assert begun is not None
     assert begun.reverted == {str(POSTFIX)}
     assert again.about_another_certificate().rollout.reverted == frozenset()
+
+
+def test_pods_are_older_than_the_secret_until_all_have_proven_a_certificate_of_it() -> None:
+    """A renewal grants their servers the whole settle time, and restarts none that a reload suffices for."""
+    for stored, made_at in (
+        (None, NOW),
+        (Stored("mx-tls", None, "aa"), NOW),
+        (Stored("mx-tls", None, "aa", any_verified=True), None),
+    ):
+        context = a_context(WANTED, secret=replace(secret(), made_at=NOW), status=Status(stored=stored))
+        begun = rolling(FakeCluster(), WallClock()).read(context, ReadWorkloads()).rollout.progress
+        assert begun is not None
+        assert begun.secret_made_at == made_at
 
 
 def test_secret_that_is_immutable_makes_a_reload_impossible() -> None:
