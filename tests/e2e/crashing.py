@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from mailtls.__main__ import main
 from mailtls.api.resource import ROLLED_BACK
+from mailtls.issuance import bootstrap
 from mailtls.issuance.acme.network import Network, RequestKind
 from mailtls.issuance.solvers.rfc2136 import Rfc2136Records
 from mailtls.kube.client import KubernetesCluster
+from mailtls.kube.pairs import NOBODYS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EFFECT, MOMENT = "CRASH_EFFECT", "CRASH_MOMENT"
+EFFECT, MOMENT, AGES_IN = "CRASH_EFFECT", "CRASH_MOMENT", "CRASH_PLACEHOLDER_AGES_IN"
 BEFORE, AFTER = "before", "after"
 RELOAD = "postfix reload"  # ends the preset's command, which is behind `timeout` and its options
 SECOND_RELOAD = ("doveadm", "reload")
@@ -50,6 +53,10 @@ def _notes(body: Any) -> Any:
     return body["metadata"].get("annotations") or {}
 
 
+def _is_there(body: Any) -> bool:
+    return bool(body["metadata"]["resourceVersion"] != NOBODYS_VERSION)
+
+
 def _any(_args: tuple[Any, ...]) -> bool:
     return True
 
@@ -68,6 +75,7 @@ EFFECTS = {
     "download": _acme(RequestKind.CERTIFICATE),
     "previous": _write("apply", lambda path, _body: path.endswith("-previous")),
     "secret": _write("apply", lambda path, _body: path.endswith("/secrets/mx-tls")),
+    "written-again": _write("apply", lambda path, body: path.endswith("/secrets/mx-tls") and _is_there(body)),
     "go-back": _write("apply", lambda path, body: path.endswith("/secrets/mx-tls") and ROLLED_BACK in _notes(body)),
     "clean-up": Effect(Rfc2136Records, "remove", _any),
     "close": _write("merge", lambda path, body: path.endswith("-next") and "finalizers" in body["metadata"]),
@@ -96,10 +104,17 @@ def doom(effect: Effect, moment: str) -> None:
     setattr(effect.owner, effect.method, doomed)
 
 
+def age_placeholders(seconds: int) -> None:
+    """Have a placeholder be made anew so many seconds after it was made."""
+    bootstrap.REMADE_BEFORE = bootstrap.LIFETIME - timedelta(seconds=seconds)  # type: ignore[misc]
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
+    if AGES_IN in os.environ:
+        age_placeholders(int(os.environ[AGES_IN]))
     doom(EFFECTS[os.environ[EFFECT]], os.environ[MOMENT])
     main()

@@ -27,7 +27,7 @@ IN_PODS = ("wake", "reload")
 
 @pytest.mark.parametrize("moment", [BEFORE, AFTER])
 @pytest.mark.parametrize(
-    "effect", [effect for effect in EFFECTS if effect not in {*IN_PODS, "go-back", "second-reload"}]
+    "effect", [effect for effect in EFFECTS if effect not in {*IN_PODS, "go-back", "second-reload", "written-again"}]
 )
 def test_operator_killed_at_an_effect_of_issuing_goes_on_with_the_same_order(
     installation: Installation, names: NameServer, effect: str, moment: str
