@@ -2,17 +2,14 @@
 
 import json
 import socketserver
-import ssl
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
+from fakes.listening import listening
 from mailservers.certificates import Authority, Wanted
 from mailtls.api.spec import Acme, PrivateKeyPolicy
 from mailtls.issuance.acme.account import Account
@@ -109,17 +106,9 @@ class HostileCa:
 def hostile_ca(given: HostileCa | None = None) -> Iterator[HostileCa]:
     """Serve until the block ends."""
     ca = given or HostileCa()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = Wanted(names=("localhost",), common_name="localhost")
-        (Path(folder) / "server.pem").write_bytes(CA.issue(wanted).pem)
-        context.load_cert_chain(Path(folder) / "server.pem")
+    wanted = Wanted(names=("localhost",), common_name="localhost")
 
     class Handler(socketserver.StreamRequestHandler):
-        def setup(self) -> None:
-            self.request = context.wrap_socket(self.request, server_side=True)
-            super().setup()
-
         def handle(self) -> None:
             with suppress(OSError, ValueError):
                 method, path, _ = self.rfile.readline().decode().split(" ")
@@ -134,15 +123,5 @@ def hostile_ca(given: HostileCa | None = None) -> Iterator[HostileCa]:
                 said = ca.answers.get(path) or ca.fine(path, body)
                 said(self) if callable(said) else self.wfile.write(said)
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-        request_queue_size = 100
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Say nothing of clients that leave in the middle: it is what these tests are about."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        ca.port = int(server.server_address[1])
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with listening(Handler, CA.issue(wanted).pem) as ca.port:
         yield ca
-        server.shutdown()

@@ -6,11 +6,8 @@ A reader's names and what differs from run to run (addresses, moments, serial nu
 from __future__ import annotations
 
 import re
-import subprocess
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,11 +18,12 @@ from builders.authority import DAY, Authority
 from contracts.snippets import screens
 from e2e.elsewhere import trusting
 from e2e.reader import Reader
+from testbed.filters import dropped
 from testbed.mailserver import MailServer, self_signed
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from e2e.installation import Installation
@@ -114,7 +112,8 @@ def test_screens_of_the_common_problems_are_what_a_user_sees(
         if problem.change:
             sandbox.exec(f"{name}-0", "sh", "-ec", f"{problem.change}; postfix reload")
     sandbox.put_secret("probe-user", {"username": b"probe@example.com", "password": b"wrong"}, LOGIN)
-    with dropped(*servers["blocked"].addresses().values()):
+    (blocked,) = servers["blocked"].addresses().values()
+    with dropped("output", f"ip daddr {blocked} tcp dport 587"):
         for name in PROBLEMS:
             sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__probe="now")
         for name, problem in PROBLEMS.items():
@@ -193,19 +192,6 @@ def await_said(installation: Installation, name: str, reason: str) -> None:
         return handled and verified is not None and verified["reason"] == reason
 
     installation.sandbox.wait_for(MAIL_SERVER_TLS, name, said, within=180)
-
-
-@contextmanager
-def dropped(address: str) -> Iterator[None]:
-    """Have the kernel drop what goes to the submission port of a pod, as a NetworkPolicy does."""
-    table = f"test-{uuid.uuid4().hex[:8]}"
-    rule = f"type filter hook output priority 0; ip daddr {address} tcp dport 587 drop;"
-    rules = f"table inet {table} {{ chain out {{ {rule} }}; }}"
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
 
 
 def compare(reader: Reader, command: str, shown: str) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailservers.on_the_way import stripping
+from testbed.filters import dropped
 from testbed.mailserver import PORTS, MailServer, self_signed
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from e2e.installation import Installation
     from testbed.api import Object
     from testbed.zones import NameServer
@@ -44,18 +41,6 @@ def apply(installation: Installation, *ways: str, **public: object) -> None:
 def endpoints(resource: Object, way: str) -> list[Object]:
     """What the status tells of one way."""
     return [each for each in resource["status"]["endpoints"] if each["from"] == way]
-
-
-@contextmanager
-def filtered(port: int) -> Iterator[None]:
-    """Have the kernel drop what comes for a port, as a firewall does."""
-    table = f"test-{uuid.uuid4().hex[:8]}"
-    rules = f"table inet {table} {{ chain in {{ type filter hook input priority 0; tcp dport {port} drop; }}; }}"
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
 
 
 def test_service_and_public_name_are_asked_and_told_beside_the_pods(
@@ -145,7 +130,7 @@ def test_filtered_public_address_is_a_warning_and_a_family_that_we_have_not_anot
     names.set_record(installation.zone, postfix.host, "A", LOOPBACK)
     names.set_record(installation.zone, postfix.host, "AAAA", "2001:db8::1")
     with ExitStack() as stack:
-        stack.enter_context(filtered(FILTERED))
+        stack.enter_context(dropped("input", f"tcp dport {FILTERED}"))
         apply(installation, "Public", ports=[{"port": FILTERED, "tlsMode": "StartTLS"}])
         ready = installation.await_ready()
     assert ready["status"]["served"] == "6/8"

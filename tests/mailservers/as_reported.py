@@ -9,16 +9,17 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 from mailservers import stock
 from mailservers.case import Case, Table
-from mailservers.instance import Instance, folder
-from mailservers.on_the_way import Rewrite, middlebox
-from mailservers.postfix import missing, postfix
+from mailservers.instance import Instance
+from mailservers.on_the_way import Rewrite, before_postfix, middlebox, stripped, unchanged
+from mailservers.postfix import missing
 from mailservers.scripted import Act, Script, serving
 from mailtls.probe.target import Depth, Protocol, TlsPolicy
 from mailtls.reasons.reason import Reason
@@ -170,10 +171,6 @@ _SCRIPTS = {
 }
 
 
-def _pass(said: bytes) -> bytes:
-    return said
-
-
 def _two_lines(said: bytes) -> bytes:
     return said.replace(b"220 mx1.example.com ", b"220-mx1.example.com ESMTP, please wait\r\n220 mx1.example.com ")
 
@@ -183,14 +180,14 @@ def _lower_case(said: bytes) -> bytes:
 
 
 def _last(said: bytes) -> bytes:
-    moved = re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
+    moved = stripped(said)
     return (
         said if moved == said else re.sub(rb"^250 (.*)\r\n", rb"250-\1\r\n250 STARTTLS\r\n", moved, flags=re.MULTILINE)
     )
 
 
 def _first(said: bytes) -> bytes:
-    moved = re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
+    moved = stripped(said)
     return said if moved == said else re.sub(rb"\A250-.*\r\n", b"250-STARTTLS\r\n", moved)
 
 
@@ -206,17 +203,13 @@ def _codes_alone(said: bytes) -> bytes:
     return b"220\r\n" if said.startswith(b"220 ") else said
 
 
-def _without(said: bytes) -> bytes:
-    return re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
-
-
 def _busy(said: bytes) -> bytes | None:
     return b"421 4.7.0 mx1.example.com Error: too many connections from you\r\n" if said.startswith(b"220") else None
 
 
 def _every_other_time() -> Callable[[], Rewrite]:
     numbers = count()
-    return lambda: _without if next(numbers) % 2 else _pass
+    return lambda: stripped if next(numbers) % 2 else unchanged
 
 
 def _few_at_once() -> Callable[[], Rewrite]:
@@ -229,38 +222,37 @@ def _few_at_once() -> Callable[[], Rewrite]:
             while recent and recent[0] < time.monotonic() - _WITHIN:
                 recent.popleft()
             recent.append(time.monotonic())
-            return _pass if len(recent) <= _MOST_AT_ONCE else _busy
+            return unchanged if len(recent) <= _MOST_AT_ONCE else _busy
 
     return choose
 
 
-_REWRITES: Mapping[str, Callable[[], Callable[[], Rewrite]]] = {
-    "pass": lambda: lambda: _pass,
-    "two-lines": lambda: lambda: _two_lines,
-    "lower-case": lambda: lambda: _lower_case,
-    "last": lambda: lambda: _last,
-    "first": lambda: lambda: _first,
-    "other-words": lambda: lambda: _other_words,
-    "codes-alone": lambda: lambda: _codes_alone,
-    "two-lines-at-last": lambda: lambda: _two_lines_at_last,
+_REWRITES: Mapping[str, Rewrite] = {
+    "pass": unchanged,
+    "two-lines": _two_lines,
+    "lower-case": _lower_case,
+    "last": _last,
+    "first": _first,
+    "other-words": _other_words,
+    "codes-alone": _codes_alone,
+    "two-lines-at-last": _two_lines_at_last,
+}
+_CHANGING: Mapping[str, Callable[[], Callable[[], Rewrite]]] = {
     "every-other-time": _every_other_time,
     "few-at-once": _few_at_once,
 }
 
 
-@contextmanager
-def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
+def _put_up(case: Case, home: Path, where: Callable[[str], tuple[str, int]]) -> AbstractContextManager[int]:
+    kind, backend = (*case.options, PLAIN)[:2]
+    if kind in _SCRIPTS:
+        return serving(_SCRIPTS[kind], home)
+    return middlebox(where(backend), _CHANGING[kind]() if kind in _CHANGING else lambda: _REWRITES[kind])
+
+
+def serve(cases: Mapping[str, Case]) -> AbstractContextManager[Instance]:
     """Put up all that the cases name, before one Postfix."""
-    with postfix(BACKENDS) as server, folder("as-reported") as home, ExitStack() as stack:
-        for backend in BACKENDS:
-            server.certificate(backend, stock.STORED.pem)
-
-        def put_up(kind: str, backend: str = PLAIN) -> AbstractContextManager[int]:
-            if kind in _SCRIPTS:
-                return serving(_SCRIPTS[kind], home)
-            return middlebox(server.where(backend), _REWRITES[kind]())
-
-        yield Instance(home, {name: stack.enter_context(put_up(*case.options)) for name, case in cases.items()})
+    return before_postfix(cases, BACKENDS, _put_up)
 
 
 AS_REPORTED = Table("as reported to others", CASES, serve, missing)

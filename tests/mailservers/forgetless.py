@@ -2,12 +2,12 @@
 
 import socketserver
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakes.listening import listening
 from mailservers import stock
 from mailservers.case import Case, Table
 from mailservers.certificates import Served
@@ -100,13 +100,8 @@ def serving(served: Served, home: Path, protocol: Protocol = Protocol.SMTP) -> I
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     handler = type("Handler", (_Forgetless,), {"context": context, "tongue": TONGUES[protocol]})
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
+    with listening(handler) as port:
+        yield port
 
 
 CASES = {

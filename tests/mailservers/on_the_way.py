@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from mailservers import forgetless, stock
 from mailservers.case import Case, Table
 from mailservers.instance import LOOPBACK, Instance, folder
 from mailservers.postfix import missing, postfix
-from mailservers.scripted import PATIENCE, Act, Script, serving
+from mailservers.scripted import PATIENCE, Act, Script, accepting, serving
 from mailtls.probe.target import Depth, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Reason
 
@@ -63,8 +64,14 @@ class Slowly(bytes):
     """What the client is to hear an octet a second."""
 
 
-def _strip(said: bytes) -> bytes:
-    return re.sub(rb"250-STARTTLS\r\n", b"", said)
+def unchanged(said: bytes) -> bytes:
+    """Pass on what the server said."""
+    return said
+
+
+def stripped(said: bytes) -> bytes:
+    """Take STARTTLS off the list."""
+    return re.sub(rb"^250-STARTTLS\r\n", b"", said, flags=re.MULTILINE)
 
 
 def _mask(said: bytes) -> bytes:
@@ -107,8 +114,8 @@ def _endless(line: bytes) -> Callable[[socket.socket], None]:
 
 
 _REWRITES: Mapping[str, Rewrite] = {
-    "pass": lambda said: said,
-    "strip": _strip,
+    "pass": unchanged,
+    "strip": stripped,
     "mask": _mask,
     "inject": _inject,
     "refuse-starttls": _refuse,
@@ -133,29 +140,16 @@ def _refusing() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-@contextmanager
-def middlebox(behind: tuple[str, int], rewrites: Callable[[], Rewrite]) -> Iterator[int]:
+def middlebox(behind: tuple[str, int], rewrites: Callable[[], Rewrite]) -> AbstractContextManager[int]:
     """Pass connections on, changing what the server says: for each connection another rewrite is made."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        accepting = threading.Thread(target=_accept, args=(listener, behind, rewrites), daemon=True)
-        accepting.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            accepting.join(PATIENCE)
+    return accepting(lambda client: _pass_on(client, behind, rewrites()))
 
 
-def _accept(listener: socket.socket, behind: tuple[str, int], rewrites: Callable[[], Rewrite]) -> None:
-    while True:
-        try:
-            client, _ = listener.accept()
-            server = socket.create_connection(behind, PATIENCE)
-        except OSError:
-            return
-        client.settimeout(PATIENCE)
-        for source, sink, change in ((client, server, _REWRITES["pass"]), (server, client, rewrites())):
-            threading.Thread(target=_carry, args=(source, sink, change), daemon=True).start()
+def _pass_on(client: socket.socket, behind: tuple[str, int], change: Rewrite) -> None:
+    with suppress(OSError):
+        server = socket.create_connection(behind, PATIENCE)
+        threading.Thread(target=_carry, args=(client, server, unchanged), daemon=True).start()
+        _carry(server, client, change)
 
 
 def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
@@ -172,7 +166,7 @@ def _carry(source: socket.socket, sink: socket.socket, change: Rewrite) -> None:
 
 def stripping(behind: tuple[str, int]) -> AbstractContextManager[int]:
     """Put up a middlebox that takes STARTTLS off the list, for tests that bring the server behind it."""
-    return middlebox(behind, lambda: _strip)
+    return middlebox(behind, lambda: stripped)
 
 
 def _parts(heard: bytes) -> Iterator[bytes]:
@@ -185,21 +179,33 @@ def _parts(heard: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def serve(cases: Mapping[str, Case]) -> Iterator[Instance]:
+def before_postfix(
+    cases: Mapping[str, Case],
+    backends: Mapping[str, tuple[str, ...]],
+    put_up: Callable[[Case, Path, Callable[[str], tuple[str, int]]], AbstractContextManager[int]],
+) -> Iterator[Instance]:
+    """Put up what each case names, by `put_up`: it gets the case, a folder, and where a backend of a Postfix is."""
+    with postfix(backends) as server, folder("on-the-way") as home, ExitStack() as stack:
+        for backend in backends:
+            server.certificate(backend, stock.STORED.pem)
+        ports = {name: stack.enter_context(put_up(case, home, server.where)) for name, case in cases.items()}
+        yield Instance(home, ports)
+
+
+def _put_up(case: Case, home: Path, where: Callable[[str], tuple[str, int]]) -> AbstractContextManager[int]:
+    (kind,) = case.options
+    if kind in _SCRIPTS:
+        return serving(_SCRIPTS[kind], home)
+    if kind in _REWRITES:
+        return middlebox(where("behind"), lambda: _REWRITES[kind])
+    if kind == "forgetless":
+        return forgetless.serving(stock.STORED, home)
+    return _refusing()
+
+
+def serve(cases: Mapping[str, Case]) -> AbstractContextManager[Instance]:
     """Put up all that the cases name, before one Postfix."""
-    with postfix({"behind": ()}) as server, folder("on-the-way") as home, ExitStack() as stack:
-        server.certificate("behind", stock.STORED.pem)
-
-        def put_up(kind: str) -> AbstractContextManager[int]:
-            if kind in _SCRIPTS:
-                return serving(_SCRIPTS[kind], home)
-            if kind in _REWRITES:
-                return middlebox(server.where("behind"), lambda: _REWRITES[kind])
-            if kind == "forgetless":
-                return forgetless.serving(stock.STORED, home)
-            return _refusing()
-
-        yield Instance(home, {name: stack.enter_context(put_up(case.options[0])) for name, case in cases.items()})
+    return before_postfix(cases, {"behind": ()}, _put_up)
 
 
 ON_THE_WAY = Table("on the way", CASES, serve, missing)

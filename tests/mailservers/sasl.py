@@ -2,9 +2,9 @@
 
 import base64
 import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+
+from fakes.listening import listening
 
 USER, PASSWORD = "probe@example.com", "not a secret"
 # https://doc.dovecot.org/developer_manual/design/auth_protocol/ (version 1.1)
@@ -29,13 +29,6 @@ def _answer(words: list[str]) -> str:
     return f"OK\t{words[0]}\tuser={USER}\n" if given == right else f"FAIL\t{words[0]}\tuser={USER}\n"
 
 
-@contextmanager
-def serving() -> Iterator[int]:
+def serving() -> AbstractContextManager[int]:
     """Answer on a port of loopback."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Asked) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
+    return listening(_Asked)

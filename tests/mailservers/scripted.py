@@ -57,24 +57,31 @@ class _Over(Exception):
 def serving(script: Script, directory: Path) -> Iterator[int]:
     """Run a scripted server; yields its port."""
     context = _context(script, directory)
+    with accepting(lambda connection: _serve(connection, script, context)) as port:
+        yield port
+
+
+@contextmanager
+def accepting(take: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Accept connections on a port of loopback until the block ends, each with a thread of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        accepting = threading.Thread(target=_accept, args=(listener, script, context), daemon=True)
-        accepting.start()
+        thread = threading.Thread(target=_accept, args=(listener, take), daemon=True)
+        thread.start()
         try:
             yield listener.getsockname()[1]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            accepting.join(PATIENCE)
+            thread.join(PATIENCE)
 
 
-def _accept(listener: socket.socket, script: Script, context: ssl.SSLContext | None) -> None:
+def _accept(listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
     while True:
         try:
             connection, _ = listener.accept()
         except OSError:
             return
         connection.settimeout(PATIENCE)
-        threading.Thread(target=_serve, args=(connection, script, context), daemon=True).start()
+        threading.Thread(target=take, args=(connection,), daemon=True).start()
 
 
 def _serve(connection: socket.socket, script: Script, context: ssl.SSLContext | None) -> None:

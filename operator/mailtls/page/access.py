@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import GROUP, PLURAL
 from mailtls.net.effects import within
+from mailtls.net.shared_work import Expiring
 from mailtls.page.site import Address
 
 REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -20,7 +21,6 @@ MOST_KEPT: Final = 4096
 REVIEW_SECONDS: Final = 5.0
 BURST: Final = 20  # reviews for tokens that nobody knows, at once
 RATE: Final = 5.0  # and a second: who sends rubbish must not use up what the API server grants the operator
-_V = TypeVar("_V")
 
 
 class Reviews(Protocol):
@@ -58,32 +58,13 @@ class Question:
         return cls("list", wanted.namespace or "")
 
 
-class _Kept(Generic[_V]):
-    """Values for a few seconds, and so many at most; safe for threads."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic, self._lock = monotonic, Lock()
-        self._values: OrderedDict[object, tuple[float, _V]] = OrderedDict()
-
-    def get(self, key: object) -> _V | None:
-        with self._lock:
-            until, value = self._values.get(key, (0.0, None))
-            return value if self._monotonic() < until else None
-
-    def put(self, key: object, value: _V) -> None:
-        with self._lock:
-            self._values.pop(key, None)
-            self._values[key] = (self._monotonic() + KEPT, value)
-            while len(self._values) > MOST_KEPT:
-                self._values.popitem(last=False)
-
-
 class Access:
     """Asks the API server; both methods raise what the `Cluster` raises, and keep no token, only its hash."""
 
     def __init__(self, cluster: Reviews, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cluster, self._monotonic, self._lock = cluster, monotonic, Lock()
-        self._users, self._answers = _Kept[tuple[User | None]](monotonic), _Kept[bool](monotonic)
+        self._users = Expiring[bytes, tuple[User | None]](KEPT, MOST_KEPT, monotonic)
+        self._answers = Expiring[tuple[str, Question], bool](KEPT, MOST_KEPT, monotonic)
         self._proven: OrderedDict[bytes, None] = OrderedDict()
         self._budget, self._filled_at = float(BURST), monotonic()
 
@@ -114,9 +95,7 @@ class Access:
         attributes |= {"namespace": question.namespace, "name": question.name}
         spec = {**user.spec, "resourceAttributes": attributes}
         answer = self._ask(ACCESS_REVIEWS, "authorization.k8s.io/v1", "SubjectAccessReview", spec)
-        allowed = answer.get("allowed") is True
-        self._answers.put(key, allowed)
-        return allowed
+        return self._answers.put(key, answer.get("allowed") is True)
 
     def _review(self, token: str) -> User | None:
         status = self._ask(REVIEWS, "authentication.k8s.io/v1", "TokenReview", {"token": token})

@@ -81,8 +81,8 @@ def test_flood_of_unknown_tokens_is_refused_and_known_readers_are_not(seconds: S
     assert not access.is_proven("rubbish-0")
     assert "root-token" not in repr(vars(access._users))
     for number in range(2 * MOST_KEPT):
-        access._users.put(number, (None,))
-    assert len(access._users._values) == MOST_KEPT
+        access._users.put(number.to_bytes(4), (None,))
+    assert len(access._users._entries) == MOST_KEPT
 
 
 def test_address_takes_the_right_that_kubectl_would() -> None:
