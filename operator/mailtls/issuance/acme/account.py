@@ -228,12 +228,6 @@ class Account:
         """
         return acme_orders.renewal_window(self._session, certificates(certificate_pem.encode())[0])
 
-    def revoke(self, certificate_pem: str, reason: int = 0) -> None:
-        """Revoke a certificate of this account (RFC 8555 section 7.6); `reason` as in RFC 5280 section 5.3.1."""
-        leaf = certificates(certificate_pem.encode())[0]
-        message = messages.Revocation(certificate=leaf, reason=reason)
-        self._session.post(RequestKind.REVOKE, self._session.directory()["revokeCert"], message)
-
     def _post_new_order(self, names: Sequence[str], profile: str | None, replaces: str | None) -> requests.Response:
         url = self._session.directory()["newOrder"]
         try:

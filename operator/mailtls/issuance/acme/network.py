@@ -94,7 +94,6 @@ class RequestKind(StrEnum):
     ORDER = "order"
     CERTIFICATE = "certificate"
     RENEWAL_INFO = "renewal-info"
-    REVOKE = "revoke"
 
 
 class Network:
