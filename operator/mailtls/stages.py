@@ -65,7 +65,7 @@ STAGES: Final[tuple[AnyStage, ...]] = (
         verification.probe_due_at,
         verification.probe_retry_at,
     ),
-    Stage(RequestTurn, request_turn, Coordinating, Coordinating.ask),
+    Stage(RequestTurn, request_turn, Coordinating, Coordinating.request),
     Stage(Roll, roll, Rolling, Rolling.roll, roll_due_at, roll_retry_at),
     Stage(EndTurn, end_turn, Coordinating, Coordinating.end),
     Stage(verification.FindRoutes, verification.find_routes, RouteFinding, RouteFinding.find_all),

@@ -90,7 +90,7 @@ class Bulkheads:
             self._wake_all(others)
 
     def seconds_since(self, permit: Permit) -> float:
-        """Return how long an permit has taken so far."""
+        """Return how long a permit has been held so far."""
         return self._monotonic() - permit.begun
 
     def _wake_all(self, keys: list[Key]) -> None:

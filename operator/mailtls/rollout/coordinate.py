@@ -1,4 +1,4 @@
-"""Asks for a turn before a rollout begins, and gives it back when it has ended or failed."""
+"""Requests a turn before a rollout begins, and gives it back when it has ended or failed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from mailtls.verification.evidence import PASSING, UNREACHABLE, evidence, serves
 
 @dataclass(frozen=True, slots=True)
 class RequestTurn(Step):
-    """Ask whether the rollout may begin, or go on, beside those of other resources."""
+    """Request that the rollout may begin, or go on, beside those of other resources."""
 
     need: Need
 
@@ -69,7 +69,7 @@ def need_of(context: Context) -> Need:
 
 @dataclass(frozen=True, slots=True)
 class Coordinating(Executor):
-    """Asks the coordinator of the installation."""
+    """Requests turns of the coordinator of the installation."""
 
     coordinator: Coordinator
 
@@ -78,7 +78,7 @@ class Coordinating(Executor):
         """Make one."""
         return cls(adapters.coordinator)
 
-    def ask(self, context: Context, step: RequestTurn) -> Context:
+    def request(self, context: Context, step: RequestTurn) -> Context:
         """Know whether it is the resource's turn."""
         return context.with_rollout(turn=self.coordinator.request(context.desired.key, step.need))
 

@@ -231,7 +231,7 @@ def _was_held(context: Context) -> bool:
 
 
 def _with_workloads(context: Context, states: tuple[WorkloadState, ...]) -> Context:
-    """Keep what is known of pods that live and ways that are asked, that on unready pods aside; the rest is gone."""
+    """Keep what is known of pods that live and of routes that are probed, that of unready pods aside; drop the rest."""
     verification = context.verification
     ready, unready = (set(each(states, context.desired.server_name)) for each in (targets, resting))
     routes = context.desired.probe.routes - {Route.PODS}

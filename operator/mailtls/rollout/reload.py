@@ -67,8 +67,8 @@ def reload_pod(
 
     `timeout`, in seconds, bounds the wait for the file; `is_woken` where the pod's kubelet was woken for it before.
     Raises `Interrupted` soon after `stopping` is set, and `Unreachable` where the API server is away; both leave a
-    state from which the same step can be taken again. So does `ExecUnavailable`: the API server answers, and this pod's
-    exec channel fails.
+    state from which the same step can be taken again. So does the finding `ExecUnavailable`: the API server
+    answers, and no command can be run in this pod.
     """
     visit = _Visit(cluster, namespace, step, wanted_sha256, secret_name, stopping)
     try:

@@ -1,6 +1,6 @@
 """Turns: which resources may roll out now, where an installation limits how many do so at once.
 
-A resource asks in each reconcile in which it wants to act, keeps its turn while it does, and gives it back when its
+A resource requests one in each reconcile in which it wants to act, keeps it while it does, and gives it back when its
 rollout has ended or failed, or when a reconcile wants none: it was suspended, changed or deleted. Nobody polls: who
 waits is woken when it is its turn.
 
