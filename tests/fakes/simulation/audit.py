@@ -402,8 +402,9 @@ def _is_refused(world: World, wanted: Wanted) -> bool:
 def is_fit(world: World, wanted: Wanted) -> bool:
     """Whether what is stored can serve: for all names, for a while, and no client refuses it."""
     leaf, body = _leaf(world.api.objects.get(wanted.secret_path)), world.api.objects[wanted.path]
-    is_good = leaf is not None and leaf.not_valid_after_utc > world.runtime.now() + URGENT
-    return is_good and set(body["spec"]["dnsNames"]) <= _names(leaf) and not _is_refused(world, wanted)
+    if leaf is None or _is_refused(world, wanted):
+        return False
+    return leaf.not_valid_after_utc > world.runtime.now() + URGENT and set(body["spec"]["dnsNames"]) <= _names(leaf)
 
 
 def refused(world: World) -> list[int]:

@@ -101,12 +101,12 @@ class Wanted:
         places = self.daemons_of(name)
         if places is ALONE:
             return made | {"ports": [_port(465)]}
-        command = (lambda port: {"command": ["reload", str(port)]}) if strategy == "Reload" else (lambda _port: {})
-        daemons = [
-            {"name": f"{where}-{port}", "container": where, "preset": "generic", "ports": [_port(port)]} | command(port)
-            for where, port in places
-        ]
-        return made | {"daemons": daemons}
+        return made | {"daemons": [_daemon(*place, strategy) for place in places]}
+
+
+def _daemon(container: str, port: int, strategy: str) -> Json:
+    made = {"name": f"{container}-{port}", "container": container, "preset": "generic", "ports": [_port(port)]}
+    return made | ({"command": ["reload", str(port)]} if strategy == "Reload" else {})
 
 
 def _port(number: int) -> Json:

@@ -27,12 +27,12 @@ class Counted(str):
     __slots__ = ()
     work: ClassVar[int] = 0
 
-    def __getitem__(self, part: object) -> str:  # type: ignore[override]
+    def __getitem__(self, part: object) -> str:
         found = super().__getitem__(part)  # type: ignore[index]
         Counted.work += len(found)
         return found
 
-    def find(self, *given: object) -> int:  # type: ignore[override]
+    def find(self, *given: object) -> int:
         """Search."""
         found = super().find(*given)  # type: ignore[arg-type]
         Counted.work += (found if found >= 0 else len(self)) - int(str(given[1]))
