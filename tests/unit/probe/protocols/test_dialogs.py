@@ -12,7 +12,8 @@ from mailtls.probe.target import Protocol
 
 EVERY = list(Protocol)
 LIKELY = st.sampled_from(
-    [b"220 ", b"250-", b"250 ", b"\r\n", b"\n", b"* ", b"OK ", b"CAPABILITY ", b"a1 ", b"a2 ", b"+OK ", b"-ERR ", b".",
+    [b"220 ", b"220-", b"250-", b"250 ", b"\r\n", b"\n", b"\r", b"AUTH=X",
+     b"* ", b"OK ", b"CAPABILITY ", b"a1 ", b"a2 ", b"+OK ", b"-ERR ", b".",
      b'"SASL" ', b'"', b"{3}\r\n", b"{99999}\r\n", b"NO", b"BYE", b"STARTTLS", b"STLS", b"\x00", b"\xff"]
 )  # fmt: skip
 STREAMS = st.lists(st.one_of(st.binary(max_size=64), LIKELY), max_size=60)

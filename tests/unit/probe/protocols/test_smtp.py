@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtls.probe.facts import Fault, Phase, Reply, Stop
+from mailtls.probe.facts import Fault, Phase
 from mailtls.probe.protocols.dialog import REPLY_LIMIT, Dialog
 from mailtls.probe.protocols.grammars import SmtpGrammar, Stage, dialog_for
 from mailtls.probe.target import Port, TlsMode, TlsPolicy
@@ -42,29 +42,6 @@ def test_random_bytes_end_in_a_named_outcome_or_wait(chunks: list[bytes]) -> Non
         assert good != (dialog.stop is not None)
 
 
-@given(STREAMS)
-def test_sent_commands_are_only_ever_ehlo_and_starttls(chunks: list[bytes]) -> None:
-    """No server can make the client say anything else, in any other order."""
-    said = [words for words in talk(before_tls(), chunks) if words]
-    assert said == [b"EHLO [192.0.2.1]\r\n", b"STARTTLS\r\n"][: len(said)]
-
-
-@given(STREAMS, st.integers(1, 7))
-def test_reply_is_the_same_however_it_is_cut(chunks: list[bytes], size: int) -> None:
-    """TCP may cut a stream anywhere; one reply reads the same in all cuts."""
-
-    def first(pieces: list[bytes]) -> tuple[list[Reply], Stop | None]:
-        dialog = dialog_for(Port(25, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC), Stage.AFTER_STARTTLS, NAME)
-        for piece in pieces:
-            dialog.receive(piece)
-            if dialog.replies:
-                return dialog.replies, None
-        return [], dialog.stop
-
-    stream = b"".join(chunks)
-    assert first([stream]) == first([stream[start : start + size] for start in range(0, len(stream), size)])
-
-
 @given(st.binary(min_size=1, max_size=40), st.integers(1, 16384))
 def test_endless_stream_is_cut_off(pattern: bytes, size: int) -> None:
     """Whatever repeats without end, the dialog stops reading within its caps and keeps no more than them."""
@@ -76,14 +53,6 @@ def test_endless_stream_is_cut_off(pattern: bytes, size: int) -> None:
         fed += size
     assert dialog.finished
     assert sum(len(line) for reply in dialog.replies for line in reply.lines) <= 3 * REPLY_LIMIT
-
-
-def test_good_server_is_led_to_starttls() -> None:
-    """The commands come one at a time, each after its reply, and the dialog ends without a stop."""
-    dialog = before_tls()
-    said = talk(dialog, [GREETING, EHLO, b"220 go\r\n"])
-    assert said == [b"", b"EHLO [192.0.2.1]\r\n", b"STARTTLS\r\n", b""]
-    assert (dialog.finished, dialog.stop, dialog.surplus) == (True, None, b"")
 
 
 def test_bytes_behind_the_last_reply_are_kept() -> None:
