@@ -109,7 +109,7 @@ PRODUCTS = (
         "BIND",
         How.RUN,
         "DNS-01, and DNS of mail domains",
-        (_NAME_SERVERS, "tests/functional/test_dns_update.py"),
+        (_NAME_SERVERS, "tests/functional/test_dns_update.py", "tests/functional/test_domain_reading.py"),
         _MACHINE,
     ),
     Product("Knot DNS", How.RUN, "DNS-01", (_NAME_SERVERS,), packaged("knot"), (r"Knot( DNS)?",)),
@@ -243,6 +243,8 @@ PRODUCTS = (
     ),
     Product("oauth2-proxy", How.NOT, "the tests send the header that a proxy before the status page passes on"),
     Product("Exchange", How.NOT, "named where its users see something"),
+    Product("Outlook, Gmail", How.NOT, "named where their users see something", words=("Outlook", "Gmail")),
+    Product("Apple's devices", How.NOT, "what they refuse is read in Apple's documentation", words=("Apple",)),
     Product("unbound", How.NOT, "a validating BIND stands for it"),
 )
 WATCHED = (
