@@ -57,6 +57,8 @@ def test_every_reason_and_every_alert_has_its_address(site: Path) -> None:
     assert [each for each in Reason if not (site / f"0.2/reference/reasons/{each}/index.html").exists()] == []
     page = (site / "0.2/reference/reasons/index.html").read_text("utf-8")
     assert {str(reason).lower() for reason in Reason} <= set(re.findall(r'<a id="?([a-z0-9-]+)', page))
+    index = json.loads((site / "0.2/search.json").read_text("utf-8"))["items"]
+    assert {str(reason) for reason in Reason} <= {each["title"] for each in index}, "search does not find them by name"
     rules = yaml.safe_load((ROOT / "deploy/alerts.yaml").read_text("utf-8"))
     alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
     assert [each for each in alerts if not (site / f"0.2/reference/alerts/{each}/index.html").exists()] == []
