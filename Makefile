@@ -111,7 +111,8 @@ e2e: $(READY) ## Tests on the real cluster; it stays up for the next run (KUBERN
 FROM ?=
 
 .PHONY: upgrade
-upgrade: export MAILTLS_TESTBED := upgrade
+# A name that no other run has: each takes down what it has brought up.
+upgrade: export MAILTLS_TESTBED := up$(shell echo $$PPID)
 upgrade: export MAILTLS_UPGRADE_FROM := $(FROM)
 upgrade: $(READY) ## Upgrade a cluster of its own from an earlier version, with resources at work (FROM=v0.1.0)
 	@trap '$(TESTBED) down' EXIT; $(BIN)/python -m pytest -q -n0 -m upgrade tests/e2e

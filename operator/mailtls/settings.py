@@ -1,6 +1,7 @@
 """What the installation decides, from environment variables; nothing else in the package reads the environment."""
 
 import json
+import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from mailtls.times import parse_duration
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 HIGHEST_PORT: Final = 65535
+# What a message may end with: nothing that a terminal or a page shows as something else, and a host that stands there.
+_DOCS_URL: Final = re.compile(r"https?://[-A-Za-z0-9._:\[\]]+/[!-~]+")
 
 
 class InvalidSettings(Exception):
@@ -284,7 +287,7 @@ def _is_rule(rule: object) -> bool:
 
 
 def _docs_url(text: str) -> str:
-    if not text.startswith(("https://", "http://")) or text.count("{page}") != 1 or len(text.split()) != 1:
+    if not _DOCS_URL.fullmatch(text) or text.count("{page}") != 1:
         raise ValueError("write an address with {page} in it, such as https://docs.example.com/mailtls/0.1/{page}/")
     return text
 

@@ -6,14 +6,13 @@ import io
 import os
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 from testbed import operator_image
 from testbed.console import Trouble
 from testbed.layout import cache_folder, project_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VARIABLE = "MAILTLS_UPGRADE_FROM"
 NONE = (
@@ -24,15 +23,20 @@ IMAGE = "localhost/mailtls:before"
 
 
 def chosen(project: Path | None = None) -> str | None:
-    """What is upgraded from: the commit that MAILTLS_UPGRADE_FROM names, else the newest release behind this commit."""
+    """What is upgraded from: the commit that MAILTLS_UPGRADE_FROM names, else the newest release behind this commit.
+
+    None where nothing was released. Raises `Trouble` where Git cannot say so, as in a clone without its history.
+    """
     named = os.environ.get(VARIABLE)
     if named:
         return named
-    try:
-        found = _git(project or project_folder(), "describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
-    except (FileNotFoundError, Trouble):
-        return None
-    return found.decode().strip()
+    project = project or project_folder()
+    if _git(project, "rev-parse", "--is-shallow-repository").strip() == b"true":
+        message = "this clone has no history, so that nobody knows what was released: git fetch --unshallow --tags"
+        raise Trouble(message)
+    tags = ("tag", "--merged=HEAD", "--no-contains=HEAD", "--list", "v*", "--sort=-version:refname")
+    found = _git(project, "-c", "versionsort.suffix=-", *tags).decode().split()
+    return found[0] if found else None
 
 
 def ensure_checkout(ref: str) -> Path:
@@ -44,10 +48,12 @@ def ensure_checkout(ref: str) -> Path:
         raise Trouble(message) from trouble
     folder = cache_folder() / "earlier" / commit
     if not folder.exists():
-        partial = folder.with_name(f".{commit}-{os.getpid()}")
-        with tarfile.open(fileobj=io.BytesIO(_git(project_folder(), "archive", "--format=tar", commit))) as files:
-            files.extractall(partial, filter="tar")
-        partial.rename(folder)
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as made:
+            with tarfile.open(fileobj=io.BytesIO(_git(project_folder(), "archive", "--format=tar", commit))) as files:
+                files.extractall(Path(made) / "files", filter="tar")
+            with suppress(OSError):  # another run was faster
+                (Path(made) / "files").rename(folder)
     return folder
 
 

@@ -27,8 +27,9 @@ def commits(folder: Path, *tags: str) -> Path:
         (("v0.1.0", "v0.2.0", ""), "v0.2.0"),
         (("v0.1.0", "pages", ""), "v0.1.0"),
         (("v0.1.0",), None),  # the first release
+        (("v0.2.0-rc.1", "v0.2.0", "v0.10.0", ""), "v0.10.0"),
+        (("v0.2.0", "v0.2.0-rc.1", ""), "v0.2.0"),
         (("", ""), None),
-        ((), None),
     ],
 )
 def test_release_behind_the_commit_is_upgraded_from(
@@ -37,6 +38,22 @@ def test_release_behind_the_commit_is_upgraded_from(
     """The newest tag v* that is not at the commit itself; none where nothing was released."""
     monkeypatch.delenv(earlier.VARIABLE, raising=False)
     assert earlier.chosen(commits(tmp_path, *tags)) == before
+
+
+def test_git_that_cannot_say_what_was_released_is_no_reason_to_upgrade_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone without history may hide a release, and so may a folder that Git does not read."""
+    monkeypatch.delenv(earlier.VARIABLE, raising=False)
+    whole = commits(tmp_path / "whole", "v0.1.0", "")
+    clone = ["git", "clone", "-q", "--depth=1", f"file://{whole}", str(tmp_path / "shallow")]
+    subprocess.run(clone, check=True)
+    with pytest.raises(Trouble, match="has no history"):
+        earlier.chosen(tmp_path / "shallow")
+    (tmp_path / "none").mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    with pytest.raises(Trouble, match="git rev-parse failed"):
+        earlier.chosen(tmp_path / "none")
 
 
 def test_commit_that_is_named_goes_before_all_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,3 +253,22 @@ def test_collector_that_cannot_be_sent_to_is_refused(given: dict[str, str]) -> N
     """At the start, with the variable's name, and not by spans that nobody ever sees."""
     with pytest.raises(InvalidSettings, match="OTEL_EXPORTER_OTLP"):
         Settings.from_environment({"MAILTLS_NAMESPACE": "mailtls", **given})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://docs.example.com/{page}",
+        "https://docs.example.com/",
+        "https://docs.example.com/{page}/{page}",
+        "https://{page}@evil.example/",
+        "https://docs.example.com@evil.example/{page}",
+        "https://docs.example.com/\u202e{page}",
+        "https://docs.example.com/\x1b[31m{page}",
+        "https://docs.example.com/{page} x",
+    ],
+)
+def test_address_of_the_documentation_is_what_it_looks_like(address: str) -> None:
+    """It is shown to others in messages of conditions."""
+    with pytest.raises(InvalidSettings, match=r"write an address with \{page\} in it"):
+        Settings.from_environment(HERE | {"MAILTLS_DOCS_URL": address})

@@ -95,8 +95,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- $pages := sub (len (splitList "{page}" .Values.docsUrl)) 1 -}}
-{{- $isOther := and (contains "://" .Values.docsUrl) (not (regexMatch "^https?://" .Values.docsUrl)) -}}
-{{- if or (ne (int $pages) 1) $isOther (regexMatch "[\\s\\p{Z}$]" .Values.docsUrl) -}}
+{{- $place := ternary "^https?://[-A-Za-z0-9._:\\[\\]]+/[!-#%-~]+$" "^[!-#%-~]+$" (contains "://" .Values.docsUrl) -}}
+{{- if or (ne (int $pages) 1) (not (regexMatch $place .Values.docsUrl)) -}}
 {{- fail "docsUrl: write an address with {page} in it once, such as https://docs.example.com/mailtls/0.1/{page}/" -}}
 {{- end -}}
 {{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicaCount) 2) -}}
