@@ -8,7 +8,7 @@ from typing import Final
 from mailtls.api.resource import Request
 from mailtls.api.spec import Key
 from mailtls.api.status import OUTLOOK, Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
-from mailtls.reasons.pages import file_of, link_from
+from mailtls.reasons.pages import address, file_of, link_from
 from mailtls.reasons.reason import Reason
 
 
@@ -44,7 +44,10 @@ class CertificateLine:
 
 @dataclass(frozen=True, slots=True)
 class ResourceView:
-    """One resource; `handled` is the last value of each annotation that the operator has handled."""
+    """One resource; `handled` is the last value of each annotation that the operator has handled.
+
+    `docs_url` is where the documentation is served, empty where it is not; None: the status says it.
+    """
 
     key: Key
     names: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class ResourceView:
     secret_name: str = ""
     endpoints: tuple[EndpointLine, ...] = ()
     handled: Mapping[str, str] = field(default_factory=dict)
+    docs_url: str | None = None
 
     @property
     def host(self) -> str:
@@ -80,7 +84,9 @@ class ResourceView:
         return next((each for each in self.status.conditions if each.status is not Truth.TRUE), None)
 
     def page_of(self, reason: Reason) -> str:
-        """Return the address of a reason's page, by the link in Ready's message; without one, its file here."""
+        """Return the address of a reason's page, where it is known or in Ready's message; else its file."""
+        if self.docs_url is not None:
+            return address(reason, self.docs_url) if self.docs_url else file_of(reason)
         ready = self.status.condition(ConditionType.READY)
         plain = next((each for each in self.status.conditions if each.type in OUTLOOK), None)  # the message alone
         if ready is None or plain is None:

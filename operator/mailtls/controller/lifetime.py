@@ -88,7 +88,8 @@ class Operator:
         if settings.status_page_port is None:
             return None
         files, namespaces = settings.status_page_certificate, settings.watch_namespaces
-        return StatusPage(settings.status_page_port, files, load, namespaces, self._ended)
+        port, docs_url = settings.status_page_port, settings.docs_url
+        return StatusPage(port, files, load, namespaces, self._ended, docs_url=docs_url)
 
     def _await_signal(self) -> None:
         signal.sigwait(SIGNALS)

@@ -47,8 +47,16 @@ class Feed:
     """Keeps what is shown of each resource, and no more; safe for threads. One thread for each namespace, or one."""
 
     def __init__(
-        self, cluster: Lists, watch: Changes, namespaces: tuple[str, ...], clock: Clock, stopping: Event
+        self,
+        cluster: Lists,
+        watch: Changes,
+        namespaces: tuple[str, ...],
+        clock: Clock,
+        stopping: Event,
+        *,
+        docs_url: str = "",
     ) -> None:
+        self._docs_url = docs_url
         self._cluster, self._watch, self._clock, self._stopping = cluster, watch, clock, stopping
         self._lock = Lock()
         self._heard: dict[str, datetime | None] = dict.fromkeys(map(resources_path, namespaces or (None,)))
@@ -99,7 +107,7 @@ class Feed:
         return has_begun
 
     def _take_all(self, path: str, resources: Iterable[Json]) -> None:
-        found = {each.key: each for each in filter(None, map(_shown, resources))}
+        found = {each.key: each for each in filter(None, map(self._shown, resources))}
         with self._lock:
             self._known[path], self._heard[path], self._sorted = found, self._clock.now(), None
 
@@ -109,11 +117,16 @@ class Feed:
             if event["type"] == BOOKMARK:
                 return
             self._sorted = None
-            meta, shown = event["object"]["metadata"], _shown(event["object"])
+            meta, shown = event["object"]["metadata"], self._shown(event["object"])
             if event["type"] == "DELETED" or shown is None:
                 self._known[path].pop(Key(meta["namespace"], meta["name"]), None)
             else:
                 self._known[path][shown.key] = shown
+
+    def _shown(self, resource: Json) -> ResourceView | None:
+        """Link to the installation's own documentation, whatever a status says."""
+        shown = _shown(resource)
+        return replace(shown, docs_url=self._docs_url) if shown is not None else None
 
 
 def _shown(resource: Json) -> ResourceView | None:

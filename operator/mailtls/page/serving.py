@@ -38,9 +38,12 @@ class StatusPage:
         load: Callable[[], Any],
         namespaces: tuple[str, ...],
         stopping: Event,
+        *,
+        docs_url: str | None = None,
     ) -> None:
         clock = SystemClock()
-        self._feed = Feed(KubernetesCluster(load), Watch(load, WHOLE), namespaces, clock, stopping)
+        lists, watch = KubernetesCluster(load), Watch(load, WHOLE)
+        self._feed = Feed(lists, watch, namespaces, clock, stopping, docs_url=docs_url or "")
         access = Access(KubernetesCluster(load, patience=_PATIENCE))
         desk = Desk(access, self._feed, clock, is_secure=certificate is not None)
         place = partial(listen, port) if certificate else partial(_listen_here, port)

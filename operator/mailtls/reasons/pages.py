@@ -20,13 +20,20 @@ def file_of(reason: Reason) -> str:
 
 def with_link(message: str, reason: Reason, docs_url: str) -> str:
     """Add to a message where its reason is explained; `docs_url` has `{page}` in it."""
-    return f"{message}{_MORE}{docs_url.replace('{page}', page(reason))}"
+    return f"{message}{_MORE}{address(reason, docs_url)}"
+
+
+def address(reason: Reason, docs_url: str) -> str:
+    """Return where the page is served."""
+    return docs_url.replace("{page}", page(reason))
 
 
 def link_from(message: str, plain: str, reason: Reason, wanted: Reason) -> str | None:
     """Return the address of the page of `wanted`, by the link that `with_link` added to `plain`; None without one.
 
-    What strangers say may look like a link, but it is part of `plain`.
+    What strangers say may look like a link, but it is part of `plain`. An address of another form, such as an earlier
+    version of the operator wrote, is none.
     """
-    address = message.removeprefix(f"{plain}{_MORE}")
-    return None if address == message else address.replace(page(reason), page(wanted))
+    link = message.removeprefix(f"{plain}{_MORE}")
+    is_link = link != message and link.count(page(reason)) == 1
+    return link.replace(page(reason), page(wanted)) if is_link else None

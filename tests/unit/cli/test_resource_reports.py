@@ -74,6 +74,12 @@ def test_link_in_what_a_stranger_says_is_not_taken_for_the_address_of_the_docume
     assert trusted.page_of(Reason.NO_BANNER) == "https://docs.example.com/reference/reasons/NoBanner/"
 
 
+def test_address_of_another_form_is_no_link_to_a_reason() -> None:
+    """All reasons were one page once, and a status that nobody has written since still has that address."""
+    earlier = with_outlook(view(resource("Verified", "ProtocolError")), "https://docs.example.com/#protocolerror")
+    assert earlier.page_of(Reason.NO_BANNER) == "docs/reference/reasons/NoBanner.md"
+
+
 def with_outlook(shown: ResourceView, docs_url: str | None, said: str = "") -> ResourceView:
     """The resource as an operator reports it that serves its documentation there; Ready's message ends in `said`."""
     ready = next(each for each in shown.status.conditions if each.type is ConditionType.READY)

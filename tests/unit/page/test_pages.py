@@ -166,6 +166,21 @@ def test_stage_that_failed_links_to_the_page_of_its_reason_where_the_installatio
     assert links == {f"https://docs.example.com/reference/reasons/{reason}/" for reason in reasons}
 
 
+def test_page_in_the_cluster_links_to_no_address_that_a_status_says() -> None:
+    """The operator knows its own documentation; empty: there is none."""
+    mx1 = troubled()
+    said = linked(mx1.status.conditions, "https://evil.example/{page}/")
+    lying = replace(mx1, status=replace(mx1.status, conditions=said), docs_url="")
+    assert "evil.example/reference" not in "".join(
+        str(given) for _, given in parsed(page("/mail/mx1", views=(lying,)).body).tags
+    )
+    honest = replace(lying, docs_url="https://docs.example.com/{page}/")
+    assert (
+        'href="https://docs.example.com/reference/reasons/ServingOldCertificate/"'
+        in page("/mail/mx1", views=(honest,)).body
+    )
+
+
 def test_grid_says_what_each_port_of_each_pod_serves() -> None:
     """TLS version, how long, and whether it is another certificate than the stored one."""
     html = page("/mail/mx1").body
