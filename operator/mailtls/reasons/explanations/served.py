@@ -132,7 +132,7 @@ SERVED: Mapping[Reason, Explanation] = {
         symptom="Nobody notices, as mail servers do not look at it.",
         mailbox_symptom="Mail on iPhones, iPads and Macs says that it cannot verify the server's identity, while other "
         "mail programs connect.",
-        rfc="RFC 5280 section 4.1.2.5; Baseline Requirements of the CA/Browser Forum, section 6.3.2",
+        rfc="RFC 5280 section 4.1.2.5, Baseline Requirements section 6.3.2",
     ),
     Reason.WEAK_CRYPTO: Explanation(
         "The key, the signature or the negotiated cipher is weaker than is good practice today.",
