@@ -286,6 +286,11 @@ def run_of(uid: str, status: Json) -> str:
     return " ".join((uid, *sorted(each.get("containerID") or "" for each in containers)))
 
 
+def readiness(status: Json) -> Json:
+    """Return a pod's condition Ready, empty where there is none yet."""
+    return next((found for found in children(status, "conditions") if found["type"] == "Ready"), {})
+
+
 def time_of(written: str | None) -> datetime | None:
     """Read a time of the API server."""
     return datetime.fromisoformat(written) if written else None

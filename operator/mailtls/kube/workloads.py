@@ -31,6 +31,7 @@ from mailtls.kube.workload import (
     is_running,
     ordinal_order,
     partition_of,
+    readiness,
     replicas_wanted,
     run_of,
     started_at,
@@ -253,18 +254,18 @@ def _pod(workload: Workload, pod: Json, secret_name: str) -> PodState:
     metadata, status = pod["metadata"], pod.get("status") or {}
     readers = _readers(workload, certificate_mounts(pod["spec"], secret_name))
     containers = tuple(dict.fromkeys(reader.container for reader in readers))
-    readiness = next((found for found in children(status, "conditions") if found["type"] == "Ready"), {})
+    ready = readiness(status)
     return PodState(
         name=metadata["name"],
         uid=metadata["uid"],
         addresses=tuple(address["ip"] for address in children(status, "podIPs")),
-        ready=readiness.get("status") == "True",
+        ready=ready.get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         reloaded_sha256=_noted(pod, certificate_annotation(secret_name)),
         template_sha256=_noted(pod, restart_annotation(secret_name)),
         readers=readers,
         process_scope=_process_scope(pod["spec"]),
-        ready_at=time_of(readiness.get("lastTransitionTime")),
+        ready_at=time_of(ready.get("lastTransitionTime")),
         run=run_of(metadata["uid"], status),
         started_at=_first([started_at(status, container) for container in containers]),
         is_running=all(is_running(status, container) for container in containers),

@@ -7,6 +7,7 @@ from threading import Event
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from mailtls.api.reading.document import Json
 from mailtls.api.resource import certificate_annotation
 from mailtls.api.workload import Daemon
 from mailtls.kube.interface import (
@@ -20,7 +21,7 @@ from mailtls.kube.interface import (
     refused_by_rule,
 )
 from mailtls.kube.mounts import sub_path_mount
-from mailtls.kube.workload import PodState, Reader
+from mailtls.kube.workload import PodState, Reader, readiness, run_of
 from mailtls.net.backoff import FILE
 from mailtls.net.effects import Interrupted
 from mailtls.pki.loading import certificates
@@ -170,11 +171,13 @@ class _Visit:
             )
             if executed.exit_code == 0:
                 return None
-            if self._is_gone():
-                return self._replaced()
+            found = self._found()
         except ApiError as error:
             return self._refused(error, EXEC)
-        return self._reload_failed(daemon, container, executed, is_limited=is_limited)
+        if found is None:
+            return self._replaced()
+        fault = self._reload_failed(daemon, container, executed, is_limited=is_limited)
+        return fault if self._was_up(found) else self._not_up_yet(fault)
 
     def _run_limited(self, command: tuple[str, ...], container: str) -> tuple[Executed, bool]:
         """Run the command so that it is ended in the pod when its time is over, where the image has the means.
@@ -200,16 +203,25 @@ class _Visit:
                 raise _ExecUnavailable(error.message) from error
             raise
         except Unreachable as failure:
-            if self._is_gone():
+            if self._found() is None:
                 raise ApiError(NOT_FOUND, "NotFound", self.pod.name) from failure
             raise _ExecUnavailable(str(failure)) from failure
 
-    def _is_gone(self) -> bool:
-        """Whether the pod is, or is going; raises `Unreachable` where it was the API server that did not answer."""
+    def _found(self) -> Json | None:
+        """Return the pod; None where it is gone or going. `Unreachable` where it was the API server that did not answer."""
         found = self.cluster.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}")
         if found is None or found["metadata"].get("deletionTimestamp"):
-            return True
-        return bool(found["metadata"].get("uid", self.pod.uid) != self.pod.uid)
+            return None
+        return found if found["metadata"].get("uid", self.pod.uid) == self.pod.uid else None
+
+    def _was_up(self, found: Json) -> bool:
+        """Whether the server can be blamed: the pod was ready before the command and after it, and nothing restarted."""
+        status = found.get("status") or {}
+        has_restarted = bool(self.pod.run) and run_of(self.pod.uid, status) != self.pod.run
+        return self.pod.ready and readiness(status).get("status") != "False" and not has_restarted
+
+    def _not_up_yet(self, fault: Finding) -> Finding:
+        return Finding(Reason.POD_NOT_READY, f"Pod {self.pod.name} is not ready: {fault.message}")
 
     def _sleep(self, seconds: float) -> None:
         if self.stopping.wait(max(0.0, seconds)):

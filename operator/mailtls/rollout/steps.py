@@ -13,6 +13,7 @@ from mailtls.reasons.reason import Finding, Reason
 BACKOFFS: Mapping[Reason, Backoff] = {
     Reason.FILE_NOT_UPDATED: LATE_FILE,
     Reason.EXEC_UNAVAILABLE: EXEC,
+    Reason.POD_NOT_READY: EXEC,
     Reason.EVICTION_BLOCKED: EVICTION,
 }
 """Of what others have to end before a step can be taken."""
@@ -118,7 +119,7 @@ RollStep = Action | WaitForPods | Held | RolloutFailed | RolledOut
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """A step that could not be taken yet, as no command can be run in the pod or its file is the old one still.
+    """A step that could not be taken yet: no command can be run in the pod, its server is not up, or its file is old.
 
     `again_at` is its next try.
 

@@ -75,15 +75,15 @@ def spread(pods: Iterable[PodState], in_flight: Iterable[PodState]) -> list[PodS
 
 
 def commands_cannot_run(view: View) -> RollStep | None:
-    """Give up on a pod whose exec channel fails, or whose file is old, when its time is over."""
+    """Give up on a pod whose exec channel fails, whose server does not come up, or whose file is old, in the end."""
     for state in view.states:
         for pod in state.living_pods:
             put_off = view.progress.put_off.get(pod.uid)
             if put_off is None or not (view.pod_flaws(state, pod) or not state.workload.ports):
                 continue
             if view.now >= put_off.since + view.progress.timeout:
-                is_file = put_off.finding.reason is Reason.FILE_NOT_UPDATED
-                return RolloutFailed(put_off.finding if is_file else never_ran(put_off, view.progress.timeout))
+                never_did = put_off.finding.reason is Reason.EXEC_UNAVAILABLE
+                return RolloutFailed(never_ran(put_off, view.progress.timeout) if never_did else put_off.finding)
             if not state.workload.ports and view.now >= put_off.again_at:
                 return view.reload(state, pod)  # its annotation says already that it was reloaded
     return None

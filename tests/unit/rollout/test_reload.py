@@ -267,6 +267,23 @@ def test_failing_command_is_named_with_exit_code_and_output() -> None:
     assert told(tell(cluster), "`postfix reload`", "exit code 1", "is not running", "postfix-0") is Reason.RELOAD_FAILED
 
 
+@pytest.mark.parametrize(
+    ("read", "found"),
+    [
+        (replace(POD, ready=False), {}),
+        (POD, {"conditions": [{"type": "Ready", "status": "False"}]}),
+        (replace(POD, run=f"{POD.uid} containerd://1"), {"containerStatuses": [{"containerID": "containerd://2"}]}),
+    ],
+)
+def test_failing_command_in_a_pod_that_is_starting_is_no_fault_of_its_server(read: PodState, found: Json) -> None:
+    """A container that was restarted answers no command before its server is up: the pod is waited for."""
+    said = Executed(1, "", "postfix/postlog: fatal: the Postfix mail system is not running\n")
+    cluster = FakeCluster(
+        {POD_PATH: {"metadata": {"uid": POD.uid}, "status": found}}, answer=shows(NEW_PEM, command=said)
+    )
+    assert told(tell(cluster, read), "Pod postfix-0 is not ready", "is not running") is Reason.POD_NOT_READY
+
+
 def test_failing_command_that_is_silent_on_stderr_shows_stdout() -> None:
     """Some programs complain on the wrong stream."""
     cluster = FakeCluster(ALIVE, answer=shows(NEW_PEM, command=Executed(2, "usage: reload", "")))

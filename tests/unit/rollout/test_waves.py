@@ -11,7 +11,7 @@ from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll
-from mailtls.rollout.steps import EvictPod, PutOff, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.rollout.steps import EvictPod, PutOff, ReloadPod, RolledOut, RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.rollout.view import View
 from mailtls.rollout.waves import Wave, reloading, wave
 
@@ -100,6 +100,18 @@ def test_pod_whose_file_is_old_leaves_the_wave_to_others() -> None:
     assert reloaded(step(pods, "p0", plan)) == "p2"
     alone = step(pods, "p0", replace(plan, max_unavailable=Amount(1)))
     assert alone == WaitForPods(late.finding, late.again_at)
+
+
+def test_pod_whose_reload_failed_before_it_was_up_is_judged_by_what_it_serves_then() -> None:
+    """It is waited for, to the time-out; once it is ready, its evidence counts, and one reload more is allowed."""
+    early = PutOff(Finding(Reason.POD_NOT_READY, "Pod p0 is not ready: ..."), NOW - 6 * SECOND, 1, NOW - SECOND)
+    plan = replace(planned(), put_off={"uid-of-p0": early}, retry=True)
+    assert step(state(pod("p0", told=NEW)), "p0", plan) == RolledOut()
+    assert reloaded(step(state(pod("p0", told=NEW)), "", plan)) == "p0"
+    waiting = step(state(pod("p0", told=NEW, ready=False)), "", plan)
+    assert isinstance(waiting, WaitForPods)
+    over = replace(plan, put_off={"uid-of-p0": replace(early, since=NOW - plan.timeout)})
+    assert step(state(pod("p0", told=NEW, ready=False)), "", over) == RolloutFailed(early.finding)
 
 
 def test_pod_without_a_port_is_tried_again_though_its_annotation_says_that_it_was_reloaded() -> None:
