@@ -52,7 +52,7 @@ _INSTALL = (
         is_trial=True,
     ),
     Step(
-        "helm install mailtls charts/mailtls -n mailtls --create-namespace -f examples/postfix/values.yaml",
+        "helm install mailtls charts/mailtls -n mailtls -f examples/postfix/values.yaml",
         is_trial=True,
     ),
 )

@@ -215,7 +215,8 @@ def source_of(secret: Json) -> Source:
         found = _external_secret(secret)
         words = f"External Secrets (ExternalSecret {found})" if found else "External Secrets"
         return Source(words, f"See why: kubectl describe externalsecret {found}".rstrip() + ".")
-    ours, who = is_labelled(secret), f"kubectl get secret {name} -o yaml --show-managed-fields"
+    # Not -o yaml: that would print the private key, for people to paste into tickets.
+    ours, who = is_labelled(secret), f"kubectl get secret {name} -o jsonpath='{{.metadata.managedFields[*].manager}}'"
     tool = _tool(secret).removeprefix("is kept by ") or (f"MailServerTLS {_labels(secret)[OWNER]}" if ours else "")
     if tool:
         return Source(_shown(tool), f"Look there, or find out who wrote it last: {who}.")

@@ -40,7 +40,9 @@ class Source:
     """Who wrote a Secret that is not ours, in words that go into a sentence, and where to look when it is at fault."""
 
     words: str = "somebody else"
-    advice: str = "Find out who writes the Secret: kubectl get secret NAME -o yaml --show-managed-fields."
+    advice: str = (
+        "Find out who writes the Secret: kubectl get secret NAME -o jsonpath='{.metadata.managedFields[*].manager}'."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,14 +208,14 @@ class _Visit:
             raise _ExecUnavailable(str(failure)) from failure
 
     def _found(self) -> Json | None:
-        """Return the pod; None where it is gone or going. `Unreachable` where it was the API server that did not answer."""
+        """Return the pod, None where it is gone or going; `Unreachable` where it was the API server that was away."""
         found = self.cluster.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod.name}")
         if found is None or found["metadata"].get("deletionTimestamp"):
             return None
         return found if found["metadata"].get("uid", self.pod.uid) == self.pod.uid else None
 
     def _was_up(self, found: Json) -> bool:
-        """Whether the server can be blamed: the pod was ready before the command and after it, and nothing restarted."""
+        """Whether the pod was ready before the command and after it, and nothing restarted: then its server failed."""
         status = found.get("status") or {}
         has_restarted = bool(self.pod.run) and run_of(self.pod.uid, status) != self.pod.run
         return self.pod.ready and readiness(status).get("status") != "False" and not has_restarted

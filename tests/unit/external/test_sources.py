@@ -17,6 +17,9 @@ def written(manager: str | None = None, **meta: Any) -> Json:
     return {"metadata": {"name": "mx-tls", "namespace": "mail", "managedFields": fields, **meta}}
 
 
+WRITERS = "kubectl get secret mx-tls -o jsonpath='{.metadata.managedFields[*].manager}'"
+
+
 @pytest.mark.parametrize(
     ("secret", "words", "advice"),
     [
@@ -47,12 +50,12 @@ def written(manager: str | None = None, **meta: Any) -> Json:
         (
             written(labels={"app.kubernetes.io/managed-by": "mailtls", "mailtls.dev/owner": "mx-a"}),
             "MailServerTLS mx-a",
-            "Look there, or find out who wrote it last: kubectl get secret mx-tls -o yaml --show-managed-fields.",
+            f"Look there, or find out who wrote it last: {WRITERS}.",
         ),
         (
             written(annotations={"meta.helm.sh/release-name": "mail"}),
             "Helm (release mail)",
-            "Look there, or find out who wrote it last: kubectl get secret mx-tls -o yaml --show-managed-fields.",
+            f"Look there, or find out who wrote it last: {WRITERS}.",
         ),
         (written("kubectl-create"), "a person (with kubectl-create)", "Put the new pair in: kubectl create secret tls"),
         (written("lego"), "field manager lego", "Find out who that is: kubectl get secret mx-tls"),

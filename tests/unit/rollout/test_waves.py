@@ -11,7 +11,16 @@ from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.policy import next_roll
-from mailtls.rollout.steps import EvictPod, PutOff, ReloadPod, RolledOut, RolloutFailed, RollProgress, RollStep, WaitForPods
+from mailtls.rollout.steps import (
+    EvictPod,
+    PutOff,
+    ReloadPod,
+    RolledOut,
+    RolloutFailed,
+    RollProgress,
+    RollStep,
+    WaitForPods,
+)
 from mailtls.rollout.view import View
 from mailtls.rollout.waves import Wave, reloading, wave
 

@@ -20,12 +20,14 @@ DUE: Mapping[Reason, Explanation] = {
     Reason.SECRET_UNREADABLE: Explanation(
         "The Secret holds no certificate or private key that can be read, so a new one is ordered. With spec.external "
         "it is waited for.",
-        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+        "Find out who else writes to this Secret, with "
+        "`kubectl get secret NAME -o jsonpath='{.metadata.managedFields[*].manager}'`.",
     ),
     Reason.KEY_MISMATCH: Explanation(
         "The private key in the Secret is not the certificate's, and no server could start with the two, so a new "
         "certificate is ordered.",
-        "Find out who else writes to this Secret, with `kubectl get secret NAME -o yaml --show-managed-fields`.",
+        "Find out who else writes to this Secret, with "
+        "`kubectl get secret NAME -o jsonpath='{.metadata.managedFields[*].manager}'`.",
     ),
     Reason.KEY_POLICY_CHANGED: Explanation(
         "The stored key is of another algorithm or size than spec.privateKey says, so a new certificate is ordered.",
