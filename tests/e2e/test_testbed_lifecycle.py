@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from testbed import cgroups, processes
 from testbed.api import Api
 from testbed.cluster import Cluster
-from testbed.guard import belonging, start_guard, take_down_orphans
+from testbed.guard import belonging, hold, start_guard, take_down_orphans
 from testbed.layout import Layout, cache_folder
 from testbed.mailserver import MailServer
 from testbed.ready import ensure_up
@@ -24,6 +25,7 @@ from testbed.traces import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("host_network"), pytest.mark.xdist_group("own-cluster")]
 
@@ -31,7 +33,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("host_network"), pyte
 @pytest.fixture
 def own() -> Iterator[Cluster]:
     """Name a cluster that nobody else uses; it is taken down whatever happens."""
-    with belonging(Cluster(Layout.of(f"own{os.getpid() % 100_000}"))) as cluster:
+    with belonging(Cluster(Layout.of(f"own{secrets.token_hex(3)}"))) as cluster:
         yield cluster
 
 
@@ -69,15 +71,23 @@ def test_cluster_comes_again_after_it_was_killed_and_leaves_nothing_behind(own: 
     assert not own.layout.work.exists()
 
 
-def test_what_a_killed_guard_has_left_is_taken_down_by_the_next() -> None:
-    """A machine that ran out of memory may kill the guard too: whoever needs a cluster then cleans up."""
-    lost = Cluster(Layout.of(f"lost{os.getpid() % 100_000}"))
+def test_what_owner_and_guard_left_is_taken_down_and_what_either_holds_is_not(tmp_path: Path) -> None:
+    """A machine that runs out of memory may kill the guard too: whoever needs a cluster then cleans up after both."""
+    lost = Cluster(Layout.of(f"lost{secrets.token_hex(3)}"))
     lost.layout.work.mkdir(parents=True)
-    with start_guard(lost, subprocess.PIPE) as guard:
+    with hold(tmp_path, lost) as held, start_guard(lost, subprocess.PIPE, held.fileno()) as guard:
         guard.kill()
-    assert lost.layout.work.exists()
-    take_down_orphans()
+        guard.wait()
+        take_down_orphans(tmp_path)
+        assert lost.layout.work.exists(), "its owner still lives"
+        second = start_guard(lost, subprocess.PIPE, held.fileno())
+    take_down_orphans(tmp_path)
+    assert lost.layout.work.exists(), "its guard still lives"
+    with second:
+        second.kill()
+    take_down_orphans(tmp_path)
     assert not lost.layout.work.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_process_that_got_a_recycled_id_is_not_ended(own: Cluster) -> None:

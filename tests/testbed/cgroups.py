@@ -87,7 +87,7 @@ def remove(layout: Layout) -> None:
             _remove_group(Path(folder))
 
 
-def _remove_group(group: Path, tries: int = 20) -> None:
+def _remove_group(group: Path, tries: int = 100) -> None:
     for _ in range(tries):
         try:
             group.rmdir()
