@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.xdist_group("demo"),
 ]
 
-WITHIN = 120.0
+WITHIN = 240.0  # of 300 for a test; a quiet machine takes 50
 CONTEXT = "a-users"
 Environment = dict[str, str]
 
