@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from contracts.render import ROOT
+from contracts.snippets import yaml_blocks
 
 RULES = ROOT / "deploy" / "alerts.yaml"
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
@@ -29,6 +30,15 @@ def alert_names(rules: Path = RULES) -> set[str]:
 def test_rules_are_valid_for_prometheus() -> None:
     """Prometheus would load the rules."""
     done = promtool("check", "rules", str(RULES))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_printed_settings_are_valid_for_prometheus(tmp_path: Path) -> None:
+    """The page's scrape configuration, with the rules beside it, would be loaded."""
+    (shown,) = (document for _, document in yaml_blocks() if "scrape_configs" in document)
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(shown))
+    (tmp_path / "alerts.yaml").write_text(RULES.read_text())
+    done = promtool("check", "config", str(tmp_path / "prometheus.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
