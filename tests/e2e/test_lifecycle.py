@@ -14,11 +14,13 @@ from e2e.events import expect_told, told
 from e2e.installation import CONDITIONS, SECRET, STAGED, TSIG, Installation, dns01
 from e2e.laggard import await_challenge_record, challenge_records, orders_held
 from e2e.served import served_fingerprint
+from functional.otlp import collecting, values
 from testbed.layout import NODE_ADDRESS
 from testbed.mailserver import PORTS, MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, condition_of
 
 if TYPE_CHECKING:
+    from functional.otlp import Collector
     from testbed.api import Object
     from testbed.audit import AuditLog
     from testbed.zones import NameServer
@@ -249,13 +251,17 @@ def test_events_tell_of_transitions_only(installation: Installation) -> None:
 
 
 def test_private_keys_are_never_told(installation: Installation) -> None:
-    """No key is in the log of the chattiest level, in an Event, or in a status; nor the DNS key of challenges."""
-    replica = installation.start()
-    installation.apply()
-    installation.await_ready()
-    staged_first = installation.sandbox.secret(STAGED)["tls.key"]
-    installation.renew("now")
-    installation.await_renewed("now")
+    """No key is in the log of the chattiest level, an Event, a status or a trace; nor the DNS key of challenges."""
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1).deploy()
+    with collecting() as collector:
+        installation.more["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{collector.port}"
+        replica = installation.start()
+        installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name}])
+        installation.await_ready()
+        staged_first = installation.sandbox.secret(STAGED)["tls.key"]
+        installation.renew("now")
+        installation.await_renewed("now")
+        replica.stop()
     keys = [staged_first, *(installation.sandbox.secret(name)["tls.key"] for name in (SECRET, STAGED))]
     accounts = [
         secret["metadata"]["name"]
@@ -263,11 +269,13 @@ def test_private_keys_are_never_told(installation: Installation) -> None:
         if secret["metadata"]["name"].startswith("mailtls-account")
     ]
     keys += [installation.sandbox.secret(name)["account.key"] for name in accounts]
-    told_to_all = "".join([replica.text(), str(installation.get()), str(installation.sandbox.events())])
+    traced = collector.everything.decode("latin-1")
+    told_to_all = "".join([replica.text(), str(installation.get()), str(installation.sandbox.events()), traced])
     assert len(accounts) == 1
     for secret in [trace for key in keys for trace in traces(key)] + [installation.zone.key.secret]:
         assert secret not in told_to_all
     assert "PRIVATE KEY" not in told_to_all
+    expect_traced_reload(collector)
 
 
 def test_mount_that_is_missing_is_named(installation: Installation) -> None:
@@ -360,6 +368,17 @@ def expect_probe_to_be_quiet(installation: Installation) -> None:
     )
     assert told(installation) == before
     assert "Warning" not in {kind for kind, _ in before}
+
+
+def expect_traced_reload(collector: Collector) -> None:
+    """A reconcile has reloaded a pod by a command that succeeded, and has probed its ports."""
+    within = collector.within()
+    assert within[""] == {"reconcile"}
+    assert {"observe", "report", "Roll"} <= within["reconcile"]
+    assert {"exec", "probe"} <= within["Roll"]
+    commands, probes = ([values(each) for each in collector.spans if each.name == name] for name in ("exec", "probe"))
+    assert {(each["k8s.pod.name"], each["mailtls.exit_code"]) for each in commands} == {("postfix-0", 0)}
+    assert {each["mailtls.endpoints"] for each in probes} == {len(PORTS)}
 
 
 def conditions(seen: Object) -> dict[str, str]:

@@ -1,100 +1,36 @@
 """Traces of a real issuance, as a collector gets them by OTLP, and what a collector that never answers costs."""
 
-import gzip
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from functional.cli import api_server
+from functional.cli import KUBECONFIG, api_server
 from functional.operator_core import KEY, Core
+from functional.otlp import Collector, collecting, values
 from functional.pebble import running_pebble
-from mailtls.api.reading.document import Json
+from mailservers.certificates import HOST, Authority
+from mailservers.scripted import Script, serving
 from mailtls.controller.traces import Traces, start_traces
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import configure
+from mailtls.kube.execution import PROTOCOL, STATUS, STDOUT
 from mailtls.kube.interface import ApiError
 from mailtls.net import tracing
+from mailtls.probe.prober import Prober
+from mailtls.probe.target import Depth, Port, Target, TlsMode, TlsPolicy
 from mailtls.settings import Settings
 
-TEXT = {"string_value", "int_value", "double_value", "bool_value"}
-
-
-@dataclass
-class Collector:
-    """What was sent to it; while it hangs, no request is answered."""
-
-    port: int = 0
-    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
-    headers: list[str] = field(default_factory=list)
-    asked: threading.Event = field(default_factory=threading.Event)
-    hangs: bool = False
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def spans(self) -> list[Span]:
-        """All of them."""
-        return [
-            each
-            for request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for each in scope.spans
-        ]
-
-    def resource(self) -> Json:
-        """Who sent the first ones."""
-        return values(self.requests[0].resource_spans[0].resource)
-
-
-def values(of: object) -> Json:
-    """The attributes of a span or of a resource."""
-    found = {}
-    for each in of.attributes:  # type: ignore[attr-defined]
-        kind = each.value.WhichOneof("value")
-        found[each.key] = getattr(each.value, kind) if kind in TEXT else str(each.value)
-    return found
-
-
-@contextmanager
-def collecting(*, hangs: bool = False) -> Iterator[Collector]:
-    """Run an OTLP collector."""
-    found = Collector(hangs=hangs)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            found.asked.set()
-            if found.hangs:
-                found.ended.wait(60)
-                return
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-            found.requests.append(ExportTraceServiceRequest.FromString(body))
-            found.headers.append(f"{self.path} {self.headers.get('Content-Type')}")
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        found.port = server.server_port
-        try:
-            yield found
-        finally:
-            found.ended.set()
-            server.shutdown()
+AUTHORITY = Authority()
+FAILED = b'{"status": "Failure", "details": {"causes": [{"reason": "ExitCode", "message": "3"}]}}'
+OF_WEBSOCKETS = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 
 def started(collector: Collector, monkeypatch: pytest.MonkeyPatch, **more: str) -> Traces:
@@ -125,23 +61,19 @@ def test_reconcile_is_a_tree_of_its_stages_and_requests(monkeypatch: pytest.Monk
         "k8s.namespace.name": "system",
         "k8s.pod.name": "mailtls-0",
     }.items() <= collector.resource().items()
-    spans = {each.span_id: each for each in collector.spans}
-    children: dict[str, set[str]] = {}
-    for each in spans.values():
-        parent = spans.get(each.parent_span_id)
-        children.setdefault(parent.name if parent else "", set()).add(each.name)
+    children = collector.within()
     assert children[""] == {"reconcile"}
     assert {"observe", "OpenOrder", "AdvanceOrder", "StoreCertificate", "report"} <= children["reconcile"]
     assert {"acme new-order", "acme new-nonce", "acme directory"} <= children["OpenOrder"]
-    ended = [values(each) for each in spans.values() if each.name == "reconcile"]
+    ended = [values(each) for each in collector.spans if each.name == "reconcile"]
     about = {"k8s.namespace.name": KEY.namespace, "mailtls.resource": KEY.name}
     assert all(about.items() <= each.items() for each in ended)
     assert {"mailtls.ready": "True", "mailtls.reason": "Ready"}.items() <= ended[-1].items()
     assert {each["mailtls.generation"] for each in ended} == {1}
     assert {each["mailtls.trigger"] for each in ended} <= {"Event", "Timer"}
-    orders = [values(each) for each in spans.values() if each.name == "acme new-order"]
+    orders = [values(each) for each in collector.spans if each.name == "acme new-order"]
     assert [each["http.response.status_code"] for each in orders] == [201]
-    everything = b"".join(each.SerializeToString() for each in collector.requests)
+    everything = collector.everything
     hidden = [value for secret in secrets for name, value in secret.items() if name.endswith(".key")]
     assert hidden
     for key in hidden:
@@ -171,9 +103,74 @@ def test_writes_and_failures_are_in_it_and_texts_of_strangers_are_quoted(
     assert len(values(step)["mailtls.who"]) <= tracing.LONGEST
     assert values(step)["mailtls.who"].startswith("\\x1b[31mxxx")
     assert values(leak)["mailtls.text"] == "(withheld)"
-    everything = b"".join(each.SerializeToString() for each in collector.requests)
     for secret in (b"q2Hy1bT7s0dZk3v9QeXr", b64encode(b"very secret"), b"Bearer"):
-        assert secret not in everything
+        assert secret not in collector.everything
+
+
+@contextmanager
+def container(folder: Path, *messages: tuple[int, bytes]) -> Iterator[KubernetesCluster]:
+    """Run an API server that sends these messages of any command, each by its stream, and then its end."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            key = sha1(self.headers["Sec-WebSocket-Key"].encode() + OF_WEBSOCKETS, usedforsecurity=False).digest()
+            self.send_response(101)
+            for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+                self.send_header(name, value)
+            self.send_header("Sec-WebSocket-Accept", b64encode(key).decode())
+            self.send_header("Sec-WebSocket-Protocol", PROTOCOL)
+            self.end_headers()
+            for stream, said in messages:
+                self.wfile.write(bytes((0x82, 1 + len(said), stream)) + said)  # one binary message, section 5.2
+            self.wfile.write(b"\x88\x00")
+            self.close_connection = True
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        file = folder / "kubeconfig"
+        file.write_text(KUBECONFIG.format(port=server.server_port))
+        yield KubernetesCluster(lambda: configure(None, str(file)))
+        server.shutdown()
+
+
+def test_commands_and_probes_are_in_it_and_what_they_said_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A command has its place and exit code; a probe how many ports, how deep, and the reasons that were found."""
+    plain = Script(greeting=b"220 mx1 q2Hy1bT7 ESMTP\r\n", ehlo=b"250-mx1 hello\r\n250 SIZE 1\r\n")
+    said = ((STDOUT, b"password q2Hy1bT7"), (STATUS, FAILED))
+    with collecting() as collector, container(tmp_path, *said) as cluster, serving(plain, tmp_path) as number:
+        traces = started(collector, monkeypatch)
+        port = Port(number, TlsMode.START_TLS, TlsPolicy.OPPORTUNISTIC)
+        with tracing.span("Roll"):
+            ended = cluster.execute("mail", "postfix-0", "postfix", ["reload", "--password=q2Hy1bT7"], 30)
+            target = Target("127.0.0.1", port, HOST, pod="postfix-0")
+            (endpoint,) = Prober().probe([target], AUTHORITY.expects(AUTHORITY.issue()), Depth.QUICK)
+        assert traces.stop(30)
+    assert (ended.exit_code, ended.stdout) == (3, "password q2Hy1bT7")
+    command, probe, step = collector.spans
+    assert [(each.name, each.parent_span_id) for each in (command, probe)] == [
+        ("exec", step.span_id),
+        ("probe", step.span_id),
+    ]
+    assert values(command) == {
+        "k8s.namespace.name": "mail",
+        "k8s.pod.name": "postfix-0",
+        "k8s.container.name": "postfix",
+        "mailtls.exit_code": 3,
+    }
+    assert {name: value for name, value in values(probe).items() if name != "mailtls.reasons"} == {
+        "mailtls.endpoints": 1,
+        "mailtls.depth": "Quick",
+    }
+    assert all(str(each.reason) in values(probe)["mailtls.reasons"] for each in endpoint.findings)
+    assert endpoint.failure is not None
+    assert b"q2Hy1bT7" not in collector.everything
 
 
 def test_collector_that_never_answers_delays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
