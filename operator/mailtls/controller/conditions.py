@@ -12,6 +12,7 @@ from mailtls.reasons.pages import with_link
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.reasons.recovery import Recovery
 from mailtls.rollout.conditions import rolled_out
+from mailtls.rollout.going_back import PROVEN, is_the_servers_fault
 from mailtls.rollout.permission import ON_PURPOSE
 from mailtls.rollout.policy import shared
 from mailtls.verification.conditions import verified
@@ -32,7 +33,8 @@ def conditions(context: Context, now: datetime) -> tuple[Condition, ...]:
         verdicts[ConditionType.DOMAIN_HEALTHY] = healthy
     if desired.suspend:
         verdicts = {kind: _as_it_was(kind, said, context.snapshot.status) for kind, said in verdicts.items()}
-    return _dated(verdicts, context.snapshot.status, desired.generation, now, suspended=desired.suspend)
+    ready = _with_cause(_ready(verdicts, suspended=desired.suspend), verdicts, context)
+    return _dated(verdicts, ready, context.snapshot.status, desired.generation, now)
 
 
 def _beside(warning: Finding | None, said: Verdict) -> Verdict:
@@ -54,7 +56,7 @@ def refusal(finding: Finding, before: Status, generation: int, now: datetime) ->
     """All conditions of a resource whose spec says nothing that could be done."""
     waiting = Verdict.pending("The spec cannot be used yet.")
     verdicts = dict.fromkeys(_kinds(before), waiting) | {ConditionType.ISSUED: Verdict.false(finding)}
-    return _dated(verdicts, before, generation, now)
+    return _dated(verdicts, _ready(verdicts), before, generation, now)
 
 
 def interruption(finding: Finding, before: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
@@ -83,7 +85,7 @@ def _kinds(before: Status) -> list[ConditionType]:
     return [kind for kind in others if kind not in BESIDE or before.condition(kind)]
 
 
-def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool) -> Verdict:
+def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool = False) -> Verdict:
     gating = [said for kind, said in verdicts.items() if kind not in BESIDE and said.status is not Truth.TRUE]
     waiting = next((said for said in gating if said.reason in ON_PURPOSE), None)
     unmet = next((said for said in gating if said is not waiting), None)
@@ -98,6 +100,14 @@ def _ready(verdicts: dict[ConditionType, Verdict], *, suspended: bool) -> Verdic
     return Verdict.true(Reason.READY, "What is served is what should be.")
 
 
+def _with_cause(ready: Verdict, verdicts: dict[ConditionType, Verdict], context: Context) -> Verdict:
+    """Say what is found at a server that was changed after it had served well, and not that a reload did not help."""
+    found = verdicts[ConditionType.VERIFIED]
+    if ready.reason is not Reason.CANARY_FAILED or found.status is not Truth.FALSE or not is_the_servers_fault(context):
+        return ready
+    return replace(ready, reason=found.reason, message=f"{found.message} {PROVEN}")
+
+
 def _with_outlook(ready: Verdict) -> dict[ConditionType, Verdict]:
     """Add to Ready whether time or a person makes it True, in the words of kstatus; nothing while it is."""
     if ready.status is Truth.TRUE:
@@ -107,9 +117,9 @@ def _with_outlook(ready: Verdict) -> dict[ConditionType, Verdict]:
 
 
 def _dated(
-    verdicts: dict[ConditionType, Verdict], before: Status, generation: int, now: datetime, *, suspended: bool = False
+    verdicts: dict[ConditionType, Verdict], ready: Verdict, before: Status, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    every = verdicts | _with_outlook(_ready(verdicts, suspended=suspended))
+    every = verdicts | _with_outlook(ready)
     return _in_order(*(_condition(kind, said, before, generation, now) for kind, said in every.items()))
 
 

@@ -126,6 +126,11 @@ def was_verified(context: Context) -> bool:
     return is_it and stored is not None and stored.is_verified
 
 
+def is_the_servers_fault(context: Context) -> bool:
+    """Whether what fails now cannot be blamed on the certificate, so that somebody has changed the server."""
+    return context.snapshot.secret.hold is None and was_verified(context)
+
+
 def is_verified(context: Context, now: datetime) -> bool:
     """Whether every pod proves it now, as deep as the spec wants it, or did before."""
     if was_verified(context):
@@ -223,7 +228,7 @@ def what_was_rolled_back(context: Context, hold: Hold) -> str:
 def advice(context: Context) -> str:
     """Say what becomes of a certificate that fails in a pod, and is not rolled back by itself or not yet."""
     desired, secret = context.desired, context.snapshot.secret
-    if secret.hold is None and was_verified(context):
+    if is_the_servers_fault(context):
         return PROVEN
     if desired.is_external:
         return (

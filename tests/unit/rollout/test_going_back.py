@@ -18,6 +18,7 @@ from mailtls.api.status import Status, Stored
 from mailtls.api.workload import UpdateStrategy
 from mailtls.context import Context
 from mailtls.issuance.policy import issuance_is_due
+from mailtls.kube.interface import Executed
 from mailtls.kube.snapshot import Hold, ServingSecret
 from mailtls.kube.snapshot import Refused as RefusedCertificate
 from mailtls.probe.target import Depth, Endpoint
@@ -322,6 +323,26 @@ def test_hold_leaves_the_pods_as_they_are_and_says_so() -> None:
     assert said["reason"] == "CanaryFailed"
     assert "spec.rollout.onFailure is Hold" in said["message"]
     assert "kubectl mailtls rollback NAME" in said["message"]
+
+
+def test_server_that_is_changed_after_it_served_well_gives_its_own_reason() -> None:
+    """Its reload has not helped, which RolledOut says; Ready has what is found there, and that a person must act."""
+    mail = Refused(pods=1)
+    mail.cluster.on_reload = lambda _pod: Executed(0, "", "")
+    mail.servers.loaded[PODS[0]] = mail.first.sha256
+    mail.servers.refused[mail.first.sha256] = Reason.STARTTLS_NOT_ADVERTISED
+    mail.servers.blind = frozenset({Reason.STARTTLS_NOT_ADVERTISED})
+    mail.request("probe", "1")
+    mail.run()
+    for _ in range(3):
+        mail.clock.advance(LATER)
+        mail.run()
+    assert mail.serving().sha256 == mail.first.sha256
+    assert mail.condition("RolledOut")["reason"] == "CanaryFailed"
+    ready = mail.condition("Ready")
+    assert (ready["reason"], mail.condition("Stalled")["status"]) == ("StarttlsNotAdvertised", "True")
+    assert ready["message"].startswith(mail.condition("Verified")["message"])
+    assert "undo what was changed in the server" in ready["message"]
 
 
 def _plant(mail: Refused) -> None:
