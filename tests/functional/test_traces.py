@@ -1,5 +1,7 @@
 """Traces of a real issuance, as a collector gets them by OTLP, and what a collector that never answers costs."""
 
+import re
+import signal
 import threading
 import time
 from base64 import b64encode
@@ -171,6 +173,20 @@ def test_commands_and_probes_are_in_it_and_what_they_said_is_not(
     assert all(str(each.reason) in values(probe)["mailtls.reasons"] for each in endpoint.findings)
     assert endpoint.failure is not None
     assert b"q2Hy1bT7" not in collector.everything
+
+
+def test_thread_that_sends_leaves_signals_to_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM that the kernel gave to it would end the process at once, with the lease kept."""
+    tasks = Path("/proc/self/task")
+    before, mine = set(tasks.iterdir()), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with collecting() as collector:
+        others = set(tasks.iterdir()) - before
+        traces = started(collector, monkeypatch)
+        (sending,) = set(tasks.iterdir()) - before - others
+        blocked = int(re.findall(r"^SigBlk:\s+(\w+)", (sending / "status").read_text(), re.MULTILINE)[0], 16)
+        assert traces.stop(30)
+    assert blocked >> (signal.SIGTERM - 1) & 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mine
 
 
 def test_collector_that_never_answers_delays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

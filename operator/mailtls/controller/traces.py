@@ -4,6 +4,7 @@ Its queue is bounded, and a thread of its own sends: a collector that is away, o
 do not fit into the queue, and no reconcile any time. All settings but those here are OpenTelemetry's own variables.
 """
 
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Thread
@@ -99,12 +100,23 @@ def start_traces(settings: Settings) -> Traces | None:
     try:
         limits = SpanLimits(max_span_attributes=SPAN_ATTRIBUTES, max_attribute_length=2 * tracing.LONGEST)
         provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        with _signals_blocked():
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     except ValueError as invalid:
         raise InvalidSettings(f"A variable OTEL_... makes no sense: {invalid}.") from None
     failed = trace.Status(trace.StatusCode.ERROR)
     tracing.collect_by(Exported(provider.get_tracer("mailtls", __version__), trace.get_current_span, failed))
     return Traces(provider)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block them for threads that begin meanwhile: one that had SIGTERM delivered would end the process on the spot."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _about_us(settings: Settings) -> dict[str, str]:
