@@ -95,6 +95,8 @@ def test_writes_and_failures_are_in_it_and_texts_of_strangers_are_quoted(
         body = {"metadata": {"name": "mx-tls"}, "data": {"tls.key": b64encode(b"very secret").decode()}}
         with pytest.raises(ApiError), tracing.span("StoreCertificate", who="\x1b[31m" + "x" * 5000):
             cluster.apply("/api/v1/namespaces/mail/secrets/mx-tls", body)
+        with pytest.raises(ApiError):  # within nothing, as the renewal of the lease is
+            cluster.apply("/apis/coordination.k8s.io/v1/namespaces/mail/leases/mailtls", body)
         with tracing.span("leak", text="-----BEGIN PRIVATE KEY-----"):
             tracing.note(many=["x"] * 1000, nothing=None)
         assert traces.stop(30)

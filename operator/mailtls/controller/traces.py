@@ -51,6 +51,10 @@ class Exported:
         """Add attributes to the current one."""
         self._current().set_attributes(_named(attributes))
 
+    def is_under_way(self) -> bool:
+        """Whether this thread has one, exported or left out by a sampler."""
+        return bool(self._current().get_span_context().is_valid)
+
 
 class _Exported:
     def __init__(self, span: Any) -> None:

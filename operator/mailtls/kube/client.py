@@ -208,7 +208,7 @@ class KubernetesCluster:
             query["continue"] = onward
 
     def _write(self, verb: str, request: Request) -> Json:
-        with tracing.span(f"kubernetes {verb}", path=request.path):
+        with tracing.detail(f"kubernetes {verb}", path=request.path):
             answer = self._send(request)
         self._written(verb, answer)
         return answer

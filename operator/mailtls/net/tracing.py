@@ -34,6 +34,9 @@ class Spans(Protocol):
     def note(self, attributes: dict[str, Value]) -> None:
         """Add attributes to the span of this thread, if any."""
 
+    def is_under_way(self) -> bool:
+        """Whether this thread has a span."""
+
 
 class _Nothing:
     """The span where nobody collects."""
@@ -65,6 +68,11 @@ def collect_by(spans: Spans | None) -> None:
 def span(name: str, **attributes: Value) -> AbstractContextManager[Span]:
     """Begin one within that of this thread, as in `with tracing.span("probe", endpoints=6) as probed:`."""
     return _NOTHING if _collector is None else _collector.span(name, attributes)
+
+
+def detail(name: str, **attributes: Value) -> AbstractContextManager[Span]:
+    """Do the same, but only within another: what no reconcile does, such as the renewal of the lease, has no trace."""
+    return _NOTHING if _collector is None or not _collector.is_under_way() else _collector.span(name, attributes)
 
 
 def note(**attributes: Value) -> None:
