@@ -1,5 +1,6 @@
 """What Flux, kpt and Argo CD make of a resource, by kstatus' own code and in Argo CD's interpreter of Lua."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from builders.outlooks import described
 from contracts.render import ROOT
 from testbed import gohealth
+from testbed.kubernetes import MODULE
 
 EXAMPLE = ROOT / "examples/argo-cd/argocd-cm.yaml"
 KEY = "resource.customizations.health.mailtls.dev_MailServerTLS"
@@ -42,3 +44,17 @@ def test_health_check_that_is_no_lua_is_an_error(tmp_path: Path) -> None:
     script.write_text("return {status = ")
     with pytest.raises(AssertionError, match="health failed"):
         gohealth.argo_cd([each.resource for each in described()], script)
+
+
+@pytest.mark.parametrize("module", gohealth.MODULES, ids=lambda module: module.name)
+def test_libraries_of_kubernetes_are_those_that_are_compiled_anyway(module: Path) -> None:
+    """Another version of one would have most of them compiled a second time, which takes minutes on a cold machine."""
+    theirs, ours = (dict(re.findall(r"^\t(\S+) (v\S+)", text, re.MULTILINE)) for text in texts_of(module))
+    shared = {name for name in theirs.keys() & ours.keys() if "k8s.io/" in name}
+    assert len(shared) >= 5
+    assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
+
+
+def texts_of(module: Path) -> list[str]:
+    """The go.mod of the testbed's Kubernetes, and of the module."""
+    return [(folder / "go.mod").read_text(encoding="utf-8") for folder in (MODULE, module)]

@@ -214,8 +214,9 @@ PRODUCTS = (
     Product(
         "Flux",
         How.RENDERED,
-        "the example's objects, and what kstatus, its library, makes of each state",
-        ("tests/contracts/test_examples.py", "tests/contracts/test_health.py"),
+        "the example's objects, what kstatus makes of each state, and how the library that its kustomize-controller "
+        "waits with ends at Ready and at Stalled; the controllers do not run",
+        ("tests/contracts/test_examples.py", "tests/contracts/test_health.py", "tests/e2e/test_flux.py"),
     ),
     Product(
         "Let's Encrypt",

@@ -1,4 +1,4 @@
-"""What other tools make of a resource, by their own code: kstatus (Flux, kpt), and a health check of Argo CD.
+"""What other tools make of a resource, by their own code: kstatus (Flux, kpt), a health check of Argo CD, Flux's wait.
 
 The versions of Kubernetes' libraries are those of the testbed's Kubernetes, which then are compiled already.
 """
@@ -15,7 +15,8 @@ from testbed.gomail import built
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MODULE = Path(__file__).parent / "gohealth"
+MODULES = tuple(Path(__file__).parent / name for name in ("gohealth", "goflux"))
+_HEALTH, _FLUX = MODULES
 
 
 def kstatus(objects: Iterable[Any]) -> list[dict[str, str]]:
@@ -28,11 +29,23 @@ def argo_cd(objects: Iterable[Any], script: Path) -> list[dict[str, str]]:
     return _run(objects, str(script))
 
 
+def flux(objects: Iterable[Any], kubeconfig: Path, seconds: int) -> list[str]:
+    """Wait for each object of a cluster as Flux does, for so long at most; its error, empty where there is none."""
+    program = built(_FLUX, "Go: building what Flux waits with (once)", "-ldflags=-s -w", ".") / "flux"
+    return [each["failure"] for each in _answers(program, objects, str(kubeconfig), f"{seconds}s", within=seconds + 60)]
+
+
 def _run(objects: Iterable[Any], *arguments: str) -> list[dict[str, str]]:
-    program = built(_MODULE, "Go: building kstatus (once)", "-ldflags=-s -w", ".") / "health"
+    program = built(_HEALTH, "Go: building kstatus (once)", "-ldflags=-s -w", ".") / "health"
+    return _answers(program, objects, *arguments)
+
+
+def _answers(program: Path, objects: Iterable[Any], *arguments: str, within: float = 60) -> list[dict[str, str]]:
     given = "\n".join(json.dumps(each) for each in objects)
-    done = subprocess.run([program, *arguments], input=given, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [program, *arguments], input=given, capture_output=True, text=True, check=False, timeout=within
+    )
     if done.returncode != 0:
-        message = f"health failed: {done.stderr}"
+        message = f"{program.name} failed: {done.stderr}"
         raise AssertionError(message)
     return [json.loads(line) for line in done.stdout.splitlines()]
