@@ -35,7 +35,7 @@ def everything() -> Context:
     public = Target("192.0.2.1", PORTS[0], "mx.example.test", pod="mx.example.test", route=Route.PUBLIC)
     routes = tuple(Endpoint(each, NOW) for each in (service, public))
     entry = HistoryEntry(NOW, Reason.ISSUED, "Issued.", "0a")
-    stored = Stored("mx-tls", "u", "aa" * 32, NOW, NOW + DAY, is_trial=True, any_verified=True)
+    stored = Stored("mx-tls", "u", "aa" * 32, NOW, NOW + DAY, is_trial=True, proven_in=("StatefulSet/postfix",))
     status = Status(attempts=attempts(observed_renew="0"), history=(entry,), stored=stored)
     return (
         have.with_snapshot(secret=ours, status=status, staged=staged(order_url="https://ca.test/order/1"))

@@ -125,7 +125,7 @@ class Stored:
     It is in the status because whoever writes into the Secret can change what the Secret says of itself. Of a Secret
     that somebody else writes it is what passed the gate last; then it has dates, and `is_trial` says that mail clients
     do not trust it, as Let's Encrypt's staging CA issued it. `is_verified` once every pod has proven it;
-    `any_verified` once every pod has proven it or one before it in this Secret.
+    `proven_in` are the workloads whose pods have all proven it, or one before it in the very Secret.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Stored:
     not_after: datetime | None = None
     is_trial: bool = False
     is_verified: bool = False
-    any_verified: bool = False
+    proven_in: tuple[str, ...] = ()
 
     @property
     def is_from_elsewhere(self) -> bool:

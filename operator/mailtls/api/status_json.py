@@ -91,9 +91,9 @@ def _schedule(item: Json) -> Schedule:
 def _stored(item: Json) -> Stored:
     begins, ends = (parse_rfc3339(item[name]) if name in item else None for name in ("notBefore", "notAfter"))
     is_trial, is_verified = bool(item.get("staging")), bool(item.get("verified"))
-    any_verified = is_verified or bool(item.get("anyVerified"))
+    proven_in = tuple(map(str, item.get("provenIn") or ()))
     return Stored(
-        item["name"], item.get("uid"), item["fingerprintSHA256"], begins, ends, is_trial, is_verified, any_verified
+        item["name"], item.get("uid"), item["fingerprintSHA256"], begins, ends, is_trial, is_verified, proven_in
     )
 
 
@@ -202,7 +202,7 @@ def _stored_json(stored: Stored | None) -> Json | None:
         **{name: format_rfc3339(at) if at is not None else None for name, at in dates.items()},
         "staging": stored.is_trial or None,
         "verified": stored.is_verified or None,
-        "anyVerified": stored.any_verified or None,
+        "provenIn": list(stored.proven_in) or None,
     }
 
 

@@ -133,27 +133,40 @@ def is_the_servers_fault(context: Context) -> bool:
 
 def is_verified(context: Context, now: datetime) -> bool:
     """Whether every pod proves it now, as deep as the spec wants it, or did before."""
-    if was_verified(context):
-        return True
+    return was_verified(context) or _all_prove_it(context, now)
+
+
+def _all_prove_it(context: Context, now: datetime) -> bool:
     pods = [each for each in context.verification.endpoints if each.target.route is Route.PODS]
     is_good = bool(pods) and not any(each.failure or each.is_blocked for each in pods)
     return is_good and not targets_to_probe(context, now) and has_rolled_out(context, now)
 
 
 def with_proof(stored: Stored | None, context: Context, now: datetime) -> Stored | None:
-    """Add to what the status keeps whether every pod has proven it, or one before it."""
+    """Add to what the status keeps whether every pod has proven it, and which workloads have proven one of the Secret.
+
+    A Secret that was made anew is another one: pods are older than it again.
+    """
+    before = context.last_accepted
     if stored is None:
         return None
-    is_it = context.leaf is not None and stored.sha256 == context.leaf.sha256
-    proven = is_verified(context, now) if is_it else stored.is_verified
-    return replace(
-        stored, is_verified=proven, any_verified=proven or stored.any_verified or pods_know_the_secret(context)
-    )
+    kept = before.proven_in if before is not None and before.uid == stored.uid else ()
+    stored = replace(stored, proven_in=kept)
+    if context.leaf is None or stored.sha256 != context.leaf.sha256:
+        return stored
+    proven_in = _workloads(context) if _all_prove_it(context, now) else kept
+    return replace(stored, is_verified=is_verified(context, now), proven_in=proven_in)
 
 
 def pods_know_the_secret(context: Context) -> bool:
     """Whether every pod has proven a certificate of this Secret: none serves what it found before that was there."""
-    return context.last_accepted is not None and context.last_accepted.any_verified
+    stored = context.last_accepted
+    is_it = stored is not None and stored.uid == context.snapshot.secret.uid
+    return is_it and stored is not None and set(_workloads(context)) <= set(stored.proven_in)
+
+
+def _workloads(context: Context) -> tuple[str, ...]:
+    return tuple(sorted(map(str, context.desired.workloads)))
 
 
 def unfit(pair: ServingSecret | None, context: Context) -> Finding | None:

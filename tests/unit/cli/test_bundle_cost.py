@@ -2,19 +2,25 @@
 
 import gzip
 import io
+import json
 import re
 import tarfile
+from base64 import b64encode
 from datetime import UTC, datetime
 from random import Random
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailtls.api.reading.document import Json
 from mailtls.cli.bundle.contents import Contents
 from mailtls.cli.bundle.known import PIECE, KnownSecrets
+from mailtls.cli.bundle.reading import Reader
 from mailtls.cli.bundle.redaction import REMOVED, Redactor, without_keys
+from mailtls.cli.bundle.resources import MOST_LEARNED, add_secrets
 from mailtls.net.effects import within
 
 BEGIN, END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
@@ -79,6 +85,57 @@ def test_what_is_left_of_a_long_secret_in_a_text_is_removed_too(seed: int, lengt
     secret = Random(seed).randbytes(length).hex()
     left = KnownSecrets([secret.encode()]).replaced(f"{around} {secret[: len(secret) - 20]}", REMOVED)
     assert not any(secret[at : at + PIECE] in left for at in range(0, len(secret) - 20 - PIECE, PIECE))
+
+
+@pytest.mark.parametrize(
+    "secret", ['quo"ted and long', "back\\slash and long", "two\nlines, both long", "pässword-lang"]
+)
+def test_secret_that_json_or_an_address_writes_otherwise_is_found(secret: str) -> None:
+    """As a line of a log in JSON has it, and a URL."""
+    known = KnownSecrets([secret.encode()])
+    for ascii_alone in (True, False):
+        assert known.replaced(json.dumps({"said": secret}, ensure_ascii=ascii_alone), "-") == '{"said": "-"}'
+    assert known.replaced(f"https://a/?q={quote(secret, safe='')}&b", "-") == "https://a/?q=-&b"
+
+
+def test_deadline_ends_the_search_within_a_text() -> None:
+    """A text of a megabyte takes no longer than the time that is left."""
+    known = KnownSecrets([SECRET.encode()])
+    with within(0), pytest.raises(TimeoutError):
+        known.replaced("x" * 1000, REMOVED)
+
+
+def test_namespace_whose_secrets_are_too_large_is_left_out_and_takes_no_other_with_it() -> None:
+    """Whoever writes Secrets with our label decides how much is to be searched for, and loses only their own files."""
+    contents = Contents()
+    for namespace, entry in (("huge", b"x" * MOST_LEARNED), ("mail", SECRET.encode())):
+        found = {"metadata": {"name": "mx", "namespace": namespace}, "data": {"tls.key": b64encode(entry).decode()}}
+        reader = Reader(Listing(found))
+        add_secrets(reader, contents, namespace, [{"metadata": {"name": "mx", "namespace": namespace}}])
+        contents.add_text(f"namespaces/{namespace}/mx/status.txt", f"it is {SECRET}")
+        assert any("hold too much" in line for line in reader.missing) is (namespace == "huge")
+    files, _missing = unpacked(contents, [])
+    assert not any("huge" in name for name in files)
+    assert files["namespaces/mail/mx/status.txt"] == f"it is {REMOVED}"
+
+
+class Listing:
+    """A cluster with one Secret."""
+
+    def __init__(self, secret: Json) -> None:
+        self.secret = secret
+
+    def get(self, path: str) -> Json | None:
+        """Return it, or the list that it is in."""
+        return {"items": [self.secret]} if "?" in path else self.secret
+
+    def list(self, path: str, *, label_selector: str = "") -> list[Json]:
+        """Return nothing: a bundle reads pages."""
+        raise NotImplementedError
+
+    def text(self, path: str, *, most: int) -> tuple[str, bool]:
+        """Return no text."""
+        raise NotImplementedError
 
 
 def test_texts_that_are_not_redacted_in_time_are_left_out_and_named() -> None:

@@ -180,7 +180,7 @@ def test_hand_made_replacement_is_undone_before_any_pod_is_told() -> None:
     told = whole.cluster.objects[PATH]["status"]["secret"]
     fingerprint = parse_chain(whole.cluster.chain_pem).sha256
     known = {"name": "mx-tls", "uid": good["metadata"]["uid"], "fingerprintSHA256": fingerprint}
-    assert told == known | {"verified": True}
+    assert told == known | {"verified": True, "provenIn": ["StatefulSet/postfix"]}
 
     whole.cluster.reloaded.clear()
     write_by_hand(whole)

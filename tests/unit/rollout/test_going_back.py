@@ -179,13 +179,24 @@ def test_pods_that_proved_one_certificate_of_a_secret_are_known_to_read_it_with_
     fine = rolling(*all_serve(NEW, "p-0", "p-1"), probed_depth=Depth.FULL)
     assert not pods_know_the_secret(fine)
     proven = with_proof(second, fine, NOW)
-    assert proven == replace(second, is_verified=True, any_verified=True)
+    workloads = (str(workload()),)
+    assert proven == replace(second, is_verified=True, proven_in=workloads)
     renewing = rolling(status=Status(stored=proven))
     assert pods_know_the_secret(renewing)
-    assert with_proof(third, renewing, NOW) == replace(third, any_verified=True)
-    assert proven is not None
-    elsewhere = rolling(status=Status(stored=replace(proven, name="other-tls")))
-    assert with_proof(first, elsewhere, NOW) == first
+    assert with_proof(third, renewing, NOW) == replace(third, proven_in=workloads)
+    for other in (replace(proven, name="other-tls"), replace(proven, uid="of-one-that-was-deleted")):
+        elsewhere = rolling(status=Status(stored=other))
+        assert with_proof(first, elsewhere, NOW) == first
+        assert not pods_know_the_secret(elsewhere)
+
+
+def test_workload_that_is_added_has_to_prove_the_secret_itself() -> None:
+    """Its pods may be older than the Secret, whatever others have proven, and though the certificate was verified."""
+    before = Stored("mx-tls", None, NEW, is_verified=True, proven_in=(str(workload()),))
+    more = desired(workloads=(workload(), replace(workload(), name="dovecot")), dns_names=("mx.example.com",))
+    added = replace(rolling(*all_serve(NEW, "p-0"), status=Status(stored=before)), desired=more)
+    assert not pods_know_the_secret(added)
+    assert with_proof(before, added, NOW) == before
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,12 @@ def test_pods_are_older_than_the_secret_until_all_have_proven_a_certificate_of_i
     """A renewal grants their servers the whole settle time, and restarts none that a reload suffices for."""
     for stored, made_at in (
         (None, NOW),
-        (Stored("mx-tls", None, "aa"), NOW),
-        (Stored("mx-tls", None, "aa", any_verified=True), None),
+        (Stored("mx-tls", "u", "aa"), NOW),
+        (Stored("mx-tls", "u", "aa", proven_in=(str(POSTFIX),)), None),
+        (Stored("mx-tls", "u", "aa", proven_in=("StatefulSet/dovecot",)), NOW),
+        (Stored("mx-tls", "another", "aa", proven_in=(str(POSTFIX),)), NOW),
     ):
-        context = a_context(WANTED, secret=replace(secret(), made_at=NOW), status=Status(stored=stored))
+        context = a_context(WANTED, secret=replace(secret(), made_at=NOW, uid="u"), status=Status(stored=stored))
         begun = rolling(FakeCluster(), WallClock()).read(context, ReadWorkloads()).rollout.progress
         assert begun is not None
         assert begun.secret_made_at == made_at

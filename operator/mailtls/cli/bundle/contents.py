@@ -47,6 +47,7 @@ class Contents:
     def __init__(self) -> None:
         self._files: dict[str, str] = {}
         self._documents: dict[str, Any] = {}
+        self._left_out: set[str] = set()
         self.known: set[bytes] = set()
         self.public: set[str] = set()
 
@@ -58,6 +59,10 @@ class Contents:
         """Put a text in."""
         self._files[name] = text
 
+    def leave_out(self, folder: str) -> None:
+        """Have nothing in the archive that is, or will be, put into a folder."""
+        self._left_out.add(folder)
+
     def archive(self, taken_at: datetime, scope: str, missing: Sequence[str]) -> tuple[bytes, list[str]]:
         """Return the tar archive, compressed, and what is missing in it: the same bytes for the same contents.
 
@@ -65,7 +70,8 @@ class Contents:
         """
         redactor = Redactor(self.known, self.public)
         scope, *noted = [_in_time(redactor.text, line) or f"(left out: {_TOO_LATE})" for line in (scope, *missing)]
-        raw, dropped = _fitting({**self._files, **{name: _json(each) for name, each in self._documents.items()}})
+        every = {**self._files, **{name: _json(each) for name, each in self._documents.items()}}
+        raw, dropped = _fitting({name: text for name, text in every.items() if not self._is_left_out(name)})
         texts = {}
         for name in sorted(raw, key=lambda each: (len(raw[each]), each)):
             text = _in_time(self._redacted, redactor, name)
@@ -80,6 +86,9 @@ class Contents:
             time=taken_at.isoformat(timespec="seconds"), scope=scope, removed="(removed)", files=names
         )
         return _packed({"README.txt": readme, **texts}, taken_at), noted
+
+    def _is_left_out(self, name: str) -> bool:
+        return name.startswith(tuple(self._left_out))
 
     def _redacted(self, redactor: Redactor, name: str) -> str:
         if name in self._documents:

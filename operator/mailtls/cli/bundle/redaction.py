@@ -8,7 +8,7 @@ The work grows with the length of the text alone: tenants write many of these te
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -66,13 +66,23 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return a text of any length without what must not leave the cluster."""
-        seconds_left()
-        text = without_keys(self._known.replaced(text, REMOVED))
-        text = _JWT.sub(REMOVED, text)
-        text = _USER.sub(f"://{REMOVED}@", text)
-        text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {REMOVED}", text)
-        text = _ANNOUNCED.sub(self._announced, text)
-        return _RUN.sub(self._run, text)
+        for net in self._nets:
+            seconds_left()
+            text = net(text)
+        return text
+
+    @cached_property
+    def _nets(self) -> tuple[Callable[[str], str], ...]:
+        """What a text goes through, one after the other."""
+        return (
+            lambda text: self._known.replaced(text, REMOVED),
+            without_keys,
+            lambda text: _JWT.sub(REMOVED, text),
+            lambda text: _USER.sub(f"://{REMOVED}@", text),
+            lambda text: _SCHEME.sub(lambda found: f"{found[1] or found[2]} {REMOVED}", text),
+            lambda text: _ANNOUNCED.sub(self._announced, text),
+            lambda text: _RUN.sub(self._run, text),
+        )
 
     def value(self, value: Any) -> Any:
         """Return JSON with all its texts redacted, keys of objects included."""

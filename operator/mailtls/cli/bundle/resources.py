@@ -26,6 +26,10 @@ MOST_RESOURCES: Final = 50
 MOST_PODS: Final = 100
 """Of one workload."""
 MOST_EVENTS: Final = 1000
+MOST_LEARNED: Final = 2_000_000
+"""Characters of base64 in the Secrets of one namespace; each takes some forty bytes while a bundle is made."""
+MOST_KNOWN: Final = 6_000_000
+"""The same for all namespaces together."""
 _MOST_SECRETS: Final = 200
 _MOST_WORKLOADS: Final = 20
 _READY: Final = "Ready"
@@ -118,7 +122,10 @@ def add_secrets(reader: Reader, contents: Contents, namespace: str, resources: l
         one = reader.object(f"Secret {name} in namespace {namespace}", secret_path(namespace, name))
         if one is not None:
             secrets[name] = one
-    _learn(contents, secrets)
+    if not _learn(contents, secrets):
+        words = "its Secrets, or those of all namespaces, hold too much to remove it from its files"
+        reader.note(f"namespace {namespace}", f"{words}; what they hold is removed from other files by its form alone")
+        contents.leave_out(f"namespaces/{namespace}/")
     for resource in resources:
         key = Key(namespace, resource["metadata"]["name"])
         owned = {name for name, each in secrets.items() if _owner(each) == labels_of(key)[OWNER]}
@@ -136,18 +143,27 @@ def _owner(secret: Json) -> str | None:
     return (secret["metadata"].get("labels") or {}).get(OWNER)
 
 
-def _learn(contents: Contents, secrets: dict[str, Json]) -> None:
+def _learn(contents: Contents, secrets: dict[str, Json]) -> bool:
+    """Know what is to be removed; False where that is too much: whoever writes Secrets decides how large they are."""
+    values = {value for each in secrets.values() for value in shapes.secret_values(each)}
+    size, known = sum(map(len, values)), sum(map(len, contents.known))
+    is_bounded = size <= MOST_LEARNED and size + known <= MOST_KNOWN
+    contents.known.update(map(_entry, values) if is_bounded else ())
     for name, each in secrets.items():
         contents.public.add(name)
-        for value in shapes.secret_values(each):
-            contents.known.add(value.encode())
-            with suppress(Base64Error, ValueError):
-                contents.known.add(b64decode(value))
         with suppress(KeyError, TypeError, ValueError):
             facts = shapes.secret(each).get("certificate") or {}
             contents.public.update(
                 str(facts[fact]) for fact in ("serialNumber", "sha256", "spkiSha256") if fact in facts
             )
+    return is_bounded
+
+
+def _entry(value: str) -> bytes:
+    try:
+        return b64decode(value)
+    except (Base64Error, ValueError):
+        return value.encode()
 
 
 def add_events(reader: Reader, contents: Contents, namespace: str) -> None:
