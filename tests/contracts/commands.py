@@ -48,7 +48,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     r"(pip) (install) (.)": ("contracts/test_package.py", r"\1", r"\2", r"\3"),
     r"(make) (release) .*": ("contracts/test_release.py", r"\1", r"\2", "registry.example.com/mail/mailtls"),
     r"make (upgrade) FROM=.*": ("e2e/test_upgrade.py", r"\1"),
-    r"helm upgrade mailtls .* --reset-then-reuse-values": ("e2e/test_upgrade.py", "upgrade.md"),
+    r"helm upgrade mailtls .* --reset-then-reuse-values --set .*": ("e2e/test_upgrade.py", "upgrade.md"),
     r"helm rollback mailtls .*": ("e2e/test_upgrade.py", "upgrade.md"),
     r"mailtls (probe) 127.0.0.1:10246 (--server-name) .*": ("functional/test_cli_probe.py", r"\1", r"\2", "README.md"),
     r"(cat \*\.yaml \| |kubectl )?mailtls (preflight) (mx\.yaml|-)": ("e2e/test_commands.py", r"\2"),

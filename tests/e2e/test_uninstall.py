@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from e2e.charted import values_for
-from e2e.laggard import await_challenge_record, challenge_records, orders_held
+from e2e.laggard import NODE_RANGE, await_challenge_record, challenge_records, orders_held
 from testbed.console import Trouble
 from testbed.layout import project_folder
 from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
@@ -56,8 +56,10 @@ def test_uninstalling_in_mid_order_leaves_nothing_that_holds_the_namespace(
 ) -> None:
     """The record is removed, the staged Secret is let go of, the Job is gone, and the namespace can be deleted."""
     sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
-    with orders_held(names, zone):
-        install(cluster, sandbox, values_for(sandbox, zone, shared_pebble, email), tmp_path)
+    values = values_for(sandbox, zone, shared_pebble, email)
+    values["connections"]["allowedNetworks"].append(NODE_RANGE)
+    with orders_held(names, zone, for_pods=True):
+        install(cluster, sandbox, values, tmp_path)
         order(sandbox, zone)
         await_challenge_record(names, zone)
         begun = time.monotonic()
@@ -65,6 +67,7 @@ def test_uninstalling_in_mid_order_leaves_nothing_that_holds_the_namespace(
         assert time.monotonic() - begun < WITHIN
         assert challenge_records(names, zone) == []
         assert "finalizers" not in sandbox.get("secrets", "mx-tls-next")["metadata"]
+        assert sandbox.find("secrets", "mx-tls") is None  # the order was not over
         assert sandbox.objects("jobs.batch") == []
         begun = time.monotonic()
         cluster.kubectl("delete", "namespace", sandbox.name, f"--timeout={WITHIN:.0f}s")

@@ -263,7 +263,7 @@ def expect_way_back(world: World) -> None:
         world.release.run(command)
     expect_unchanged(world, was, "before")
     (again,) = commands("upgrade.md", "Without a file of values")
-    world.release.run(f"{again.replace('image.tag=0.1.1', 'image.tag=dev')} --wait --timeout=120s")
+    world.release.run(f"{again.replace('image.tag=TAG', 'image.tag=dev')} --wait --timeout=120s")
     expect_unchanged(world, was, "dev")
 
 
