@@ -57,7 +57,6 @@ _TRANSIENT, _PERMANENT = 400, 500  # RFC 5321 section 4.2.1
 _TRANSIENT_CODES = frozenset(  # RFC 5530 section 3, RFC 3206 section 4, RFC 2449 section 8, RFC 5804 section 1.3
     {"UNAVAILABLE", "INUSE", "LIMIT", "SYS/TEMP", "IN-USE", "LOGIN-DELAY", "TRYLATER"}
 )
-_LISTINGS = frozenset({Phase.CAPABILITIES, Phase.CAPABILITIES_IN_TLS})
 _ITS_OWN_NAMES = {  # of what SMTP calls STARTTLS and AUTH
     Protocol.POP3: {"STARTTLS": "STLS", "AUTH": "SASL"},  # RFC 2595 section 4, RFC 5034 section 3
     Protocol.SIEVE: {"AUTH": "SASL"},  # RFC 5804 section 1.7
@@ -85,18 +84,21 @@ class Reply:
 
     @property
     def is_transient(self) -> bool:
-        """Whether the server says no for now: 4xx, a response code that means it, or BYE to a client it had greeted."""
+        """Whether the server says no for now: 4xx, or a response code that means it."""
         if not self.word:
             return _TRANSIENT <= self.code < _PERMANENT
-        if self.word == "BYE" and self.phase in _LISTINGS:  # it shuts down, or was idle (RFC 9051 section 7.1.5)
-            return True
         hint = self.lines[0].partition(" ")[0].strip("[]()").upper() if self.lines else ""
         return self.is_refusal and hint in _TRANSIENT_CODES
 
     @property
     def is_permanent(self) -> bool:
         """Whether the server says no for good."""
-        return self.is_refusal and not self.is_transient
+        return self.is_refusal and not self.is_transient and not self.is_parting
+
+    @property
+    def is_parting(self) -> bool:
+        """Whether it shuts down on a client that it had greeted: BYE without a code (RFC 9051 section 7.1.5)."""
+        return self.word == "BYE" and self.phase is not Phase.GREETING and self.text[4:5] not in {"[", "("}
 
     @property
     def is_refusal(self) -> bool:

@@ -69,6 +69,8 @@ def test_words_of_a_server_that_heard_a_password_are_not_kept(repeated: bytes) -
         (Protocol.POP3, b"-ERR [IN-USE] another one reads", Login(LoginOutcome.ACCEPTED, "-ERR [IN-USE]")),
         (Protocol.SIEVE, b'NO (TRYLATER) "later"', Login(LoginOutcome.UNAVAILABLE, "NO [TRYLATER]")),
         (Protocol.SIEVE, b'NO "no"', Login(LoginOutcome.REFUSED, "NO")),
+        (Protocol.IMAP, b"* BYE Disconnected: Authentication failed", Login(LoginOutcome.REFUSED, "BYE")),
+        (Protocol.SIEVE, b'BYE "too many failed"', Login(LoginOutcome.REFUSED, "BYE")),
     ],
 )
 def test_refusal_for_now_is_told_from_a_wrong_password(protocol: Protocol, answer: bytes, wanted: Login) -> None:

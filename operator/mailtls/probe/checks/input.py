@@ -200,7 +200,7 @@ def stop_at(given: CheckInput, fault: Fault, phase: Phase) -> Stop | None:
 
 def is_for_now(reply: Reply) -> bool:
     """Whether a server that refuses says to come back later."""
-    return reply.is_transient or reply.names_a_limit
+    return reply.is_transient or reply.is_parting or reply.names_a_limit
 
 
 def refusal_for_now_in_tls(given: CheckInput) -> Reply | None:

@@ -64,8 +64,13 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
 def starttls_is_unavailable(given: CheckInput) -> Finding | None:
     """A refusal for now (4xx) to STARTTLS: the server wants to, but cannot."""
     reply = _starttls_refusal(given)
-    if reply is None or not reply.is_transient:
+    if reply is None or not (reply.is_transient or reply.is_parting):
         return None
+    if reply.is_parting:
+        return Finding(
+            Reason.SERVER_BUSY,
+            f"{given.hints.starts} is put off ({reply.text}): the server shuts down or starts; the probe is repeated.",
+        )
     if reply.names_a_limit or reply.code == _CLOSING:
         return Finding(
             Reason.SERVER_BUSY,

@@ -67,7 +67,7 @@ def certificate_is_not_yet_valid(given: CheckInput) -> Finding | None:
 def expiry_is_near(given: CheckInput) -> Finding | None:
     """Less than a third of the lifetime (or of the threshold) is left: a renewal should have happened."""
     leaf, thresholds = given.leaf, given.thresholds
-    if leaf is None or not given.now <= leaf.not_after < given.now + thresholds.margin(leaf.lifetime):
+    if leaf is None or not timedelta() <= leaf.not_after - given.now < thresholds.margin(leaf.lifetime):
         return None
     return Finding(
         Reason.CERTIFICATE_EXPIRING_SOON,

@@ -108,6 +108,15 @@ CASES = [
     Case("PREAUTH", IMAP, good(IMAP, greeting=b"* PREAUTH hi\r\n"), Reason.IMAP_PREAUTH_BLOCKS_STARTTLS, "PREAUTH hi"),
     Case("PREAUTH in TLS", IMAP, inside(IMAP, greeting=b"* PREAUTH hi\r\n"), tls=IMPLICIT),
     Case("IMAP says BYE", IMAP, good(IMAP, greeting=b"* BYE no\r\n"), Reason.PROBE_DENIED, "BYE no"),
+    Case("IMAP shuts down", IMAP, good(IMAP, ehlo=b"* BYE shutting down\r\n"), Reason.SERVER_BUSY, "shutting"),
+    Case("IMAP shuts down later", IMAP, good(IMAP, starttls=b"* BYE shutting down\r\n"), Reason.SERVER_BUSY, "put off"),
+    Case(
+        "IMAP says BYE for good",
+        IMAP,
+        good(IMAP, ehlo=b"* BYE [PRIVACYREQUIRED] x\r\n"),
+        Reason.PROBE_DENIED,
+        "PRIVACY",
+    ),
     Case("IMAP is down", IMAP, good(IMAP, greeting=b"* BYE [UNAVAILABLE] x\r\n"), Reason.SERVER_BUSY, "x"),
     Case(
         "IMAP without STARTTLS",

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailservers.certificates import DAY, HOST, Authority, Served, Wanted
 from mailtls.probe.checks.verdict import judge
 from mailtls.probe.facts import Facts, Inspection, Session, Verification
-from mailtls.probe.target import Port, Protocol, Target, TlsMode, TlsPolicy
+from mailtls.probe.target import Port, Protocol, Target, Thresholds, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
 
 AUTHORITY = Authority()
@@ -96,6 +96,17 @@ def test_self_signed_or_untrusted_certificate_has_no_lifetime_to_speak_of() -> N
     """A self-signed one that is trusted is pinned, as by DANE-EE; what nobody trusts has a graver fault."""
     assert not too_long(issued("2026-11-01", 3650 * DAY, self_signed=True))
     assert not too_long(issued("2026-11-01", 3650 * DAY), code=20)
+
+
+def test_certificate_for_all_time_is_judged_like_any_other() -> None:
+    """Whatever dates a server shows, no sum of them leaves the calendar."""
+    served = issued("2026-11-01", datetime(9999, 12, 30, tzinfo=UTC) - datetime(2026, 11, 1, tzinfo=UTC))
+    leaf = served.chain[0]
+    facts = Facts(session=session(served, is_public=False))
+    expected = replace(AUTHORITY.expects(served), thresholds=Thresholds(0.99))
+    for now in (leaf.not_valid_before_utc + DAY, leaf.not_valid_after_utc - DAY):
+        findings = judge(Target("192.0.2.25", IMAPS, HOST), expected, facts, now).findings
+        assert Reason.CERTIFICATE_VALIDITY_TOO_LONG in {each.reason for each in findings}
 
 
 def test_certificate_under_another_name_is_judged_too() -> None:

@@ -100,7 +100,7 @@ def test_sieve_lists_its_capabilities_unasked_after_starttls() -> None:
         (Protocol.IMAP, (b"* BYE [UNAVAILABLE] full\r\n",), Phase.GREETING, Fault.UNEXPECTED_REPLY, True),
         (Protocol.IMAP, (b"* BYE go away\r\n",), Phase.GREETING, Fault.UNEXPECTED_REPLY, False),
         (Protocol.IMAP, (b"* PREAUTH hello\r\n",), Phase.GREETING, Fault.UNEXPECTED_REPLY, False),
-        (Protocol.IMAP, (b"* OK x\r\n", b"* BYE bye\r\n"), Phase.CAPABILITIES, Fault.UNEXPECTED_REPLY, True),
+        (Protocol.IMAP, (b"* OK x\r\n", b"* BYE bye\r\n"), Phase.CAPABILITIES, Fault.UNEXPECTED_REPLY, False),
         (Protocol.IMAP, (b"* OK x\r\n", b"a1 BAD what\r\n"), Phase.CAPABILITIES, Fault.UNEXPECTED_REPLY, False),
         (Protocol.IMAP, (b"* OK x\r\n", CAPABILITY, b"a2 NO off\r\n"), Phase.STARTTLS, Fault.UNEXPECTED_REPLY, False),
         (Protocol.IMAP, (b"* OK x\r\n", b"a1 OK\r\n"), Phase.STARTTLS, Fault.NOT_OFFERED, None),
