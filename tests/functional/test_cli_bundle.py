@@ -138,7 +138,7 @@ def forms(text: str) -> set[str]:
 
 def test_bundle_holds_what_support_needs_and_no_secret(tmp_path: Path) -> None:
     """Keys, TSIG secrets, tokens and passwords stand in all places that a tenant or an attacker can write to."""
-    files, said, methods = taken(tmp_path, world, "--timeout", "60")
+    files, said, methods = taken(tmp_path, world, "--timeout", "600")
     assert methods == {"GET"}
     everything = "\n".join([*files, *files.values(), said])
     for each in (ISSUED.key, TSIG, PASSWORD, TOKEN):
