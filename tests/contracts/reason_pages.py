@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from contracts.reason_places import Where, where
+from contracts.reason_places import DOMAIN_HEALTHY, VERIFIED, Where, only_warn, where
 from contracts.values_page import cell, prose
 from mailtls.api.status import ConditionType
 from mailtls.reasons.advice import settings_for
@@ -79,6 +79,8 @@ class Alert:
         if reason in self.silenced_by:
             return False
         about = bool(self.conditions & {str(each) for each in place.conditions})
+        if reason in only_warn():
+            return reason in self.reasons
         about |= self.of_endpoints and "status.endpoints" in place.fields
         about |= self.of_domains and "status.domains" in place.fields
         return reason in self.reasons or (about and RECOVERIES[reason] is not Recovery.NOT_NEEDED)
@@ -120,7 +122,7 @@ def _page(reason: Reason, named: tuple[Mention, ...] | list[Mention], alerts: li
         "## What to do",
         prose(known.fix),
         _settings(reason),
-        f"**Recovery:** {_RECOVERY[RECOVERIES[reason]]}",
+        f"**Recovery:** {_recovery(reason)}",
         "## Where you see it",
         "\n".join(f"- {line}" for line in _places(reason, alerts)),
         *_rules(known),
@@ -143,16 +145,29 @@ def _settings(reason: Reason) -> str:
     return "\n".join(["| server | how |", "| --- | --- |", *rows]) if rows else ""
 
 
+def _recovery(reason: Reason) -> str:
+    words = _RECOVERY[RECOVERIES[reason]]
+    if reason not in only_warn() and where(reason).conditions:
+        return words
+    return re.sub(r"A resource that .*", "It never makes a resource not Ready.", words)
+
+
 def _places(reason: Reason, alerts: list[Alert]) -> Iterator[str]:
     place = where(reason)
+    if reason in only_warn() and VERIFIED in place.conditions:
+        place = Where((), place.fields, "")
+        yield "a warning, which makes no condition False"
+    if reason in only_warn() and DOMAIN_HEALTHY in place.conditions:
+        place = Where((), place.fields, "")
+        yield "a warning, which the message of `DomainHealthy` counts"
     if place.conditions:
         yield f"condition {' or '.join(f'`{each}`' for each in place.conditions)}{place.how}"
     if place.fields:
         yield ", ".join(each if each[0].isupper() else f"`{each}`" for each in place.fields)
-    about = [each.name for each in alerts if each.is_about(reason, place)]
+    about = [each.name for each in alerts if each.is_about(reason, where(reason))]
     if about:
         links = ", ".join(f"[{name}](../alerts/{name}.md)" for name in about)
-        yield f"alerts, where it fails and lasts: {links}"
+        yield f"alerts, where it {'' if reason in only_warn() else 'fails and '}lasts: {links}"
     yield f"`mailtls explain {reason}` prints this page's words in a terminal"
 
 

@@ -1,7 +1,11 @@
 """Where each reason stands in a resource: in which condition, and in which fields of the status."""
 
-from collections.abc import Mapping
+import ast
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from mailtls.api.status import ConditionType
@@ -80,7 +84,7 @@ _ALONE: Final[Mapping[Reason, Where]] = {
     Reason.KEY_UNREADABLE: Where((ROLLED_OUT, VERIFIED), ("status.endpoints",)),
     Reason.POD_NOT_READY: Where((ROLLED_OUT, VERIFIED), ("status.endpoints",)),
     Reason.WORKLOAD_SHARED: Where((ROLLED_OUT,), ("Events",), ", in its message"),
-    Reason.FORBIDDEN: _ANY,
+    Reason.FORBIDDEN: Where((ISSUED, ROLLED_OUT, VERIFIED), (), ", by what the operator was doing"),
     Reason.QUOTA_EXCEEDED: _ANY,
     Reason.ADMISSION_DENIED: _ANY,
     Reason.ADMISSION_WEBHOOK_FAILED: _ANY,
@@ -96,6 +100,24 @@ _ALONE: Final[Mapping[Reason, Where]] = {
     Reason.WRONG_CERTIFICATE_PURPOSE: _REFUSED,
     Reason.CERTIFICATE_EXPIRED: Where((ISSUED, VERIFIED), ("status.endpoints",)),
 }
+
+
+@cache
+def only_warn() -> frozenset[Reason]:
+    """Return the reasons of which the operator's code makes warnings alone."""
+    made: dict[str, set[bool]] = defaultdict(set)
+    for file in (Path(__file__).resolve().parents[2] / "operator" / "mailtls").rglob("*.py"):
+        for name, warns in _findings(ast.parse(file.read_text(encoding="utf-8"))):
+            made[name].add(warns)
+    return frozenset(Reason[name] for name, found in made.items() if found == {True})
+
+
+def _findings(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            given = [*map(ast.unparse, node.args), *(ast.unparse(each.value) for each in node.keywords)]
+            if given[0].startswith("Reason."):
+                yield given[0].removeprefix("Reason."), "Severity.WARN" in given[1:]
 
 
 def where(reason: Reason) -> Where:

@@ -57,7 +57,7 @@ create `tokenreviews` and `subjectaccessreviews`: to ask whom a token belongs to
 """
 _PEOPLE: Final = """\
 
-The message names the value. But for `features.issuance`, the certificate is issued and renewed all the same. With
+The message names the value. The certificate is still issued and renewed, except with `features.issuance: false`. With
 `features.issuance: false` the operator has no right to write a Secret anywhere, nor any right to Secrets in its own namespace
 or to `endpointslices`; it serves [certificates from elsewhere](../how-to/external.md). Without `features.exec`, `features.restarts` and
 `features.evictions` use `updateStrategy: None`, for servers that watch their files themselves, or that are restarted by other means; what

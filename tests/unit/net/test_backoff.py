@@ -43,6 +43,10 @@ def test_every_policy_is_documented_with_its_numbers() -> None:
     told = {kind: (float(one) * UNITS[u], float(by), float(most) * UNITS[v]) for kind, one, u, by, most, v in rows}
     assert told == {each.kind: (each.first, each.factor, each.cap) for each in ALL}
     assert len(rows) == len(ALL)
+    uncounted = [kind for kind, *_ in rows][len(COUNTED) :]
+    number = {6: "six", 7: "seven", 8: "eight", 9: "nine"}[len(ALL) - len(COUNTED)]
+    page = " ".join(HOW_IT_WORKS.read_text(encoding="utf-8").split())
+    assert f"but for the last {number}, from `{uncounted[0]}` on" in page
 
 
 def test_retries_are_counted_by_kind() -> None:

@@ -131,13 +131,13 @@ SECRET: Mapping[Reason, Explanation] = {
         "mailtls.dev/renew.",
     ),
     Reason.ROLLED_BACK: Explanation(
-        "The certificate before serves again. In the condition RolledOut: a pod has loaded a new certificate and has "
-        "failed with it, as the message says, so it was rolled back in the Secret and in the pods. In the history "
+        "The previous certificate is served again. In the condition RolledOut: a pod has loaded a new certificate and "
+        "has failed with it, as the message says, so it was rolled back in the Secret and in the pods. In the history "
         "alone: somebody set the annotation mailtls.dev/rollback. No other one is ordered for 24 hours, longer each "
         "time in a row, but at most for half of what the certificate has left to live.",
         "Clients are served, and the certificate before is valid until its end: find out in that time why the new one "
-        "failed. `kubectl mailtls rollback NAME` tries the same one again, `kubectl mailtls renew NAME` orders another "
-        "one at once.",
+        "failed. `kubectl mailtls rollback NAME` swaps the two once more, so that the refused one is tried "
+        "again; `kubectl mailtls renew NAME` orders another one at once.",
     ),
     Reason.ROLLBACK_REFUSED: Explanation(
         "Somebody set the annotation mailtls.dev/rollback, but the certificate and key in the Secret "

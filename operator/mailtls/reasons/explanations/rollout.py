@@ -107,12 +107,12 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
     ),
     Reason.FORBIDDEN: Explanation(
         "The Kubernetes API refused the operator something that it needs, by RBAC or an admission policy.",
-        "Compare the roles with the chart's (`helm upgrade` restores them), and check that the namespace is among "
-        "watchNamespaces if that is set.",
+        "Find the missing right by `helm test`, compare the roles with the chart's (`helm upgrade` restores them), and "
+        "check that the namespace is among watchNamespaces if that is set.",
     ),
     Reason.FEATURE_DISABLED: Explanation(
         "The resource needs something that is switched off in this installation, and that the operator's rights do "
-        "not allow. What does not need it goes on: the certificate is still renewed.",
+        "not allow. What does not need it goes on: the certificate is still renewed, unless issuance itself is off.",
         "Have the Helm value that the message names set to true, or remove from the resource what needs it.",
     ),
     Reason.QUOTA_EXCEEDED: Explanation(
