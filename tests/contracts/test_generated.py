@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from contracts.reason_places import where
+from contracts.reason_places import only_warn, where
 from contracts.render import GENERATED, REASONS, ROOT, helm_binary, outdated
 from mailtls.api.status import ConditionType
 from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
@@ -58,6 +58,17 @@ def test_page_says_that_a_reason_stands_in_the_condition_of_the_room_that_finds_
 
 FOR_OTHERS = {Reason.CAA_FORBIDS}
 """The records of a mail domain are read for preflight."""
+
+
+def test_page_of_a_warning_claims_neither_stalled_nor_an_alert() -> None:
+    """But for the alert that names the reason; what makes a condition False is none of them."""
+    pages = {reason: (ROOT / file_of(reason)).read_text("utf-8") for reason in only_warn()}
+    assert Reason.LEGACY_TLS_ENABLED in pages
+    assert pages.keys().isdisjoint(
+        {Reason.SERVING_OLD_CERTIFICATE, Reason.STARTTLS_NOT_ADVERTISED, Reason.TLSA_MISMATCH}
+    )
+    assert [reason for reason, text in pages.items() if "`Stalled`" in text or "`Reconciling`" in text] == []
+    assert [reason for reason, text in pages.items() if "- alerts, where" in text] == [Reason.PORT_BLOCKED]
 
 
 def test_pages_of_the_reasons_are_up_to_date() -> None:
