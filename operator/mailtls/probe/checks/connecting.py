@@ -9,6 +9,7 @@ from typing import Final
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
+    header_is_taken_for_a_command,
     is_for_now,
     is_refused,
     list_is_unknown,
@@ -195,6 +196,7 @@ def server_speaks_another_protocol(given: CheckInput) -> Finding | None:
         stop.fault is Fault.GARBLED
         or (stop.fault is Fault.UNEXPECTED_REPLY and not is_refused(given, stop))
         or (stop.fault in {Fault.TIMED_OUT, Fault.CLOSED} and stop.phase is not Phase.GREETING)
+        or header_is_taken_for_a_command(given)
     )
     if not stop or not odd or given.facts.session:
         return None

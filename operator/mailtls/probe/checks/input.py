@@ -251,6 +251,12 @@ def unwanted(given: CheckInput) -> str:
     return f"the port does not seem to want a PROXY header, so drop {given.wording.proxy}, else "
 
 
+def header_is_taken_for_a_command(given: CheckInput) -> bool:
+    """Whether what stands for the answer to EHLO is the answer to a PROXY header: it may come behind the greeting."""
+    reply = given.facts.reply(Phase.CAPABILITIES)
+    return given.target.port.proxy_protocol is not ProxyProtocol.NONE and reply is not None and list_is_unknown(reply)
+
+
 def ending(stop: Stop) -> str:
     """How the dialog ended, with the words of the peer or the system where there are any."""
     return f"{stop.fault}: {stop.detail}" if stop.detail else str(stop.fault)

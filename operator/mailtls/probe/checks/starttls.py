@@ -8,6 +8,7 @@ import re
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
+    header_is_taken_for_a_command,
     is_refused,
     list_is_unknown,
     may_do_without_tls,
@@ -15,7 +16,6 @@ from mailtls.probe.checks.input import (
     refusal_for_now_in_tls,
     speaks_smtp_for_lmtp,
     stop_at,
-    unwanted,
 )
 from mailtls.probe.facts import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Protocol
@@ -47,12 +47,13 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
     """The capabilities lack STARTTLS, or the command that asks for them is unknown."""
     stop = stop_at(given, Fault.NOT_OFFERED, Phase.STARTTLS)
     reply = given.facts.reply(Phase.CAPABILITIES)
-    if not stop and not (reply and list_is_unknown(reply) and not speaks_smtp_for_lmtp(given)):
+    is_unknown = reply and list_is_unknown(reply) and not speaks_smtp_for_lmtp(given)
+    if not stop and (not is_unknown or header_is_taken_for_a_command(given)):
         return None
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     how = f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}"
     if not stop:
-        how = f"{unwanted(given)}the server knows no extensions, or a device on the way hides the command: update it"
+        how = "the server knows no extensions, or a device on the way hides the command: update it"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
         f"{given.hints.list_command} {said}, so no client can start TLS: {how}.",

@@ -94,7 +94,7 @@ V1, NONE = ProxyProtocol.V1, ProxyProtocol.NONE
     ("facts", "tls", "proxy", "reason", "words"),
     [
         (OUT_OF_TURN, STARTTLS, V1, Reason.PROTOCOL_ERROR, "drop `proxyProtocol` of this port"),
-        (UNKNOWN, STARTTLS, V1, Reason.STARTTLS_NOT_ADVERTISED, "drop `proxyProtocol` of this port"),
+        (UNKNOWN, STARTTLS, V1, Reason.PROTOCOL_ERROR, "drop `proxyProtocol` of this port"),
         (CLOSED, IMPLICIT, V1, Reason.TLS_HANDSHAKE_FAILED, "drop or change `proxyProtocol` of this port"),
         (SILENT, STARTTLS, V1, Reason.NO_BANNER, "drop or change `proxyProtocol` of this port"),
         (SILENT, STARTTLS, NONE, Reason.NO_BANNER, "set `proxyProtocol` of this port"),
@@ -104,7 +104,7 @@ V1, NONE = ProxyProtocol.V1, ProxyProtocol.NONE
 def test_header_of_the_proxy_protocol_is_named_where_it_may_be_the_trouble(
     facts: Facts, tls: TlsMode, proxy: ProxyProtocol, reason: Reason, words: str
 ) -> None:
-    """Both ways: sent to a port that does not want it, and kept from one that waits for it."""
+    """Both ways, whenever the answer to it comes: sent to a port that does not want it, and kept from one that does."""
     finding = found(facts, tls=tls, proxy=proxy)
     assert finding.reason is reason
     assert words in finding.message
