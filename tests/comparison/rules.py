@@ -51,7 +51,9 @@ NAMES: Mapping[Reason, str] = {
     Reason.STARTTLS_MASKED: r"Didn't find STARTTLS|No STARTTLS found|STARTTLS.*not (offered|supported|found)|XXXX",
     Reason.STARTTLS_UNAVAILABLE: r"STARTTLS rejected|STARTTLS.*(fail|refused|problem)|\b454\b",
     Reason.STARTTLS_REJECTED: r"STARTTLS rejected|STARTTLS.*(fail|refused|problem)|\b502\b",
-    Reason.PLAINTEXT_AFTER_STARTTLS: r"after STARTTLS|plaintext|wrong version number",
+    Reason.PLAINTEXT_AFTER_STARTTLS: (
+        r"after STARTTLS|plaintext|wrong version number|doesn't seem to be a TLS/SSL enabled server"
+    ),
     Reason.TLS_HANDSHAKE_FAILED: rf"{_BROKEN_HANDSHAKE}|No server certificate could be retrieved",
     Reason.NO_SHARED_TLS_VERSION: (
         r"unsupported protocol|no protocols available|protocol version|TLS1_2 \w+ not offered"
