@@ -145,8 +145,8 @@ PRODUCTS = (
     Product(
         "Alertmanager",
         How.RUN,
-        "which alerts are inhibited, and that all end with their faults",
-        ("tests/functional/test_inhibition.py",),
+        "which alerts are inhibited, that all end with their faults, and one page for an expiry at real pods",
+        ("tests/functional/test_inhibition.py", "tests/e2e/test_alerts.py"),
         _MACHINE,
     ),
     Product(

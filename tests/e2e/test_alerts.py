@@ -12,6 +12,7 @@ import yaml
 
 from contracts.render import ROOT
 from e2e.charted import install, values_for
+from functional.inhibition import alertmanager, receivers
 from functional.prometheus import Prometheus, prometheus
 from testbed.audit import AuditLog
 from testbed.mailserver import MailServer
@@ -27,6 +28,7 @@ pytestmark = [
 
 LIFETIME = 60  # seconds
 CLOSE_PORT_25 = "postconf -MX smtp/inet && postfix reload"  # which the readiness probe asks
+FOLLOWS_FROM_EXPIRY = ("ServedCertificateExpired", "CertificateExpired", "IssuanceFailing")
 EXPIRED = ("MailTlsStoredCertificateExpired", "MailTlsServedCertificateExpired")
 SPOIL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=old -days 2 -keyout /tmp/old.key -out /tmp/old.crt 2>/dev/null"
@@ -94,13 +96,24 @@ def test_a_certificate_that_expires_while_its_renewal_fails_is_probed_and_said(
     assert "Its replacement fails" in told["message"]
     sandbox.annotate("mailservertls.mailtls.dev", "mx", mailtls_dev__probe="now")
     sandbox.wait_for("mailservertls.mailtls.dev", "mx", was_probed_when_asked, within=20.0)
-    with prometheus(tmp_path, target) as watching:
+    with (
+        receivers() as notified,
+        alertmanager(tmp_path, notified) as notifying,
+        prometheus(tmp_path, target, notifying.address, scrape="2s") as watching,
+    ):
         watching.await_firing(lambda firing: ("MailTlsCertificateExpired", "mx") in firing)
         conditions = told_to_promtool("expired.yaml", "mx")
         await_conditions(watching, conditions)
         assert len(watching.await_series("mailtls_status_condition")) == 3 * len({each for each, _ in conditions})
         found = watching.await_series("mailtls_endpoint_finding")
         assert {each["pod"] for each in found if each["reason"] == "CertificateExpired"} == {"postfix-0", "postfix-1"}
+        mail_server = {"namespace": sandbox.name, "name": "mx"}
+        notified.await_(lambda: bool(notified.got))
+        notified.await_(lambda: notifying.inhibited() >= {(each, "mx") for each in FOLLOWS_FROM_EXPIRY})
+        assert notified.of("page", **mail_server) == [{"StoredCertificateExpired"}]
+        sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
+        sandbox.annotate("mailservertls.mailtls.dev", "mx", mailtls_dev__renew="now")
+        notified.await_(lambda: "StoredCertificateExpired" not in notified.of("page", **mail_server)[-1])
 
 
 def told_to_promtool(scenario: str, name: str) -> set[tuple[str, str]]:

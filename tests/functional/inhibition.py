@@ -4,10 +4,13 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from functional.prometheus import free_port
 
 CONFIGURATION = ROOT / "deploy" / "alertmanager.yaml"
 MATCHER = re.compile(r'^(?P<label>\w+)\s*(?P<how>=~|!~|!=|=)\s*"(?P<value>.*)"$')
+WAIT = "5s"
+"""Of a group, before its first notification and between two: long enough for all alerts of one fault to come."""
 Labels = Mapping[str, str]
 
 
@@ -78,6 +83,11 @@ class Alertmanager:
             time.sleep(0.2)
         raise AssertionError(f"Alertmanager notifies of {seen}")
 
+    def inhibited(self) -> set[tuple[str, str]]:
+        """The alerts that fire and of which nobody is notified, by name and resource."""
+        alerts = [each["labels"] for each in self._get("/alerts?active=false&inhibited=true&silenced=false")]
+        return {(each["alertname"].removeprefix("MailTls"), each.get("name", "")) for each in alerts}
+
     def await_ready(self, within: float = 60.0) -> None:
         """Wait until it answers."""
         deadline = time.monotonic() + within
@@ -95,11 +105,80 @@ class Alertmanager:
             return json.load(answer)
 
 
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a receiver is sent: of which group, and the names of its alerts that fire and of those that ended."""
+
+    receiver: str
+    group: Labels
+    firing: frozenset[str]
+    ended: frozenset[str]
+
+
+@dataclass
+class Receivers:
+    """All receivers of the example, which keep what they are sent."""
+
+    address: str = ""
+    got: list[Notification] = field(default_factory=list)
+
+    def of(self, receiver: str, **group: str) -> list[set[str]]:
+        """Alerts that fire in each notification of a group to a receiver in turn; none where it says that all ended."""
+        return [{*each.firing} for each in self.got if (each.receiver, each.group) == (receiver, group)]
+
+    def await_(self, wanted: Callable[[], bool], within: float = 90.0) -> None:
+        """Wait until the notifications are as wanted; fails with all there are."""
+        deadline = time.monotonic() + within
+        while not wanted():
+            assert time.monotonic() < deadline, "\n".join(map(str, self.got))
+            time.sleep(0.2)
+
+    def take(self, body: Any) -> None:
+        """Keep one, as Alertmanager's webhook sends it."""
+        names = [(each["status"], each["labels"]["alertname"].removeprefix("MailTls")) for each in body["alerts"]]
+        firing, ended = (frozenset(name for how, name in names if how == wanted) for wanted in ("firing", "resolved"))
+        self.got.append(Notification(body["receiver"], body["groupLabels"], firing, ended))
+
+
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[Alertmanager]:
-    """Run Alertmanager with the example as it is."""
+def receivers() -> Iterator[Receivers]:
+    """Listen for notifications."""
+    made = Receivers()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            made.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made.address = f"http://127.0.0.1:{server.server_port}/"
+        yield made
+        server.shutdown()
+
+
+def _delivering(folder: Path, address: str) -> Path:
+    """Write the example as a user completes it: its receivers have an address; groups wait for seconds only."""
+    whole = configuration()
+    whole["route"] |= {"group_wait": WAIT, "group_interval": WAIT}
+    for each in whole["receivers"]:
+        each["webhook_configs"] = [{"url": address, "send_resolved": True}]
+    file = folder / "alertmanager.yaml"
+    file.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    return file
+
+
+@contextmanager
+def alertmanager(folder: Path, deliver_to: Receivers | None = None) -> Iterator[Alertmanager]:
+    """Run Alertmanager with the example as it is, or with addresses in its receivers."""
     port, binary = free_port(), alertmanager_binary()
-    options = ["--cluster.listen-address=", f"--storage.path={folder / 'data'}", f"--config.file={CONFIGURATION}"]
+    file = _delivering(folder, deliver_to.address) if deliver_to else CONFIGURATION
+    options = ["--cluster.listen-address=", f"--storage.path={folder / 'data'}", f"--config.file={file}"]
     with (folder / "alertmanager.log").open("w") as log:
         process = subprocess.Popen(
             [binary, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT

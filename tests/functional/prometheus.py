@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import socket
 import subprocess
 import time
@@ -18,6 +19,7 @@ import yaml
 from contracts.render import ROOT
 
 INTERVAL = "500ms"
+SECONDS = {"m": 60, "h": 3600}
 
 
 class Prometheus:
@@ -90,25 +92,29 @@ class Prometheus:
             return json.load(answer)["data"]
 
 
-def impatient_rules() -> Any:
-    """Return deploy/alerts.yaml with every `for` removed: expressions, labels and texts are untouched."""
+def impatient_rules(patience: float = 0.0) -> Any:
+    """Return deploy/alerts.yaml with this part of every `for`: expressions, labels and texts are untouched."""
     rules = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
-        rule.pop("for", None)
+        found = re.fullmatch(r"(\d+)([mh])", rule.pop("for", "0m"))
+        assert found is not None, rule["alert"]
+        rule["for"] = f"{round(1000 * patience * int(found[1]) * SECONDS[found[2]])}ms"
     return rules
 
 
 @contextmanager
-def prometheus(folder: Path, target: str, notify: str | None = None) -> Iterator[Prometheus]:
+def prometheus(
+    folder: Path, target: str, notify: str | None = None, *, patience: float = 0.0, scrape: str = INTERVAL
+) -> Iterator[Prometheus]:
     """Run Prometheus scraping `target` (host:port) every half second, as docs/how-to/metrics-and-alerts.md says.
 
     It sends what fires, and what no longer does, to the Alertmanager `notify` (host:port).
     """
-    (folder / "alerts.yaml").write_text(yaml.safe_dump(impatient_rules()))
+    (folder / "alerts.yaml").write_text(yaml.safe_dump(impatient_rules(patience)))
     (folder / "prometheus.yaml").write_text(
         yaml.safe_dump(
             {
-                "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL},
+                "global": {"scrape_interval": scrape, "scrape_timeout": scrape, "evaluation_interval": INTERVAL},
                 "rule_files": ["alerts.yaml"],
                 "scrape_configs": [
                     {"job_name": "mailtls", "honor_labels": True, "static_configs": [{"targets": [target]}]}
