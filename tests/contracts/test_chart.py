@@ -1,5 +1,6 @@
 """The chart: what it renders, which values it refuses and with which words."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,5 @@ def test_notes_show_a_resource_that_the_installation_serves() -> None:
     assert "external: {}" in external
     assert "Order a certificate" not in external
     assert "HTTP-01" not in external
+    by_dns = {"rfc2136": {"server": "ns1.example.com", "tsigKeyName": "m", "tsigSecretRef": {"name": "t", "key": "s"}}}
+    assert "HTTP-01" not in notes("--set-json", f"acme.solvers={json.dumps([{'dns01': by_dns}])}")
