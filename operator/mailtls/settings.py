@@ -40,20 +40,18 @@ class Settings:
 
     `namespace` is the operator's own, `identity` its name in the election (`POD_NAME`), `pod_ip` the address of its
     HTTP-01 server (`POD_IP`), `pod_uid` (`POD_UID`) what its endpoint goes with, `node_name` where it runs
-    (`NODE_NAME`). `watch_namespaces` empty means the whole
-    cluster. `acme_solvers` has the shape of `spec.acme.solvers`; it is parsed like a resource's.
-    `acme_allowed_names` says who may order what there; empty: all may order all. `acme_order_limits` by
-    server go before those known of CAs. `http01_service` None: no HTTP-01. `resolvers` are asked what mail domains
-    publish, and trusted with DNSSEC; empty: the system's, which are not. `kubeconfig` (`KUBECONFIG`) is for an
-    operator outside of a pod. `allowed_networks` may be dialled whatever they are; `private_servers` admits private
-    addresses for servers (ACME, HTTP-01), `private_public_hosts` for what should be on the internet (public probes,
-    MTA-STS policies). `api_server` (`KUBERNETES_SERVICE_HOST`) is never dialled on somebody else's word.
-    `max_concurrent_rollouts` resources roll out at once at most; None: no limit.
+    (`NODE_NAME`). `watch_namespaces` empty means the whole cluster. `acme_solvers` has the shape of
+    `spec.acme.solvers`, and is parsed like a resource's. `acme_allowed_names` says who may order what there; empty:
+    all may order all. `acme_order_limits` by server go before those known of CAs. `http01_service` None: no HTTP-01.
+    `resolvers` are asked what mail domains publish, and trusted with DNSSEC; empty: the system's, which are not.
+    `kubeconfig` (`KUBECONFIG`) is for an operator outside of a pod. `allowed_networks` may be dialled whatever they
+    are; `private_servers` admits private addresses for servers (ACME, HTTP-01), `private_public_hosts` for what should
+    be on the internet (public probes, MTA-STS policies). `api_server` (`KUBERNETES_SERVICE_HOST`) is never dialled on
+    somebody else's word. `max_concurrent_rollouts` resources roll out at once at most; None: no limit.
     `status_page_port` None: no status page; `status_page_certificate` is the folder of its tls.crt and tls.key, None:
-    it is served on loopback alone, without TLS.
-    `disabled_features` are off, as the rights that they need were not granted. `docs_url` is where the
-    documentation is, with `{page}` in it; None: nothing links there. `has_traces` where OpenTelemetry's
-    variables name a collector; the rest of them is read by OpenTelemetry itself.
+    it is served on loopback alone, without TLS. `disabled_features` are off, as the rights that they need were not
+    granted. `docs_url` is where the documentation is, with `{page}` in it; None: nothing links there. `has_traces`
+    where OpenTelemetry's variables name a collector; the rest of them is read by OpenTelemetry itself.
     """
 
     namespace: str
