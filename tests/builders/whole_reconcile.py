@@ -1,6 +1,7 @@
 """Whole passes of the reconciler over pods that are told by a reload command; only the world is a fake."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from datetime import timedelta
@@ -34,6 +35,7 @@ from mailtls.rollout.coordinator import Coordinator
 from mailtls.settings import Settings
 from mailtls.stage import FILE_PATIENCE, AnyStage, PodProber
 from mailtls.stages import STAGES
+from mailtls.times import Clock
 
 MX = Key("mail", "mx")
 PATH = resource_path(MX)
@@ -78,11 +80,15 @@ class Pods(FakeCluster):
         return super().merge(path, body)
 
 
-class Servers:
-    """Mail servers that serve the new certificate once their pod was reloaded."""
+class PlayedServers(ABC):
+    """Mail servers that answer at once; each pod serves the expected certificate, or else an old one."""
 
-    def __init__(self, cluster: Pods, clock: WallClock) -> None:
-        self.cluster, self.clock = cluster, clock
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    @abstractmethod
+    def serves_expected(self, pod: str) -> bool:
+        """Whether that pod serves the expected certificate by now."""
 
     def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
         """Answer for each target at once."""
@@ -94,10 +100,24 @@ class Servers:
         return []
 
     def _endpoint(self, target: Target, expected: Expected) -> Endpoint:
-        if target.pod in self.cluster.reloaded:
+        if self.serves_expected(target.pod):
             return Endpoint(target, self.clock.now(), served_sha256=expected.leaf_sha256)
         old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
         return Endpoint(target, self.clock.now(), (old,), "00" * 32)
+
+
+class Servers(PlayedServers):
+    """Mail servers that serve the new certificate once their pod was reloaded."""
+
+    clock: WallClock
+
+    def __init__(self, cluster: Pods, clock: WallClock) -> None:
+        super().__init__(clock)
+        self.cluster = cluster
+
+    def serves_expected(self, pod: str) -> bool:
+        """Whether the pod was reloaded."""
+        return pod in self.cluster.reloaded
 
 
 class WholeReconcile:

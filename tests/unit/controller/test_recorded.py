@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builders import recorded
+from builders.whole_reconcile import PlayedServers
 from mailtls.api.reading.spec import parse
 from mailtls.api.resource import resource_path
 from mailtls.api.spec import Key
@@ -22,19 +23,14 @@ from mailtls.kube.claims import Claims
 from mailtls.kube.journal import Seal
 from mailtls.kube.previous import PreviousPairs
 from mailtls.metrics import Metrics
-from mailtls.probe.target import Depth, Endpoint
-from mailtls.reasons.reason import Finding, Reason
 from mailtls.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from builders.recorded import Recorded
     from mailtls.context import Context
-    from mailtls.probe.facts import Facts
-    from mailtls.probe.target import Expected, Target
 
 EACH = pytest.mark.parametrize("saved", recorded.read(), ids=lambda each: each.version)
 HOME = "mailtls"
@@ -52,26 +48,12 @@ class At:
         return self.moment
 
 
-@dataclass(frozen=True)
-class Serving:
+class Serving(PlayedServers):
     """Mail servers that serve what they should, but for those that were not replaced yet."""
 
-    clock: At
-
-    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
-        """Answer for each target at once."""
-        assert depth
-        return [self._endpoint(each, expected) for each in targets]
-
-    def examine(self, targets: Iterable[Target], expected: Expected) -> Sequence[tuple[Endpoint, Facts]]:
-        """Examine nothing: no resource of these names a domain."""
-        return []
-
-    def _endpoint(self, target: Target, expected: Expected) -> Endpoint:
-        if target.pod.startswith("slow-"):
-            old = Finding(Reason.SERVING_OLD_CERTIFICATE, "The old certificate is served.")
-            return Endpoint(target, self.clock.now(), (old,), "00" * 32)
-        return Endpoint(target, self.clock.now(), served_sha256=expected.leaf_sha256)
+    def serves_expected(self, pod: str) -> bool:
+        """Whether the pod was replaced."""
+        return not pod.startswith("slow-")
 
 
 class Successor:
