@@ -31,7 +31,7 @@ def test_evictions_wait_for_their_budget_and_keep_the_only_place_until_they_are_
     installation.more = ONE_AT_A_TIME
     postfix = MailServer(sandbox, installation.zone.host("mx"), replicas=2).deploy()
     sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"minReadySeconds": MIN_READY}})
-    other = MailServer(sandbox, installation.zone.host(OTHER), name=OTHER, secret=OTHER_SECRET, replicas=1).deploy()
+    other = deploy_other(installation)
     set_budget(installation, postfix, minAvailable=2)
     before = uids(postfix)
     installation.start()
@@ -72,9 +72,7 @@ def test_place_of_a_resource_that_waits_for_a_person_is_free_once_its_operator_i
     postfix = MailServer(installation.sandbox, installation.zone.host("mx"), sub_path=True, replicas=1).deploy()
     on_delete = {"type": "OnDelete", "rollingUpdate": None}
     installation.sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"updateStrategy": on_delete}})
-    other = MailServer(
-        installation.sandbox, installation.zone.host(OTHER), name=OTHER, secret=OTHER_SECRET, replicas=1
-    ).deploy()
+    other = deploy_other(installation)
     installation.start()
     installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name, "updateStrategy": "Restart"}])
     rolled_out(installation, "mx", "RollingOut", "yourself")
@@ -104,9 +102,18 @@ def set_budget(installation: Installation, server: MailServer, **allowed: int) -
     installation.sandbox.wait_for(BUDGETS, name, is_counted, within=60)
 
 
+def deploy_other(installation: Installation) -> MailServer:
+    """Give what has to wait a pod that needs its turn.
+
+    Without a sub path Postfix reads the renewed file by itself once the kubelet has written it, which may be at once.
+    """
+    host = installation.zone.host(OTHER)
+    return MailServer(installation.sandbox, host, name=OTHER, secret=OTHER_SECRET, sub_path=True, replicas=1).deploy()
+
+
 def apply_other(installation: Installation, other: MailServer) -> None:
     """Apply the resource that has to wait."""
-    workloads = [{"kind": other.kind, "name": other.name}]
+    workloads = [{"kind": other.kind, "name": other.name, "updateStrategy": "Restart"}]
     installation.apply(OTHER, name=OTHER, secret=OTHER_SECRET, workloads=workloads)
 
 
