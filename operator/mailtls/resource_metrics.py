@@ -5,6 +5,7 @@ just then, and so do those of a pod that is not ready. They go only when the res
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -19,6 +20,41 @@ from mailtls.reasons.reason import Reason, Severity
 _RESOURCE: Final = ("namespace", "name")
 _PORT: Final = ("workload", "pod", "port")
 Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The certificate that a Secret holds, and when it is due; None where that is not known."""
+
+    secret: str
+    not_after: datetime
+    renewal_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What all ports of a resource serve: those that are neither among `endpoints` nor `resting` are gone.
+
+    A port that showed no certificate this time keeps the expiry date last seen there, and whether it matched. A port
+    probed at several addresses is as good as the worst of them. `resting` are ports of pods that live but are not
+    ready: nobody probes them, and what was last found there stays beside the finding PodNotReady.
+    """
+
+    endpoints: Sequence[Endpoint]
+    resting: Iterable[Target] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a resource at one moment; where that is None, its series stay as they are.
+
+    Mail domains that are not among `domains` are gone. Reconciling and Stalled have no series beside those of Ready.
+    """
+
+    stored: Stored | None = None
+    served: Served | None = None
+    domains: Sequence[DomainReport] | None = None
+    conditions: Iterable[Condition] | None = None
 
 
 class _Series:
@@ -111,35 +147,40 @@ class ResourceMetrics:
             "mailtls_domain_check_timestamp_seconds", "When the mail domain was last checked.", "domain"
         )
 
-    def stored(self, key: Key, secret: str, not_after: datetime, renewal_at: datetime | None) -> None:
-        """Note the certificate that the Secret holds, and when it is due; None where that is not known."""
+    def update(self, key: Key, known: Known) -> None:
+        """Show what is known of a resource, at once: a scrape sees either all of it or nothing."""
         with self._lock:
-            self._not_after.keep(key, lambda rest: rest == (secret,))
-            self._not_after.set(key, (secret,), not_after.timestamp())
-            if renewal_at is None:
-                self._renewal.keep(key, _nothing)
-            else:
-                self._renewal.set(key, (), renewal_at.timestamp())
+            if known.stored is not None:
+                self._store(key, known.stored)
+            if known.served is not None:
+                self._serve(key, known.served)
+            if known.domains is not None:
+                self._publish(key, known.domains)
+            if known.conditions is not None:
+                self._say(key, known.conditions)
 
-    def served(self, key: Key, endpoints: Sequence[Endpoint], resting: Iterable[Target] = ()) -> None:
-        """Note what all ports of the resource serve: those that are neither among `endpoints` nor `resting` are gone.
+    def forget(self, key: Key) -> None:
+        """Remove every series of a resource that is gone."""
+        with self._lock:
+            for series in self._all:
+                series.keep(key, _nothing)
 
-        A port that showed no certificate this time keeps the expiry date last seen there, and whether it matched. A
-        port probed at several addresses is as good as the worst of them. `resting` are ports of pods that live but are
-        not ready: nobody probes them, and what was last found there stays beside the finding PodNotReady.
-        """
+    def _store(self, key: Key, now: Stored) -> None:
+        self._not_after.replace(key, {(now.secret,): now.not_after.timestamp()})
+        self._renewal.replace(key, {} if now.renewal_at is None else {(): now.renewal_at.timestamp()})
+
+    def _serve(self, key: Key, now: Served) -> None:
         ports: dict[Labels, list[Endpoint]] = {}
-        for endpoint in endpoints:
+        for endpoint in now.endpoints:
             ports.setdefault(_place(endpoint.target), []).append(endpoint)
-        idle = {_place(target) for target in resting} - set(ports)
-        with self._lock:
-            for series in (self._served_not_after, self._matches, self._success, self._probed, self._finding):
-                series.keep(key, lambda rest: rest[:3] in ports or rest[:3] in idle)
-            for place, addresses in ports.items():
-                self._port(key, place, addresses)
-            for place in idle:
-                self._success.set(key, place, 0)
-                self._finding.set(key, (*place, str(Reason.POD_NOT_READY), str(Severity.FAIL)), 1)
+        idle = {_place(target) for target in now.resting} - set(ports)
+        for series in (self._served_not_after, self._matches, self._success, self._probed, self._finding):
+            series.keep(key, lambda rest: rest[:3] in ports or rest[:3] in idle)
+        for place, addresses in ports.items():
+            self._port(key, place, addresses)
+        for place in idle:
+            self._success.set(key, place, 0)
+            self._finding.set(key, (*place, str(Reason.POD_NOT_READY), str(Severity.FAIL)), 1)
 
     def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
         self._success.set(key, place, float(not any(each.failure or each.is_blocked for each in addresses)))
@@ -155,8 +196,7 @@ class ResourceMetrics:
         if seen:
             self._matches.set(key, place, float(all(map(_matches, seen))))
 
-    def conditions(self, key: Key, conditions: Iterable[Condition]) -> None:
-        """Note the conditions as they are now; Reconciling and Stalled have no series beside those of Ready."""
+    def _say(self, key: Key, conditions: Iterable[Condition]) -> None:
         statuses: dict[Labels, float] = {}
         reasons: dict[Labels, float] = {}
         warnings: dict[Labels, float] = {}
@@ -164,29 +204,16 @@ class ResourceMetrics:
             statuses |= {(str(each.type), str(status)): float(status is each.status) for status in Truth}
             reasons[str(each.type), str(each.reason)] = 1.0
             warnings |= {(str(each.type), str(found.reason)): 1.0 for found in each.warnings}
-        self._set(
-            key, (self._condition, statuses), (self._condition_info, reasons), (self._condition_warning, warnings)
-        )
+        self._condition.replace(key, statuses)
+        self._condition_info.replace(key, reasons)
+        self._condition_warning.replace(key, warnings)
 
-    def domains(self, key: Key, reports: Sequence[DomainReport]) -> None:
-        """Note what was found about the resource's mail domains: those that are not among `reports` are gone."""
+    def _publish(self, key: Key, reports: Sequence[DomainReport]) -> None:
         found: dict[Labels, float] = {
             (each.name, str(what.reason), str(what.severity)): 1.0 for each in reports for what in each.findings
         }
-        checked: dict[Labels, float] = {(each.name,): each.checked_at.timestamp() for each in reports}
-        self._set(key, (self._domain, found), (self._domain_checked, checked))
-
-    def _set(self, key: Key, *wanted: tuple[_Series, Mapping[Labels, float]]) -> None:
-        """Make these the only series of the resource, at once for whoever scrapes."""
-        with self._lock:
-            for series, now in wanted:
-                series.replace(key, now)
-
-    def forget(self, key: Key) -> None:
-        """Remove every series of a resource that is gone."""
-        with self._lock:
-            for series in self._all:
-                series.keep(key, _nothing)
+        self._domain.replace(key, found)
+        self._domain_checked.replace(key, {(each.name,): each.checked_at.timestamp() for each in reports})
 
     def _series(self, name: str, meaning: str, *labels: str) -> _Series:
         series = _Series(Gauge(name, meaning, (*_RESOURCE, *labels), registry=self._registry))

@@ -10,6 +10,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.backoff import COUNTED
 from mailtls.probe.target import Depth, Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.resource_metrics import Known, Served, Stored
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = NOW + timedelta(days=60)
@@ -29,11 +30,9 @@ def endpoints(number: int) -> Iterator[Endpoint]:
 def report(metrics: Metrics, number: int) -> Key:
     """Report one resource whose certificate is served everywhere."""
     key = Key("mail", f"mx-{number}")
-    metrics.stored(key, "mx-tls", LATER, NOW)
-    metrics.served(key, list(endpoints(number)))
-    metrics.domains(key, [DomainReport("example.com", NOW, (Finding(Reason.SPF_MISSING, "None.", Severity.WARN),))])
-    said = (Condition(kind, Truth.TRUE, Reason.READY, "", NOW, 1, (WARNED,)) for kind in ConditionType)
-    metrics.conditions(key, said)
+    domain = DomainReport("example.com", NOW, (Finding(Reason.SPF_MISSING, "None.", Severity.WARN),))
+    said = [Condition(kind, Truth.TRUE, Reason.READY, "", NOW, 1, (WARNED,)) for kind in ConditionType]
+    metrics.update(key, Known(Stored("mx-tls", LATER, NOW), Served(list(endpoints(number))), [domain], said))
     return key
 
 

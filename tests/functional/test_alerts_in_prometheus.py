@@ -13,6 +13,7 @@ from mailtls.controller.health import Checks, HealthServer
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.resource_metrics import Known, Served, Stored
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired")
 
@@ -29,8 +30,7 @@ def metrics() -> Metrics:
     """Return metrics of a replica that leads, with one certificate that is far from its renewal."""
     made = Metrics()
     made.watch_leader(lambda: True)
-    made.stored(MX, "mx-tls", now() + 60 * DAY, now() + 30 * DAY)
-    made.served(MX, [endpoint(60 * DAY)])
+    made.update(MX, Known(Stored("mx-tls", now() + 60 * DAY, now() + 30 * DAY), Served([endpoint(60 * DAY)])))
     return made
 
 
@@ -64,11 +64,11 @@ def test_expiry_alerts_fire_go_on_after_the_expiry_and_end_with_the_renewal(
     """Warning, page and expiry are raised in turn, none of them ends by expiring, and a renewal ends them all."""
     watching.await_series("mailtls_certificate_not_after_timestamp_seconds")
     watching.await_firing(lambda firing: not firing)
-    metrics.stored(MX, "mx-tls", now() + 10 * DAY, now() - timedelta(minutes=1))
+    metrics.update(MX, Known(stored=Stored("mx-tls", now() + 10 * DAY, now() - timedelta(minutes=1))))
     soon = {("MailTlsStoredCertificateExpiringSoon", "mx")}
     watching.await_firing(lambda firing: firing == soon)
     expiry = now() + timedelta(seconds=8)
-    metrics.stored(MX, "mx-tls", expiry, now() - 5 * DAY)
+    metrics.update(MX, Known(stored=Stored("mx-tls", expiry, now() - 5 * DAY)))
     late = soon | {("MailTlsStoredCertificateExpiringNow", "mx"), ("MailTlsRenewalOverdue", "mx")}
     watching.await_firing(lambda firing: firing == late)
     expired = late | {("MailTlsStoredCertificateExpired", "mx")}
@@ -77,7 +77,7 @@ def test_expiry_alerts_fire_go_on_after_the_expiry_and_end_with_the_renewal(
     assert watching.summaries()["MailTlsStoredCertificateExpired"].startswith(
         "The certificate in Secret mail/mx-tls expired at "
     )
-    metrics.stored(MX, "mx-tls", now() + 60 * DAY, now() + 30 * DAY)
+    metrics.update(MX, Known(stored=Stored("mx-tls", now() + 60 * DAY, now() + 30 * DAY)))
     watching.await_firing(lambda firing: not firing)
 
 
@@ -86,7 +86,7 @@ def test_a_pod_that_serves_an_old_certificate_is_told_apart_from_one_that_fails(
 ) -> None:
     """The old certificate alerts as served, by difference and by its own expiry; another fault alerts by its reason."""
     old = Finding(Reason.SERVING_OLD_CERTIFICATE, "It serves an old certificate.")
-    metrics.served(MX, [endpoint(timedelta(seconds=-1), old)])
+    metrics.update(MX, Known(served=Served([endpoint(timedelta(seconds=-1), old)])))
     watching.await_firing(
         lambda firing: (
             firing
@@ -98,7 +98,9 @@ def test_a_pod_that_serves_an_old_certificate_is_told_apart_from_one_that_fails(
             }
         )
     )
-    metrics.served(MX, [endpoint(60 * DAY, Finding(Reason.HOSTNAME_MISMATCH, "It is for another name."))])
+    metrics.update(
+        MX, Known(served=Served([endpoint(60 * DAY, Finding(Reason.HOSTNAME_MISMATCH, "It is for another name."))]))
+    )
     watching.await_firing(lambda firing: firing == {("MailTlsEndpointFailing", "mx")})
     assert watching.summaries()["MailTlsEndpointFailing"] == "postfix-0 port 25 fails its probe: HostnameMismatch"
 

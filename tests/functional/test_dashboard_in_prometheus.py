@@ -16,6 +16,7 @@ from mailtls.api.status import Condition, ConditionType, Truth
 from mailtls.controller.health import Checks, HealthServer
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import Reason
+from mailtls.resource_metrics import Known
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no query was run")
 
@@ -46,7 +47,7 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     for number in range(2):
         report(metrics, number)
     refused = (Condition(kind, Truth.FALSE, Reason.INVALID_SPEC, "", NOW, 1) for kind in ConditionType)
-    metrics.conditions(Key("mail", "mx-2"), refused)
+    metrics.update(Key("mail", "mx-2"), Known(conditions=refused))
 
     def work() -> None:
         while not stopping.wait(0.2):

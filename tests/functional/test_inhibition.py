@@ -28,6 +28,7 @@ from mailtls.controller.health import Checks, HealthServer
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.resource_metrics import Known, Served, Stored
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is missing: no alert was fired")
 
@@ -51,7 +52,7 @@ class Resource:
 
     def store(self, left: timedelta) -> None:
         """Hold a certificate with so much lifetime left, which is renewed when a third of 90 days is."""
-        self.metrics.stored(self.key, f"{self.key.name}-tls", NOW + left, NOW + left - 30 * DAY)
+        self.metrics.update(self.key, Known(stored=Stored(f"{self.key.name}-tls", NOW + left, NOW + left - 30 * DAY)))
 
     def serve(self, faults: Mapping[str, Sequence[Finding]], left: timedelta = FAR) -> None:
         """Serve at two ports of two pods; those with faults have so much lifetime left."""
@@ -60,7 +61,7 @@ class Resource:
             for pod in ("postfix-0", "postfix-1")
             for port in (25, 465)
         ]
-        self.metrics.served(self.key, ports)
+        self.metrics.update(self.key, Known(served=Served(ports)))
 
     def say(self, wrong: Mapping[ConditionType, Reason]) -> None:
         """Have these conditions False and the others True; Ready follows them."""
@@ -72,7 +73,7 @@ class Resource:
             else Condition(kind, Truth.TRUE, Reason.READY, "", NOW, 1)
             for kind in ConditionType
         )
-        self.metrics.conditions(self.key, said)
+        self.metrics.update(self.key, Known(conditions=said))
 
 
 def _endpoint(pod: str, number: int, left: timedelta, findings: tuple[Finding, ...]) -> Endpoint:
@@ -140,13 +141,15 @@ def wrong_name(mx: Resource) -> None:
 
 def gone(mx: Resource) -> None:
     """The workload was deleted."""
-    mx.metrics.served(mx.key, [])
+    mx.metrics.update(mx.key, Known(served=Served([])))
     mx.say({OUT: Reason.WORKLOAD_NOT_FOUND, VERIFIED: Reason.PENDING})
 
 
 def domain(mx: Resource) -> None:
     """A TLSA record is wrong."""
-    mx.metrics.domains(mx.key, [DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "It is wrong."),))])
+    mx.metrics.update(
+        mx.key, Known(domains=[DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "It is wrong."),))])
+    )
 
 
 def two_faults(mx: Resource) -> None:

@@ -12,6 +12,7 @@ from mailtls.api.status import Condition, ConditionType, DomainReport, Truth
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint, Port, Target, TlsMode, TlsPolicy
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.resource_metrics import Known, Served, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,17 +45,17 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 
 def served(metrics: Metrics, *endpoints: Endpoint) -> None:
     """Note endpoints of the one resource."""
-    metrics.served(KEY, endpoints)
+    metrics.update(KEY, Known(served=Served(endpoints)))
 
 
 def test_a_stored_certificate_shows_both_dates() -> None:
     """Expiry is told by Secret, the renewal by resource; a renamed Secret leaves no series behind."""
     metrics = Metrics()
-    metrics.stored(KEY, "old-tls", LATER, None)
-    metrics.stored(KEY, "mx-tls", LATER, NOW)
+    metrics.update(KEY, Known(stored=Stored("old-tls", LATER, None)))
+    metrics.update(KEY, Known(stored=Stored("mx-tls", LATER, NOW)))
     assert samples(metrics, "mailtls_certificate_not_after_timestamp_seconds") == {("mx", "mx-tls"): LATER.timestamp()}
     assert samples(metrics, "mailtls_certificate_renewal_timestamp_seconds") == {("mx",): NOW.timestamp()}
-    metrics.stored(KEY, "mx-tls", LATER, None)
+    metrics.update(KEY, Known(stored=Stored("mx-tls", LATER, None)))
     assert samples(metrics, "mailtls_certificate_renewal_timestamp_seconds") == {}
 
 
@@ -112,7 +113,7 @@ def test_series_of_a_pod_that_is_not_ready_stay_until_it_is_gone() -> None:
     metrics = Metrics()
     expired = endpoint("postfix-0", 25, Reason.SERVING_OLD_CERTIFICATE, Reason.CERTIFICATE_EXPIRED)
     served(metrics, expired, endpoint("postfix-1"))
-    metrics.served(KEY, [endpoint("postfix-1")], resting=[expired.target])
+    metrics.update(KEY, Known(served=Served([endpoint("postfix-1")], resting=[expired.target])))
     place = ("mx", "postfix-0", "25", "StatefulSet/postfix")
     assert samples(metrics, "mailtls_served_not_after_timestamp_seconds")[place] == LATER.timestamp()
     assert samples(metrics, "mailtls_endpoint_certificate_matches")[place] == 0
@@ -130,7 +131,7 @@ def test_series_of_a_pod_that_is_not_ready_stay_until_it_is_gone() -> None:
 def test_pod_that_was_never_ready_is_seen() -> None:
     """A pod that hangs from its start has no success, though nobody ever probed it."""
     metrics = Metrics()
-    metrics.served(KEY, [], resting=[endpoint("postfix-0").target])
+    metrics.update(KEY, Known(served=Served([], resting=[endpoint("postfix-0").target])))
     assert list(samples(metrics, "mailtls_endpoint_probe_success").values()) == [0]
     assert {labels[3:5] for labels in samples(metrics, "mailtls_endpoint_finding")} == {("PodNotReady", "Fail")}
     assert samples(metrics, "mailtls_endpoint_certificate_matches") == {}
@@ -186,7 +187,7 @@ def test_of_two_addresses_the_worse_counts(bad_first: bool) -> None:
     metrics = Metrics()
     bad = replace(endpoint("postfix-0", 25, Reason.SERVING_OLD_CERTIFICATE, address="::1"), served_not_after=NOW)
     both: Sequence[Endpoint] = [bad, endpoint("postfix-0")] if bad_first else [endpoint("postfix-0"), bad]
-    metrics.served(KEY, both)
+    metrics.update(KEY, Known(served=Served(both)))
     assert list(samples(metrics, "mailtls_endpoint_probe_success").values()) == [0]
     assert list(samples(metrics, "mailtls_endpoint_certificate_matches").values()) == [0]
     assert list(samples(metrics, "mailtls_served_not_after_timestamp_seconds").values()) == [NOW.timestamp()]
@@ -195,8 +196,8 @@ def test_of_two_addresses_the_worse_counts(bad_first: bool) -> None:
 def test_each_status_of_a_condition_is_a_series_and_its_reason_another() -> None:
     """As kube-state-metrics shows conditions; one that flips leaves no series of its old reason."""
     metrics = Metrics()
-    metrics.conditions(KEY, [Condition(ConditionType.READY, Truth.FALSE, Reason.ISSUING, "", NOW, 1)])
-    metrics.conditions(KEY, [Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)])
+    metrics.update(KEY, Known(conditions=[Condition(ConditionType.READY, Truth.FALSE, Reason.ISSUING, "", NOW, 1)]))
+    metrics.update(KEY, Known(conditions=[Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)]))
     statuses = {("mx", "True", "Ready"): 1, ("mx", "False", "Ready"): 0, ("mx", "Unknown", "Ready"): 0}
     assert samples(metrics, "mailtls_status_condition") == statuses
     assert samples(metrics, "mailtls_status_condition_info") == {("mx", "Ready", "Ready"): 1}
@@ -207,9 +208,9 @@ def test_what_a_condition_warns_of_is_a_series_until_it_is_over() -> None:
     metrics = Metrics()
     late = Finding(Reason.DNS_UNREACHABLE, "No DNS.")
     good = Condition(ConditionType.ISSUED, Truth.TRUE, Reason.ISSUED, "It is valid.", NOW, 1)
-    metrics.conditions(KEY, [replace(good, warnings=(late, late))])
+    metrics.update(KEY, Known(conditions=[replace(good, warnings=(late, late))]))
     assert samples(metrics, "mailtls_status_condition_warning") == {("mx", "DnsUnreachable", "Issued"): 1}
-    metrics.conditions(KEY, [good])
+    metrics.update(KEY, Known(conditions=[good]))
     assert samples(metrics, "mailtls_status_condition_warning") == {}
 
 
@@ -227,27 +228,28 @@ def test_findings_about_domains_go_with_the_fault_and_with_the_domain() -> None:
     metrics = Metrics()
     bad = Finding(Reason.TLSA_MISMATCH, "It is wrong.")
     odd = Finding(Reason.SPF_MISSING, "It is odd.", Severity.WARN)
-    metrics.domains(KEY, [DomainReport("a.example", NOW, (bad, bad, odd)), DomainReport("b.example", NOW, (bad,))])
+    metrics.update(
+        KEY, Known(domains=[DomainReport("a.example", NOW, (bad, bad, odd)), DomainReport("b.example", NOW, (bad,))])
+    )
     assert samples(metrics, "mailtls_domain_finding") == {
         ("a.example", "mx", "TlsaMismatch", "Fail"): 1,
         ("a.example", "mx", "SpfMissing", "Warn"): 1,
         ("b.example", "mx", "TlsaMismatch", "Fail"): 1,
     }
-    metrics.domains(KEY, [DomainReport("a.example", LATER, (odd,))])
+    metrics.update(KEY, Known(domains=[DomainReport("a.example", LATER, (odd,))]))
     assert samples(metrics, "mailtls_domain_finding") == {("a.example", "mx", "SpfMissing", "Warn"): 1}
     assert samples(metrics, "mailtls_domain_check_timestamp_seconds") == {("a.example", "mx"): LATER.timestamp()}
-    metrics.domains(KEY, [])
+    metrics.update(KEY, Known(domains=[]))
     assert samples(metrics, "mailtls_domain_check_timestamp_seconds") == {}
 
 
 def test_a_forgotten_resource_leaves_nothing_and_others_stay() -> None:
     """Only the resource that is gone loses its series."""
     metrics = Metrics()
+    domain = DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "It is wrong."),))
+    ready = Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)
     for key in (KEY, OTHER):
-        metrics.stored(key, "tls", LATER, NOW)
-        metrics.served(key, [endpoint("postfix-0")])
-        metrics.conditions(key, [Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "", NOW, 1)])
-        metrics.domains(key, [DomainReport("example.com", NOW, (Finding(Reason.TLSA_MISMATCH, "It is wrong."),))])
+        metrics.update(key, Known(Stored("tls", LATER, NOW), Served([endpoint("postfix-0")]), [domain], [ready]))
     metrics.forget(KEY)
     text = metrics.text().decode()
     assert 'name="mx"' not in text

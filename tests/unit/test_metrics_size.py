@@ -12,6 +12,7 @@ from mailtls.api.status import Condition, ConditionType, Truth
 from mailtls.metrics import Metrics
 from mailtls.probe.target import Endpoint
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.resource_metrics import Known, Served
 
 RESOURCES = 500
 # Series of a port, of a resource and of the operator itself; docs/explanation/sizing.md has these numbers.
@@ -49,10 +50,8 @@ def test_no_text_of_a_stranger_is_a_label() -> None:
     for each in range(20):
         odd = Finding(Reason.WEAK_CRYPTO, f"Cipher {each}.", Severity.WARN, evidence=f"{each}", subject=f"s{each}")
         ports = [Endpoint(one.target, NOW, (odd,), served_sha256=f"{each}" * 32) for one in endpoints(1)]
-        metrics.served(key, ports)
-        metrics.conditions(
-            key, [Condition(t, Truth.TRUE, Reason.READY, f"{each}", NOW, 1, (odd,)) for t in ConditionType]
-        )
+        said = [Condition(kind, Truth.TRUE, Reason.READY, f"{each}", NOW, 1, (odd,)) for kind in ConditionType]
+        metrics.update(key, Known(served=Served(ports), conditions=said))
     assert series(metrics) == before
     assert "Cipher" not in metrics.text().decode()
 

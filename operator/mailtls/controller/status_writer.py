@@ -24,6 +24,7 @@ from mailtls.issuance.storage import warnings
 from mailtls.kube.interface import ApiError, Cluster
 from mailtls.metrics import Metrics
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Finding, Reason
+from mailtls.resource_metrics import Known, Served, Stored
 from mailtls.rollout.conditions import summary
 from mailtls.rollout.going_back import with_proof
 from mailtls.rollout.policy import shared
@@ -62,7 +63,8 @@ class Reporter:
         shown = write(report_of(context, said, now))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
-        self._measure(context, said)  # before the status: who waits for a condition finds its metrics
+        # before the status: who waits for a condition finds its metrics
+        self.metrics.update(context.desired.key, known_of(context, said))
         written = self._write(context.snapshot.resource, shown)
         is_news = context.snapshot.status.attempts != context.snapshot.reported.attempts
         self._post_transitions(
@@ -83,7 +85,7 @@ class Reporter:
         said = linked(refusal(finding, before, meta["generation"], self.clock.now()), self.docs_url)
         self._write(resource, write_conditions(meta["generation"], said))
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
-        self.metrics.conditions(Key(meta["namespace"], meta["name"]), said)
+        self.metrics.update(_key(meta), Known(conditions=said))
 
     def cut_short(self, resource: Json, finding: Finding) -> None:
         """Say what ended a reconcile before it could report; all else that was known stays in the status.
@@ -93,25 +95,26 @@ class Reporter:
         """
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = linked(interruption(finding, before, meta["generation"], self.clock.now()), self.docs_url)
-        self.metrics.conditions(_key(meta), said)
+        self.metrics.update(_key(meta), Known(conditions=said))
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
         self._write(resource, write_conditions(meta["generation"], said))
 
     def unreadable(self, key: Key, finding: Finding) -> None:
         """Say by metric and Event why a resource cannot be read, which so has no status to write."""
         meta = {"namespace": key.namespace, "name": key.name}
-        self.metrics.conditions(key, interruption(finding, read({}), 0, self.clock.now()))
+        said = interruption(finding, read({}), 0, self.clock.now())
+        self.metrics.update(key, Known(conditions=said))
         self._events.post({"metadata": meta}, "Warning", str(finding.reason), finding.message)
 
     def restore(self, resource: Json) -> None:
         """Show what the last leader reported, until this one knows better: an alert must not miss a restart."""
-        key, status = _key(resource["metadata"]), read(resource.get("status") or {})
-        self.metrics.conditions(key, status.conditions)
-        self.metrics.domains(key, status.domains)
+        status, stored = read(resource.get("status") or {}), None
         with suppress(InvalidSpec, ValueError, AttributeError):  # one odd resource must not keep us from starting
             expiry = (resource.get("status") or {}).get("certificate", {}).get("notAfter")
             if expiry and status.schedule:
-                self.metrics.stored(key, secret_name(resource), parse_rfc3339(expiry), status.schedule.renewal_at)
+                stored = Stored(secret_name(resource), parse_rfc3339(expiry), status.schedule.renewal_at)
+        known = Known(stored, domains=status.domains, conditions=status.conditions)
+        self.metrics.update(_key(resource["metadata"]), known)
 
     def forget(self, key: Key) -> None:
         """Drop the metrics of a resource that is gone."""
@@ -173,20 +176,17 @@ class Reporter:
             return
         self._events.post(resource, "Normal" if now.status is Truth.TRUE else "Warning", str(now.reason), now.message)
 
-    def _measure(self, context: Context, said: Iterable[Condition]) -> None:
-        desired = context.desired
-        certificate = context.snapshot.secret.certificate
-        if certificate is not None and not context.snapshot.secret.is_placeholder:
-            renewal_at = context.issuance.schedule.renewal_at if context.issuance.schedule else None
-            self.metrics.stored(desired.key, desired.secret_name, certificate.not_after, renewal_at)
-        if context.snapshot.workloads is not None:
-            self.metrics.served(
-                desired.key,
-                context.verification.endpoints,
-                resting(context.snapshot.workloads, desired.server_name),
-            )
-        self.metrics.domains(desired.key, context.domains.reports)
-        self.metrics.conditions(desired.key, said)
+
+def known_of(context: Context, said: Iterable[Condition]) -> Known:
+    """Gather what the metrics show; nothing where this reconcile did not find it out."""
+    snapshot, desired = context.snapshot, context.desired
+    certificate, stored, served_now = snapshot.secret.certificate, None, None
+    if certificate is not None and not snapshot.secret.is_placeholder:
+        renewal_at = context.issuance.schedule.renewal_at if context.issuance.schedule else None
+        stored = Stored(desired.secret_name, certificate.not_after, renewal_at)
+    if snapshot.workloads is not None:
+        served_now = Served(context.verification.endpoints, resting(snapshot.workloads, desired.server_name))
+    return Known(stored, served_now, context.domains.reports, said)
 
 
 def report_of(context: Context, said: Iterable[Condition], now: datetime) -> Report:

@@ -24,6 +24,7 @@ from mailtls.metrics import Metrics
 from mailtls.net.backoff import PROBE
 from mailtls.probe.target import Depth, Endpoint, Expected, Route, Target
 from mailtls.reasons.reason import Finding, Reason
+from mailtls.resource_metrics import Known, Served
 from mailtls.rollout.conditions import summary
 from mailtls.rollout.decide import ReadWorkloads, Roll, held
 from mailtls.rollout.execute import Rolling
@@ -121,7 +122,7 @@ def test_port_that_waits_is_measured_as_one_that_warns() -> None:
     """The certificate differs, which is true, and the probe succeeded; alerts tell both apart by the severity."""
     metrics = Metrics()
     have = while_held(waiting(), NOW)
-    metrics.served(have.desired.key, have.verification.endpoints)
+    metrics.update(have.desired.key, Known(served=Served(have.verification.endpoints)))
     labels = {"namespace": "mail", "name": "mx", "workload": "StatefulSet/postfix", "pod": "postfix-0", "port": "25"}
 
     def value(name: str, **more: str) -> float | None:

@@ -43,6 +43,7 @@ from mailtls.probe.target import (
 )
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.reasons.software import Software
+from mailtls.resource_metrics import Known, Served
 from mailtls.rollout.steps import RollProgress
 from mailtls.step import Rest
 from mailtls.verification.conditions import served
@@ -438,7 +439,7 @@ def test_metrics_tell_ways_from_pods_and_blocked_from_good() -> None:
     """An alert names the Service, and a port that nobody could reach is no success."""
     look, metrics = Look(), Metrics()
     look.faults[PUBLIC_4] = look.faults[PUBLIC_6] = Finding(Reason.PORT_BLOCKED, "No answer.", Severity.WARN)
-    metrics.served(look.wants.key, look.walk(look.begin()).verification.endpoints)
+    metrics.update(look.wants.key, Known(served=Served(look.walk(look.begin()).verification.endpoints)))
     text = metrics.text().decode()
     for pod, workload, success in (
         ("postfix-0", "StatefulSet/postfix", "1.0"),

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from threading import Lock
 
+import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from builders.contexts import wanting
@@ -41,6 +44,21 @@ class Servers:
             Endpoint(each, now, (*late, WEAK), expected.leaf_sha256, served_not_after=self.expires_at)
             for each in targets
         ]
+
+
+class Scraping:
+    """A lock after each release of which Prometheus scrapes what `metrics` say of resources."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics, self.lock, self.scrapes = metrics, Lock(), list[set[str]]()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_raised: object) -> None:
+        self.lock.release()
+        lines = generate_latest(self.metrics.registry).decode().splitlines()
+        self.scrapes.append({line for line in lines if 'name="mx"' in line})
 
 
 class Watched:
@@ -100,6 +118,18 @@ def test_series_outlive_the_expiry_and_say_it() -> None:
     }
     for name in ("mailtls_certificate_not_after_timestamp_seconds", "mailtls_served_not_after_timestamp_seconds"):
         assert watched.series(name, "name") == {("mx",)}
+
+
+def test_scrape_sees_all_of_a_change_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoints of the new state beside the conditions of the old would fire alerts that nothing inhibits."""
+    watched = Watched()
+    watched.look()
+    scraping = Scraping(watched.metrics)
+    monkeypatch.setattr(watched.metrics, "_lock", scraping)
+    watched.expire()
+    watched.look()
+    assert all('reason="CertificateExpired"' in "".join(seen) for seen in scraping.scrapes)
+    assert [seen - scraping.scrapes[-1] for seen in scraping.scrapes] == [set()]
 
 
 def test_renewal_that_fails_while_the_certificate_is_good_is_a_warning_until_it_succeeds() -> None:
