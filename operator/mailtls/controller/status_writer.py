@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import structlog
 
@@ -33,6 +33,8 @@ from mailtls.verification.conditions import served, while_held
 from mailtls.verification.evidence import resting
 
 PASSING = frozenset({Reason.PENDING, Reason.ISSUING, Reason.ROLLING_OUT, Reason.PROBING})  # no Event for being at work
+CHECK_LAG: Final = timedelta(seconds=30)
+"""How far `checkedAt` in the status may lag behind: in a rollout each pod is probed every few seconds."""
 OF_PODS = frozenset({"endpoints", "served", "endpointsServed", "endpointsTotal", "rollout"})  # of the status
 log = structlog.get_logger()
 
@@ -123,12 +125,13 @@ class Reporter:
     def _write(self, resource: Json, status: Json) -> Json:
         before, meta = resource.get("status") or {}, resource["metadata"]
         after = _stripped(before | status)
-        if after != before:
-            try:
-                self.cluster.report(resource_path(_key(meta)), meta["uid"], before, after)
-            except ApiError as error:
-                if not error.is_missing:  # deleted meanwhile: nobody is left to report to
-                    raise
+        if not _is_news(before, after):
+            return resource | {"status": before}
+        try:
+            self.cluster.report(resource_path(_key(meta)), meta["uid"], before, after)
+        except ApiError as error:
+            if not error.is_missing:  # deleted meanwhile: nobody is left to report to
+                raise
         return resource | {"status": after}
 
     def _post_transitions(
@@ -266,6 +269,25 @@ def _stripped(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {name: _stripped(each) for name, each in value.items() if each is not None}
+
+
+def _is_news(before: Json, after: Json) -> bool:
+    """Whether a status tells a reader more than that endpoints were probed again a moment later, and are as before."""
+    (old, old_times), (new, new_times) = _without_times(before), _without_times(after)
+    return old != new or any(map(_lags, old_times, new_times))
+
+
+def _without_times(status: Json) -> tuple[Json, list[str]]:
+    endpoints = [dict(each) for each in status.get("endpoints") or ()]
+    times = [each.pop("checkedAt", "") for each in endpoints]
+    return status | {"endpoints": endpoints}, times
+
+
+def _lags(then: str, now: str) -> bool:
+    try:
+        return then != now and abs(parse_rfc3339(now) - parse_rfc3339(then)) >= CHECK_LAG
+    except ValueError:  # whoever may write the status wrote it, or one is missing
+        return True
 
 
 def _is_trouble(ready: Condition) -> bool:

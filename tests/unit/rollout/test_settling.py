@@ -1,11 +1,17 @@
 """A server that takes minutes from its reload to serving, as `settleTime` says: whole reconciles."""
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
+
+import pytest
 
 from builders.whole_reconcile import PATH, Pods, Servers, WholeReconcile
 from fakes.clock import WallClock
+from mailtls.api.reading.document import Json
+from mailtls.controller.status_writer import CHECK_LAG
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
+from mailtls.times import parse_rfc3339
 
 SECOND = timedelta(seconds=1)
 TAKES = 60 * SECOND
@@ -53,3 +59,36 @@ def test_long_settle_time_is_a_rollout_under_way_and_no_fault() -> None:
     assert said[-1] == ("True", "RolledOut")
     assert mail.cluster.reloaded == ["postfix-0", "postfix-1"]
     assert not [each for each in mail.events() if each["type"] == "Warning"]
+
+
+def test_status_is_written_seldom_while_only_the_times_of_probes_change() -> None:
+    """Each pod is probed every few seconds; what is said and each result come at once, the times a little later."""
+    mail = WholeReconcile(pods=2, servers=SlowServers)
+    mail.cluster.objects[PATH]["spec"]["workloads"][0]["settleTime"] = "2m"
+    reconciles = 0
+    while mail.condition("RolledOut").get("status") != "True":
+        reconciles, delay = reconciles + 1, mail.run()
+        shown = max(parse_rfc3339(each["checkedAt"]) for each in endpoints(mail))
+        assert mail.clock.now() - shown < CHECK_LAG + 10 * SECOND
+        mail.clock.advance(timedelta(seconds=delay or 0.0))
+    assert reconciles > 10
+    assert mail.cluster.writes.count(("merge", PATH)) <= 8  # the beginning and the end of each pod, and its minute
+
+
+@pytest.mark.parametrize("time", ["2099-01-01T00:00:00Z", "2001-01-01T00:00:00Z", "soon", None])
+def test_time_of_a_probe_that_somebody_wrote_is_put_right(time: str | None) -> None:
+    """Whoever may write the status can end neither the reports nor the reconciles of a resource by it."""
+    mail = WholeReconcile(pods=1)
+    mail.run()
+    (good,) = deepcopy(endpoints(mail))
+    endpoints(mail)[0]["checkedAt"] = time
+    if time is None:
+        del endpoints(mail)[0]["checkedAt"]
+    mail.run()
+    assert endpoints(mail) == [good]
+
+
+def endpoints(mail: WholeReconcile) -> list[Json]:
+    """What the status says of the endpoints."""
+    found: list[Json] = mail.cluster.objects[PATH]["status"]["endpoints"]
+    return found
