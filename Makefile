@@ -155,11 +155,15 @@ release: $(READY) tools ## Make all that is published in dist/, reproducibly: se
 	PATH="$$($(TESTBED) tools):$$PATH" PYTHONPATH=operator:tests:packaging $(BIN)/python -m release --repository=$(IMAGE) \
 	  --homepage=$(HOMEPAGE) $(if $(BASE),--base=$(BASE)) $(if $(TAG),--tag=$(TAG)) --architectures $(ARCHITECTURES) $(ARGS)
 
+# Who knows of vulnerabilities: empty for PyPI itself, or the query address of an OSV API; and in which files they are looked for.
+ADVISORIES ?=
+LOCKS ?= requirements.lock
+
 .PHONY: audit
-audit: ## Look for known vulnerabilities in what is shipped (needs the network of pip-audit)
-	$(PYTHON) -m venv build/audit
-	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	build/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
+audit: ## Look for known vulnerabilities in what is shipped (asks PyPI; ADVISORIES=the query address of an OSV API)
+	$(PYTHON) -m venv $(ENVIRONMENT)-audit
+	$(ENVIRONMENT)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	PYTHONPATH=packaging $(ENVIRONMENT)-audit/bin/python -m release.audit $(if $(ADVISORIES),--advisories=$(ADVISORIES)) $(LOCKS)
 
 ##@ Keep house
 

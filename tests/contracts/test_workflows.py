@@ -32,7 +32,7 @@ def test_linter_finds_nothing_in_the_workflows() -> None:
 def test_linter_finds_a_context_that_is_not_there(tmp_path: Path) -> None:
     """It is really asked."""
     wrong = tmp_path / "wrong.yml"
-    wrong.write_text(WORKFLOWS[0].read_text().replace("github.ref", "github.reff"))
+    wrong.write_text((ROOT / ".github/workflows/ci.yml").read_text().replace("github.ref", "github.reff"))
     assert 'property "reff" is not defined' in lint(str(wrong)).stdout
 
 
