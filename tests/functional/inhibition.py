@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import yaml
 
 from contracts.render import ROOT
 from functional.prometheus import free_port
+from functional.receiving import receiving
 
 CONFIGURATION = ROOT / "deploy" / "alertmanager.yaml"
 MATCHER = re.compile(r'^(?P<label>\w+)\s*(?P<how>=~|!~|!=|=)\s*"(?P<value>.*)"$')
@@ -133,33 +133,22 @@ class Receivers:
             assert time.monotonic() < deadline, "\n".join(map(str, self.got))
             time.sleep(0.2)
 
-    def take(self, body: Any) -> None:
+    def take(self, _path: str, _headers: Message, body: bytes) -> bool:
         """Keep one, as Alertmanager's webhook sends it."""
-        names = [(each["status"], each["labels"]["alertname"].removeprefix("MailTls")) for each in body["alerts"]]
+        said = json.loads(body)
+        names = [(each["status"], each["labels"]["alertname"].removeprefix("MailTls")) for each in said["alerts"]]
         firing, ended = (frozenset(name for how, name in names if how == wanted) for wanted in ("firing", "resolved"))
-        self.got.append(Notification(body["receiver"], body["groupLabels"], firing, ended))
+        self.got.append(Notification(said["receiver"], said["groupLabels"], firing, ended))
+        return True
 
 
 @contextmanager
 def receivers() -> Iterator[Receivers]:
     """Listen for notifications."""
     made = Receivers()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            made.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        made.address = f"http://127.0.0.1:{server.server_port}/"
+    with receiving(made.take) as port:
+        made.address = f"http://127.0.0.1:{port}/"
         yield made
-        server.shutdown()
 
 
 def _delivering(folder: Path, address: str) -> Path:

@@ -5,11 +5,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from functional.receiving import receiving
 from mailtls.api.reading.document import Json
 
 TEXT = {"string_value", "int_value", "double_value", "bool_value"}
@@ -25,6 +26,17 @@ class Collector:
     asked: threading.Event = field(default_factory=threading.Event)
     hangs: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, path: str, headers: Message, body: bytes) -> bool:
+        """Keep what is sent, or hang until the end and answer nothing."""
+        self.asked.set()
+        if self.hangs:
+            self.ended.wait(60)
+            return False
+        body = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+        self.requests.append(ExportTraceServiceRequest.FromString(body))
+        self.headers.append(f"{path} {headers.get('Content-Type')}")
+        return True
 
     @property
     def spans(self) -> list[Span]:
@@ -68,30 +80,8 @@ def values(of: object) -> Json:
 def collecting(*, hangs: bool = False) -> Iterator[Collector]:
     """Run an OTLP collector."""
     found = Collector(hangs=hangs)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            found.asked.set()
-            if found.hangs:
-                found.ended.wait(60)
-                return
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-            found.requests.append(ExportTraceServiceRequest.FromString(body))
-            found.headers.append(f"{self.path} {self.headers.get('Content-Type')}")
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        found.port = server.server_port
+    with receiving(found.take) as found.port:
         try:
             yield found
         finally:
             found.ended.set()
-            server.shutdown()
