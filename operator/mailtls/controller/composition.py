@@ -113,7 +113,7 @@ def build(parts: Parts) -> Work:
         withdraw=lambda cluster: _withdraw(parts, cluster),
         restore=partial(_restore, made),
         note_event=made.observer.note_event,
-        reconcile=_while_leading(parts.leadership, _in_turn(made.coordinator, made.reconciler)),
+        reconcile=_while_leading(parts.leadership, made.coordinator.in_turn(made.reconciler)),
         stuck=made.reconciler.watchdog.stuck,
         late=made.reconciler.watchdog.late,
     )
@@ -173,16 +173,6 @@ def _restore(made: Composition, resource: Json) -> None:
     made.reporter.restore(resource)
     if is_rolling(resource):
         made.coordinator.restore(Key(resource["metadata"]["namespace"], resource["metadata"]["name"]))
-
-
-def _in_turn(coordinator: Coordinator, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:
-    """Give the turn of a resource to another one where its reconcile has no use for it."""
-
-    def reconcile_in_turn(key: Key) -> float | None:
-        with coordinator.reconciling(key):
-            return reconcile(key)
-
-    return reconcile_in_turn
 
 
 def _while_leading(leadership: Leadership, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:

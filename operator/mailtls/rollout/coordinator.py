@@ -62,6 +62,22 @@ class Coordinator:
         """How many may roll out at once; None: as many as like."""
         return self._turns.most
 
+    def in_turn(self, reconcile: Callable[[Key], float | None]) -> Callable[[Key], float | None]:
+        """Give the turn of a resource to another one where its reconcile has no use for it.
+
+        One that comes again at once was cut short, as when somebody annotates the resource: it may not have come as far
+        as to request the turn that it has.
+        """
+
+        def reconcile_in_turn(key: Key) -> float | None:
+            with self.reconciling(key):
+                delay = reconcile(key)
+                if delay == 0.0:
+                    self._requested.add(key)
+                return delay
+
+        return reconcile_in_turn
+
     @contextmanager
     def reconciling(self, key: Key) -> Iterator[None]:
         """Take back what a resource has and did not ask for in its reconcile, or could not use."""

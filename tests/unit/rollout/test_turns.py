@@ -132,6 +132,16 @@ def test_reconcile_that_asks_for_no_turn_gives_it_back() -> None:
     assert reconcile(coordinator, C).is_granted
 
 
+@pytest.mark.parametrize(("delay", "keeps"), [(0.0, True), (1.0, False), (None, False)])
+def test_reconcile_that_comes_again_at_once_keeps_its_turn(delay: float | None, *, keeps: bool) -> None:
+    """Whoever annotates a resource whose pods wait for their budget does not let another one roll out."""
+    coordinator, woken = coordinating(1)
+    assert reconcile(coordinator, A).is_granted
+    assert not reconcile(coordinator, C).is_granted
+    assert coordinator.in_turn(lambda _key: delay)(A) == delay
+    assert woken == ([] if keeps else [C])
+
+
 @pytest.mark.parametrize(
     ("failure", "keeps"), [(Conflict(409, "Conflict", ""), True), (ReconcileEnded(), True), (Unreachable(), False)]
 )
