@@ -23,12 +23,13 @@ import dns.rdatatype
 import dns.resolver
 import pytest
 
+from mailservers.instance import free_ports
 from mailtls.api.spec import DataRef
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.propagation import Names
 
 PRIMARY, SECONDARY = "127.0.0.1", "::1"  # BIND listens on addresses that an interface has, so not on 127.0.0.2
-_STARTS_WITHIN_SECONDS = 15.0
+_STARTS_WITHIN_SECONDS = 120.0
 _RUNS = re.compile(r"^\S+ \S+ running$", re.MULTILINE)
 _SECRET_REF = DataRef("Secret", "mail", "dns-key", "secret")
 
@@ -125,7 +126,7 @@ class Server:
         return int(next(iter(self._ask(zone, dns.rdatatype.SOA))).serial)
 
     def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> Iterable[Any]:
-        answer = dns.query.udp(dns.message.make_query(name, kind), self.address, port=self.port, timeout=5)
+        answer = dns.query.udp(dns.message.make_query(name, kind), self.address, port=self.port, timeout=30)
         return answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, kind) or ()
 
 
@@ -139,12 +140,12 @@ class Bind(Server):
     def rndc(self, *command: str) -> None:
         """Command the server."""
         arguments = ["rndc", "-c", str(self.folder / "rndc.conf"), *command]
-        subprocess.run(arguments, check=True, capture_output=True, timeout=20)
+        subprocess.run(arguments, check=True, capture_output=True, timeout=120)
 
     def stop(self) -> None:
         """End the server at once."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
 
 @contextmanager
@@ -180,7 +181,7 @@ def free_port() -> int:
     """Return a port that is free for TCP and UDP, over IPv4 and IPv6."""
     for _ in range(50):
         with ExitStack() as stack:
-            port = int(stack.enter_context(socket.create_server((PRIMARY, 0))).getsockname()[1])
+            (port,) = free_ports(("dns",), PRIMARY).values()
             try:
                 stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind((PRIMARY, port))
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM) if socket.has_dualstack_ipv6() else ():

@@ -24,7 +24,7 @@ def mailtls(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command without any cluster, and without a terminal."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "operator", "KUBECONFIG": "/nonexistent"}
     command = [sys.executable, "-m", "mailtls", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def _lead(listener: socket.socket, behind: tuple[str, int]) -> None:
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
-            server = socket.create_connection(behind, 10)
+            server = socket.create_connection(behind, 60)
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=_carry, args=(source, sink), daemon=True).start()
 

@@ -24,10 +24,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mailservers.instance import free_ports
 from mailtls.issuance.acme.connection import Roots
 from testbed.tools import built
 
-_STARTS_WITHIN_SECONDS = 30.0
+_STARTS_WITHIN_SECONDS = 120.0
 
 
 def pebble_binary() -> str:
@@ -103,7 +104,7 @@ class Pebble:
         """Ask the management interface."""
         url = f"https://127.0.0.1:{self.management_port}{path}"
         with self.trusting() as session:
-            response = session.request(method, url, timeout=10, **options)
+            response = session.request(method, url, timeout=60, **options)
         response.raise_for_status()
         return response
 
@@ -159,7 +160,7 @@ def running_pebble(options: Options | None = None) -> Iterator[Pebble]:
 
 
 def _prepare(folder: Path, options: Options) -> Pebble:
-    port, management_port, http_port, tls_port = _free_ports(4)
+    port, management_port, http_port, tls_port = free_ports(("acme", "management", "http", "tls")).values()
     config = {
         "listenAddress": f"127.0.0.1:{port}",
         "managementListenAddress": f"127.0.0.1:{management_port}",
@@ -174,16 +175,6 @@ def _prepare(folder: Path, options: Options) -> Pebble:
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
     roots_pem = _write_server_certificate(folder)
     return Pebble(folder, options, port, management_port, roots_pem)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _write_server_certificate(folder: Path) -> str:

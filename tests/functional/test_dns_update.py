@@ -312,7 +312,7 @@ def test_secondary_that_forwards_nothing_refuses_the_update(bind: Bind, tmp_path
 
 def await_zone(bind: Bind, zone: str) -> None:
     """Wait until a secondary has its copy."""
-    for _ in range(500):
+    for _ in range(3000):
         answer = dns.query.udp(dns.message.make_query(zone, "SOA"), bind.address, port=bind.port, timeout=5)
         if answer.flags & dns.flags.AA and answer.answer:
             return
@@ -352,7 +352,7 @@ def test_server_that_speaks_no_dns_is_unreachable_for_now(
         began = time.monotonic()
         problem = problem_of(Rfc2136Records(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert (problem.finding.reason, problem.transient) == (Reason.DNS_UNREACHABLE, True)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 9
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def test_probe_makes_as_many_connections_as_the_page_says(
     expected = replace(AUTHORITY.expects(STORED), names=names)
     (endpoint,) = Prober(LIMITS).probe([target(server, name)], expected, depth)
     assert endpoint.findings == ()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(ended(server, name)) < before + connections and time.monotonic() < deadline:
         time.sleep(0.05)  # the log is another process's
     talks = ended(server, name)[before:]
@@ -168,7 +168,7 @@ def test_second_certificate_that_another_resource_keeps_is_fine(server: Postfix)
 
 def connections(server: Postfix, name: str) -> int:
     """Count the connections to a service, once the log tells the end of each."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.log().count(f"{name}/smtpd") and time.monotonic() < deadline:
         begun = [line for line in server.log().splitlines() if f"{name}/smtpd" in line and ": connect from" in line]
         if len(begun) == len(ended(server, name)):

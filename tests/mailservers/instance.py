@@ -16,7 +16,7 @@ from itertools import cycle
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-START_PATIENCE = 30  # seconds; on a busy machine a server takes a while to read its configuration
+START_PATIENCE = 120  # seconds; on a busy machine a server takes a while to read its configuration
 END_PATIENCE = 10  # seconds that a server gets to end by itself
 _PORTS = 10240, 32768  # below those that the kernel gives to clients
 _BLOCK = 1024
