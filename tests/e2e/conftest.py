@@ -36,7 +36,7 @@ def install_crd(cluster: Cluster) -> None:
     """Apply crds/ and wait until the API server serves them."""
     folder = str(project_folder() / "crds")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", folder)
 
 
 @pytest.fixture

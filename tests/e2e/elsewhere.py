@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from testbed.api import Object
     from testbed.sandbox import Sandbox
 
-WITHIN = 60.0
-
 
 def write(
     installation: Installation, issued: Issued, instead: Mapping[str, str] | None = None, *, as_it_does: str = "issued"
@@ -47,7 +45,7 @@ def define(sandbox: Sandbox, group: str, kind: str, version: str = "v1") -> str:
     resource = f"{plural}.{group}"
     definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
     sandbox.apply({**definition, "metadata": {"name": resource}, "spec": spec})
-    sandbox.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", resource)
+    sandbox.cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", resource)
     return resource
 
 
@@ -72,7 +70,7 @@ def await_fingerprint(installation: Installation, sha256: str, name: str = "mx")
         served = {each.get("servedFingerprintSHA256") for each in status.get("endpoints", ())}
         return ready is not None and ready["status"] == "True" and served == {sha256}
 
-    seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, name, is_served, within=WITHIN)
+    seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, name, is_served)
     assert seen is not None
     return seen
 
@@ -86,7 +84,7 @@ def await_refused(installation: Installation, reason: str, serving: Issued) -> N
         is_said = issued is not None and f"goes to no pod: {reason}: " in issued["message"]
         return is_said and verified is not None and verified["status"] == "True" and served == {serving.sha256}
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_refused, within=WITHIN)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_refused)
 
 
 def begin(installation: Installation, authority: Authority, host: str, **spec: Any) -> Issued:
@@ -96,7 +94,7 @@ def begin(installation: Installation, authority: Authority, host: str, **spec: A
     sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "roots"}, "data": data})
     first = authority.issue(host, begins=dt.datetime.now(dt.UTC) - 10 * DAY)
     write(installation, first)
-    MailServer(sandbox, host).deploy()
+    MailServer(sandbox, host, keeps=True).deploy()
     workloads = [{"kind": "StatefulSet", "name": "postfix"}]
     trust = {"configMapKeyRef": {"name": "roots", "key": "ca.crt"}}
     installation.apply(external={}, workloads=workloads, probe={"trust": trust}, **spec)

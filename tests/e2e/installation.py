@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from e2e.operator_process import OperatorProcess, free_port
 from testbed.layout import NODE_ADDRESS
-from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+from testbed.sandbox import MAIL_SERVER_TLS, PATIENCE, condition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,11 +114,11 @@ class Installation:
         """A MailServerTLS."""
         return self.sandbox.get(MAIL_SERVER_TLS, name)
 
-    def await_ready(self, name: str = "mx", *, within: float = 60.0) -> Object:
+    def await_ready(self, name: str = "mx", *, within: float = PATIENCE) -> Object:
         """Wait until it is Ready."""
         return self.sandbox.wait_for_condition(MAIL_SERVER_TLS, name, within=within)
 
-    def await_reason(self, reason: str, name: str = "mx", *, within: float = 60.0) -> Object:
+    def await_reason(self, reason: str, name: str = "mx", *, within: float = PATIENCE) -> Object:
         """Wait until it is not Ready for this reason; gives the condition."""
         seen = self.sandbox.wait_for_condition(MAIL_SERVER_TLS, name, status="False", reason=reason, within=within)
         found = condition_of(seen, "Ready")
@@ -129,11 +129,11 @@ class Installation:
         """Ask for a new certificate now, as a user does."""
         self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__renew=wanted)
 
-    def await_renewed(self, wanted: str, name: str = "mx", *, within: float = 60.0) -> Object:
+    def await_renewed(self, wanted: str, name: str = "mx", *, within: float = PATIENCE) -> Object:
         """Wait until the wanted is granted and all is Ready again."""
         return self._await_handled("Renew", wanted, name, within)
 
-    def roll_back(self, wanted: str, name: str = "mx", *, within: float = 60.0) -> Object:
+    def roll_back(self, wanted: str, name: str = "mx", *, within: float = PATIENCE) -> Object:
         """Ask for the certificate before, as a user does, and wait until the wanted is heeded and all is Ready."""
         self.sandbox.annotate(MAIL_SERVER_TLS, name, mailtls_dev__rollback=wanted)
         return self._await_handled("Rollback", wanted, name, within)
@@ -157,7 +157,7 @@ class Installation:
     def retries(self, kind: str, replica: str = "mailtls-0") -> float:
         """How often a running replica has put something of this kind off to try it again."""
         port = self.replica(replica).environment["MAILTLS_METRICS_PORT"]
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             text: str = answer.read().decode()
         found = [line for line in text.splitlines() if line.startswith(f'mailtls_retries_total{{kind="{kind}"}}')]
         return float(found[0].rsplit(" ", 1)[1])
@@ -175,7 +175,7 @@ class Installation:
 
         By itself it does so within a minute or two, and the operator does not wake it where it leaves the pods alone.
         """
-        self.sandbox.wait_for("secrets", secret, lambda _seen: self.fingerprint(secret) != known, within=120)
+        self.sandbox.wait_for("secrets", secret, lambda _seen: self.fingerprint(secret) != known)
         for pod in self.sandbox.objects("pods", f"app={app}"):
             self.sandbox.annotate("pods", pod["metadata"]["name"], woken=known)
 
@@ -187,7 +187,7 @@ class Installation:
         journal: Object = json.loads(base64.b64decode(found["data"]["order.json"]))
         return journal
 
-    def await_order(self, secret: str = STAGED, *, within: float = 30.0) -> str:
+    def await_order(self, secret: str = STAGED, *, within: float = PATIENCE) -> str:
         """Wait until an order is open and its URL saved; gives the URL."""
         self._await_staged(lambda journal: journal is not None and journal["open"] and journal["url"], secret, within)
         journal = self.journal(secret)

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import dns.flags
 import dns.message
+
+from testbed.sandbox import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,14 +32,20 @@ class Laggard:
     def __init__(self, *, for_pods: bool = False) -> None:
         """Listen on a loopback address of its own, or on one of the node, which pods reach as well."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.address = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
-        if for_pods:
-            self.address = f"{NODE_RANGE.rpartition('.')[0]}.{random.randint(2, 254)}"
-            subprocess.run(["ip", "addr", "replace", f"{self.address}/32", "dev", "node0"], check=True)
-        self._socket.bind((self.address, _PORT))
+        self.address = self._bind(for_pods=for_pods)
         self._socket.settimeout(_LOOK)
         self._thread = threading.Thread(target=self._answer, name="laggard", daemon=True)
         self._thread.start()
+
+    def _bind(self, *, for_pods: bool) -> str:
+        while True:
+            address = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
+            if for_pods:
+                address = f"{NODE_RANGE.rpartition('.')[0]}.{random.randint(2, 254)}"
+                subprocess.run(["ip", "addr", "replace", f"{address}/32", "dev", "node0"], check=True)
+            with suppress(OSError):  # a test beside this one has it
+                self._socket.bind((address, _PORT))
+                return address
 
     def release(self) -> None:
         """Be gone: the other server decides alone from now on, as for a CA's resolver."""
@@ -77,7 +85,7 @@ def challenge_records(names: NameServer, zone: Zone) -> list[str]:
     return [record for record in names.records(zone) if record.split()[3] == "TXT"]
 
 
-def await_challenge_record(names: NameServer, zone: Zone, *, within: float = 20.0) -> None:
+def await_challenge_record(names: NameServer, zone: Zone, *, within: float = PATIENCE) -> None:
     """Wait until a challenge record is published."""
     deadline = time.monotonic() + within
     while not challenge_records(names, zone):

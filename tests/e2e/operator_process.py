@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.layout import project_folder
+from testbed.sandbox import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MODULE = "mailtls"
-_GRACE = 10.0
-_PORTS = range(20_000, 32_000)  # below those that the kernel hands out to clients
+_GRACE = 30.0  # what a pod has
+_WORKERS = 16  # at most, of the tests that run beside each other
+_WORKER = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0) % _WORKERS
+_PORTS = range(16_000 + _WORKER, 24_000, _WORKERS)
+"""Between those of Pebble (14000 on) and those of its management (24000 on); each worker of the tests has its own."""
 
 # A mount namespace of its own gives the process the resolver that a pod has.
 _BIND = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
@@ -95,7 +99,7 @@ class OperatorProcess:
         """Everything that it has said."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
-    def await_text(self, wanted: str, *, within: float = 20.0) -> None:
+    def await_text(self, wanted: str, *, within: float = PATIENCE) -> None:
         """Wait until it has said something."""
         deadline = time.monotonic() + within
         while wanted not in self.text():
@@ -109,7 +113,7 @@ class OperatorProcess:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, out of a range large enough for tests that ask at the same time."""
+    """A port that nobody listens on, and that no other worker of the tests gives out."""
     while True:
         port = random.choice(_PORTS)
         with socket.socket() as listener:

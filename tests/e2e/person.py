@@ -28,5 +28,5 @@ def as_person(
     environment = {**os.environ, "PYTHONPATH": str(project_folder() / "operator")}
     command = [sys.executable, "-m", "mailtls", *arguments, *place]
     return subprocess.run(
-        command, input=given, capture_output=True, text=True, env=environment, timeout=120, check=False
+        command, input=given, capture_output=True, text=True, env=environment, timeout=300, check=False
     )

@@ -34,11 +34,12 @@ from mailtls.rollout.steps import (
     WaitForPods,
 )
 from mailtls.verification.evidence import gather, targets
+from testbed.mailserver import keeping
 
 SECRET = "mx-tls"
 HOST = "mx1.example.com"
 POSTFIX = PRESETS[Software.POSTFIX]
-TIMEOUT = timedelta(minutes=2)
+TIMEOUT = timedelta(minutes=4)
 KINDS_WITH_REPLICAS = {WorkloadKind.STATEFUL_SET, WorkloadKind.DEPLOYMENT}
 
 
@@ -51,7 +52,7 @@ def workload(
 
 
 def pod_spec(*, sub_path: bool = False, image: str = "localhost/postfix:1", mounted: bool = True) -> Json:
-    """Make a Postfix pod that is ready when it listens."""
+    """Make a Postfix pod that is ready when it listens, and that serves what it has read until it is reloaded."""
     files = ("tls.crt", "tls.key") if sub_path else ("",)
     mounts = [
         {"name": "tls", "mountPath": f"/etc/mail-tls/{file}".rstrip("/"), **({"subPath": file} if file else {})}
@@ -64,6 +65,7 @@ def pod_spec(*, sub_path: bool = False, image: str = "localhost/postfix:1", moun
                 "name": "postfix",
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
+                **({"command": keeping()} if mounted else {}),
                 "volumeMounts": mounts if mounted else [],
                 "readinessProbe": {"tcpSocket": {"port": 25}, "periodSeconds": 1},
             }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from testbed.sandbox import Sandbox
     from testbed.zones import Zone
 
-_PATIENCE = 180
+_PATIENCE = 240
 _CRON = re.compile(r"^\d+ \d+ \* \* \*\s+")
 
 
@@ -74,7 +74,7 @@ class Reader:
         """Run a command, with the reader's names in it; a watch is stopped after a while, with exit code 124."""
         typed = self.local(_CRON.sub("", command))
         if command.endswith(" -w"):
-            typed = f"timeout 5 {typed}"
+            typed = f"timeout 10 {typed}"
         return subprocess.run(
             ["bash", "-uo", "pipefail", "-c", f"{self.local(before)} || exit 99\n{typed}"],
             capture_output=True,

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 IMPLICIT = 465
 _IMAPS = 993
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 def served_fingerprint(address: str, port: int, name: str, roots_pem: str) -> str:

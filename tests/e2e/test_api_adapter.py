@@ -187,9 +187,9 @@ def test_words_of_a_command_arrive_as_they_are(adapter: KubernetesCluster, sandb
 def test_a_command_that_does_not_end_is_left(adapter: KubernetesCluster, sandbox: Sandbox, pod: str) -> None:
     """After the time-out there is no exit code, but what was said so far."""
     begun = time.monotonic()
-    executed = adapter.execute(sandbox.name, pod, "main", ["sh", "-c", "echo begun; sleep 60"], 2)
+    executed = adapter.execute(sandbox.name, pod, "main", ["sh", "-c", "echo begun; sleep 300"], 15)
     assert (executed.exit_code, executed.stdout) == (None, "begun\n")
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 100
 
 
 def test_command_that_ran_out_of_time_is_not_started_beside_itself(

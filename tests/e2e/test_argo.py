@@ -50,7 +50,7 @@ BY_RESTART = workload(WorkloadKind.ROLLOUT, UpdateStrategy.RESTART)
 def rollouts(api: Api, cluster: Any) -> None:
     """Have the API server know Rollouts."""
     api.apply(CRD)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/rollouts.argoproj.io")
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd/rollouts.argoproj.io")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from e2e.crashing import AFTER, AGES_IN, BEFORE, EFFECT, MOMENT
 from e2e.laggard import orders_held
 from e2e.served import served_fingerprint
 from testbed.mailserver import PORTS, MailServer
-from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+from testbed.sandbox import MAIL_SERVER_TLS, PATIENCE, condition_of
 
 if TYPE_CHECKING:
     from e2e.installation import Installation
@@ -37,16 +37,16 @@ def test_pod_starts_on_the_placeholder_and_gets_the_certificate_without_a_restar
         installation.apply(bootstrap="SelfSigned", workloads=[{"kind": postfix.kind, "name": postfix.name}])
         kill_at_another_placeholder(installation, BEFORE)
         first = installation.leaf()
-        postfix.wait_until_ready(within=150)
+        postfix.wait_until_ready()
         started = [pod["metadata"]["uid"] for pod in postfix.pods()]
         kill_at_another_placeholder(installation, AFTER)
         installation.start()
-        installation.await_order(within=60)
+        installation.await_order()
         placeholder = installation.leaf()
         assert placeholder.issuer == placeholder.subject == first.subject
         assert placeholder.serial_number != first.serial_number
         seen = sandbox.wait_for_condition(
-            MAIL_SERVER_TLS, "mx", "Stored", status="False", reason="SelfSignedPlaceholder", within=60
+            MAIL_SERVER_TLS, "mx", "Stored", status="False", reason="SelfSignedPlaceholder"
         )
         ready, verified = condition_of(seen, "Ready"), condition_of(seen, "Verified")
         assert ready is not None
@@ -55,7 +55,7 @@ def test_pod_starts_on_the_placeholder_and_gets_the_certificate_without_a_restar
         assert verified["status"] == "Unknown"
         assert "certificate" not in seen["status"]
         laggard.release()
-        installation.await_ready(within=150)
+        installation.await_ready()
     assert installation.leaf().issuer != installation.leaf().subject
     assert [pod["metadata"]["uid"] for pod in postfix.pods()] == started
     assert [each["restartCount"] for pod in postfix.pods() for each in pod["status"]["containerStatuses"]] == [0]
@@ -70,4 +70,4 @@ def kill_at_another_placeholder(installation: Installation, moment: str) -> None
     """Let the operator run until it dies as it makes a placeholder anew, ten seconds after it was made."""
     settings = {EFFECT: "written-again", MOMENT: moment, AGES_IN: "10"}
     doomed = installation.replica().start(module="e2e.crashing", **settings)
-    assert doomed.wait(120) == -signal.SIGKILL, doomed.text()
+    assert doomed.wait(PATIENCE) == -signal.SIGKILL, doomed.text()

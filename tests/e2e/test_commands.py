@@ -103,18 +103,18 @@ def test_renewal_is_awaited_and_status_tells_the_story(installation: Installatio
     assert listed.returncode == 0, listed
     assert "mx     True    Ready" in listed.stdout
 
-    renewed = mailtls(installation, "renew", "mx", "--wait", "--timeout", "90")
+    renewed = mailtls(installation, "renew", "mx", "--wait", "--timeout", "240")
     assert renewed.returncode == 0, renewed
     assert "every probed port serves the certificate" in renewed.stdout
     assert installation.fingerprint() != first
 
     assert "deepProbeTime" not in installation.get()["status"]
-    probed = mailtls(installation, "probe-now", "mx", "--deep", "--wait", "--timeout", "60")
+    probed = mailtls(installation, "probe-now", "mx", "--deep", "--wait", "--timeout", "240")
     assert probed.returncode == 0, probed
     assert installation.get()["status"]["deepProbeTime"]
     assert installation.get()["status"]["lastHandledProbe"] in probed.stdout
 
-    back = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "90")
+    back = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "240")
     assert back.returncode == 0, back
     assert "every probed port serves the certificate" in back.stdout
     assert installation.fingerprint() == first
@@ -130,7 +130,7 @@ def test_rollback_without_a_certificate_before_is_refused(installation: Installa
     installation.start()
     installation.await_ready()
     first = installation.fingerprint()
-    refused = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "60")
+    refused = mailtls(installation, "rollback", "mx", "--wait", "--timeout", "240")
     assert refused.returncode == 1, refused
     assert "RollbackRefused" in refused.stdout
     assert installation.fingerprint() == first
@@ -250,5 +250,5 @@ def test_resource_that_is_not_there_is_named(installation: Installation) -> None
     (installation.folder / "kubeconfig").write_text("nothing")
     command = [sys.executable, "-m", "mailtls", "status", "--kubeconfig", str(installation.folder / "kubeconfig")]
     environment = {**os.environ, "PYTHONPATH": str(project_folder() / "operator")}
-    away = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    away = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
     assert (away.returncode, away.stderr.count("\n")) == (3, 1)

@@ -20,7 +20,7 @@ from e2e.elsewhere import trusting
 from e2e.reader import Reader
 from testbed.filters import dropped
 from testbed.mailserver import MailServer, self_signed
-from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+from testbed.sandbox import MAIL_SERVER_TLS, PATIENCE, condition_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 PAGE = "common-problems.md"
-PATIENCE = 90.0
 AT_ONCE = 4
 SUBMISSION = "submission/inet"
 SASL_PORT = 12345
@@ -97,7 +96,7 @@ def test_screens_of_the_common_problems_are_what_a_user_sees(
     write_secrets(installation, authority, tmp_path)
     servers = {name: deploy(installation, name, problem) for name, problem in PROBLEMS.items()}
     for server in servers.values():
-        server.wait_until_ready(within=180)
+        server.wait_until_ready()
     for name, problem in PROBLEMS.items():
         (address,) = servers[name].addresses().values()
         names.set_record(zone, zone.host(problem.label), "A", address)
@@ -107,7 +106,7 @@ def test_screens_of_the_common_problems_are_what_a_user_sees(
         apply(installation, name, problem)
     for name, problem in PROBLEMS.items():
         if problem.secret == "mx-tls":
-            installation.await_ready(name, within=180)
+            installation.await_ready(name)
     for name, problem in PROBLEMS.items():
         if problem.change:
             sandbox.exec(f"{name}-0", "sh", "-ec", f"{problem.change}; postfix reload")
@@ -191,7 +190,7 @@ def await_said(installation: Installation, name: str, reason: str) -> None:
         handled = (seen or {}).get("status", {}).get("lastHandledProbe") == "now"
         return handled and verified is not None and verified["reason"] == reason
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, name, said, within=180)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, name, said)
 
 
 def compare(reader: Reader, command: str, shown: str) -> str:

@@ -16,6 +16,7 @@ from e2e.installation import SECRET, STAGED, Installation
 from e2e.laggard import challenge_records
 from e2e.served import served_fingerprint
 from testbed.mailserver import PORTS, MailServer, self_signed
+from testbed.sandbox import PATIENCE
 
 if TYPE_CHECKING:
     from testbed.zones import NameServer
@@ -63,7 +64,7 @@ def test_operator_killed_while_it_tells_a_pod_tells_it_again(
 def crash(installation: Installation, effect: str, moment: str) -> bytes | None:
     """Let the operator run until it dies at the effect; gives the key that is staged then."""
     doomed = installation.replica().start(module="e2e.crashing", **{EFFECT: effect, MOMENT: moment})
-    assert doomed.wait(60) == -signal.SIGKILL, doomed.text()
+    assert doomed.wait(PATIENCE) == -signal.SIGKILL, doomed.text()
     if installation.sandbox.find("secrets", STAGED) is None:
         return None
     return installation.sandbox.secret(STAGED)["tls.key"]

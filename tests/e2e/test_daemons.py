@@ -10,8 +10,8 @@ import pytest
 
 from e2e.crashing import BEFORE, EFFECT, MOMENT
 from e2e.served import served_fingerprint
-from testbed.mailserver import PORTS, MailServer, self_signed
-from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+from testbed.mailserver import PORTS, MailServer, keeping, self_signed
+from testbed.sandbox import MAIL_SERVER_TLS, PATIENCE, condition_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ passdb static {
   password = none
 }
 """
-TOGETHER = ("sh", "-c", "dovecot -F & exec postfix-start")
+TOGETHER = keeping("dovecot -F & exec postfix-start")
 ALONE = ("dovecot", "-F")
 IMAPS = [{"port": 993, "protocol": "imap", "tlsMode": "Implicit"}]
 POSTFIX = {"container": "postfix", "preset": "postfix"}
@@ -53,7 +53,7 @@ class Mail:
     def deploy(self, *containers: tuple[str, Sequence[str] | None, int]) -> None:
         """Run these containers of the same image in each pod: name, command (None: Postfix alone) and ready port."""
         host = self.installation.zone.host("mx")
-        server = MailServer(self.sandbox, host, name="mail")
+        server = MailServer(self.sandbox, host, name="mail", keeps=True)
         manifest = server.workload()
         pod: dict[str, Any] = manifest["spec"]["template"]["spec"]
         (plain,) = pod["containers"]
@@ -103,7 +103,7 @@ class Mail:
             found = condition_of(seen, "RolledOut")
             return found is not None and found["reason"] == "ReloadFailed" and words in found["message"]
 
-        seen = self.sandbox.wait_for(MAIL_SERVER_TLS, "mx", has_failed, within=90)
+        seen = self.sandbox.wait_for(MAIL_SERVER_TLS, "mx", has_failed)
         found = condition_of(seen, "RolledOut")
         assert found is not None
         return str(found["message"])
@@ -120,10 +120,10 @@ def _renewed(mail: Mail, *daemons: dict[str, Any]) -> None:
     """A renewal reaches every port of both pods, Postfix before Dovecot, once each, and nothing is restarted."""
     mail.apply(*daemons)
     mail.installation.start()
-    mail.installation.await_ready(within=120)
+    mail.installation.await_ready()
     before, runs = {pod: len(mail.reloads(pod)) for pod in ("mail-0", "mail-1")}, mail.runs()
     mail.installation.renew("again")
-    mail.installation.await_renewed("again", within=120)
+    mail.installation.await_renewed("again")
     wanted = mail.installation.fingerprint()
     assert mail.served() == {(pod, port): wanted for pod in before for port in (25, 465, 587, 993)}
     for pod, count in before.items():
@@ -154,20 +154,20 @@ def test_operator_killed_between_two_daemons_of_a_pod_leaves_the_second_to_the_n
     mail.deploy(("postfix", None, 25), ("imap", ALONE, 993))
     mail.apply(POSTFIX, {"container": "imap", "preset": "dovecot", "ports": IMAPS})
     installation.start()
-    installation.await_ready(within=120)
+    installation.await_ready()
     old, runs = installation.fingerprint(), mail.runs()
     before = {pod: len(mail.reloads(pod)) for pod in ("mail-0", "mail-1")}
     installation.replica().kill()
     doomed = installation.replica().start(module="e2e.crashing", **{EFFECT: "second-reload", MOMENT: BEFORE})
     installation.renew("over a kill")
-    assert doomed.wait(120) == -signal.SIGKILL, doomed.text()
+    assert doomed.wait(PATIENCE) == -signal.SIGKILL, doomed.text()
     new = installation.fingerprint()
     addresses = {pod: mail.address(pod) for pod in before}
     await_served(installation, addresses["mail-0"], new)
     assert served_by(installation, addresses["mail-0"], 993) == served_by(installation, addresses["mail-1"], 993) == old
     assert {pod: mail.reloads(pod)[count:] for pod, count in before.items()} == {"mail-0": [BY_POSTFIX], "mail-1": []}
     installation.start()
-    installation.await_renewed("over a kill", within=120)
+    installation.await_renewed("over a kill")
     assert set(mail.served().values()) == {new}
     for pod, count in before.items():
         assert mail.reloads(pod)[count:] == [BY_POSTFIX, BY_DOVECOT]
@@ -181,7 +181,7 @@ def served_by(installation: Installation, address: str, port: int) -> str:
 
 def await_served(installation: Installation, address: str, wanted: str) -> None:
     """Wait until all ports of Postfix have turned to the certificate: processes that it has go on for a while."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while {served_by(installation, address, port) for port in PORTS.values()} != {wanted}:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -194,7 +194,7 @@ def test_second_daemon_that_fails_is_named_and_only_it_is_reloaded_again(install
     dovecot = {"container": "imap", "preset": "dovecot", "ports": IMAPS}
     mail.apply(POSTFIX, dovecot)
     installation.start()
-    installation.await_ready(within=120)
+    installation.await_ready()
     old, before = installation.fingerprint(), {pod: len(mail.reloads(pod)) for pod in ("mail-0", "mail-1")}
     mail.apply(POSTFIX, dovecot | {"command": ["sh", "-c", "echo no master here >&2; exit 75"]})
     installation.renew("again")
@@ -208,7 +208,7 @@ def test_second_daemon_that_fails_is_named_and_only_it_is_reloaded_again(install
     said = mail.failing("SIGHUP to dovecot from container postfix of pod mail-0 was not sent")
     assert "set shareProcessNamespace: true in the pod template" in said
     mail.apply(POSTFIX, dovecot)
-    installation.await_ready(within=120)
+    installation.await_ready()
     assert set(mail.served().values()) == {new}
     assert mail.reloads("mail-0")[before["mail-0"] :] == [BY_POSTFIX, BY_DOVECOT]
     assert mail.reloads("mail-1")[before["mail-1"] :] == [BY_POSTFIX, BY_DOVECOT]

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.xdist_group("demo"),
 ]
 
-WITHIN = 240.0  # of 300 for a test; a quiet machine takes 50
+WITHIN = 600.0  # of 900 for a test; a quiet machine takes 50
 CONTEXT = "a-users"
 Environment = dict[str, str]
 
@@ -92,7 +92,7 @@ def test_demo_on_a_users_cluster_runs_to_its_end_and_its_clean_up_leaves_nothing
     lines = [line.strip() for line in told.stdout.partition("Clean up:")[2].splitlines() if line.strip()]
     assert len(lines) == 3, "the CustomResourceDefinition was there before: it is not the demo's to delete"
     for line in lines:
-        subprocess.run(shlex.split(line), check=True, env=environment, timeout=60)
+        subprocess.run(shlex.split(line), check=True, env=environment, timeout=240)
     namespace = lines[-1].split()[-1]
     assert namespace.startswith("demo-")
     assert api.find(f"/api/v1/namespaces/{namespace}") is None

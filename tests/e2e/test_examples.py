@@ -65,8 +65,8 @@ def become_ready(installation: Installation, made: list[Object]) -> None:
     for each in made:
         if each["kind"] in PLURALS:
             name = each["metadata"]["name"]
-            installation.sandbox.wait_for(PLURALS[each["kind"]], name, is_rolled_out, within=150)
-    installation.await_ready(within=150)
+            installation.sandbox.wait_for(PLURALS[each["kind"]], name, is_rolled_out)
+    installation.await_ready()
     # A proxy may have started before its kubelet knew the address of the Service.
     pods = installation.sandbox.objects("pods", "app!=haproxy")
     assert {status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"]} == {0}
@@ -129,7 +129,7 @@ def init(installation: Installation, host: str, part: str, *options: str) -> tup
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(kubeconfig)},
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from builders.authority import DAY, Authority, Issued, cert_manager_secret
-from e2e.elsewhere import WITHIN, await_refused, await_served, begin, write
+from e2e.elsewhere import await_refused, await_served, begin, write
 from e2e.installation import SECRET, Installation
 from e2e.limited import ACCOUNT, limit
 from testbed.layout import project_folder
@@ -91,7 +91,7 @@ def test_cert_managers_renewals_reach_every_pod_and_bad_pairs_none_without_a_rig
         assert installation.sandbox.get("secrets", SECRET) == written
 
     written = write(installation, authority.issue(host, begins=now - 10 * DAY, lasts=9 * DAY))
-    message = installation.await_reason("CertificateExpired", within=WITHIN)["message"]
+    message = installation.await_reason("CertificateExpired")["message"]
     assert "cert-manager (Certificate mx-cert, issuer letsencrypt) has not renewed it" in message
     assert installation.sandbox.get("secrets", SECRET) == written
 
@@ -136,7 +136,7 @@ def test_five_thousand_secrets_of_others_cost_the_operator_next_to_no_memory(ins
     def is_noticed(seen: Object | None) -> bool:
         return bool((seen or {})["status"]["certificate"]["fingerprintSHA256"] == renewed.sha256)
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_noticed, within=WITHIN)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_noticed)
     print(f"noticed and reported after {time.monotonic() - began:.1f} s; {before:.1f} -> {operator.memory():.1f} MiB")
     assert operator.memory() - before < MOST_MEMORY
 
@@ -146,7 +146,7 @@ def test_resource_that_orders_says_which_feature_is_off(installation: Installati
     limit(installation, tmp_path, "features.issuance=false")
     operator = installation.start()
     installation.apply()
-    message = installation.await_reason("FeatureDisabled", within=WITHIN)["message"]
+    message = installation.await_reason("FeatureDisabled")["message"]
     assert "features.issuance is false" in message
     assert installation.pebble.orders() == 0
     assert "orbidden" not in operator.text()

@@ -12,9 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from e2e.crashing import AFTER, EFFECT, MOMENT
-from e2e.events import told
+from e2e.events import await_told, told
 from e2e.served import IMPLICIT, served_fingerprint
 from testbed.mailserver import PORTS, MailServer
+from testbed.sandbox import PATIENCE
 
 if TYPE_CHECKING:
     from e2e.installation import Installation
@@ -40,7 +41,7 @@ class Clients:
         while not self._stopping.wait(0.05):
             for name, address in self.addresses.items():
                 found, saw = self._look(address), self.saw[name]
-                if saw[-1:] != [found]:
+                if found and saw[-1:] != [found]:
                     saw.append(found)
 
     def _look(self, address: str) -> str:
@@ -48,6 +49,8 @@ class Clients:
             return served_fingerprint(address, IMPLICIT, self.host, self.roots)
         except ssl.SSLCertVerificationError:
             return REFUSED
+        except (OSError, AssertionError):  # a process of Postfix that ends takes its client along
+            return ""
 
     def leave(self) -> dict[str, list[str]]:
         """Stop, and return what they saw."""
@@ -60,14 +63,14 @@ def test_certificate_that_clients_refuse_reaches_one_pod_and_goes_back_over_a_ki
     installation: Installation,
 ) -> None:
     """Killed between the Secret and the pods, it goes on; two pods never changed, and no third order is made."""
-    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=3).deploy()
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=3, keeps=True).deploy()
     first, chosen = _ready(installation, postfix)
     assert chosen["status"]["secret"]["verified"]
     clients = Clients(installation, postfix)
     installation.replica().kill()
     doomed = installation.replica().start(module="e2e.crashing", **{EFFECT: "go-back", MOMENT: AFTER})
     installation.renew("1")
-    assert doomed.wait(60) == -signal.SIGKILL, doomed.text()
+    assert doomed.wait(PATIENCE) == -signal.SIGKILL, doomed.text()
     refused = installation.leaf(PREVIOUS)
     installation.start()
     said = installation.await_reason("RolledBack")
@@ -79,13 +82,14 @@ def test_certificate_that_clients_refuse_reaches_one_pod_and_goes_back_over_a_ki
         assert words in said["message"]
     assert installation.pebble.orders() == 2
     assert [each["event"] for each in seen["status"]["history"]] == ["Issued", "Issued", "RolledBack"]
+    await_told(installation, ("Warning", "RolledBack"))
     assert told(installation).count(("Warning", "RolledBack")) == 1
     assert {each["restartCount"] for pod in postfix.pods() for each in pod["status"]["containerStatuses"]} == {0}
 
 
 def test_hold_leaves_the_first_pod_for_a_person_who_goes_back(installation: Installation) -> None:
     """The other pod keeps the certificate before; a request brings it back to the first one as well."""
-    postfix = MailServer(installation.sandbox, installation.zone.host("mx")).deploy()
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), keeps=True).deploy()
     first, _ = _ready(installation, postfix, rollout={"onFailure": "Hold"})
     clients = Clients(installation, postfix)
     installation.renew("1")
@@ -115,7 +119,7 @@ def _await_everywhere(installation: Installation) -> Object:
         status = (seen or {}).get("status", {})
         return bool(status.get("served") == "9/9" and status["secret"].get("verified"))
 
-    found = installation.sandbox.wait_for("mailservertls", "mx", is_back, within=60)
+    found = installation.sandbox.wait_for("mailservertls", "mx", is_back)
     assert found is not None
     return found
 

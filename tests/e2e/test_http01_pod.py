@@ -38,7 +38,7 @@ def test_names_that_lead_to_the_service_are_proven_with_self_check(
     """The pod reaches itself through the Service, then the authority does, and the certificate is stored."""
     names.set_record(zone, zone.host("mx"), "A", service)
     sandbox.apply(resource(zone))
-    sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=60.0)
+    sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx")
     (pod,) = sandbox.objects("pods", "app.kubernetes.io/name=mailtls")
     slices = sandbox.objects("endpointslices", "kubernetes.io/service-name=mailtls-http01")
     addresses = [endpoint["addresses"] for each in slices for endpoint in each["endpoints"]]
@@ -58,7 +58,7 @@ def test_authority_is_not_asked_before_the_pod_gets_its_own_answer(
     assert "attempts" not in waiting
     assert "order" in waiting
     names.set_record(zone, zone.host("mx"), "A", service)
-    proven = sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx", within=60.0)
+    proven = sandbox.wait_for_condition(MAIL_SERVER_TLS, "mx")
     assert len(proven["status"]["history"]) == 1
 
 
@@ -66,11 +66,11 @@ def test_endpoint_goes_with_the_pod(sandbox: Sandbox, service: str) -> None:
     """It belongs to the pod that leads, so that nothing leads to an address that somebody else may have next."""
     assert service
     (pod,) = sandbox.objects("pods", "app.kubernetes.io/name=mailtls")
-    led = sandbox.wait_for("endpointslices", SLICE, lambda seen: bool(seen and seen.get("endpoints")), within=60.0)
+    led = sandbox.wait_for("endpointslices", SLICE, lambda seen: bool(seen and seen.get("endpoints")))
     assert led is not None
     assert [each["uid"] for each in led["metadata"]["ownerReferences"]] == [pod["metadata"]["uid"]]
     sandbox.patch("deployments", "mailtls", {"spec": {"replicas": 0}})
-    sandbox.wait_for("endpointslices", SLICE, lambda seen: seen is None, within=60.0)
+    sandbox.wait_for("endpointslices", SLICE, lambda seen: seen is None)
 
 
 def test_leader_that_stops_withdraws_its_endpoint(installation: Installation) -> None:

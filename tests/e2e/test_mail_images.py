@@ -84,13 +84,13 @@ def renewed_by_the_image_itself(
     """
     sandbox, key = installation.sandbox, resource["metadata"]["name"]
     before = runs(sandbox, name)
-    installation.await_ready(key, within=120)
+    installation.await_ready(key)
     secret = resource["spec"]["secretName"]
     first = installation.fingerprint(secret)
     installation.renew("again", key)
     if is_woken:
         installation.wake_pods(name, secret, first)
-    seen = installation.await_renewed("again", key, within=120)
+    seen = installation.await_renewed("again", key)
     assert installation.fingerprint(secret) != first
     served = {each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]}
     assert served == {installation.fingerprint(secret)}

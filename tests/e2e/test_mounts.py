@@ -156,6 +156,7 @@ def test_key_that_the_server_cannot_read_is_named_and_an_image_without_a_shell_i
     mail.await_ready(blind)
     assert {each.served_sha256 for each in mail.probe(tuple(map(mail.observe, (blind, bare))), first)} == {first.sha256}
     mail.store(renewed := mail.authority.issue())
-    end, steps = mail.roll(renewed, blind, bare)
+    end, steps = mail.roll(renewed, bare, blind)
     assert end == RolledOut()
-    assert [step.workload.name for step in steps if isinstance(step, ReloadPod)] == ["blind", "bare"]
+    # What comes second may be there by itself: Exim looks at its files, and the kubelet writes them when it likes.
+    assert [step.workload.name for step in steps if isinstance(step, ReloadPod)] in (["bare", "blind"], ["bare"])

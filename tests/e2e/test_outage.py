@@ -18,7 +18,7 @@ from testbed.guard import belonging
 from testbed.layout import Layout
 from testbed.pebble import Pebble, PebbleSettings
 from testbed.ready import ensure_up
-from testbed.sandbox import Sandbox, condition_of
+from testbed.sandbox import PATIENCE, Sandbox, condition_of
 from testbed.zones import NameServer
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ pytestmark = pytest.mark.cluster
 
 OUTAGE = 10.0
 MANY = 10
-PATIENCE = 60.0
 
 
 @pytest.fixture

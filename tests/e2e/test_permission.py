@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.events import told
+from e2e.events import await_told, told
 from e2e.installation import SECRET
 from e2e.person import mailtls
 from e2e.served import served_fingerprint
@@ -25,11 +25,11 @@ ANNOTATION = f"mailtls.dev/certificate.{SECRET}"
 
 def test_rollout_waits_for_a_person_and_for_its_window_and_goes_on(installation: Installation) -> None:
     """The first certificate waits for nobody; each later one is begun as far as people let it, and all are Ready."""
-    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=3).deploy()
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=3, keeps=True).deploy()
     installation.start()
     workloads = [{"kind": postfix.kind, "name": postfix.name}]
     installation.apply(workloads=workloads, rollout={"approval": "Required", "windows": [closed_now()]})
-    installation.await_ready(within=90)
+    installation.await_ready()
     assert installation.fingerprint() == served(installation, postfix)  # it was self-signed, which no client trusts
 
     installation.apply(workloads=workloads, rollout={"approval": "Required"})
@@ -61,11 +61,12 @@ def test_rollout_waits_for_a_person_and_for_its_window_and_goes_on(installation:
 
     windows = {"windows": [closed_now()], "urgentBefore": "0s"}
     installation.apply(workloads=workloads, rollout=windows)
-    renewed = mailtls(installation, "renew", "mx", "--wait", "--timeout", "90")
+    renewed = mailtls(installation, "renew", "mx", "--wait", "--timeout", "240")
     assert renewed.returncode == 0, renewed
     assert "is Ready (WaitingForWindow)" in renewed.stdout
     await_waiting(installation, "WaitingForWindow")
     assert begun(installation, postfix) == 0
+    await_told(installation, ("Normal", "WaitingForWindow"))
     assert told(installation).count(("Normal", "WaitingForWindow")) == 1
     installation.apply(workloads=workloads, rollout=windows | {"urgentBefore": "8760h"})
     await_done(installation, postfix)
@@ -84,7 +85,7 @@ def await_waiting(installation: Installation, reason: str) -> None:
         rolled, ready = condition_of(seen, "RolledOut"), condition_of(seen, "Ready")
         return rolled is not None and ready is not None and rolled["reason"] == ready["reason"] == reason
 
-    seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", waits, within=60)
+    seen = installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", waits)
     statuses = {name: (condition_of(seen, name) or {})["status"] for name in ("RolledOut", "Verified", "Ready")}
     assert statuses == {"RolledOut": "False", "Verified": "True", "Ready": "True"}
 
@@ -96,7 +97,7 @@ def await_done(installation: Installation, postfix: MailServer) -> None:
         rolled, ready = condition_of(seen, "RolledOut"), condition_of(seen, "Ready")
         return rolled is not None and rolled["status"] == "True" and ready is not None and ready["status"] == "True"
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done, within=90)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done)
     assert begun(installation, postfix) == 3
     assert installation.fingerprint() == served(installation, postfix)
 

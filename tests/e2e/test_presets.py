@@ -118,10 +118,10 @@ def renewed_in_place(installation: Installation, server: Server, entry: dict[str
     assert len(before) == 2
     installation.apply(workloads=[{"kind": "StatefulSet", "name": server.name, **entry}])
     installation.start()
-    installation.await_ready(within=120)
+    installation.await_ready()
     first = installation.fingerprint()
     installation.renew("again")
-    seen = installation.await_renewed("again", within=120)
+    seen = installation.await_renewed("again")
     assert installation.fingerprint() != first
     served = {each["servedFingerprintSHA256"] for each in seen["status"]["endpoints"]}
     assert served == {installation.fingerprint()}
@@ -163,20 +163,20 @@ def test_each_preset_takes_the_new_certificate_in_its_pods(installation: Install
     for server in servers:
         server.deploy()
     for server in servers:
-        server.server().wait_until_ready(within=180)
+        server.server().wait_until_ready()
     installation.start()
     before = {server.name: server.runs() for server in servers}
     placeholders = {server.name: installation.fingerprint(server.secret) for server in servers}
     sandbox.apply(*(server.resource() for server in servers))
     wake_those_left_alone(installation, servers, placeholders)
     for server in servers:
-        installation.await_ready(server.name, within=240)
+        installation.await_ready(server.name)
     first = {server.name: installation.fingerprint(server.secret) for server in servers}
     for server in servers:
         installation.renew("again", server.name)
     wake_those_left_alone(installation, servers, first)
     for server in servers:
-        installation.await_renewed("again", server.name, within=240)
+        installation.await_renewed("again", server.name)
         renewed = installation.fingerprint(server.secret)
         assert renewed != first[server.name]
         ports = {port.port for port in PRESETS[server.setup.software].ports}

@@ -39,7 +39,7 @@ def test_pods_that_are_not_ready_for_their_certificate_get_the_new_one(
     deploy(server, policy)
     installation.start()
     installation.apply(workloads=[{"kind": server.kind, "name": server.name, "updateStrategy": strategy}])
-    installation.await_ready(within=120)
+    installation.await_ready()
     assert len(server.pods()) == server.replicas
 
 
@@ -47,10 +47,10 @@ def test_server_that_crashes_without_its_certificate_is_made_anew(installation: 
     """The kubelet starts them ever less often; nobody waits for that."""
     server = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=1)
     deploy(server, "OrderedReady", command=["sh", "-c", CRASH])
-    installation.sandbox.wait_for("pods", "postfix-0", lambda pod: restarts(pod) > 0, within=60)
+    installation.sandbox.wait_for("pods", "postfix-0", lambda pod: restarts(pod) > 0)
     installation.start()
     installation.apply(workloads=[{"kind": server.kind, "name": server.name}])
-    installation.await_ready(within=90)
+    installation.await_ready()
 
 
 def deploy(server: MailServer, policy: str, command: list[str] | None = None) -> None:

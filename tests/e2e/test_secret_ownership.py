@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e.events import await_told
 from e2e.installation import SECRET, STAGED, Installation
 from e2e.laggard import await_challenge_record, orders_held
 from e2e.other_authority import issued
@@ -32,7 +33,7 @@ def test_secret_of_helm_is_left_alone_until_adoption_is_asked_for(installation: 
     unseen = installation.get()
     assert unseen["status"] == {"observedGeneration": -1}
     installation.start()
-    told = installation.await_reason("SecretNotOwned", within=60)["message"]
+    told = installation.await_reason("SecretNotOwned")["message"]
     assert "Helm (release mailstack)" in told
     assert "mailtls.dev/adopt=true" in told
     assert installation.sandbox.get("secrets", SECRET) == before
@@ -49,7 +50,7 @@ def test_secret_of_helm_is_left_alone_until_adoption_is_asked_for(installation: 
     assert after["data"] == before["data"]
     assert after["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "mailtls"
     assert installation.fingerprint() == ready["status"]["certificate"]["fingerprintSHA256"]
-    assert ("Normal", "SecretAdopted") in [(each["type"], each["reason"]) for each in installation.sandbox.events("mx")]
+    await_told(installation, ("Normal", "SecretAdopted"))
     assert installation.pebble.orders() == 0
     adopted = installation.leaf()
 
@@ -66,7 +67,7 @@ def test_adopted_certificate_is_renewed_when_it_is_due(installation: Installatio
     adopted = installation.leaf()
     installation.start()
     installation.apply()
-    installation.sandbox.wait_for("secrets", SECRET, lambda _seen: installation.leaf() != adopted, within=30)
+    installation.sandbox.wait_for("secrets", SECRET, lambda _seen: installation.leaf() != adopted)
     installation.await_ready()
     assert installation.leaf(f"{SECRET}-previous") == adopted
     events = [each["event"] for each in installation.get()["status"]["history"]]
@@ -78,7 +79,7 @@ def test_secret_in_the_place_of_the_next_key_is_left_alone(installation: Install
     before = put(installation, STAGED, {"password": b"production database"}, "Opaque")
     installation.start()
     installation.apply()
-    assert STAGED in installation.await_reason("SecretNotOwned", within=20)["message"]
+    assert STAGED in installation.await_reason("SecretNotOwned")["message"]
     assert installation.sandbox.get("secrets", STAGED) == before
     assert installation.sandbox.find("secrets", SECRET) is None
     assert installation.pebble.orders() == 0
@@ -91,10 +92,10 @@ def test_immutable_secret_is_named_and_nothing_is_ordered_for_it(installation: I
     installation.await_ready()
     installation.sandbox.patch("secrets", SECRET, {"immutable": True})
     installation.renew("now")
-    assert f"delete secret {SECRET}" in installation.await_reason("SecretImmutable", within=20)["message"]
+    assert f"delete secret {SECRET}" in installation.await_reason("SecretImmutable")["message"]
     assert installation.pebble.orders() == 1
     installation.sandbox.delete("secrets", SECRET)
-    installation.await_renewed("now", within=60)
+    installation.await_renewed("now")
     assert "immutable" not in installation.sandbox.get("secrets", SECRET)
 
 
@@ -109,9 +110,7 @@ def test_resource_made_anew_under_its_name_in_mid_order_goes_on(installation: In
         installation.delete()
         second = installation.apply()
         assert first["metadata"]["uid"] != second["metadata"]["uid"]
-        installation.sandbox.wait_for(
-            "secrets", STAGED, lambda seen: owner(seen) == second["metadata"]["uid"], within=30
-        )
+        installation.sandbox.wait_for("secrets", STAGED, lambda seen: owner(seen) == second["metadata"]["uid"])
         assert installation.sandbox.secret(STAGED)["tls.key"] != key
     installation.await_ready()
     assert installation.sandbox.find(MAIL_SERVER_TLS, "mx") is not None
@@ -120,7 +119,7 @@ def test_resource_made_anew_under_its_name_in_mid_order_goes_on(installation: In
 def await_condition(installation: Installation, kind: str) -> None:
     """Wait as users do."""
     where = ("--namespace", installation.sandbox.name, f"{MAIL_SERVER_TLS}/mx")
-    installation.sandbox.cluster.kubectl("wait", f"--for=condition={kind}", "--timeout=90s", *where)
+    installation.sandbox.cluster.kubectl("wait", f"--for=condition={kind}", "--timeout=240s", *where)
 
 
 def put(

@@ -33,15 +33,14 @@ def test_two_resources_on_one_workload_say_so_and_restart_it_once_each(installat
     installation.sandbox.wait_for(MAIL_SERVER_TLS, "other", lambda _seen: installation.retries("rollout") > 0)
     for name, by in (("mx", "other"), ("other", "mx")):
         installation.sandbox.wait_for(MAIL_SERVER_TLS, name, partial(says_shared, by))
+    installation.sandbox.wait_for(STATEFUL_SETS, server.name, lambda seen: len(marks(seen or {})) == 2)
+    server.wait_until_ready()
     installation.await_ready()
     now = installation.sandbox.get(STATEFUL_SETS, server.name)
     assert now["metadata"]["generation"] == generation + 2
-    assert len(marks(now)) == 2
     uids = [pod["metadata"]["uid"] for pod in server.pods()]
     retries = installation.retries("rollout")
-    installation.sandbox.wait_for(
-        MAIL_SERVER_TLS, "other", lambda _seen: installation.retries("rollout") > retries, within=90
-    )
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "other", lambda _seen: installation.retries("rollout") > retries)
     installation.await_ready()
     assert installation.sandbox.get(STATEFUL_SETS, server.name)["metadata"]["generation"] == generation + 2
     assert [pod["metadata"]["uid"] for pod in server.pods()] == uids

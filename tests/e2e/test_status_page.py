@@ -16,7 +16,7 @@ from contracts.render import helm_template
 from e2e.conftest import load
 from e2e.limited import NEEDED_OF_THE_CHART, kubeconfig_of, token_of
 from mailtls.page.serving import StatusPage
-from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
+from testbed.sandbox import MAIL_SERVER_TLS, PATIENCE, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-WITHIN = 90.0
 READING = {"apiGroups": ["mailtls.dev"], "resources": ["mailservertls"], "verbs": ["get", "list"]}
 
 
@@ -106,7 +105,7 @@ def ask(port: int, path: str, token: str) -> tuple[int, str]:
 
 def eventually(found: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
     """Return what is found once it is as wanted."""
-    ends_at = time.monotonic() + WITHIN
+    ends_at = time.monotonic() + PATIENCE
     while not wanted(last := found()):
         assert time.monotonic() < ends_at, last
         time.sleep(0.5)

@@ -37,11 +37,11 @@ def test_pods_that_a_person_has_to_replace_are_said_and_then_judged_by_what_they
     installation.start()
     workload = {"kind": server.kind, "name": server.name, "updateStrategy": "Restart"}
     installation.apply(workloads=[workload], rollout={"timeout": "10s"})
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: "yourself" in told(seen), within=60)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: "yourself" in told(seen))
     uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in server.pods()}
     for name in by_hand:
         installation.sandbox.delete("pods", name)
-    installation.await_ready(within=60)
+    installation.await_ready()
     after = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in server.pods()}
     assert [name for name in by_hand if uids[name] == after[name]] == []
 
@@ -54,11 +54,11 @@ def test_paused_deployment_is_waited_for_until_somebody_resumes_it(installation:
     installation.start()
     workload = {"kind": server.kind, "name": server.name, "updateStrategy": "Restart"}
     installation.apply(workloads=[workload], rollout={"timeout": "10s"})
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: "rollout resume" in told(seen), within=60)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", lambda seen: "rollout resume" in told(seen))
     reconcile(installation, "again")
     assert "rollout resume" in told(installation.get())
     pause(installation, server, paused=False)
-    installation.await_ready(within=60)
+    installation.await_ready()
 
 
 def pause(installation: Installation, server: MailServer, *, paused: bool) -> None:
@@ -74,7 +74,7 @@ def test_restart_that_a_tool_takes_back_is_asked_for_once_and_the_tool_is_named(
         installation.start()
         workload = {"kind": server.kind, "name": server.name, "updateStrategy": "Restart"}
         installation.apply(workloads=[workload], rollout={"timeout": "30s"})
-        said = installation.await_reason("TemplateReverted", within=90)
+        said = installation.await_reason("TemplateReverted")
         assert f"field manager {TOOL}" in said["message"]
         reconcile(installation, "in another attempt", retries=1)
         installation.replica().kill()
@@ -84,7 +84,7 @@ def test_restart_that_a_tool_takes_back_is_asked_for_once_and_the_tool_is_named(
         assert len(reverted) == 1
         by_hand = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-11-30T10:00:00Z"}}}
         installation.sandbox.patch(DEPLOYMENTS, server.name, {"spec": {"template": by_hand}})
-        installation.await_ready(within=60)
+        installation.await_ready()
         assert len(reverted) == 1
 
 
@@ -97,7 +97,7 @@ def reconcile(installation: Installation, wanted: str, *, retries: int = 0) -> N
         handled = (seen or {}).get("status", {}).get("lastHandledProbe") == wanted
         return handled and (not retries or installation.retries("rollout") >= before + retries)
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done, within=60)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done)
 
 
 @contextmanager

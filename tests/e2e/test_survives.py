@@ -25,10 +25,10 @@ def test_rollout_ends_well_over_deleted_pods_scaling_a_changed_spec_and_a_rename
     installation: Installation,
 ) -> None:
     """Each comes while pods wait for their turn; a workload that is gone is named until the spec names another."""
-    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=4).deploy()
+    postfix = MailServer(installation.sandbox, installation.zone.host("mx"), replicas=4, keeps=True).deploy()
     installation.start()
     installation.apply(workloads=[slowly(postfix)])
-    installation.await_ready(within=90)
+    installation.await_ready()
 
     begin(installation, postfix, "over deleted pods")
     installation.sandbox.delete("pods", "postfix-3")
@@ -46,8 +46,8 @@ def test_rollout_ends_well_over_deleted_pods_scaling_a_changed_spec_and_a_rename
 
     begin(installation, postfix, "while it is renamed")
     installation.sandbox.delete(STATEFUL_SETS, postfix.name)
-    assert "StatefulSet/postfix does not exist" in installation.await_reason("WorkloadNotFound", within=60)["message"]
-    renamed = MailServer(installation.sandbox, postfix.host, name="relay", replicas=2).deploy()
+    assert "StatefulSet/postfix does not exist" in installation.await_reason("WorkloadNotFound")["message"]
+    renamed = MailServer(installation.sandbox, postfix.host, name="relay", replicas=2, keeps=True).deploy()
     installation.apply(workloads=[slowly(renamed)])
     finish(installation, renamed, 2)
     events = [each["event"] for each in installation.get()["status"]["history"]]
@@ -63,13 +63,13 @@ def test_pod_on_a_lost_node_is_named_and_keeps_no_other_pod_from_the_certificate
         postfix = MailServer(sandbox, installation.zone.host("mx"), replicas=1).deploy()
         grown = {"replicas": 2, "template": {"spec": SPREAD}}
         sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": grown})
-        pod = sandbox.wait_for("pods", "postfix-1", lambda seen: node_of(seen) == lost, within=60)
+        pod = sandbox.wait_for("pods", "postfix-1", lambda seen: node_of(seen) == lost)
         assert pod is not None
         installation.start()
         installation.apply(workloads=[{"kind": postfix.kind, "name": postfix.name}])
         await_told(installation, f"Pod postfix-1 on node {lost} is not ready")
         stored = installation.fingerprint()
-        sandbox.wait_for("pods", "postfix-0", lambda seen: noted(seen) == stored, within=60)
+        sandbox.wait_for("pods", "postfix-0", lambda seen: noted(seen) == stored)
         sandbox.delete("pods", "postfix-1")
         await_told(installation, f"Pod postfix-1 is being deleted; where node {lost} is lost")
     finally:
@@ -111,7 +111,7 @@ def await_told(installation: Installation, words: str) -> None:
     def is_told(seen: Object | None) -> bool:
         return words in (condition_of(seen, "RolledOut") or {"message": ""})["message"]
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_told, within=60)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_told)
 
 
 def slowly(postfix: MailServer) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def begin(installation: Installation, postfix: MailServer, wanted: str) -> None:
     before = installation.fingerprint()
     installation.renew(wanted)
     first = f"{postfix.name}-0"
-    installation.sandbox.wait_for("pods", first, lambda seen: noted(seen) not in {None, before}, within=60)
+    installation.sandbox.wait_for("pods", first, lambda seen: noted(seen) not in {None, before})
 
 
 def noted(pod: Object | None) -> str | None:
@@ -141,7 +141,7 @@ def finish(installation: Installation, postfix: MailServer, replicas: int) -> No
         wanted = [installation.fingerprint()] * replicas * len(PORTS)
         return ready is not None and ready["status"] == "True" and fingerprints == wanted
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done, within=120)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, "mx", is_done)
     roots = installation.pebble.root()
     staying = [each for each in postfix.pods() if "deletionTimestamp" not in each["metadata"]]
     places = [(each["status"]["podIP"], port) for each in staying for port in PORTS.values()]

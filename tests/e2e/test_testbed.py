@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from testbed.pebble import PebbleSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from testbed.api import Object
     from testbed.audit import AuditLog
     from testbed.cluster import Cluster
     from testbed.mailserver import MailServer
@@ -27,14 +30,27 @@ def test_postfix_serves_its_secret_on_every_port_through_its_service(postfix: Ma
     wanted = sandbox.secret("mx-tls")["tls.crt"].decode().strip()
     address = postfix.service_address()
     for port in PORTS.values():
+        await_led(sandbox, address, port)
         starttls = [] if port == PORTS["smtps"] else ["-starttls", "smtp"]
         seen = sandbox.run("openssl", "s_client", "-connect", f"{address}:{port}", "-showcerts", *starttls)
         assert wanted in seen, port
 
 
+def await_led(sandbox: Sandbox, address: str, port: int) -> None:
+    """Wait until kube-proxy leads to the pods, which is a moment after they are ready."""
+
+    def is_led(_seen: Object | None) -> bool:
+        with socket.socket() as client:
+            client.settimeout(10)
+            return client.connect_ex((address, port)) == 0
+
+    sandbox.wait_for("services", "postfix", is_led)
+
+
 def test_pod_reaches_another_pod_by_the_address_of_a_service(postfix: MailServer, sandbox: Sandbox) -> None:
     """The reply comes back through the node, so the translation of addresses holds."""
     address = postfix.service_address()
+    await_led(sandbox, address, 25)
     for pod in postfix.addresses():
         assert "220 " in sandbox.exec(pod, "bash", "-c", f"exec 3<>/dev/tcp/{address}/25; head -1 <&3")
 
@@ -79,7 +95,9 @@ def test_audit_log_tells_who_wrote_what(audit: AuditLog, sandbox: Sandbox) -> No
     sandbox.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "seen"}, "data": {"a": "1"}})
     sandbox.patch("configmaps", "seen", {"data": {"a": "2"}})
     sandbox.get("configmaps", "seen")
-    writes = audit.writes(since=mark, namespace=sandbox.name, user="admin")
+    wrote = partial(audit.writes, since=mark, namespace=sandbox.name, user="admin")
+    sandbox.wait_for("configmaps", "seen", lambda _: len(wrote()) >= 2)  # written down when the answer is on its way
+    writes = wrote()
     assert [(write.verb, write.what, write.name) for write in writes] == [("patch", "configmaps", "seen")] * 2
 
 

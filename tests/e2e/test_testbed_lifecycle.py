@@ -20,7 +20,7 @@ from testbed.layout import Layout, cache_folder
 from testbed.mailserver import MailServer
 from testbed.ready import ensure_up
 from testbed.record import Record, end, start_time
-from testbed.sandbox import Sandbox
+from testbed.sandbox import PATIENCE, Sandbox
 from testbed.traces import Traces
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def kill_while_it_starts(own: Cluster) -> None:
     # It dies with this process too: one that outlived it would bring the cluster up after the guard took it down.
     command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "testbed", "--name", own.layout.name, "up"]
     starter = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     try:
         while not processes.is_alive(own.layout, "kube-apiserver"):
             assert time.monotonic() < deadline

@@ -9,7 +9,7 @@ import pytest
 
 from e2e.served import served_fingerprint
 from testbed.mailserver import PORTS, MailServer
-from testbed.sandbox import MAIL_SERVER_TLS, condition_of
+from testbed.sandbox import MAIL_SERVER_TLS, PATIENCE, condition_of
 
 if TYPE_CHECKING:
     from e2e.installation import Installation
@@ -29,7 +29,7 @@ def test_evictions_wait_for_their_budget_and_keep_the_only_place_until_they_are_
     """The budget is named and no pod goes; once it allows, all come back one by one, and then the other rolls out."""
     sandbox = installation.sandbox
     installation.more = ONE_AT_A_TIME
-    postfix = MailServer(sandbox, installation.zone.host("mx"), replicas=2).deploy()
+    postfix = MailServer(sandbox, installation.zone.host("mx"), replicas=2, keeps=True).deploy()
     sandbox.patch(STATEFUL_SETS, postfix.name, {"spec": {"minReadySeconds": MIN_READY}})
     other = deploy_other(installation)
     set_budget(installation, postfix, minAvailable=2)
@@ -46,7 +46,7 @@ def test_evictions_wait_for_their_budget_and_keep_the_only_place_until_they_are_
     assert uids(postfix) == before
 
     set_budget(installation, postfix, maxUnavailable=1)
-    rolled_out(installation, "mx", "RolledOut", within=180)
+    rolled_out(installation, "mx", "RolledOut")
     rolled_out(installation, OTHER, "RolledOut")
     assert set(uids(postfix).values()).isdisjoint(before.values())
     assert served(installation, postfix) == {installation.fingerprint()}
@@ -99,7 +99,7 @@ def set_budget(installation: Installation, server: MailServer, **allowed: int) -
         wanted = int("maxUnavailable" in allowed)
         return bool((status.get("expectedPods"), status.get("disruptionsAllowed")) == (server.replicas, wanted))
 
-    installation.sandbox.wait_for(BUDGETS, name, is_counted, within=60)
+    installation.sandbox.wait_for(BUDGETS, name, is_counted)
 
 
 def deploy_other(installation: Installation) -> MailServer:
@@ -117,7 +117,7 @@ def apply_other(installation: Installation, other: MailServer) -> None:
     installation.apply(OTHER, name=OTHER, secret=OTHER_SECRET, workloads=workloads)
 
 
-def rolled_out(installation: Installation, name: str, reason: str, words: str = "", *, within: float = 120) -> str:
+def rolled_out(installation: Installation, name: str, reason: str, words: str = "", *, within: float = PATIENCE) -> str:
     """Wait until the rollout has ended, or stands still, for this reason; gives the message."""
 
     def stands(seen: Object | None) -> bool:
@@ -136,7 +136,7 @@ def await_reconciled(installation: Installation, name: str) -> None:
     def is_done(seen: Object | None) -> bool:
         return bool((seen or {}).get("status", {}).get("lastHandledProbe") == "now")
 
-    installation.sandbox.wait_for(MAIL_SERVER_TLS, name, is_done, within=60)
+    installation.sandbox.wait_for(MAIL_SERVER_TLS, name, is_done)
 
 
 def uids(server: MailServer) -> dict[str, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HEADING = re.compile(r"(?m)^##+ (?P<title>.*)$")
 _BLOCK = re.compile(r"(?ms)^```(?P<kind>sh|yaml)\n(?P<text>.*?)^```$")
 _FILE = re.compile(r"# (?P<name>\S+\.yaml)\n")
-_PATIENCE = 180.0
+_PATIENCE = 240.0
 
 
 @dataclass

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from testbed.sandbox import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +75,20 @@ class AuditLog:
         """Those calls that changed something, the refused ones included: they cost as much."""
         found = self.requests(since=since, namespace=namespace, user=user, agent=agent)
         return [request for request in found if request.is_write]
+
+    def await_rest(self, namespace: str, agent: str, seconds: float) -> None:
+        """Wait until for so many seconds an operator asks for nothing but its lease.
+
+        What it has begun, such as to replace pods, may go on for a while on a machine that has much else to do.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            mark = self.mark()
+            time.sleep(seconds)
+            asked = self.requests(since=mark, namespace=namespace, agent=agent)
+            if {request.what for request in asked} == {"leases"}:
+                return
+            assert time.monotonic() < deadline, asked
 
     def _read(self, since: int) -> Iterator[Request]:
         with self.path.open("rb") as log:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from testbed.images import POSTFIX
+from testbed.sandbox import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
 
 PORTS = {"smtp": 25, "smtps": 465, "submission": 587}
 _SCALED = ("StatefulSet", "Deployment")
+_KEPT = "/run/kept-tls"
+_KEEP = f"""\
+cat >/usr/local/sbin/keep-tls <<'END'
+#!/bin/sh
+now=$(mktemp -d {_KEPT}.XXXXXX)
+cp -L /etc/mail-tls/tls.crt /etc/mail-tls/tls.key $now
+ln -s $now $now.link
+mv -T $now.link {_KEPT}
+END
+cat >/usr/local/sbin/postfix <<'END'
+#!/bin/sh
+[ "$1" != reload ] || keep-tls
+exec /usr/sbin/postfix "$@"
+END
+chmod +x /usr/local/sbin/keep-tls /usr/local/sbin/postfix
+keep-tls
+export TLS_DIR={_KEPT}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,12 @@ class MailServer:
     replicas: int = 2
     sub_path: bool = False
     image: str = POSTFIX
+    keeps: bool = False
+    """Whether it serves the certificate that it read when it began, or was reloaded.
+
+    Postfix reads a renewed file by itself too, as soon as it needs a new process after the kubelet has written the
+    file: at any time. A test of what is between two certificates needs a server that keeps its own until its turn.
+    """
 
     def deploy(self, *, wait: bool = True) -> MailServer:
         """Write the Secret with a self-signed certificate (unless it is there), the Service and the workload."""
@@ -45,7 +70,7 @@ class MailServer:
             self.wait_until_ready()
         return self
 
-    def wait_until_ready(self, *, within: float = 90.0) -> None:
+    def wait_until_ready(self, *, within: float = PATIENCE) -> None:
         """Wait until every replica of the present template is ready."""
         plural = f"{self.kind.lower()}s.apps"
         self.sandbox.wait_for(plural, self.name, is_rolled_out, within=within)
@@ -91,6 +116,8 @@ class MailServer:
             "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],
             "readinessProbe": {"tcpSocket": {"port": 25}, "periodSeconds": 1},
         }
+        if self.keeps:
+            container["command"] = keeping()
         pod: dict[str, Any] = {"terminationGracePeriodSeconds": 1, "containers": [container]}
         if self.secret is not None:
             files: Sequence[str] = ("tls.crt", "tls.key") if self.sub_path else ()
@@ -100,6 +127,11 @@ class MailServer:
             ] or [{"name": "tls", "mountPath": "/etc/mail-tls", "readOnly": True}]
             pod["volumes"] = [{"name": "tls", "secret": {"secretName": self.secret}}]
         return pod
+
+
+def keeping(start: str = "exec postfix-start") -> list[str]:
+    """A container's command for a Postfix that keeps its certificate until it is reloaded."""
+    return ["sh", "-ec", f"{_KEEP}{start}"]
 
 
 def is_rolled_out(workload: Object | None) -> bool:

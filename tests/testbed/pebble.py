@@ -176,10 +176,10 @@ class Pebble:
         direct = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
         )
-        with direct.open(url, body, timeout=5) as answer:
+        with direct.open(url, body, timeout=30) as answer:
             return bytes(answer.read())
 
-    def _await_ready(self, within: float = 20.0) -> None:
+    def _await_ready(self, within: float = 60.0) -> None:
         """Ask from inside: the caller may be outside, so a probe of the port goes through nsenter."""
         deadline = time.monotonic() + within
         probe = f"import socket; socket.create_connection(('{NODE_ADDRESS}', {self.port + _MANAGEMENT}), 1)"

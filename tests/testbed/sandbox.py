@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from testbed.api import Api
     from testbed.cluster import Cluster
 
+PATIENCE = 240.0
+"""Seconds that anything may take on a machine that has much else to do: kubelets alone look at Secrets every 90."""
 _INTERVAL = 0.1
 _LOG_LINES = "40"
 _MERGE = "application/merge-patch+json"
@@ -95,7 +97,7 @@ class Sandbox:
                 raise
 
     def wait_for(
-        self, resource: str, name: str, until: Callable[[Object | None], bool], *, within: float = 60.0
+        self, resource: str, name: str, until: Callable[[Object | None], bool], *, within: float = PATIENCE
     ) -> Object | None:
         """Look ten times a second until the object (None when there is none) is as wanted."""
         deadline = time.monotonic() + within
@@ -108,7 +110,7 @@ class Sandbox:
 
     def wait_for_condition(
         self, resource: str, name: str, condition: str = "Ready", *, status: str = "True", reason: str | None = None,
-        within: float = 60.0,
+        within: float = PATIENCE,
     ) -> Object:  # fmt: skip
         """Wait for a condition of the object's present generation; gives the object."""
 

@@ -153,7 +153,7 @@ class NameServer:
         own = (f"{zone.name}.", f"ns1.{zone.name}.")
         return sorted({line for line in lines if line and line.split()[0] not in own})
 
-    def await_ready(self, *, within: float = 15.0) -> None:
+    def await_ready(self, *, within: float = 60.0) -> None:
         """Wait until the cluster's own zone is answered."""
         self._await_zone(CLUSTER_DOMAIN, within=within)
 
@@ -161,7 +161,7 @@ class NameServer:
         script = f"server {NODE_ADDRESS}\nzone {zone}.\n{changes}send\n"
         self._run("nsupdate", "-v", "-y", f"{key.algorithm}:{key.name}:{key.secret}", stdin=script)
 
-    def _await_zone(self, name: str, *, within: float = 10.0) -> None:
+    def _await_zone(self, name: str, *, within: float = 60.0) -> None:
         deadline = time.monotonic() + within
         question = ("dig", f"@{NODE_ADDRESS}", "+noall", "+answer", "+aaonly", "+time=1", "+tries=1", name, "SOA")
         while "SOA" not in self._run(*question, check=False):
