@@ -1,7 +1,6 @@
 """What the installation decides, from environment variables; nothing else in the package reads the environment."""
 
 import json
-import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping
@@ -15,12 +14,11 @@ from mailtls.api.installation import AllowedNames, Features, parse_features
 from mailtls.hostname import client_name, name_glob
 from mailtls.issuance.acme.order_rate import Budget, parse_budget
 from mailtls.net.addresses import AddressPolicy, Endpoints, Network, parse_networks
+from mailtls.reasons.pages import docs_address
 from mailtls.times import parse_duration
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 HIGHEST_PORT: Final = 65535
-# What a message may end with: nothing that a terminal or a page shows as something else, and a host that stands there.
-_DOCS_URL: Final = re.compile(r"https?://[-A-Za-z0-9._:\[\]]+/[!-~]+")
 
 
 class InvalidSettings(Exception):
@@ -130,7 +128,7 @@ class Settings:
             "private_public_hosts": read("MAILTLS_PRIVATE_PUBLIC_HOSTS", _truth),
             "api_server": read.text("KUBERNETES_SERVICE_HOST"),
             "disabled_features": read("MAILTLS_DISABLED_FEATURES", parse_features),
-            "docs_url": read("MAILTLS_DOCS_URL", _docs_url),
+            "docs_url": read("MAILTLS_DOCS_URL", docs_address),
             "has_traces": _has_traces(read),
         }
         return cls(
@@ -282,12 +280,6 @@ def _is_rule(rule: object) -> bool:
     if not isinstance(rule, dict) or set(rule) != {"namespaces", "names"}:
         return False
     return all(isinstance(globs, list) and all(isinstance(each, str) for each in globs) for globs in rule.values())
-
-
-def _docs_url(text: str) -> str:
-    if not _DOCS_URL.fullmatch(text) or text.count("{page}") != 1:
-        raise ValueError("write an address with {page} in it, such as https://docs.example.com/mailtls/0.1/{page}/")
-    return text
 
 
 def _order_limits(text: str) -> dict[str, Budget | None]:

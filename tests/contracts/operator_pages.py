@@ -96,7 +96,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MAILTLS_ALLOWED_NETWORKS": ("connections.allowedNetworks", "Networks that may be dialled whatever they are."),
     "MAILTLS_PRIVATE_SERVERS": ("connections.privateServers", "Whether ACME and DNS servers may be at private addresses."),
     "MAILTLS_PRIVATE_PUBLIC_HOSTS": ("connections.privatePublicHosts", "Whether what should be on the internet may be at private addresses."),
-    "MAILTLS_DOCS_URL": ("docsUrl", "Where this documentation is, with `{page}` in it: while `Ready` is False its message ends with a link to its reason. Default: no link."),
+    "MAILTLS_DOCS_URL": ("docsUrl", "Where this documentation is, with `{page}` in it: `status.docsURL` says so, and while `Ready` is False its message ends with a link to its reason. Default: neither."),
     "MAILTLS_DISABLED_FEATURES": ("features", "Features that are off, because the rights that they need are not granted."),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing.endpoint", "Where [traces](../how-to/traces.md) are sent to. Default: nowhere. Other variables of OpenTelemetry count too."),
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("", "The same, with the whole path, and before it."),

@@ -48,7 +48,7 @@ def everything() -> Context:
 def written() -> dict[str, Any]:
     """The status of everything."""
     context = wanting(desired(workloads=(POSTFIX,)), everything())
-    return write(report_of(context, conditions(context, NOW), NOW))
+    return write(report_of(context, conditions(context, NOW), NOW, "https://docs.example.com/{page}/"))
 
 
 def described() -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Final
 
 from mailtls.api.resource import Request
 from mailtls.api.spec import Key
-from mailtls.api.status import OUTLOOK, Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
-from mailtls.reasons.pages import address, file_of, link_from
+from mailtls.api.status import Condition, ConditionType, HistoryEntry, ServedCount, Status, Truth
+from mailtls.reasons.pages import address, file_of
 from mailtls.reasons.reason import Reason
 
 
@@ -46,7 +46,7 @@ class CertificateLine:
 class ResourceView:
     """One resource; `handled` is the last value of each annotation that the operator has handled.
 
-    `docs_url` is where the documentation is served, empty where it is not; None: the status says it.
+    `docs_url` is where the documentation is served, with `{page}` in it; empty where it is not.
     """
 
     key: Key
@@ -65,7 +65,7 @@ class ResourceView:
     secret_name: str = ""
     endpoints: tuple[EndpointLine, ...] = ()
     handled: Mapping[str, str] = field(default_factory=dict)
-    docs_url: str | None = None
+    docs_url: str = ""
 
     @property
     def host(self) -> str:
@@ -84,14 +84,8 @@ class ResourceView:
         return next((each for each in self.status.conditions if each.status is not Truth.TRUE), None)
 
     def page_of(self, reason: Reason) -> str:
-        """Return the address of a reason's page, where it is known or in Ready's message; else its file."""
-        if self.docs_url is not None:
-            return address(reason, self.docs_url) if self.docs_url else file_of(reason)
-        ready = self.status.condition(ConditionType.READY)
-        plain = next((each for each in self.status.conditions if each.type in OUTLOOK), None)  # the message alone
-        if ready is None or plain is None:
-            return file_of(reason)
-        return link_from(ready.message, plain.message, ready.reason, reason) or file_of(reason)
+        """Return the address of a reason's page, or its file where the documentation is not served."""
+        return address(reason, self.docs_url) if self.docs_url else file_of(reason)
 
 
 _ENDINGS: Final = frozenset({Reason.ISSUED, Reason.ROLLED_BACK, Reason.ROLLBACK_REFUSED})

@@ -217,6 +217,7 @@ class Report:
     domains: tuple[DomainReport, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     handled: Mapping[str, str | None] = field(default_factory=dict)
+    docs_url: str | None = None
 
 
 SUSPENDED: Final = "Suspended: nothing is renewed or checked until spec.suspend is false."

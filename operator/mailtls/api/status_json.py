@@ -130,7 +130,7 @@ def write(report: Report) -> Json:
     """Write the whole status; keys that are None are removed."""
     served = report.served
     return (
-        write_conditions(report.generation, report.conditions)
+        write_conditions(report.generation, report.conditions, report.docs_url)
         | {
             "certificate": _certificate_json(report.certificate, report.schedule) if report.certificate else None,
             "secret": _stored_json(report.stored),
@@ -149,9 +149,10 @@ def write(report: Report) -> Json:
     )
 
 
-def write_conditions(generation: int, conditions: Iterable[Condition]) -> Json:
-    """Write what is said of a spec of this generation, and no more."""
-    return {"observedGeneration": generation, "conditions": [_condition_json(each) for each in conditions]}
+def write_conditions(generation: int, conditions: Iterable[Condition], docs_url: str | None = None) -> Json:
+    """Write what is said of a spec of this generation, and where it is explained; no more."""
+    said = [_condition_json(each) for each in conditions]
+    return {"observedGeneration": generation, "conditions": said, "docsURL": docs_url}
 
 
 def _present(fields: Json) -> Json:

@@ -62,7 +62,7 @@ class Reporter:
         said = linked(conditions(context, now), self.docs_url)
         stored = with_proof(to_remember(context), context, now)
         context = context.with_snapshot(status=replace(context.snapshot.status, stored=stored))
-        shown = write(report_of(context, said, now))
+        shown = write(report_of(context, said, now, self.docs_url))
         if context.desired.suspend:  # nobody looks at the pods, so what was last seen of them stands
             shown = {name: value for name, value in shown.items() if name not in OF_PODS}
         # before the status: who waits for a condition finds its metrics
@@ -85,7 +85,7 @@ class Reporter:
         """Say that the spec cannot be used, and why; what was known of a certificate stays in the status."""
         meta, before = resource["metadata"], read(resource.get("status") or {})
         said = linked(refusal(finding, before, meta["generation"], self.clock.now()), self.docs_url)
-        self._write(resource, write_conditions(meta["generation"], said))
+        self._write(resource, write_conditions(meta["generation"], said, self.docs_url))
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
         self.metrics.update(_key(meta), Known(conditions=said))
 
@@ -99,7 +99,7 @@ class Reporter:
         said = linked(interruption(finding, before, meta["generation"], self.clock.now()), self.docs_url)
         self.metrics.update(_key(meta), Known(conditions=said))
         self._post_transitions(resource, said, before, IssuanceState(), is_news=False)
-        self._write(resource, write_conditions(meta["generation"], said))
+        self._write(resource, write_conditions(meta["generation"], said, self.docs_url))
 
     def unreadable(self, key: Key, finding: Finding) -> None:
         """Say by metric and Event why a resource cannot be read, which so has no status to write."""
@@ -192,7 +192,7 @@ def known_of(context: Context, said: Iterable[Condition]) -> Known:
     return Known(stored, served_now, context.domains.reports, said)
 
 
-def report_of(context: Context, said: Iterable[Condition], now: datetime) -> Report:
+def report_of(context: Context, said: Iterable[Condition], now: datetime, docs_url: str | None = None) -> Report:
     """Gather what the status shows."""
     snapshot, secret = context.snapshot, context.snapshot.secret
     status = snapshot.status
@@ -215,6 +215,7 @@ def report_of(context: Context, said: Iterable[Condition], now: datetime) -> Rep
             "probe": _handled_probe(context),
             "rollback": secret.handled_rollback,
         },
+        docs_url=docs_url,
     )
 
 

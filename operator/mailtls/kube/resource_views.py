@@ -13,6 +13,7 @@ from mailtls.api.spec import Key
 from mailtls.api.status import ServedCount
 from mailtls.api.status_json import read
 from mailtls.kube.interface import Cluster
+from mailtls.reasons.pages import docs_address
 from mailtls.times import parse_rfc3339
 
 
@@ -51,7 +52,15 @@ def view(resource: Json) -> ResourceView:
         secret_name=_text(spec.get("secretName")),
         endpoints=tuple(_endpoints(status.get("endpoints"))),
         handled={each: value for each in Request if isinstance(value := status.get(each.last_handled), str)},
+        docs_url=_docs_url(status.get("docsURL")),
     )
+
+
+def _docs_url(value: Any) -> str:
+    """Take no address that the operator would not have taken: it becomes a link."""
+    with suppress(ValueError):
+        return docs_address(_text(value))
+    return ""
 
 
 def _endpoints(items: Any) -> Iterator[EndpointLine]:

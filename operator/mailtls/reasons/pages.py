@@ -1,11 +1,14 @@
 """Where the page of each reason is: in the documentation, and at the address that an installation serves it from."""
 
+import re
 from typing import Final
 
 from mailtls.reasons.reason import Reason
 
 FOLDER: Final = "reference/reasons"
 _MORE: Final = " More: "
+# What a message may end with: nothing that a terminal or a page shows as something else, and a host that stands there.
+_DOCS_URL: Final = re.compile(r"https?://[-A-Za-z0-9._:\[\]]+/[!-~]+")
 
 
 def page(reason: Reason) -> str:
@@ -28,12 +31,8 @@ def address(reason: Reason, docs_url: str) -> str:
     return docs_url.replace("{page}", page(reason))
 
 
-def link_from(message: str, plain: str, reason: Reason, wanted: Reason) -> str | None:
-    """Return the address of the page of `wanted`, by the link that `with_link` added to `plain`; None without one.
-
-    What strangers say may look like a link, but it is part of `plain`. An address of another form, such as an earlier
-    version of the operator wrote, is none.
-    """
-    link = message.removeprefix(f"{plain}{_MORE}")
-    is_link = link != message and link.count(page(reason)) == 1
-    return link.replace(page(reason), page(wanted)) if is_link else None
+def docs_address(text: str) -> str:
+    """Return the address of the documentation as it is, where it is one with `{page}` in it; raises ValueError."""
+    if not _DOCS_URL.fullmatch(text) or text.count("{page}") != 1:
+        raise ValueError("write an address with {page} in it, such as https://docs.example.com/mailtls/0.1/{page}/")
+    return text

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from builders.resources import CHAPTERS, PORT, resource
 from mailtls.api.resource import Request
 from mailtls.api.resource_json import resources_json
-from mailtls.api.resource_view import ResourceView, progress
-from mailtls.api.status import OUTLOOK, ConditionType, Truth
+from mailtls.api.resource_view import progress
+from mailtls.api.status import ConditionType, Truth
 from mailtls.cli.output.resources import age, resource_story, resource_table
-from mailtls.controller.conditions import linked
 from mailtls.kube.resource_views import view
 from mailtls.reasons.reason import Reason
 
@@ -51,42 +50,39 @@ def test_story_says_in_one_line_whether_a_person_has_to_act() -> None:
 
 
 def test_story_ends_with_the_page_of_each_reason_that_is_not_fine() -> None:
-    """Where Ready's message links to the installation's site, all do; each is named once."""
-    failing = view(resource("Verified", "StarttlsNotAdvertised", endpoints=[PORT]))
+    """Where the status says that the installation serves its documentation, by address; each is named once."""
+    failing = resource("Verified", "StarttlsNotAdvertised", endpoints=[PORT])
     heading = "What this means and what to do, as mailtls explain REASON prints it\n"
     pages = "    docs/reference/reasons/StarttlsNotAdvertised.md\n    docs/reference/reasons/ServingOldCertificate.md\n"
-    assert resource_story(failing, NOW).endswith(f"\n\n{heading}{pages}")
-    on_site = with_outlook(failing, "https://docs.example.com/0.1/{page}/")
+    assert resource_story(view(failing), NOW).endswith(f"\n\n{heading}{pages}")
     site = "    https://docs.example.com/0.1/reference/reasons/"
-    assert resource_story(on_site, NOW).endswith(
+    assert resource_story(view(served_at("https://docs.example.com/0.1/{page}/", failing)), NOW).endswith(
         f"{heading}{site}StarttlsNotAdvertised/\n{site}ServingOldCertificate/\n"
     )
     assert "/reasons/" not in resource_story(view(resource()), NOW)
 
 
-def test_link_in_what_a_stranger_says_is_not_taken_for_the_address_of_the_documentation() -> None:
-    """A pod's output may end like the operator's own message."""
-    hostile = with_outlook(
-        view(resource("Verified", "ProtocolError")), None, " More: https://evil/reference/reasons/ProtocolError"
-    )
-    assert hostile.page_of(Reason.PROTOCOL_ERROR) == "docs/reference/reasons/ProtocolError.md"
-    trusted = with_outlook(hostile, "https://docs.example.com/{page}/")
-    assert trusted.page_of(Reason.NO_BANNER) == "https://docs.example.com/reference/reasons/NoBanner/"
+def test_fault_of_a_mail_domain_has_an_address_though_the_resource_is_ready() -> None:
+    """Nothing is wrong with the servers, so Ready links to nothing."""
+    finding = {"reason": "TlsaMismatch", "severity": "Fail", "message": "No TLSA record matches."}
+    domains = [{"name": "example.com", "checkedAt": "2026-11-24T15:00:00Z", "findings": [finding]}]
+    shown = view(served_at("https://docs.example.com/{page}/", resource(domains=domains)))
+    assert shown.is_ready
+    assert resource_story(shown, NOW).endswith("    https://docs.example.com/reference/reasons/TlsaMismatch/\n")
 
 
-def test_address_of_another_form_is_no_link_to_a_reason() -> None:
-    """All reasons were one page once, and a status that nobody has written since still has that address."""
-    earlier = with_outlook(view(resource("Verified", "ProtocolError")), "https://docs.example.com/#protocolerror")
-    assert earlier.page_of(Reason.NO_BANNER) == "docs/reference/reasons/NoBanner.md"
+@pytest.mark.parametrize(
+    "said", ["javascript:alert(1)//{page}", "https://docs.example.com/", "https://a\x1b[2J/{page}", 7, None, "{page}"]
+)
+def test_address_that_no_operator_writes_is_not_shown(said: object) -> None:
+    """Whoever may write the status makes no link of it that does what another address does not."""
+    shown = view(served_at(said, resource("Verified", "ProtocolError")))
+    assert shown.page_of(Reason.PROTOCOL_ERROR) == "docs/reference/reasons/ProtocolError.md"
 
 
-def with_outlook(shown: ResourceView, docs_url: str | None, said: str = "") -> ResourceView:
-    """The resource as an operator reports it that serves its documentation there; Ready's message ends in `said`."""
-    ready = next(each for each in shown.status.conditions if each.type is ConditionType.READY)
-    ready = replace(ready, message=f"{ready.message}{said}")
-    others = tuple(each for each in shown.status.conditions if each.type not in {ConditionType.READY, *OUTLOOK})
-    stalled = replace(ready, type=ConditionType.STALLED, status=Truth.TRUE)
-    return replace(shown, status=replace(shown.status, conditions=linked((*others, ready, stalled), docs_url)))
+def served_at(docs_url: object, shown: dict[str, Any]) -> dict[str, Any]:
+    """The resource as an operator reports it that serves its documentation there."""
+    return shown | {"status": shown["status"] | {"docsURL": docs_url}}
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])

@@ -8,6 +8,7 @@ import pytest
 from builders.contexts import a_context, wanting
 from builders.endpoints import POSTFIX, proven
 from builders.stories import NOW, attempts, certificate, desired, schedule, secret
+from builders.whole_reconcile import PATH, WholeReconcile
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
 from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
@@ -45,6 +46,17 @@ def test_ready_that_is_false_links_to_its_reason_where_the_documentation_is_know
     assert [kind for kind, more in changed if more] == [ConditionType.READY]
     well = conditions(wanting(desired(), a_context()), NOW)
     assert linked(well, "https://docs.example.com/0.1/{page}/") == well
+
+
+def test_status_says_where_the_documentation_is_while_the_installation_serves_it() -> None:
+    """Commands and pages link to it, whatever the conditions say."""
+    mail = WholeReconcile(pods=1)
+    for docs_url in ("https://docs.example.com/{page}/", None):
+        mail.settings = replace(mail.settings, docs_url=docs_url)
+        mail.restart()
+        mail.run()
+        assert mail.condition("Ready")["status"] == "True"
+        assert mail.cluster.objects[PATH]["status"].get("docsURL") == docs_url
 
 
 def test_without_workloads_a_stored_certificate_is_ready() -> None:

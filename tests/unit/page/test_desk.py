@@ -193,12 +193,14 @@ def test_feed_follows_what_changes_and_keeps_no_more_than_is_shown() -> None:
     )
     for each in (gone, added):
         each["metadata"]["resourceVersion"] = "2"
+    added["status"]["docsURL"] = "https://evil.example/{page}"
     events = [{"type": "ADDED", "object": added}, {"type": "DELETED", "object": gone}]
     events.append({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "3"}}})
     feed = followed(PeoplesApi(few_as_json(), events), "mail")
     seen = {view.key: view for view in feed.views(lambda _key: True)}
     assert set(seen) == {Key("mail", "mx2"), Key("mail", "imap"), Key("mail", "more")}
     assert len(seen[Key("mail", "more")].endpoints) == 100
+    assert not seen[Key("mail", "more")].docs_url  # the operator knows its own
     assert feed.heard_at() == NOW
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from builders.pages import HOSTILE, NOW, few, hostile, many, troubled
 from mailtls.api.resource_view import ResourceView
-from mailtls.controller.conditions import linked
 from mailtls.page import site
 from mailtls.page.frame import HEADERS, Board, Page, Reader
 from mailtls.page.markup import camel, tag
@@ -156,29 +155,12 @@ def test_story_names_stages_with_the_reason_and_what_to_do() -> None:
 
 
 def test_stage_that_failed_links_to_the_page_of_its_reason_where_the_installation_serves_it() -> None:
-    """By the link in Ready's message, and nowhere without one."""
+    """Nowhere else."""
     assert "More: " not in parsed(page("/mail/mx1").body).text
-    mx1 = troubled()
-    said = linked(mx1.status.conditions, "https://docs.example.com/{page}/")
-    html = page("/mail/mx1", views=(replace(mx1, status=replace(mx1.status, conditions=said)),)).body
+    html = page("/mail/mx1", views=(replace(troubled(), docs_url="https://docs.example.com/{page}/"),)).body
     links = {given["href"] for name, given in parsed(html).tags if name == "a" and "docs." in str(given["href"])}
     reasons = (Reason.SERVING_OLD_CERTIFICATE, Reason.LEGACY_TLS_ENABLED)
     assert links == {f"https://docs.example.com/reference/reasons/{reason}/" for reason in reasons}
-
-
-def test_page_in_the_cluster_links_to_no_address_that_a_status_says() -> None:
-    """The operator knows its own documentation; empty: there is none."""
-    mx1 = troubled()
-    said = linked(mx1.status.conditions, "https://evil.example/{page}/")
-    lying = replace(mx1, status=replace(mx1.status, conditions=said), docs_url="")
-    assert "evil.example/reference" not in "".join(
-        str(given) for _, given in parsed(page("/mail/mx1", views=(lying,)).body).tags
-    )
-    honest = replace(lying, docs_url="https://docs.example.com/{page}/")
-    assert (
-        'href="https://docs.example.com/reference/reasons/ServingOldCertificate/"'
-        in page("/mail/mx1", views=(honest,)).body
-    )
 
 
 def test_grid_says_what_each_port_of_each_pod_serves() -> None:
