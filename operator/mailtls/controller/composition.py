@@ -236,8 +236,9 @@ def _domains(settings: Settings) -> DomainReader:
     """Read domains by the resolvers of the installation, whose word on DNSSEC is taken where they are named."""
     named = settings.resolvers
     try:
-        resolver = ResolverSettings(named, trusts_ad=bool(named), overall=DOMAINS_WITHIN)
-        return DomainReader(resolver, PolicyFetcher(policy=settings.public_hosts))
+        policy = settings.public_hosts
+        resolver = ResolverSettings(named, trusts_ad=bool(named), overall=DOMAINS_WITHIN, policy=policy)
+        return DomainReader(resolver, PolicyFetcher(policy=policy))
     except ValueError as invalid:
         raise InvalidSettings(f"MAILTLS_RESOLVERS: {invalid}") from None
 

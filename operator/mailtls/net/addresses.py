@@ -12,9 +12,19 @@ from typing import Any, Final, TypeAlias
 from mailtls.reasons.quoting import shorten
 
 Network: TypeAlias = IPv4Network | IPv6Network
-_NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
+_NAT64: Final = ip_network("64:ff9b::/96")  # RFC 6052 section 2.1
+_LOCAL_NAT64: Final = ip_network("64:ff9b:1::/48")  # RFC 8215: of whatever length its network chooses
+_INSIDE: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))  # RFC 6052 section 2.2
 _COMPATIBLE: Final = ip_network("::/96")  # RFC 4291 section 2.5.5.1
-_METADATA: Final = ip_address("fd00:ec2::254")  # the metadata service over IPv6; its IPv4 address is link-local
+_METADATA: Final = frozenset(  # of clouds, beside 169.254.169.254, which is link-local
+    {
+        "fd00:ec2::254",  # Amazon, over IPv6
+        "fd20:ce::254",  # Google, over IPv6
+        "100.100.100.200",  # Alibaba
+        "168.63.129.16",  # Azure's wire server
+        "192.0.0.192",  # Oracle
+    }
+)
 
 
 class Endpoints:
@@ -60,11 +70,13 @@ class AddressPolicy:
         except ValueError:
             return "no address"
         inner = _embedded(found)
-        if any(_is_in(each, self.allowed) for each in (found, inner)):
+        if _is_in(found, self.allowed) or all(_is_in(each, self.allowed) for each in inner):
             return None
-        if any(str(each) in self.api_servers or self.api_endpoints.has(each, port) for each in (found, inner)):
+        if any(str(each) in self.api_servers or self.api_endpoints.has(each, port) for each in (found, *inner)):
             return "the Kubernetes API server"
-        return _kind(inner) or _kind(found) or (None if self.private or inner.is_global else "a private address")
+        is_private = not all(each.is_global for each in inner)
+        kinds = (_kind(each) for each in (*inner, found))
+        return next(filter(None, kinds), "a private address" if is_private and not self.private else None)
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -83,16 +95,18 @@ def _without_zone(address: str) -> IPv4Address | IPv6Address:
     return ip_address(address.partition("%")[0])
 
 
-def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address inside an IPv6 one, which is where packets end up; else the address itself."""
+def _embedded(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The IPv4 addresses inside an IPv6 one, which is where packets may end up; else the address itself."""
     if isinstance(address, IPv4Address):
-        return address
+        return (address,)
     inside = address.ipv4_mapped or address.sixtofour
     if inside is not None:
-        return inside
-    is_translated = any(address in network for network in _NAT64)
+        return (inside,)
+    if address in _LOCAL_NAT64:
+        inner = (IPv4Address(bytes(address.packed[at] for at in places)) for places in _INSIDE)
+        return tuple(each for each in inner if each.packed[0]) or (address,)  # 0.x: the zeros of another length
     is_compatible = address in _COMPATIBLE and int(address) > 1
-    return IPv4Address(int(address) & 0xFFFFFFFF) if is_translated or is_compatible else address
+    return (IPv4Address(int(address) & 0xFFFFFFFF),) if address in _NAT64 or is_compatible else (address,)
 
 
 def _is_in(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
@@ -101,7 +115,7 @@ def _is_in(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> b
 
 def _kind(address: IPv4Address | IPv6Address) -> str | None:
     """Name what no installation means when it says a host."""
-    if address == _METADATA:
+    if str(address) in _METADATA:
         return "a cloud's metadata service"
     kinds = {
         "a loopback address": address.is_loopback,

@@ -18,6 +18,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
+from mailtls.net.addresses import AddressPolicy
 from mailtls.net.answer import Dnssec, Records
 from mailtls.net.dns_server import DNS_PORT, Address, is_authoritative, split_server
 from mailtls.reasons.quoting import shorten
@@ -35,7 +36,9 @@ class ResolverSettings:
 
     `nameservers` are addresses, `[address]:port` for another port than 53. `trusts_ad` takes their word for DNSSEC;
     a resolver on loopback is trusted anyhow, as nobody can stand between. `timeout` is for one question, `overall`
-    for all that is asked about a domain, both in seconds. `authoritative_port` is where a zone's servers listen.
+    for all that is asked about a domain, both in seconds. `authoritative_port` is where a zone's servers listen; a zone
+    names them itself, so those whose address `policy` refuses are not asked. Without one all are, as befits the command
+    line.
     """
 
     nameservers: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class ResolverSettings:
     timeout: float = 5.0
     overall: float = 30.0
     authoritative_port: int = DNS_PORT
+    policy: AddressPolicy | None = None
 
 
 class Resolver:
@@ -86,6 +90,9 @@ class Resolver:
         self, server: Address, name: str, kind: str, read: Read[_Value], most: int = 100
     ) -> Records[_Value]:
         """Ask one authoritative server; `name` of the answer is the server's address."""
+        policy = self._settings.policy
+        if policy is not None and (what := policy.refusal(server.host, server.port)) is not None:
+            return Records(str(server), kind, failure=f"{what}, which is not connected to")
         try:
             query = dns.message.make_query(name, kind, use_edns=0, payload=_DATAGRAM, flags=0)
             seconds = min(_DIRECT_SECONDS, self._left())

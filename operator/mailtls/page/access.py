@@ -19,8 +19,8 @@ ACCESS_REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 KEPT: Final = 10.0  # seconds: so long does a right last that was taken away
 MOST_KEPT: Final = 4096
 REVIEW_SECONDS: Final = 5.0
-BURST: Final = 20  # reviews for tokens that nobody knows, at once
-RATE: Final = 5.0  # and a second: who sends rubbish must not use up what the API server grants the operator
+BURST: Final = 20  # reviews at once for tokens that nobody knows, and for each user
+RATE: Final = 5.0  # and a second: nobody may use up what the API server grants the operator
 
 
 class Reviews(Protocol):
@@ -31,7 +31,7 @@ class Reviews(Protocol):
 
 
 class TooMany(Exception):
-    """More unknown tokens came than are reviewed; try again in a moment."""
+    """More came of one user, or of unknown tokens, than is reviewed; try again in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,24 @@ class Question:
         return cls("list", wanted.namespace or "")
 
 
+class _Budget:
+    """So many reviews at once, and so many a second."""
+
+    def __init__(self, now: float) -> None:
+        self._left, self._filled_at = float(BURST), now
+
+    def spend(self, now: float) -> None:
+        """Take one; raises `TooMany`."""
+        self._left = min(float(BURST), self._left + (now - self._filled_at) * RATE)
+        self._filled_at = now
+        if self._left < 1:
+            raise TooMany
+        self._left -= 1
+
+
+_STRANGERS: Final = ""  # is the name of no user
+
+
 class Access:
     """Asks the API server; both methods raise what the `Cluster` raises, and keep no token, only its hash."""
 
@@ -65,32 +83,41 @@ class Access:
         self._cluster, self._monotonic, self._lock = cluster, monotonic, Lock()
         self._users = Expiring[bytes, tuple[User | None]](KEPT, MOST_KEPT, monotonic)
         self._answers = Expiring[tuple[str, Question], bool](KEPT, MOST_KEPT, monotonic)
-        self._proven: OrderedDict[bytes, None] = OrderedDict()
-        self._budget, self._filled_at = float(BURST), monotonic()
+        self._proven: OrderedDict[bytes, str] = OrderedDict()
+        self._budgets: OrderedDict[str, _Budget] = OrderedDict()
 
     def user(self, token: str) -> User | None:
-        """Return whom a token belongs to, None for nobody; raises `TooMany` where too many unknown ones came."""
-        key = sha256(token.encode()).digest()
+        """Return whom a token belongs to, None for nobody; raises `TooMany` where too many reviews would be made."""
+        key = _key(token)
         kept = self._users.get(key)
         if kept is not None:
             return kept[0]
-        self._spend(key)
+        self._spend(self._proven.get(key, _STRANGERS))
         found = self._review(token)
         self._users.put(key, (found,))
-        self._note(key, is_proven=found is not None)
+        self._note(key, found)
         return found
+
+    def kept(self, token: str, question: Question | None) -> tuple[User | None] | None:
+        """Return who it is if they may, as it was reviewed a moment ago; None where the API server has to be asked."""
+        found = self._users.get(_key(token))
+        if found is None or found[0] is None or question is None:
+            return found
+        allowed = self._answers.get(_asked(found[0], question))
+        return None if allowed is None else (found[0] if allowed else None,)
 
     def is_proven(self, token: str) -> bool:
         """Whether a token was good when it was last reviewed, however long ago."""
         with self._lock:
-            return sha256(token.encode()).digest() in self._proven
+            return _key(token) in self._proven
 
     def may(self, user: User, question: Question) -> bool:
-        """Whether a user may."""
-        key = (repr(user.spec), question)
+        """Whether a user may; raises `TooMany` like `user`."""
+        key = _asked(user, question)
         kept = self._answers.get(key)
         if kept is not None:
             return kept
+        self._spend(user.name)
         attributes = {"group": GROUP, "resource": PLURAL, "verb": question.verb}
         attributes |= {"namespace": question.namespace, "name": question.name}
         spec = {**user.spec, "resourceAttributes": attributes}
@@ -111,22 +138,28 @@ class Access:
             answer = self._cluster.create(path, {"apiVersion": version, "kind": kind, "spec": spec})
         return answer.get("status") or {}
 
-    def _spend(self, key: bytes) -> None:
-        """Let tokens pass that were good before; others share a budget, so that nobody waits for them."""
+    def _spend(self, name: str) -> None:
+        """Each user has a budget, and all tokens that nobody knows share one, so that nobody waits for another."""
         with self._lock:
-            if key in self._proven:
-                return
             now = self._monotonic()
-            self._budget = min(float(BURST), self._budget + (now - self._filled_at) * RATE)
-            self._filled_at = now
-            if self._budget < 1:
-                raise TooMany
-            self._budget -= 1
+            budget = self._budgets.pop(name, None) or _Budget(now)
+            self._budgets[name] = budget
+            if len(self._budgets) > MOST_KEPT:  # that of the strangers is never the oldest for long
+                self._budgets.popitem(last=False)
+            budget.spend(now)
 
-    def _note(self, key: bytes, *, is_proven: bool) -> None:
+    def _note(self, key: bytes, user: User | None) -> None:
         with self._lock:
             self._proven.pop(key, None)
-            if is_proven:
-                self._proven[key] = None
+            if user is not None:
+                self._proven[key] = user.name
             while len(self._proven) > MOST_KEPT:
                 self._proven.popitem(last=False)
+
+
+def _key(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+def _asked(user: User, question: Question) -> tuple[str, Question]:
+    return repr(user.spec), question

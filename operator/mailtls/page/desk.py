@@ -117,6 +117,8 @@ class Desk:
 
     async def _reviewed(self, token: str, question: Question | None, board: Board) -> "User | web.Response | None":
         """Return who it is, if they may; None if they may not, a response where that cannot be known now."""
+        if (kept := self._access.kept(token, question)) is not None:
+            return kept[0]
         lane = self._readers if self._access.is_proven(token) else self._strangers
         try:
             return await lane.run(partial(self._review, token, question))

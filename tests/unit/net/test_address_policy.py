@@ -19,7 +19,15 @@ from mailtls.net.addresses import AddressPolicy, parse_networks
         ("::ffff:169.254.169.254", "link-local"),
         ("64:ff9b::a9fe:a9fe", "link-local"),
         ("fe80::1%eth0", "link-local"),
+        ("64:ff9b:1::7f00:1", "loopback"),
+        ("64:ff9b:1:7f00:0:100::", "loopback"),
+        ("64:ff9b:1:7f:0:1::", "loopback"),
+        ("64:ff9b:1:0:7f:0:100::", "loopback"),
         ("fd00:ec2::254", "metadata"),
+        ("fd20:ce::254", "metadata"),
+        ("100.100.100.200", "metadata"),
+        ("168.63.129.16", "metadata"),
+        ("::ffff:192.0.0.192", "metadata"),
         ("224.0.0.1", "multicast"),
         ("ff02::1", "multicast"),
         ("0.0.0.0", "unspecified"),
@@ -34,7 +42,10 @@ def test_address_that_nobody_serves_mail_or_acme_from_is_refused_however_it_is_w
     assert what in (AddressPolicy().refusal(address, 443) or "")
 
 
-@pytest.mark.parametrize("address", ["192.0.32.7", "2a00:1450:4001::1", "::ffff:192.0.32.7"])
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.32.7", "2a00:1450:4001::1", "::ffff:192.0.32.7", "64:ff9b:1::c000:2007", "64:ff9b:1:c000:20:700::"],
+)
 def test_global_address_is_dialled_whatever_the_settings(address: str) -> None:
     """Mail servers and CAs of the internet are reached by default."""
     assert AddressPolicy(private=False).refusal(address, 443) is None

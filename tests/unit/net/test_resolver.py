@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mailtls.maildomain.checks.verdict import describe_domain, judge_domain
 from mailtls.maildomain.lookup.domains import DomainReader
 from mailtls.maildomain.lookup.records import Lookup
+from mailtls.net.addresses import AddressPolicy
 from mailtls.net.answer import Dnssec, Records
 from mailtls.net.dns_server import Address
 from mailtls.net.resolver import ResolverSettings
@@ -169,6 +170,24 @@ def test_nameserver_that_does_not_know_the_zone_gives_no_opinion(flag: int, word
         host, _, port = server.partition(":")
         answer = Lookup(ResolverSettings((server,))).tlsa_at(Address(host, int(port)), "_25._tcp.mx1.example.com")
     assert (answer.values, answer.failure) == ((), words)
+
+
+def test_name_server_at_a_refused_address_is_not_asked() -> None:
+    """A zone names its servers itself; the resolver is the installation's and may be on loopback."""
+    asked = []
+
+    def respond(query: dns.message.Message) -> bytes | None:
+        asked.append(str(query.question[0].name))
+        return with_records("A", "192.0.2.1")(query)
+
+    with resolver(respond) as server:
+        host, _, port = server.partition(":")
+        lookup = Lookup(ResolverSettings((server,), policy=AddressPolicy()))
+        assert lookup.address("mx1.example.com", "A").values == ("192.0.2.1",)
+        answer = lookup.tlsa_at(Address(host, int(port)), "_25._tcp.mx1.example.com")
+    assert (answer.values, answer.failure) == ((), "a loopback address, which is not connected to")
+    assert "mx1.example.com." in asked
+    assert "_25._tcp.mx1.example.com." not in asked
 
 
 def test_alias_in_a_circle_ends() -> None:

@@ -85,6 +85,32 @@ def test_flood_of_unknown_tokens_is_refused_and_known_readers_are_not(seconds: S
     assert len(access._users._entries) == MOST_KEPT
 
 
+def test_user_who_asks_without_an_end_costs_few_reviews_and_no_other_reader_anything(seconds: Seconds) -> None:
+    """Each pod has a token that the API server knows, whatever it may; several tokens of one user help no further."""
+    api = PeoplesApi()
+    access = Access(api, seconds)
+    user, other = access.user("team-token"), access.user("root-token")
+    assert user is not None
+    assert other is not None
+    api.created.clear()
+    for number in range(BURST):
+        assert not access.may(user, Question("list", f"namespace-{number}"))
+    with pytest.raises(TooMany):
+        access.may(user, Question("list", "more"))
+    assert len(api.created) == BURST
+    assert access.may(other, Question("list"))
+    assert access.kept("root-token", Question("list")) == (other,)
+    assert access.kept("team-token", Question("list", "namespace-0")) == (None,)
+    assert access.kept("team-token", Question("list", "more")) is None
+    seconds.now += KEPT
+    assert access.kept("root-token", None) is None
+    for number in range(BURST):
+        assert not access.may(user, Question("list", f"namespace-{number}"))
+    with pytest.raises(TooMany):
+        access.user("team-token")
+    assert access.user("root-token") == other
+
+
 def test_address_takes_the_right_that_kubectl_would() -> None:
     """To list all, to list a namespace, to get one."""
     assert Question.of(Address()) == Question("list")
