@@ -1,5 +1,6 @@
 """What Prometheus scrapes: how the operator itself is doing, besides the metrics of its resources."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from threading import Lock
@@ -44,6 +45,16 @@ class Budget(Protocol):
     def left(self) -> int: ...  # noqa: D102
     @property
     def waiting(self) -> int: ...  # noqa: D102
+
+
+_ACME_STATUSES: Final = (200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 415, 429, 500, 502, 503, 504)
+_CODES: Final = frozenset({"none", *map(str, _ACME_STATUSES)})
+
+
+def _code(status: str) -> str:
+    if status in _CODES:
+        return status
+    return f"{status[0]}xx" if re.fullmatch("[1-5][0-9]{2}", status) else "other"
 
 
 Budgets = Callable[[], Mapping[tuple[str, str], Budget]]
@@ -166,8 +177,11 @@ class Metrics(ResourceMetrics):
         self._rollbacks.labels(cause).inc()
 
     def acme_request(self, request: str, code: int | str) -> None:
-        """Count a request to an ACME server by its type (`newOrder`) and the answer's HTTP status, or `none`."""
-        self._acme.labels(request, str(code)).inc()
+        """Count a request to an ACME server by its type (`newOrder`) and the answer's HTTP status, or `none`.
+
+        A status that ACME servers have no use for counts by its class: a hostile one would answer with all of them.
+        """
+        self._acme.labels(request, _code(str(code))).inc()
 
     def clock_skew(self, server: str, seconds: float) -> None:
         """Note how many seconds our clock is ahead of an ACME server's, negative when behind."""
