@@ -4,7 +4,7 @@ Series of a certificate stay after its expiry, and those of a port while nobody 
 just then, and so do those of a pod that is not ready. They go only when the resource or the pod is gone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -174,8 +174,12 @@ class ResourceMetrics:
         for endpoint in now.endpoints:
             ports.setdefault(_place(endpoint.target), []).append(endpoint)
         idle = {_place(target) for target in now.resting} - set(ports)
-        for series in (self._served_not_after, self._matches, self._success, self._probed, self._finding):
-            series.keep(key, lambda rest: rest[:3] in ports or rest[:3] in idle)
+        found = {labels for place, addresses in ports.items() for labels in _findings(place, addresses)}
+        for series in (self._served_not_after, self._matches, self._success, self._probed):
+            series.keep(key, lambda rest: rest in ports or rest in idle)
+        self._finding.keep(key, lambda rest: rest in found or rest[:3] in idle)
+        for labels in found:
+            self._finding.set(key, labels, 1)
         for place, addresses in ports.items():
             self._port(key, place, addresses)
         for place in idle:
@@ -184,10 +188,6 @@ class ResourceMetrics:
 
     def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
         self._success.set(key, place, float(not any(each.failure or each.is_blocked for each in addresses)))
-        found = {(*place, str(each.reason), str(each.severity)) for where in addresses for each in where.findings}
-        self._finding.keep(key, lambda rest: rest[:3] != place or rest in found)
-        for labels in found:
-            self._finding.set(key, labels, 1)
         self._probed.set(key, place, min(endpoint.checked_at for endpoint in addresses).timestamp())
         expiries = [endpoint.served_not_after for endpoint in addresses if endpoint.served_not_after is not None]
         if expiries:
@@ -233,6 +233,10 @@ def _matches(endpoint: Endpoint) -> bool:
 
 def _place(target: Target) -> Labels:
     return (target.workload, target.label, str(target.port.port))
+
+
+def _findings(place: Labels, addresses: Iterable[Endpoint]) -> Iterator[Labels]:
+    return ((*place, str(each.reason), str(each.severity)) for where in addresses for each in where.findings)
 
 
 def _nothing(_rest: Labels) -> bool:

@@ -36,7 +36,8 @@ class _Probe(Step):
 
     def was_answered(self, context: Context) -> bool:
         """Whether each target showed a certificate: servers may hold their greeting back against spam."""
-        probed = [each for each in context.verification.endpoints if each.target in set(self.targets)]
+        wanted = set(self.targets)
+        probed = [each for each in context.verification.endpoints if each.target in wanted]
         return bool(probed) and all(each.served_sha256 for each in probed)
 
 
