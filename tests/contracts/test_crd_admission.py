@@ -16,8 +16,8 @@ from mailtls.api.reading.spec import Defaults, parse
 from mailtls.api.resource import resources_path
 from mailtls.issuance.solvers.registry import SOLVERS
 from mailtls.kube.client import KubernetesCluster
-from mailtls.kube.connection import configure
 from mailtls.kube.interface import ApiError, Conflict
+from mailtls.kube.login import configure
 from testbed.cluster import Cluster
 from testbed.console import Trouble
 

@@ -21,7 +21,8 @@ from demo.client import PORTS, Target
 from demo.forward import Forwards
 from demo.stage import Stage
 from demo.supply import Supply
-from mailtls.kube.connection import NotConfigured, authorization, configure
+from mailtls.kube.connection import authorization
+from mailtls.kube.login import NotConfigured, configure
 from testbed.api import Access, Api
 from testbed.cluster import Cluster
 from testbed.console import Trouble

@@ -14,7 +14,7 @@ import structlog
 from mailtls.api.spec import Key
 from mailtls.controller.lifetime import Operator
 from mailtls.controller.parts import Parts, Work
-from mailtls.kube.connection import configure
+from mailtls.kube.login import configure
 from mailtls.logs import configure_logs
 from mailtls.settings import Settings
 

@@ -14,8 +14,8 @@ from mailtls.controller.parts import Parts
 from mailtls.issuance.solvers.http01_server import Tokens
 from mailtls.kube.claims import Claims
 from mailtls.kube.client import KubernetesCluster
-from mailtls.kube.connection import NotConfigured, configure
 from mailtls.kube.interface import ApiError, Conflict
+from mailtls.kube.login import NotConfigured, configure
 from mailtls.kube.pairs import NOBODYS_VERSION
 from mailtls.metrics import Metrics
 from mailtls.settings import Settings

@@ -8,12 +8,13 @@ import struct
 import subprocess
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builders.resources import PORT, resource
-from functional.cli import ApiServer, Reply, api_server
+from functional.cli import KUBECONFIG, ApiServer, Reply, api_server
 
 COLUMNS = 60
 LONG_WORDS = "The name server ns1.a-rather-long-provider-name.example.net never had the record " * 3
@@ -39,6 +40,29 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
     with api_server(tmp_path_factory.mktemp("status"), reply) as found:
         yield found
+
+
+def test_who_may_not_log_in_hears_that_and_not_of_rights(tmp_path: Path) -> None:
+    """A token that has expired: nothing could be seen."""
+    with api_server(tmp_path, lambda _path: (401, {"reason": "Unauthorized", "message": "Unauthorized"})) as api:
+        done = api.run("status")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        3,
+        "",
+        "The API server does not accept the kubeconfig's credentials: log in again, or renew them.\n",
+    )
+
+
+@pytest.mark.parametrize("command", [("status",), ("bundle", "--output", "-")])
+def test_cluster_that_is_gone_is_named_with_what_to_check(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Once, and in the words of the system."""
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(port=1))
+    done = ApiServer(tmp_path / "kubeconfig").run(*command)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "The API server http://127.0.0.1:1 does not answer (Connection refused): check that the cluster runs, and that "
+        "`kubectl config current-context` is the one that you mean.\n"
+    )
 
 
 def on_a_terminal(api: ApiServer, *arguments: str) -> list[str]:

@@ -22,9 +22,9 @@ from mailservers.certificates import HOST, Authority
 from mailservers.scripted import Script, serving
 from mailtls.controller.traces import Traces, start_traces
 from mailtls.kube.client import KubernetesCluster
-from mailtls.kube.connection import configure
 from mailtls.kube.execution import PROTOCOL, STATUS, STDOUT
 from mailtls.kube.interface import ApiError
+from mailtls.kube.login import configure
 from mailtls.net import tracing
 from mailtls.probe.prober import Prober
 from mailtls.probe.target import Depth, Port, Target, TlsMode, TlsPolicy

@@ -63,7 +63,7 @@ def run(
 ) -> None:
     """Run the operator, as the Deployment does; settings come from environment variables."""
     from mailtls.controller.lifetime import Operator
-    from mailtls.kube.connection import NotConfigured, configure
+    from mailtls.kube.login import NotConfigured, configure
     from mailtls.logs import configure_logs
     from mailtls.settings import InvalidSettings, Settings
 
@@ -72,7 +72,8 @@ def run(
         configure_logs(settings.log_format, settings.log_level)
         operator = Operator(settings, partial(configure, context, settings.kubeconfig))
     except (InvalidSettings, NotConfigured) as problem:
-        raise unusable(problem) from None
+        own = " In a pod the operator takes its service account." if isinstance(problem, NotConfigured) else ""
+        raise unusable(f"{problem}{own}") from None
     _leave(operator.run())
 
 
@@ -83,7 +84,7 @@ def uninstall() -> None:
     installation from being removed.
     """
     from mailtls.controller.uninstall import close_all_orders
-    from mailtls.kube.connection import NotConfigured, configure
+    from mailtls.kube.login import NotConfigured, configure
     from mailtls.logs import configure_logs
     from mailtls.settings import InvalidSettings, Settings
 

@@ -104,7 +104,7 @@ def _collect(
     add_versions(reader, contents)
     resources = found(reader, namespace, name)
     if not reader.answers:
-        raise blind(f"The cluster does not answer: {reader.missing[0]}")
+        raise reader.silence or blind(f"The cluster gives no answer that makes sense: {reader.missing[0]}")
     for each in resources:
         add_resource(reader, contents, each, now)
     spaces = sorted({each["metadata"]["namespace"] for each in resources} | ({namespace} if namespace else set()))

@@ -40,7 +40,7 @@ def check_installation(
     """
     from mailtls.cli.output.words import preflight_line
     from mailtls.kube.client import KubernetesCluster
-    from mailtls.kube.connection import NotConfigured, configure
+    from mailtls.kube.login import NotConfigured, configure
     from mailtls.settings import InvalidSettings, Settings
 
     try:

@@ -28,6 +28,11 @@ Namespace = Annotated[
 Name = Annotated[str, typer.Argument(help="Name of the MailServerTLS.", show_default=False)]
 
 
+_UNAUTHORIZED: Final = 401
+_NOT_LOGGED_IN: Final = "The API server does not accept the kubeconfig's credentials: log in again, or renew them."
+_NO_ANSWER: Final = "check that the cluster runs, and that `kubectl config current-context` is the one that you mean."
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """A cluster, and the namespace that is meant where none is named."""
@@ -40,19 +45,21 @@ class Connected:
 def connected(context: str | None, kubeconfig: str | None, namespace: str | None) -> Iterator[Connected]:
     """Give the cluster; whatever goes wrong on the way or in it ends the command with one sentence."""
     from mailtls.kube.client import KubernetesCluster
-    from mailtls.kube.connection import NotConfigured, configure, current_namespace
-    from mailtls.kube.interface import ApiError, Unreachable
+    from mailtls.kube.interface import ApiError, NoAnswer, Unreachable
+    from mailtls.kube.login import configure, current_namespace
 
     try:
         cluster = KubernetesCluster(partial(configure, context, kubeconfig))
         yield Connected(cluster, namespace or current_namespace(context, kubeconfig))
-    except NotConfigured as problem:
-        raise blind(problem) from None
+    except NoAnswer as problem:
+        raise blind(f"{problem}: {_NO_ANSWER}") from None
     except Unreachable as problem:
-        raise blind(f"The cluster does not answer: {problem}") from None
+        raise blind(problem) from None
     except ApiError as problem:
         if problem.is_forbidden:
             raise blind(f"The cluster does not let you: {problem.message}") from None
+        if problem.status == _UNAUTHORIZED:
+            raise blind(_NOT_LOGGED_IN) from None
         if problem.is_missing:
             raise unusable(f"The cluster has no such thing ({problem.message}); is mailtls installed there?") from None
         raise unusable(f"The cluster refuses: {problem.message}") from None

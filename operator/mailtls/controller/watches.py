@@ -227,7 +227,7 @@ def await_access(
             if missing is None:
                 return tuple(kind for kind in WATCHED if _may_watch(cluster, namespaces, kind))
         except Unreachable as problem:
-            missing = f"The API server does not answer: {problem}"
+            missing = str(problem)
         if missing != said:
             log.error(missing)
             said = missing

@@ -27,16 +27,17 @@ from mailtls.kube.connection import (
     Patience,
     Request,
     authorization,
-    configure,
     parsed_object,
     passes,
     read_text,
     retry_after_seconds,
     status_operations,
     tls_context,
+    unanswered,
 )
 from mailtls.kube.execution import Call, Commands, Place
 from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
+from mailtls.kube.login import configure
 from mailtls.net import tracing
 from mailtls.net.effects import before_effect, bounded, end_of
 
@@ -232,7 +233,7 @@ class KubernetesCluster:
                     "No request was sent to the API server: the deadline of the step has passed."
                 ) from None
             except HTTPError as broken:
-                failure = Unreachable(f"No answer from the API server: {broken}")
+                failure = unanswered(self._client.configuration, broken)
                 if not request.may_repeat and not isinstance(broken, ConnectTimeoutError | NewConnectionError):
                     raise failure from broken
             if is_last or wait > LONGEST_PAUSE or time.monotonic() + wait > ends_at:

@@ -4,24 +4,19 @@ import json
 import ssl
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import yaml
-from kubernetes import config
-from kubernetes.client import Configuration
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from mailtls import __version__
 from mailtls.api.reading.document import Json
-from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.kube.interface import ApiError, Conflict, NoAnswer, Unreachable
 from mailtls.net.backoff import API_REQUEST, Backoff
 from mailtls.net.effects import bounded
+from mailtls.reasons.quoting import printable, shorten
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-CONNECTIONS = 64  # more than threads ever use, so that no connection is thrown away
 PROOF_SECONDS: Final = 10.0  # how long the header that proves who we are is kept: making it costs as much as a request
 UNAUTHORIZED: Final = 401
 _CHUNK: Final = 64 * 1024
@@ -31,35 +26,6 @@ BUDGET: Final = "DisruptionBudget"  # the cause of a 429 by which an eviction is
 SERVER_ERRORS: Final = 500
 JSON: Final = "application/json"
 USER_AGENT: Final = f"mailtls/{__version__}"
-# The loader trusts the file to be what it should be: anything else falls over somewhere in it.
-_UNUSABLE = (config.ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
-
-
-class NotConfigured(Exception):
-    """Neither a service account nor a usable kubeconfig was found; the message says what to do."""
-
-
-def configure(context: str | None = None, kubeconfig: str | None = None) -> Any:
-    """Load the client's configuration afresh: of what is named, else of the pod, else of the user's kubeconfig.
-
-    `kubeconfig` is a path, or several as in KUBECONFIG. Who names one or a context in a pod means another cluster.
-    """
-    loaded = Configuration()
-    loaded.connection_pool_maxsize = CONNECTIONS
-    try:
-        if context is None and kubeconfig is None:
-            try:
-                config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
-            except config.ConfigException:
-                config.load_kube_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
-        else:
-            config.load_kube_config(kubeconfig, context, loaded)  # type: ignore[no-untyped-call]
-    except _UNUSABLE as problem:
-        raise NotConfigured(
-            "No cluster to talk to: there is no service account as in a pod, and no usable kubeconfig"
-            f" ({problem}); run in a pod, or set KUBECONFIG."
-        ) from problem
-    return loaded
 
 
 def authorization(configuration: Any) -> dict[str, str]:
@@ -80,16 +46,6 @@ def tls_context(configuration: Any) -> ssl.SSLContext:
     if configuration.cert_file:
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
     return context
-
-
-def current_namespace(context: str | None = None, kubeconfig: str | None = None) -> str:
-    """Return the namespace that is meant where none is named: the context's, or the pod's own."""
-    try:
-        contexts, active = config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
-    except _UNUSABLE:
-        return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
-    chosen = next((each for each in contexts if each["name"] == context), active)
-    return str((chosen.get("context") or {}).get("namespace") or "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +180,28 @@ def read_text(route: LoginRoute, path: str, patience: Patience, most: int) -> tu
     except TimeoutError:
         raise Unreachable("It was not read to its end: the deadline has passed.") from None
     except HTTPError as broken:
-        raise Unreachable(f"No answer from the API server: {broken}") from broken
+        raise unanswered(route.client.configuration, broken) from broken
     failure = Answer(response.status, data, None).failure()
     if failure is not None:
         raise failure
     return data.decode("utf-8", "replace"), is_cut
+
+
+def unanswered(configuration: Any, broken: HTTPError) -> Unreachable:
+    """Say which API server was to answer, and in a few words why it did not."""
+    cause = _innermost(broken)
+    words = shorten(printable(str(getattr(cause, "strerror", None) or (cause.args or [cause])[-1])))
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unreachable(f"The API server {configuration.host} has no valid certificate ({cause.verify_message}).")
+    if isinstance(cause, ssl.SSLError):
+        return Unreachable(f"No TLS connection to the API server {configuration.host} is possible ({words}).")
+    return NoAnswer(f"The API server {configuration.host} does not answer ({words})")
+
+
+def _innermost(broken: BaseException) -> BaseException:
+    """Return the failure of the operating system or of TLS that urllib3 put into exceptions of its own."""
+    inner = next((each for each in (*broken.args, broken.__cause__) if isinstance(each, BaseException)), None)
+    return broken if inner is None else _innermost(inner)
 
 
 def status_operations(before: Json, after: Json) -> list[Json]:

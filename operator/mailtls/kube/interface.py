@@ -42,6 +42,10 @@ class Unreachable(Exception):
     """The API server, the CA or a DNS server did not answer; trying again later is right."""
 
 
+class NoAnswer(Unreachable):
+    """Nothing at all came back; the message names the API server and the cause, and does not end in a full stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Executed:
     """What a command in a pod said; `exit_code` None when it did not end in time."""

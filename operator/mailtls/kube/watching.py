@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.client import GONE
-from mailtls.kube.connection import Answer, LoginRoute, Patience, parsed_object
+from mailtls.kube.connection import Answer, LoginRoute, Patience, parsed_object, unanswered
 from mailtls.kube.interface import ApiError, Unreachable
 
 LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -74,7 +74,7 @@ class Watch:
             finally:
                 response.close()
         except HTTPError as broken:
-            raise Unreachable(f"No answer from the API server: {broken}") from broken
+            raise unanswered(line.client.configuration, broken) from broken
 
 
 def _refusal(status: int, said: bytes) -> Exception:

@@ -121,5 +121,5 @@ def test_what_lacks_is_said_once_and_waited_for(cluster: Guarded, monkeypatch: p
         cluster.is_down = False
         thread.join(1)
     assert not thread.is_alive()
-    assert [line["event"] for line in logs] == ["The API server does not answer: the API server is down"]
+    assert [line["event"] for line in logs] == ["the API server is down"]
     assert set(tries) == {"leader"}

@@ -2,22 +2,27 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from kubernetes.client import Configuration
 
+from builders.pairs import self_signed
 from mailtls.api.reading.document import Json
+from mailtls.api.spec import PrivateKeyPolicy
+from mailtls.issuance.certificates import new_key
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import Patience
-from mailtls.kube.interface import ApiError, Conflict, Unreachable
+from mailtls.kube.interface import ApiError, Conflict, NoAnswer, Unreachable
 from mailtls.net.backoff import Backoff
 
 PATH = "/api/v1/namespaces/mail/secrets/mx"
@@ -280,6 +285,8 @@ def test_a_server_that_stays_away_is_unreachable(cluster: KubernetesCluster, scr
         cluster.create(PATH, {"data": {"tls.key": "c2VjcmV0"}})
     assert "c2VjcmV0" not in str(failure.value)
     assert "bearer" not in str(failure.value)
+    assert isinstance(failure.value, NoAnswer)
+    assert str(failure.value) == f"The API server {script.url} does not answer (Connection refused)"
 
 
 def test_an_answer_that_does_not_come_is_given_up(script: Script) -> None:
@@ -289,9 +296,32 @@ def test_an_answer_that_does_not_come_is_given_up(script: Script) -> None:
         patience = Patience(connect=0.5, read=0.3, retries=0)
         cluster = KubernetesCluster(loads(f"http://127.0.0.1:{port}"), patience=patience)
         begun = time.monotonic()
-        with pytest.raises(Unreachable):
+        with pytest.raises(NoAnswer, match=rf"127.0.0.1:{port} does not answer \(.*timed out\)$"):
             cluster.get(PATH)
         assert time.monotonic() - begun < 1
+
+
+def test_server_without_tls_is_no_missing_answer(script: Script) -> None:
+    """Something answers there: whether the cluster runs is not the question."""
+    cluster = KubernetesCluster(loads(script.url.replace("http:", "https:")), patience=QUICK)
+    with pytest.raises(
+        Unreachable, match=r"^No TLS connection to the API server https://127.0.0.1:.* is possible \("
+    ) as said:
+        cluster.get(PATH)
+    assert not isinstance(said.value, NoAnswer)
+
+
+def test_certificate_that_is_not_trusted_is_no_missing_answer(script: Script, tmp_path: Path) -> None:
+    """The sentence says what is wrong with it, and nothing of the program."""
+    key = new_key(PrivateKeyPolicy())
+    (tmp_path / "both").write_text(self_signed(key, "localhost").chain_pem + key.pem.decode())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both")
+    script.server.socket = context.wrap_socket(script.server.socket, server_side=True)
+    url = script.url.replace("http:", "https:")
+    with pytest.raises(Unreachable) as said:
+        KubernetesCluster(loads(url), patience=QUICK).get(PATH)
+    assert str(said.value) == f"The API server {url} has no valid certificate (self-signed certificate)."
 
 
 def test_a_rotated_token_is_read_again(script: Script) -> None:

@@ -30,12 +30,16 @@ class Readable(Protocol):
 
 @dataclass(slots=True)
 class Reader:
-    """Reads from a cluster, each thing within some seconds; `missing` lists what is not in the bundle, and why."""
+    """Reads from a cluster, each thing within some seconds; `missing` lists what is not in the bundle, and why.
+
+    `silence` is the last failure to get an answer at all.
+    """
 
     cluster: Readable
     seconds: float = LONGEST
     missing: list[str] = field(default_factory=list)
     answers: int = 0
+    silence: Unreachable | None = None
 
     def object(self, what: str, path: str) -> Json | None:
         """Return an object, None where there is none or it cannot be read."""
@@ -87,6 +91,7 @@ class Reader:
             self.answers += 1
             self.note(what, f"you may not read it ({refusal.message})" if refusal.is_forbidden else str(refusal))
         except (Unreachable, TimeoutError) as silence:
+            self.silence = silence if isinstance(silence, Unreachable) else Unreachable(f"No answer came: {silence}")
             self.note(what, str(silence))
         except _MALFORMED as fault:
             self.note(what, f"the answer cannot be read ({type(fault).__name__})")
