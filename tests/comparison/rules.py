@@ -23,7 +23,7 @@ class Mark(Enum):
     SOMETHING_ELSE = "something else"
     FALSE_ALARM = "false alarm"
     MISSED = "did not notice"
-    CANNOT = "cannot ask"
+    CANNOT = "cannot probe"
     NOT_RUN = "not run"
 
     @property

@@ -19,9 +19,9 @@ The cases and the rules that judge them are our own: we chose faults that mailtl
 as a list of what it notices, not as an independent ranking. What users of other tools met is
 [further down](#from-the-issue-lists-of-others). {measured}
 
-Every case here is a real mail server, or what stands before one, that `make test` sets up as described, mostly wrong on
-purpose, and probes. `make compare` lets the tools that postmasters use look at the same services and writes this page;
-nothing in it is edited by hand.
+Every case here is a real mail server, or a proxy in front of one, that `make test` sets up as described, mostly wrong
+on purpose, and probes. `make compare` lets the tools that postmasters use probe the same services and writes this page;
+nothing in it is edited by hand. To probe a server of yours: [the command line](../reference/probe-cli.md).
 
 How it is judged:
 
@@ -29,15 +29,15 @@ How it is judged:
   in `tests/comparison/rules.py`, which are generous: "wrong version number" of OpenSSL counts for clear text where TLS
   is due. A fact without a judgement, such as "Server public key is 1024 bit", does not count.
 - **something else**: the tool fails or warns, but its words do not lead to the fault.
-- **did not notice**: the tool is content.
+- **did not notice**: the tool reports no fault.
 - **fine** and **false alarm**: of services that are as they should be.
-- **cannot ask**: the tool does not speak the protocol, or cannot send a PROXY header or XCLIENT before it.
+- **cannot probe**: the tool does not speak the protocol, or cannot send a PROXY header or XCLIENT before it.
 
 How they run:
 
 - posttls-finger at level `secure` with `-F`; openssl as `s_client` with `-verify_return_error`, `-verify_hostname` and
-  a farewell inside TLS; both for 12 seconds at most.
-- testssl.sh with `--protocols --server-defaults --add-ca`, with `--std` on cases that mailtls looks at in full, with
+  QUIT inside TLS; both for 12 seconds at most.
+- testssl.sh with `--protocols --server-defaults --add-ca`, with `--std` on cases that mailtls probes in full, with
   `--starttls-injection` on deep ones; for 600 seconds at most. What it says counts whatever weight it gives it, and is
   an alarm from MEDIUM on, except that the certificates of the tests name no place for revocation. {ran}
 - All get the same settings: the name to expect and the CA to trust. Only mailtls also takes which certificate
@@ -46,13 +46,13 @@ How they run:
 What the others do better, and no case here asks for:
 
 - testssl.sh names every cipher, curve and known weakness of TLS (Heartbleed, ROBOT, LUCKY13 and others), simulates
-  clients, looks at revocation, grades, and writes reports for people and machines. It warns of certificates that are
+  clients, checks revocation, grades, and writes reports for people and machines. It warns of certificates that are
   valid for more than 398 days wherever they are served; mailtls warns of a private CA's from 825 days on, where users
   log in, and of a public CA's by the time that it may issue for.
 - posttls-finger judges as the Postfix that sends to you would: with TLSA records of DANE in the handshake itself, or by
   the policy that you name, and shows the whole dialog. mailtls compares TLSA records with what is served, one by one.
 - openssl `s_client` lets you type, and shows each octet (`-msg`, `-trace`), of any protocol and with any option of TLS.
-- None of them needs Kubernetes, Python or an installation that is more than a package of every distribution.
+- All three are packages of the usual Linux distributions. None needs Kubernetes or Python.
 """
 
 
@@ -100,7 +100,7 @@ def lines(marks: Marks, measured: str) -> Iterator[str]:
         for name, case in table.cases.items():
             wrong = fault(case)
             cells = " | ".join(marks[server, name][tool].value for tool in COLUMNS)
-            yield f"| `{name}` | {wrong or 'nothing'} | {cells} |"
+            yield f"| `{name}` | {wrong or 'no fault'} | {cells} |"
 
 
 def _reported(marks: Marks) -> Iterator[str]:
@@ -118,16 +118,16 @@ They are in the tables below as well."""
             repository, _, number = case.thread.partition("#")
             link = f"[{case.thread}](https://github.com/{repository}/issues/{number})"
             cells = " | ".join(marks[server, name][tool].value for tool in COLUMNS)
-            yield f"| {link} | {server}: {name} | {fault(case) or 'nothing'} | {cells} |"
+            yield f"| {link} | {server}: {name} | {fault(case) or 'no fault'} | {cells} |"
 
 
 def _ran(marks: Marks) -> str:
     asked = [row["testssl.sh"] for row in marks.values() if row["testssl.sh"] is not Mark.CANNOT]
     ran = sum(one is not Mark.NOT_RUN for one in asked)
     if ran == len(asked):
-        return f"It ran on all\n  {ran} cases that it can ask about."
+        return f"It ran on all\n  {ran} cases that it can probe."
     return (
-        f"It takes\n  half a minute for each: it ran on {ran} of the {len(asked)} cases that it can ask about, "
+        f"It takes\n  half a minute for each: it ran on {ran} of the {len(asked)} cases that it can probe, "
         "one of each fault among them."
     )
 

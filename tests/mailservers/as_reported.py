@@ -255,4 +255,4 @@ def serve(cases: Mapping[str, Case]) -> AbstractContextManager[Instance]:
     return before_postfix(cases, BACKENDS, _put_up)
 
 
-AS_REPORTED = Table("as reported to others", CASES, serve, missing)
+AS_REPORTED = Table("as in issue reports", CASES, serve, missing)

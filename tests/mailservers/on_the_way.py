@@ -208,4 +208,4 @@ def serve(cases: Mapping[str, Case]) -> AbstractContextManager[Instance]:
     return before_postfix(cases, {"behind": ()}, _put_up)
 
 
-ON_THE_WAY = Table("on the way", CASES, serve, missing)
+ON_THE_WAY = Table("middleboxes", CASES, serve, missing)
