@@ -6,7 +6,8 @@ They prove nothing about single pods, and no rollout is decided by them: they sh
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeAlias
+from itertools import chain, islice
+from typing import Final, TypeAlias
 
 from mailtls.api.spec import Desired, PublicName
 from mailtls.context import Context
@@ -16,6 +17,14 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.verification.evidence import targets
 from mailtls.verification.schedule import has_rolled_out
 
+MOST_ROUTES: Final = 200
+"""By Services, of a resource: a namespace may have hundreds that lead to the same pods, with a hundred ports each."""
+TOO_MANY: Final = Finding(
+    Reason.PORT_BLOCKED,
+    f"Services lead to these workloads by more than {MOST_ROUTES} addresses and ports; the others are not probed. Take "
+    "Service out of spec.probe.from, or divide the workloads among several resources.",
+    Severity.WARN,
+)
 FoundRoute: TypeAlias = tuple[Target, Finding | None]
 """A route, and what is known of it without a probe; None: probe it."""
 
@@ -53,14 +62,22 @@ def without_routes(context: Context) -> Context:
 def service_routes(
     states: Iterable[WorkloadState], services: Sequence[Service], desired: Desired
 ) -> Iterator[FoundRoute]:
-    """Every address of every Service that leads to a port of a workload which has pods."""
+    """The addresses of every Service that leads to a port of a workload which has pods, and whether there are more."""
+    every = _every_service_route(states, services, desired)
+    yield from islice(every, MOST_ROUTES)
+    if (more := next(every, None)) is not None:
+        yield replace(more[0], pod="", address=""), TOO_MANY
+
+
+def _every_service_route(
+    states: Iterable[WorkloadState], services: Sequence[Service], desired: Desired
+) -> Iterator[FoundRoute]:
     for state in states:
-        if not state.living_pods:
-            continue
-        pairs = list(_pairs(state, services))
-        if not pairs:
+        pairs = _pairs(state, services) if state.living_pods else iter(())
+        first = next(pairs, None)
+        if first is None and state.living_pods:
             yield from unserved(state, desired, no_service(state, desired.key.namespace))
-        for service, theirs, ours in pairs:
+        for service, theirs, ours in chain((first,) if first else (), pairs):
             port = replace(ours, port=theirs.number)
             for address in service.addresses:
                 yield replace(_service_target(service.name, state, address, ours, desired), port=port), None
@@ -83,10 +100,11 @@ def no_service(state: WorkloadState, namespace: str) -> Finding:
 
 
 def _pairs(state: WorkloadState, services: Iterable[Service]) -> Iterator[tuple[Service, ServicePort, Port]]:
-    for service in services:
-        if service.selects(state.labels):
-            for theirs in service.ports:
-                number = state.port_names.get(theirs.target) if isinstance(theirs.target, str) else theirs.target
+    wanted = {ours.port for ours in state.workload.ports}
+    for service in filter(lambda each: each.selects(state.labels), services):
+        for theirs in service.ports:
+            number = state.port_names.get(theirs.target) if isinstance(theirs.target, str) else theirs.target
+            if number in wanted:
                 yield from ((service, theirs, ours) for ours in state.workload.ports if ours.port == number)
 
 

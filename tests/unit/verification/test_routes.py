@@ -50,7 +50,7 @@ from mailtls.verification.conditions import served
 from mailtls.verification.decide import FindRoutes, ProbePods, ProbeRoutes
 from mailtls.verification.evidence import gather, targets
 from mailtls.verification.execute import Probing, RouteFinding
-from mailtls.verification.routes import service_routes
+from mailtls.verification.routes import MOST_ROUTES, service_routes
 from mailtls.verification.schedule import next_probe_at
 
 HOST = "mx.example.test"
@@ -139,6 +139,18 @@ def test_workload_without_a_service_is_told_by_each_port(services: tuple[Service
     assert found_routes[0][1] is not None
     for part in ("namespace mail", "StatefulSet/postfix", "(25, 465)", "selector or targetPort", "spec.probe.from"):
         assert part in found_routes[0][1].message
+
+
+def test_addresses_of_hundreds_of_services_are_not_all_probed() -> None:
+    """Each is a connection and several series, and a tenant may have as many Services as the quota allows."""
+    services = [
+        replace(service(*(ServicePort(number, 25) for number in range(2000, 2096))), name=f"mx-{n}") for n in range(500)
+    ]
+    *probed, (_, more) = service_routes((STATE,), services, wants())
+    assert len({target for target, finding in probed if finding is None}) == MOST_ROUTES
+    assert more is not None
+    assert (more.reason, more.severity) == (Reason.PORT_BLOCKED, Severity.WARN)
+    assert len(list(service_routes((STATE,), services[:1], wants()))) == 2 * 96
 
 
 def test_workload_scaled_to_zero_needs_no_service() -> None:
