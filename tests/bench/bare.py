@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.stage import TSIG_SECRET, solvers
 from fakes.cluster import FakeCluster
+from mailtls.api.solvers import challenge_type_of
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.controller.composition import Composition, compose, defaults_of
 from mailtls.controller.election import Leadership
@@ -33,7 +34,6 @@ from mailtls.issuance.order import (
 )
 from mailtls.issuance.solvers.base import ChallengeResponse
 from mailtls.issuance.solvers.http01_server import Tokens
-from mailtls.issuance.solvers.policy import challenge_type_of
 from mailtls.kube.claims import Claims
 from mailtls.metrics import Metrics
 from mailtls.net.effects import SystemClock

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
+from mailtls.api.solvers import challenge_type_of, places_of_names
 from mailtls.api.spec import Desired, Place
 from mailtls.context import Context
 from mailtls.issuance import order
@@ -12,7 +13,6 @@ from mailtls.issuance.guard import is_consumed
 from mailtls.issuance.order import Action, Fail, Present
 from mailtls.issuance.policy import fits, is_held_back, issuance_is_due, renewal_is_held, spoils_a_kept_key
 from mailtls.issuance.schedule import renewal_due_at
-from mailtls.issuance.solvers.policy import challenge_type_of, places_of_names
 from mailtls.issuance.storage import is_adopted
 from mailtls.kube.snapshot import Staged
 from mailtls.reasons.reason import Finding, Reason

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mailtls.api.solvers import references_of
 from mailtls.api.spec import DataRef, Desired
 from mailtls.context import Context
 from mailtls.issuance.policy import is_held_back, issuance_is_due
-from mailtls.issuance.solvers.policy import references_of
 from mailtls.kube.snapshot import ObjectVersion
 from mailtls.reasons.reason import Reason
 from mailtls.step import Step

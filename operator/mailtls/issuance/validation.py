@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from mailtls.api.solvers import choose, longest_delay
 from mailtls.api.spec import Desired, SolverSettings
 from mailtls.context import Context
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.order import Fail, PendingChallenge, Present
 from mailtls.issuance.order_state import OrderState, Status
 from mailtls.issuance.solvers.base import ChallengeResponse
-from mailtls.issuance.solvers.policy import choose, longest_delay
 from mailtls.issuance.solvers.registry import Solvers
 from mailtls.net.effects import seconds_left
 from mailtls.reasons.reason import Finding

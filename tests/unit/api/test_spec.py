@@ -440,7 +440,7 @@ _RULES = (
     ],
 )
 def test_namespace_orders_only_the_names_allowed_to_it(namespace: str, name: str, is_allowed: bool) -> None:
-    """Rules are for the installation's account; whoever brings an account answers to its CA alone."""
+    """Rules are for the installation's account; who brings an account and a DNS server answers to the CA alone."""
     written = resource({"dnsNames": ["mx1.example.com" if namespace != "ops" else "mx2.example.net", name]})
     written["spec"]["dnsNames"] = list(dict.fromkeys(written["spec"]["dnsNames"]))
     written["metadata"]["namespace"] = namespace
@@ -455,6 +455,23 @@ def test_namespace_orders_only_the_names_allowed_to_it(namespace: str, name: str
     own = {"server": "letsencrypt-staging", "solvers": [DNS_SOLVER]}
     written["spec"]["acme"] = own
     assert parse(written, defaults).dns_names
+
+
+def test_another_account_does_not_bring_a_name_that_is_not_allowed_by_http01() -> None:
+    """The operator answers HTTP-01 for every account, so who brings one would get the names that lead to it."""
+    defaults = Defaults(SOLVERS, INSTALLATION, (AllowedNames(("victim",), ("mx.victim.example",)),))
+    for_dns = DNS_SOLVER | {"selector": {"dnsZones": ["victim.example"]}}
+    for account in _OTHER_ACCOUNTS:
+        written = resource({"dnsNames": ["mx.victim.example"], "acme": account | {"solvers": [{"http01": {}}]}})
+        with pytest.raises(
+            InvalidSpec, match=r"have mx\.victim\.example validated by HTTP-01, so list a dns01"
+        ) as caught:
+            parse(written, defaults)
+        assert caught.value.finding.reason is Reason.NAME_NOT_ALLOWED
+        written["spec"]["acme"]["solvers"].append(for_dns)  # the nearest zone answers
+        assert parse(written, defaults).acme.namespace == "mail"
+    written["metadata"]["namespace"], written["spec"]["acme"]["solvers"] = "victim", [{"http01": {}}]
+    assert parse(written, defaults).dns_names == ("mx.victim.example",)
 
 
 def test_wildcard_is_not_covered_by_a_glob_for_one_character() -> None:

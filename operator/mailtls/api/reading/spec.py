@@ -14,8 +14,10 @@ from mailtls.api.reading.document import InvalidSpec, Json, Node, duration
 from mailtls.api.reading.probe import ProbeDefaults, domains, probe
 from mailtls.api.reading.rollout import approved, is_paused, read_workloads, rollout
 from mailtls.api.resource import Request
+from mailtls.api.solvers import challenge_type_of
 from mailtls.api.spec import (
     DNS01,
+    HTTP01,
     NO_CA,
     Acme,
     Bootstrap,
@@ -159,19 +161,27 @@ def _ca(spec: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) 
         raise InvalidSpec(off)
     ca = acme(spec.at("acme"), namespace, defaults.acme, defaults.solvers)
     _check_wildcards(spec.at("dnsNames"), names, ca)
-    if not ca.namespace:
-        _check_allowed(spec.at("dnsNames"), namespace, names, defaults)
+    _check_allowed(spec.at("dnsNames"), namespace, names, ca, defaults.allowed_names)
     return ca
 
 
-def _check_allowed(node: Node, namespace: str, names: tuple[str, ...], defaults: Defaults) -> None:
-    refused = first_refused(defaults.allowed_names, namespace, names)
-    if refused is not None:
-        raise node.refused(
-            f"acme.allowedNames of the installation does not let namespace {namespace} order {named(refused)}, so"
-            " remove the name, or let whoever installed the operator allow it",
-            Reason.NAME_NOT_ALLOWED,
-        )
+def _check_allowed(node: Node, namespace: str, names: Iterable[str], ca: Acme, rules: tuple[AllowedNames, ...]) -> None:
+    """Refuse names that the rules withhold from a namespace, of all that the installation has a hand in.
+
+    That is every name of its account, and with any account what is validated by HTTP-01: the operator answers it for
+    all, so that a name which leads to it proves to a CA nothing about who ordered.
+    """
+    is_own, type_of = bool(ca.namespace), challenge_type_of(ca)
+    refused = first_refused(rules, namespace, (each for each in names if not is_own or type_of(each) == HTTP01))
+    if refused is None:
+        return
+    what = f"have {named(refused)} validated by HTTP-01" if is_own else f"order {named(refused)}"
+    remedy = "list a dns01 solver for it" if is_own else "remove the name"
+    raise node.refused(
+        f"acme.allowedNames of the installation does not let namespace {namespace} {what}, so {remedy}, or let whoever"
+        " installed the operator allow it",
+        Reason.NAME_NOT_ALLOWED,
+    )
 
 
 def _dns_names(node: Node) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, assert_never
 from urllib.parse import urlsplit
 
+from mailtls.api.solvers import choose
 from mailtls.api.spec import Desired, SolverSettings
 from mailtls.cli.preflight.place import Place, read_entry
 from mailtls.cli.results import Line, bad, doubtful, good, unseen
 from mailtls.hostname import named
 from mailtls.issuance.acme.directory import Directory, read_directory
 from mailtls.issuance.solvers.base import ChallengeProblem, Outcome, Remark, Stage, Surroundings
-from mailtls.issuance.solvers.policy import choose
 from mailtls.issuance.solvers.registry import SOLVERS, Registry
 from mailtls.kube.interface import ApiError
 from mailtls.kube.secrets import Secrets

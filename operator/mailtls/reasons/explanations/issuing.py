@@ -134,9 +134,9 @@ CA: Mapping[Reason, Explanation] = {
     ),
     Reason.NAME_NOT_ALLOWED: Explanation(
         "The installation's settings (acme.allowedNames) do not let this namespace order one of the names from the "
-        "installation's account.",
+        "installation's account, or have it validated by HTTP-01, which the operator answers for all accounts.",
         "Ask whoever installed the operator to add the namespace and the name to acme.allowedNames in the Helm values, "
-        "remove the name, or name an ACME server with an account and solvers of your own.",
+        "remove the name, or name an ACME server with an account and a dns01 solver of your own.",
     ),
     Reason.CREDENTIALS_MISSING: Explanation(
         "A Secret or ConfigMap that the resource refers to does not exist, or lacks the entry named.",

@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailtls.api.solvers import challenge_type_of, choose
 from mailtls.api.spec import Acme, DataRef, SolverSpec
 from mailtls.issuance.solvers.dns01 import Dns01
 from mailtls.issuance.solvers.dns_update import Rfc2136
 from mailtls.issuance.solvers.http01 import Http01
-from mailtls.issuance.solvers.policy import challenge_type_of, choose
 
 DNS = Dns01(Rfc2136("ns1.example.com", "mailtls.", DataRef("Secret", "mail", "key", "secret")))
 HTTP = Http01()
