@@ -9,8 +9,8 @@ from mailtls.api.status import ConditionType, RolloutReport, Truth, Verdict, Wor
 from mailtls.api.status_json import read
 from mailtls.context import Context
 from mailtls.issuance.policy import stored_is_expired, usable
-from mailtls.kube.workload import WorkloadState
-from mailtls.reasons.reason import Finding, Reason
+from mailtls.kube.workload import PodState, WorkloadState
+from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.decide import held
 from mailtls.rollout.going_back import advice, failure_of, rolled_back, what_was_rolled_back
 from mailtls.rollout.permission import terms_of
@@ -60,11 +60,9 @@ def _how_far(context: Context, now: datetime) -> Verdict:
         return Verdict.false(_not_rolled(context, now))
     if trouble is None:
         return Verdict.false(Finding(Reason.ROLLING_OUT, on_its_way(step)))
-    return (
-        Verdict.true(Reason.ROLLED_OUT, "No pod is left to be reloaded.")
-        if _was_out(context, trouble)
-        else Verdict.false(trouble)
-    )
+    is_out = _was_out(context, trouble)
+    is_out = is_out and not _is_left_down(context, now, is_over=not isinstance(step, WaitForPods))
+    return _still_out(trouble) if is_out else Verdict.false(trouble)
 
 
 def _how_far_back(context: Context, step: RollStep) -> str:
@@ -95,15 +93,41 @@ def _was_out(context: Context, trouble: Finding) -> bool:
     return is_idle and was_true and trouble.reason in UNREACHABLE | PASSING
 
 
-def summary(context: Context, now: datetime) -> RolloutReport | None:
-    """Count the pods of each workload; None while the workloads, or the certificate, are not known."""
+def _still_out(trouble: Finding) -> Verdict:
+    message = f"No pod is left to be reloaded. {trouble.message}"
+    return Verdict.true(Reason.ROLLED_OUT, message, (replace(trouble, severity=Severity.WARN),))
+
+
+def _is_left_down(context: Context, now: datetime, *, is_over: bool) -> bool:
+    """Whether a pod is not ready though it had its time, or cannot read its key, and never proved the certificate."""
+    view = _view(context, now)
+    down = [(state, pod) for state in view.states for pod in state.living_pods if not pod.ready] if view else []
+    return any(
+        is_over or context.rollout.failure is not None or _cannot_read_its_key(pod)
+        for state, pod in down
+        if view is not None and not view.proved_it_before(state, pod)
+    )
+
+
+def _cannot_read_its_key(pod: PodState) -> bool:
+    return pod.key_fault is not None and pod.key_fault.severity is Severity.FAIL
+
+
+def _view(context: Context, now: datetime) -> View | None:
     states, progress, leaf = context.snapshot.workloads, context.rollout.progress, context.leaf
     if not states or progress is None or leaf is None:
         return None
-    view = View(states, evidence(context), leaf.sha256, progress, now)
+    return View(states, evidence(context), leaf.sha256, progress, now)
+
+
+def summary(context: Context, now: datetime) -> RolloutReport | None:
+    """Count the pods of each workload; None while the workloads, or the certificate, are not known."""
+    view = _view(context, now)
+    if view is None:
+        return None
     waiting = held(context, now)
     return RolloutReport(
-        workloads=tuple(_counted(view, state) for state in states),
+        workloads=tuple(_counted(view, state) for state in view.states),
         waiting_for=waiting.finding.reason if waiting is not None else None,
         waiting_until=waiting.until if waiting is not None else None,
     )

@@ -13,7 +13,7 @@ from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.conditions import NO_CERTIFICATE, NOT_PROBED
 from mailtls.rollout.decide import held
 from mailtls.verification.decide import probe_routes
-from mailtls.verification.evidence import AWAITED, targets
+from mailtls.verification.evidence import AWAITED, resting, targets
 from mailtls.verification.routes import are_awaited
 from mailtls.verification.schedule import targets_to_probe
 
@@ -73,7 +73,9 @@ def _good(context: Context, total: int) -> str:
     blocked = sum(endpoint.is_blocked for endpoint in context.verification.endpoints)
     waiting = sum(map(_waits, context.verification.endpoints))
     others = f", and {waiting} another one that clients accept, until their pods' turn comes" if waiting else ""
-    return f"{total - blocked - waiting} of {total} endpoints serve the stored certificate{others}."
+    down = len(_resting(context))
+    unready = f", and {down} at pods that are not ready were not probed" if down else ""
+    return f"{total - blocked - waiting} of {total + down} endpoints serve the stored certificate{others}{unready}."
 
 
 def _remarks(context: Context) -> Iterator[str]:
@@ -112,7 +114,11 @@ def served(context: Context) -> ServedCount | None:
     endpoints = context.verification.endpoints
     proven = (each for each in endpoints if not each.failure and not each.is_blocked and not _waits(each))
     right = sum(1 for endpoint in proven if endpoint.target in every)
-    return ServedCount(right, len(every))
+    return ServedCount(right, len(every) + len(_resting(context)))
+
+
+def _resting(context: Context) -> tuple[Target, ...]:
+    return resting(context.snapshot.workloads or (), context.desired.server_name)
 
 
 def endpoints_wanted(context: Context) -> frozenset[Target]:

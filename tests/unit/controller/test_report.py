@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from builders.contexts import a_context, wanting
-from builders.endpoints import POSTFIX, proven
+from builders.contexts import a_context, changed, wanting
+from builders.endpoints import PODS, POSTFIX, proven
 from builders.stories import NOW, attempts, certificate, desired, schedule, secret
 from builders.whole_reconcile import PATH, WholeReconcile
 from mailtls.api.spec import Key
@@ -17,6 +17,7 @@ from mailtls.controller.conditions import conditions, linked, refusal
 from mailtls.controller.status_writer import report_of
 from mailtls.kube.snapshot import ServingSecret
 from mailtls.reasons.reason import Finding, Reason, Severity
+from mailtls.rollout.steps import RollProgress
 from mailtls.verification.conditions import served, verified
 from mailtls.verification.schedule import targets_to_probe
 
@@ -106,6 +107,56 @@ def test_failing_endpoint_is_named_with_its_reason() -> None:
     assert (verified.status, verified.reason) == (Truth.FALSE, Reason.SERVING_OLD_CERTIFICATE)
     assert verified.message == "postfix-0:25: The old certificate is served. (2 of 4 endpoints fail)"
     assert now[ConditionType.READY].status is Truth.FALSE
+    assert served(wanting(desired(workloads=(POSTFIX,)), have)) == ServedCount(2, 4)
+
+
+def one_of_two_down(since: timedelta, *, knew_it: bool, key_fault: Finding | None = None) -> Context:
+    """A rollout had ended; then one of two pods was not ready for so long, which has `knew_it` or never proved it."""
+    have = proven()
+    (state,) = have.snapshot.workloads or ()
+    theirs, ours = (tuple(each for each in have.verification.endpoints if each.target.pod == pod.name) for pod in PODS)
+    pods = (state.pods[0], replace(state.pods[1], ready=False, key_fault=key_fault))
+    was = tuple(
+        Condition(kind, Truth.TRUE, reason, "x", NOW, 1)
+        for kind, reason in ((ConditionType.READY, Reason.READY), (ConditionType.ROLLED_OUT, Reason.ROLLED_OUT))
+    )
+    return changed(
+        have,
+        workloads=(replace(state, pods=pods),),
+        endpoints=theirs,
+        set_aside=ours if knew_it else (),
+        status=replace(have.snapshot.status, conditions=was),
+        progress=RollProgress(NOW - since, timedelta(minutes=10)),
+    )
+
+
+UNREADABLE = Finding(Reason.KEY_UNREADABLE, "Set fsGroup.")
+
+
+@pytest.mark.parametrize(
+    ("since", "knew_it", "key_fault", "is_ready"),
+    [
+        (timedelta(minutes=1), False, None, True),
+        (timedelta(minutes=11), False, None, False),
+        (timedelta(minutes=11), True, None, True),
+        (timedelta(minutes=1), False, UNREADABLE, False),
+        (timedelta(minutes=11), True, UNREADABLE, True),
+    ],
+)
+def test_pod_that_never_proved_the_certificate_is_no_end_of_a_rollout(
+    since: timedelta, knew_it: bool, key_fault: Finding | None, is_ready: bool
+) -> None:
+    """It has the rollout's time to become ready; one that proved it lacks something else, and is named all the same."""
+    have = one_of_two_down(since, knew_it=knew_it, key_fault=key_fault)
+    now = said(have, workloads=(POSTFIX,))
+    rolled_out, ready = now[ConditionType.ROLLED_OUT], now[ConditionType.READY]
+    assert (ready.status is Truth.TRUE, rolled_out.status is Truth.TRUE) == (is_ready, is_ready)
+    assert "Pod postfix-1 is not ready" in rolled_out.message
+    assert [each.reason for each in rolled_out.warnings] == [Reason.POD_NOT_READY] * is_ready
+    assert is_ready or ready.reason is Reason.POD_NOT_READY
+    assert now[ConditionType.VERIFIED].message == (
+        "2 of 4 endpoints serve the stored certificate, and 2 at pods that are not ready were not probed."
+    )
     assert served(wanting(desired(workloads=(POSTFIX,)), have)) == ServedCount(2, 4)
 
 
