@@ -13,6 +13,7 @@ import yaml
 from contracts.reason_places import DOMAIN_HEALTHY, VERIFIED, Where, only_warn, where
 from contracts.values_page import cell, prose
 from mailtls.api.status import ConditionType
+from mailtls.controller.conditions import BESIDE
 from mailtls.reasons.advice import settings_for
 from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
 from mailtls.reasons.pages import file_of
@@ -31,6 +32,7 @@ is not True.
 
 "Out of it" says how a resource gets out of a reason, and so whether it has the condition `Reconciling` ("by itself") or `Stalled`
 ("a person"). Three orders in a row that fail for one reason make it Stalled, too, except for `RateLimited`.
+What a mail domain publishes makes neither: it never makes a resource not Ready.
 This page and those of the reasons are made from `operator/mailtls/reasons/`; do not edit them.
 """
 _FOOT: Final = "<!-- Made from operator/mailtls/reasons/ by tests/contracts/render.py; do not edit. -->\n"
@@ -45,6 +47,11 @@ _HEADING: Final = re.compile(r"^#+ (?P<words>.*)$")
 _BLOCK: Final = re.compile(r"(?ms)^ *```.*?^ *```$")
 _CODE: Final = re.compile(r"`([A-Za-z]+)`")
 _CONDITIONS: Final = frozenset(map(str, ConditionType))
+_MEASURED: Final[Mapping[str, set[Reason]]] = {
+    "mailtls_endpoint_certificate_matches) == 0": {Reason.SERVING_OLD_CERTIFICATE, Reason.UNEXPECTED_CERTIFICATE},
+    "_not_after_timestamp_seconds) <= time()": {Reason.CERTIFICATE_EXPIRED},
+}
+"""What alerts measure themselves, and the reasons that say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,7 @@ def _settings(reason: Reason) -> str:
 
 def _recovery(reason: Reason) -> str:
     words = _RECOVERY[RECOVERIES[reason]]
-    if reason not in only_warn() and where(reason).conditions:
+    if reason not in only_warn() and set(where(reason).conditions) - BESIDE:
         return words
     return re.sub(r"A resource that .*", "It never makes a resource not Ready.", words)
 
@@ -217,7 +224,9 @@ def alert_rules() -> list[Alert]:
 
 def _alert(rule: Mapping[str, Any]) -> Alert:
     fires, *silent = str(rule["expr"]).split("unless")
-    found = Alert(rule["alert"], reasons=_reasons(fires), silenced_by=_reasons(" ".join(silent)))
+    silent = [re.sub(r'reason=~"[^"]*",severity="Warn"', "", each) for each in silent]  # where it fails, it fires
+    measured = {reason for series, reasons in _MEASURED.items() if series in fires for reason in reasons}
+    found = Alert(rule["alert"], reasons=_reasons(fires) | measured, silenced_by=_reasons(" ".join(silent)))
     for kinds in re.findall(r'type=~?"([^"]+)",status!="True"', fires):
         found.conditions |= set(kinds.split("|"))
     if "Ready" in found.conditions:  # it sums up the others; those that have alerts of their own silence it

@@ -71,6 +71,31 @@ def test_page_of_a_warning_claims_neither_stalled_nor_an_alert() -> None:
     assert [reason for reason, text in pages.items() if "- alerts, where" in text] == [Reason.PORT_BLOCKED]
 
 
+def test_page_of_what_a_domain_publishes_does_not_claim_stalled() -> None:
+    """`DomainHealthy` holds nothing up; a reason that a port can have, too, may."""
+    pages = {reason: (ROOT / file_of(reason)).read_text("utf-8") for reason in Reason}
+    beside = [reason for reason in Reason if where(reason).conditions == (ConditionType.DOMAIN_HEALTHY,)]
+    assert Reason.TLSA_MISMATCH in beside
+    claims = [reason for reason, text in pages.items() if "`Stalled`" in text]
+    assert Reason.HOSTNAME_MISMATCH in claims
+    assert set(claims).isdisjoint(beside)
+
+
+@pytest.mark.parametrize(
+    ("reason", "alert"),
+    [
+        (Reason.SERVING_OLD_CERTIFICATE, "MailTlsServedCertificateDiffers"),
+        (Reason.UNEXPECTED_CERTIFICATE, "MailTlsServedCertificateDiffers"),
+        (Reason.CERTIFICATE_EXPIRED, "MailTlsServedCertificateExpired"),
+        (Reason.CERTIFICATE_EXPIRED, "MailTlsStoredCertificateExpired"),
+        (Reason.TLSA_MISMATCH, "MailTlsDomainUnhealthy"),
+    ],
+)
+def test_page_names_the_alert_that_measures_the_same(reason: Reason, alert: str) -> None:
+    """Also where the alert's expression does not name the reason."""
+    assert f"[{alert}]" in (ROOT / file_of(reason)).read_text("utf-8")
+
+
 def test_pages_of_the_reasons_are_up_to_date() -> None:
     """Each reason has one, and there is none of a reason that is gone."""
     pages = {str(page.relative_to(ROOT)) for page in (ROOT / REASONS).iterdir()}
