@@ -89,20 +89,28 @@ _VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MAILTLS_ACME_EMAIL": ("acme.email", "Where the CA may write about the account."),
     "MAILTLS_ACME_CA_BUNDLE_FILE": ("acme.caBundle", "File with roots, in PEM, for the https of the ACME server."),
     "MAILTLS_ACME_SOLVERS": ("acme.solvers", "Solvers in JSON, in the shape of `spec.acme.solvers`."),
-    "MAILTLS_ACME_ALLOWED_NAMES": ("acme.allowedNames", "Rules in JSON: which namespaces may order which names. Default: all may order all."),
-    "MAILTLS_ACME_ORDER_LIMITS": ("acme.orderLimits", "Orders that each CA takes from an account, in JSON, by server."),
+    "MAILTLS_ACME_ALLOWED_NAMES": ("acme.allowedNames", 'Which namespaces may order which names, in JSON: `[{"namespaces": ["mail"], "names": ["*.example.com"]}]`. Default: all may order all.'),
+    "MAILTLS_ACME_ORDER_LIMITS": ("acme.orderLimits", 'Orders that each CA takes from an account, in JSON: `{"letsencrypt": "300/3h"}`. `none` lifts a limit.'),
     "MAILTLS_TRUST_BUNDLE_FILE": ("trust", "File with roots, in PEM, that the probe trusts besides the public ones."),
-    "MAILTLS_RESOLVERS": ("domains.resolvers", "Validating resolvers that are asked what mail domains publish. Default: the system's, whose word on DNSSEC does not count."),
-    "MAILTLS_ALLOWED_NETWORKS": ("connections.allowedNetworks", "Networks that may be dialled whatever they are."),
+    "MAILTLS_RESOLVERS": ("domains.resolvers", "Validating resolvers that are asked what mail domains publish, with commas between them: `10.0.0.53,[2001:db8::53]:5353`. Default: the system's, whose word on DNSSEC does not count."),
+    "MAILTLS_ALLOWED_NETWORKS": ("connections.allowedNetworks", "Networks that may be dialled whatever they are, with commas between them: `10.20.0.0/16,192.0.2.7`."),
     "MAILTLS_PRIVATE_SERVERS": ("connections.privateServers", "Whether ACME and DNS servers may be at private addresses."),
     "MAILTLS_PRIVATE_PUBLIC_HOSTS": ("connections.privatePublicHosts", "Whether what should be on the internet may be at private addresses."),
     "MAILTLS_DOCS_URL": ("docsUrl", "Where this documentation is, with `{page}` in it: `status.docsURL` says so, and while `Ready` is False its message ends with a link to its reason. Default: neither."),
-    "MAILTLS_DISABLED_FEATURES": ("features", "Features that are off, because the rights that they need are not granted."),
+    "MAILTLS_DISABLED_FEATURES": ("features", "Features that are off, with commas between them: `issuance,exec,customReloads,restarts,evictions,services,domains`. Take their verbs out of the roles too: [rights](rbac.md#switching-features-off)."),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing.endpoint", "Where [traces](../how-to/traces.md) are sent to. Default: nowhere. Other variables of OpenTelemetry count too."),
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("", "The same, with the whole path, and before it."),
     "OTEL_SDK_DISABLED": ("", "`true` switches traces off whatever else is set."),
     "OTEL_TRACES_EXPORTER": ("", "`none` does so too."),
 }  # fmt: skip
+_OF_LIBRARIES: Final[Mapping[str, tuple[str, str]]] = {
+    "HTTPS_PROXY": ("proxy.https", "The proxy by which ACME servers are reached."),
+    "HTTP_PROXY": ("proxy.http", "The same for `http://`."),
+    "NO_PROXY": ("proxy.except", "What is never reached by them, with commas between the names: `localhost,10.96.0.1,.svc,.cluster.local`. Name the API server's address."),
+    "SSL_CERT_FILE": ("", "File with the public roots, in PEM, instead of the system's."),
+    "SSL_CERT_DIR": ("", "The same for a folder of roots, named by their hashes."),
+}  # fmt: skip
+"""What nothing in the settings reads, but Python and what it connects with."""
 _FIELDS: Final = {"KUBERNETES_SERVICE_HOST": "api_server"}
 
 
@@ -167,8 +175,8 @@ def environment_page() -> str:
     """Return docs/reference/environment.md; raises KeyError for a variable that nobody has described."""
     defaults = {each.name: each.default for each in fields(Settings)}
     rows = []
-    for name in variables():
-        value, words = _VARIABLES[name]
+    for name in (*sorted(variables(), key="MAILTLS_NAMESPACE".__ne__), *_OF_LIBRARIES):
+        value, words = {**_VARIABLES, **_OF_LIBRARIES}[name]
         default = _default(defaults.get(_FIELDS.get(name, name.removeprefix("MAILTLS_").lower())))
         rows.append(f"| `{name}` | {default} | {f'`{value}`' if value else ''} | {cell(words)} |\n")
     return ENVIRONMENT_HEAD + "".join(rows)

@@ -6,10 +6,12 @@ import pytest
 
 from contracts.reason_places import only_warn, where
 from contracts.render import GENERATED, REASONS, ROOT, helm_binary, outdated
+from mailtls.api.installation import Feature
 from mailtls.api.status import ConditionType
 from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
 from mailtls.reasons.pages import file_of
 from mailtls.reasons.reason import Reason
+from mailtls.settings import Settings
 
 
 def test_every_reason_is_explained_once() -> None:
@@ -94,6 +96,26 @@ def test_page_of_what_a_domain_publishes_does_not_claim_stalled() -> None:
 def test_page_names_the_alert_that_measures_the_same(reason: Reason, alert: str) -> None:
     """Also where the alert's expression does not name the reason."""
     assert f"[{alert}]" in (ROOT / file_of(reason)).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        ("MAILTLS_ACME_ALLOWED_NAMES", "acme_allowed_names"),
+        ("MAILTLS_ACME_ORDER_LIMITS", "acme_order_limits"),
+        ("MAILTLS_RESOLVERS", "resolvers"),
+        ("MAILTLS_ALLOWED_NETWORKS", "allowed_networks"),
+        ("MAILTLS_DISABLED_FEATURES", "disabled_features"),
+    ],
+)
+def test_example_of_a_variable_is_taken_by_the_operator(variable: str, setting: str) -> None:
+    """Whoever installs without Helm has this page alone; the example of the features names all of them."""
+    page = (ROOT / "docs/reference/environment.md").read_text("utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{variable}`"))
+    (example,) = re.findall(r": `([^`]*[,:][^`]*)`", row.split("|")[-2])
+    settings = Settings.from_environment({"MAILTLS_NAMESPACE": "mailtls", variable: example})
+    assert getattr(settings, setting) != getattr(Settings("mailtls", "mailtls-0"), setting)
+    assert settings.disabled_features.off in (frozenset(), frozenset(Feature))
 
 
 def test_pages_of_the_reasons_are_up_to_date() -> None:

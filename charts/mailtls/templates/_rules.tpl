@@ -19,7 +19,7 @@ is made from them.
 {{- end }}
 # find open orders of deleted resources, and certificates of other resources at the same port; without it: these orders stay open
 - {apiGroups: [""], resources: [secrets], verbs: [list]}
-# receive edits and deletions of stored Secrets; without it: they are put right at the next reconcile only
+# receive edits and deletions of stored Secrets, and changes of those that spec.external leaves to others; without it: they are noticed at the next reconcile only
 - {apiGroups: [""], resources: [secrets], verbs: [watch]}
 # read roots that `acme.caBundle` and `probe.trust` name; without it: these roots do not count
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
