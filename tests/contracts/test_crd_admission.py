@@ -90,7 +90,7 @@ def test_kubectl_explains_each_field(cluster: Cluster, namespace: str, path: str
 
 def _explained(cluster: Cluster, path: str) -> str:
     """Read the page; the API server publishes a new schema a moment after it is established."""
-    for _ in range(50):
+    for _ in range(600):
         try:
             return cluster.kubectl("explain", f"mst{path}")
         except Trouble:

@@ -88,7 +88,7 @@ class Story:
         screen.print(manifest.rstrip(), style="cyan", markup=False)
         self.sandbox.apply(manifest)
 
-    def follow(self, condition: str, until: Callable[[Object], bool], within: float = 60.0) -> Object:
+    def follow(self, condition: str, until: Callable[[Object], bool], within: float = 240.0) -> Object:
         """Print each change of each condition until one is as wanted."""
         said: dict[str, tuple[str, str]] = {}
         deadline = time.monotonic() + within

@@ -46,7 +46,7 @@ class Prometheus:
         return {each["labels"]["alertname"]: each["annotations"]["summary"] for each in self._get("/alerts")["alerts"]}
 
     def await_firing(
-        self, wanted: Callable[[set[tuple[str, str]]], bool], within: float = 30.0
+        self, wanted: Callable[[set[tuple[str, str]]], bool], within: float = 120.0
     ) -> set[tuple[str, str]]:
         """Wait until the firing alerts are as wanted; fails with those that were seen last."""
         deadline, seen = time.monotonic() + within, set[tuple[str, str]]()
@@ -59,7 +59,7 @@ class Prometheus:
             time.sleep(0.2)
         raise AssertionError(f"these alerts fire: {sorted(seen)}")
 
-    def await_series(self, metric: str, within: float = 30.0) -> list[dict[str, str]]:
+    def await_series(self, metric: str, within: float = 120.0) -> list[dict[str, str]]:
         """Wait until Prometheus has scraped a metric; returns the labels of its series."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -71,7 +71,7 @@ class Prometheus:
             time.sleep(0.2)
         raise AssertionError(f"{metric} was not scraped")
 
-    def await_answer(self, expression: str, within: float = 60.0) -> list[tuple[dict[str, str], float]]:
+    def await_answer(self, expression: str, within: float = 120.0) -> list[tuple[dict[str, str], float]]:
         """Wait until a query is answered with samples that are numbers; returns them, and fails on a faulty query."""
         deadline, found = time.monotonic() + within, list[tuple[dict[str, str], float]]()
         while time.monotonic() < deadline:

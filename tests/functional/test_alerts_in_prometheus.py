@@ -70,7 +70,7 @@ def test_expiry_alerts_fire_go_on_after_the_expiry_and_end_with_the_renewal(
     expiry = now() + timedelta(seconds=8)
     metrics.update(MX, Known(stored=Stored("mx-tls", expiry, now() - 5 * DAY)))
     late = soon | {("MailTlsStoredCertificateExpiringNow", "mx"), ("MailTlsRenewalOverdue", "mx")}
-    watching.await_firing(lambda firing: firing == late)
+    watching.await_firing(lambda firing: late <= firing)  # a slow machine may see them first when it has expired
     expired = late | {("MailTlsStoredCertificateExpired", "mx")}
     watching.await_firing(lambda firing: firing == expired)
     assert now() > expiry

@@ -21,7 +21,7 @@ _DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
 _MISSING = 404
-_RESTARTS_WITHIN = 30.0
+_RESTARTS_WITHIN = 120.0
 
 
 class Refused(RuntimeError):

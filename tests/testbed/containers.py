@@ -54,7 +54,7 @@ def start(layout: Layout) -> None:
     processes.start(layout, "containerd", ["containerd", f"--config={config}"])
 
 
-def await_ready(layout: Layout, *, within: float = 20.0) -> None:
+def await_ready(layout: Layout, *, within: float = 120.0) -> None:
     """Wait until containerd answers."""
     deadline = time.monotonic() + within
     while _ctr(layout, "version").returncode != 0:

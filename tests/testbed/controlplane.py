@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from testbed.layout import Layout
     from testbed.tools import Tools
 
-_RESTARTS_WITHIN = 30.0
+_RESTARTS_WITHIN = 120.0
 _SHOWN = 300  # characters of a log
 _API_SERVICE = "10.96.0.1"
 # The last digits of a request are its cost in writes: who, what, on which object; never the content.
@@ -222,12 +222,12 @@ def patient_kubectl(layout: Layout, tools: Tools, *arguments: str, stdin: str | 
             time.sleep(0.5)
 
 
-def await_apiserver(layout: Layout, tools: Tools, *, within: float = 60.0) -> None:
+def await_apiserver(layout: Layout, tools: Tools, *, within: float = 240.0) -> None:
     """Wait until the API server says that it is ready."""
     _await(layout, "kube-apiserver", lambda: kubectl(layout, tools, "get", "--raw", "/readyz"), within)
 
 
-def await_node(layout: Layout, tools: Tools, *, within: float = 60.0) -> None:
+def await_node(layout: Layout, tools: Tools, *, within: float = 240.0) -> None:
     """Wait until the node takes pods."""
     ready = '{.status.conditions[?(@.type=="Ready")].status}'
 
