@@ -35,7 +35,7 @@ REMARK = ", <nil>: Invalid value: null: some validation rules were not checked b
 def namespace(cluster: Cluster) -> Iterator[str]:
     """Install the CRD and make a namespace in which no name is taken."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD_FILE))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(CRD_FILE))
     name = f"schema-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     yield name

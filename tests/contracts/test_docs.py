@@ -34,7 +34,7 @@ def test_resource_in_the_documentation_is_valid(place: str, resource: Any) -> No
 def test_objects_in_the_documentation_are_taken_by_the_api_server(cluster: Cluster, tmp_path: Path) -> None:
     """The API server would create every object shown, strictly validated."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(ROOT / "crds"))
     for number, (_, document) in enumerate(objects()):
         document["metadata"] |= {"namespace": "default", "generateName": "docs-"}
         del document["metadata"]["name"]

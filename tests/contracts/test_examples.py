@@ -116,7 +116,7 @@ def test_readme_of_an_example_is_short_and_names_files_that_exist(folder: str) -
 def test_objects_of_the_examples_are_taken_by_the_api_server(cluster: Cluster, tmp_path: Path) -> None:
     """Strictly validated, those of kinds that every cluster has with the CRD."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(ROOT / "crds"))
     objects = [each for folder in FOLDERS for _, each in documents(folder) if each.get("apiVersion") in KNOWN_HERE]
     for number, each in enumerate(each for each in objects if each["kind"] != "Namespace"):
         each["metadata"] |= {"namespace": "default", "generateName": "examples-"}

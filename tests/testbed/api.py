@@ -21,6 +21,8 @@ _DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
 _MISSING = 404
+_BUSY = (429, 503, 504)
+_PUBLISHED_WITHIN = 10.0
 _RESTARTS_WITHIN = 120.0
 
 
@@ -112,28 +114,36 @@ class Api:
         return applied
 
     def resource(self, name: str, api_version: str = "") -> Resource:
-        """Look up a kind or a plural, with `.group` or an apiVersion where the name alone is ambiguous."""
+        """Look up a kind or a plural, with `.group` or an apiVersion where the name alone is ambiguous.
+
+        What was defined just now is known a moment later.
+        """
         key = f"{name}@{api_version}" if api_version else name
-        if key not in self._resources:
+        deadline = time.monotonic() + _PUBLISHED_WITHIN
+        while key not in self._resources:
             self._discover()
-        if key not in self._resources:
-            raise Refused(_MISSING, f"the server knows no {key}")
+            if key not in self._resources:
+                if time.monotonic() > deadline:
+                    raise Refused(_MISSING, f"the server knows no {key}")
+                time.sleep(0.2)
         return self._resources[key]
 
     def _send(self, request: requests.Request) -> requests.Response:
         """Send, again while no connection comes about: a test beside this one may restart the server.
 
-        All that tests write (apply, merge, delete) may be said twice.
+        All that tests write (apply, merge, delete) may be said twice, and what they read where the server has no time.
         """
         deadline = time.monotonic() + _RESTARTS_WITHIN
         session = self._session()
         while True:
             try:
-                return session.send(session.prepare_request(request), timeout=30)
+                answer = session.send(session.prepare_request(request), timeout=60)
+                if request.method != "GET" or answer.status_code not in _BUSY or time.monotonic() > deadline:
+                    return answer
             except requests.ConnectionError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.2)
+            time.sleep(0.2)
 
     def _discover(self) -> None:
         for root in ("/api", "/apis"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from testbed.tools import Tools
 
 _RESTARTS_WITHIN = 120.0
+_PASSING = ("was refused - did you specify the right host", "no matches for kind")
 _SHOWN = 300  # characters of a log
 _API_SERVICE = "10.96.0.1"
 # The last digits of a request are its cost in writes: who, what, on which object; never the content.
@@ -211,13 +212,16 @@ def kubectl(layout: Layout, tools: Tools, *arguments: str, stdin: str | None = N
 
 
 def patient_kubectl(layout: Layout, tools: Tools, *arguments: str, stdin: str | None = None) -> str:
-    """Run kubectl, again while the API server takes no connections: a test beside this one may restart it."""
+    """Run kubectl, again while the API server takes no connections: a test beside this one may restart it.
+
+    Again, too, while it does not know a kind: it publishes a new one a moment after it is established.
+    """
     deadline = time.monotonic() + _RESTARTS_WITHIN
     while True:
         try:
             return kubectl(layout, tools, *arguments, stdin=stdin)
         except Trouble as trouble:
-            if "was refused - did you specify the right host" not in str(trouble) or time.monotonic() > deadline:
+            if not any(each in str(trouble) for each in _PASSING) or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
 
