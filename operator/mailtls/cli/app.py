@@ -61,7 +61,7 @@ def run(
         str | None, typer.Option(help="Context of the kubeconfig to use instead of the pod's own.")
     ] = None,
 ) -> None:
-    """Run the operator, as the Deployment does; settings come from environment variables."""
+    """In the operator's pod: run the operator, as the Deployment does; settings come from environment variables."""
     from mailtls.controller.lifetime import Operator
     from mailtls.kube.login import NotConfigured, configure
     from mailtls.logs import configure_logs
@@ -78,10 +78,10 @@ def run(
 
 
 def uninstall() -> None:
-    """Close open orders and let their Secrets go, before an installation is removed; no replica is the leader then.
+    """In the operator's pod: close open orders and remove the finalizers of their Secrets, before an uninstall.
 
-    Takes a minute at most. Ends well also where something had to be left, which the log says: it must not keep an
-    installation from being removed.
+    No replica is the leader then. Takes a minute at most. Ends well also where something had to be left, which the log
+    says: it must not keep an installation from being removed.
     """
     from mailtls.controller.uninstall import close_all_orders
     from mailtls.kube.login import NotConfigured, configure
@@ -106,7 +106,7 @@ def _leave(code: int) -> None:
 
 EPILOG = (
     "Exit codes: 0 all is well, 1 something fails, 2 the command line, a name or a file makes no sense, "
-    "3 nothing could be seen (no resolver, no network, no cluster)."
+    "3 nothing, or not all, could be checked (no resolver, network, cluster or right)."
 )
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=SETTINGS, epilog=EPILOG)
@@ -125,7 +125,7 @@ def about(
         bool, typer.Option("--version", "-V", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Certificates for mail servers, proven where they are served."""
+    """Bring certificates into mail servers, and verify what every port serves."""
 
 
 @app.command()

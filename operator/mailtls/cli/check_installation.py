@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _HTTP_TIMEOUT: Final = 10.0  # seconds
 _MOST_METRICS: Final = 4 << 20  # bytes that are read
 _HTTP_OK: Final = 200
+_ELSEWHERE: Final = "This command runs in the operator's pod: use `helm test mailtls --namespace mailtls --logs`."
 
 
 def check_installation(
@@ -34,7 +35,7 @@ def check_installation(
         str | None, typer.Option(help="HOST:PORT where the operator's metrics are, to see that they are served.")
     ] = None,
 ) -> None:
-    """Say whether the operator's CRD, rights, leader and metrics are as they should be; `helm test` runs this.
+    """In the operator's pod: say whether CRD, rights, leader and metrics are as they should be; `helm test` runs this.
 
     It takes the settings and the account of the operator's pod, and issues nothing.
     """
@@ -47,7 +48,7 @@ def check_installation(
         settings = Settings.from_environment(os.environ)
         cluster = KubernetesCluster(partial(configure, None, settings.kubeconfig))
     except (InvalidSettings, NotConfigured) as problem:
-        raise unusable(problem) from None
+        raise unusable(f"{problem} {_ELSEWHERE}") from None
     lines = tuple(installation_lines(cluster, settings, metrics, datetime.now(UTC)))
     for line in lines:
         typer.echo(preflight_line(line))

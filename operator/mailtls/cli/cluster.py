@@ -67,7 +67,8 @@ def connected(context: str | None, kubeconfig: str | None, namespace: str | None
 
 def status(
     name: Annotated[
-        str | None, typer.Argument(help="One MailServerTLS, with its whole story.", show_default=False)
+        str | None,
+        typer.Argument(help="One MailServerTLS, with all conditions, ports and history.", show_default=False),
     ] = None,
     *,
     namespace: Namespace = None,

@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     GOOD = 0
     FAULTY = 1
     UNUSABLE = 2  # the command line, a name or a file makes no sense
-    BLIND = 3  # nothing could be seen: no resolver, no network, no cluster
+    BLIND = 3  # nothing, or not all, could be checked: no resolver, network, cluster or right
 
 
 def unusable(sentence: object) -> typer.Exit:

@@ -30,8 +30,13 @@ _ASSUMED = (
 
 
 def preflight(
-    file: Annotated[Path, typer.Argument(help="Manifests in YAML, or - for standard input.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Argument(help="Manifests in YAML, or - for standard input.", show_default=False)
+    ] = None,
     *,
+    filename: Annotated[
+        Path | None, typer.Option("--filename", "-f", help="The same as FILE, as kubectl has it.", show_default=False)
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Leave the cluster out.")] = False,
     write_test: Annotated[
         bool, typer.Option("--write-test", help="Also add a record for DNS-01, and remove it again.")
@@ -54,9 +59,12 @@ def preflight(
     from mailtls.net.resolver import Resolver, ResolverSettings
 
     settings = ResolverSettings(tuple(resolver or ()))
+    named = [each for each in (file, filename) if each is not None]
+    if len(named) != 1:
+        raise unusable("Name one file, or - for standard input: mailtls preflight mx.yaml")
     try:
         Resolver(settings)
-        text = _read(file)
+        text = _read(named[0])
         read_manifests(text, "default")  # a file that makes no sense is said to, also where there is no cluster
     except (ValueError, OSError) as problem:
         raise unusable(problem) from None

@@ -10,7 +10,7 @@ import typer
 from mailtls.cli.errors import unusable
 from mailtls.probe.target import Depth
 
-_WHAT, _HOW, _WHO, _OUT = "What to look at", "How to look", "Who to be", "What to say"
+_WHAT, _HOW, _WHO, _OUT = "Targets", "Probe", "Identity", "Output"
 _Texts = list[str] | None
 
 
@@ -159,9 +159,7 @@ def probe(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 for warnings too.", rich_help_panel=_OUT)
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing of what is well.", rich_help_panel=_OUT)
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=_OUT)] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colors.", rich_help_panel=_OUT)] = False,
 ) -> None:
     """Probe mail servers and domains from here, without a cluster: what do they serve, and would clients accept it?"""

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from fakes.cluster import FakeCluster
 from mailtls.api.installation import Feature, Features
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import API
+from mailtls.cli.app import app
 from mailtls.cli.check_installation import installation_lines
 from mailtls.cli.results import Line, Verdict
 from mailtls.kube.interface import ApiError, Unreachable
@@ -119,3 +121,13 @@ def test_metrics_that_nobody_serves_are_said() -> None:
     line = said(Reviewing(), metrics="127.0.0.1:9")["metrics"]
     assert line.verdict is Verdict.FAIL
     assert "http://127.0.0.1:9/metrics does not answer" in line.message
+
+
+def test_who_runs_it_elsewhere_is_led_to_helm_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a laptop the operator's settings are missing, and to set them all there is not what is meant."""
+    monkeypatch.setenv("MAILTLS_LOG_LEVEL", "loud")
+    done = CliRunner().invoke(app, ["check-installation"])
+    assert done.exit_code == 2
+    assert done.stderr.endswith(
+        "This command runs in the operator's pod: use `helm test mailtls --namespace mailtls --logs`.\n"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from builders.authority import Issued, cert_manager_secret
 from builders.stories import NOW, desired
@@ -13,6 +14,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.resource import Request, resources_path
 from mailtls.api.resource_view import ResourceView, refused
 from mailtls.api.spec import Key, Probe
+from mailtls.cli.app import app
 from mailtls.cli.cluster import Connected
 from mailtls.cli.errors import ExitCode
 from mailtls.cli.output.words import preflight_line, preflight_summary
@@ -225,3 +227,17 @@ def test_request_for_another_certificate_of_somebody_else_is_refused_at_once() -
     assert refused(theirs, Request.ROLLBACK)
     assert not refused(theirs, Request.PROBE)
     assert not refused(ours, Request.RENEW)
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["-f", "-"], ["--filename", "-"]])
+def test_file_is_named_as_kubectl_has_it_too(arguments: list[str]) -> None:
+    """Whoever knows kubectl writes -f."""
+    done = CliRunner().invoke(app, ["preflight", "--offline", *arguments], input="kind: ConfigMap\n")
+    assert (done.exit_code, done.stderr) == (2, "There is no MailServerTLS in it.\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["mx.yaml", "-f", "mx.yaml"]])
+def test_no_file_and_two_are_refused(arguments: list[str]) -> None:
+    """One sentence shows how."""
+    done = CliRunner().invoke(app, ["preflight", "--offline", *arguments])
+    assert (done.exit_code, done.stderr) == (2, "Name one file, or - for standard input: mailtls preflight mx.yaml\n")
