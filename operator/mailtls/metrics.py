@@ -26,7 +26,6 @@ from mailtls.resource_metrics import ResourceMetrics
 _MINUTES: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _PROBE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 _RECONCILE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-MOST_SERVERS: Final = 32  # ACME servers with a series of their own; resources name them, so there must be an end
 
 
 _LIMIT_WORDS: Final = (
@@ -87,7 +86,6 @@ class Metrics(ResourceMetrics):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         super().__init__(self.registry, Lock())
-        self._skew_of: dict[str, None] = {}
         self._budgets = _Budgets()
         self._declare_operator()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -120,7 +118,7 @@ class Metrics(ResourceMetrics):
         self._acme = self._counter("mailtls_acme_requests_total", "Requests to ACME servers.", "type", "code")
         self._skew = self._gauge(
             "mailtls_clock_skew_seconds",
-            "How far the clock is ahead of the ACME server's, at its last answer, less the round trip.",
+            "How far the clock is ahead of the installation's ACME server's, at its last answer, less the round trip.",
             "server",
         )
         self._retries = self._counter(
@@ -184,15 +182,8 @@ class Metrics(ResourceMetrics):
         self._acme.labels(request, _code(str(code))).inc()
 
     def clock_skew(self, server: str, seconds: float) -> None:
-        """Note how many seconds our clock is ahead of an ACME server's, negative when behind."""
-        with self._lock:
-            self._skew_of.pop(server, None)
-            self._skew_of[server] = None  # the last is the one that answered last
-            if len(self._skew_of) > MOST_SERVERS:
-                oldest = next(iter(self._skew_of))
-                del self._skew_of[oldest]
-                self._skew.remove(oldest)
-            self._skew.labels(server).set(seconds)
+        """Note how many seconds our clock is ahead of the installation's ACME server's, negative when behind."""
+        self._skew.labels(server).set(seconds)
 
     def retried(self, kind: str, times: int = 1) -> None:
         """Count what is tried again by the back-off policy of this name."""

@@ -56,8 +56,9 @@ class Accounts:
     """Thread-safe; hands every worker the same `Account` for the same CA.
 
     `default_ca_bundle_pem` is trusted for `default_server`, where a resource names no bundle of its own. `order_limits`
-    by directory URL go before those that are known of CAs. Servers at addresses that `policy` refuses are not connected
-    to; without one all are. `retried` is called with the kind of back-off whenever a CA is left alone.
+    by directory URL go before those that are known of CAs. `on_skew` is called with what `default_server` says of the
+    clock; a CA that a tenant names proves nothing. Servers at addresses that `policy` refuses are not connected to;
+    without one all are. `retried` is called with the kind of back-off whenever a CA is left alone.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Accounts:
         default_roots = {default_server: default_ca_bundle_pem} if default_server else {}
         self.secrets = AccountSecrets(cluster, operator_namespace, default_roots)
         self._clock, self._on_request, self._watch = clock, on_request, ClockWatch(clock, on_skew)
+        self._default_server = default_server
         self._policy, self._gates, self._shared = policy, Gates(clock.now, retried), SharedWork()
         self._transport = transport
         self._limits = {**KNOWN, **(order_limits or {})}
@@ -199,7 +201,7 @@ class Accounts:
                     if inputs.secret
                     else lambda _url: None
                 ),
-                watch=self._watch,
+                watch=self._watch if inputs.identity.directory_url == self._default_server else None,
                 policy=self._policy,
                 gate=self._gates.of(inputs.identity.directory_url),
                 new_account=inputs.new_account,

@@ -33,11 +33,14 @@ OnSkew = Callable[[str, float], None]
 
 
 class ClockWatch:
-    """One for all CAs; thread-safe. `on_skew` is called with the host and how many seconds our clock is ahead."""
+    """One for all accounts of a CA; thread-safe.
+
+    `on_skew` is called with its host and how many seconds our clock is ahead.
+    """
 
     def __init__(self, clock: Clock, on_skew: OnSkew = lambda _server, _seconds: None) -> None:
         self._clock, self._on_skew = clock, on_skew
-        self._wrong: set[str] = set()
+        self._is_wrong = False
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
@@ -58,9 +61,9 @@ class ClockWatch:
         """Say it once when it begins, and once when it ends."""
         is_wrong = abs(ahead) > TOLERATED
         with self._lock:
-            if is_wrong == (server in self._wrong):
+            if is_wrong is self._is_wrong:
                 return
-            self._wrong ^= {server}
+            self._is_wrong = is_wrong
         seconds = round(ahead.total_seconds())
         if is_wrong:
             _log.warning("set the clock of this node: it is not the CA's", server=server, seconds_ahead=seconds)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from builders.hostile_ca import HostileCa, answer, hostile_ca
+from builders.hostile_ca import CA, HostileCa, answer, hostile_ca
 from fakes.clock import WallClock
 from fakes.cluster import FakeCluster
-from mailtls.api.spec import Acme, Key
+from mailtls.api.spec import Acme, DataRef, Key
 from mailtls.issuance.acme.account import Account
 from mailtls.issuance.acme.accounts import MOST_ACCOUNTS, Accounts
 from mailtls.issuance.acme.order_rate import BudgetState
@@ -19,9 +19,9 @@ from mailtls.issuance.acme.orders import Uses
 from mailtls.issuance.acme.problem import AcmeProblem
 from mailtls.issuance.order_state import AuthorizationState, ChallengeState, OrderState
 from mailtls.issuance.solvers.http01_server import MOST_TOKENS, PATH, Tokens
-from mailtls.metrics import MOST_SERVERS, Metrics
 
 MEBIBYTE = 1 << 20
+_LONG_AGO = "Fri, 01 May 2020 12:00:00 GMT"
 _SERVER = "https://acme-v02.api.letsencrypt.org/directory"
 
 
@@ -91,21 +91,36 @@ def test_renewals_that_are_asked_for_of_thousands_of_resources_end_the_waits_onc
     assert len(waits) == 3001
 
 
-def test_servers_that_resources_name_make_a_bounded_number_of_series() -> None:
-    """The servers heard of last have a series."""
-    metrics = Metrics()
-    for number in range(300):
-        metrics.clock_skew(f"h{number}.attacker.example", 0.0)
-    text = metrics.text().decode()
-    assert text.count("mailtls_clock_skew_seconds{") == MOST_SERVERS
-    assert "h299.attacker.example" in text
-
-
 @pytest.fixture
 def ca() -> Iterator[HostileCa]:
     """A server of a tenant's own."""
     with hostile_ca() as running:
         yield running
+
+
+def test_server_that_a_resource_names_says_nothing_of_the_clock(ca: HostileCa) -> None:
+    """It would have a person set a clock that is right, and its hosts would make series without end."""
+    directory = {each: f"{ca.url}/{path}" for each, path in (("newNonce", "nonce"), ("newAccount", "account"))}
+    late = answer({**directory, "newOrder": f"{ca.url}/order"}, Date=_LONG_AGO)
+    ca.answers |= {"/directory": late, "/theirs": late}
+    bundle = DataRef("ConfigMap", "evil", "roots", "ca.crt")
+    cluster = FakeCluster({"/api/v1/namespaces/evil/configmaps/roots": {"data": {"ca.crt": CA.roots_pem}}})
+    heard: list[str] = []
+    accounts = Accounts(
+        cluster,
+        "mailtls-system",
+        WallClock(),
+        lambda *_: None,
+        default_server=ca.directory_url,
+        default_ca_bundle_pem=CA.roots_pem,
+        on_skew=lambda server, _seconds: heard.append(server),
+    )
+    theirs = Acme(f"{ca.url}/theirs", "a@example.com", (), ca_bundle=bundle, namespace="evil")
+    assert accounts.of(theirs).url
+    assert [each.path for each in ca.requests][:1] == ["/theirs"]
+    assert heard == []
+    assert accounts.of(ca.acme).url
+    assert set(heard) == {"localhost"}
 
 
 def _many(text: str) -> list[str]:
