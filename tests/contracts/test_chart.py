@@ -1,6 +1,7 @@
 """The chart: what it renders, which values it refuses and with which words."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,28 @@ def pod_of(objects: Objects) -> Mapping[str, Any]:
     (deployment,) = (each for (kind, _), each in objects.items() if kind == "Deployment")
     pod: Mapping[str, Any] = deployment["spec"]["template"]["spec"]
     return pod
+
+
+def test_prometheus_finds_the_pods_by_the_labels_and_the_port_that_the_documentation_names() -> None:
+    """Each rule that keeps targets keeps the port of the metrics, and no other one of the pod."""
+    page = (ROOT / "docs/how-to/metrics-and-alerts.md").read_text("utf-8")
+    (snippet,) = (each for each in re.findall(r"(?s)```yaml\n(.+?)```", page) if "kubernetes_sd_configs" in each)
+    (job,) = yaml.safe_load(snippet)["scrape_configs"]
+    template = render("--set", "statusPage.enabled=true")["Deployment", "mailtls"]["spec"]["template"]
+    labels = {
+        f"pod_label_{re.sub('[^a-z]', '_', name)}": value for name, value in template["metadata"]["labels"].items()
+    }
+    ports = [each["name"] for each in template["spec"]["containers"][0]["ports"]]
+    found = [
+        {f"__meta_kubernetes_{k}": v for k, v in {**labels, "pod_container_port_name": each}.items()} for each in ports
+    ]
+    kept = [
+        each
+        for each in found
+        if all(re.fullmatch(rule["regex"], each[rule["source_labels"][0]]) for rule in job["relabel_configs"])
+    ]
+    assert [each["__meta_kubernetes_pod_container_port_name"] for each in kept] == ["metrics"]
+    assert len(ports) > 1
 
 
 def environment_of(objects: Objects) -> Mapping[str, str]:
