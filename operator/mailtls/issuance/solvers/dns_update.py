@@ -136,8 +136,9 @@ def _not_found(message: str) -> ChallengeProblem:
 
 
 _BUSY: Final = frozenset({dns.rcode.SERVFAIL})
+_LONGEST_KEY: Final = 4096  # octets of an entry; what tsig-keygen prints for hmac-sha512 has less than 200
 # key "mailtls." { algorithm hmac-sha256; secret "..."; };
-_FILE: Final = re.compile(r'\s*key\s+"?(?P<name>[^"\s{]+)"?\s*\{(?P<body>[^}]*)\}\s*;?\s*', re.ASCII)
+_FILE: Final = re.compile(r'\s*key\s+"?(?P<name>[^"\s{]+)"?\s*\{(?P<body>[^}]*)\}\s*+;?\s*', re.ASCII)
 _SECRET: Final = re.compile(r'\bsecret\s+"?(?P<secret>[A-Za-z0-9+/=]+)"?\s*;', re.ASCII)
 _ALGORITHM: Final = re.compile(r'\balgorithm\s+"?(?P<algorithm>[A-Za-z0-9-]+)"?\s*;', re.ASCII)
 
@@ -176,6 +177,8 @@ def tsig_key(settings: Rfc2136, content: bytes) -> dns.tsig.Key:
 
     Raises `ChallengeProblem` (CredentialsMissing) that says how the Secret must be written.
     """
+    if len(content) > _LONGEST_KEY:
+        raise _unusable(settings, f"is larger than {_LONGEST_KEY} octets; write what tsig-keygen prints")
     try:
         text = content.decode("ascii")
         if "{" in text:

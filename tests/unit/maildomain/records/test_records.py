@@ -40,11 +40,27 @@ HOSTS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 PATTERNS = HOSTS | HOSTS.map(lambda host: f"*.{host}")
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "begin", ["", "p=", "p=x", "v", "v=", "v=STSv1", "v=STSv1;", "v=DMARC1", "v=spf1 a", "v=TLSRPTv1"]
+)
+@pytest.mark.parametrize("run", [" ", ";", " ;", "a", "a ", "a=", ";a=b", "%{s}"])
+def test_text_without_an_end_is_read_in_its_length(begin: str, run: str) -> None:
+    """A parser that is of the square of it would take hours here, and in the operator all threads wait for it."""
+    text = begin + run * 200_000
+    _read_by_all(text)
+    _read_by_all(f"{text}\0")
+
+
 @given(TEXTS)
 @example("v=spf1 ip4:1.2.3.4/²")
 @example("v=TLSRPTv1; rua=https://[")
 def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
     """Strangers write these records: each parser ends in a value or in its own exception."""
+    _read_by_all(text)
+
+
+def _read_by_all(text: str) -> None:
     parsers: list[tuple[Callable[[str], object], type[ValueError]]] = [
         (parse_record, StsInvalid),
         (lambda body: parse_policy(body.encode(errors="replace")), StsInvalid),
