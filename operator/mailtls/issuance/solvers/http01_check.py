@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import threading
@@ -97,27 +96,28 @@ class Http01Check:
         url = f"http://{host}:{self._port}{PATH}{token}"
         timeout = aiohttp.ClientTimeout(total=None)  # one limit for all requests together: the one below
         # ssl=False: a CA follows a redirect to https without checking the certificate, which may be what is to be made.
-        connector = aiohttp.TCPConnector(ssl=False, force_close=True, resolver=_Guarded(self._policy))
+        connector = aiohttp.TCPConnector(
+            ssl=False, force_close=True, resolver=_Guarded(self._policy), socket_factory=self._socket
+        )
         async with asyncio.timeout(_SECONDS), aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            for _ in range(_MOST_REDIRECTS + 1):
-                self._refuse_literals(url)
+            for redirects in range(_MOST_REDIRECTS + 1):
                 async with session.get(url, allow_redirects=False, headers={"Accept": "*/*"}) as response:
                     target = self._target(url, response)
                     if target is None:
-                        return await _judge(response, key_authorization)
+                        return await _judge(response, key_authorization, is_redirected=bool(redirects))
                     url = target
         raise _Unseen(f"there are more than {_MOST_REDIRECTS} redirects")
 
-    def _refuse_literals(self, url: str) -> None:
-        """No resolver is asked for a host that is an address, as in a redirect."""
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _CA_PORTS[parts.scheme]
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return
-        if self._policy.refusal(host, port) is not None:
+    def _socket(self, found: aiohttp.AddrInfoType) -> socket.socket:
+        """Make the socket for an address, if it may be dialled.
+
+        No resolver is asked for a host that is an address, which a redirect can write in the digits of any script:
+        here it is the address itself.
+        """
+        family, kind, protocol, _, (host, port, *_) = found
+        if self._policy.refusal(str(host), int(port)) is not None:
             raise _Unseen("a redirect leads to an address that the operator does not connect to")
+        return socket.socket(family, kind, protocol)
 
     def _target(self, url: str, response: aiohttp.ClientResponse) -> str | None:
         location = response.headers.get("Location")
@@ -131,7 +131,9 @@ class Http01Check:
         return target
 
 
-async def _judge(response: aiohttp.ClientResponse, key_authorization: str) -> None:
+async def _judge(response: aiohttp.ClientResponse, key_authorization: str, *, is_redirected: bool) -> None:
+    if response.status != HTTPStatus.OK and is_redirected:  # by whom, to whatever path there: the status is theirs
+        raise _Unseen(f"a redirect leads to an answer that is not {HTTPStatus.OK}")
     if response.status != HTTPStatus.OK:
         raise _Unseen(f"the answer is {response.status}")
     body = b""

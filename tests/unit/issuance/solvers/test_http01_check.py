@@ -18,7 +18,11 @@ HERE = AddressPolicy(parse_networks(["127.0.0.0/8", "::1"]))
 
 
 @contextmanager
-def serving(answers: Mapping[str, str | bytes | Callable[[socketserver.StreamRequestHandler], None]]) -> Iterator[int]:
+def serving(
+    answers: Mapping[str, str | bytes | Callable[[socketserver.StreamRequestHandler], None]],
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[int]:
     """Answer each path with the raw answer given for it; `{port}` in it is the server's."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -33,7 +37,7 @@ def serving(answers: Mapping[str, str | bytes | Callable[[socketserver.StreamReq
                 raw = answer.replace("{port}", str(port)).encode() if isinstance(answer, str) else answer
                 self.wfile.write(raw)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+    with socketserver.ThreadingTCPServer((address, port), Handler) as server:
         server.daemon_threads = True
         port = int(server.server_address[1])
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
@@ -162,3 +166,25 @@ def test_redirect_to_a_refused_address_is_not_followed(host: str) -> None:
     """A redirect can name an address, for which nobody asks a resolver."""
     found = fault({PATH + TOKEN: redirect(f"http://{host}/latest/meta-data/")})
     assert found == "a redirect leads to an address that the operator does not connect to"
+
+
+@pytest.mark.parametrize("host", ["１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "127.0.0.1"])
+def test_redirect_to_a_refused_address_in_the_digits_of_any_script_is_not_dialled(host: str) -> None:
+    """Clients normalise what they read as a name into an address, and ask no resolver for it."""
+    came: list[str] = []
+
+    def note(_handler: socketserver.StreamRequestHandler) -> None:
+        came.append("came")
+
+    with serving({"/secret": note}, "127.0.0.1") as inside:
+        location = f"http://{host}:{inside}/secret"
+        with serving({PATH + TOKEN: redirect(location), "/secret": note}, "127.0.0.9", inside) as port:
+            found = Http01Check(port, AddressPolicy(parse_networks(["127.0.0.9"]))).fault("127.0.0.9", TOKEN, ANSWER)
+    assert found == "a redirect leads to an address that the operator does not connect to"
+    assert came == []
+
+
+def test_status_behind_a_redirect_is_not_told() -> None:
+    """Whoever redirects picks host and path, and could ask what answers inside the cluster."""
+    found = fault({PATH + TOKEN: redirect("/elsewhere"), "/elsewhere": "HTTP/1.1 418 Teapot\r\n\r\n"})
+    assert found == "a redirect leads to an answer that is not 200"
