@@ -70,7 +70,7 @@ def test_pod_that_was_unready_for_a_moment_is_only_glanced_at() -> None:
         assert operator.asks(unready=SECOND) == []
         assert operator.says(SECOND) == ()
         assert served(wanting(WANTED, operator.seen)) == ServedCount(
-            0, 1
+            0, 2
         )  # the login of the first one is refused as well
         assert operator.asks() == [(SECOND, Depth.QUICK)]
         assert operator.says(SECOND) == (REFUSED, OLD_TLS)
