@@ -59,12 +59,14 @@ class Operator:
         self.executors: dict[type[Executor], Executor] = {Probing: probing, Rolling: rolling, Restoring: restoring}
         self.observer = Observer(self.cluster, secrets, Claims(), clock, Defaults(SOLVERS))
 
-    def look(self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND)) -> Rest:
-        """Make one pass over these pods; return how it rests. `run` is the second one's."""
+    def look(
+        self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND), ip: str = "198.51.100.7"
+    ) -> Rest:
+        """Make one pass over these pods; return how it rests. `run` is the second one's, `ip` that of all."""
         for name in (FIRST, SECOND):
             self.cluster.delete(f"{PODS}/{name}")
         for name in pods:
-            self.cluster.create(PODS, _pod(name, is_ready=name != unready, run=run if name == SECOND else "1"))
+            self.cluster.create(PODS, _pod(name, is_ready=name != unready, run=run if name == SECOND else "1", ip=ip))
         seen = self.observer.observe(self.wanted, {"metadata": {"generation": 1}})
         drawn = Schedule(self.certificate.sha256, self.clock.now() + 50 * DAY)
         seen = seen.with_issuance(schedule=drawn, renewal_info_due_at=self.clock.now() + DAY)
@@ -80,8 +82,8 @@ class Operator:
         return next((each for each in self.seen.verification.endpoints if each.target.pod == pod), None)
 
 
-def _pod(name: str, *, is_ready: bool, run: str) -> Json:
+def _pod(name: str, *, is_ready: bool, run: str, ip: str) -> Json:
     made = kube.pod(name, ready=str(is_ready), labels={"app": "postfix"})
-    made["status"]["podIPs"] = [{"ip": "198.51.100.7"}]
+    made["status"]["podIPs"] = [{"ip": ip}]
     made["status"]["containerStatuses"] = [{"name": "postfix", "containerID": f"containerd://{name}-{run}"}]
     return made

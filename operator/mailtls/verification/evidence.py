@@ -232,15 +232,33 @@ def refusals_in(asked: Iterable[Endpoint], version: str, request: str | None) ->
     )
 
 
-def with_refusals(asked: Iterable[Endpoint], standing: tuple[LoginRefusal, ...]) -> tuple[Endpoint, ...]:
-    """Add what stands to endpoints that were asked without a login; where another one refused it, say so."""
+def with_refusals(
+    asked: Iterable[Endpoint], standing: tuple[LoginRefusal, ...], every: Iterable[Target]
+) -> tuple[Endpoint, ...]:
+    """Add what stands to endpoints that were asked without a login; where another one refused it, say so.
+
+    `every` server that there is now: one in the place of a server that refused and is gone has not taken the login.
+    """
+    here = {_place(each) for each in every}
     known = {_place(each.target): each.finding for each in standing}
+    gone = {_role(each.target): each.finding for each in standing if _place(each.target) not in here}
     return tuple(
-        replace(each, findings=(*each.findings, known.get(_place(each.target)) or _spared(standing[0])))
+        replace(
+            each,
+            findings=(
+                *each.findings,
+                known.get(_place(each.target)) or gone.get(_role(each.target)) or _spared(standing[0]),
+            ),
+        )
         if standing and each.target.port.is_for_users
         else each
         for each in asked
     )
+
+
+def _role(target: Target) -> tuple[Route, str, int]:
+    """What a pod that takes the place of another one has in common with it."""
+    return target.route, target.workload, target.port.port
 
 
 def _place(target: Target) -> tuple[str, str, str, int]:

@@ -32,7 +32,7 @@ from mailtls.verification.decide import (
     roots_changed,
     verified_anew,
 )
-from mailtls.verification.evidence import refusals_in, standing_refusals, targets, with_refusals
+from mailtls.verification.evidence import refusals_in, resting, standing_refusals, targets, with_refusals
 from mailtls.verification.routes import (
     FoundRoute,
     public_routes,
@@ -103,7 +103,7 @@ class Probing(Executor):
         probed = self.probe_targets(context, step.targets, step.depth, None if standing else trial.whom)
         probed = _warned(probed, trial.missing)
         known = standing or refusals_in(probed, trial.version, context.desired.probe_requested)
-        return with_refusals(probed, standing), context.with_verification(login_refusals=known)
+        return with_refusals(probed, standing, _every(context)), context.with_verification(login_refusals=known)
 
     def confirm(self, context: Context, step: ConfirmPods) -> Context:
         """Take up again what was learned of pods that are back; who turns out to have changed is asked like a new one.
@@ -171,6 +171,13 @@ class Probing(Executor):
         """Fingerprints of what has passed in Secrets that somebody else writes: those have no label of ours."""
         elsewhere = (each.status.stored for each in find_all(self.cluster, namespace) if each.is_external)
         return frozenset(stored.sha256 for stored in elsewhere if stored)
+
+
+def _every(context: Context) -> Iterator[Target]:
+    """All servers that there are, also those that are not ready."""
+    states = context.snapshot.workloads or ()
+    yield from (*targets(states, context.desired.server_name), *resting(states, context.desired.server_name))
+    yield from context.verification.routes or ()
 
 
 def _names_served(context: Context) -> tuple[str, ...]:

@@ -86,6 +86,14 @@ def test_refused_login_is_not_tried_at_a_pod_that_restarted() -> None:
     assert Reason.AUTH_FAILED in reasons(operator, SECOND)
 
 
+def test_refused_login_fails_at_pods_that_took_the_place_of_those_that_refused_it() -> None:
+    """They have other addresses, and of a Deployment other names; nobody has taken the login since."""
+    operator, servers = begun()
+    operator.look(ip="198.51.100.8")
+    assert servers.logins == []
+    assert [Reason.AUTH_FAILED in reasons(operator, pod) for pod in (FIRST, SECOND)] == [True, True]
+
+
 def test_refused_login_is_warned_of_where_it_was_not_tried_again() -> None:
     """A server that took it once is not asked for it either, which must not read as consent."""
     operator, servers = begun(takes_logins=SECOND)
