@@ -18,6 +18,7 @@ _HIDDEN: Final = re.compile(r"[*0-2 ]{8,}")  # and over a greeting
 _ABOUT_THE_NAME: Final = re.compile(
     r"\b(helo|ehlo|lhlo|host ?name|fully[- ]qualified|fqdn|address literal|domain name)\b", re.IGNORECASE
 )
+_NO_POINTER: Final = re.compile(r"cannot find your (reverse )?host ?name|\b[45]\.7\.25\b", re.IGNORECASE)  # RFC 7372
 _SYNTAX_ERRORS: Final = frozenset({500, 502})  # the command is unknown, whatever name it has
 _CERTIFICATE_WANTED: Final = re.compile(r"certificate required|alert bad certificate|client certificate", re.IGNORECASE)
 
@@ -145,4 +146,10 @@ def _mask(given: CheckInput, not_offered: Stop | None) -> str:
 def _is_about_the_name(given: CheckInput, reply: Reply) -> bool:
     speaks_smtp = given.target.port.protocol in {Protocol.SMTP, Protocol.LMTP}
     is_refused = reply.is_refusal and reply.code not in _SYNTAX_ERRORS
+    is_refused = is_refused and not wants_pointer(reply)
     return speaks_smtp and is_refused and bool(_ABOUT_THE_NAME.search(reply.text))
+
+
+def wants_pointer(reply: Reply) -> bool:
+    """Whether the client is refused as no PTR record names its address, which no name that it gives changes."""
+    return reply.is_refusal and bool(_NO_POINTER.search(reply.text))

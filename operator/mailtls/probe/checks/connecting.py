@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from mailtls.probe.checks.causes import wants_pointer
 from mailtls.probe.checks.input import (
     CheckInput,
     ending,
@@ -18,6 +19,7 @@ from mailtls.probe.checks.input import (
     speaks_smtp_for_lmtp,
     stop_at,
     unwanted,
+    wants_tls_before,
 )
 from mailtls.probe.facts import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Route, Target
@@ -64,7 +66,7 @@ def network_is_unreachable(given: CheckInput) -> Finding | None:
 def server_is_busy(given: CheckInput) -> Finding | None:
     """A refusal for now (4xx) instead of a welcome, or in TLS; only a warning once the certificate was seen."""
     reply = _refusal(given) or refusal_for_now_in_tls(given)
-    if reply is None or not is_for_now(reply):
+    if reply is None or not is_for_now(reply) or wants_pointer(reply):
         return None
     return Finding(
         Reason.SERVER_BUSY,
@@ -85,15 +87,19 @@ def _why_later(given: CheckInput, reply: Reply) -> str:
 def probe_is_denied(given: CheckInput) -> Finding | None:
     """A refusal for good (5xx) instead of a welcome; only a warning once the certificate was seen."""
     reply = _refusal(given)
-    if reply is None or is_for_now(reply) or not reply.is_permanent or list_is_unknown(reply):
+    if reply is None or not (_is_for_good(reply) or wants_pointer(reply)):
         return None
-    if reply.word == _PREAUTHENTICATED:
-        return None
+    pointer = "give its address a PTR record, and that name the address, or " if wants_pointer(reply) else ""
     return Finding(
         Reason.PROBE_DENIED,
-        f"The server refuses the prober ({reply.text}): allow {given.wording.prober}.",
+        f"The server refuses the prober ({reply.text}): {pointer}allow {given.wording.prober}.",
         _unless_proven(given),
     )
+
+
+def _is_for_good(reply: Reply) -> bool:
+    is_other = list_is_unknown(reply) or wants_tls_before(reply) or reply.word == _PREAUTHENTICATED
+    return reply.is_permanent and not is_for_now(reply) and not is_other
 
 
 def port_wants_tls_first(given: CheckInput) -> Finding | None:

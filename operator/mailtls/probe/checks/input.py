@@ -224,6 +224,12 @@ def list_is_unknown(reply: Reply) -> bool:
     return reply.phase is Phase.CAPABILITIES and unknown
 
 
+def wants_tls_before(reply: Reply) -> bool:
+    """Whether EHLO is refused until TLS is started (530, RFC 3207 section 4), which it is asked for to do."""
+    tls_first = 530
+    return reply.phase is Phase.CAPABILITIES and reply.code == tls_first and "TLS" in reply.text.upper()
+
+
 def speaks_smtp_for_lmtp(given: CheckInput) -> bool:
     """Whether LHLO is an unknown command, so that it is SMTP (RFC 2033 section 4.1)."""
     reply = given.facts.reply(Phase.CAPABILITIES) or given.facts.reply(Phase.CAPABILITIES_IN_TLS)

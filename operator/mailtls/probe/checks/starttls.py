@@ -16,6 +16,7 @@ from mailtls.probe.checks.input import (
     refusal_for_now_in_tls,
     speaks_smtp_for_lmtp,
     stop_at,
+    wants_tls_before,
 )
 from mailtls.probe.facts import Fault, Phase, Reply, Stop
 from mailtls.probe.target import Protocol
@@ -47,13 +48,15 @@ def starttls_is_not_advertised(given: CheckInput) -> Finding | None:
     """The capabilities lack STARTTLS, or the command that asks for them is unknown."""
     stop = stop_at(given, Fault.NOT_OFFERED, Phase.STARTTLS)
     reply = given.facts.reply(Phase.CAPABILITIES)
-    is_unknown = reply and list_is_unknown(reply) and not speaks_smtp_for_lmtp(given)
+    is_unknown = reply and (list_is_unknown(reply) or wants_tls_before(reply)) and not speaks_smtp_for_lmtp(given)
     if not stop and (not is_unknown or header_is_taken_for_a_command(given)):
         return None
     said = f"lists only «{stop.detail}»" if stop else f"was answered «{reply.text if reply else ''}»"
     how = f"turn TLS on in the server, with a certificate, and look for a middlebox that strips {given.hints.starts}"
     if not stop:
         how = "the server knows no extensions, or a device on the way hides the command: update it"
+    if reply and wants_tls_before(reply):
+        how = "the server, or a proxy before it, wants TLS and does not list it: let it answer that command"
     return Finding(
         Reason.STARTTLS_NOT_ADVERTISED,
         f"{given.hints.list_command} {said}, so no client can start TLS: {how}.",

@@ -231,6 +231,33 @@ CASES = [
         Reason.CLIENT_NAME_REFUSED,
         "Syntactically invalid",
     ),
+    Case(
+        "wants a PTR record for now",
+        script(ehlo=b"450 4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]\r\n"),
+        Reason.PROBE_DENIED,
+        "PTR",
+        unsaid="clientName",
+    ),
+    Case(
+        "wants a PTR record",
+        script(ehlo=b"550 5.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]\r\n"),
+        Reason.PROBE_DENIED,
+        "PTR",
+        unsaid="clientName",
+    ),
+    Case(
+        "wants a PTR record by code",
+        script(greeting=b"550 5.7.25 The address has no name\r\n"),
+        Reason.PROBE_DENIED,
+        "PTR",
+    ),
+    Case(
+        "wants TLS before it lists it",
+        script(ehlo=b"530 5.7.0 Must issue a STARTTLS command first\r\n"),
+        Reason.STARTTLS_NOT_ADVERTISED,
+        "wants TLS and does not list it",
+        unsaid="allow",
+    ),
     # limits
     Case(
         "limit of IMAP", script(IMAP, greeting=b"* BYE Too many connections\r\n"), Reason.SERVER_BUSY, "raise it", IMAP
