@@ -100,6 +100,7 @@ NOT_RUN = {
     r"kubectl (apply -f examples/(argo-cd|flux)/|-n argocd ).*": "needs Argo CD or Flux",
     r"kubectl describe mst (mail|mailu) -n mail": "another name in a command that is run",
     r"kubectl logs -n mail deploy/mailu-front .*": "needs all of Mailu",
+    r"kubectl -n mail (logs|port-forward) stalwart-0.*": "needs Stalwart's own image",
     r"kubectl create namespace .*": "each test has a namespace already",
     r"kubectl delete crd .*": "the tests share the CustomResourceDefinition",
     r"kubectl -n mailtls top pods": "needs the metrics server",

@@ -30,6 +30,10 @@ _INSTALL = (
     Step("kubectl apply --server-side -f deploy/mailtls.yaml", "deployment.apps/mailtls", is_trial=True),
     Step("kubectl -n mailtls create secret generic tsig --from-literal=secret='jG1d...w='", "created"),
     Step(
+        "kubectl -n mail create secret generic stalwart-reload --from-literal=login='reloader:PASSWORD'",
+        "created",
+    ),
+    Step(
         "kubectl -n mail create secret generic tsig --from-literal=secret='jG1d...w='",
         "created",
         before="kubectl delete secret tsig",
@@ -47,8 +51,8 @@ _INSTALL = (
     Step("kubectl apply --server-side -f crds/", "serverside-applied", is_trial=True),
     Step("helm upgrade mailtls charts/mailtls --namespace mailtls --values my-values.yaml", is_trial=True),
     Step(
-        "helm upgrade --install mailtls ./charts/mailtls --namespace mailtls --create-namespace "
-        "--set features.issuance=false",
+        "helm upgrade --install mailtls charts/mailtls --namespace mailtls --create-namespace "
+        "--reset-then-reuse-values \\\n  --set image.repository=registry.example.com/mailtls --set features.issuance=false",
         is_trial=True,
     ),
     Step(

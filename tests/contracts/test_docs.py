@@ -30,6 +30,15 @@ def test_resource_in_the_documentation_is_valid(place: str, resource: Any) -> No
     parse(resource | {"metadata": GIVEN | resource["metadata"]}, INSTALLATION)
 
 
+@pytest.mark.parametrize(("place", "resource"), [pytest.param(*each, id=each[0]) for each in resources()])
+def test_resource_in_the_documentation_can_be_applied_over_that_of_the_tutorial(place: str, resource: Any) -> None:
+    """Each one is in the namespace `mail`; one called `mx` keeps the Secret and has workloads, or the pods are lost."""
+    assert resource["metadata"]["namespace"] == "mail", place
+    if resource["metadata"]["name"] == "mx":
+        assert resource["spec"]["secretName"] == "mx-tls", place
+        assert resource["spec"]["workloads"], place
+
+
 @pytest.mark.cluster
 def test_objects_in_the_documentation_are_taken_by_the_api_server(cluster: Cluster, tmp_path: Path) -> None:
     """The API server would create every object shown, strictly validated."""

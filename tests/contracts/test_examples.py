@@ -9,7 +9,7 @@ import yaml
 
 from contracts.manifests import fields, schema
 from contracts.render import CHART, ROOT, helm, helm_binary
-from contracts.snippets import GIVEN, INSTALLATION, resources, used
+from contracts.snippets import GIVEN, INSTALLATION, page_text, resources, used
 from mailtls.api.reading.spec import parse
 from testbed.cluster import Cluster
 
@@ -22,6 +22,8 @@ PAGES = {
     "stalwart": "stalwart.md",
 }
 KNOWN_HERE = ("v1", "apps/v1", "mailtls.dev/v1alpha1")
+MARKED_OPTIONAL = "postfix"
+"""The page of this example marks the volume as optional; the example has a placeholder."""
 CHARTS_OF_OTHERS = {"docker-mailserver", "mailu"}
 NOTES = ROOT / "charts/mailtls/templates/NOTES.txt"
 TEXTS = [*ROOT.glob("docs/**/*.md"), *EXAMPLES.rglob("*.*"), ROOT / "README.md", NOTES]
@@ -66,6 +68,18 @@ def test_example_is_called_as_on_its_page(folder: str) -> None:
     assert mine["spec"]["secretName"] == page["spec"]["secretName"]
     assert mine["spec"]["dnsNames"] == page["spec"]["dnsNames"]
     assert mine["spec"]["workloads"] == page["spec"]["workloads"]
+    assert mine["spec"].get("bootstrap") == page["spec"].get("bootstrap") or folder == MARKED_OPTIONAL
+    assert f"](../../examples/{folder}/README.md" in page_text(PAGES[folder])
+
+
+def test_stalwart_keeps_its_folders_on_claims_that_its_user_may_write_to() -> None:
+    """The volumes and the user of its image: without `config.json` it begins as if it were new."""
+    (workload,) = of_kind("stalwart", "StatefulSet")
+    pod = workload["spec"]["template"]["spec"]
+    claims = {each["metadata"]["name"] for each in workload["spec"]["volumeClaimTemplates"]}
+    mounts = pod["containers"][0]["volumeMounts"]
+    assert {each["mountPath"] for each in mounts if each["name"] in claims} == {"/etc/stalwart", "/var/lib/stalwart"}
+    assert pod["securityContext"] == {"fsGroup": 2000}
 
 
 def test_certificate_is_mounted_at_one_place_in_every_text() -> None:

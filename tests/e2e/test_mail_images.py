@@ -181,9 +181,6 @@ def test_stalwart_takes_the_certificate_by_the_call_of_its_page(installation: In
     """The command of the page, by the image's curl; every port of the page serves what was read by it."""
     sandbox = installation.sandbox
     resource = documented(installation, "stalwart.md", 1)
-    (workload,) = resource["spec"]["workloads"]
-    (every,) = documented(installation, "stalwart.md")["spec"]["workloads"]
-    workload["ports"] = every["ports"]
     apply_first(installation, resource)
     sandbox.put_secret("stalwart-reload", {"login": b"reloader:secret\n"})
     containers.import_image(sandbox.cluster.layout, trees.ensure_lean_image(trees.TOOLS))
