@@ -306,3 +306,21 @@ def test_notes_show_a_resource_that_the_installation_serves() -> None:
     assert "HTTP-01" not in external
     by_dns = {"rfc2136": {"server": "ns1.example.com", "tsigKeyName": "m", "tsigSecretRef": {"name": "t", "key": "s"}}}
     assert "HTTP-01" not in notes("--set-json", f"acme.solvers={json.dumps([{'dns01': by_dns}])}")
+    limited = notes("--set", "watchNamespaces={lists,mail}", "--set", "image.repository=registry.example.com/mailtls")
+    assert "namespace: lists}" in limited
+    assert "kubectl -n lists get mst" in limited
+    assert "namespace: mail}" in usual
+    assert "helm test mailtls --namespace default --logs" in usual
+    assert "set image.repository" in usual
+    assert "set image.repository" not in limited
+
+
+def test_readme_of_the_chart_installs_as_that_of_the_project_and_names_real_values() -> None:
+    """`helm show readme` prints it: one command, the values to set first, and links that lead somewhere."""
+    text = helm("show", "readme", str(CHART)).stdout
+    (command,) = re.findall(r"(?s)```console\n(.*?)```", text)
+    assert command in (ROOT / "README.md").read_text("utf-8")
+    for value in re.findall(r"(?m)^\| `([\w.]+)`", text):
+        parts = value.split(".")
+        assert parts[1] in chart_defaults()[parts[0]]
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (CHART / link).exists()] == []
