@@ -51,8 +51,8 @@ _INSTALL = (
     Step("kubectl apply --server-side -f crds/", "serverside-applied", is_trial=True),
     Step("helm upgrade mailtls charts/mailtls --namespace mailtls --values my-values.yaml", is_trial=True),
     Step(
-        "helm upgrade --install mailtls charts/mailtls --namespace mailtls --create-namespace "
-        "--reset-then-reuse-values \\\n  --set image.repository=registry.example.com/mailtls --set features.issuance=false",
+        "helm upgrade --install mailtls charts/mailtls --namespace mailtls --create-namespace --reset-then-reuse-values"
+        " \\\n  --set image.repository=registry.example.com/mailtls --set features.issuance=false",
         is_trial=True,
     ),
     Step(
