@@ -26,7 +26,7 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/mailtls \
 # Named, since older buildahs take the platform of the stage before for this one too.
 FROM --platform=${TARGETPLATFORM} ${BASE}
 LABEL org.opencontainers.image.title="mailtls" \
-      org.opencontainers.image.description="Proves which TLS certificate your mail servers really serve" \
+      org.opencontainers.image.description="Verifies which TLS certificate your mail servers really serve" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /opt/mailtls /opt/mailtls
 ENV PATH=/opt/mailtls/bin:/usr/local/bin:/usr/bin:/bin \

@@ -80,8 +80,8 @@ _LOOK = (
     Step("kubectl -n mailtls get pods,lease", "lease.coordination.k8s.io/mailtls"),
     Step("mailtls status", "Ready"),
     Step("kubectl mailtls status -n mail mx", "+ Verified"),
-    Step("mailtls rollout status mx", "PROVEN"),
-    Step("kubectl mailtls rollout status -n mail mx", "PROVEN"),
+    Step("mailtls rollout status mx", "VERIFIED"),
+    Step("kubectl mailtls rollout status -n mail mx", "VERIFIED"),
 )
 _PROBE = (
     Step("mailtls probe example.com", "mx1.example.com", FOUND_FAULTS),

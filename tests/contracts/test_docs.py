@@ -117,3 +117,12 @@ def test_reasons_in_the_documentation_exist(page: str) -> None:
     """A reader who searches the reasons for a word finds it."""
     words = set(REASON_CELL.findall(page_text(page)))
     assert words - NO_REASONS <= {str(reason) for reason in Reason}
+
+
+@pytest.mark.parametrize("page", ["docs/how-to", "docs/tutorials", "docs/reference/commands.md", "crds"])
+def test_what_is_probed_is_called_verified(page: str) -> None:
+    """As the condition is; `proven` is the name of a field, and of nothing else that users read."""
+    files = [ROOT / page] if (ROOT / page).is_file() else [file for file in (ROOT / page).rglob("*") if file.is_file()]
+    lines = [line.strip() for file in files for line in file.read_text("utf-8").splitlines()]
+    words = re.compile(r"(?i)\b(prove[ns]?|proved|proving)\b(?!:|,)")
+    assert [line for line in lines if words.search(line) and "`" not in line] == []

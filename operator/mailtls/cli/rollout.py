@@ -15,7 +15,7 @@ commands = typer.Typer(no_args_is_help=True, help="Show how far a rollout is; pa
 
 @commands.command()
 def status(name: Name, *, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
-    """Show the pods of each workload, and what the rollout waits for; exit with 1 unless every pod is proven."""
+    """Show the pods of each workload, and what the rollout waits for; exit with 1 unless every pod is verified."""
     from mailtls.cli.output.resources import is_done, rollout_story
 
     with connected(context, kubeconfig, namespace) as place:
@@ -26,15 +26,15 @@ def status(name: Name, *, namespace: Namespace = None, context: Context = None, 
 
 @commands.command()
 def pause(name: Name, *, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
-    """Begin no further pod, of this certificate or a later one, until the rollout is resumed."""
+    """Reload or replace no further pod, for this certificate or a later one, until the rollout is resumed."""
     from mailtls.api.resource import PAUSE_ROLLOUT
 
     with connected(context, kubeconfig, namespace) as place:
         view = _find(place, name)
         _annotate(place, view, PAUSE_ROLLOUT, "true")
         typer.echo(
-            f"The rollout of {view.key} is paused: pods that were begun are seen through, and no other is begun, "
-            "even if the certificate that is served expires. To go on: "
+            f"The rollout of {view.key} is paused: pods that were started on come to their end, no other is reloaded "
+            "or replaced, even if the certificate that is served expires. To go on: "
             f"mailtls rollout resume {name} -n {place.namespace}"
         )
 

@@ -174,7 +174,9 @@ def unfit(pair: ServingSecret | None, context: Context) -> Finding | None:
     if pair is None or pair.is_verified:
         return None
     name = f"{context.desired.secret_name}-previous"
-    message = f"Nothing was rolled back to Secret {name}: not every pod has proven its certificate when it served."
+    message = (
+        f"Nothing was rolled back to Secret {name}: not every pod was verified with its certificate when it served."
+    )
     return Finding(Reason.ROLLBACK_REFUSED, message)
 
 

@@ -47,7 +47,7 @@ def _waits(endpoint: Endpoint) -> bool:
 def verified(context: Context, now: datetime) -> Verdict:
     """True when every port of every pod was seen to serve the stored certificate as clients want it."""
     if not context.desired.workloads:
-        return Verdict.true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be proven.")
+        return Verdict.true(Reason.NO_WORKLOADS, "No workloads are named, so nothing has to be verified.")
     if context.snapshot.workloads is None:
         secret = context.snapshot.secret
         return Verdict.pending(NO_CERTIFICATE if secret.certificate is None or secret.is_placeholder else NOT_PROBED)

@@ -29,8 +29,8 @@ def waiting(reason: str = "WaitingForApproval", *, paused: bool = False, **statu
 def test_story_counts_pods_and_says_what_is_waited_for() -> None:
     """A person reads what to do in the condition's own words."""
     assert rollout_story(waiting()) == (
-        "WORKLOAD              PODS   PROVEN   IN FLIGHT   WAITING\n"
-        "StatefulSet/postfix   3      1        0           2\n"
+        "WORKLOAD              PODS   VERIFIED   IN FLIGHT   WAITING\n"
+        "StatefulSet/postfix   3      1          0           2\n"
         "\n"
         "RolledOut is False (WaitingForApproval): About RolledOut.\n"
     )

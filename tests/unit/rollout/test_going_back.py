@@ -376,7 +376,7 @@ def _lose(mail: Refused) -> None:
     ("spoil", "words"),
     [
         (_plant, "somebody else wrote into it"),
-        (_never_proven, "not every pod has proven its certificate"),
+        (_never_proven, "not every pod was verified with its certificate"),
         (_distrust, "no root that is trusted now vouches for its certificate"),
         (_lose, "it does not exist"),
     ],

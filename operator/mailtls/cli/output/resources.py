@@ -185,7 +185,7 @@ def _paragraph(text: str, width: int | None) -> list[str]:
     return wrap(safe(text), room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
-_ROLLOUT_COLUMNS: Final = ("WORKLOAD", "PODS", "PROVEN", "IN FLIGHT", "WAITING")
+_ROLLOUT_COLUMNS: Final = ("WORKLOAD", "PODS", "VERIFIED", "IN FLIGHT", "WAITING")
 
 
 def is_done(view: ResourceView) -> bool:

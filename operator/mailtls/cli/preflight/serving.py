@@ -99,7 +99,7 @@ def _identity(existing: Json | None, desired: Desired, place: Place) -> Json:
 def _workloads(_resource: Json, desired: Desired, _place: Place, cluster: RehearsingCluster) -> Iterator[Line]:
     topic = "workload"
     if not desired.workloads:
-        message = "No workloads are listed, so that nothing is rolled out and nothing is proven."
+        message = "No workloads are listed, so that nothing is rolled out and nothing is verified."
         yield doubtful(topic, message, Reason.NO_WORKLOADS)
     for workload in desired.workloads:
         state = observe(cluster, desired.key.namespace, workload, desired.secret_name)

@@ -72,8 +72,8 @@ IN_PROGRESS: Mapping[Reason, Explanation] = {
         "counts for no later one.",
     ),
     Reason.ROLLOUT_PAUSED: Explanation(
-        "A person has paused the rollout by the annotation mailtls.dev/pause-rollout; no further pod is begun, even if "
-        "the certificate that is served expires.",
+        "A person has paused the rollout by the annotation mailtls.dev/pause-rollout; no further pod is reloaded or "
+        "replaced, even if the certificate that is served expires.",
         "Resume it when you are ready: kubectl mailtls rollout resume NAME.",
     ),
     Reason.PROBING: Explanation(
