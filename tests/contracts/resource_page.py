@@ -6,6 +6,22 @@ from typing import Any, Final
 import yaml
 
 from contracts.values_page import BAR, cell
+from mailtls.api.resource import (
+    ADOPT,
+    APPROVE,
+    DEEP_REQUEST,
+    GROUP,
+    MANAGED_BY,
+    MANAGER,
+    OWNER,
+    PAUSE_ROLLOUT,
+    Request,
+    certificate_annotation,
+    restart_annotation,
+)
+from mailtls.issuance.acme.account_secrets import SCOPE_LABEL
+from mailtls.kube.secrets import FINALIZER
+from mailtls.rollout.permission import SHORTEST_APPROVAL
 
 HEAD: Final = """\
 # MailServerTLS
@@ -15,6 +31,37 @@ Every field of the resource, from its CustomResourceDefinition, which `kubectl e
 
 API group and version `mailtls.dev/v1alpha1`, kind `MailServerTLS`, short name `mst`. A field in brackets, as in `workloads[].name`, belongs to
 each entry of a list. "Required" means: where the object around it is given.
+"""
+_ANNOTATIONS: Final = f"""\
+## Annotations and labels
+
+Set by you, on a `MailServerTLS`. Each new value of the first three is handled once, and `status` says which was the last:
+
+| annotation | value | what it does |
+| --- | --- | --- |
+| `{Request.RENEW.annotation}` | any, such as the time | orders a new certificate now |
+| `{Request.ROLLBACK.annotation}` | any, such as the time | puts the previous certificate and key back: [operations](../how-to/operations.md#going-back-to-the-certificate-before) |
+| `{Request.PROBE.annotation}` | any; one that begins with `{DEEP_REQUEST}` makes the probe deep | probes every port now |
+| `{PAUSE_ROLLOUT}` | `"true"` | no further pod is reloaded or replaced while it is there: [rollouts](../how-to/rollouts.md#when-a-rollout-goes-on) |
+| `{APPROVE}` | the first {SHORTEST_APPROVAL} or more digits of a certificate's SHA-256 fingerprint | approves this certificate: [rollouts](../how-to/rollouts.md#approval) |
+
+Set by you, on a Secret:
+
+| annotation | value | what it does |
+| --- | --- | --- |
+| `{ADOPT}` | `"true"` | lets the operator take the Secret over and write it: [operations](../how-to/operations.md#take-a-secret-over) |
+| `{ADOPT}` | the SHA-256 fingerprint of a certificate | has the operator accept this certificate, which you put in: [`SecretReplaced`](reasons/SecretReplaced.md) |
+
+Set by the operator, not to be edited. Let admission policies admit them, and let GitOps tools ignore them:
+
+| where | what |
+| --- | --- |
+| Secrets that it writes | label `{MANAGED_BY}: {MANAGER}`, and annotations `{GROUP}/...` that are not named above |
+| Secrets of a resource | also the label `{OWNER}` with the name of the resource |
+| Secrets of ACME accounts | also the label `{SCOPE_LABEL}` with the namespace whose account it is |
+| `<secretName>-next`, while an order is open | also the finalizer `{FINALIZER}`, until its challenges are removed |
+| pods that are reloaded | annotation `{certificate_annotation("<secretName>")}` |
+| pod templates of a workload, with `updateStrategy: Restart` | annotation `{restart_annotation("<secretName>")}` |
 """
 _TABLE: Final = "| field | type | default | limits | meaning |\n| --- | --- | --- | --- | --- |"
 _COLUMNS: Final = "| field | type | meaning |\n| --- | --- | --- |"
@@ -29,6 +76,7 @@ def page(definition: str) -> str:
     for top in _OWN_SECTION:
         node = schema["properties"][top]
         parts += list(_top(top, node))
+    parts.append(_ANNOTATIONS)
     return "\n".join(parts)
 
 

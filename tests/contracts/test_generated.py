@@ -7,6 +7,7 @@ import pytest
 from contracts.reason_places import only_warn, where
 from contracts.render import GENERATED, REASONS, ROOT, helm_binary, outdated
 from mailtls.api.installation import Feature
+from mailtls.api.resource import GROUP, Request
 from mailtls.api.status import ConditionType
 from mailtls.reasons.explanations import EXPLANATIONS, SECTIONS
 from mailtls.reasons.pages import file_of
@@ -129,3 +130,14 @@ def test_pages_of_the_reasons_are_up_to_date() -> None:
 def test_rendered_manifest_is_up_to_date() -> None:
     """The manifest for those without Helm is what the chart renders now."""
     assert outdated(["deploy/mailtls.yaml"]) == []
+
+
+def test_page_of_the_resource_lists_each_annotation_that_is_named_elsewhere() -> None:
+    """People look there for what admission policies, GitOps tools and backups have to know."""
+    page = (ROOT / "docs/reference/resource.md").read_text("utf-8").partition("## Annotations and labels")[2]
+    named = re.compile(rf"{re.escape(GROUP)}/(?!v\d)[a-z-]+[a-z]")
+    guides = "".join(guide.read_text("utf-8") for guide in (ROOT / "docs/how-to").glob("*.md"))
+    said = "".join(known.meaning + known.fix for known in EXPLANATIONS.values())
+    asked = {*named.findall(guides + said), *(each.annotation for each in Request)}
+    assert f"{GROUP}/adopt" in asked
+    assert asked <= {*named.findall(page)}
