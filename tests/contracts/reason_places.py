@@ -104,20 +104,36 @@ _ALONE: Final[Mapping[Reason, Where]] = {
 
 @cache
 def only_warn() -> frozenset[Reason]:
-    """Return the reasons of which the operator's code makes warnings alone."""
+    """Return the reasons of which the operator makes warnings alone; commands make no condition."""
     made: dict[str, set[bool]] = defaultdict(set)
-    for file in (Path(__file__).resolve().parents[2] / "operator" / "mailtls").rglob("*.py"):
-        for name, warns in _findings(ast.parse(file.read_text(encoding="utf-8"))):
-            made[name].add(warns)
+    package = Path(__file__).resolve().parents[2] / "operator" / "mailtls"
+    for file in package.rglob("*.py"):
+        if not {"cli", "reasons"} & {*file.relative_to(package).parts}:
+            for name, warns in findings(ast.parse(file.read_text(encoding="utf-8"))):
+                made[name].add(warns)
     return frozenset(Reason[name] for name, found in made.items() if found == {True})
 
 
-def _findings(tree: ast.AST) -> Iterator[tuple[str, bool]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-            given = [*map(ast.unparse, node.args), *(ast.unparse(each.value) for each in node.keywords)]
-            if given[0].startswith("Reason."):
-                yield given[0].removeprefix("Reason."), "Severity.WARN" in given[1:]
+def findings(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Name the reasons in a module that something is made of, and whether it is a warning.
+
+    A reason that is a value, such as of a variable or a table, may fail somewhere; one that is compared, or is in a
+    set, or is looked up by, makes nothing.
+    """
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node, parent in parents.items():
+        name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        if not name.startswith("Reason.") or isinstance(parent, ast.Attribute | ast.Compare | ast.Set | ast.Subscript):
+            continue
+        if isinstance(parent, ast.Dict) and node in parent.keys:
+            continue
+        yield name.removeprefix("Reason."), _is_warning(node, parent)
+
+
+def _is_warning(node: ast.AST, parent: ast.AST) -> bool:
+    if not isinstance(parent, ast.Call) or not parent.args or parent.args[0] is not node:
+        return False
+    return "Severity.WARN" in [ast.unparse(each) for each in (*parent.args, *(one.value for one in parent.keywords))]
 
 
 def where(reason: Reason) -> Where:

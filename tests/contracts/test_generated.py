@@ -1,10 +1,11 @@
 """Generated files are up to date, and the table of reasons is complete."""
 
+import ast
 import re
 
 import pytest
 
-from contracts.reason_places import only_warn, where
+from contracts.reason_places import findings, only_warn, where
 from contracts.render import GENERATED, REASONS, ROOT, helm_binary, outdated
 from mailtls.api.installation import Feature
 from mailtls.api.resource import GROUP, Request
@@ -72,6 +73,22 @@ def test_page_of_a_warning_claims_neither_stalled_nor_an_alert() -> None:
     )
     assert [reason for reason, text in pages.items() if "`Stalled`" in text or "`Reconciling`" in text] == []
     assert [reason for reason, text in pages.items() if "- alerts, where" in text] == [Reason.PORT_BLOCKED]
+
+
+def test_reason_that_is_a_value_is_not_taken_for_a_warning() -> None:
+    """Where it goes is not known: a finding that is made of a variable may fail."""
+    warns = ast.parse("Finding(Reason.A, said, Severity.WARN)")
+    assert [*findings(warns)] == [("A", True)]
+    for made in (
+        "Finding(Reason.A, said)",
+        "reason = Reason.A",
+        "FAULTS = {1: Reason.A}",
+        "replace(one, reason=Reason.A)",
+    ):
+        assert [*findings(ast.parse(made))] == [("A", False)], made
+    for asked in ("reason is Reason.A", "{Reason.A}", "ADVICE[Reason.A]", "ADVICE = {Reason.A: 1}"):
+        assert [*findings(ast.parse(asked))] == [], asked
+    assert Reason.STS_FETCH_FAILED not in only_warn()
 
 
 def test_page_of_what_a_domain_publishes_does_not_claim_stalled() -> None:
