@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from fakes.clock import WallClock
 from mailtls.api.reading.document import Json
 from mailtls.controller.status_writer import CHECK_LAG
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
+from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import parse_rfc3339
 
 SECOND = timedelta(seconds=1)
@@ -86,6 +88,44 @@ def test_time_of_a_probe_that_somebody_wrote_is_put_right(time: str | None) -> N
         del endpoints(mail)[0]["checkedAt"]
     mail.run()
     assert endpoints(mail) == [good]
+
+
+class BusyServers(Servers):
+    """Mail servers that answer 421 from their reload on, until they have room again."""
+
+    def __init__(self, cluster: Pods, clock: WallClock) -> None:
+        super().__init__(cluster, clock)
+        self.has_room_at = clock.now() + timedelta(minutes=12)
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer for each target at once."""
+        busy = Finding(Reason.SERVER_BUSY, "The server says to come back later.")
+        is_busy = self.clock.now() < self.has_room_at
+        return [
+            replace(each, findings=(busy,), served_sha256=None) if is_busy and not each.failure else each
+            for each in super().probe(targets, expected, depth)
+        ]
+
+
+def test_server_that_stays_busy_has_the_time_of_the_rollout_and_is_no_reason_to_go_back() -> None:
+    """It says nothing about the certificate: the other pod is left alone, and all goes on once there is room."""
+    mail = WholeReconcile(pods=2, servers=BusyServers)
+    begun, failed_after = mail.clock.now(), None
+    while mail.condition("RolledOut").get("status") != "True":
+        assert mail.clock.now() < begun + timedelta(hours=2)
+        delay = mail.run()
+        has_failed = 'mailtls_rollouts_total{outcome="failed"} 1.0' in mail.metrics.text().decode()
+        failed_after = mail.clock.now() - begun if has_failed and failed_after is None else failed_after
+        if mail.clock.now() < begun + timedelta(minutes=12):
+            assert mail.cluster.reloaded == ["postfix-0"]
+            assert mail.condition("Ready")["reason"] == mail.condition("RolledOut")["reason"] == "ServerBusy"
+        mail.clock.advance(timedelta(seconds=delay or 0.0))
+    assert failed_after is not None
+    assert failed_after >= timedelta(minutes=10)
+    assert mail.cluster.reloaded == ["postfix-0", "postfix-1"]
+    assert not [
+        each for each in mail.cluster.objects[PATH]["status"].get("history", ()) if each["event"] == "RolledBack"
+    ]
 
 
 def endpoints(mail: WholeReconcile) -> list[Json]:
