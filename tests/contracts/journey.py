@@ -89,7 +89,11 @@ _PROBE = (
     Step("mailtls probe mail.example.com --port 143 --port 993", "ConnectionRefused", FOUND_FAULTS),
     Step("mailtls probe mx1.example.com:2525/smtp/starttls", "ConnectionRefused", FOUND_FAULTS),
     Step("mailtls probe 192.0.2.1 '[2001:db8::1]:465' --server-name mx1.example.com", "192.0.2.1", NOTHING_THERE),
-    Step("mailtls probe POD_IP:25 --server-name mx1.example.com", "220 ", FOUND_FAULTS),
+    Step(
+        "kubectl -n mailtls exec deploy/mailtls -- python -m mailtls probe POD_IP:25 --server-name mx1.example.com",
+        "220 ",
+        FOUND_FAULTS,
+    ),
     Step(
         "MAILTLS_PROBE_PASSWORD=... mailtls probe mail.example.com --port 587 --port 993 --depth full "
         "--auth-user probe@example.com",
@@ -134,8 +138,9 @@ _LEAVE = (
     Step("kubectl get secrets --all-namespaces -l app.kubernetes.io/managed-by=mailtls"),
     Step("helm uninstall mailtls --namespace mailtls", "uninstalled"),
     Step(
-        "kubectl get secrets -A -l app.kubernetes.io/managed-by=mailtls -o go-template='{{range .items}}"
-        '{{if .metadata.finalizers}}{{.metadata.namespace}} {{.metadata.name}}{{"\\n"}}{{end}}{{end}}\' |\n'
+        "kubectl get secrets -A -l app.kubernetes.io/managed-by=mailtls -o go-template='\n"
+        "  {{- range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{.metadata.name}}"
+        '{{"\\n"}}{{end}}{{end}}\' |\n'
         "  while read -r namespace name; do\n"
         '    kubectl -n "$namespace" patch secret "$name" --type=merge -p \'{"metadata":{"finalizers":null}}\'\n'
         "  done",

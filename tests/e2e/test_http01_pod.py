@@ -1,5 +1,6 @@
 """HTTP-01 with the operator as a pod, which asks its own Service for the answer before the authority does."""
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def service(sandbox: Sandbox, zone: Zone, shared_pebble: Pebble, email: str, tmp
     return str(sandbox.get("services", "mailtls-http01")["spec"]["clusterIP"])
 
 
+def answer_of(*command: str) -> str:
+    """What a command of a reader prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
 def resource(zone: Zone) -> dict[str, object]:
     """Make a resource that has nothing but a name."""
     metadata, spec = {"name": "mx"}, {"dnsNames": [zone.host("mx")], "secretName": "mx-tls"}
@@ -43,6 +49,9 @@ def test_names_that_lead_to_the_service_are_proven_with_self_check(
     slices = sandbox.objects("endpointslices", "kubernetes.io/service-name=mailtls-http01")
     addresses = [endpoint["addresses"] for each in slices for endpoint in each["endpoints"]]
     assert addresses == [[pod["status"]["podIP"]]]
+    seen = answer_of("curl", "-sI", f"http://{service}/.well-known/acme-challenge/test").splitlines()
+    assert " 404 " in f"{seen[0]} "
+    assert "Server: mailtls" in seen
 
 
 def test_authority_is_not_asked_before_the_pod_gets_its_own_answer(
