@@ -182,6 +182,12 @@ PRODUCTS = (
         "a collector of the tests takes the traces by OTLP",
         ("tests/functional/test_traces.py",),
     ),
+    Product(
+        "pip-audit",
+        How.PLAYED,
+        "what 2.10.1 prints of services with and without vulnerabilities; itself where it is installed",
+        ("tests/contracts/test_audit.py",),
+    ),
     Product("fail2ban", How.PLAYED, "the lines that its filters count in logs", (_IMAGES,)),
     Product("Cisco", How.PLAYED, "a middlebox writes over STARTTLS", (_SERVERS,)),
     Product(
@@ -241,6 +247,11 @@ PRODUCTS = (
         How.NOT,
         "the tests build the image with buildah, from the same Dockerfile",
         words=("docker build", "Docker or Podman"),
+    ),
+    Product(
+        "cosign",
+        How.NOT,
+        "signing and verifying was tried by hand with 3.1.3; a certificate authority stood for Sigstore's",
     ),
     Product("oauth2-proxy", How.NOT, "the tests send the header that a proxy before the status page passes on"),
     Product("Exchange", How.NOT, "named where its users see something"),
