@@ -12,7 +12,7 @@ from mailtls.issuance.policy import stored_is_expired, usable
 from mailtls.kube.workload import PodState, WorkloadState
 from mailtls.reasons.reason import Finding, Reason, Severity
 from mailtls.rollout.decide import held
-from mailtls.rollout.going_back import advice, failure_of, rolled_back, what_was_rolled_back
+from mailtls.rollout.going_back import advice, failure_of, rolled_back, was_verified, what_was_rolled_back
 from mailtls.rollout.permission import terms_of
 from mailtls.rollout.policy import next_roll, on_its_way
 from mailtls.rollout.steps import Held, RolledOut, RolloutFailed, RollStep, WaitForPods
@@ -105,7 +105,16 @@ def _is_left_down(context: Context, now: datetime, *, is_over: bool) -> bool:
     return any(
         is_over or context.rollout.failure is not None or _cannot_read_its_key(pod)
         for state, pod in down
-        if view is not None and not view.proved_it_before(state, pod)
+        if view is not None and not view.proved_it_before(state, pod) and not _was_verified(context, pod)
+    )
+
+
+def _was_verified(context: Context, pod: PodState) -> bool:
+    """Whether the status says so, as after a restart of the operator: the pod runs since before all had it."""
+    before = context.snapshot.status.condition(ConditionType.ROLLED_OUT)
+    runs_since = pod.started_at if pod.is_running else None
+    return (
+        was_verified(context) and before is not None and runs_since is not None and runs_since < before.transitioned_at
     )
 
 

@@ -11,7 +11,7 @@ from builders.stories import NOW, attempts, certificate, desired, schedule, secr
 from builders.whole_reconcile import PATH, WholeReconcile
 from mailtls.api.spec import Key
 from mailtls.api.state import Failure
-from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Truth
+from mailtls.api.status import Condition, ConditionType, ServedCount, Status, Stored, Truth
 from mailtls.context import Context
 from mailtls.controller.conditions import conditions, linked, refusal
 from mailtls.controller.status_writer import report_of
@@ -158,6 +158,26 @@ def test_pod_that_never_proved_the_certificate_is_no_end_of_a_rollout(
         "2 of 4 endpoints serve the stored certificate, and 2 at pods that are not ready were not probed."
     )
     assert served(wanting(desired(workloads=(POSTFIX,)), have)) == ServedCount(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("started", "is_verified", "is_ready"),
+    [(-timedelta(minutes=5), True, True), (-timedelta(minutes=5), False, False), (timedelta(minutes=1), True, False)],
+)
+def test_operator_that_restarts_while_a_verified_pod_is_down_leaves_the_resource_ready(
+    started: timedelta, is_verified: bool, is_ready: bool
+) -> None:
+    """The status says that all pods had the certificate; one that began to run since then proved nothing."""
+    have = one_of_two_down(timedelta(minutes=11), knew_it=False)
+    (state,) = have.snapshot.workloads or ()
+    down = replace(state.pods[1], started_at=NOW + started, is_running=True)
+    stored = Stored("mx-tls", "u", "aa" * 32, is_verified=is_verified)
+    have = changed(
+        have,
+        workloads=(replace(state, pods=(state.pods[0], down)),),
+        status=replace(have.snapshot.status, stored=stored),
+    )
+    assert (said(have, workloads=(POSTFIX,))[ConditionType.READY].status is Truth.TRUE) is is_ready
 
 
 def test_pods_that_were_not_asked_yet_are_unknown() -> None:
