@@ -42,11 +42,12 @@ def probe(
     proxy: ProxyProtocol = ProxyProtocol.NONE,
     claimed: str | None = None,
     tls: TlsMode = TlsMode.START_TLS,
+    patience: float = 30.0,
 ) -> Endpoint:
     """Probe one service, by PROXY or with a claimed address."""
     port = Port(server.ports[name], tls, TlsPolicy.ENFORCED, Protocol.SMTP, proxy, claimed)
     target = Target("127.0.0.1", port, HOST, pod="postfix-0", workload="StatefulSet/postfix")
-    prober = Prober(Limits(dialog=3, handshake=3, overall=8))
+    prober = Prober(Limits(dialog=patience, handshake=patience, overall=3 * patience))
     return prober.probe([target], AUTHORITY.expects(STORED))[0]
 
 
@@ -65,7 +66,7 @@ def test_header_opens_a_port_behind_a_proxy(version: ProxyProtocol, server: Post
 
 def test_port_without_its_header_stays_silent(server: Postfix) -> None:
     """The message says that the header is what is missing."""
-    endpoint = probe(server, "proxied")
+    endpoint = probe(server, "proxied", patience=3.0)
     assert reason(endpoint) is Reason.PROXY_HEADER_MISSING
     assert endpoint.failure is not None
     assert "proxyProtocol" in endpoint.failure.message

@@ -35,7 +35,7 @@ EXPIRED = AUTHORITY.issue(Wanted(rsa_bits=2048, valid_from=-90 * DAY, valid_unti
 PAST = AUTHORITY.issue(Wanted(names=(SECOND_NAME,), valid_from=-90 * DAY, valid_until=-1 * DAY))
 FAIL, WARN = Severity.FAIL, Severity.WARN
 MODERN = ("smtpd_tls_protocols=>=TLSv1.2", "smtpd_tls_mandatory_protocols=>=TLSv1.2")  # the default is TLS 1.0
-LIMITS = Limits(dialog=5, handshake=5, unsolicited=0.5)
+LIMITS = Limits(dialog=30, handshake=30, overall=90, inspection=300, unsolicited=0.5)
 SMTPS = "smtpd_tls_wrappermode=yes"
 
 

@@ -24,7 +24,7 @@ from mailtls.probe.target import (
 from mailtls.reasons.reason import Reason
 from mailtls.reasons.software import Software
 
-PATIENT, IMPATIENT = 10.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
+PATIENT, IMPATIENT = 30.0, 1.5  # seconds per phase; long enough for a busy machine, short where silence is the case
 
 
 @dataclass(frozen=True, slots=True)

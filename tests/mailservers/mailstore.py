@@ -15,7 +15,7 @@ from pathlib import Path
 from mailservers.certificates import HOST, Served
 from mailtls.probe.target import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 
-START_PATIENCE = 30  # seconds
+START_PATIENCE = 120  # seconds
 _SERVICES = {Protocol.IMAP: "imap-login", Protocol.POP3: "pop3-login", Protocol.SIEVE: "managesieve-login"}
 
 CONFIGURATION = """

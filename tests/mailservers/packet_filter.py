@@ -30,7 +30,7 @@ CASES = {
 _NETWORKS = "198.18.254"  # the /30 networks of the cables: 64 runs side by side
 _STEP = 4
 _FIRST_PORT = 1025
-_PATIENCE = 10  # seconds that a cable takes at most to carry
+_PATIENCE = 60  # seconds that a cable takes at most to carry
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mailservers.certificates import HOST
 from mailservers.instance import END_PATIENCE, Instance, end, folder, free_ports
 
-START_PATIENCE = 30  # seconds; `postfix check` walks the queue first
+START_PATIENCE = 120  # seconds; `postfix check` walks the queue first
 
 MAIN_CF = """
 compatibility_level = 3.6
