@@ -98,7 +98,7 @@ NOT_RUN = {
     r"make (docs|docs-serve|kubectl|cluster-down)( .*)?": "a target of the Makefile around what tests call themselves",
     r"tar -xzf dist/.*|PYTHONPATH=packaging python -m docsite.versions .*": "writes into /srv",
     r"kind .*|printf 'FROM .*|sed 's#registry.*": "a cluster of kind needs Docker",
-    r"docker (build|push|save) .*|rm (mailtls.tar|ca.crt) .*": "the tests build the image without Docker",
+    r"docker (build|push|save|image rm) .*|rm (mailtls.tar|ca.crt) .*": "the tests build the image without Docker",
     r"helm (repo add|install \w+ (docker-mailserver|mailu)/).*": "the chart is somebody else's, on the internet",
     r"kubectl exec -n mail deploy/mail-docker-mailserver .*": "needs docker-mailserver's own image",
     r"helm upgrade .*kube-prometheus-stack/values.yaml": "contracts/test_examples.py renders the chart with it",

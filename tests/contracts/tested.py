@@ -238,14 +238,17 @@ PRODUCTS = (
     Product(
         "kind",
         How.NOT,
-        "the tutorial is followed on the tests' own Kubernetes; kind's own commands were read in its source (0.33)",
+        "the tutorial and `make demo` were run once on 0.33, on 2026-12-01, on a node of Debian 12 with Kubernetes "
+        "1.37.2 that `kind build node-image` made from our own builds, without storage and network policies; no test "
+        "repeats it",
         words=("`?kind load",),
     ),
     Product("k3s", How.NOT, "its context and `k3s ctr` were read in its source"),
     Product(
         "Docker, Podman",
         How.NOT,
-        "the tests build the image with buildah, from the same Dockerfile",
+        "the tests build the image with buildah, from the same Dockerfile; Docker 20.10 with BuildKit built it once, "
+        "on 2026-12-01",
         words=("docker build", "Docker or Podman"),
     ),
     Product(
