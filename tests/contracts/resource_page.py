@@ -20,7 +20,7 @@ from mailtls.api.resource import (
     restart_annotation,
 )
 from mailtls.issuance.acme.account_secrets import SCOPE_LABEL
-from mailtls.kube.secrets import FINALIZER
+from mailtls.kube.open_orders import FINALIZER
 from mailtls.rollout.permission import SHORTEST_APPROVAL
 
 HEAD: Final = """\

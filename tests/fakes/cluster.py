@@ -4,7 +4,7 @@ import copy
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.connection import status_operations
@@ -12,6 +12,7 @@ from mailtls.kube.interface import ApiError, Conflict, Executed, Unreachable
 from mailtls.net.effects import before_effect
 
 Answer = Callable[[Sequence[str]], Executed]
+_P = TypeVar("_P")
 
 
 class FakeCluster:
@@ -56,6 +57,11 @@ class FakeCluster:
             self.lists.append(path)
             found = [each for name, each in self.objects.items() if path in _places(name)]
             return copy.deepcopy([each for each in found if wanted.items() <= _labels(each).items()])
+
+    def list_metadata(self, path: str, pick: Callable[[Json], _P | None], *, label_selector: str = "") -> Sequence[_P]:
+        """Return what `pick` makes of their metadata."""
+        listed = self.list(path, label_selector=label_selector)
+        return [found for each in listed if (found := pick({"metadata": each["metadata"]})) is not None]
 
     def create(self, path: str, body: Json) -> Json:
         """Store a new object."""

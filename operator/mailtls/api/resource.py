@@ -33,6 +33,12 @@ def labels_of(owner: Key) -> dict[str, str]:
     return {MANAGED_BY: MANAGER, OWNER: owner.name}
 
 
+def owned_by(owner: Key) -> Json:
+    """Return the labels and the owner reference by which `owner_of` knows the resource again, as metadata."""
+    reference = {"apiVersion": f"{GROUP}/", "kind": "MailServerTLS", "name": owner.name}
+    return {"labels": labels_of(owner), "ownerReferences": [reference]}
+
+
 def owner_of(made: Json) -> Key | None:
     """Return the resource that an object of ours belongs to; None where it is somebody else's.
 

@@ -97,9 +97,16 @@ def defaults_of(settings: Settings, registry: Registry = SOLVERS) -> Defaults:
 def closing(parts: Parts) -> Closing:
     """Return what closes open orders; raises `InvalidSettings`."""
     made = compose(parts)
+    leftovers = made.plan.executor(Leftovers)
+
+    def close(held: Json) -> None:
+        secret = made.secrets.whole(held)
+        if secret is not None:
+            leftovers.close_orphan(secret)
+
     return Closing(
         held=lambda: made.secrets.held(parts.settings.watch_namespaces),
-        close=made.plan.executor(Leftovers).close_orphan,
+        close=close,
         let_go=made.secrets.release,
     )
 

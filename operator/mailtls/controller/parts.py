@@ -85,7 +85,7 @@ class Work:
 class Closing:
     """How open orders are closed when nobody goes on with them.
 
-    `held` lists their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
+    `held` names their staged Secrets, `close` cleans one up, `let_go` takes the finalizer away and no more. What the
     exceptions of `describing` say is fit to be shown.
     """
 

@@ -8,9 +8,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from kubernetes.client import ApiClient
@@ -20,6 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import MANAGER
 from mailtls.kube.connection import (
+    METADATA_LIST,
     UNAUTHORIZED,
     USER_AGENT,
     Answer,
@@ -42,9 +44,11 @@ from mailtls.net import tracing
 from mailtls.net.effects import before_effect, bounded, end_of
 
 CHUNK: Final = 500
+METADATA_CHUNK: Final = 25  # metadata may fill an object's 1.5 MiB as well
 LIST_ATTEMPTS: Final = 3
 LONGEST_PAUSE: Final = 5.0  # seconds; a server that wants more of us is unreachable for now
 GONE: Final = 410
+_P = TypeVar("_P")
 
 
 class KubernetesCluster:
@@ -82,9 +86,17 @@ class KubernetesCluster:
 
     def list(self, path: str, *, label_selector: str = "") -> list[Json]:
         """Return all items; begins again when the continue token has expired (410)."""
+        return [*self._picked(Request.listing(path, CHUNK, label_selector), lambda item: item)]
+
+    def list_metadata(self, path: str, pick: Callable[[Json], _P | None], *, label_selector: str = "") -> Sequence[_P]:
+        """Return what `pick` makes of the metadata of each item, where that is not None; holds one page at a time."""
+        return self._picked(Request.listing(path, METADATA_CHUNK, label_selector, METADATA_LIST), pick)
+
+    def _picked(self, request: Request, pick: Callable[[Json], _P | None]) -> Sequence[_P]:
         for attempt in range(1, LIST_ATTEMPTS + 1):
             try:
-                return [item for chunk in self._chunks(path, label_selector) for item in chunk]
+                found = (pick(item) for chunk in self._chunks(request) for item in chunk)
+                return [each for each in found if each is not None]
             except ApiError as error:
                 if error.status != GONE or attempt == LIST_ATTEMPTS:
                     raise
@@ -196,17 +208,14 @@ class KubernetesCluster:
         headers = authorization(configuration) | {"User-Agent": USER_AGENT}
         return Call("ws" + url.removeprefix("http"), headers, tls_context(configuration))
 
-    def _chunks(self, path: str, label_selector: str) -> Iterator[Sequence[Json]]:
-        query: dict[str, str] = {"limit": str(CHUNK)}
-        if label_selector:
-            query["labelSelector"] = label_selector
+    def _chunks(self, request: Request) -> Iterator[Sequence[Json]]:
+        onward: tuple[tuple[str, str], ...] = ()
         while True:
-            answer = self._send(Request("GET", path, tuple(query.items())))
+            answer = self._send(replace(request, query=(*request.query, *onward)))
             yield answer.get("items") or []
-            onward = (answer.get("metadata") or {}).get("continue")
-            if not onward:
+            if not (token := (answer.get("metadata") or {}).get("continue")):
                 return
-            query["continue"] = onward
+            onward = (("continue", token),)
 
     def _write(self, verb: str, request: Request) -> Json:
         with tracing.detail(f"kubernetes {verb}", path=request.path):
@@ -252,9 +261,9 @@ class KubernetesCluster:
 
     def _once(self, client: Any, request: Request) -> Answer:
         route = self._route_of(client)
-        headers, body = route.headers, None
+        headers, body = {**route.headers, "Accept": request.accept}, None
         if request.body is not None:
-            headers = {**headers, "Content-Type": request.content_type}
+            headers["Content-Type"] = request.content_type
             body = json.dumps(request.body).encode()
         path = f"{route.prefix}{request.path}"
         if request.method != "GET":

@@ -59,6 +59,9 @@ class Patience:
     total: float = 10.0
 
 
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is sent; `query` in its order, `body` as JSON."""
@@ -68,6 +71,13 @@ class Request:
     query: tuple[tuple[str, str], ...] = ()
     body: Json | list[Json] | None = None
     content_type: str = JSON
+    accept: str = JSON
+
+    @classmethod
+    def listing(cls, path: str, most: int, label_selector: str, accept: str = JSON) -> "Request":
+        """Make the one for the first page of a list, with `most` items in each."""
+        selected = (("labelSelector", label_selector),) if label_selector else ()
+        return cls("GET", path, (("limit", str(most)), *selected), accept=accept)
 
     @property
     def may_repeat(self) -> bool:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from mailtls.api.reading.document import Json
 from mailtls.reasons.reason import Finding, Reason
+
+_P = TypeVar("_P")
 
 
 def forbidden(verb: str, namespace: str) -> Finding:
@@ -63,6 +65,12 @@ class Cluster(Protocol):
 
     def list(self, path: str, *, label_selector: str = "") -> list[Json]:
         """Return all items, following continue tokens."""
+
+    def list_metadata(self, path: str, pick: Callable[[Json], _P | None], *, label_selector: str = "") -> Sequence[_P]:
+        """Return what `pick` makes of the metadata of each item, where that is not None.
+
+        For what anybody may make: contents are not sent, and nothing but what is picked is held.
+        """
 
     def create(self, path: str, body: Json) -> Json:
         """POST; raises `Conflict` when it exists."""

@@ -4,15 +4,14 @@ Recreating a deleted and renamed resource is safe: ownership of the serving Secr
 owner reference, so that the cluster's garbage collector removes them with the resource.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
 
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import OURS, belonging_to, belongs_to, labels_of, owner_of
+from mailtls.api.resource import OURS, belongs_to, labels_of
 from mailtls.api.spec import Desired, Key
-from mailtls.kube.interface import ApiError, Cluster, Conflict
+from mailtls.kube.interface import Cluster, Conflict
 from mailtls.kube.journal import (
     ORDER_SEAL,
     SEAL,
@@ -28,6 +27,7 @@ from mailtls.kube.journal import (
     staged_name,
     stored_parts,
 )
+from mailtls.kube.open_orders import FINALIZER, OpenOrders
 from mailtls.kube.ownership import is_labelled, is_requested, owned_fault, read_external, serving_fault, writer_of
 from mailtls.kube.pairs import (
     NOBODYS_VERSION,
@@ -45,22 +45,17 @@ from mailtls.kube.pairs import (
 )
 from mailtls.kube.previous import keep
 from mailtls.kube.snapshot import ServingSecret, Staged
-from mailtls.net.shared_work import SharedWork
 from mailtls.pki.certificate import Certificate, KeyMaterial
 from mailtls.reasons.reason import Finding
 
 log = structlog.get_logger()
-FINALIZER = "mailtls.dev/challenges"
-LIST_PATIENCE = 10.0  # seconds
 
 
-class Secrets:
+class Secrets(OpenOrders):
     """Reads and writes the Secrets of resources."""
 
     def __init__(self, cluster: Cluster, operator_namespace: str = "mailtls") -> None:
-        self._cluster = cluster
-        self.seal = Seal(cluster, operator_namespace)
-        self._shared = SharedWork()
+        super().__init__(cluster, Seal(cluster, operator_namespace))
 
     def keep_seal(self) -> None:
         """Have the key that seals journals saved, where this process knows it and somebody deleted its Secret."""
@@ -219,58 +214,12 @@ class Secrets:
         saved = self._cluster.apply(path(desired.key.namespace, desired.secret_name), body)
         return written(pair, saved)
 
-    def read_staged(self, secret: Json) -> Staged | None:
-        """Read a staged Secret; None where it makes no sense, or is not what the operator wrote."""
-        return read_staged(secret, self.seal)
-
-    def orphans(self, key: Key, present: Desired | None = None) -> list[Json]:
-        """The staged Secrets that a resource left with an open order, or an earlier one of its name.
-
-        The one that `present` goes on with, as the spec is now, is none. What is not ordered any more goes on with
-        none.
-        """
-        present = None if present is not None and present.is_external else present
-        found = self._cluster.list(path(key.namespace), label_selector=belonging_to(key))
-        return [secret for secret in found if _is_held(secret) and not (present and _is_staged_for(secret, present))]
-
-    def held(self, namespaces: Iterable[str] = ()) -> list[Json]:
-        """All staged Secrets with an open order, of these namespaces or of the whole cluster."""
-        places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
-        found = (each for place in places for each in self._cluster.list(place, label_selector=OURS))
-        return [secret for secret in found if _is_held(secret)]
-
-    def open_orders(self, namespaces: Iterable[str] = ()) -> frozenset[tuple[str, str]]:
-        """Return the keys (hash of the public half) and servers of all open orders that we sealed.
-
-        One list at a time, shared by all who ask: the Secrets of a large cluster take tens of megabytes each time.
-        Nobody gets one that was begun before they asked. Raises `Busy` when it takes long.
-        """
-        places, me = tuple(namespaces), object()
-        for _ in range(2):  # the second time either it is ours, or it was begun after the one that we waited for
-            began, found = self._shared.do(places, lambda: (me, self._open_orders(places)), LIST_PATIENCE)
-            if began is me:
-                break
-        return found
-
-    def _open_orders(self, namespaces: Iterable[str]) -> frozenset[tuple[str, str]]:
-        journals = (self.read_staged(secret) for secret in self.held(namespaces))
-        return frozenset((each.spki_sha256, each.acme_server) for each in journals if each is not None and each.is_open)
-
     def leaves(self, namespace: str) -> frozenset[str]:
         """Fingerprints of the certificates that serve in a namespace; what is owned is staged or a previous pair."""
-        found = self._cluster.list(path(namespace), label_selector=OURS)
-        serving = (certificate_of(secret) for secret in found if not secret["metadata"].get("ownerReferences"))
-        return frozenset(certificate.sha256 for certificate in serving if certificate)
-
-    def release(self, secret: Json) -> None:
-        """Let a staged Secret go whose order cannot be closed any more."""
-        meta = secret["metadata"]
-        patch = {"metadata": {"uid": meta["uid"], "finalizers": None}}  # one of its name may be another order's by now
-        try:
-            self._cluster.merge(path(meta["namespace"], meta["name"]), patch)
-        except ApiError as error:
-            if not error.is_missing:
-                raise
+        names = self._cluster.list_metadata(path(namespace), _name_without_owner, label_selector=OURS)
+        serving = (self._cluster.get(path(namespace, name)) for name in names)
+        leaves = (certificate_of(secret) for secret in serving if secret is not None)
+        return frozenset(certificate.sha256 for certificate in leaves if certificate)
 
     def _keep_previous(self, desired: Desired, before: ServingSecret) -> None:
         if not is_whole(before):  # what cannot serve must not take the place of a pair that could
@@ -280,13 +229,6 @@ class Secrets:
             log.warning("the earlier pair is not kept", reason=fault.message)
 
 
-def _is_held(secret: Json) -> bool:
-    """Whether it is a journal of ours that an open order holds."""
+def _name_without_owner(secret: Json) -> str | None:
     meta = secret["metadata"]
-    is_journal = owner_of(secret) is not None and meta["name"].endswith("-next")
-    return is_journal and FINALIZER in (meta.get("finalizers") or ())
-
-
-def _is_staged_for(secret: Json, desired: Desired) -> bool:
-    is_named = secret["metadata"]["name"] == f"{desired.secret_name}-next"
-    return is_named and belongs_to(secret, desired.key, desired.uid)
+    return None if meta.get("ownerReferences") else str(meta["name"])

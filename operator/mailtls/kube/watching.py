@@ -12,10 +12,9 @@ from urllib3.exceptions import HTTPError
 
 from mailtls.api.reading.document import Json
 from mailtls.kube.client import GONE
-from mailtls.kube.connection import Answer, LoginRoute, Patience, parsed_object, unanswered
+from mailtls.kube.connection import METADATA_LIST, Answer, LoginRoute, Patience, parsed_object, unanswered
 from mailtls.kube.interface import ApiError, Unreachable
 
-LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # a server takes no other for a watch
 WHOLE: Final = "application/json"
 WATCH_LASTS: Final = "300"  # seconds, then the server ends it, and the next one goes on
@@ -35,7 +34,7 @@ class Watch:
 
     def version(self, path: str) -> str:
         """Return the version that a list has now; metadata of one item is all that is sent for it."""
-        with self._opened(path, LIST, {"limit": "1"}) as lines:
+        with self._opened(path, METADATA_LIST, {"limit": "1"}) as lines:
             listed = parsed_object(b"".join(lines))
         return str(listed["metadata"]["resourceVersion"])
 

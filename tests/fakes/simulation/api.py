@@ -7,7 +7,7 @@ what has lost its owner, and tells of each change.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fakes.cluster import FakeCluster
 from fakes.simulation.runtime import Runtime
@@ -17,6 +17,7 @@ from mailtls.net.effects import before_effect
 
 READS: Final = frozenset({"get", "list"})
 Watch = Callable[[str, Json], None]
+_P = TypeVar("_P")
 Run = Callable[[str, str, str, Sequence[str], float], Executed]
 KINDS: Final = {
     "mailservertls": "MailServerTLS",
@@ -197,6 +198,11 @@ class Connection:
         """Read many."""
         self._enter("list", path)
         return self.server.list(path, label_selector=label_selector)
+
+    def list_metadata(self, path: str, pick: Callable[[Json], _P | None], *, label_selector: str = "") -> Sequence[_P]:
+        """Read what many are called."""
+        self._enter("list", path)
+        return self.server.list_metadata(path, pick, label_selector=label_selector)
 
     def create(self, path: str, body: Json) -> Json:
         """Write a new object."""

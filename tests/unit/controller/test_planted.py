@@ -24,8 +24,9 @@ from mailtls.issuance.solvers.base import Surroundings
 from mailtls.issuance.solvers.registry import SOLVERS, Solvers
 from mailtls.issuance.validation import Validation
 from mailtls.kube.journal import COPY, KEY_SECRET, Seal
+from mailtls.kube.open_orders import FINALIZER
 from mailtls.kube.pairs import path
-from mailtls.kube.secrets import FINALIZER, Secrets
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 
 GONE = Key("mail", "gone")
@@ -72,7 +73,7 @@ def test_planted_journal_is_let_go_of_and_nobody_is_contacted(acme: Json | None,
     assert contacts == []
     assert not whole.cluster.objects[path("mail", "gone-next")]["metadata"].get("finalizers")
     read = [place for place in whole.cluster.reads if "/secrets/" in place]
-    assert read == [path("mailtls", KEY_SECRET)]
+    assert read == [path("mail", "gone-next"), path("mailtls", KEY_SECRET)]
 
 
 def test_journal_of_ours_is_closed_by_the_very_account_that_it_names(monkeypatch: Any) -> None:
@@ -182,7 +183,8 @@ def test_planted_journal_keeps_nobody_elses_order_from_being_closed(order: bytes
     closing = Closing(
         secrets, accounts, Validation(Solvers(SOLVERS, Surroundings(), accounts.secrets.read), WallClock())
     )
-    assert secrets.held() == [journal]
+    (held,) = secrets.held()
+    assert secrets.whole(held) == journal
     assert closing._knows_all_others(str(OWN_SERVER["server"]), "a key of ours")
     secrets.stage(desired(), replace(fresh(), acme_server=str(OWN_SERVER["server"])), RESOURCE)
     assert not closing._knows_all_others(str(OWN_SERVER["server"]), "a key of ours"), "one of ours, not read yet"

@@ -16,8 +16,9 @@ from mailtls.api.spec import Key
 from mailtls.controller.intake import Intake, Seen
 from mailtls.controller.secret_watch import SecretWatch
 from mailtls.kube.claims import Claims
+from mailtls.kube.connection import METADATA_LIST
 from mailtls.kube.interface import ApiError
-from mailtls.kube.watching import LIST, METADATA, Watch
+from mailtls.kube.watching import METADATA, Watch
 
 SECRETS = 5_000
 LARGE = "x" * 2_000  # managedFields of a Secret that two tools write
@@ -55,7 +56,7 @@ class ApiServer:
             def do_GET(self) -> None:
                 outer.asked.append((self.path, self.headers["Accept"]))
                 is_watch = "watch=1" in self.path
-                if self.headers["Accept"] != (METADATA if is_watch else LIST):
+                if self.headers["Accept"] != (METADATA if is_watch else METADATA_LIST):
                     self.send_error(406)  # as a real one, which takes one form for each
                     return
                 self.send_response(200)
@@ -156,7 +157,7 @@ def test_only_metadata_is_asked_for(server: ApiServer, stopping: Event) -> None:
     server.scripts.append(server.silence)
     for path, accept in list(server.asked):
         assert path.startswith("/api/v1/namespaces/mail/secrets?")
-        assert accept in {METADATA, LIST}
+        assert accept in {METADATA, METADATA_LIST}
 
 
 def test_watch_goes_on_where_the_last_one_ended(server: ApiServer, stopping: Event) -> None:

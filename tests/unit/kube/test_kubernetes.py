@@ -21,7 +21,7 @@ from mailtls.api.reading.document import Json
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.issuance.certificates import new_key
 from mailtls.kube.client import KubernetesCluster
-from mailtls.kube.connection import Patience
+from mailtls.kube.connection import METADATA_LIST, Patience
 from mailtls.kube.interface import ApiError, Conflict, NoAnswer, Unreachable
 from mailtls.net.backoff import Backoff
 
@@ -350,6 +350,21 @@ def test_lists_follow_continue_tokens(script: Script, cluster: KubernetesCluster
     assert cluster.list("/api/v1/secrets", label_selector="a=b,c=d") == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert script.asked[0].query == {"limit": ["500"], "labelSelector": ["a=b,c=d"]}
     assert script.asked[1].query == {"limit": ["500"], "labelSelector": ["a=b,c=d"], "continue": ["on ward"]}
+
+
+def test_list_of_metadata_asks_for_no_contents(script: Script, cluster: KubernetesCluster) -> None:
+    """In small pages, as metadata can be large too, and only what is picked is kept."""
+    names = ({"metadata": {"name": "a"}}, {"metadata": {"name": "b"}})
+    script.answers = [
+        Answer(body={"items": [names[0]], "metadata": {"continue": "on"}}),
+        Answer(body={"items": [names[1]], "metadata": {}}),
+    ]
+    found = cluster.list_metadata(
+        "/api/v1/secrets", lambda item: item["metadata"]["name"] == "b" or None, label_selector="a=b"
+    )
+    assert found == [True]
+    assert {asked.headers["accept"] for asked in script.asked} == {METADATA_LIST}
+    assert script.asked[1].query == {"limit": ["25"], "labelSelector": ["a=b"], "continue": ["on"]}
 
 
 def test_an_expired_list_begins_again_without_doubles(script: Script, cluster: KubernetesCluster) -> None:

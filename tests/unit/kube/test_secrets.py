@@ -14,8 +14,9 @@ from mailtls.api.spec import Key, PrivateKeyPolicy
 from mailtls.issuance.certificates import key_follows, new_key
 from mailtls.kube.interface import Conflict
 from mailtls.kube.journal import parse_staged, resource_of
+from mailtls.kube.open_orders import FINALIZER
 from mailtls.kube.pairs import path
-from mailtls.kube.secrets import FINALIZER, Secrets
+from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret, Staged
 from mailtls.pki.certificate import KeyAlgorithm, parse_chain
 from mailtls.reasons.reason import Finding, Reason
@@ -49,7 +50,7 @@ def test_closed_order_lets_the_finalizer_go() -> None:
     saved = secrets.stage(desired(), fresh(), RESOURCE)
     secrets.close_order(desired(), saved)
     assert not cluster.objects[path("mail", "mx-tls-next")]["metadata"].get("finalizers")
-    assert secrets.orphans(desired().key) == []
+    assert list(secrets.orphans(desired().key)) == []
 
 
 def test_two_operators_stage_second_is_refused() -> None:
@@ -159,6 +160,26 @@ def test_secret_of_another_type_is_not_touched() -> None:
     assert Secrets(cluster).serving(desired()).foreign is not None
 
 
+def test_contents_of_secrets_that_only_have_our_label_are_not_read() -> None:
+    """Anybody can make hundreds of a megabyte each, and whoever lists them whole ends for want of memory."""
+    cluster = FakeCluster()
+    secrets = Secrets(cluster)
+    saved = secrets.stage(desired(), fresh(), RESOURCE)
+    labels = {"app.kubernetes.io/managed-by": "mailtls", "mailtls.dev/owner": "mx"}
+    for number in range(100):
+        meta = {"name": f"planted-{number}", "labels": labels, "ownerReferences": [{"kind": "Node"}]}
+        cluster.create(path("mail"), {"metadata": meta, "data": {"large": "x"}})
+    cluster.reads.clear()
+    (held,) = secrets.held()
+    assert "data" not in held
+    assert cluster.reads == []
+    assert secrets.open_orders() == secrets.open_orders() == {(saved.spki_sha256, saved.acme_server)}
+    assert cluster.reads == [path("mail", "mx-tls-next")], "the same version is read once"
+    assert len(list(secrets.orphans(desired().key))) == 1
+    assert secrets.leaves("mail") == frozenset()
+    assert cluster.reads == [path("mail", "mx-tls-next")] * 2
+
+
 @pytest.mark.parametrize("forged", ["namespace", "owner reference", "label", "name", "kind"])
 def test_journal_that_is_not_ours_is_neither_held_nor_believed(forged: str) -> None:
     """Whoever may write Secrets can plant one; it must not lead to another namespace or resource."""
@@ -173,7 +194,7 @@ def test_journal_that_is_not_ours_is_neither_held_nor_believed(forged: str) -> N
             told = json.loads(b64decode(planted["data"]["resource.json"]))
             told["metadata"] = {"namespace": "kube-system", "name": "victim"}
             planted["data"]["resource.json"] = b64encode(json.dumps(told).encode()).decode()
-            (found,) = secrets.held(["mail"])
+            (found,) = filter(None, map(secrets.whole, secrets.held(["mail"])))
             assert resource_of(found)["metadata"]["namespace"] == "mail"
             assert resource_of(found)["metadata"]["name"] == "mx"
             return
@@ -186,7 +207,7 @@ def test_journal_that_is_not_ours_is_neither_held_nor_believed(forged: str) -> N
         case _:
             meta["ownerReferences"][0]["kind"] = "Deployment"
     assert secrets.held(["mail"]) == []
-    assert secrets.orphans(desired().key) == []
+    assert list(secrets.orphans(desired().key)) == []
 
 
 def test_next_secret_of_somebody_else_stays_as_it_is() -> None:
@@ -250,9 +271,9 @@ def test_staged_key_of_the_secret_that_is_named_now_is_no_orphan() -> None:
     secrets.stage(desired(secret_name="old-tls"), fresh(), RESOURCE)
     names = [each["metadata"]["name"] for each in secrets.orphans(desired().key, desired())]
     assert names == ["old-tls-next"]
-    assert len(secrets.orphans(desired().key)) == 2
+    assert len(list(secrets.orphans(desired().key))) == 2
     present = desired(is_external=True)
-    assert len(secrets.orphans(desired().key, present)) == 2, "what is not ordered any more goes on with no order"
+    assert len(list(secrets.orphans(desired().key, present))) == 2, "what is not ordered any more goes on with no order"
 
 
 @pytest.mark.parametrize(
