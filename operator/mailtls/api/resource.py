@@ -1,5 +1,6 @@
 """How the resource and what belongs to it are named in the API: paths, labels, owners, annotations and requests."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -98,6 +99,17 @@ class Request(StrEnum):
     def last_handled(self) -> str:
         """The field of the status with the last value that was handled."""
         return f"lastHandled{self.capitalize()}"
+
+
+def decided(resource: Json) -> bytes:
+    """Digest what a user decides about a resource: its spec, its end, and requests by annotation.
+
+    Nobody needs more of it to notice a change, and annotations of 256 KiB would fill the memory.
+    """
+    meta = resource.get("metadata") or {}
+    requests = {name: value for name, value in (meta.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}
+    counts = [meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), requests]
+    return sha256(json.dumps(counts, sort_keys=True).encode()).digest()
 
 
 DEEP_REQUEST: Final = "deep"

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from mailtls.api.reading.document import Json
-from mailtls.api.resource import MANAGER, OWNER, owner_of, resources_path
+from mailtls.api.resource import MANAGER, OWNER, decided, owner_of, resources_path
 from mailtls.api.spec import Key
 from mailtls.api.workload import WorkloadKind
 from mailtls.kube.claims import Claims, ExternalSecrets, Listings
@@ -60,7 +60,7 @@ class Seen:
 class Intake:
     """Turns events into keys. Never waits and never raises, because it runs in the watches' event loop.
 
-    Of a resource only what its user decides wakes it: generation, annotations, deletion. The status is ours, so an
+    Of a resource only what its user decides wakes it: generation, our annotations, deletion. The status is ours, so an
     event that changed nothing else is dropped, unless somebody else wrote it.
     """
 
@@ -71,7 +71,7 @@ class Intake:
         self._listings = Listings()
         self.external = ExternalSecrets()
         self._lock = Lock()
-        self._decided: dict[Key, Json] = {}
+        self._decided: dict[Key, bytes] = {}
         self._primed: set[Key] = set()  # those whose first listing is still to come
         self._events_meanwhile: set[Key] = set()  # those with an event since the last sweep began to list
 
@@ -80,7 +80,7 @@ class Intake:
         for resource in resources:
             key = _key(resource)
             with self._lock:
-                self._decided[key] = _decided_in(resource)
+                self._decided[key] = decided(resource)
                 self._primed.add(key)
             self._wake(key, self._note(resource))
 
@@ -159,8 +159,8 @@ class Intake:
         with self._lock:
             is_old = key in self._events_meanwhile
             if resource is not None and not is_old:
-                is_news = self._decided.get(key) != _decided_in(resource)
-                self._decided[key] = _decided_in(resource)
+                is_news = self._decided.get(key) != decided(resource)
+                self._decided[key] = decided(resource)
                 others = self._note(resource)
                 if not is_news and not others:  # nothing was missed: it is looked at in its own time, not with all
                     self._add_after(key, SWEEP * share_of(resource["metadata"]["uid"]))
@@ -188,11 +188,11 @@ class Intake:
             self._add(each)
 
     def _is_news(self, key: Key, change: str | None, resource: Json) -> bool:
-        decided, before = _decided_in(resource), self._decided.get(key)
-        self._decided[key] = decided
+        now, before = decided(resource), self._decided.get(key)
+        self._decided[key] = now
         is_primed = key in self._primed
         self._primed.discard(key)
-        if before != decided:
+        if before != now:
             return True
         if change is None and not is_primed:  # listed anew after a gap in the watch: look at everything
             return True
@@ -228,12 +228,6 @@ class Sweeper:
 
 def _key(resource: Json) -> Key:
     return Key(resource["metadata"]["namespace"], resource["metadata"]["name"])
-
-
-def _decided_in(resource: Json) -> Json:
-    """What a user decides about a resource."""
-    meta = resource["metadata"]
-    return {name: meta.get(name) for name in ("uid", "generation", "annotations", "deletionTimestamp")}
 
 
 def _has_foreign_status(resource: Json) -> bool:

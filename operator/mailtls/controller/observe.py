@@ -7,7 +7,7 @@ from threading import Lock
 
 from mailtls.api.reading.document import Json
 from mailtls.api.reading.spec import Defaults
-from mailtls.api.resource import GROUP, resource_path
+from mailtls.api.resource import decided, resource_path
 from mailtls.api.spec import Desired, Key
 from mailtls.api.status_json import read
 from mailtls.context import Context, carried
@@ -111,7 +111,7 @@ class Observer:
             found = self.cluster.get(resource_path(key))
         except (ApiError, Unreachable) as problem:
             raise ResourceChanged(str(problem)) from problem
-        if found is None or _decided(found) != _decided(known):
+        if found is None or decided(found) != decided(known):
             raise ResourceChanged(str(key))
 
     def observe(self, desired: Desired, resource: Json) -> Context:
@@ -181,10 +181,3 @@ def _may_have_left_an_order(desired: Desired, found: Snapshot) -> bool:
     foreign = found.secret.foreign
     is_of_a_namesake = foreign is not None and foreign.reason is Reason.PENDING
     return is_of_a_namesake or may_have_left_an_order(desired.generation, found.status)
-
-
-def _decided(resource: Json) -> tuple[object, ...]:
-    """What a user decides about a resource: its spec, its end, and requests by annotation."""
-    meta = resource.get("metadata") or {}
-    requests = {name: value for name, value in (meta.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}
-    return (meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), requests)

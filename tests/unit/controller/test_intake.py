@@ -79,6 +79,18 @@ def test_a_new_resource_and_each_wish_wake_it() -> None:
         assert desk.take() == [MX]
 
 
+def test_annotations_of_others_wake_nobody_and_are_not_kept() -> None:
+    """Each may hold 256 KiB, of every resource."""
+    desk = Desk()
+    desk.intake.resource("ADDED", mst())
+    desk.take()
+    desk.intake.resource("MODIFIED", mst(version="2", annotations={"example.com/notes": "x" * 250_000}))
+    assert desk.take() == []
+    desk.intake.resource("MODIFIED", mst(version="3", annotations={"mailtls.dev/renew": "x" * 250_000}))
+    assert desk.take() == [MX]
+    assert len(repr(desk.intake._decided)) < 1000
+
+
 def test_our_own_status_wakes_nobody() -> None:
     """An event that changed only the status, written by us, is dropped, whether or not its answer came first."""
     desk = Desk()

@@ -35,6 +35,7 @@ _CHECKED_AGAIN_AFTER = timedelta(seconds=30)
 MOST_ACCOUNTS = 16  # of one namespace are held in memory; one that is used again is read from its Secret again
 _MOST_ASKED = 10_000  # resources that use one account; one that is forgotten ends all waits with each step it takes
 _PATIENCE = 2.0  # seconds that a worker waits for an account that another one makes
+_HURRIED_AGAIN_AFTER = timedelta(minutes=1)  # a CA's waits are of all who use the account, and one may ask in a loop
 _IDLE = timedelta(hours=7)  # longer than resources wait between two questions about their renewal window
 _Key = tuple[str | DataRef | None, ...]
 
@@ -50,6 +51,7 @@ class _Entry:
     used_at: datetime | None = None
     changes: int = 0
     asked: dict[Key, bytes] = field(default_factory=dict)  # hashes of the renewals that people asked for last
+    hurried_at: datetime | None = None  # when one of these last ended the waits
 
 
 class Accounts:
@@ -143,14 +145,21 @@ class Accounts:
             entry.account.hurry()
 
     def asked(self, acme: Acme, resource: Key, renewal: str) -> None:
-        """Let a person's request for a renewal end all waits of the account, once for each request."""
+        """Let a person's request for a renewal end all waits of the account: once for each, and once a minute.
+
+        Within that minute the CA has just been asked, so that a wait which stands is its answer to the one before.
+        """
         entry, digest = self._entry(acme), sha256(renewal.encode(errors="surrogatepass")).digest()
+        now = self._clock.now()
         with self._lock:
             if entry.asked.get(resource) == digest:
                 return
             while len(entry.asked) >= _MOST_ASKED:
                 del entry.asked[next(iter(entry.asked))]
             entry.asked[resource] = digest
+            if entry.hurried_at is not None and abs(now - entry.hurried_at) < _HURRIED_AGAIN_AFTER:
+                return
+            entry.hurried_at = now
         self.look_again(acme)
 
     def _entry(self, acme: Acme) -> _Entry:

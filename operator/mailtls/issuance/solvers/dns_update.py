@@ -26,6 +26,8 @@ from mailtls.net.dns_server import Ask, is_authoritative
 from mailtls.reasons.reason import Finding, Reason
 
 _MOST_ALIASES: Final = 8
+# Names of the records of mail itself: whoever checks DKIM may reject two at one name (RFC 6376 section 3.6.2.2).
+_OF_MAIL: Final = frozenset({b"_domainkey", b"_dmarc", b"_mta-sts", b"_tls", b"_spf", b"_report"})
 _SIBLING: Final = "_mailtls-wildcard-check"  # no name that anybody has
 
 
@@ -49,6 +51,8 @@ class Search:
             alias = self._alias(owner, answer)
             if alias is None:
                 return Location(owner, self._zone(owner, answer))
+            if not _OF_MAIL.isdisjoint(label.lower() for label in alias.labels):  # whoever ordered may have meant harm
+                raise _not_found(f"Point the CNAME at {_text(owner)} elsewhere: {_text(alias)} is for records of mail")
             owner = alias
         raise _not_found(
             f"Repair the CNAMEs at {_text(name)}: there are more than {_MOST_ALIASES} in a row, or a circle"

@@ -131,16 +131,21 @@ def test_ca_that_is_gone_is_left_alone_and_found_again(ca: HostileCa, gone: int)
 
 
 def test_renewal_that_is_asked_for_ends_the_wait_once(ca: HostileCa, gone: int) -> None:
-    """For each request one try, however often the resource is looked at."""
-    accounts = ca.accounts()
+    """For each request one try, however often the resource is looked at, and one a minute, whoever requests."""
+    clock = WallClock()
+    accounts = ca.accounts(clock)
     for _ in range(TRIES):
         _problem(ca, accounts)
     accounts.asked(ca.acme, MX, "1")
     assert "left alone" not in _problem(ca, accounts).finding.message
     accounts.asked(ca.acme, MX, "1")
     assert "left alone" in _problem(ca, accounts).finding.message
+    clock.advance(timedelta(seconds=61))
     accounts.asked(ca.acme, MX, "2")
     assert "left alone" not in _problem(ca, accounts).finding.message
+    for number in range(5):
+        accounts.asked(ca.acme, Key("other", "mx"), str(number))
+        assert "left alone" in _problem(ca, accounts).finding.message
 
 
 def test_accounts_with_faults_of_their_own_do_not_shut_the_others_out(ca: HostileCa) -> None:

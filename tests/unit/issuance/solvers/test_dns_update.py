@@ -3,11 +3,16 @@
 import base64
 from dataclasses import replace
 
+import dns.flags
+import dns.message
+import dns.name
+import dns.rrset
 import pytest
 
 from mailtls.api.spec import DataRef
 from mailtls.issuance.solvers.base import ChallengeProblem
-from mailtls.issuance.solvers.dns_update import Rfc2136, tsig_key
+from mailtls.issuance.solvers.dns_update import Rfc2136, Search, tsig_key
+from mailtls.issuance.solvers.propagation import Names
 from mailtls.net.dns_server import Address, split_server
 from mailtls.net.shared_work import Expiring
 from mailtls.reasons.reason import Reason
@@ -104,3 +109,30 @@ def test_memory_forgets_in_time_on_demand_and_when_full() -> None:
     long.forget("a")
     long.forget("a")
     assert long.get("a") is None
+
+
+@pytest.mark.parametrize(
+    "target", ["sel1._domainkey.victim.example", "_DMARC.victim.example", "_smtp._tls.victim.example"]
+)
+def test_alias_does_not_lead_the_key_to_records_of_mail(target: str) -> None:
+    """A tenant's CNAME would add a second record to a DKIM selector of another, whose mail then fails."""
+    alias = dns.name.from_text(target)
+
+    class Elsewhere(Names):
+        """The rest of the DNS."""
+
+        def alias(self, name: dns.name.Name) -> dns.name.Name | None:
+            """Say where the challenge's name leads, as a tenant has it."""
+            return alias if name.labels[0] == b"_acme-challenge" else None
+
+    def ask(query: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        if query.question[0].name.is_subdomain(dns.name.from_text("victim.example")):
+            response.flags |= dns.flags.AA
+            response.authority.append(dns.rrset.from_text("victim.example.", 60, "IN", "SOA", "ns. h. 1 2 3 4 5"))
+        return response
+
+    search = Search("ns1.example.com", ask, Elsewhere(), None)
+    with pytest.raises(ChallengeProblem, match="is for records of mail") as refused:
+        search.locate(dns.name.from_text("_acme-challenge.evil.example"))
+    assert refused.value.finding.reason is Reason.ZONE_NOT_FOUND
