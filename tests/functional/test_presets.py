@@ -41,7 +41,10 @@ def test_server_takes_the_new_certificate_as_its_preset_says(name: str) -> None:
         for _ in range(_SWEEPS):
             container.probe(ports)
         container.write_secret(stock.STORED)
-        assert served(container, ports) == {(stock.OLDER if setup.keeps else stock.STORED).sha256}
+        if setup.keeps:
+            assert served(container, ports) == {stock.OLDER.sha256}
+        else:  # a process that waits for its first client may have read the old one before
+            await_served(container, ports, stock.STORED)
         if preset.reload:
             container.execute(preset.reload)
             await_served(container, ports, stock.STORED)
