@@ -159,8 +159,8 @@ class Intake:
         with self._lock:
             is_old = key in self._events_meanwhile
             if resource is not None and not is_old:
-                is_news = self._decided.get(key) != decided(resource)
-                self._decided[key] = decided(resource)
+                before, self._decided[key] = self._decided.get(key), decided(resource)
+                is_news = before != self._decided[key]
                 others = self._note(resource)
                 if not is_news and not others:  # nothing was missed: it is looked at in its own time, not with all
                     self._add_after(key, SWEEP * share_of(resource["metadata"]["uid"]))
