@@ -65,10 +65,12 @@ mail {{
   server {{ listen 993 ssl; protocol imap; }}
 }}
 """
+# One process for each service, which waits for further clients for as long as a test may take: the master starts another
+# where none is free or the last one has ended, and that one reads the certificate anew.
 _CYRUS = """
 SERVICES {
-  imap cmd="imapd" listen="imap" prefork=1
-  imaps cmd="imapd -s" listen="imaps" prefork=1
+  imap cmd="imapd -T 3600" listen="imap" prefork=1 maxchild=1
+  imaps cmd="imapd -s -T 3600" listen="imaps" prefork=1 maxchild=1
 }
 """
 _CYRUS_SETTINGS = f"""
