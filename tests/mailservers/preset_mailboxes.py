@@ -65,7 +65,7 @@ mail {{
   server {{ listen 993 ssl; protocol imap; }}
 }}
 """
-# One process for each service, which waits for further clients for as long as a test may take: the master starts another
+# One process for each service, which waits for further clients as long as a test may take: the master starts another
 # where none is free or the last one has ended, and that one reads the certificate anew.
 _CYRUS = """
 SERVICES {
