@@ -4,7 +4,7 @@ deploy/mailtls.yaml comes from the chart (by Helm), deploy/alerts.yaml from the 
 charts/mailtls/files/dashboard.json from `dashboard.py` beside this, docs/reference/reasons.md and the page of each
 reason from `mailtls.reasons`, docs/reference/chart-values.md from the chart's values.yaml, resource.md
 beside it from the CRD, rbac.md from the chart's roles, the pages of metrics, alerts, environment and commands from the
-operator, and the package has a copy of the CRD, by which preflight checks.
+operator. The chart has a copy of the CRD, and the package another, by which preflight checks.
 """
 
 import os
@@ -98,7 +98,7 @@ def _reason_pages() -> Any:
 
 
 def definition() -> str:
-    """Return the CRD, which preflight reads in the package."""
+    """Return the CRD, of which the chart and the package have copies."""
     return (ROOT / "crds" / "mailservertls.yaml").read_text()
 
 
@@ -156,6 +156,7 @@ def grafana() -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "deploy/mailtls.yaml": manifest,
     "deploy/alerts.yaml": alerts,
+    "charts/mailtls/files/crds/mailservertls.yaml": definition,
     "charts/mailtls/files/dashboard.json": grafana,
     "docs/reference/reasons.md": reasons,
     "docs/reference/chart-values.md": chart_values,

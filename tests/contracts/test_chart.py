@@ -131,6 +131,11 @@ def test_crd_in_the_chart_is_the_repository_one_and_kept_on_uninstall() -> None:
     assert rendered | {"metadata": metadata} == source
 
 
+def test_chart_has_no_symbolic_link() -> None:
+    """Flux leaves links out of what it takes from Git, and the chart would install less than it says."""
+    assert not [each for each in CHART.rglob("*") if each.is_symlink()]
+
+
 def test_crd_can_be_left_to_others_or_go_with_the_chart() -> None:
     """Not installed at all, or without the annotation that makes Helm keep it."""
     name = ("CustomResourceDefinition", "mailservertls.mailtls.dev")
