@@ -64,8 +64,9 @@ _LIMITS = Limits(connect=PATIENT, dialog=PATIENT, handshake=PATIENT, overall=3 *
 class Setup:
     """How a server is started in a container; `mode` is the mounted Secret's `defaultMode`.
 
-    `keeps` says that a certificate which was served once is served until something is done. `ports` are further ones
-    than those of the preset. `in_vain` is what one might think of, and does not help.
+    `keeps` says that a certificate which was served once is served until something is done; None where that is so for
+    seconds only. `ports` are further ones than those of the preset. `in_vain` is what one might think of, and does not
+    help.
     """
 
     software: Software
@@ -73,7 +74,7 @@ class Setup:
     command: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     mode: int = 0o644
-    keeps: bool = True
+    keeps: bool | None = True
     ports: tuple[Port, ...] = ()
     in_vain: tuple[str, ...] = ()
     needs_go: bool = False  # the programs that are no Debian packages, in /opt

@@ -181,6 +181,7 @@ MAILBOXES = (
         trees.COURIER,
         ("/opt/maddy", "-config", "/etc/maddy.conf", "run"),
         {"etc/maddy.conf": _MADDY},
+        keeps=None,  # it reads the files anew once a minute
         needs_go=True,
     ),
     Setup(

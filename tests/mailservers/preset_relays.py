@@ -123,7 +123,8 @@ POSTFIX_BY_NAME_ON_465 = replace(
 )
 RELAYS = (
     POSTFIX,
-    Setup(Software.EXIM, trees.SERVERS, ("exim4", "-bdf"), {"etc/exim4/exim4.conf": exim_settings()}),
+    # Its daemon watches the file, and reads it anew some seconds after a change.
+    Setup(Software.EXIM, trees.SERVERS, ("exim4", "-bdf"), {"etc/exim4/exim4.conf": exim_settings()}, keeps=None),
     Setup(
         Software.OPENSMTPD,
         trees.OPENSMTPD,
