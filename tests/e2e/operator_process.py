@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ _WORKERS = 16  # at most, of the tests that run beside each other
 _WORKER = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0) % _WORKERS
 _PORTS = range(16_000 + _WORKER, 24_000, _WORKERS)
 """Between those of Pebble (14000 on) and those of its management (24000 on); each worker of the tests has its own."""
+_NEXT_PORT = cycle(random.sample(_PORTS, len(_PORTS)))
 
 # A mount namespace of its own gives the process the resolver that a pod has.
 _BIND = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
@@ -115,7 +117,7 @@ class OperatorProcess:
 def free_port() -> int:
     """A port that nobody listens on, and that no other worker of the tests gives out."""
     while True:
-        port = random.choice(_PORTS)
+        port = next(_NEXT_PORT)  # none is given twice before somebody listens there
         with socket.socket() as listener:
             try:
                 listener.bind(("", port))

@@ -9,12 +9,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.query
@@ -124,6 +125,17 @@ class Server:
     def serial(self, zone: str) -> int:
         """Return the serial number of a zone, by which secondaries learn of changes."""
         return int(next(iter(self._ask(zone, dns.rdatatype.SOA))).serial)
+
+    def await_zone(self, zone: str) -> None:
+        """Wait until it has a zone; a secondary has to fetch its copy first."""
+        query, until = dns.message.make_query(zone, dns.rdatatype.SOA), time.monotonic() + _STARTS_WITHIN_SECONDS
+        while time.monotonic() < until:
+            with suppress(OSError, dns.exception.DNSException):
+                answer = dns.query.udp(query, self.address, port=self.port, timeout=1)
+                if answer.flags & dns.flags.AA and answer.answer:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"{self.server} does not have the zone {zone}")
 
     def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> Iterable[Any]:
         answer = dns.query.udp(dns.message.make_query(name, kind), self.address, port=self.port, timeout=30)

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from contracts.render import ROOT
-from functional.prometheus import free_port
 from functional.receiving import receiving
+from mailservers.instance import end, free_ports
 
 CONFIGURATION = ROOT / "deploy" / "alertmanager.yaml"
 MATCHER = re.compile(r'^(?P<label>\w+)\s*(?P<how>=~|!~|!=|=)\s*"(?P<value>.*)"$')
@@ -101,7 +101,7 @@ class Alertmanager:
         raise AssertionError("Alertmanager does not answer")
 
     def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(self._url + path, timeout=5) as answer:
+        with urllib.request.urlopen(self._url + path, timeout=30) as answer:
             return json.load(answer)
 
 
@@ -165,17 +165,17 @@ def _delivering(folder: Path, address: str) -> Path:
 @contextmanager
 def alertmanager(folder: Path, deliver_to: Receivers | None = None) -> Iterator[Alertmanager]:
     """Run Alertmanager with the example as it is, or with addresses in its receivers."""
-    port, binary = free_port(), alertmanager_binary()
+    port, binary = free_ports(("web",))["web"], alertmanager_binary()
     file = _delivering(folder, deliver_to.address) if deliver_to else CONFIGURATION
     options = ["--cluster.listen-address=", f"--storage.path={folder / 'data'}", f"--config.file={file}"]
     with (folder / "alertmanager.log").open("w") as log:
         process = subprocess.Popen(
-            [binary, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
-        )
+            [binary, *options, f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
         try:
             running = Alertmanager(port)
             running.await_ready()
             yield running
         finally:
-            process.terminate()
-            process.wait(timeout=20)
+            end(process)

@@ -89,7 +89,7 @@ def knot() -> Iterator[Server]:
         (home / "knot.conf").write_text(_KNOT.format(home=home, port=port) + own + _KNOT_DELEGATED)
         command = trees.inside(tree, ["knotd", "--config", str(home / "knot.conf")])
         with running(Instance(home, {"dns": port}), command):
-            yield Server(PRIMARY, port)
+            yield _with_zones(port)
 
 
 @contextmanager
@@ -142,7 +142,15 @@ def _pdns_server(home: Path, conf: str, commands: list[str]) -> Iterator[Server]
         program, *arguments = shlex.split(command)
         run(trees.inside(tree, [program, f"--config-dir={home}", *arguments]), check=True, capture_output=True)
     with running(Instance(home, {"dns": port}), trees.inside(tree, ["pdns_server", f"--config-dir={home}"])):
-        yield Server(PRIMARY, port)
+        yield _with_zones(port)
+
+
+def _with_zones(port: int) -> Server:
+    """Wait until a server has loaded its zones: it listens before."""
+    server = Server(PRIMARY, port)
+    for zone in _RECORDS:
+        server.await_zone(zone)
+    return server
 
 
 def _begin(home: Path) -> int:

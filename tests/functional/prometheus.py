@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from urllib.parse import quote
 import yaml
 
 from contracts.render import ROOT
+from mailservers.instance import end, free_ports
 
 INTERVAL = "500ms"
 SECONDS = {"m": 60, "h": 3600}
@@ -88,7 +88,7 @@ class Prometheus:
         raise AssertionError(f"{expression} is answered with {found}")
 
     def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(self._url + path, timeout=5) as answer:
+        with urllib.request.urlopen(self._url + path, timeout=30) as answer:
             return json.load(answer)["data"]
 
 
@@ -123,21 +123,14 @@ def prometheus(
             }
         )
     )
-    port = free_port()
+    port = free_ports(("web",))["web"]
     command = ["prometheus", f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'data'}"]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
-            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
-        )
+            [*command, f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
         try:
             yield Prometheus(port)
         finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+            end(process)

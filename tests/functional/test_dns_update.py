@@ -251,7 +251,7 @@ def test_ttl_of_the_settings_is_the_records(bind: Bind) -> None:
     """A short time to live keeps a failed proof from haunting resolvers."""
     name = "_acme-challenge.ttl.example.test"
     zone_of(bind, ttl=7).present(name, "value")
-    answer = dns.query.udp(dns.message.make_query(name, "TXT"), bind.address, port=bind.port, timeout=5)
+    answer = dns.query.udp(dns.message.make_query(name, "TXT"), bind.address, port=bind.port, timeout=30)
     assert answer.answer[0].ttl == 7
 
 
@@ -305,19 +305,9 @@ def test_secondary_that_forwards_nothing_refuses_the_update(bind: Bind, tmp_path
     """A secondary has the zone, but is the wrong server to change it."""
     copy = ZoneFile("example.test", primary=f"primaries port {bind.port} {{ {bind.address}; }};")
     with running(tmp_path / "copy", [copy], [KEY], address=SECONDARY) as secondary:
-        await_zone(secondary, "example.test")
+        secondary.await_zone("example.test")
         problem = problem_of(zone_of(secondary), "_acme-challenge.mx.example.test")
     assert problem.finding.reason is Reason.DNS_UPDATE_REFUSED
-
-
-def await_zone(bind: Bind, zone: str) -> None:
-    """Wait until a secondary has its copy."""
-    for _ in range(3000):
-        answer = dns.query.udp(dns.message.make_query(zone, "SOA"), bind.address, port=bind.port, timeout=5)
-        if answer.flags & dns.flags.AA and answer.answer:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the zone was not transferred")
 
 
 @contextmanager
@@ -352,7 +342,7 @@ def test_server_that_speaks_no_dns_is_unreachable_for_now(
         began = time.monotonic()
         problem = problem_of(Rfc2136Records(settings, KEY.secret.encode()), "_acme-challenge.mx.example.test")
     assert (problem.finding.reason, problem.transient) == (Reason.DNS_UNREACHABLE, True)
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 60  # the server of the last case never answers
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
-import dns.message
-import dns.query
 import pytest
 
 from functional.bind import PRIMARY, SECONDARY, Bind, Key, ZoneFile, free_port, running
@@ -41,7 +41,7 @@ def secondary(primary: Bind, tmp_path: Path) -> Iterator[Bind]:
     """A secondary with an early copy of the zone."""
     copy = ZoneFile("pair.test", primary=f"primaries port {primary.port} {{ {PRIMARY}; }};")
     with running(tmp_path / "secondary", [copy], address=SECONDARY, port=primary.port) as server:
-        _await(lambda: _has_zone(server))
+        server.await_zone("pair.test")
         yield server
 
 
@@ -60,12 +60,16 @@ def test_secondary_that_lags_hides_the_value_until_it_has_it(primary: Bind, seco
 
 def test_name_server_that_refuses_connections_is_left_out_without_waiting(primary: Bind) -> None:
     """A CA's resolver goes on to the next name server as well."""
-    zone = zone_of(primary)
-    zone.present(NAME, "value")
+    zone_of(primary).present(NAME, "value")
+    assert any(seconds_of_a_look(zone_of(primary)) < SILENCE for _ in range(5))  # a busy machine is slow, too
+
+
+def seconds_of_a_look(zone: Rfc2136Records) -> float:
+    """How long it takes to see a value."""
     began = time.monotonic()
     assert not zone.spread(NAME, "value").late
     assert zone.spread(NAME, "another").late
-    assert time.monotonic() - began < SILENCE
+    return time.monotonic() - began
 
 
 def test_name_server_that_is_silent_is_waited_for_once(primary: Bind) -> None:
@@ -74,12 +78,21 @@ def test_name_server_that_is_silent_is_waited_for_once(primary: Bind) -> None:
     zone.present(NAME, "value")
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as mute:
         mute.bind((SECONDARY, primary.port))
+        mute.setblocking(False)
         began = time.monotonic()
         assert not zone.spread(NAME, "value").late
         assert time.monotonic() - began > SILENCE
-        began = time.monotonic()
+        assert heard(mute) > 0
         assert zone.spread(NAME, "another").late
-        assert time.monotonic() - began < SILENCE
+        assert heard(mute) == 0
+
+
+def heard(mute: socket.socket) -> int:
+    """How many questions came since the last look."""
+    with suppress(BlockingIOError):
+        for number in count():  # noqa: B007
+            mute.recv(512)
+    return number
 
 
 def test_name_servers_that_do_not_resolve_leave_the_word_to_the_updated_server(tmp_path: Path) -> None:
@@ -112,13 +125,8 @@ def test_name_server_that_is_not_authoritative_is_left_out(primary: Bind, tmp_pa
         assert zone.spread(NAME, "another").late == (f"ns1.pair.test ({primary.server})",)
 
 
-def _has_zone(bind: Bind) -> bool:
-    query = dns.message.make_query("pair.test", "SOA")
-    return bool(dns.query.udp(query, bind.address, port=bind.port, timeout=5).answer)
-
-
 def _await(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -105,12 +105,12 @@ def test_domain_without_records_for_senders_only_warns(reader: DomainReader, tmp
 
 
 def test_dead_resolver_ends_all_domains_within_one_limit_of_time() -> None:
-    """Twenty domains wait no longer than one, and each says why nothing is known of it."""
+    """Forty domains wait no longer than one, and each says why nothing is known of it."""
     dead = DomainReader(ResolverSettings((f"127.0.0.1:{free_port()}",), timeout=1, overall=2))
     begun = time.monotonic()
-    have = found(look(dead, free_port(), *(MailDomain(f"d{n}.example") for n in range(20))))
-    assert time.monotonic() - begun < 30
-    assert len(have) == 20
+    have = found(look(dead, free_port(), *(MailDomain(f"d{n}.example") for n in range(40))))
+    assert time.monotonic() - begun < 75  # one after the other would take longer, on the fastest machine too
+    assert len(have) == 40
     assert {every[0].reason for every in have.values()} == {Reason.DNS_LOOKUP_FAILED}
 
 

@@ -113,6 +113,13 @@ COUNTED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def settled(server: Mailstore) -> None:
+    """Let Dovecot say what it has to say of the connections before."""
+    settled_log(server)
+
+
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize(("name", "depth"), COUNTED)
 def test_probe_makes_as_many_connections_as_the_page_says(name: str, depth: Depth, server: Mailstore) -> None:
     """All end by LOGOUT or QUIT but for two refused handshakes; Dovecot itself cuts off who injects a command."""

@@ -121,4 +121,4 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(END_PATIENCE)
+        process.wait(START_PATIENCE)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailservers.certificates import HOST, Served
+from mailservers.instance import free_ports
 from mailtls.probe.target import Port, Protocol, ProxyProtocol, TlsMode, TlsPolicy
 
 START_PATIENCE = 120  # seconds
@@ -112,11 +112,10 @@ def _ports() -> Iterator[tuple[str, Port]]:
         for proxy in (ProxyProtocol.NONE, ProxyProtocol.V1, ProxyProtocol.V2)
     ]
     kinds.append((Protocol.LMTP, TlsMode.START_TLS, ProxyProtocol.NONE))
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in kinds]
-    for (protocol, tls, proxy), listener in zip(kinds, listeners, strict=True):
-        number = listener.getsockname()[1]
-        listener.close()
-        yield f"{protocol}-{tls}-{proxy}", Port(number, tls, TlsPolicy.OPPORTUNISTIC, protocol, proxy)
+    named = {f"{protocol}-{tls}-{proxy}": (protocol, tls, proxy) for protocol, tls, proxy in kinds}
+    for name, number in free_ports(named).items():
+        protocol, tls, proxy = named[name]
+        yield name, Port(number, tls, TlsPolicy.OPPORTUNISTIC, protocol, proxy)
 
 
 def _configuration(server: Mailstore) -> str:

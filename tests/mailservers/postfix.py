@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mailservers.certificates import HOST
-from mailservers.instance import END_PATIENCE, Instance, end, folder, free_ports
+from mailservers.instance import Instance, end, folder, free_ports
 
 START_PATIENCE = 120  # seconds; `postfix check` walks the queue first
 
@@ -71,6 +72,22 @@ class Postfix(Instance):
         """Let new smtpd processes read the files again, as the preset of the operator does."""
         subprocess.run(["postfix", "-c", str(self.home / "etc"), "reload"], check=True, capture_output=True)
 
+    def talks(self, name: str) -> list[str]:
+        """How each connection to a service ended, as the log says it, once it has the end of each that began.
+
+        A service sends what it logs to another process, and before it greets: what is sent later is written later.
+        """
+        mark, deadline = f"mark {secrets.token_hex(8)}", time.monotonic() + START_PATIENCE
+        subprocess.run(["postlog", "-c", str(self.home / "etc"), mark], check=True, capture_output=True)
+        while time.monotonic() < deadline:
+            lines = (log := self.log()).splitlines()
+            of_service = [line for line in lines if f"{name}/smtpd" in line]
+            ended = [line for line in of_service if ": disconnect from" in line]
+            if mark in log and len(ended) == sum(": connect from" in line for line in of_service):
+                return ended
+            time.sleep(0.05)
+        raise AssertionError(f"the log does not say how connections to {name} ended: {self.log()}")
+
 
 @contextmanager
 def postfix(services: Mapping[str, tuple[str, ...]], over_ipv6: Iterable[str] = ()) -> Iterator[Postfix]:
@@ -127,5 +144,5 @@ def _end(server: Postfix, script: subprocess.Popen[bytes]) -> None:
     """End the master, which left the script's process group for one of its own, and all its services with it."""
     with suppress(FileNotFoundError, ProcessLookupError):
         os.killpg(int((server.home / "queue" / "pid" / "master.pid").read_text()), signal.SIGTERM)
-        script.wait(END_PATIENCE)  # it waits for its master
+        script.wait(START_PATIENCE)  # it waits for its master
     end(script)
