@@ -94,7 +94,7 @@ PRODUCTS = (
     Product(
         "kustomize",
         How.RUN,
-        "`kubectl kustomize` builds `deploy/`",
+        "`kubectl kustomize` builds `deploy/`, and an overlay of it; `make upgrade` installs and upgrades with one",
         ("tests/contracts/test_release.py::test_kustomize_base_is_the_rendered_manifest",),
         "kubectl's",
     ),

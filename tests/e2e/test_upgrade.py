@@ -17,10 +17,11 @@ from builders.authority import Authority, cert_manager_secret
 from e2e.charted import values_for
 from e2e.installation import Installation, dns01
 from e2e.laggard import NODE_RANGE, await_challenge_record, orders_held
-from e2e.upgrading import HOME, Picture, Release, await_probed, commands
+from e2e.upgrade_ways import WithHelm, WithManifests, WithOverlay
+from e2e.upgrading import HOME, Picture, Release, await_probed
 from testbed import containers, earlier
 from testbed.console import Trouble
-from testbed.layout import POD_RANGE, SERVICE_RANGE
+from testbed.layout import POD_RANGE, SERVICE_RANGE, project_folder
 from testbed.mailserver import MailServer
 from testbed.sandbox import MAIL_SERVER_TLS, Sandbox
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.laggard import Laggard
+    from e2e.upgrade_ways import Way
     from testbed.api import Api, Object
     from testbed.cluster import Cluster
     from testbed.pebble import Pebble
@@ -55,15 +57,15 @@ class World:
     checkout: Path
     cluster: Cluster
     installation: Installation
-    release: Release
+    way: Way
     held: Zone
     names: NameServer
     values: dict[str, Any]
 
-    def set_image(self, tag: str) -> None:
-        """Write the values with another image."""
-        self.values["image"] = {"repository": "localhost/mailtls", "tag": tag}
-        self.release.write_values(self.values)
+    def prepare(self, tag: str) -> None:
+        """Edit the files for one of the two versions: `before` or `dev`."""
+        files = self.checkout if tag == "before" else project_folder()
+        self.way.prepare(self.home, self.values, files, tag)
 
     @property
     def home(self) -> Sandbox:
@@ -92,8 +94,9 @@ def checkout() -> Path:
     return earlier.ensure_checkout(found)
 
 
-@pytest.fixture
+@pytest.fixture(params=[WithHelm, WithManifests, WithOverlay])
 def world(
+    request: pytest.FixtureRequest,
     checkout: Path,
     cluster: Cluster,
     operator_image: str,
@@ -113,7 +116,8 @@ def world(
     held = names.add_zone(f"h{secrets.token_hex(4)}.test")
     home = Sandbox(cluster, api, HOME)
     home.put_secret("tsig", {each.name: each.key.secret.encode() for each in (zone, held)})
-    made = World(checkout, cluster, Installation(sandbox, zone, pebble, tmp_path), Release(tmp_path), held, names, {})
+    way = request.param(Release(tmp_path))
+    made = World(checkout, cluster, Installation(sandbox, zone, pebble, tmp_path), way, held, names, {})
     solvers = [dns01(each, dnsZones=[each.name]) for each in (zone, held)]
     for solver, each in zip(solvers, (zone, held), strict=True):
         solver["dns01"]["rfc2136"]["tsigSecretRef"] = {"name": "tsig", "key": each.name}
@@ -121,7 +125,6 @@ def world(
     del made.values["watchNamespaces"]
     made.values["acme"]["solvers"] = solvers
     made.values["connections"]["allowedNetworks"] = [NODE_RANGE, SERVICE_RANGE, POD_RANGE]
-    made.set_image("before")
     try:
         yield made
     finally:
@@ -131,18 +134,24 @@ def world(
             if secret["metadata"].get("finalizers"):
                 sandbox.patch("secrets", secret["metadata"]["name"], {"metadata": {"finalizers": None}})
         names.remove_zone(held)
+        forget(cluster)
+
+
+def forget(cluster: Cluster) -> None:
+    """Take everything of the operator out of the cluster, for the next way."""
+    cluster.kubectl("delete", "namespace", HOME, "--timeout=120s")
+    rights = "clusterroles,clusterrolebindings"
+    cluster.kubectl("delete", rights, "--selector=app.kubernetes.io/name=mailtls")
+    cluster.kubectl("delete", "crd", "mailservertls.mailtls.dev", "--timeout=120s")
 
 
 def test_upgrade_orders_reloads_and_loses_nothing_and_what_is_under_way_ends_well(world: World) -> None:
-    """Forward by the commands of upgrade.md, a renewal by the new version, and back by `helm rollback`."""
+    """Forward by the commands of upgrade.md, a renewal by the new version, back, and forward once more."""
     installation, sandbox = world.installation, world.installation.sandbox
     outside = Authority()
     world.values["trust"] = {"inline": installation.pebble.root() + outside.root_pem}
-    world.set_image("before")
-    world.release.run(
-        "helm install mailtls charts/mailtls --namespace mailtls --values my-values.yaml --wait --timeout=120s",
-        world.checkout,
-    )
+    world.prepare("before")
+    world.way.install()
     begin(installation, outside)
     slow = begin_restart(installation)
     with orders_held(world.names, world.held, for_pods=True) as laggard:
@@ -214,13 +223,10 @@ def begin_order(world: World) -> Object:
 
 def upgrade(world: World) -> None:
     """Do what the page says."""
-    world.set_image("dev")
+    world.prepare("dev")
     address = world.home.get("services", "mailtls-metrics")["spec"]["clusterIP"]
     world.names.publish_service(HOME, "mailtls-metrics", address)
-    said = commands("upgrade.md", "With Helm")
-    assert [each.split()[0] for each in said] == ["helm", "kubectl", "helm"], said
-    for command in said:
-        world.release.run(command)
+    world.way.upgrade()
     world.await_lead("dev")
 
 
@@ -259,11 +265,11 @@ def expect_way_back(world: World) -> None:
     """The version before takes its resources back and leaves them as they are, and so does the new one once more."""
     installation = world.installation
     was = Picture.of(installation, ALL)
-    for command in commands("upgrade.md", "Back to the version before"):
-        world.release.run(command)
+    world.prepare("before")
+    world.way.go_back()
     expect_unchanged(world, was, "before")
-    (again,) = commands("upgrade.md", "Without a file of values")
-    world.release.run(f"{again.replace('image.tag=TAG', 'image.tag=dev')} --wait --timeout=120s")
+    world.prepare("dev")
+    world.way.upgrade_again()
     expect_unchanged(world, was, "dev")
 
 

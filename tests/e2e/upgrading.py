@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -28,23 +28,33 @@ _BLOCK = re.compile(r"(?ms)^##+ (?P<title>[^\n]+)\n(?:(?!^##+ ).)*?^```console\n
 _PATIENCE = 240.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Release:
-    """The operator as the documentation installs it: the release `mailtls` in the namespace `mailtls`."""
+    """The operator as the documentation installs it: `mailtls` in the namespace `mailtls`."""
 
     folder: Path
-    """Where a reader keeps `my-values.yaml`."""
+    """Where a reader keeps `my-values.yaml`, or an overlay."""
+    place: Path = field(default_factory=project_folder)
+    """Where the reader types commands."""
+
+    def stand_in(self, place: Path) -> None:
+        """Go to the files of another version."""
+        self.place = place
 
     def write_values(self, values: Mapping[str, Any]) -> None:
         """Write the reader's values."""
         (self.folder / "my-values.yaml").write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
 
-    def run(self, command: str, checkout: Path | None = None) -> None:
-        """Run a command of a page as it is printed, where `charts/` is that of a checkout."""
+    def run(self, *said: str) -> None:
+        """Run commands of a page as they are printed."""
+        for command in said:
+            self._run(command)
+
+    def _run(self, command: str) -> None:
         text = command.replace("my-values.yaml", str(self.folder / "my-values.yaml"))
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
-            cwd=checkout or project_folder(),
+            cwd=self.place,
             env=dict(os.environ),
             capture_output=True,
             text=True,
