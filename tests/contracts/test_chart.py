@@ -123,11 +123,12 @@ def test_release_job_can_be_left_out() -> None:
 
 
 def test_crd_in_the_chart_is_the_repository_one_and_kept_on_uninstall() -> None:
-    """The CustomResourceDefinition is crds/ word for word, with the annotation that makes Helm keep it."""
+    """The CustomResourceDefinition is crds/ word for word, with the annotations that make Helm and Argo CD keep it."""
     rendered = dict(render()["CustomResourceDefinition", "mailservertls.mailtls.dev"])
     source = yaml.safe_load((ROOT / "crds" / "mailservertls.yaml").read_text())
     metadata = dict(rendered["metadata"])
-    assert metadata.pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    kept = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false"}
+    assert metadata.pop("annotations") == kept
     assert rendered | {"metadata": metadata} == source
 
 

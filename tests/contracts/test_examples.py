@@ -11,6 +11,7 @@ from contracts.manifests import fields, schema
 from contracts.render import CHART, ROOT, helm, helm_binary
 from contracts.snippets import GIVEN, INSTALLATION, page_text, resources, used
 from mailtls.api.reading.spec import parse
+from mailtls.api.resource import restart_annotation
 from testbed.cluster import Cluster
 
 EXAMPLES = ROOT / "examples"
@@ -124,6 +125,19 @@ def test_readme_of_an_example_is_short_and_names_files_that_exist(folder: str) -
     for link in re.findall(r"\]\(([^)#]+)", text):
         assert (EXAMPLES / folder / link).exists(), link
     assert f"[{folder}]({folder}/README.md)" in (EXAMPLES / "README.md").read_text("utf-8")
+
+
+def test_argo_cd_leaves_annotations_of_ours_alone_and_no_others() -> None:
+    """Of all annotations it would not take over what Git says; the example and the page about it say the same."""
+    mail = next(each for each in of_kind("argo-cd", "Application") if each["metadata"]["name"] == "mail")
+    (ignored,) = mail["spec"]["ignoreDifferences"]
+    (path,) = ignored.pop("jqPathExpressions")
+    assert ignored == {"group": "apps", "kind": "*"}
+    template, _, keys = path.partition("[")
+    ours = restart_annotation("mx-tls").partition("/")[0]
+    assert (template, f'startswith("{ours}/")' in keys) == (".spec.template.metadata.annotations", True)
+    assert path in page_text("mounts.md")
+    assert "RespectIgnoreDifferences=true" in mail["spec"]["syncPolicy"]["syncOptions"]
 
 
 @pytest.mark.cluster
