@@ -93,11 +93,11 @@ def test_a_certificate_that_expires_unrenewed_fires_both_alerts_and_keeps_its_se
     target = install(sandbox, values_for(sandbox, zone, pebble, email), tmp_path)
     resource = mx(postfix, renewal={"ari": False})
     sandbox.apply(resource)
-    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=LIFETIME / 2)
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx")
     sandbox.patch("mailservertls.mailtls.dev", "mx", {"spec": {"suspend": True}})
     with prometheus(tmp_path, target) as watching:
         watching.await_series("mailtls_served_not_after_timestamp_seconds")
-        watching.await_firing(lambda firing: {(each, "mx") for each in EXPIRED} <= firing, within=LIFETIME * 2.0)
+        watching.await_firing(lambda firing: {(each, "mx") for each in EXPIRED} <= firing, within=LIFETIME * 4.0)
         assert watching.await_series("mailtls_served_not_after_timestamp_seconds")
 
 
@@ -114,14 +114,14 @@ def test_a_certificate_that_expires_while_its_renewal_fails_is_probed_and_said(
     sandbox.put_secret("tsig", {"secret": zone.key.secret.encode()})
     target = install(sandbox, values_for(sandbox, zone, pebble, email), tmp_path)
     sandbox.apply(mx(postfix, renewal={"ari": False}))
-    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=LIFETIME / 2)
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx")
     sandbox.delete("secrets", "tsig")
-    expired = sandbox.wait_for("mailservertls.mailtls.dev", "mx", says_expired, within=LIFETIME * 1.5)
+    expired = sandbox.wait_for("mailservertls.mailtls.dev", "mx", says_expired)
     told = condition_of(expired, "Ready")
     assert told is not None
     assert "Its replacement fails" in told["message"]
     sandbox.annotate("mailservertls.mailtls.dev", "mx", mailtls_dev__probe="now")
-    sandbox.wait_for("mailservertls.mailtls.dev", "mx", was_probed_when_asked, within=20.0)
+    sandbox.wait_for("mailservertls.mailtls.dev", "mx", was_probed_when_asked)
     with (
         receivers() as notified,
         alertmanager(tmp_path, notified) as notifying,
@@ -160,7 +160,7 @@ def test_series_of_what_is_not_ready_are_those_that_the_rules_are_tested_with(
 ) -> None:
     """No pod is ready; the workload is gone; the resource is suspended: the alert on each reads these very series."""
     sandbox.apply(mx(postfix))
-    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx", within=120.0)
+    sandbox.wait_for_condition("mailservertls.mailtls.dev", "mx")
     with prometheus(tmp_path, target) as watching:
         for number in range(postfix.replicas):
             sandbox.exec(f"postfix-{number}", "sh", "-c", CLOSE_PORT_25)
@@ -171,7 +171,7 @@ def test_series_of_what_is_not_ready_are_those_that_the_rules_are_tested_with(
         await_conditions(watching, told_to_promtool("not-ready.yaml", "idle"))
 
 
-def await_conditions(watching: Prometheus, wanted: set[tuple[str, str]], within: float = 90.0) -> None:
+def await_conditions(watching: Prometheus, wanted: set[tuple[str, str]], within: float = 240.0) -> None:
     """Wait until the operator exports exactly these conditions."""
     deadline = time.monotonic() + within
     while (found := exported(watching)) != wanted:
@@ -217,7 +217,7 @@ def test_each_real_fault_is_one_notification_and_is_resolved_once_repaired(
         server.deploy(wait=False)
         sandbox.apply(mx(server, name, probe={"interval": "168h"}))  # only requests probe
     for name in servers:
-        sandbox.wait_for_condition("mailservertls.mailtls.dev", name, within=240.0)
+        sandbox.wait_for_condition("mailservertls.mailtls.dev", name)
     with (
         receivers() as notified,
         alertmanager(tmp_path, notified) as notifying,

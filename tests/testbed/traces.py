@@ -13,13 +13,15 @@ from testbed import cgroups
 if TYPE_CHECKING:
     from testbed.layout import Layout
 
+_FILTER_LINK, _FILTER_NAMESPACE = "mtf", "mailtls-filter-"  # as tests/mailservers/packet_filter.py names them
+
 
 @dataclass(frozen=True, slots=True)
 class Traces:
     """The machine's processes, mounts, links, namespaces, firewall and cgroups that could be this cluster's.
 
-    Links, namespaces and the firewall are the whole machine's, except those that another cluster's name stands on:
-    other clusters may come and go at the same time.
+    Links, namespaces and the firewall are the whole machine's, except those that another cluster's name stands on, and
+    those of the packet filters of tests: other clusters and test runs may come and go at the same time.
     """
 
     processes: frozenset[str]
@@ -64,11 +66,13 @@ def _processes_of(layout: Layout) -> list[str]:
 
 
 def _links() -> set[str]:
-    return {link["ifname"] for link in json.loads(_run("ip", "-json", "link"))}
+    names = {link["ifname"] for link in json.loads(_run("ip", "-json", "link"))}
+    return {name for name in names if not name.startswith(_FILTER_LINK)}
 
 
 def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    return {name for name in names if not name.startswith(_FILTER_NAMESPACE)}
 
 
 def _lines_with(file: Path, *parts: str) -> list[str]:
