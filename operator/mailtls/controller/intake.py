@@ -98,12 +98,8 @@ class Intake:
                 return
         self._wake(key, others)
 
-    def is_own_write(self, secret: Json) -> bool:
-        """Whether an event is about exactly what we wrote."""
-        return self._seen.is_echo(secret)
-
-    def secret(self, change: str | None, secret: Json) -> None:
-        """Take in an event of a Secret that we labelled: edited or deleted, its owner puts it right."""
+    def secret(self, change: str, secret: Json) -> None:
+        """Take in an event of a Secret that we labelled, its metadata: edited or deleted, its owner puts it right."""
         owner = (secret["metadata"].get("labels") or {}).get(OWNER)
         echo = change != "DELETED" and self._seen.is_echo(secret)
         if change == "DELETED":
@@ -116,6 +112,13 @@ class Intake:
         for key in dict.fromkeys((named, keeper)):
             if key is not None:
                 self._add(key)
+
+    def secrets_unseen(self) -> None:
+        """Have all Secrets of our own looked at: what happened to them meanwhile is not known."""
+        with self._lock:
+            keys = tuple(self._decided)
+        for key in keys:
+            self._add(key)
 
     def external_secret(self, namespace: str, name: str) -> None:
         """Take in that a Secret changed that may not be ours: only those count that resources name."""

@@ -18,7 +18,7 @@ from mailtls.controller.election import Candidate, Elector
 from mailtls.controller.health import Checks, HealthServer
 from mailtls.controller.intake import Seen
 from mailtls.controller.parts import Parts, Work
-from mailtls.controller.secret_watch import SecretWatch
+from mailtls.controller.secret_watch import OWN, ExternalSecretWatch, OwnSecretWatch
 from mailtls.controller.traces import start_traces
 from mailtls.controller.watches import Watches, await_access
 from mailtls.issuance.solvers.http01_server import Http01Server, Tokens
@@ -60,8 +60,12 @@ class Operator:
         self._controller = Controller(parts, self._seen, build)
         self._work, self._queue = self._controller.work, self._controller.queue
         self._sweeper, intake = self._controller.sweeper, self._controller.intake
-        self._watches = Watches(intake, load, settings.watch_namespaces, self._fail)
-        self._secret_watch = SecretWatch(Watch(load), settings.watch_namespaces, intake, self._ended)
+        namespaces = settings.watch_namespaces
+        self._watches = Watches(intake, load, namespaces, self._fail)
+        self._secret_watches = (
+            OwnSecretWatch(Watch(load, selected=OWN), namespaces, intake, self._ended),
+            ExternalSecretWatch(Watch(load), namespaces, intake, self._ended),
+        )
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._traces = start_traces(settings)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
@@ -113,8 +117,9 @@ class Operator:
             kinds = await_access(self._cluster, namespaces, self._ended, self._metrics.retried)
             if kinds is not None and self._begin():
                 self._queue.start()
-                self._watches.start(kinds)
-                self._secret_watch.start()
+                for each in self._secret_watches:
+                    each.start()
+                self._watches.start(kinds)  # the last: once they are ready, all must be alive
                 self._sweeper.run(self._ended, renew=self._work.begin)
         except Exception:
             log.exception("leading failed")
@@ -192,6 +197,8 @@ class Operator:
             return "a worker has died"
         if not self._watches.is_alive():
             return "the watches do not answer"
+        if not all(each.is_alive() for each in self._secret_watches):
+            return "a watch of Secrets has died"
         return self._work.stuck()
 
     def _ready(self) -> str | None:

@@ -1,24 +1,34 @@
-"""Watches the Secrets that others write: their metadata alone, of which nothing is kept.
+"""Watches Secrets by their metadata alone, and keeps nothing of it: those of the operator, and those of others.
 
-kopf's own watch takes only our Secrets, whole. Here the API server sends names and versions, and no contents: however
-many Secrets a cluster has, only those that a resource names wake one. After a gap all resources concerned look
-themselves, so that no list is needed.
+Anybody can write a Secret, with our label too, so that no watch may receive their contents: the API server sends
+names and versions. A resource that is woken reads what it needs, one Secret at a time. After a gap all resources
+concerned look themselves, so that no list is needed.
 """
 
-import random
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Final, Protocol
 
 import structlog
 
 from mailtls.api.reading.document import Json
+from mailtls.api.resource import OURS, OWNER
 from mailtls.controller.intake import Intake
 from mailtls.kube.interface import ApiError, Unreachable
 from mailtls.kube.pairs import path
 from mailtls.net.backoff import WATCH
 
 BOOKMARK: Final = "BOOKMARK"
+ECHO_SECONDS: Final = 0.25  # a watch may be faster than the answer to the write that it reports
+OWN: Final = {
+    "labelSelector": OURS,
+    "fieldSelector": "type=kubernetes.io/tls",  # the others are our journal: three events an issuance
+}
+"""What the watch of the operator's own Secrets selects: those that pods mount."""
+KEPT: Final = ("namespace", "name", "uid", "resourceVersion")
 log = structlog.get_logger()
 
 
@@ -29,47 +39,115 @@ class Changes(Protocol):
         """Return the version that a list has now."""
 
     def changes(self, path: str, version: str) -> Iterator[Json]:
-        """Yield events after `version`, metadata alone; ends when the server ends it."""
+        """Yield a bookmark of `version` once the server sends, and events after it; ends when the connection does."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where Secrets are listed, and how far they were followed there; no version: what happened is not known."""
+
+    path: str
+    version: str | None = None
+    failures: int = 0
+
+    def lose(self) -> None:
+        """Begin anew the next time, as after a gap."""
+        self.version, self.failures = None, self.failures + 1
 
 
 class SecretWatch:
-    """One thread for each namespace, or one for the whole cluster; none has work before a resource wants it."""
+    """One thread for each namespace, or one for the whole cluster."""
 
     def __init__(self, cluster: Changes, namespaces: tuple[str, ...], intake: Intake, stopping: Event) -> None:
         self._cluster, self._intake, self._stopping = cluster, intake, stopping
-        self._paths = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
+        places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
+        self._threads = [
+            Thread(target=self._run, args=(_Place(each),), name="secret-watch", daemon=True) for each in places
+        ]
 
     def start(self) -> None:
         """Begin; returns at once. The threads end with the process."""
-        for each in self._paths:
-            Thread(target=self._run, args=(each,), name="secret-watch", daemon=True).start()
+        for each in self._threads:
+            each.start()
 
-    def _run(self, place: str) -> None:
-        self._intake.external.wanted.wait()
-        failures = 0
-        while not self._stopping.wait(WATCH.after(failures, random.random()).total_seconds() if failures else 0):  # noqa: S311 - jitter
-            failures = 1 if self._follow(place) else failures + 1
+    def is_alive(self) -> bool:
+        """Whether every thread runs."""
+        return all(each.is_alive() for each in self._threads)
 
-    def _follow(self, place: str) -> bool:
-        """Follow the changes until that fails, or the process ends; return whether it had begun."""
-        version: str | None = None
-        try:
-            version = self._cluster.version(place)
-            self._intake.external_secrets_unseen()
-            while not self._stopping.is_set():
-                version = self._take(place, version)
-                self._stopping.wait(WATCH.first.total_seconds())  # whoever ends watches at once is not asked in a loop
-        except (ApiError, Unreachable) as problem:
-            log.warning("the watch of Secrets ended", error=str(problem))
-        except Exception:
-            log.exception("the watch of Secrets broke")
-        return version is not None
+    def _await_wanted(self) -> None:
+        """Wait until there is something to watch."""
 
-    def _take(self, place: str, version: str) -> str:
-        """Take in what one watch receives; return the version that it came to."""
-        for event in self._cluster.changes(place, version):
-            meta = event["object"]["metadata"]
-            version = meta["resourceVersion"]
+    def _unseen(self) -> None:
+        """Have all Secrets looked at: what happened to them is not known."""
+        raise NotImplementedError
+
+    def _take(self, event: Json) -> None:
+        """Take in what happened to one Secret."""
+        raise NotImplementedError
+
+    def _run(self, place: _Place) -> None:
+        self._await_wanted()
+        while not self._stopping.is_set():
+            try:
+                self._follow(place)
+                place.failures = 0
+            except (ApiError, Unreachable) as problem:
+                place.lose()
+                log.warning("the watch of Secrets ended", error=str(problem))
+            except Exception:
+                place.lose()
+                log.exception("the watch of Secrets broke")
+            # Whoever ends watches at once is not asked in a loop.
+            self._stopping.wait(WATCH.after(place.failures).total_seconds())
+
+    def _follow(self, place: _Place) -> None:
+        """Follow the changes from where the last watch ended, or from now, until this one ends."""
+        is_anew, version = place.version is None, place.version or self._cluster.version(place.path)
+        for event in self._cluster.changes(place.path, version):
+            place.version = event["object"]["metadata"]["resourceVersion"]
+            if is_anew:
+                self._unseen()
+                is_anew = False
             if event["type"] != BOOKMARK:
-                self._intake.external_secret(meta["namespace"], meta["name"])
-        return version
+                self._take(event)
+
+
+class ExternalSecretWatch(SecretWatch):
+    """Watches all Secrets for those that resources name and others write; no connection before there is one."""
+
+    def _await_wanted(self) -> None:
+        self._intake.external.wanted.wait()
+
+    def _unseen(self) -> None:
+        self._intake.external_secrets_unseen()
+
+    def _take(self, event: Json) -> None:
+        meta = event["object"]["metadata"]
+        self._intake.external_secret(meta["namespace"], meta["name"])
+
+
+class OwnSecretWatch(SecretWatch):
+    """Watches the Secrets that the operator keeps: `cluster` selects them as `OWN` says.
+
+    One thread more hands events over a moment after they came, as the answers to our own writes are known by then.
+    """
+
+    def __init__(self, cluster: Changes, namespaces: tuple[str, ...], intake: Intake, stopping: Event) -> None:
+        super().__init__(cluster, namespaces, intake, stopping)
+        self._fresh: SimpleQueue[tuple[float, str, Json]] = SimpleQueue()
+        self._threads.append(Thread(target=self._hand_over, name="own-secrets", daemon=True))
+
+    def _unseen(self) -> None:
+        self._intake.secrets_unseen()
+
+    def _take(self, event: Json) -> None:
+        meta = event["object"]["metadata"]
+        owner = (meta.get("labels") or {}).get(OWNER)
+        kept = {**{name: meta[name] for name in KEPT}, "labels": {OWNER: owner}}  # the rest may be large
+        self._fresh.put((time.monotonic() + ECHO_SECONDS, event["type"], kept))
+
+    def _hand_over(self) -> None:
+        while True:
+            due, change, meta = self._fresh.get()
+            self._stopping.wait(max(0.0, due - time.monotonic()))
+            self._intake.secret(change, {"metadata": meta})

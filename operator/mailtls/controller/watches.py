@@ -1,4 +1,7 @@
-"""kopf's part: it watches, authenticates and reconnects in its own thread; events go to the intake."""
+"""kopf's part: it watches resources and workloads in its own thread; events go to the intake.
+
+It would receive Secrets whole, so these have a watch of their own (`secret_watch`).
+"""
 
 import asyncio
 import logging
@@ -14,15 +17,12 @@ from typing import Any, Final, cast
 import kopf
 import structlog
 
-from mailtls.api.resource import API, GROUP, OURS, PLURAL, VERSION
+from mailtls.api.resource import API, GROUP, PLURAL, VERSION
 from mailtls.api.workload import WorkloadKind
 from mailtls.controller.intake import Intake
 from mailtls.kube.interface import ApiError, Cluster, Unreachable
 from mailtls.kube.workloads import PLURALS, WATCHED
 from mailtls.net.backoff import LEADER, WATCH
-
-ECHO_SECONDS: Final = 0.25
-SERVING: Final = "type=kubernetes.io/tls"  # no pod mounts the staged and the previous Secrets, which are Opaque
 
 
 def register(
@@ -46,13 +46,6 @@ def register(
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def resource(event: kopf.RawEvent, **_: Any) -> None:
         intake.resource(event["type"], dict(event["object"]))
-
-    @kopf.on.event("", "v1", "secrets", registry=registry)
-    async def secret(event: kopf.RawEvent, **_: Any) -> None:
-        found = dict(event["object"])
-        if not intake.is_own_write(found):
-            await asyncio.sleep(ECHO_SECONDS)  # a watch may be faster than the answer to the write that it reports
-        intake.secret(event["type"], found)
 
     for kind in kinds:
         _watch_workloads(registry, intake, kind)
@@ -96,8 +89,6 @@ def tune(settings: kopf.OperatorSettings, *, scan: bool) -> None:
         2
     ).total_seconds()  # the default makes ten lists a second of a lasting 410
     settings.watching.chunk_size = 500
-    settings.watching.label_selectors["secrets"] = OURS
-    settings.watching.field_selectors["secrets"] = SERVING  # the others are our journal: three events an issuance
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.enforce_retry_after = True
@@ -143,7 +134,7 @@ class Watches:
         self._thread = Thread(target=self._run, name="watches", daemon=True)
 
     def start(self, kinds: Iterable[WorkloadKind]) -> None:
-        """Start watching resources, Secrets and workloads of these kinds; returns at once."""
+        """Start watching resources and workloads of these kinds; returns at once."""
         self._kinds = tuple(kinds)
         self._thread.start()
 

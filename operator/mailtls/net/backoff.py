@@ -68,7 +68,7 @@ LEADER: Final = Backoff("leader", 2 * _SECOND, 10 * _SECOND, jitter=-0.2)
 ELECTION: Final = Backoff("election", 2 * _SECOND, 5 * _SECOND, jitter=-0.2)
 """A replica that stands by and cannot read the Lease, or may not; soon again, as nobody may lead meanwhile."""
 WATCH: Final = Backoff("watch", _SECOND, _MINUTE, factor=1.6)
-"""Watches that fail, which are kopf's to begin again."""
+"""Watches that fail, kopf's and ours."""
 NAMESAKE: Final = Backoff("namesake", 2 * _SECOND, _MINUTE / 2, factor=0.125)
 """Secrets that an earlier resource of the name left: they go soon, or somebody keeps them."""
 POD: Final = Backoff("pod", 2 * _SECOND, 10 * _SECOND, factor=0.125)
@@ -88,4 +88,4 @@ COUNTED: Final = (
     REFUSED_PORT, RECONCILE, CONFLICT, API_REQUEST, LEADER, ELECTION,
 )  # fmt: skip
 ALL: Final = (*COUNTED, WATCH, NAMESAKE, POD, WATCHED_POD, FILE, SERVER, SETTLING, LATE_FILE)
-"""What kopf begins again is not ours to count, and what is only waited for has not failed."""
+"""Watches end and begin anew all the time, kopf's unseen by us; what is only waited for has not failed."""

@@ -177,6 +177,8 @@ class Process:
         self._watch_task = self.runtime.spawn(self._watch, f"{self.name} watches", self.name)
         for body in copy.deepcopy(list(self.world.api.objects.values())):
             self.receive(None, body)
+        controller.intake.secrets_unseen()
+        controller.intake.external_secrets_unseen()
         controller.sweeper.run(self.stopping, controller.work.begin)  # type: ignore[arg-type]
 
     def _watch(self) -> None:
@@ -193,9 +195,9 @@ class Process:
             case "MailServerTLS":
                 intake.resource(news.change, body)
                 self.received[Key(body["metadata"]["namespace"], body["metadata"]["name"])] = body
-            case "Secret":
+            case "Secret" if news.change:  # its watches do not list
                 if body.get("type") == "kubernetes.io/tls" and body["metadata"].get("labels"):
-                    intake.secret(news.change, body)
+                    intake.secret(news.change, {"metadata": body["metadata"]})  # the watch receives no more
                 intake.external_secret(body["metadata"]["namespace"], body["metadata"]["name"])
             case "StatefulSet":
                 intake.workload(news.change, WorkloadKind.STATEFUL_SET, body)

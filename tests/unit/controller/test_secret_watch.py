@@ -1,5 +1,6 @@
-"""The watch of Secrets that others write: over HTTP, metadata alone, and nothing kept of what nobody names."""
+"""The watches of Secrets, our own and those that others write: over HTTP, metadata alone, and nothing kept of it."""
 
+import itertools
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from kubernetes.client import Configuration
@@ -14,7 +16,8 @@ from kubernetes.client import Configuration
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import Key
 from mailtls.controller.intake import Intake, Seen
-from mailtls.controller.secret_watch import SecretWatch
+from mailtls.controller.secret_watch import OWN, ExternalSecretWatch, OwnSecretWatch
+from mailtls.kube import watching
 from mailtls.kube.claims import Claims
 from mailtls.kube.connection import METADATA_LIST
 from mailtls.kube.interface import ApiError
@@ -25,12 +28,13 @@ LARGE = "x" * 2_000  # managedFields of a Secret that two tools write
 PATIENCE = 20.0  # seconds; an error, and not how long it takes
 
 
-def event(name: str, version: int, kind: str = "MODIFIED") -> bytes:
+def event(name: str, version: int, kind: str = "MODIFIED", owner: str | None = None) -> bytes:
     """One line of a watch, as the API server sends it."""
-    meta: Json = {"namespace": "mail", "name": name, "resourceVersion": str(version)}
+    meta: Json = {"namespace": "mail", "name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}
     if kind == "BOOKMARK":
-        del meta["name"], meta["namespace"]
+        del meta["name"], meta["namespace"], meta["uid"]
     else:
+        meta["labels"] = {"app.kubernetes.io/managed-by": "mailtls", "mailtls.dev/owner": owner} if owner else None
         meta["managedFields"] = [{"manager": LARGE}]
     body = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
     return json.dumps({"type": kind, "object": body}).encode() + b"\n"
@@ -41,11 +45,15 @@ GONE = json.dumps(
 )
 
 
+BREAKS = b""  # in a script: the connection breaks
+
+
 class ApiServer:
-    """An API server for watches: each connection gets the next script, and ends after it."""
+    """An API server for watches: each connection gets the next script, and ends after it. It refuses some first."""
 
     def __init__(self) -> None:
         self.scripts: list[Callable[[], Iterator[bytes]]] = []
+        self.refused = 0
         self.asked: list[tuple[str, str]] = []
         self.version = 100
         outer = self
@@ -59,6 +67,10 @@ class ApiServer:
                 if self.headers["Accept"] != (METADATA if is_watch else METADATA_LIST):
                     self.send_error(406)  # as a real one, which takes one form for each
                     return
+                if is_watch and outer.refused:
+                    outer.refused -= 1
+                    self.send_error(403)
+                    return
                 self.send_response(200)
                 if not is_watch:
                     body = json.dumps({"metadata": {"resourceVersion": str(outer.version)}}).encode()
@@ -69,6 +81,9 @@ class ApiServer:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 for line in outer.scripts.pop(0)() if outer.scripts else outer.silence():
+                    if line == BREAKS:
+                        self.close_connection = True
+                        return
                     self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
                 self.wfile.write(b"0\r\n\r\n")
 
@@ -85,11 +100,15 @@ class ApiServer:
         self.ending.wait()
         yield from ()
 
-    def cluster(self) -> Watch:
+    def watches(self) -> list[str]:
+        """What was watched, in order."""
+        return [path for path, _ in self.asked if "watch=1" in path]
+
+    def cluster(self, **selected: str) -> Watch:
         """The adapter that talks to it."""
         configuration = Configuration()
         configuration.host = f"http://127.0.0.1:{self.server.server_address[1]}"
-        return Watch(lambda: configuration)
+        return Watch(lambda: configuration, selected=selected)
 
 
 @pytest.fixture
@@ -107,7 +126,8 @@ class Woken:
 
     def __init__(self) -> None:
         self.keys: Queue[Key] = Queue()
-        self.intake = Intake(self.keys.put, lambda key, _delay: self.keys.put(key), Claims(), Seen())
+        self.seen = Seen()
+        self.intake = Intake(self.keys.put, lambda key, _delay: self.keys.put(key), Claims(), self.seen)
 
     def next(self) -> Key:
         """Wait for the next key."""
@@ -142,7 +162,7 @@ def test_secret_that_a_resource_names_wakes_it_and_no_other_does(server: ApiServ
     woken.intake.prime([resource("theirs", "mx-tls", external={}), resource("ours", "own-tls")])
     assert {woken.next(), woken.next()} == {Key("mail", "theirs"), Key("mail", "ours")}
     server.scripts.append(lambda: iter([event("other", 101), event("own-tls", 102), event("mx-tls", 103)]))
-    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    ExternalSecretWatch(server.cluster(), (), woken.intake, stopping).start()
     assert woken.next() == Key("mail", "theirs")  # what happened before it began is not known
     assert woken.next() == Key("mail", "theirs")
     assert woken.is_idle()
@@ -152,7 +172,7 @@ def test_only_metadata_is_asked_for(server: ApiServer, stopping: Event) -> None:
     """No contents of a Secret leave the API server, not even of the one that is listed for its version."""
     woken = Woken()
     woken.intake.prime([resource("theirs", "mx-tls", external={})])
-    SecretWatch(server.cluster(), ("mail",), woken.intake, stopping).start()
+    ExternalSecretWatch(server.cluster(), ("mail",), woken.intake, stopping).start()
     assert {woken.next(), woken.next()} == {Key("mail", "theirs")}
     server.scripts.append(server.silence)
     for path, accept in list(server.asked):
@@ -168,11 +188,10 @@ def test_watch_goes_on_where_the_last_one_ended(server: ApiServer, stopping: Eve
         lambda: iter([event("other", 150), event("", 170, "BOOKMARK")]),
         lambda: iter([event("mx-tls", 171)]),
     ]
-    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    ExternalSecretWatch(server.cluster(), (), woken.intake, stopping).start()
     assert [woken.next() for _ in range(3)] == [Key("mail", "theirs")] * 3  # primed, begun, changed
-    watches = [path for path, _ in server.asked if "watch=1" in path]
-    assert "resourceVersion=100" in watches[0]
-    assert "resourceVersion=170" in watches[1]
+    assert "resourceVersion=100" in server.watches()[0]
+    assert "resourceVersion=170" in server.watches()[1]
     assert sum("limit=1" in path for path, _ in server.asked) == 1
 
 
@@ -181,9 +200,82 @@ def test_gap_in_the_watch_has_every_secret_looked_at(server: ApiServer, stopping
     woken = Woken()
     woken.intake.prime([resource("theirs", "mx-tls", external={})])
     server.scripts.append(lambda: iter([GONE.encode() + b"\n"]))
-    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    ExternalSecretWatch(server.cluster(), (), woken.intake, stopping).start()
     assert [woken.next() for _ in range(3)] == [Key("mail", "theirs")] * 3  # primed, begun, begun again
     assert sum("limit=1" in path for path, _ in server.asked) == 2
+
+
+def test_connection_that_breaks_or_falls_silent_is_followed_by_another_without_a_look_at_all(
+    server: ApiServer, stopping: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was missed: the next watch goes on from the last event, and only what happened wakes a resource."""
+    monkeypatch.setattr(watching, "WATCH_SILENCE", 0.5)
+    woken = Woken()
+    woken.intake.prime([resource("theirs", "mx-tls", external={})])
+    server.scripts += [
+        lambda: iter([event("other", 150), BREAKS]),
+        lambda: itertools.chain([event("other", 151)], server.silence()),
+        lambda: iter([event("mx-tls", 152)]),
+    ]
+    ExternalSecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    assert [woken.next() for _ in range(3)] == [Key("mail", "theirs")] * 3  # primed, begun, changed
+    begun = [path.partition("resourceVersion=")[2].partition("&")[0] for path in server.watches()[:3]]
+    assert begun == ["100", "150", "151"]
+    assert sum("limit=1" in path for path, _ in server.asked) == 1
+
+
+def test_watch_that_is_refused_wakes_nobody_until_it_is_granted(server: ApiServer, stopping: Event) -> None:
+    """Without the right to watch, all resources would look at their Secrets with each attempt."""
+    server.refused = 2
+    woken = Woken()
+    woken.intake.prime([resource("ours", "own-tls")])
+    assert woken.next() == Key("mail", "ours")
+    OwnSecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    assert woken.next() == Key("mail", "ours")
+    assert len(server.watches()) == 3
+    assert woken.is_idle()
+
+
+class Answering(Event):
+    """Who waits for it learns meanwhile what the API server answers to a write of ours."""
+
+    def __init__(self, answer: Callable[[], None]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for nothing longer than a test can."""
+        self.answer()
+        return super().wait(timeout)
+
+
+def test_own_secret_that_somebody_writes_or_deletes_wakes_whom_it_belongs_to(server: ApiServer) -> None:
+    """Its labels and its name say who that is, and the answer to a write of ours may come after its event."""
+    woken = Woken()
+    ours = {"kind": "Secret", "metadata": {"uid": "uid-own-tls", "resourceVersion": "101"}}
+    stopping = Answering(lambda: woken.seen.record(ours))
+    woken.intake.prime([resource("ours", "own-tls"), resource("theirs", "mx-tls", external={})])
+    server.scripts.append(
+        lambda: iter([
+            event("own-tls", 101, owner="ours"),
+            event("own-tls", 102, owner="moved"),
+            event("own-tls", 103, "DELETED"),
+            event("gone-tls", 104, "DELETED", owner="gone"),
+        ])
+    )  # fmt: skip
+    watch = OwnSecretWatch(server.cluster(**OWN), ("mail",), woken.intake, stopping)
+    assert not watch.is_alive()
+    watch.start()
+    found = [woken.next().name for _ in range(8)]
+    assert sorted(found[:4]) == ["ours", "ours", "theirs", "theirs"]  # primed; and before it began anything may be
+    assert found[4:] == ["moved", "ours", "ours", "gone"]
+    assert woken.is_idle()
+    assert watch.is_alive()
+    stopping.set()
+    selected = parse_qs(urlsplit(server.watches()[0]).query)
+    assert selected["labelSelector"] == ["app.kubernetes.io/managed-by=mailtls"]
+    assert selected["fieldSelector"] == ["type=kubernetes.io/tls"]
+    assert {accept for _, accept in server.asked} == {METADATA, METADATA_LIST}
 
 
 class Pausing(Event):
@@ -218,7 +310,7 @@ def test_watch_that_ends_at_once_is_not_begun_again_in_a_loop() -> None:
     """Between any two there is a second."""
     woken, pausing = Woken(), Pausing()
     woken.intake.prime([resource("theirs", "mx-tls", external={})])
-    SecretWatch(EndsAtOnce(), (), woken.intake, pausing).start()
+    ExternalSecretWatch(EndsAtOnce(), (), woken.intake, pausing).start()
     assert Event.wait(pausing, PATIENCE)
     assert pausing.waits[1:5] == [1.0] * 4
 
@@ -228,7 +320,7 @@ def test_nothing_is_watched_before_a_resource_wants_it(server: ApiServer, stoppi
     woken = Woken()
     woken.intake.prime([resource("ours", "own-tls")])
     assert woken.next() == Key("mail", "ours")
-    SecretWatch(server.cluster(), (), woken.intake, stopping).start()
+    ExternalSecretWatch(server.cluster(), (), woken.intake, stopping).start()
     assert server.asked == []
     woken.intake.resource("ADDED", resource("theirs", "mx-tls", external={}))
     assert [woken.next(), woken.next()] == [Key("mail", "theirs")] * 2
@@ -260,7 +352,7 @@ def test_five_thousand_secrets_take_less_than_a_megabyte(server: ApiServer) -> N
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert names == SECRETS
+    assert names == 1 + SECRETS  # the first says that the watch was granted
     assert peak < 1024 * 1024
 
 
@@ -269,5 +361,5 @@ def test_refusal_of_the_watch_is_an_error_of_the_api(server: ApiServer) -> None:
     server.scripts.append(lambda: iter([event("mx-tls", 101), GONE.encode()]))
     seen = []
     with pytest.raises(ApiError) as refused:
-        seen += [each["object"]["metadata"]["name"] for each in server.cluster().changes("/api/v1/secrets", "100")]
+        seen += [each["object"]["metadata"].get("name") for each in server.cluster().changes("/api/v1/secrets", "100")]
     assert refused.value.status == 410
