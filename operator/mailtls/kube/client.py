@@ -7,8 +7,7 @@ because they cost more than the requests and lose fields that they do not know.
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final, TypeVar
@@ -29,10 +28,11 @@ from mailtls.kube.connection import (
     Patience,
     Request,
     authorization,
+    pages,
     parsed_object,
     passes,
     read_text,
-    retry_after_seconds,
+    received,
     status_operations,
     tls_context,
     unanswered,
@@ -43,8 +43,6 @@ from mailtls.kube.login import configure
 from mailtls.net import tracing
 from mailtls.net.effects import before_effect, bounded, end_of
 
-CHUNK: Final = 500
-METADATA_CHUNK: Final = 25  # metadata may fill an object's 1.5 MiB as well
 LIST_ATTEMPTS: Final = 3
 LONGEST_PAUSE: Final = 5.0  # seconds; a server that wants more of us is unreachable for now
 GONE: Final = 410
@@ -86,16 +84,16 @@ class KubernetesCluster:
 
     def list(self, path: str, *, label_selector: str = "") -> list[Json]:
         """Return all items; begins again when the continue token has expired (410)."""
-        return [*self._picked(Request.listing(path, CHUNK, label_selector), lambda item: item)]
+        return [*self._picked(Request.listing(path, label_selector), lambda item: item)]
 
     def list_metadata(self, path: str, pick: Callable[[Json], _P | None], *, label_selector: str = "") -> Sequence[_P]:
         """Return what `pick` makes of the metadata of each item, where that is not None; holds one page at a time."""
-        return self._picked(Request.listing(path, METADATA_CHUNK, label_selector, METADATA_LIST), pick)
+        return self._picked(Request.listing(path, label_selector, METADATA_LIST), pick)
 
     def _picked(self, request: Request, pick: Callable[[Json], _P | None]) -> Sequence[_P]:
         for attempt in range(1, LIST_ATTEMPTS + 1):
             try:
-                found = (pick(item) for chunk in self._chunks(request) for item in chunk)
+                found = (pick(item) for page in pages(self._send, request) for item in page)
                 return [each for each in found if each is not None]
             except ApiError as error:
                 if error.status != GONE or attempt == LIST_ATTEMPTS:
@@ -208,15 +206,6 @@ class KubernetesCluster:
         headers = authorization(configuration) | {"User-Agent": USER_AGENT}
         return Call("ws" + url.removeprefix("http"), headers, tls_context(configuration))
 
-    def _chunks(self, request: Request) -> Iterator[Sequence[Json]]:
-        onward: tuple[tuple[str, str], ...] = ()
-        while True:
-            answer = self._send(replace(request, query=(*request.query, *onward)))
-            yield answer.get("items") or []
-            if not (token := (answer.get("metadata") or {}).get("continue")):
-                return
-            onward = (("continue", token),)
-
     def _write(self, verb: str, request: Request) -> Json:
         with tracing.detail(f"kubernetes {verb}", path=request.path):
             answer = self._send(request)
@@ -275,8 +264,9 @@ class KubernetesCluster:
             headers=headers,
             timeout=Timeout(connect=bounded(self._patience.connect), read=bounded(self._patience.read)),
             retries=False,
+            preload_content=request.most is None,
         )
-        return Answer(response.status, response.data, retry_after_seconds(response.headers.get("Retry-After")))
+        return received(response, request.most)
 
     def _route_of(self, client: Any) -> LoginRoute:
         route = self._route

@@ -3,7 +3,8 @@
 import json
 import ssl
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -60,11 +61,18 @@ class Patience:
 
 
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PAGE: Final = 500  # items of a list
+SMALL_PAGE: Final = 25  # metadata may fill an object's 1.5 MiB as well
+METADATA_PAGE: Final = 8 * 1024 * 1024  # octets of a page of metadata; most have two KiB for each object
+
+
+class TooLarge(Exception):
+    """The answer has more octets than its request admits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent; `query` in its order, `body` as JSON."""
+    """What is sent; `query` in its order, `body` as JSON. Of the answer no more than `most` octets are read."""
 
     method: str
     path: str
@@ -72,12 +80,18 @@ class Request:
     body: Json | list[Json] | None = None
     content_type: str = JSON
     accept: str = JSON
+    most: int | None = None
 
     @classmethod
-    def listing(cls, path: str, most: int, label_selector: str, accept: str = JSON) -> "Request":
-        """Make the one for the first page of a list, with `most` items in each."""
+    def listing(cls, path: str, label_selector: str, accept: str = JSON) -> "Request":
+        """Make the one for the first page of a list."""
         selected = (("labelSelector", label_selector),) if label_selector else ()
-        return cls("GET", path, (("limit", str(most)), *selected), accept=accept)
+        most = METADATA_PAGE if accept == METADATA_LIST else None
+        return cls("GET", path, (("limit", str(PAGE)), *selected), accept=accept, most=most)
+
+    def in_small_pages(self) -> "Request":
+        """Return the same of a list, with so few items in a page that no answer is too large."""
+        return replace(self, query=(("limit", str(SMALL_PAGE)), *self.query[1:]), most=None)
 
     @property
     def may_repeat(self) -> bool:
@@ -174,6 +188,35 @@ def read_bounded(response: Any, most: int) -> tuple[bytes, bool]:
         data += chunk
         bounded(1.0)
     return data[:most], len(data) > most
+
+
+def pages(send: Callable[[Request], Json], request: Request) -> Iterator[Sequence[Json]]:
+    """Give the items of a list page by page; from the first page on that is too large in small ones."""
+    onward: tuple[tuple[str, str], ...] = ()
+    while True:
+        try:
+            answer = send(replace(request, query=(*request.query, *onward)))
+        except TooLarge:
+            request = request.in_small_pages()
+            continue
+        yield answer.get("items") or []
+        if not (token := (answer.get("metadata") or {}).get("continue")):
+            return
+        onward = (("continue", token),)
+
+
+def received(response: Any, most: int | None) -> Answer:
+    """Read an answer; raises `TooLarge` where it has more than `most` octets."""
+    if most is None:
+        data = response.data
+    else:
+        try:
+            data, is_cut = read_bounded(response, most)
+        finally:
+            response.close()
+        if is_cut:
+            raise TooLarge
+    return Answer(response.status, data, retry_after_seconds(response.headers.get("Retry-After")))
 
 
 def read_text(route: LoginRoute, path: str, patience: Patience, most: int) -> tuple[str, bool]:

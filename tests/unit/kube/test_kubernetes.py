@@ -20,6 +20,7 @@ from builders.pairs import self_signed
 from mailtls.api.reading.document import Json
 from mailtls.api.spec import PrivateKeyPolicy
 from mailtls.issuance.certificates import new_key
+from mailtls.kube import connection
 from mailtls.kube.client import KubernetesCluster
 from mailtls.kube.connection import METADATA_LIST, Patience
 from mailtls.kube.interface import ApiError, Conflict, NoAnswer, Unreachable
@@ -353,7 +354,7 @@ def test_lists_follow_continue_tokens(script: Script, cluster: KubernetesCluster
 
 
 def test_list_of_metadata_asks_for_no_contents(script: Script, cluster: KubernetesCluster) -> None:
-    """In small pages, as metadata can be large too, and only what is picked is kept."""
+    """Only what is picked is kept."""
     names = ({"metadata": {"name": "a"}}, {"metadata": {"name": "b"}})
     script.answers = [
         Answer(body={"items": [names[0]], "metadata": {"continue": "on"}}),
@@ -364,7 +365,25 @@ def test_list_of_metadata_asks_for_no_contents(script: Script, cluster: Kubernet
     )
     assert found == [True]
     assert {asked.headers["accept"] for asked in script.asked} == {METADATA_LIST}
-    assert script.asked[1].query == {"limit": ["25"], "labelSelector": ["a=b"], "continue": ["on"]}
+    assert script.asked[1].query == {"limit": ["500"], "labelSelector": ["a=b"], "continue": ["on"]}
+
+
+def test_metadata_that_is_large_is_listed_in_small_pages(
+    script: Script, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can fill the annotations of many objects: a page that is too large is not read to its end."""
+    monkeypatch.setattr(connection, "METADATA_PAGE", 10_000)
+    large = {"metadata": {"name": "b", "annotations": {"x": "y" * 200_000}}}
+    script.answers = [
+        Answer(body={"items": [{"metadata": {"name": "a"}}], "metadata": {"continue": "one"}}),
+        Answer(body={"items": [large], "metadata": {"continue": "two"}}),
+        Answer(body={"items": [large], "metadata": {"continue": "three"}}),
+        Answer(body={"items": [{"metadata": {"name": "c"}}], "metadata": {}}),
+    ]
+    assert cluster.list_metadata("/api/v1/secrets", lambda item: item["metadata"]["name"]) == ["a", "b", "c"]
+    pages = [(asked.query["limit"], asked.query.get("continue")) for asked in script.asked]
+    assert pages == [(["500"], None), (["500"], ["one"]), (["25"], ["one"]), (["25"], ["three"])]
+    assert len(script.connections) == 2  # what is not read to its end ends its connection, and no other
 
 
 def test_an_expired_list_begins_again_without_doubles(script: Script, cluster: KubernetesCluster) -> None:
