@@ -62,10 +62,8 @@ class Operator:
         self._sweeper, intake = self._controller.sweeper, self._controller.intake
         namespaces = settings.watch_namespaces
         self._watches = Watches(intake, load, namespaces, self._fail)
-        self._secret_watches = (
-            OwnSecretWatch(Watch(load, selected=OWN), namespaces, intake, self._ended),
-            ExternalSecretWatch(Watch(load), namespaces, intake, self._ended),
-        )
+        self._own_secrets = OwnSecretWatch(Watch(load, selected=OWN), namespaces, intake, self._ended)
+        self._external_secrets = ExternalSecretWatch(Watch(load), namespaces, intake, self._ended)
         self._health = HealthServer(settings.metrics_port, Checks(self._live, self._ready), self._metrics.text)
         self._traces = start_traces(settings)
         self._http01 = Http01Server(tokens, settings.http01_port) if settings.http01_service else None
@@ -117,8 +115,8 @@ class Operator:
             kinds = await_access(self._cluster, namespaces, self._ended, self._metrics.retried)
             if kinds is not None and self._begin():
                 self._queue.start()
-                for each in self._secret_watches:
-                    each.start()
+                self._own_secrets.start()
+                self._external_secrets.start()
                 self._watches.start(kinds)  # the last: once they are ready, all must be alive
                 self._sweeper.run(self._ended, renew=self._work.begin)
         except Exception:
@@ -132,6 +130,7 @@ class Operator:
                 break
             try:
                 self._work.begin()
+                self._own_secrets.begin()
                 resources = self._sweeper.list()
             except (ApiError, Unreachable, ReconcileEnded) as problem:
                 log.warning("the work cannot begin yet", error=str(problem))
@@ -197,7 +196,7 @@ class Operator:
             return "a worker has died"
         if not self._watches.is_alive():
             return "the watches do not answer"
-        if not all(each.is_alive() for each in self._secret_watches):
+        if not (self._own_secrets.is_alive() and self._external_secrets.is_alive()):
             return "a watch of Secrets has died"
         return self._work.stuck()
 

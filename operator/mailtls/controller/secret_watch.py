@@ -60,10 +60,15 @@ class SecretWatch:
 
     def __init__(self, cluster: Changes, namespaces: tuple[str, ...], intake: Intake, stopping: Event) -> None:
         self._cluster, self._intake, self._stopping = cluster, intake, stopping
-        places = [path(namespace) for namespace in namespaces] or ["/api/v1/secrets"]
+        self._places = [_Place(path(namespace)) for namespace in namespaces] or [_Place("/api/v1/secrets")]
         self._threads = [
-            Thread(target=self._run, args=(_Place(each),), name="secret-watch", daemon=True) for each in places
+            Thread(target=self._run, args=(each,), name="secret-watch", daemon=True) for each in self._places
         ]
+
+    def begin(self) -> None:
+        """Remember that all Secrets are looked at after now; raises what `Changes` raises. May be left out."""
+        for place in self._places:
+            place.version = self._cluster.version(place.path)
 
     def start(self) -> None:
         """Begin; returns at once. The threads end with the process."""

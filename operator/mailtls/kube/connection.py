@@ -183,11 +183,11 @@ def read_bounded(response: Any, most: int) -> tuple[bytes, bool]:
 
     Raises TimeoutError where the deadline passes.
     """
-    data = b""
+    data = bytearray()
     while len(data) <= most and (chunk := response.read1(_CHUNK)):
         data += chunk
         bounded(1.0)
-    return data[:most], len(data) > most
+    return bytes(data[:most]), len(data) > most
 
 
 def pages(send: Callable[[Request], Json], request: Request) -> Iterator[Sequence[Json]]:
