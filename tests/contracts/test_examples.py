@@ -83,6 +83,14 @@ def test_stalwart_keeps_its_folders_on_claims_that_its_user_may_write_to() -> No
     assert pod["securityContext"] == {"fsGroup": 2000}
 
 
+def test_flux_goes_on_by_itself_after_it_came_too_early_or_failed() -> None:
+    """Without these it waits for its interval, an hour, or for a person."""
+    (mail,), (operator,) = of_kind("flux", "Kustomization"), of_kind("flux", "HelmRelease")
+    assert mail["spec"]["retryInterval"] == "1m"
+    for action in ("install", "upgrade"):
+        assert operator["spec"][action] == {"strategy": {"name": "RetryOnFailure"}}
+
+
 def test_certificate_is_mounted_at_one_place_in_every_text() -> None:
     """A reader who goes from the README to a page, to the notes of the chart or to an example finds the same path."""
     found = {path for text in TEXTS for path in MOUNTED.findall(text.read_text("utf-8"))}

@@ -220,8 +220,9 @@ PRODUCTS = (
     Product(
         "Flux",
         How.RENDERED,
-        "the example's objects, what kstatus makes of each state, and how the library that its kustomize-controller "
-        "waits with ends at Ready and at Stalled; the controllers do not run",
+        "the example's objects, what kstatus makes of each state, and the library that its kustomize-controller "
+        "applies and waits with: how it ends at Ready and at Stalled, and what it leaves of what others wrote; the "
+        "rest of the example was read in the source of Flux 2.9, as its controllers do not run",
         ("tests/contracts/test_examples.py", "tests/contracts/test_health.py", "tests/e2e/test_flux.py"),
     ),
     Product(

@@ -1,4 +1,4 @@
-"""What other tools make of a resource, by their own code: kstatus (Flux, kpt), a health check of Argo CD, Flux's wait.
+"""What other tools make of a resource, by their own code: kstatus (Flux, kpt), a health check of Argo CD, Flux.
 
 The versions of Kubernetes' libraries are those of the testbed's Kubernetes, which then are compiled already.
 """
@@ -31,8 +31,18 @@ def argo_cd(objects: Iterable[Any], script: Path) -> list[dict[str, str]]:
 
 def flux(objects: Iterable[Any], kubeconfig: Path, seconds: int) -> list[str]:
     """Wait for each object of a cluster as Flux does, for so long at most; its error, empty where there is none."""
-    program = built(_FLUX, "Go: building what Flux waits with (once)", "-ldflags=-s -w", ".") / "flux"
-    return [each["failure"] for each in _answers(program, objects, str(kubeconfig), f"{seconds}s", within=seconds + 60)]
+    answers = _answers(_flux(), objects, str(kubeconfig), f"{seconds}s", within=seconds + 60)
+    return [each["failure"] for each in answers]
+
+
+def flux_apply(objects: Iterable[Any], kubeconfig: Path) -> dict[str, str]:
+    """Apply objects to a cluster as a Kustomization of Flux does; by kind what it did, such as `configured`."""
+    done = _answers(_flux(), objects, str(kubeconfig), "apply", within=120)
+    return {each["subject"].partition("/")[0]: each["action"] for each in done}
+
+
+def _flux() -> Path:
+    return built(_FLUX, "Go: building what Flux applies and waits with (once)", "-ldflags=-s -w", ".") / "flux"
 
 
 def _run(objects: Iterable[Any], *arguments: str) -> list[dict[str, str]]:

@@ -1,8 +1,9 @@
-// Waits for objects as Flux does: by the library that its kustomize-controller waits with, and the same options but for
-// how often it looks and how long it waits.
+// Applies objects and waits for them as Flux does: by the library that its kustomize-controller does both with, and
+// the same options but for how often it looks and how long it waits.
 //
-// Arguments are a kubeconfig and a time; standard input is one JSON document after the other, each an object of
-// Kubernetes. For each a line of JSON is written: the error that Flux would show, empty where the wait ended well.
+// Arguments are a kubeconfig and either `apply` or a time to wait; standard input is one JSON document after the other,
+// each an object of Kubernetes. For each a line of JSON is written: what the apply did to it (created, configured,
+// unchanged), or the error that Flux would show, empty where the wait ended well.
 package main
 
 import (
@@ -20,6 +21,9 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/polling/engine"
 	"github.com/fluxcd/cli-utils/pkg/object"
 	"github.com/fluxcd/pkg/ssa"
+	"github.com/fluxcd/pkg/ssa/normalize"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -31,11 +35,20 @@ type verdict struct {
 	Failure string `json:"failure"`
 }
 
+type change struct {
+	Subject string `json:"subject"`
+	Action  string `json:"action"`
+}
+
 func main() {
-	timeout, err := time.ParseDuration(os.Args[2])
-	exitOn(err)
 	manager := managerBy(os.Args[1])
 	objects := read(os.Stdin)
+	if os.Args[2] == "apply" {
+		apply(manager, objects)
+		return
+	}
+	timeout, err := time.ParseDuration(os.Args[2])
+	exitOn(err)
 	found := make([]verdict, len(objects))
 	var waiting sync.WaitGroup
 	for place, each := range objects {
@@ -44,6 +57,26 @@ func main() {
 	waiting.Wait()
 	for _, each := range found {
 		exitOn(json.NewEncoder(os.Stdout).Encode(each))
+	}
+}
+
+// apply takes back what was written by kubectl, as a Kustomization does with its defaults.
+func apply(manager *ssa.ResourceManager, objects []*unstructured.Unstructured) {
+	exitOn(normalize.UnstructuredList(objects))
+	options := ssa.DefaultApplyOptions()
+	options.Cleanup = ssa.ApplyCleanupOptions{
+		Annotations: []string{corev1.LastAppliedConfigAnnotation},
+		FieldManagers: []ssa.FieldManager{
+			{Name: "kubectl", OperationType: metav1.ManagedFieldsOperationApply},
+			{Name: "kubectl", OperationType: metav1.ManagedFieldsOperationUpdate},
+			{Name: "before-first-apply", OperationType: metav1.ManagedFieldsOperationUpdate},
+			{Name: "kustomize-controller", OperationType: metav1.ManagedFieldsOperationUpdate},
+		},
+	}
+	changes, err := manager.ApplyAllStaged(context.Background(), objects, options)
+	exitOn(err)
+	for _, each := range changes.Entries {
+		exitOn(json.NewEncoder(os.Stdout).Encode(change{each.Subject, string(each.Action)}))
 	}
 }
 
