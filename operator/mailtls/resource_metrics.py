@@ -112,7 +112,7 @@ class ResourceMetrics:
         self._success = self._port_series(
             "mailtls_endpoint_probe_success",
             "1 when the port's last probe found nothing that fails; 0 when it did, when nobody could connect "
-            "(PortBlocked), and while the pod is not ready and is not probed (PodNotReady).",
+            "(PortBlocked) or did (TooManyEndpoints), and while the pod is not ready and is not probed (PodNotReady).",
         )
         self._finding = self._port_series(
             "mailtls_endpoint_finding",
@@ -187,7 +187,7 @@ class ResourceMetrics:
             self._finding.set(key, (*place, str(Reason.POD_NOT_READY), str(Severity.FAIL)), 1)
 
     def _port(self, key: Key, place: Labels, addresses: Sequence[Endpoint]) -> None:
-        self._success.set(key, place, float(not any(each.failure or each.is_blocked for each in addresses)))
+        self._success.set(key, place, float(not any(each.failure or each.is_unknown for each in addresses)))
         self._probed.set(key, place, min(endpoint.checked_at for endpoint in addresses).timestamp())
         expiries = [endpoint.served_not_after for endpoint in addresses if endpoint.served_not_after is not None]
         if expiries:

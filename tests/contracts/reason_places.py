@@ -83,6 +83,7 @@ _ALONE: Final[Mapping[Reason, Where]] = {
     Reason.RENEWAL_MISSING: Where((ISSUED,), ("Events",), ", which stays True while the certificate serves"),
     Reason.KEY_UNREADABLE: Where((ROLLED_OUT, VERIFIED), ("status.endpoints",)),
     Reason.POD_NOT_READY: Where((ROLLED_OUT, VERIFIED), ("status.endpoints",)),
+    Reason.TOO_MANY_ENDPOINTS: Where((ROLLED_OUT, VERIFIED), ("status.endpoints",), "; Services alone only warn"),
     Reason.WORKLOAD_SHARED: Where((ROLLED_OUT,), ("Events",), ", in its message"),
     Reason.FORBIDDEN: Where((ISSUED, ROLLED_OUT, VERIFIED), (), ", by what the operator was doing"),
     Reason.QUOTA_EXCEEDED: _ANY,

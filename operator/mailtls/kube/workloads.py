@@ -8,6 +8,7 @@ from typing import Final
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import EARLIER_ANNOTATION, annotations_of, certificate_annotation, restart_annotation
 from mailtls.api.workload import UpdateStrategy, Workload, WorkloadKind
+from mailtls.kube.bounds import bound_of_one
 from mailtls.kube.interface import ApiError, Cluster, forbidden, refused_by_rule
 from mailtls.kube.mounts import (
     Mount,
@@ -56,6 +57,7 @@ def observe(
 ) -> WorkloadState:
     """Look at one workload and its pods with two requests; raises `Unreachable`, and `ApiError` other than 403.
 
+    Pods are not read where there are too many (`mailtls.kube.bounds`).
     `is_immutable` where the Secret is, so that pods that run never get another content of it.
     """
     verb = f"get {PLURALS[workload.kind]}"
@@ -65,6 +67,8 @@ def observe(
             body = with_referenced_template(cluster, namespace, body)
         if body is None:
             return WorkloadState(workload, _not_found(namespace, workload), rolled=False)
+        if (beyond := bound_of_one(workload, body)) is not None:
+            return beyond
         verb = "list pods"
         found = cluster.list(f"/api/v1/namespaces/{namespace}/pods", label_selector=selector(body["spec"]["selector"]))
     except ApiError as error:

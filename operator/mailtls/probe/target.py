@@ -277,6 +277,9 @@ class Endpoint:
         return tuple(found for found in self.findings if found.severity is Severity.FAIL)
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether the server could not be reached from here, which says nothing about it."""
-        return any(found.reason is Reason.PORT_BLOCKED for found in self.findings)
+    def is_unknown(self) -> bool:
+        """Whether nobody reached the server from here, or tried to, which says nothing about it."""
+        return any(found.reason in _UNKNOWN for found in self.findings)
+
+
+_UNKNOWN: Final = frozenset({Reason.PORT_BLOCKED, Reason.TOO_MANY_ENDPOINTS})

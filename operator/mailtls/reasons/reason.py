@@ -102,6 +102,7 @@ class Reason(StrEnum):
     KEY_UNREADABLE = "KeyUnreadable"
     TEMPLATE_REVERTED = "TemplateReverted"
     NO_PODS = "NoPods"
+    TOO_MANY_ENDPOINTS = "TooManyEndpoints"
     POD_NOT_READY = "PodNotReady"
     FILE_NOT_UPDATED = "FileNotUpdated"
     RELOAD_FAILED = "ReloadFailed"

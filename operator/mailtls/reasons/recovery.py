@@ -69,7 +69,7 @@ _MANUAL: Final = frozenset(
         # the workloads, and what the cluster lets the operator do
         *(Reason.SECRET_NOT_MOUNTED, Reason.SUB_PATH_MOUNT, Reason.SECRET_COPIED_AT_START),
         *(Reason.SECRET_IN_ENVIRONMENT, Reason.KEY_UNREADABLE, Reason.TEMPLATE_REVERTED, Reason.RELOAD_FAILED),
-        *(Reason.CONTAINER_NOT_FOUND, Reason.ROLLOUT_TIMEOUT, Reason.CANARY_FAILED),
+        *(Reason.CONTAINER_NOT_FOUND, Reason.ROLLOUT_TIMEOUT, Reason.CANARY_FAILED, Reason.TOO_MANY_ENDPOINTS),
         *(Reason.FORBIDDEN, Reason.QUOTA_EXCEEDED, Reason.ADMISSION_DENIED),
         # how a mail server is set up
         *(Reason.PORT_BLOCKED, Reason.ADDRESS_REFUSED, Reason.PROBE_DENIED, Reason.PROTOCOL_ERROR),

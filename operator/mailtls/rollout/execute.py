@@ -15,6 +15,7 @@ from mailtls.api.state import Failure
 from mailtls.api.status import ConditionType
 from mailtls.api.workload import Workload
 from mailtls.context import Context
+from mailtls.kube.bounds import excess, with_bound
 from mailtls.kube.interface import Cluster
 from mailtls.kube.replacement import evict_pod
 from mailtls.kube.workload import WorkloadState
@@ -80,7 +81,6 @@ class Rolling(Executor):
     def read(self, context: Context, _step: ReadWorkloads) -> Context:
         """Read workloads and pods; begin the memory of a rollout where there is none."""
         desired = context.desired
-        states = tuple(self._observe(context, workload) for workload in desired.workloads)
         begun = RollProgress(
             self.clock.now(),
             desired.rollout.timeout,
@@ -93,7 +93,16 @@ class Rolling(Executor):
             reverted=context.rollout.reverted,
         )
         known = None if _was_held(context) else context.rollout.progress
-        return _with_workloads(context.with_rollout(progress=known or begun), states)
+        return _with_workloads(context.with_rollout(progress=known or begun), self._observed(context))
+
+    def _observed(self, context: Context) -> tuple[WorkloadState, ...]:
+        """Read the workloads, but no further ones once there are too many endpoints."""
+        states: tuple[WorkloadState, ...] = ()
+        for workload in context.desired.workloads:
+            states = (*states, self._observe(context, workload))
+            if excess(states):
+                break
+        return states
 
     def roll(self, context: Context, step: Roll) -> Context:
         """Reload a pod or restart a workload, or remember that the rollout failed and when to try again."""
@@ -230,9 +239,9 @@ def _was_held(context: Context) -> bool:
     return before is not None and before.reason in ON_PURPOSE
 
 
-def _with_workloads(context: Context, states: tuple[WorkloadState, ...]) -> Context:
+def _with_workloads(context: Context, read: tuple[WorkloadState, ...]) -> Context:
     """Keep what is known of pods that live and of routes that are probed, that of unready pods aside; drop the rest."""
-    verification = context.verification
+    verification, states = context.verification, with_bound(context.desired.workloads, read)
     ready, unready = (set(each(states, context.desired.server_name)) for each in (targets, resting))
     routes = context.desired.probe.routes - {Route.PODS}
     kept = tuple(each for each in verification.endpoints if each.target in ready or each.target.route in routes)

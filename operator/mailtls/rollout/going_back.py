@@ -138,7 +138,7 @@ def is_verified(context: Context, now: datetime) -> bool:
 
 def _all_prove_it(context: Context, now: datetime) -> bool:
     pods = [each for each in context.verification.endpoints if each.target.route is Route.PODS]
-    is_good = bool(pods) and not any(each.failure or each.is_blocked for each in pods)
+    is_good = bool(pods) and not any(each.failure or each.is_unknown for each in pods)
     return is_good and not targets_to_probe(context, now) and has_rolled_out(context, now)
 
 

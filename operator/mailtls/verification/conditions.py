@@ -7,6 +7,7 @@ from datetime import datetime
 from mailtls.api.status import ServedCount, Truth, Verdict
 from mailtls.api.workload import UpdateStrategy
 from mailtls.context import Context
+from mailtls.kube.bounds import excess
 from mailtls.probe.checks.comparison import differences
 from mailtls.probe.target import Endpoint, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
@@ -51,6 +52,8 @@ def verified(context: Context, now: datetime) -> Verdict:
     if context.snapshot.workloads is None:
         secret = context.snapshot.secret
         return Verdict.pending(NO_CERTIFICATE if secret.certificate is None or secret.is_placeholder else NOT_PROBED)
+    if (beyond := excess(context.snapshot.workloads)) is not None:
+        return Verdict.false(beyond)
     if not targets(context.snapshot.workloads, context.desired.server_name):
         return Verdict.pending("No pod is ready to be asked.")
     if targets_to_probe(context, now) or probe_routes(context):
@@ -70,20 +73,20 @@ def _proven(context: Context, total: int, *, is_held: bool) -> Verdict:
 
 
 def _good(context: Context, total: int) -> str:
-    blocked = sum(endpoint.is_blocked for endpoint in context.verification.endpoints)
+    unknown = sum(endpoint.is_unknown for endpoint in context.verification.endpoints)
     waiting = sum(map(_waits, context.verification.endpoints))
     others = f", and {waiting} another one that clients accept, until their pods' turn comes" if waiting else ""
     down = len(_resting(context))
     unready = f", and {down} at pods that are not ready were not probed" if down else ""
-    return f"{total - blocked - waiting} of {total + down} endpoints serve the stored certificate{others}{unready}."
+    return f"{total - unknown - waiting} of {total + down} endpoints serve the stored certificate{others}{unready}."
 
 
 def _remarks(context: Context) -> Iterator[str]:
     """What is worth a word though nothing fails: what could not be looked at, pods that differ, and trials."""
     verification = context.verification
-    blocked = next((endpoint for endpoint in verification.endpoints if endpoint.is_blocked), None)
-    if blocked is not None:
-        yield f"{blocked.target.where}: {blocked.findings[0].reason}: {blocked.findings[0].message}"
+    unknown = next((endpoint for endpoint in verification.endpoints if endpoint.is_unknown), None)
+    if unknown is not None:
+        yield f"{unknown.target.where}: {unknown.findings[0].reason}: {unknown.findings[0].message}"
     found = (*differences(_alike(context))[:1], *_trials(verification.endpoints)[:1])
     yield from (each.message for each in found)
 
@@ -112,7 +115,7 @@ def served(context: Context) -> ServedCount | None:
         return None
     every = endpoints_wanted(context)
     endpoints = context.verification.endpoints
-    proven = (each for each in endpoints if not each.failure and not each.is_blocked and not _waits(each))
+    proven = (each for each in endpoints if not each.failure and not each.is_unknown and not _waits(each))
     right = sum(1 for endpoint in proven if endpoint.target in every)
     return ServedCount(right, len(every) + len(_resting(context)))
 

@@ -20,7 +20,7 @@ from mailtls.verification.schedule import has_rolled_out
 MOST_ROUTES: Final = 200
 """By Services, of a resource: a namespace may have hundreds that lead to the same pods, with a hundred ports each."""
 TOO_MANY: Final = Finding(
-    Reason.PORT_BLOCKED,
+    Reason.TOO_MANY_ENDPOINTS,
     f"Services lead to these workloads by more than {MOST_ROUTES} addresses and ports; the others are not probed. Take "
     "Service out of spec.probe.from, or divide the workloads among several resources.",
     Severity.WARN,

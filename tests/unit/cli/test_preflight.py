@@ -1,5 +1,7 @@
 """Preflight's own parts: manifests, lines, exit codes; what it asks of others is tested where they are."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from builders import kube
 from builders.authority import Issued, cert_manager_secret
+from builders.rolling import SMTP, workload
 from builders.stories import NOW, desired
 from fakes.cluster import FakeCluster
 from mailtls.api.reading.document import Json
 from mailtls.api.resource import Request, resources_path
 from mailtls.api.resource_view import ResourceView, refused
 from mailtls.api.spec import Key, Probe
+from mailtls.api.workload import Workload
 from mailtls.cli.app import app
 from mailtls.cli.cluster import Connected
 from mailtls.cli.errors import ExitCode
@@ -22,6 +27,7 @@ from mailtls.cli.preflight import serving
 from mailtls.cli.preflight.place import Place
 from mailtls.cli.preflight_command import InvalidManifest, _installation, read_manifests
 from mailtls.cli.results import Line, Verdict, bad, doubtful, exit_code, good, unseen
+from mailtls.kube.bounds import MOST_ENDPOINTS
 from mailtls.kube.interface import ApiError
 from mailtls.kube.rights import find_installation
 from mailtls.reasons.reason import Finding, Reason
@@ -142,11 +148,14 @@ class GuardedCluster(FakeCluster):
             raise ApiError(403, "Forbidden", f"cannot see {path}")
 
 
+def _looked_at(cluster: GuardedCluster, *workloads: Workload, **place: Any) -> Iterator[Line]:
+    wants = desired(workloads=workloads, probe=Probe())
+    return serving.lines({"metadata": {}, "spec": {}}, wants, Place(NOW, cluster, **place))
+
+
 def _looked(cluster: GuardedCluster, **place: Any) -> dict[str, list[Verdict]]:
-    wants = desired(workloads=(), probe=Probe())
-    lines = serving.lines({"metadata": {}, "spec": {}}, wants, Place(NOW, cluster, **place))
     found: dict[str, list[Verdict]] = {}
-    for line in lines:
+    for line in _looked_at(cluster, **place):
         found.setdefault(line.topic, []).append(line.verdict)
     return found
 
@@ -162,6 +171,20 @@ def test_operator_that_may_not_be_looked_for_leaves_its_rights_unknown() -> None
     """Not found is doubtful; not to be looked for is not known."""
     assert _looked(GuardedCluster())["rights"] == [Verdict.WARN]
     assert _looked(GuardedCluster(), hidden="You may not.")["rights"] == [Verdict.UNKNOWN]
+
+
+def test_workloads_that_have_too_many_endpoints_together_fail() -> None:
+    """Each fits by itself; what counts is all that the resource lists."""
+    cluster = GuardedCluster()
+    ports = tuple(replace(SMTP, port=number) for number in range(1, MOST_ENDPOINTS // 2 + 1))  # at two addresses
+    for name in ("postfix", "other"):
+        body = kube.workload()
+        body["metadata"]["name"] = name
+        cluster.create("/apis/apps/v1/namespaces/mail/statefulsets", body)
+    cluster.create("/api/v1/namespaces/mail/pods", kube.pod("postfix-0", labels={"app": "postfix"}))
+    lines = _looked_at(cluster, workload(ports=ports), workload(name="other", ports=ports[:1]))
+    found = [(each.verdict, each.reason) for each in lines if each.topic == "workload"]
+    assert found == [(Verdict.OK, None), (Verdict.FAIL, Reason.TOO_MANY_ENDPOINTS)]
 
 
 def test_operator_is_found_with_rights_in_its_namespace_only() -> None:

@@ -149,7 +149,7 @@ def test_addresses_of_hundreds_of_services_are_not_all_probed() -> None:
     *probed, (_, more) = service_routes((STATE,), services, wants())
     assert len({target for target, finding in probed if finding is None}) == MOST_ROUTES
     assert more is not None
-    assert (more.reason, more.severity) == (Reason.PORT_BLOCKED, Severity.WARN)
+    assert (more.reason, more.severity) == (Reason.TOO_MANY_ENDPOINTS, Severity.WARN)
     assert len(list(service_routes((STATE,), services[:1], wants()))) == 2 * 96
 
 

@@ -9,6 +9,7 @@ from mailtls.api.resource import resource_path, resources_path
 from mailtls.api.spec import Desired, Key
 from mailtls.cli.preflight.place import Place, RehearsingCluster
 from mailtls.cli.results import Line, bad, doubtful, good, unseen
+from mailtls.kube.bounds import excess
 from mailtls.kube.claims import Claims
 from mailtls.kube.interface import ApiError
 from mailtls.kube.journal import staged_name
@@ -17,7 +18,7 @@ from mailtls.kube.pairs import path, previous_name
 from mailtls.kube.rights import feature_of, missing_rights, needed
 from mailtls.kube.secrets import Secrets
 from mailtls.kube.snapshot import ServingSecret
-from mailtls.kube.workload import services
+from mailtls.kube.workload import WorkloadState, services
 from mailtls.kube.workloads import observe
 from mailtls.probe.target import Route
 from mailtls.reasons.reason import Finding, Reason
@@ -101,8 +102,12 @@ def _workloads(_resource: Json, desired: Desired, _place: Place, cluster: Rehear
     if not desired.workloads:
         message = "No workloads are listed, so that nothing is rolled out and nothing is verified."
         yield doubtful(topic, message, Reason.NO_WORKLOADS)
+    states: list[WorkloadState] = []
     for workload in desired.workloads:
-        state = observe(cluster, desired.key.namespace, workload, desired.secret_name)
+        states.append(state := observe(cluster, desired.key.namespace, workload, desired.secret_name))
+        if (beyond := excess(states)) is not None:
+            yield bad(topic, beyond)
+            break
         if state.finding:
             yield bad(topic, state.finding)
         elif not state.pods:

@@ -37,8 +37,7 @@ CONNECTING: Mapping[Reason, Explanation] = {
     ),
     Reason.PORT_BLOCKED: Explanation(
         "The address did not answer from outside, so nothing is known about what it serves. The filter may be on the "
-        "prober's side or on the server's. Or Services lead to the pods by more than 200 addresses and ports, which is "
-        "all that is probed. This is a warning only.",
+        "prober's side or on the server's. This is a warning only.",
         "Run mailtls probe in another network, such as on a server that sends mail. If it answers there, let the "
         "prober out to that port, or (the operator) take Public out of spec.probe.from; else open the server's "
         "firewall. Many providers block outgoing port 25; many clusters have no IPv6.",

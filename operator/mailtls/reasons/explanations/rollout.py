@@ -54,6 +54,16 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
         "The workload has no pods at present, so nothing can be reloaded or probed.",
         "Scale the workload up, or find out with `kubectl describe` why its pods are not created.",
     ),
+    Reason.TOO_MANY_ENDPOINTS: Explanation(
+        "The resource has more endpoints than mailtls probes for one resource. An endpoint is one port at one address "
+        "of one pod. With more than 2,000 no pod of the resource is probed or reloaded. Its certificate is issued, "
+        "renewed and stored as before. Endpoints of Services are counted separately: the first 200 are probed, and the "
+        "others are only warned of.",
+        "List fewer ports in spec.workloads, or divide the workloads among several resources. A single workload with "
+        "too many pods has to become several, each with a resource of its own. For Services: take Service out of "
+        "spec.probe.from, or let fewer Services lead to the pods.",
+        symptom="None at once; servers that need a reload go on with the old certificate until it expires.",
+    ),
     Reason.POD_NOT_READY: Explanation(
         "A pod of the workload is not ready, so the rollout waits and does not take a second one away.",
         "Look at the pod with `kubectl describe pod` and `kubectl logs`; for Postfix `postfix check` in it often names "
