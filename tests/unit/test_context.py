@@ -72,6 +72,7 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
     VerificationState: {
         "endpoints": (LOGIN,),
         "set_aside": (LOGIN,),
+        "shown": {TARGET: LOGIN},
         "failing_since": {TARGET: NOW},
         "routes": (TARGET,),
         "probed_at": NOW,

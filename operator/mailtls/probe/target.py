@@ -252,6 +252,7 @@ class Endpoint:
     `served_sha256` and `served_not_after` are None when no certificate was seen. `second_sha256` is of a certificate
     beside the stored one that clients accept: whether it may be there is for those to say who know what else is stored.
     `named_sha256` are such certificates too, by the `subject` of the findings on the names that they are served under.
+    `showed_sha256` is the leaf that the same processes showed at an earlier probe, where this one saw none.
     Times are UTC.
     """
 
@@ -265,6 +266,7 @@ class Endpoint:
     capabilities: tuple[str, ...] = ()  # keywords inside TLS, sorted
     second_sha256: str | None = None
     named_sha256: tuple[tuple[str, str], ...] = ()
+    showed_sha256: str | None = None
 
     @property
     def failure(self) -> Finding | None:

@@ -74,7 +74,7 @@ def _earliest(steps: list[RollStep]) -> RollStep | None:
 
 
 def _older(view: View, state: WorkloadState) -> list[PodState]:
-    """Return the pods that are to be evicted; one that proved the certificate before it was not ready gains nothing."""
+    """Return the pods that are to be evicted; one that proved the certificate, and shows none now, gains nothing."""
     stale = (pod for pod in state.living_pods if view.pod_flaws(state, pod) and not _is_new(view, pod))
     return [pod for pod in stale if not view.proved_it_before(state, pod)]
 

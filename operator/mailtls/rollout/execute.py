@@ -249,7 +249,8 @@ def _with_workloads(context: Context, read: tuple[WorkloadState, ...]) -> Contex
     learned = {each.target: each for each in evidence if stands(each)}
     known = {endpoint.target for endpoint in kept}
     aside = tuple(each for target, each in learned.items() if target in ready | unready and target not in known)
-    return context.with_snapshot(workloads=states).with_verification(endpoints=kept, set_aside=aside)
+    shown = {target: each for target, each in verification.shown.items() if target in ready | unready}
+    return context.with_snapshot(workloads=states).with_verification(endpoints=kept, set_aside=aside, shown=shown)
 
 
 def _replaced(states: Sequence[WorkloadState], fresh: WorkloadState) -> tuple[WorkloadState, ...]:

@@ -11,7 +11,7 @@ from mailtls.net.backoff import POD, SETTLING, WATCHED_POD
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout.steps import Held, ReloadPod, RolloutFailed, RollProgress, RollStep, WaitForPods
 from mailtls.times import format_second
-from mailtls.verification.evidence import AWAITED, Evidence, Flaw, flaws, serves
+from mailtls.verification.evidence import AWAITED, Evidence, Flaw, flaws, has_proved
 
 SETTLING_PAUSE = timedelta(seconds=0.5)
 """Between probes of a server that was just reloaded or has just started."""
@@ -145,9 +145,12 @@ class View:
         return self.now >= acted_at + READY_AFTER and self._waits_for_certificate(state, pod)
 
     def proved_it_before(self, state: WorkloadState, pod: PodState) -> bool:
-        """Whether a pod that is not ready proved the certificate while it was, so that it lacks something else."""
-        before = [self.evidence.get((pod.name, port.port)) for port in state.workload.ports]
-        return not pod.ready and bool(before) and all(each and serves(each, self.wanted_sha256) for each in before)
+        """Whether a pod that shows no certificate now proved this one before, so that it lacks something else.
+
+        Nobody asks one that is not ready; a port that was closed when it was probed may be open again by now.
+        """
+        known = [self.evidence.get((pod.name, port.port)) for port in state.workload.ports]
+        return bool(known) and all(each and has_proved(each, self.wanted_sha256) for each in known)
 
     def _waits_for_certificate(self, state: WorkloadState, pod: PodState) -> bool:
         if self.proved_it_before(state, pod):

@@ -120,15 +120,31 @@ def gather(endpoints: Iterable[Endpoint], wanted_sha256: str) -> Evidence:
 def evidence(context: Context) -> Evidence:
     """What is known of each pod's ports, held against the certificate that they should serve.
 
-    Of a pod that is not ready: what its processes served while it was.
+    Of a pod that is not ready: what its processes served while it was. Of a port that shows no certificate now: which
+    one it showed before.
     """
     unready = frozenset(resting(context.snapshot.workloads or (), context.desired.server_name))
-    before = (each for each in context.verification.set_aside if each.target in unready)
-    return gather((*before, *context.verification.endpoints), context.leaf.sha256 if context.leaf else "")
+    shown = context.verification.shown
+    # Only that they have it: nobody asks them now.
+    before = {target: replace(shown[target], findings=()) for target in unready if target in shown}
+    before |= {each.target: each for each in context.verification.set_aside if each.target in unready}
+    now = (_remembering(each, shown.get(each.target)) for each in context.verification.endpoints)
+    return gather((*before.values(), *now), context.leaf.sha256 if context.leaf else "")
 
 
-def _badness(endpoint: Endpoint, wanted_sha256: str) -> tuple[bool, bool]:
-    return not serves(endpoint, wanted_sha256), endpoint.failure is not None
+def _remembering(endpoint: Endpoint, shown: Endpoint | None) -> Endpoint:
+    if shown is None or endpoint.served_sha256 is not None:
+        return endpoint
+    return replace(endpoint, showed_sha256=shown.served_sha256)
+
+
+def _badness(endpoint: Endpoint, wanted_sha256: str) -> tuple[bool, bool, bool]:
+    return not has_proved(endpoint, wanted_sha256), not serves(endpoint, wanted_sha256), endpoint.failure is not None
+
+
+def has_proved(endpoint: Endpoint, wanted_sha256: str) -> bool:
+    """Whether the processes have the wanted leaf: they serve it, or did when they were last seen to serve any."""
+    return wanted_sha256 in (endpoint.served_sha256, endpoint.showed_sha256)
 
 
 def serves(endpoint: Endpoint, wanted_sha256: str) -> bool:

@@ -29,15 +29,17 @@ class LoginRefusal:
 class VerificationState:
     """What was probed, and when; all times are UTC.
 
-    `set_aside` is what is known of pods that are unready for the moment. `routes` lead to the pods besides their own
-    addresses; None: to be found once the certificate is rolled out. `probed_depth` is that of the last sweep,
-    `deep_probed_at` the last one that was deep, also of an earlier process. No login is tried while `login_refusals`
-    stand. `failing_since` is about what failed before this reconcile. `roots` is the bundle of spec.probe.trust as last
-    read while a served chain is not trusted.
+    `set_aside` is what is known of pods that are unready for the moment. `shown` is the last answer of each port of a
+    pod in which a certificate was seen: the processes have it, whatever becomes of the port. `routes` lead to the pods
+    besides their own addresses; None: to be found once the certificate is rolled out. `probed_depth` is that of the
+    last sweep, `deep_probed_at` the last one that was deep, also of an earlier process. No login is tried while
+    `login_refusals` stand. `failing_since` is about what failed before this reconcile. `roots` is the bundle of
+    spec.probe.trust as last read while a served chain is not trusted.
     """
 
     endpoints: tuple[Endpoint, ...] = field(default=(), metadata=kept(Same.CERTIFICATE))
     set_aside: tuple[Endpoint, ...] = field(default=(), metadata=kept(Same.CERTIFICATE))
+    shown: Mapping[Target, Endpoint] = field(default_factory=dict, metadata=kept(Same.CERTIFICATE))
     failing_since: Mapping[Target, datetime] = field(default_factory=dict, metadata=kept(Same.CERTIFICATE))
     routes: tuple[Target, ...] | None = field(default=None, metadata=kept(Same.CERTIFICATE, Same.SPEC))
     probed_at: datetime | None = field(default=None, metadata=kept(Same.CERTIFICATE, Same.SPEC))
@@ -74,8 +76,10 @@ class VerificationState:
 
     def with_answers(self, probed: Iterable[Endpoint]) -> "VerificationState":
         """Know of each target what was found last, the pods first."""
+        probed = tuple(probed)
         every = {endpoint.target: endpoint for endpoint in (*self.endpoints, *probed)}
-        return replace(self, endpoints=tuple(sorted(every.values(), key=_place)))
+        shown = {each.target: each for each in probed if each.served_sha256 and each.target.route is Route.PODS}
+        return replace(self, endpoints=tuple(sorted(every.values(), key=_place)), shown={**self.shown, **shown})
 
 
 def carry_verification(before: VerificationState, fresh: VerificationState, same: frozenset[Same]) -> VerificationState:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders.rolling import NEW, NOW, OLD, SMTP, all_serve, evidence, pod, progress, state, workload
+from builders.rolling import NEW, NOW, OLD, SMTP, all_serve, evidence, pod, progress, seen, state, workload
 from mailtls.api.spec import Amount
 from mailtls.api.workload import UpdateStrategy
 from mailtls.kube.workload import PodState, WorkloadState
@@ -23,6 +23,7 @@ from mailtls.rollout.steps import (
 )
 from mailtls.rollout.view import View
 from mailtls.rollout.waves import Wave, reloading, wave
+from mailtls.verification.evidence import Evidence
 
 SECOND = timedelta(seconds=1)
 
@@ -171,3 +172,23 @@ def test_pod_that_proved_the_certificate_before_its_node_was_lost_is_left_alone(
     assert proven.finding.reason is Reason.POD_NOT_READY
     for known in (evidence(all_serve(NEW, "p1"), all_serve(NEW, "p0")[:1]), evidence(all_serve(NEW, "p1"))):
         assert not isinstance(next_roll([found], known, NEW, plan, NOW), WaitForPods), "a port that was not seen"
+
+
+def test_pod_whose_port_closes_after_it_proved_the_certificate_is_not_evicted() -> None:
+    """Its processes have the certificate, so that another pod gains nothing; the port is said by itself."""
+    older = [replace(pod(f"p{n}"), made_at=NOW - timedelta(hours=1)) for n in (0, 1)]
+    found = state(*older, of=workload(UpdateStrategy.EVICT))
+    plan = replace(planned(), certified_at=NOW - 60 * SECOND)
+    closed = seen("p0", SMTP, None, Reason.CONNECTION_REFUSED)
+
+    def known(showed: str | None) -> Evidence:
+        others = all_serve(NEW, "p0", "p1")[1:]
+        return evidence(others, [replace(closed, showed_sha256=showed)])
+
+    waiting = next_roll([found], known(NEW), NEW, plan, NOW)
+    assert isinstance(waiting, WaitForPods)
+    assert waiting.finding.reason is Reason.CONNECTION_REFUSED
+    for showed in (OLD, None):
+        evicted = next_roll([found], known(showed), NEW, plan, NOW)
+        assert isinstance(evicted, EvictPod)
+        assert evicted.pod.name == "p0"

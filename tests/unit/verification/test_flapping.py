@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import pytest
+
 from builders.contexts import wanting
-from builders.reconciles import FIRST, PORT, SECOND, WANTED
+from builders.reconciles import FIRST, PORT, POSTFIX, SECOND, WANTED
 from builders.reconciles import Operator as AnyOperator
 from builders.stories import DAY
 from fakes.clock import WallClock
-from mailtls.api.status import ServedCount
+from mailtls.api.spec import Desired
+from mailtls.api.status import ServedCount, Truth
+from mailtls.api.workload import UpdateStrategy
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason, Severity
-from mailtls.verification.conditions import served
+from mailtls.verification.conditions import served, verified
 from mailtls.verification.evidence import evidence
 from mailtls.verification.schedule import confirmed
 
@@ -45,10 +49,10 @@ class Servers:
 class Operator(AnyOperator):
     """Tells of each pass who was asked, and how deep."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Desired = WANTED) -> None:
         clock = WallClock()
         self.servers = Servers(clock)
-        super().__init__(clock, self.servers)
+        super().__init__(clock, self.servers, wanted)
 
     def asks(self, *, unready: str = "", run: str = "1", pods: tuple[str, ...] = (FIRST, SECOND)) -> Asked:
         """Make one pass over these pods; return who was asked in it."""
@@ -119,6 +123,25 @@ def test_what_a_pod_proved_counts_while_it_is_unready() -> None:
     assert SECOND not in {name for name, _ in evidence(operator.seen)}
 
 
+def test_port_that_closes_after_its_proof_costs_no_pod() -> None:
+    """Not even one that is evicted for each certificate: not while it is closed, nor once its pod is unready for it."""
+    operator = Operator(replace(WANTED, workloads=(replace(POSTFIX, update_strategy=UpdateStrategy.EVICT),)))
+    operator.asks()
+    operator.servers.down = SECOND
+    for _ in range(2):
+        operator.clock.advance(WANTED.probe.interval)
+        assert (SECOND, Depth.FULL) in operator.asks()
+        assert operator.says(SECOND) == (DOWN,)
+        assert verified(operator.seen, operator.clock.now()).status is Truth.FALSE
+    operator.asks(unready=SECOND)
+    operator.servers.down = ""
+    operator.asks()
+    assert operator.says(SECOND) == (REFUSED, OLD_TLS)
+    operator.servers.down = SECOND
+    with pytest.raises(KeyError, match="Coordinating"):  # to evict takes a turn, which nobody here gives
+        operator.asks(run="2")
+
+
 def test_pod_that_is_gone_is_forgotten() -> None:
     """One that was unready and then went leaves nothing behind."""
     operator = Operator()
@@ -127,6 +150,7 @@ def test_pod_that_is_gone_is_forgotten() -> None:
     assert [each.target.pod for each in operator.seen.verification.set_aside] == [SECOND]
     operator.asks(pods=(FIRST,))
     assert operator.seen.verification.set_aside == ()
+    assert [target.pod for target in operator.seen.verification.shown] == [FIRST]
 
 
 def test_server_that_changed_while_unready_is_looked_into() -> None:
