@@ -1,6 +1,6 @@
 """Context: everything that the stages decide by for one resource, at one moment of a reconcile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -12,6 +12,7 @@ from mailtls.domains.state import DomainsState, carry_domains
 from mailtls.external.state import ExternalState, carry_external
 from mailtls.issuance.state import IssuanceState, carry_issuance
 from mailtls.kube.snapshot import Snapshot
+from mailtls.probe.target import Target
 from mailtls.rollout.state import RolloutState, carry_rollout
 from mailtls.verification.state import VerificationState, carry_verification
 
@@ -94,10 +95,12 @@ class Context:
         )
 
 
-def carried(before: Context, fresh: Context, now: datetime, *, has_rolled_out: bool) -> Context:
+def carried(
+    before: Context, fresh: Context, now: datetime, *, has_rolled_out: bool, waiting: Collection[Target] = ()
+) -> Context:
     """Return what the next reconcile begins with: what was read, and of each room what it may keep.
 
-    `has_rolled_out`: by then every pod had proven the certificate.
+    `has_rolled_out`: by then every pod had proven the certificate. `waiting` are endpoints that need no probe yet.
     """
     same = _same(before, fresh, has_rolled_out=has_rolled_out)
     snapshot = fresh.snapshot if before.snapshot.is_reported else _with_news(before.snapshot, fresh.snapshot)
@@ -106,7 +109,7 @@ def carried(before: Context, fresh: Context, now: datetime, *, has_rolled_out: b
         snapshot=snapshot,
         issuance=carry_issuance(before.issuance, fresh.issuance, snapshot, same, now),
         rollout=carry_rollout(before.rollout, fresh.rollout, same, now),
-        verification=carry_verification(before.verification, fresh.verification, same),
+        verification=carry_verification(before.verification, fresh.verification, same, waiting),
         external=carry_external(before.external, fresh.external, same),
         domains=carry_domains(before.domains, fresh.domains, fresh.desired.domains, same),
     )

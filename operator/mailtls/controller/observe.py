@@ -25,7 +25,7 @@ from mailtls.net.effects import ResourceChanged
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.rollout import going_back
 from mailtls.times import Clock
-from mailtls.verification.schedule import has_rolled_out
+from mailtls.verification.schedule import has_rolled_out, waiting_for_their_turn
 from mailtls.verification.state import VerificationState
 
 ASK_CA_AFTER_START = timedelta(hours=6)
@@ -140,7 +140,8 @@ class Observer:
         now, before = self.clock.now(), self._recall(desired)
         context = _fresh(desired, found, now)
         if before is not None:
-            context = carried(before, context, now, has_rolled_out=has_rolled_out(before, now))
+            is_out, waiting = has_rolled_out(before, now), waiting_for_their_turn(before, now)
+            context = carried(before, context, now, has_rolled_out=is_out, waiting=waiting)
         staged = context.snapshot.staged
         context = noted(context, now) if staged and is_consumed(staged, context) else context
         return going_back.noted(context, now)

@@ -6,13 +6,17 @@ from datetime import datetime
 
 from mailtls.api.resource import DEEP_REQUEST
 from mailtls.api.spec import Desired
+from mailtls.api.workload import UpdateStrategy
 from mailtls.context import Context
+from mailtls.kube.workload import WorkloadState
 from mailtls.net.backoff import PROBE, REFUSED_PORT, Backoff
 from mailtls.probe.target import Depth, Endpoint, Target
 from mailtls.reasons.reason import FOUND_BY_DEEP_PROBES, Reason
 from mailtls.rollout.decide import held
 from mailtls.rollout.policy import next_roll
 from mailtls.rollout.steps import RolledOut
+from mailtls.rollout.view import View
+from mailtls.rollout.waves import reloading
 from mailtls.times import next_turn
 from mailtls.verification.evidence import AWAITED, evidence, targets
 from mailtls.verification.state import stands
@@ -115,6 +119,32 @@ def retries_at(context: Context, now: datetime) -> Iterator[datetime]:
     if failing and held(context, now) is not None:
         failing = [each for each in failing if any(found.reason not in AWAITED for found in each.failures)]
     return (_next_retry_at(context, endpoint) for endpoint in failing)
+
+
+def waiting_for_their_turn(context: Context, now: datetime) -> frozenset[Target]:
+    """Which endpoints need no probe with each step, while other pods of their workload are on their way.
+
+    They only lack the certificate, as nobody has reloaded their pods yet. They are probed in their own time, and
+    with the next attempt where this one fails.
+    """
+    progress, leaf = context.rollout.progress, context.leaf
+    if progress is None or leaf is None or context.rollout.failure is not None:
+        return frozenset()
+    view = View(context.snapshot.workloads or (), evidence(context), leaf.sha256, progress, now)
+    names = {name for state in view.states for name in _not_begun(view, state)}
+    return frozenset(
+        each.target
+        for each in context.verification.endpoints
+        if (each.target.workload, each.target.pod) in names
+        and {found.reason for found in each.failures} <= AWAITED
+        and now < _next_retry_at(context, each)
+    )
+
+
+def _not_begun(view: View, state: WorkloadState) -> Iterator[tuple[str, str]]:
+    """Name the pods that wait behind those that were reloaded."""
+    if state.workload.update_strategy is UpdateStrategy.RELOAD and reloading(view, state):
+        yield from ((str(state.workload), pod.name) for pod in state.living_pods if not view.was_reloaded(pod))
 
 
 def _next_retry_at(context: Context, endpoint: Endpoint) -> datetime:

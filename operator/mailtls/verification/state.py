@@ -1,6 +1,6 @@
 """What verification remembers between reconciles: the evidence of each endpoint, and when it was gathered."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -82,14 +82,16 @@ class VerificationState:
         return replace(self, endpoints=tuple(sorted(every.values(), key=_place)), shown={**self.shown, **shown})
 
 
-def carry_verification(before: VerificationState, fresh: VerificationState, same: frozenset[Same]) -> VerificationState:
+def carry_verification(
+    before: VerificationState, fresh: VerificationState, same: frozenset[Same], waiting: Collection[Target] = ()
+) -> VerificationState:
     """Return what the next reconcile knows: what was right stands until the next sweep, what failed does not.
 
-    A spec that has changed may ask more of the same servers, so that a sweep is due.
+    What is `waiting` stands too. A spec that has changed may ask more of the same servers, so that a sweep is due.
     """
     known = replace(
         before,
-        endpoints=tuple(filter(stands, before.endpoints)),
+        endpoints=tuple(each for each in before.endpoints if stands(each) or each.target in waiting),
         failing_since=before.still_failing,
         routes=before.known_routes,
         roots=before.roots if before.has_untrusted else None,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -11,6 +12,7 @@ from builders.whole_reconcile import PATH, Pods, Servers, WholeReconcile
 from fakes.clock import WallClock
 from mailtls.api.reading.document import Json
 from mailtls.controller.status_writer import CHECK_LAG
+from mailtls.net.backoff import PROBE
 from mailtls.probe.target import Depth, Endpoint, Expected, Target
 from mailtls.reasons.reason import Finding, Reason
 from mailtls.times import parse_rfc3339
@@ -132,3 +134,37 @@ def endpoints(mail: WholeReconcile) -> list[Json]:
     """What the status says of the endpoints."""
     found: list[Json] = mail.cluster.objects[PATH]["status"]["endpoints"]
     return found
+
+
+class NotedServers(SlowServers):
+    """Slow servers that write down which pod is probed when, and how many were reloaded by then."""
+
+    def __init__(self, cluster: Pods, clock: WallClock) -> None:
+        super().__init__(cluster, clock)
+        self.probed: list[tuple[str, datetime, int]] = []
+
+    def probe(self, targets: Iterable[Target], expected: Expected, depth: Depth = Depth.QUICK) -> Sequence[Endpoint]:
+        """Answer, and write down when."""
+        found = super().probe(targets, expected, depth)
+        self.probed += [(each.target.pod, each.checked_at, len(self.cluster.reloaded)) for each in found]
+        return found
+
+
+def test_pods_that_wait_for_their_turn_are_not_probed_with_each_step() -> None:
+    """Only the pod on its way is; the others in their own time, which grows, until they are reloaded themselves."""
+    made: list[NotedServers] = []
+
+    def servers(cluster: Pods, clock: WallClock) -> NotedServers:
+        made.append(NotedServers(cluster, clock))
+        return made[0]
+
+    mail, pods = WholeReconcile(pods=4, servers=servers), [f"postfix-{number}" for number in range(4)]
+    mail.cluster.objects[PATH]["spec"]["workloads"][0]["settleTime"] = "2m"
+    while mail.condition("RolledOut").get("status") != "True":
+        mail.clock.advance(timedelta(seconds=mail.run() or 0.0))
+    assert mail.cluster.reloaded == pods
+    for number, name in enumerate(pods):
+        first, *later = [at for pod, at, reloaded in made[0].probed if pod == name and reloaded <= number]
+        for before, at in pairwise((first, *later)):
+            assert at - before >= PROBE.after_failing_for(before - first), name
+        assert [at for pod, at, reloaded in made[0].probed if pod == name and reloaded == number + 1]
