@@ -221,8 +221,9 @@ PRODUCTS = (
         "Flux",
         How.RENDERED,
         "the example's objects, what kstatus makes of each state, and the library that its kustomize-controller "
-        "applies and waits with: how it ends at Ready and at Stalled, and what it leaves of what others wrote; the "
-        "rest of the example was read in the source of Flux 2.9, as its controllers do not run",
+        "applies and waits with: how it ends at Ready and at Stalled, and what it leaves of what others wrote. On "
+        "2026-12-01 the code of Flux 2.9 packed the repository, with the chart's definition in it, and built the "
+        "folder `mail`, by hand; its controllers were not run, nor an upgrade by them",
         ("tests/contracts/test_examples.py", "tests/contracts/test_health.py", "tests/e2e/test_flux.py"),
     ),
     Product(
