@@ -203,7 +203,8 @@ PRODUCTS = (
     Product(
         "Prometheus Operator",
         How.RENDERED,
-        "ServiceMonitor, PodMonitor, PrometheusRule",
+        "ServiceMonitor, PodMonitor, PrometheusRule; on 2026-12-01 an API server took them by the definitions of 0.93, "
+        "strictly and by hand; the operator was not run",
         ("tests/contracts/test_chart.py",),
         words=("Prometheus Operator", "kube-prometheus-stack"),
     ),
