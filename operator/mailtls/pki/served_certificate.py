@@ -87,7 +87,8 @@ def describe(served: ServedCertificate | None, *, digits: int = 64) -> str:
         return "a certificate that cannot be read"
     fingerprint = served.sha256 if digits >= len(served.sha256) else f"{served.sha256[:digits]}…"
     validity = f"valid {format_minute(served.not_before)} to {format_minute(served.not_after)}"
-    return f"SHA-256 {fingerprint}, {validity}, subject {served.subject}, issued by {served.issuer}"
+    subject = f", subject {served.subject}" if served.subject else ""  # RFC 5280 allows an empty one
+    return f"SHA-256 {fingerprint}, {validity}{subject}, issued by {served.issuer}"
 
 
 @lru_cache(maxsize=16)  # pods of one workload serve one chain

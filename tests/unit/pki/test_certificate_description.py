@@ -1,5 +1,6 @@
 """How every message describes a certificate."""
 
+import re
 from datetime import timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +21,13 @@ def test_description_has_fingerprint_validity_subject_and_issuer() -> None:
     rest = f", valid {first} to {last}, subject {served.subject}, issued by {served.issuer}"
     assert describe(served) == f"SHA-256 {served.sha256}{rest}"
     assert describe(served, digits=16) == f"SHA-256 {served.sha256[:16]}…{rest}"
+
+
+def test_empty_subject_is_left_out() -> None:
+    """Certificates of short life name nobody there (RFC 5280 section 4.1.2.6): the names are in an extension."""
+    leaf = CA.issue(Wanted(common_name="")).chain[0]
+    assert not leaf.subject
+    assert re.search(r" UTC, issued by CN=", describe(read_served(leaf.public_bytes(Encoding.DER))))
 
 
 def test_certificate_that_cannot_be_read_is_described_as_that() -> None:
