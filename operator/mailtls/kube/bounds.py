@@ -11,8 +11,8 @@ from mailtls.api.workload import Workload
 from mailtls.kube.workload import WorkloadState
 from mailtls.reasons.reason import Finding, Reason
 
-MOST_ENDPOINTS: Final = 2000
-"""Ports at addresses of pods, of one resource: 250 pods with four ports each, at two addresses."""
+MOST_ENDPOINTS: Final = 1000
+"""Ports at addresses of pods, of one resource: 125 pods with four ports each, at two addresses."""
 
 
 def with_bound(workloads: Sequence[Workload], states: Sequence[WorkloadState]) -> tuple[WorkloadState, ...]:

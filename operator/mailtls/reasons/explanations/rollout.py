@@ -56,7 +56,7 @@ ROLLING_OUT: Mapping[Reason, Explanation] = {
     ),
     Reason.TOO_MANY_ENDPOINTS: Explanation(
         "The resource has more endpoints than mailtls probes for one resource. An endpoint is one port at one address "
-        "of one pod. With more than 2,000 no pod of the resource is probed or reloaded. Its certificate is issued, "
+        "of one pod. With more than 1,000 no pod of the resource is probed or reloaded. Its certificate is issued, "
         "renewed and stored as before. Endpoints of Services are counted separately: the first 200 are probed, and the "
         "others are only warned of.",
         "List fewer ports in spec.workloads, or divide the workloads among several resources. A single workload with "
