@@ -37,7 +37,7 @@ def pod_of(objects: Objects) -> Mapping[str, Any]:
 
 
 def test_prometheus_finds_the_pods_by_the_labels_and_the_port_that_the_documentation_names() -> None:
-    """Each rule that keeps targets keeps the port of the metrics, and no other one of the pod."""
+    """The rules keep the port of the metrics of a pod that has not ended, and no other one."""
     page = (ROOT / "docs/how-to/metrics-and-alerts.md").read_text("utf-8")
     (snippet,) = (each for each in re.findall(r"(?s)```yaml\n(.+?)```", page) if "kubernetes_sd_configs" in each)
     (job,) = yaml.safe_load(snippet)["scrape_configs"]
@@ -47,14 +47,22 @@ def test_prometheus_finds_the_pods_by_the_labels_and_the_port_that_the_documenta
     }
     ports = [each["name"] for each in template["spec"]["containers"][0]["ports"]]
     found = [
-        {f"__meta_kubernetes_{k}": v for k, v in {**labels, "pod_container_port_name": each}.items()} for each in ports
+        {
+            f"__meta_kubernetes_{k}": v
+            for k, v in {**labels, "pod_phase": phase, "pod_container_port_name": each}.items()
+        }
+        for each in ports
+        for phase in ("Pending", "Running", "Succeeded", "Failed", "Unknown")
     ]
     kept = [
-        each
+        (each["__meta_kubernetes_pod_container_port_name"], each["__meta_kubernetes_pod_phase"])
         for each in found
-        if all(re.fullmatch(rule["regex"], each[rule["source_labels"][0]]) for rule in job["relabel_configs"])
+        if all(
+            bool(re.fullmatch(rule["regex"], each[rule["source_labels"][0]])) == (rule["action"] == "keep")
+            for rule in job["relabel_configs"]
+        )
     ]
-    assert [each["__meta_kubernetes_pod_container_port_name"] for each in kept] == ["metrics"]
+    assert kept == [("metrics", "Pending"), ("metrics", "Running"), ("metrics", "Unknown")]
     assert len(ports) > 1
 
 
