@@ -16,6 +16,7 @@ from mailservers.instance import Instance, folder
 from mailtls.probe.target import TlsMode
 from mailtls.reasons.reason import Reason
 from testbed import host, network
+from testbed.traces import FILTER_LINK, FILTER_NAMESPACE
 
 DROP, PROHIBIT, RESET = "drop", "reject with icmpx admin-prohibited", "reject with tcp reset"
 CASES = {
@@ -66,9 +67,9 @@ def _own_network() -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _namespace(outer: str, inner: str) -> Iterator[str]:
-    name = f"mailtls-filter-{inner.rpartition('.')[2]}"
+    name = f"{FILTER_NAMESPACE}{inner.rpartition('.')[2]}"
     subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)  # left by a run that was killed
-    link = f"mtf{inner.rpartition('.')[2]}"
+    link = f"{FILTER_LINK}{inner.rpartition('.')[2]}"
     _run("ip", "netns", "add", name)
     try:
         _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)

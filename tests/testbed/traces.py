@@ -13,7 +13,7 @@ from testbed import cgroups
 if TYPE_CHECKING:
     from testbed.layout import Layout
 
-_FILTER_LINK, _FILTER_NAMESPACE = "mtf", "mailtls-filter-"  # as tests/mailservers/packet_filter.py names them
+FILTER_LINK, FILTER_NAMESPACE = "mtf", "mailtls-filter-"  # of the packet filters of tests, before a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ def _processes_of(layout: Layout) -> list[str]:
 
 def _links() -> set[str]:
     names = {link["ifname"] for link in json.loads(_run("ip", "-json", "link"))}
-    return {name for name in names if not name.startswith(_FILTER_LINK)}
+    return {name for name in names if not name.startswith(FILTER_LINK)}
 
 
 def _names(folder: Path) -> set[str]:
     names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    return {name for name in names if not name.startswith(_FILTER_NAMESPACE)}
+    return {name for name in names if not name.startswith(FILTER_NAMESPACE)}
 
 
 def _lines_with(file: Path, *parts: str) -> list[str]:

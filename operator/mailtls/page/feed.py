@@ -3,7 +3,6 @@
 It has its own watch, so that the page goes on while a leader hangs or changes, and nothing of the page is in its way.
 """
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -85,7 +84,7 @@ class Feed:
 
     def _run(self, path: str) -> None:
         failures = 0
-        while not self._stopping.wait(WATCH.after(failures, random.random()).total_seconds() if failures else 0):  # noqa: S311 - jitter
+        while not self._stopping.wait(WATCH.after(failures).total_seconds() if failures else 0):
             failures = 1 if self._follow(path) else failures + 1
 
     def _follow(self, path: str) -> bool:
